@@ -1,0 +1,278 @@
+"""What can go wrong, as one tree.
+
+::
+
+    LLMError
+    ├── ConfigError                    the table is wrong; lists every problem
+    ├── UnknownFeatureError            a name that the table does not hold; names the nearest
+    ├── CredentialError
+    │   ├── MissingCredentialError     nobody's key can serve this feature
+    │   ├── RejectedCredentialError    the provider refused the key
+    │   └── CredentialNotAllowedError  the key may not do this, or go there
+    ├── CallError                      one attempt failed, and no other was allowed
+    │   ├── RateLimitedError  QuotaExceededError  CallTimeoutError  ProviderDownError
+    │   ├── ContextTooLongError  RefusedError  InvalidOutputError  RejectedRequestError
+    │   ├── ModelUnavailableError      the provider does not serve that model
+    │   ├── StreamInterruptedError     after the first chunk; carries the partial text
+    │   └── NoEndpointError            no endpoint can do what the call needs
+    ├── AllAttemptsFailedError         several endpoints were tried
+    ├── BudgetExceededError
+    └── ConfirmationError
+
+Every error has a stable ``code``, an ``http_status``, ``retryable``, the ``feature`` and the ``attempts``.
+Its text is safe to show to a user: it never holds a key, a prompt, an answer or a vendor's prose. The vendor's
+exception is the ``__cause__``. Where LangChain has a type for a condition, ours inherits it, so that code written
+against ``langchain_core.exceptions`` goes on working.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .receipt import Attempt
+
+
+class LLMError(Exception):
+    """Base of everything the facade raises on purpose.
+
+    Attributes:
+        code: A stable, machine-readable name.
+        http_status: The status an HTTP edge should answer with.
+        retryable: Whether the same call may succeed later, unchanged.
+        feature: The feature that was called, if any.
+        attempts: Every request that was sent for this call, in order.
+    """
+
+    code: ClassVar[str] = "llm_error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, feature: str | None = None, attempts: Sequence[Attempt] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.feature = feature
+        self.attempts = tuple(attempts)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions pickle as cls(*args), which our keyword arguments do not fit.
+        return (_rebuild, (type(self), self.message, self.__dict__))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as JSON-ready facts, for an HTTP edge or a log line."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "feature": self.feature,
+            "retryable": self.retryable,
+            "attempts": [attempt.as_dict() for attempt in self.attempts],
+        }
+
+
+def _rebuild(cls: type[LLMError], message: str, state: dict[str, Any]) -> LLMError:
+    error = cls.__new__(cls, message)
+    error.args = (message,)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(LLMError):
+    """The table, or a value laid over it, is wrong. Holds every problem, not the first."""
+
+    code = "config_invalid"
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        super().__init__("\n".join([f"{count} problem{'s' * (count != 1)} in the table:", *self.problems]))
+
+
+class UnknownFeatureError(LLMError):
+    """Product code named a feature that the table does not hold. There is no silent default model."""
+
+    code = "unknown_feature"
+    http_status = 404
+
+    def __init__(self, feature: str, known: Iterable[str]) -> None:
+        self.nearest = tuple(get_close_matches(feature, list(known), n=3, cutoff=0.6))
+        hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
+        super().__init__(
+            f"Unknown feature {feature!r}.{hint} `python -m backend features` lists them all.", feature=feature
+        )
+
+
+class CredentialError(LLMError):
+    """Whose key serves a call could not be settled."""
+
+    code = "credential"
+    http_status = 403
+
+
+class MissingCredentialError(CredentialError):
+    """No key that this caller may use serves the feature. Nothing was sent."""
+
+    code = "credential_missing"
+    http_status = 403
+
+
+class RejectedCredentialError(CredentialError, ModelAuthenticationError):
+    """The provider refused the key (401 or 403)."""
+
+    code = "credential_rejected"
+    http_status = 502
+
+
+class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
+    """A request was bound for a host, or came without an attempt, that no credential is for. It was not sent."""
+
+    code = "credential_not_allowed"
+    http_status = 500
+
+
+class CallError(LLMError, ModelError):
+    """An attempt failed and nothing else was allowed or left to try."""
+
+    code = "call_failed"
+    http_status = 502
+    is_retryable = False
+
+
+class RateLimitedError(CallError, ModelRateLimitError):
+    """The provider asked us to slow down (429)."""
+
+    code = "rate_limited"
+    http_status = 429
+    retryable = True
+    is_retryable = True
+
+
+class QuotaExceededError(CallError):
+    """The key's quota or credit is used up (429 quota, 402)."""
+
+    code = "quota_exceeded"
+    http_status = 429
+
+
+class CallTimeoutError(CallError, ModelTimeoutError):
+    """No answer in time."""
+
+    code = "timed_out"
+    http_status = 504
+    retryable = True
+    is_retryable = True
+
+
+class ProviderDownError(CallError, ModelAPIError, ModelConnectionError):
+    """The provider could not be reached, or failed on its own (5xx, 529, an empty or cut answer)."""
+
+    code = "provider_down"
+    http_status = 502
+    retryable = True
+    is_retryable = True
+
+
+class ContextTooLongError(CallError, ContextOverflowError):
+    """The prompt does not fit the model's context window."""
+
+    code = "context_too_long"
+    http_status = 413
+
+
+class RefusedError(CallError):
+    """The model or the provider's filter declined to answer."""
+
+    code = "refused"
+    http_status = 422
+
+
+class InvalidOutputError(CallError):
+    """The answer was truncated or does not satisfy the schema."""
+
+    code = "invalid_output"
+    http_status = 502
+
+
+class RejectedRequestError(CallError, ModelInvalidRequestError):
+    """The provider calls the request malformed (400, 422)."""
+
+    code = "rejected_request"
+    http_status = 400
+
+
+class ModelUnavailableError(CallError, ModelNotFoundError):
+    """The provider does not serve that model (404)."""
+
+    code = "model_unavailable"
+    http_status = 502
+
+
+class StreamInterruptedError(CallError, ModelConnectionError):
+    """The stream broke after its first chunk. Two models' text is never joined.
+
+    Attributes:
+        partial: The text that had been handed on.
+    """
+
+    code = "stream_interrupted"
+    http_status = 502
+    retryable = True
+    is_retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        feature: str | None = None,
+        attempts: Sequence[Attempt] = (),
+        partial: str = "",
+    ) -> None:
+        super().__init__(message, feature=feature, attempts=attempts)
+        self.partial = partial
+
+
+class NoEndpointError(CallError):
+    """No endpoint of the feature can do what the call needs. Nothing was sent."""
+
+    code = "no_endpoint"
+    http_status = 422
+
+
+class AllAttemptsFailedError(CallError):
+    """Several endpoints were tried and each failed; ``attempts`` says how. The last one's cause is the cause."""
+
+    code = "all_attempts_failed"
+    http_status = 502
+    retryable = True
+
+
+class BudgetExceededError(LLMError):
+    """The budget of the user, tenant or feature is used up."""
+
+    code = "budget_exceeded"
+    http_status = 402
+
+
+class ConfirmationError(LLMError):
+    """A person's yes is missing, late, or for something else."""
+
+    code = "confirmation"
+    http_status = 409
