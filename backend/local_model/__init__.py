@@ -1,0 +1,9 @@
+"""A real, small chat model in a child process, for whoever has no key yet.
+
+It is reached like any OpenAI-compatible provider: at an `Address`, with a key. This room knows nothing of
+the rest of `backend`.
+"""
+
+from .process import Address, LocalModel, LocalModelUnavailable, State
+
+__all__ = ["Address", "LocalModel", "LocalModelUnavailable", "State"]

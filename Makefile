@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help install lock fmt lint types arch deps test check run
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Install the locked requirements into .venv; does nothing when they are there
+	@set -euo pipefail; source backend/setup.sh; prepare dev
+
+lock: install ## Resolve requirements.in and requirements-dev.in into the .txt files, with hashes
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+fmt: install ## Format, and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install ## Check format and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install ## Type-check code and tests
+	$(BIN)/mypy backend
+
+arch: install ## Check who may import whom
+	PYTHONPATH=. $(BIN)/lint-imports
+
+deps: install ## Look for undeclared and unused requirements, and for dead code
+	$(BIN)/deptry .
+	$(BIN)/vulture backend --min-confidence 80
+
+test: install ## Run every test
+	./backend/test.sh
+
+check: lint types arch deps test ## Everything that CI checks
+
+run: ## Start the service
+	./backend/run.sh

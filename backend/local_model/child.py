@@ -1,0 +1,130 @@
+"""One child process: its pipes, the line that says it is ready, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+CANNOT_START: Final = 78
+"""What `server.py` exits with when a restart will not help."""
+
+PATIENCE: Final = 3.0
+"""Seconds that a child is given to leave before it is killed."""
+
+LONGEST_LINE: Final = 65_536
+"""Bytes of stdout that are held at once, whatever a child prints."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended: its exit code, what it last wrote to stderr, and how long it had been ready."""
+
+    code: int
+    words: str = ""
+    slow: bool = False
+    served: float = 0.0
+
+    @property
+    def final(self) -> bool:
+        """Whether another child would end the same way."""
+        return self.slow or self.code == CANNOT_START
+
+    def advice(self, label: str) -> str:
+        """Say what to do, in a line for the person who wanted an answer."""
+        if self.code == CANNOT_START and self.words:
+            return self.words.splitlines()[-1]
+        what = "was not ready in time" if self.slow else f"keeps stopping (exit code {self.code})"
+        said = f" It said: {' '.join(self.words.split())}" if self.words else ""
+        return (
+            f"{label} {what}. Configure the key of a provider, or name another model in LOCAL_LLM_GGUF.{said}"
+        )
+
+
+class Child:
+    """A running process. One thread follows it; any other may end it."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(  # noqa: S603 - our own server, or a test's
+            command, stdin=pipe, stdout=pipe, stderr=pipe, env=environ, start_new_session=True
+        )  # a session of its own: Ctrl-C reaches the parent alone, which then ends the child in order
+        self._stdin = cast("IO[bytes]", self._process.stdin)
+        self._stdout = cast("IO[bytes]", self._process.stdout)
+        self._stderr = cast("IO[bytes]", self._process.stderr)
+        self._said: deque[bytes] = deque(maxlen=8)
+        self._listener = threading.Thread(target=self._listen, name="local-model-stderr", daemon=True)
+        self._listener.start()
+        self.slow = False
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def announcement(self, timeout: float) -> str | None:
+        """Wait for the ready line and return its address; None if the child ended, or was killed as too slow."""
+        timer = threading.Timer(timeout, self._give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return next(filter(None, map(_base_url, self._lines())), None)
+        finally:
+            timer.cancel()
+
+    def wait(self) -> int:
+        """Drain stdout, wait for the end, and return the exit code."""
+        for _ in self._lines():
+            pass
+        code = self._process.wait()
+        self._listener.join(PATIENCE)
+        self._close_pipes()
+        return code
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote to stderr."""
+        return b"\n".join(self._said).decode(errors="replace")[-600:].strip()
+
+    def end(self) -> None:
+        """Ask it to leave by closing its stdin, wait, then kill it."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def _give_up(self) -> None:
+        self.slow = True
+        self._process.kill()
+
+    def _lines(self) -> Iterator[bytes]:
+        return iter(lambda: self._stdout.readline(LONGEST_LINE), b"")
+
+    def _listen(self) -> None:
+        for line in iter(lambda: self._stderr.readline(LONGEST_LINE), b""):
+            self._said.append(line.rstrip())
+
+    def _close_pipes(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        self._stdout.close()
+        if not self._listener.is_alive():  # else something that outlives the child still holds it open
+            self._stderr.close()
+
+
+def _base_url(line: bytes) -> str | None:
+    """Read the ready line; anything else a child prints is passed over."""
+    try:
+        ready = json.loads(line)
+    except ValueError:
+        return None
+    base_url = ready.get("base_url") if isinstance(ready, dict) else None
+    return base_url if isinstance(base_url, str) else None

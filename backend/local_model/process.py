@@ -1,0 +1,237 @@
+"""The parent's side of the built-in model: start the child, know its address, end it.
+
+`LocalModel` works with threads alone, so it serves a command line and an event loop alike. From a coroutine,
+wait with `await asyncio.to_thread(model.address, 30)`.
+
+The child lives no longer than the parent: it ends when its stdin does, also after SIGKILL of the parent.
+It gets the few variables it needs and none of the parent's secrets.
+"""
+
+from __future__ import annotations
+
+import atexit
+import secrets
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from .child import CANNOT_START, PATIENCE, Child, Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+State = Literal["stopped", "starting", "ready", "failed"]
+
+DEMO_NAME: Final = "smollm2-135m-instruct"
+DEMO_LABEL: Final = "SmolLM2-135M (built-in demo model)"
+
+PAUSES: Final = (0.5, 1.5, 5.0, 15.0, 30.0)
+"""Seconds before each restart; there is one restart for each."""
+
+HEALTHY: Final = 60.0
+"""A child that served this long was no part of a row of crashes: the next crash is a first one again."""
+
+PASSED_ON: Final = frozenset(
+    {
+        *("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR"),
+        *(
+            "DYLD_LIBRARY_PATH",
+            "LD_LIBRARY_PATH",
+            "PYTHONHOME",
+            "PYTHONPATH",
+        ),  # how the parent finds libraries
+        *("SYSTEMROOT", "TEMP"),  # Windows
+    }
+)
+"""The variables of the parent that the child may see."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is where it is caught
+    """The local model cannot be asked now; `reason` says what to do about it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the model answers, in OpenAI's protocol, and the key it wants. The key is not printed."""
+
+    base_url: str
+    key: str = field(repr=False)
+
+
+class LocalModel:
+    """Owns the child process that serves the model.
+
+    `stopped` → `start()` → `starting` → `ready`. A crash leads back to `starting` after a pause, five times
+    in a row; then, or at once when a restart cannot help, the model is `failed` and `reason` says what to do.
+    `start()` tries a failed model again. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        gguf: Path | None = None,
+        *,
+        environ: Mapping[str, str] = NOTHING,
+        command: Sequence[str] | None = None,
+        start_timeout: float = 120.0,
+        pauses: Sequence[float] = PAUSES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.gguf = gguf.expanduser().absolute() if gguf else None
+        self.model_name = self.gguf.stem if self.gguf else DEMO_NAME
+        self.label = f"{self.gguf.stem} (your local model)" if self.gguf else DEMO_LABEL
+        self._command = tuple(command or (sys.executable, "-P", str(Path(__file__).with_name("server.py"))))
+        self._environ = {name: environ[name] for name in PASSED_ON & environ.keys()}
+        self._start_timeout = start_timeout
+        self._pauses = tuple(pauses)
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._state: State = "stopped"
+        self._reason: str | None = None
+        self._address: Address | None = None
+        self._run: _Run | None = None
+
+    @property
+    def state(self) -> State:
+        """What the model is doing."""
+        return self._state
+
+    @property
+    def reason(self) -> str | None:
+        """What to do about it when the model has failed; None in every other state."""
+        return self._reason
+
+    def start(self) -> None:
+        """Begin to start the child and return at once. Does nothing when it is starting or ready."""
+        with self._changed:
+            if self._state in {"starting", "ready"}:
+                return
+            self._run = run = _Run(threading.Event())
+            self._become("starting", run=run)
+            run.thread = threading.Thread(
+                target=self._supervise, args=(run,), name="local-model", daemon=True
+            )
+            run.thread.start()
+        atexit.unregister(self.stop)
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the child: close its stdin, wait three seconds, kill it. Idempotent, and safe at exit."""
+        with self._changed:
+            run, self._run = self._run, None
+            if run:
+                self._become("stopped", run=run)
+                run.stopping.set()
+        if run:
+            run.end()
+        atexit.unregister(self.stop)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def current(self) -> Address | None:
+        """Return the address if the model is ready, without waiting."""
+        return self._address
+
+    def address(self, timeout: float) -> Address:
+        """Wait until the model is ready and return its address.
+
+        Raises:
+            LocalModelUnavailable: It failed, was stopped or never started, or `timeout` seconds went by.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._state != "starting", timeout)
+            if self._address:
+                return self._address
+            raise LocalModelUnavailable(self._why_not())
+
+    def _why_not(self) -> str:
+        if self._state == "starting":
+            return f"{self.label} is still starting. Try again in a moment."
+        return self._reason or f"{self.label} is not running."
+
+    def _become(
+        self, state: State, *, run: _Run, address: Address | None = None, reason: str | None = None
+    ) -> None:
+        """Change state, unless `run` has been stopped: what it still has to say is of no interest."""
+        with self._changed:
+            if not run.stopping.is_set():
+                self._state, self._address, self._reason = state, address, reason
+                self._changed.notify_all()
+
+    def _supervise(self, run: _Run) -> None:
+        """Keep a child alive until stopped, or until there is no point in another."""
+        crashes = 0
+        while not run.stopping.is_set():
+            ending = self._live(run)
+            crashes = 1 if ending.served >= HEALTHY else crashes + 1
+            if ending.final or crashes > len(self._pauses):
+                self._become("failed", run=run, reason=ending.advice(self.label))
+                return
+            self._become("starting", run=run)
+            run.stopping.wait(self._pauses[crashes - 1])
+
+    def _live(self, run: _Run) -> Ending:
+        """Follow one child from its start to its end."""
+        key = secrets.token_urlsafe(24)
+        try:
+            child = run.spawn(self._command, self._child_environ(key))
+        except OSError as error:
+            return Ending(CANNOT_START, f"The local model cannot be started: {error}.")
+        if child is None:
+            return Ending(0)
+        base_url = child.announcement(self._start_timeout)
+        began = self._clock()
+        if base_url:
+            self._become("ready", run=run, address=Address(base_url, key))
+        code = child.wait()
+        return Ending(
+            code,
+            child.last_words().replace(key, "***"),
+            slow=child.slow,
+            served=self._clock() - began if base_url else 0.0,
+        )
+
+    def _child_environ(self, key: str) -> dict[str, str]:
+        told = {"LOCAL_LLM_KEY": key, "LOCAL_LLM_NAME": self.model_name}
+        if self.gguf:
+            told["LOCAL_LLM_GGUF"] = str(self.gguf)
+        return self._environ | told
+
+
+@dataclass
+class _Run:
+    """One `start()` to `stop()`: the thread that supervises, and its present child."""
+
+    stopping: threading.Event
+    thread: threading.Thread | None = None
+    child: Child | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def spawn(self, command: Sequence[str], environ: Mapping[str, str]) -> Child | None:
+        """Start a child, unless the run has been stopped."""
+        with self.lock:
+            self.child = None if self.stopping.is_set() else Child(command, environ)
+            return self.child
+
+    def end(self) -> None:
+        """End the child and the thread; `stopping` is set, so no other child will follow."""
+        with self.lock:
+            child = self.child
+        if child:
+            child.end()
+        if self.thread:
+            self.thread.join(PATIENCE)

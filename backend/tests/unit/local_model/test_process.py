@@ -1,0 +1,279 @@
+"""`LocalModel` against children that behave and children that do not. No model is loaded here."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.local_model import LocalModel, LocalModelUnavailable, child, server
+from backend.local_model.process import DEMO_NAME, PAUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOON = 20.0
+
+READY = """
+import json, os, sys
+print(json.dumps({"base_url": "http://127.0.0.1:1/v1"}), flush=True)
+sys.stdin.read()
+"""
+CRASH = "import os, sys; print('out of luck', file=sys.stderr, flush=True); os._exit(3)"
+NEVER_READY = "import sys; sys.stdin.read()"
+
+
+def command(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-S", "-c", script, *arguments]
+
+
+def counting(log: Path, script: str) -> list[str]:
+    """`script`, which finds in `born` how many children there have been with it."""
+    count = "import sys; log = open(sys.argv[1], 'a+'); log.write('x'); log.seek(0); born = len(log.read())\n"
+    return command(count + script, str(log))
+
+
+@pytest.fixture
+def models() -> Iterator[list[LocalModel]]:
+    """Whatever a test puts in here is stopped after it."""
+    started: list[LocalModel] = []
+    yield started
+    for model in started:
+        model.stop()
+
+
+def started(models: list[LocalModel], argv: list[str], *, start_timeout: float = SOON) -> LocalModel:
+    model = LocalModel(command=argv, pauses=(0.0, 0.0), start_timeout=start_timeout)
+    models.append(model)
+    model.start()
+    return model
+
+
+def unavailable(model: LocalModel, timeout: float = SOON) -> str:
+    with pytest.raises(LocalModelUnavailable) as caught:
+        model.address(timeout)
+    return caught.value.reason
+
+
+def test_address_is_known_when_the_child_says_it_is_ready(models: list[LocalModel]) -> None:
+    model = started(models, command(READY))
+
+    address = model.address(SOON)
+
+    assert address.base_url == "http://127.0.0.1:1/v1"
+    assert (model.state, model.reason, model.current()) == ("ready", None, address)
+
+
+def test_key_is_not_printed(models: list[LocalModel]) -> None:
+    address = started(models, command(READY)).address(SOON)
+
+    assert len(address.key) >= 32
+    assert address.key not in repr(address)
+
+
+def test_start_returns_before_the_child_is_ready(models: list[LocalModel]) -> None:
+    model = started(models, command(NEVER_READY))
+
+    assert (model.state, model.current()) == ("starting", None)
+    assert "still starting" in unavailable(model, timeout=0.01)
+
+
+def test_a_second_start_changes_nothing(models: list[LocalModel]) -> None:
+    model = started(models, command(READY))
+    address = model.address(SOON)
+
+    model.start()
+
+    assert model.current() is address
+
+
+def test_nothing_can_be_asked_before_start() -> None:
+    assert "is not running" in unavailable(LocalModel())
+
+
+def test_a_crash_is_followed_by_another_child(models: list[LocalModel], tmp_path: Path) -> None:
+    script = f"if born < 3: sys.exit(1)\n{READY}"
+
+    model = started(models, counting(tmp_path / "log", script))
+
+    assert model.address(SOON) == model.current()
+    assert (tmp_path / "log").read_text() == "xxx"
+
+
+def test_a_new_child_has_a_new_key(models: list[LocalModel]) -> None:
+    model = started(models, command(READY))
+    first = model.address(SOON)
+
+    model.stop()
+    model.start()
+
+    assert model.address(SOON).key != first.key
+
+
+def test_too_many_crashes_in_a_row_are_a_failure_that_quotes_the_child(
+    models: list[LocalModel], tmp_path: Path
+) -> None:
+    model = started(models, counting(tmp_path / "log", CRASH))
+
+    reason = unavailable(model)
+
+    assert (model.state, model.reason) == ("failed", reason)
+    assert "exit code 3" in reason
+    assert "out of luck" in reason
+    assert (tmp_path / "log").read_text() == "xxx"  # the first, and one for each of the two pauses
+
+
+def test_crashes_that_are_far_apart_are_not_counted_together(
+    models: list[LocalModel], tmp_path: Path
+) -> None:
+    """A child that served for a minute starts the count anew."""
+    script = READY.replace("sys.stdin.read()", "born > 3 and sys.stdin.read()")
+    minutes = itertools.count(0.0, 60.0)
+    log = tmp_path / "log"
+    fourth = threading.Event()
+
+    model = LocalModel(command=counting(log, script), pauses=(0.0,), clock=lambda: next(minutes))
+    models.append(model)
+    model.start()
+
+    for _ in range(1000):
+        if log.exists() and log.read_text() == "xxxx" and model.state == "ready":
+            break
+        fourth.wait(0.01)
+    assert (model.state, log.read_text()) == ("ready", "xxxx")
+
+
+def test_a_child_that_cannot_start_is_not_tried_again(models: list[LocalModel], tmp_path: Path) -> None:
+    script = "print('noise\\napt-get install libgomp1', file=sys.stderr); sys.exit(78)"
+
+    model = started(models, counting(tmp_path / "log", script))
+
+    assert unavailable(model) == "apt-get install libgomp1"
+    assert (tmp_path / "log").read_text() == "x"
+
+
+def test_a_child_that_is_never_ready_is_killed(models: list[LocalModel]) -> None:
+    model = started(models, command(NEVER_READY), start_timeout=0.2)
+
+    assert "not ready in time" in unavailable(model)
+    assert model.state == "failed"
+
+
+def test_a_failed_model_can_be_started_again(models: list[LocalModel], tmp_path: Path) -> None:
+    model = started(models, counting(tmp_path / "log", f"if born == 1: sys.exit(78)\n{READY}"))
+    assert unavailable(model)
+
+    model.start()
+
+    assert model.address(SOON) == model.current()
+    assert model.reason is None
+
+
+def test_a_command_that_does_not_exist_is_a_failure(models: list[LocalModel]) -> None:
+    assert "/does/not/exist" in unavailable(started(models, ["/does/not/exist"]))
+
+
+@pytest.mark.parametrize(
+    "noise",
+    ["'hello'", "'{'", "[1]", "{}", "'{\"base_url\": 7}'", r"'\udcff'", "'x' * 200_000"],
+    ids=["text", "half", "list", "empty", "number", "bytes", "long"],
+)
+def test_other_output_is_passed_over(models: list[LocalModel], noise: str) -> None:
+    script = f"import sys; sys.stdout.reconfigure(errors='surrogateescape'); print({noise})\n{READY}"
+
+    assert started(models, command(script)).address(SOON).base_url == "http://127.0.0.1:1/v1"
+
+
+def test_a_talkative_child_is_not_blocked_by_a_full_pipe(models: list[LocalModel]) -> None:
+    script = f"import sys; print('x' * 500_000, file=sys.stderr)\n{READY}"
+
+    assert started(models, command(script)).address(SOON).base_url == "http://127.0.0.1:1/v1"
+
+
+def test_stop_ends_the_child_and_may_be_repeated(models: list[LocalModel]) -> None:
+    model = started(models, command(READY))
+    model.address(SOON)
+
+    model.stop()
+    model.stop()
+
+    assert (model.state, model.current()) == ("stopped", None)
+    assert "is not running" in unavailable(model)
+
+
+def test_stop_kills_a_child_that_ignores_stdin(
+    models: list[LocalModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "PATIENCE", 0.1)
+    model = started(models, command(f"{READY}\nimport time; time.sleep(600)"))
+    model.address(SOON)
+    assert model._run
+    thread = model._run.thread
+
+    model.stop()
+
+    assert thread
+    assert not thread.is_alive()  # it waits for the process, so that is gone too
+
+
+def test_stop_wakes_those_who_wait(models: list[LocalModel]) -> None:
+    model = started(models, command(NEVER_READY))
+    threading.Timer(0.1, model.stop).start()
+
+    assert "is not running" in unavailable(model)
+
+
+def test_stop_does_not_wait_for_the_next_try(models: list[LocalModel], tmp_path: Path) -> None:
+    model = LocalModel(command=counting(tmp_path / "log", CRASH), pauses=(3600.0,))
+    models.append(model)
+    with model:
+        assert "still starting" in unavailable(model, timeout=0.3)
+
+    assert model.state == "stopped"
+
+
+def test_child_sees_no_secret_of_the_parent(models: list[LocalModel], tmp_path: Path) -> None:
+    names = READY.replace('"http://127.0.0.1:1/v1"', '" ".join(sorted(os.environ))')
+    environ = {"PATH": "/bin", "OPENAI_API_KEY": "sk-1", "LLAMA_ARG_THREADS": "9"}
+    model = LocalModel(tmp_path / "a.gguf", environ=environ, command=command(names))
+    models.append(model)
+    model.start()
+
+    seen = set(model.address(SOON).base_url.split()) - {"LC_CTYPE"}  # Python's own
+
+    assert seen == {"PATH", "LOCAL_LLM_GGUF", "LOCAL_LLM_KEY", "LOCAL_LLM_NAME"}
+
+
+def test_reason_never_holds_the_key(models: list[LocalModel]) -> None:
+    script = "import os, sys; print('key', os.environ['LOCAL_LLM_KEY'], file=sys.stderr); sys.exit(78)"
+
+    assert unavailable(started(models, command(script))) == "key ***"
+
+
+def test_child_has_a_session_of_its_own(models: list[LocalModel]) -> None:
+    """Ctrl-C in a terminal reaches the parent alone."""
+    script = READY.replace('"http://127.0.0.1:1/v1"', "str(os.getsid(0) == os.getpid())")
+
+    assert started(models, command(script)).address(SOON).base_url == "True"
+
+
+def test_names_tell_the_demo_model_from_a_file_of_ones_own() -> None:
+    demo, own = LocalModel(), LocalModel(Path("models/qwen-0.5b.Q4.gguf"))
+
+    assert (demo.model_name, demo.label) == ("smollm2-135m-instruct", "SmolLM2-135M (built-in demo model)")
+    assert (own.model_name, own.label) == ("qwen-0.5b.Q4", "qwen-0.5b.Q4 (your local model)")
+    assert own.gguf == Path.cwd() / "models/qwen-0.5b.Q4.gguf"
+
+
+def test_parent_and_child_agree() -> None:
+    """The child imports nothing of ours, so what both know is written twice."""
+    assert (child.CANNOT_START, DEMO_NAME) == (server.CANNOT_START, server.DEMO_NAME)
+
+
+def test_five_restarts_with_growing_pauses() -> None:
+    assert tuple(sorted(PAUSES)) == PAUSES
+    assert (len(PAUSES), PAUSES[0], PAUSES[-1]) == (5, 0.5, 30.0)

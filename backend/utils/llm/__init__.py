@@ -1,0 +1,77 @@
+"""Name the feature, not the model.
+
+The door of the facade. Importing it imports nothing else: each name is fetched from its room when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .caller import Caller, KeyPolicy, current_caller, use_caller
+    from .clients import (
+        Patchbay,
+        QosInfo,
+        explain,
+        get_llm,
+        get_model,
+        get_provider,
+        get_qos_info,
+        use,
+    )
+    from .errors import LLMError, UnknownFeatureError
+    from .model_config import Table
+    from .routing import Needs, Route
+
+__all__ = [
+    "Caller",
+    "KeyPolicy",
+    "LLMError",
+    "Needs",
+    "Patchbay",
+    "QosInfo",
+    "Route",
+    "Table",
+    "UnknownFeatureError",
+    "current_caller",
+    "explain",
+    "get_llm",
+    "get_model",
+    "get_provider",
+    "get_qos_info",
+    "use",
+    "use_caller",
+]
+
+_ROOMS = {
+    "Caller": "caller",
+    "KeyPolicy": "caller",
+    "LLMError": "errors",
+    "Needs": "routing",
+    "Patchbay": "clients",
+    "QosInfo": "clients",
+    "Route": "routing",
+    "Table": "model_config",
+    "UnknownFeatureError": "errors",
+    "current_caller": "caller",
+    "explain": "clients",
+    "get_llm": "clients",
+    "get_model": "clients",
+    "get_provider": "clients",
+    "get_qos_info": "clients",
+    "use": "clients",
+    "use_caller": "caller",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,99 @@
+"""One shape for the answers of every API: text is a string, finish reasons have one set of names.
+
+And the test that every complete answer has to pass before it is handed on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+
+from .failures import BadAnswer, Category
+from .structured import UnfitAnswerError
+
+if TYPE_CHECKING:
+    from .structured import Schema
+
+PARSED_KEY = "parsed"
+"""Where a structured answer's object stands in a message's ``additional_kwargs``."""
+
+FINISH_REASONS = {
+    "BLOCKLIST": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "MAX_TOKENS": "length",
+    "PROHIBITED_CONTENT": "content_filter",
+    "RECITATION": "content_filter",
+    "SAFETY": "content_filter",
+    "SPII": "content_filter",
+    "STOP": "stop",
+}
+_SILENT_BLOCKS = frozenset({"reasoning", "thinking", "redacted_thinking"})
+
+MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
+
+
+def normalised(message: MessageT) -> MessageT:
+    """``message`` with its text as one string and its finish reason by OpenAI's names."""
+    metadata = message.response_metadata
+    reason = metadata.get("finish_reason")
+    update: dict[str, Any] = {}
+    if reason in FINISH_REASONS:
+        named = "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
+        update["response_metadata"] = {**metadata, "finish_reason": named}
+    if isinstance(message.content, list) and (text := _only_text(message.content)) is not None:
+        update["content"] = text
+    return message.model_copy(update=update) if update else message
+
+
+def _only_text(blocks: list[Any]) -> str | None:
+    """The blocks' text; None if one of them is something that is neither text nor thought."""
+    texts = []
+    for block in blocks:
+        if isinstance(block, str):
+            texts.append(block)
+        elif block.get("type") == "text":
+            texts.append(block.get("text", ""))
+        elif block.get("type") not in _SILENT_BLOCKS:
+            return None
+    return "".join(texts)
+
+
+def finish_reason(message: AIMessage) -> str | None:
+    """Why the model stopped."""
+    reason = message.response_metadata.get("finish_reason")
+    return reason if isinstance(reason, str) else None
+
+
+def served_model(message: AIMessage) -> str | None:
+    """The model that the provider says it used."""
+    name = message.response_metadata.get("model_name") or message.response_metadata.get("model")
+    return name if isinstance(name, str) and name else None
+
+
+def has_content(message: AIMessage) -> bool:
+    """Whether there is anything in it to hand on."""
+    chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
+    return bool(message.content or message.tool_calls or message.invalid_tool_calls or chunks)
+
+
+def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
+    """``message``, if it may be handed on; with its object, if a schema was asked for.
+
+    Raises:
+        BadAnswer: If it was refused, is empty, was cut short before its object was complete, or does not fit.
+    """
+    reason = finish_reason(message)
+    if reason == "content_filter" or message.additional_kwargs.get("refusal"):
+        raise BadAnswer(Category.REFUSAL, "refused")
+    if schema is not None and reason == "length":
+        raise BadAnswer(Category.TRUNCATED, "truncated")
+    if not has_content(message):
+        raise BadAnswer(Category.EMPTY, "empty")
+    if schema is None or message.tool_calls:
+        return message
+    try:
+        parsed = schema.parse(message.text)
+    except UnfitAnswerError as error:
+        raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from None
+    return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, PARSED_KEY: parsed}})

@@ -1,0 +1,328 @@
+"""The chat model that product code holds: a feature's name, driving dispatch synchronously, asynchronously, streaming.
+
+It decides nothing when it is made. Route, key and endpoint are settled when it is invoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, closing
+from operator import itemgetter
+from typing import Any, Literal, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field, ValidationError
+from typing_extensions import override
+
+from .answers import PARSED_KEY
+from .caller import HOUSE, Caller, current_caller
+from .driver import Bench, Call
+from .options import Options
+from .providers import Ask
+from .routing import Needs, Route
+from .structured import Schema, schema_of
+
+_CHARACTERS_PER_TOKEN = 4
+"""A rough figure for English prose; it only keeps calls away from windows that are clearly too small."""
+
+ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
+
+
+class FeatureChatModel(BaseChatModel):
+    """A LangChain chat model for one feature.
+
+    Attributes:
+        feature: The feature's name in the table.
+        bench: What it runs on.
+        streaming: Stream even when invoked, for callbacks that want tokens.
+        cache_key: Names the prompt prefix that calls share, on models that can use it.
+        caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
+            caller of the context in which the model was made.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    feature: str
+    bench: Bench = Field(exclude=True, repr=False)
+    streaming: bool = False
+    cache_key: str | None = None
+    caller: Caller | None = Field(None, exclude=True, repr=False)
+    made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
+
+    @property
+    @override
+    def _llm_type(self) -> str:
+        return "patchbay-feature"
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"feature": self.feature, "table_hash": self.bench.table.snapshot.hash}
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        first = next(iter(self.route().candidates), None)
+        params = LangSmithParams(ls_provider="patchbay", ls_model_name=self.feature, ls_model_type="chat")
+        if first is not None:
+            params["ls_provider"] = first.endpoint.provider.name
+            params["ls_model_name"] = first.endpoint.model
+        options = self._options(kwargs)
+        if options.temperature is not None:
+            params["ls_temperature"] = options.temperature
+        if options.max_output_tokens is not None:
+            params["ls_max_tokens"] = options.max_output_tokens
+        if stop:
+            params["ls_stop"] = stop
+        return params
+
+    def route(self, needs: Needs | None = None) -> Route:
+        """How a call made now would be served."""
+        return self.bench.plan(self.feature, self._caller(), needs or Needs())
+
+    # Tools and schemas ---------------------------------------------------------------------------------------------
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[ToolLike],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools it may call. Each endpoint gets them in its own form when it is called.
+
+        Args:
+            tools: Functions, tools, pydantic classes or JSON Schemas.
+            tool_choice: ``auto``, ``none``, ``required`` (or ``any``, or True), or the name of the tool to call.
+            strict: Whether arguments must fit their schema exactly, where the API can enforce it.
+            parallel_tool_calls: Whether one answer may call several tools.
+            kwargs: Options for these calls, as for `invoke`.
+
+        Raises:
+            ValueError: If ``tool_choice`` names a tool that is not among ``tools``.
+        """
+        formatted = tuple(convert_to_openai_tool(tool, strict=strict) for tool in tools)
+        choice = _tool_choice(tool_choice, formatted)
+        settings = {"tools": formatted, "tool_choice": choice, "parallel_tool_calls": parallel_tool_calls, **kwargs}
+        return super().bind(**{key: value for key, value in settings.items() if value is not None})
+
+    @override
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "json_mode"] = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model, held to ``schema``; the answer is validated here, and an answer that does not fit is a failure.
+
+        Args:
+            schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
+            include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
+            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt.
+            strict: Whether OpenAI should enforce the schema itself; by default for types.
+            kwargs: Options for these calls, as for `invoke`.
+        """
+        wanted = schema_of(schema, method, strict=strict)
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
+        bound = super().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
+        if not include_raw:
+            return bound | RunnableLambda(_parsed)
+        return {"raw": bound} | RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | RunnableLambda(_parsed), parsing_error=lambda _: None
+        )
+
+    # Drivers -------------------------------------------------------------------------------------------------------
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, kwargs)
+        while True:
+            with call.attempt() as attempt:
+                return attempt.accept(attempt.client._generate(messages, stop=stop, **attempt.kwargs))  # noqa: SLF001
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(messages, kwargs)
+        while True:
+            with call.attempt() as attempt:
+                return attempt.accept(await attempt.client._agenerate(messages, stop=stop, **attempt.kwargs))  # noqa: SLF001
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        if kwargs.get("schema") is not None:
+            yield _whole(self._generate(messages, stop, **kwargs))
+            return
+        call = self._call(messages, kwargs)
+        while True:
+            with call.attempt() as attempt:
+                with closing(_generator(attempt.client._stream(messages, stop=stop, **attempt.kwargs))) as chunks:  # noqa: SLF001
+                    for chunk in chunks:
+                        yield from attempt.pass_on(chunk)
+                yield attempt.last_chunk()
+                return
+
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        if kwargs.get("schema") is not None:
+            yield _whole(await self._agenerate(messages, stop, **kwargs))
+            return
+        call = self._call(messages, kwargs)
+        while True:
+            with call.attempt() as attempt:
+                async with aclosing(
+                    _agenerator(attempt.client._astream(messages, stop=stop, **attempt.kwargs))  # noqa: SLF001
+                ) as chunks:
+                    async for chunk in chunks:
+                        for ready in attempt.pass_on(chunk):
+                            yield ready
+                yield attempt.last_chunk()
+                return
+
+    # The call ------------------------------------------------------------------------------------------------------
+
+    def _caller(self) -> Caller:
+        if self.caller is not None:
+            return self.caller
+        now = current_caller()
+        return self.made_for if now is HOUSE else now
+
+    def _call(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Call:
+        ask = self._ask(kwargs)
+        caller = self._caller()
+        route = self.bench.plan(self.feature, caller, _needs(messages, ask))
+        return Call(self.bench, route, caller, ask)
+
+    def _ask(self, kwargs: dict[str, Any]) -> Ask:
+        return Ask(
+            options=self._options(kwargs),
+            tools=tuple(kwargs.get("tools") or ()),
+            tool_choice=_tool_choice(kwargs.get("tool_choice"), tuple(kwargs.get("tools") or ())),
+            parallel_tool_calls=kwargs.get("parallel_tool_calls"),
+            schema=kwargs.get("schema") or _schema_of_response_format(kwargs.get("response_format")),
+            cache_key=kwargs.get("cache_key", self.cache_key),
+        )
+
+    def _options(self, kwargs: dict[str, Any]) -> Options:
+        """The feature's options, under those of this call.
+
+        Raises:
+            ValueError: If a keyword argument is neither an option nor a setting of the call.
+        """
+        below = self.bench.table.snapshot.feature(self.feature).options
+        settings = {key: value for key, value in kwargs.items() if key not in _CALL_SETTINGS}
+        if not settings:
+            return below
+        try:
+            return Options.model_validate(settings).over(below)
+        except ValidationError as error:
+            wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
+            known = ", ".join(sorted({*Options.model_fields, *_CALL_SETTINGS}))
+            raise ValueError(f"{self.feature}: options of the call: {wrong}. Known: {known}.") from None
+
+
+_CALL_SETTINGS = frozenset(
+    {"tools", "tool_choice", "parallel_tool_calls", "schema", "response_format", "cache_key", "strict"}
+)
+
+
+def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[str, Any], ...]) -> str | None:
+    """``auto``, ``none``, ``required`` or a tool's name, from any of the forms that LangChain's users write."""
+    if isinstance(choice, dict):
+        choice = cast("str", choice.get("function", choice).get("name", ""))
+    if choice is None or choice is False:
+        return None
+    if choice is True or choice in {"any", "required"}:
+        return "required"
+    names = [tool["function"]["name"] for tool in tools]
+    if choice not in {"auto", "none", *names}:
+        raise ValueError(f"tool_choice {choice!r} is none of auto, none, required, {', '.join(names)}")
+    return choice
+
+
+def _schema_of_response_format(response_format: Any) -> Schema | None:
+    """OpenAI's ``response_format``, as `create_agent` passes it, or a type."""
+    if response_format is None:
+        return None
+    if not isinstance(response_format, dict):
+        return schema_of(response_format)
+    described = response_format.get("json_schema")
+    if described is None:
+        return schema_of({"title": "answer", "type": "object"}, "json_mode")
+    schema = described["schema"]
+    return schema_of({"title": described.get("name", "answer"), **schema}, strict=described.get("strict"))
+
+
+def _needs(messages: list[BaseMessage], ask: Ask) -> Needs:
+    blocks = [block for message in messages if isinstance(message.content, list) for block in message.content]
+    kinds = {block.get("type") for block in blocks if isinstance(block, dict)}
+    letters = sum(len(message.text) for message in messages)
+    return Needs(
+        tools=bool(ask.tools),
+        structured_output=ask.schema is not None,
+        images=bool(kinds & {"image", "image_url"}),
+        tokens=letters // _CHARACTERS_PER_TOKEN,
+    )
+
+
+def _parsed(message: AIMessage) -> Any:
+    return message.additional_kwargs.get(PARSED_KEY)
+
+
+def _whole(result: ChatResult) -> ChatGenerationChunk:
+    """A structured answer as a stream of one chunk: it is validated before any of it is handed on."""
+    message = cast("AIMessage", result.generations[0].message)
+    chunk = AIMessageChunk(
+        content=message.content,
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+        id=message.id,
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=chunk)
+
+
+def _generator(chunks: Iterator[ChatGenerationChunk]) -> Any:
+    """The SDK adapters' streams are generators, which can be closed; LangChain only promises iterators."""
+    return chunks
+
+
+def _agenerator(chunks: AsyncIterator[ChatGenerationChunk]) -> Any:
+    """As `_generator`."""
+    return chunks

@@ -1,0 +1,304 @@
+"""The facade. Composes, decides nothing.
+
+`Patchbay` is the object; the functions of this module are the same on the process's own one, which is made from the
+default table on first use. Tests and composition roots make their own and put it in force with `use`.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .caller import HOUSE, current_caller
+from .model_config import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from langchain_core.language_models import BaseChatModel
+
+    from .caller import Caller
+    from .driver import Bench
+    from .model_config import Endpoint, Snapshot
+    from .routing import Needs, Route
+    from .transport import LiveAddress
+
+MOST_MODELS = 1024
+"""How many models are kept by (feature, streaming, cache key). A cache key may be anything, so there must be a bound."""
+
+
+class FeatureInfo(BaseModel):
+    """What a feature runs on: for the house, now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    about: str
+    profile: str
+    endpoint: str | None
+    chain: tuple[str, ...]
+    layer: str
+    options: dict[str, Any]
+    deadline_s: float
+    problem: str | None
+
+
+class ProviderInfo(BaseModel):
+    """Who serves, and whether the house may use them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api: str
+    host: str
+    access: str
+    house_key: Literal["present", "absent", "not needed"]
+
+
+class QosInfo(BaseModel):
+    """The whole table in force. No secret can appear in it: it is built from names and figures only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = 1
+    table_hash: str
+    source: str | None
+    profile: str
+    profile_layer: str
+    byok_profile: str
+    demo: str | None
+    demo_active: bool
+    problems: tuple[str, ...]
+    features: dict[str, FeatureInfo]
+    providers: dict[str, ProviderInfo]
+
+
+class Patchbay:
+    """One table, and everything that serves it.
+
+    Args:
+        table: The table; by default the one that ``LLM_CONFIG`` names, or ``llm.toml``.
+        live: Embedded providers by name; they tell their address while they run.
+
+    Raises:
+        ConfigError: If the default table is wrong.
+    """
+
+    def __init__(self, table: Table | None = None, *, live: Mapping[str, LiveAddress] | None = None) -> None:
+        self.table = table or Table()
+        self._live = dict(live or {})
+        self._models: dict[tuple[str, bool, str | None], Any] = {}
+        self._lock = threading.Lock()
+        self._bench: Bench | None = None
+
+    @property
+    def bench(self) -> Bench:
+        """What calls run on. Made on first use, because it imports LangChain."""
+        if self._bench is None:
+            from .driver import Bench
+
+            with self._lock:
+                self._bench = self._bench or Bench(self.table, self._live)
+        return self._bench
+
+    def get_llm(
+        self,
+        feature: str,
+        *,
+        streaming: bool = False,
+        cache_key: str | None = None,
+        caller: Caller | None = None,
+    ) -> BaseChatModel:
+        """The chat model of ``feature``. See `get_llm` of this module."""
+        key = (feature, streaming, cache_key)
+        model = self._models.get(key)
+        if model is None:
+            model = self._make(key)
+        made_for = current_caller()
+        if caller is not None or made_for is not HOUSE:
+            model = model.model_copy(update={"caller": caller, "made_for": made_for})
+        return model  # type: ignore[no-any-return]
+
+    def get_model(self, feature: str) -> str:
+        """The model that the house's call of ``feature`` tries first."""
+        return self._first(feature).model
+
+    def get_provider(self, feature: str) -> str:
+        """The provider that the house's call of ``feature`` tries first."""
+        return self._first(feature).provider.name
+
+    def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Route:
+        """How a call made now would be served, and why. See `explain` of this module."""
+        from .routing import Needs
+
+        return self._plan(feature, caller or current_caller(), needs or Needs())
+
+    def get_qos_info(self) -> QosInfo:
+        """Everything that the table says and the process knows about it."""
+        snapshot = self.table.snapshot
+        return QosInfo(
+            table_hash=snapshot.hash,
+            source=str(snapshot.source) if snapshot.source else None,
+            profile=snapshot.profile,
+            profile_layer=snapshot.profile_layer,
+            byok_profile=snapshot.byok_profile,
+            demo=str(snapshot.demo) if snapshot.demo else None,
+            demo_active=snapshot.demo_active,
+            problems=self.table.problems,
+            features={name: self._feature_info(name) for name in sorted(snapshot.features)},
+            providers=_provider_infos(snapshot),
+        )
+
+    def close(self) -> None:
+        """Close the connections of synchronous calls."""
+        if self._bench is not None:
+            self._bench.transport.pools.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop and of synchronous calls."""
+        if self._bench is not None:
+            await self._bench.transport.pools.aclose()
+
+    def _make(self, key: tuple[str, bool, str | None]) -> Any:
+        from .chat_model import FeatureChatModel
+
+        feature, streaming, cache_key = key
+        self.table.snapshot.feature(feature)
+        given = {"streaming": True} if streaming else {}
+        model = FeatureChatModel(feature=feature, bench=self.bench, cache_key=cache_key, made_for=HOUSE, **given)
+        if len(self._models) >= MOST_MODELS:
+            self._models.clear()
+        return self._models.setdefault(key, model)
+
+    def _plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
+        from datetime import UTC, datetime
+
+        from .routing import plan
+
+        return plan(self.table.snapshot, feature, caller, needs, today=datetime.now(UTC).date())
+
+    def _first(self, feature: str) -> Endpoint:
+        from .routing import Needs
+
+        route = self._plan(feature, HOUSE, Needs())
+        if (refusal := route.refusal()) is not None:
+            raise refusal
+        return route.candidates[0].endpoint
+
+    def _feature_info(self, name: str) -> FeatureInfo:
+        from .routing import Needs
+
+        route = self._plan(name, HOUSE, Needs())
+        refusal = route.refusal()
+        return FeatureInfo(
+            about=route.feature.about,
+            profile=route.profile,
+            endpoint=str(route.candidates[0].endpoint) if route.candidates else None,
+            chain=tuple(str(candidate.endpoint) for candidate in route.candidates),
+            layer=route.candidates[0].layer if route.candidates else "",
+            options=route.options.model_dump(exclude_none=True),
+            deadline_s=route.deadline,
+            problem=str(refusal) if refusal else None,
+        )
+
+
+def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
+    infos = {}
+    for name, provider in sorted(snapshot.providers.items()):
+        key: Literal["present", "absent", "not needed"] = "not needed"
+        if provider.access == "key":
+            key = "present" if name in snapshot.house_keys else "absent"
+        infos[name] = ProviderInfo(api=provider.api, host=provider.host, access=provider.access, house_key=key)
+    return infos
+
+
+class _InForce:
+    """The patchbay that this module's functions speak for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._patchbay: Patchbay | None = None
+
+    def get(self) -> Patchbay:
+        if self._patchbay is None:
+            with self._lock:
+                self._patchbay = self._patchbay or Patchbay()
+        return self._patchbay
+
+    def swap(self, patchbay: Patchbay | None) -> Patchbay | None:
+        with self._lock:
+            self._patchbay, before = patchbay, self._patchbay
+        return before
+
+
+_in_force = _InForce()
+
+
+@contextmanager
+def use(patchbay: Patchbay) -> Iterator[Patchbay]:
+    """Put ``patchbay`` in force for the process, and the one before back at the end."""
+    before = _in_force.swap(patchbay)
+    try:
+        yield patchbay
+    finally:
+        _in_force.swap(before)
+
+
+def get_llm(
+    feature: str,
+    *,
+    streaming: bool = False,
+    cache_key: str | None = None,
+    caller: Caller | None = None,
+) -> BaseChatModel:
+    """The chat model of a feature: a true `BaseChatModel`, which decides where it runs when it is invoked.
+
+    Args:
+        feature: A name in the table, such as ``conv_action_items``.
+        streaming: Stream even when invoked, for callbacks that want tokens.
+        cache_key: Names the prompt prefix that calls share, on models that can use it.
+        caller: On whose behalf; by default the caller of the context when the model is invoked.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature; it names the nearest.
+        ConfigError: On first use, if the table is wrong.
+    """
+    return _in_force.get().get_llm(feature, streaming=streaming, cache_key=cache_key, caller=caller)
+
+
+def get_model(feature: str) -> str:
+    """The model that the house's call of ``feature`` tries first, such as ``gpt-6-luna``.
+
+    Raises:
+        LLMError: If the feature is unknown, or the house has no key for it.
+    """
+    return _in_force.get().get_model(feature)
+
+
+def get_provider(feature: str) -> str:
+    """The provider that the house's call of ``feature`` tries first, such as ``openai``.
+
+    Raises:
+        LLMError: If the feature is unknown, or the house has no key for it.
+    """
+    return _in_force.get().get_provider(feature)
+
+
+def get_qos_info() -> QosInfo:
+    """The whole table in force, JSON-ready, without secrets."""
+    return _in_force.get().get_qos_info()
+
+
+def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Route:
+    """How a call made now would be served, and why: the same decision that a live call executes. Sends nothing.
+
+    Args:
+        feature: A name in the table.
+        caller: On whose behalf; by default the caller of the context.
+        needs: What the call would need of an endpoint.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature.
+    """
+    return _in_force.get().explain(feature, caller=caller, needs=needs)

@@ -1,0 +1,99 @@
+"""Read a table, lay the environment over it, resolve it, or say everything that is wrong with it.
+
+Layers, lowest first: shipped defaults, the file, the environment. Nothing here makes a network call or imports an SDK.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from ..errors import ConfigError
+from .problems import Problems
+from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
+from .rows import fit
+from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .snapshot import Provider
+
+DEFAULT_PATH = Path(__file__).parents[3] / "llm.toml"
+
+
+def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Snapshot:
+    """Read the table at ``path`` under the environment ``environ``.
+
+    Args:
+        path: The file; by default the one that `table_path` finds.
+        environ: Variables to read keys and overrides from; by default the process's own.
+
+    Raises:
+        ConfigError: With every problem of the table, not the first.
+    """
+    path = path or table_path(environ)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise ConfigError([f"{path}: {reason}. Set LLM_CONFIG to the path of a table."]) from error
+    return parse(text, environ=environ, source=path)
+
+
+def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path | None = None) -> Snapshot:
+    """Like `load`, for a table that is already in memory."""
+    environ = _environment(environ)
+    layer = f"file {source.name}" if source else "text"
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{source or 'table'}: not TOML: {error}"]) from error
+    problems = Problems()
+    table = Resolver(rows := fit(document, layer, problems), environ, layer, problems)
+    if problems.found:
+        raise ConfigError(problems.found)
+    keys = _house_keys(table.providers, environ)
+    return Snapshot(
+        profile=table.profile,
+        profile_layer=table.profile_layer,
+        byok_profile=rows.head.byok_profile,
+        demo=table.demo,
+        providers=table.providers,
+        features=table.features,
+        chains=table.chains,
+        hash=_hash(document, environ, keys),
+        source=source,
+        house_keys=keys,
+    )
+
+
+def table_path(environ: Mapping[str, str] | None = None) -> Path:
+    """The file that ``LLM_CONFIG`` names, or ``llm.toml`` beside the package's folder."""
+    named = _environment(environ).get("LLM_CONFIG", "").strip()
+    return Path(named) if named else DEFAULT_PATH
+
+
+def _environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:
+    return os.environ if environ is None else environ  # noqa: TID251 - the one reader of the facade's environment
+
+
+def _house_keys(providers: Mapping[str, Provider], environ: Mapping[str, str]) -> dict[str, SecretStr]:
+    named = {name: provider.api_key_env for name, provider in providers.items() if provider.api_key_env}
+    values = {name: environ.get(variable, "").strip() for name, variable in named.items()}
+    return {name: SecretStr(value) for name, value in values.items() if value}
+
+
+def _hash(document: Mapping[str, Any], environ: Mapping[str, str], keyed: Mapping[str, SecretStr]) -> str:
+    """Over the file, the overrides and which providers have a key; never over a key."""
+    overrides = {
+        name: value for name, value in environ.items() if name.startswith((PROFILE_OVERRIDE, FEATURE_OVERRIDE))
+    }
+    effective = json.dumps([document, overrides, sorted(keyed)], sort_keys=True, default=str)
+    return hashlib.sha256(effective.encode()).hexdigest()[:12]

@@ -1,0 +1,226 @@
+"""Rows resolved against each other: names become endpoints, profiles become chains, the environment is laid over.
+
+Goes on after each problem, so that one report holds them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..catalogue import Capabilities, capabilities
+from .problems import Problems, did_you_mean
+from .schema import FeatureRow, ProviderRow
+from .snapshot import Access, Chain, Endpoint, Feature, Provider, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .rows import Rows
+
+DEFAULT_BASE_URL = {
+    "openai": "https://api.openai.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+PROFILE_OVERRIDE = "MODEL_QOS"
+FEATURE_OVERRIDE = "LLM_FEATURE_"
+
+
+class Resolver:
+    """One resolution of one document.
+
+    Attributes:
+        profile: The house's profile, and ``profile_layer`` the layer that chose it.
+        features: Every feature that the table names.
+        chains: Profile to feature to chain, with pins and the environment laid over.
+        demo: The endpoint that serves while the house has no key.
+    """
+
+    def __init__(self, rows: Rows, environ: Mapping[str, str], layer: str, problems: Problems) -> None:
+        self._rows = rows
+        self._environ = environ
+        self._layer = layer
+        self._problems = problems
+        self.providers = {name: _provider(name, row) for name, row in rows.providers.items()}
+        self.profile, self.profile_layer = self._house_profile()
+        self._check_lineages()
+        self._check_groups()
+        own = {name: self._profile_chains(name) for name in rows.profiles}
+        self.features = self._features(own)
+        self._check_complete(own)
+        overlays = {**self._pins(), **self._environment()}
+        self.chains = {profile: {**served, **overlays} for profile, served in own.items()}
+        self._check_options()
+        self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
+
+    # Profiles and groups -------------------------------------------------------------------------------------------
+
+    def _house_profile(self) -> tuple[str, str]:
+        head = self._rows.head
+        chosen = self._environ.get(PROFILE_OVERRIDE, "").strip().lower()
+        name, path, layer = (
+            (chosen, PROFILE_OVERRIDE, "environment") if chosen else (head.profile, "profile", self._layer)
+        )
+        self._check_name("profiles", name, path, layer)
+        self._check_name("profiles", head.byok_profile, "byok_profile", self._layer)
+        return name, layer
+
+    def _check_lineages(self) -> None:
+        for name, row in self._rows.profiles.items():
+            if row.extends is not None:
+                self._check_name("profiles", row.extends, f"profiles.{name}.extends", self._layer)
+            self._check_circle(f"profiles.{name}.extends", name, self._parent)
+
+    def _check_groups(self) -> None:
+        for name, row in self._rows.groups.items():
+            if row.then is not None:
+                self._check_name("groups", row.then, f"groups.{name}.then", self._layer)
+            self._check_circle(f"groups.{name}.then", name, self._next_group)
+            self._group_endpoints(name)
+        for name in sorted(self._rows.names["groups"] - self._used_groups()):
+            rule = "no profile, pin or group leads here"
+            self._problems.add(f"groups.{name}", rule, layer=self._layer, fix="Use it or delete it.")
+        for endpoint in self._rows.models:
+            self._endpoint(endpoint, f"models.{endpoint}", self._layer)
+
+    def _check_name(self, section: str, name: str, path: str, layer: str) -> None:
+        known = self._rows.names[section]
+        if name not in known:
+            rule = f"there is no such {section.removesuffix('s')}"
+            self._problems.add(path, rule, value=name, layer=layer, fix=did_you_mean(name, known))
+
+    def _check_circle(self, path: str, start: str, follow: Callable[[str], str | None]) -> None:
+        seen = [start]
+        while (following := follow(seen[-1])) is not None and following not in seen:
+            seen.append(following)
+        if following == start:
+            self._problems.add(path, f"goes round in a circle: {' → '.join([*seen, start])}", layer=self._layer)
+
+    def _parent(self, profile: str) -> str | None:
+        row = self._rows.profiles.get(profile)
+        return row.extends if row else None
+
+    def _next_group(self, group: str) -> str | None:
+        row = self._rows.groups.get(group)
+        return row.then if row else None
+
+    def _used_groups(self) -> frozenset[str]:
+        chains = [links for row in self._rows.profiles.values() for links in row.chains.values()]
+        chains += [row.pin for row in self._rows.features.values() if row.pin]
+        named = {link.removeprefix("group:") for links in chains for link in links if link.startswith("group:")}
+        return frozenset(named | {row.then for row in self._rows.groups.values() if row.then})
+
+    # Chains --------------------------------------------------------------------------------------------------------
+
+    def _profile_chains(self, name: str) -> dict[str, Chain]:
+        chains: dict[str, Chain] = {}
+        for ancestor in reversed(_walk(name, self._parent)):
+            layer = self._layer if ancestor == name else f"{self._layer}, profile {ancestor}"
+            row = self._rows.profiles.get(ancestor)
+            for feature, links in (row.chains if row else {}).items():
+                chains[feature] = self._chain(links, f"profiles.{ancestor}.{feature}", layer)
+        return chains
+
+    def _chain(self, links: tuple[str, ...], path: str, layer: str) -> Chain:
+        return Chain(tuple(tier for link in links for tier in self._tiers(link, path, layer)), layer)
+
+    def _tiers(self, link: str, path: str, layer: str) -> Iterator[Tier]:
+        if link.startswith("group:"):
+            name = link.removeprefix("group:")
+            self._check_name("groups", name, path, layer)
+            for group in _walk(name, self._next_group):
+                yield Tier(self._group_endpoints(group), group=group)
+        elif endpoint := self._endpoint(link, path, layer):
+            yield Tier((endpoint,))
+
+    def _group_endpoints(self, group: str) -> tuple[Endpoint, ...]:
+        row = self._rows.groups.get(group)
+        links = enumerate(row.endpoints if row else ())
+        found = (self._endpoint(link, f"groups.{group}.endpoints.{at}", self._layer) for at, link in links)
+        return tuple(endpoint for endpoint in found if endpoint)
+
+    def _endpoint(self, written: str, path: str, layer: str) -> Endpoint | None:
+        name, _, model = written.partition(":")
+        if not (name and model):
+            self._problems.add(path, "an endpoint is written provider:model", value=written, layer=layer)
+            return None
+        if name not in self._rows.names["providers"]:
+            fix = did_you_mean(name, self._rows.names["providers"])
+            self._problems.add(path, f"there is no provider {name!r}", value=written, layer=layer, fix=fix)
+        provider = self.providers.get(name)
+        return Endpoint(provider, model, self._capabilities(written, model)) if provider else None
+
+    def _capabilities(self, endpoint: str, model: str) -> Capabilities:
+        row = self._rows.models.get(endpoint)
+        declared = row.model_dump(exclude_none=True) if row else {}
+        return capabilities(model).model_copy(update=declared)
+
+    # Features ------------------------------------------------------------------------------------------------------
+
+    def _features(self, chains: Mapping[str, Mapping[str, Chain]]) -> dict[str, Feature]:
+        served = {feature for profile in chains.values() for feature in profile}
+        pinned = {name for name, row in self._rows.features.items() if row.pin}
+        return {name: self._feature(name) for name in sorted(served | pinned)}
+
+    def _feature(self, name: str) -> Feature:
+        row = self._rows.features.get(name, FeatureRow())
+        return Feature(name=name, **{key: getattr(row, key) for key in FeatureRow.model_fields if key != "pin"})
+
+    def _check_complete(self, chains: Mapping[str, Mapping[str, Chain]]) -> None:
+        for name in sorted(self._rows.names["features"] - set(self.features)):
+            rule = "no profile serves this feature, and it has no pin"
+            self._problems.add(f"features.{name}", rule, layer=self._layer, fix=did_you_mean(name, self.features))
+        for profile, served in chains.items():
+            for feature in sorted(set(self.features) - set(served)):
+                if not self._rows.features.get(feature, FeatureRow()).pin:
+                    self._problems.add(f"profiles.{profile}.{feature}", "is missing", layer=self._layer)
+
+    def _pins(self) -> dict[str, Chain]:
+        return {
+            name: self._chain(row.pin, f"features.{name}.pin", f"{self._layer}, pinned")
+            for name, row in self._rows.features.items()
+            if row.pin
+        }
+
+    def _environment(self) -> dict[str, Chain]:
+        chains = {}
+        for variable, value in sorted(self._environ.items()):
+            links = tuple(link.strip() for link in value.split(",") if link.strip())
+            if variable.startswith(FEATURE_OVERRIDE) and links:
+                feature = variable.removeprefix(FEATURE_OVERRIDE).lower()
+                if feature not in self.features:
+                    fix = did_you_mean(feature, self.features)
+                    self._problems.add(variable, f"there is no feature {feature!r}", layer="environment", fix=fix)
+                chains[feature] = self._chain(links, variable, f"environment {variable}")
+        return chains
+
+    def _check_options(self) -> None:
+        for served in self.chains.values():
+            for name, chain in served.items():
+                feature = self.features.get(name) or self._feature(name)
+                for endpoint in chain:
+                    for option, reason in feature.options.problems(endpoint.provider.api, str(endpoint), endpoint.can):
+                        path, value = f"features.{name}.options.{option}", getattr(feature.options, option)
+                        self._problems.add(path, reason, value=value, layer=self._layer)
+
+
+def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
+    """``start`` and what follows it, each once, so that a circle ends."""
+    steps = [start]
+    while (following := follow(steps[-1])) is not None and following not in steps:
+        steps.append(following)
+    return steps
+
+
+def _provider(name: str, row: ProviderRow) -> Provider:
+    access: Access = "key" if row.api_key_env else "open" if row.base_url else "embedded"
+    told_later = f"http://{name}.embedded.invalid/v1"
+    base_url = str(row.base_url).rstrip("/") if row.base_url else DEFAULT_BASE_URL[row.api]
+    return Provider(
+        name=name,
+        api=row.api,
+        access=access,
+        base_url=told_later if access == "embedded" else base_url,
+        api_key_env=row.api_key_env,
+        headers=tuple(sorted(row.headers.items())),
+        model_prefixes=tuple(row.model_prefixes.items()),
+    )

@@ -1,0 +1,156 @@
+"""The table as it is in force: resolved, immutable, one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from ..catalogue import retirement
+from ..errors import UnknownFeatureError
+from ..options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+    from ..catalogue import Capabilities, Retirement
+    from ..options import Api
+
+Access = Literal["key", "open", "embedded"]
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Who serves.
+
+    Attributes:
+        access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
+            address and secret are known only while it runs.
+        base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
+            running process's address in its place.
+    """
+
+    name: str
+    api: Api
+    access: Access
+    base_url: str
+    api_key_env: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    model_prefixes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The host that this provider's credentials may travel to."""
+        return urlsplit(self.base_url).hostname or ""
+
+    def model_id(self, model: str) -> str:
+        """The model's name as this provider spells it (``gpt-6-luna`` is ``openai/gpt-6-luna`` at OpenRouter)."""
+        if "/" in model:
+            return model
+        return next((prefix + model for start, prefix in self.model_prefixes if model.startswith(start)), model)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One provider and one of its models."""
+
+    provider: Provider
+    model: str
+    can: Capabilities
+
+    def __str__(self) -> str:
+        return f"{self.provider.name}:{self.model}"
+
+    @property
+    def model_id(self) -> str:
+        """The model's name on the wire."""
+        return self.provider.model_id(self.model)
+
+    @property
+    def retirement(self) -> Retirement | None:
+        """When its vendor stops serving the model, if a date is published."""
+        return retirement(self.model)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Endpoints that are all tried before the next tier's: a group, or a chain's own links."""
+
+    endpoints: tuple[Endpoint, ...]
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A feature's tiers in one profile, and the layer that put them there."""
+
+    tiers: tuple[Tier, ...]
+    layer: str
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return (endpoint for tier in self.tiers for endpoint in tier.endpoints)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What holds for a feature in every profile."""
+
+    name: str
+    about: str = ""
+    structured_output: bool = False
+    tools: bool = False
+    images: bool = False
+    options: Options = Options()
+    deadline: float = 120.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole table at one moment. Every call carries the hash of the snapshot that decided it.
+
+    Attributes:
+        profile: The house's profile.
+        profile_layer: The layer that chose it.
+        byok_profile: The profile for callers who bring keys.
+        demo: The endpoint that serves every feature while no house key is configured.
+        house_keys: The house's own keys, by provider.
+        hash: Twelve hex digits over everything above except the keys themselves.
+        source: The file it came from.
+    """
+
+    profile: str
+    profile_layer: str
+    byok_profile: str
+    demo: Endpoint | None
+    providers: Mapping[str, Provider]
+    features: Mapping[str, Feature]
+    chains: Mapping[str, Mapping[str, Chain]]
+    hash: str
+    source: Path | None = None
+    house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
+
+    def feature(self, name: str) -> Feature:
+        """The feature called ``name``.
+
+        Raises:
+            UnknownFeatureError: If the table holds no such feature; it names the nearest.
+        """
+        try:
+            return self.features[name]
+        except KeyError:
+            raise UnknownFeatureError(name, self.features) from None
+
+    def chain(self, feature: str, profile: str) -> Chain:
+        """The chain of a known feature in a known profile."""
+        return self.chains[profile][feature]
+
+    @property
+    def demo_active(self) -> bool:
+        """Whether the demo endpoint serves the house's calls: no provider that the house could pay is configured."""
+        if self.demo is None:
+            return False
+        others = (provider for provider in self.providers.values() if provider.access != "embedded")
+        return not any(provider.access == "open" or provider.name in self.house_keys for provider in others)

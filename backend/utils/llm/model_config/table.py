@@ -1,0 +1,73 @@
+"""The table that a process runs on: one snapshot at a time, swapped whole."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .load import load, table_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class Table:
+    """Holds the snapshot in force. Reading it is one attribute access and takes no lock.
+
+    Args:
+        path: The file to read; by default the one that `table_path` finds.
+        environ: Variables to read keys and overrides from; by default the process's own.
+
+    Raises:
+        ConfigError: If the first reading fails. Later readings that fail keep the last good snapshot.
+    """
+
+    def __init__(self, path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> None:
+        self.path = path or table_path(environ)
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._stamp = self._file_stamp()
+        self.snapshot: Snapshot = load(self.path, environ=environ)
+        self.problems: tuple[str, ...] = ()
+
+    def reload(self) -> Snapshot:
+        """Read the file again and put the result in force.
+
+        Raises:
+            ConfigError: If the file is bad; the last good snapshot stays in force, and ``problems`` says why.
+        """
+        with self._lock:
+            self._stamp = self._file_stamp()
+            try:
+                self.snapshot = load(self.path, environ=self._environ)
+            except ConfigError as error:
+                self.problems = error.problems
+                log.error("%s; snapshot %s stays in force", error, self.snapshot.hash)  # noqa: TRY400 - no stack
+                raise
+            self.problems = ()
+            log.info("table %s in force, from %s", self.snapshot.hash, self.path)
+            return self.snapshot
+
+    def reload_if_changed(self) -> bool:
+        """Reload if the file has changed since it was last read. True if a new snapshot is in force."""
+        if self._file_stamp() == self._stamp:
+            return False
+        before = self.snapshot
+        try:
+            return self.reload() is not before
+        except ConfigError:
+            return False
+
+    def _file_stamp(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,131 @@
+"""What the caller is told about a call: every attempt, who served, who paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+    from decimal import Decimal
+
+    from .caller import KeyOwner
+    from .failures import Category
+
+RECEIPT_KEY = "receipt"
+"""Where the receipt stands in a message's ``response_metadata``."""
+
+Outcome = Literal["ok", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one attempt. ``cached`` and ``cache_write`` are part of the input, ``reasoning`` of the output."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any] | None) -> Usage | None:
+        """From LangChain's ``usage_metadata``; None if the provider told nothing."""
+        if not metadata:
+            return None
+        inward = metadata.get("input_token_details") or {}
+        outward = metadata.get("output_token_details") or {}
+        return cls(
+            input=metadata.get("input_tokens", 0),
+            output=metadata.get("output_tokens", 0),
+            cached=inward.get("cache_read") or 0,
+            cache_write=inward.get("cache_creation") or 0,
+            reasoning=outward.get("reasoning") or 0,
+        )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request sent to one endpoint with one credential.
+
+    Attributes:
+        endpoint: ``provider:model``.
+        served_model: The model that the provider says it used.
+        category: What kind of failure it was; None for a success.
+        status: The HTTP status, if an answer came.
+        first_byte: Time to the answer's first byte, if one came.
+        cost_usd: None if unknown, never 0 for that.
+    """
+
+    endpoint: str
+    key_owner: KeyOwner
+    outcome: Outcome
+    started: datetime
+    duration: timedelta
+    category: Category | None = None
+    status: int | None = None
+    first_byte: timedelta | None = None
+    served_model: str | None = None
+    usage: Usage | None = None
+    cost_usd: Decimal | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "endpoint": self.endpoint,
+            "served_model": self.served_model,
+            "key_owner": self.key_owner,
+            "outcome": self.outcome,
+            "category": self.category and self.category.value,
+            "status": self.status,
+            "started": self.started.isoformat(),
+            "duration_ms": _milliseconds(self.duration),
+            "first_byte_ms": self.first_byte and _milliseconds(self.first_byte),
+            "usage": vars(self.usage).copy() if self.usage else None,
+            "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
+        }
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The whole call. The last attempt is the one that answered.
+
+    Attributes:
+        profile: The profile that decided.
+        degraded: True if another endpoint than the first choice answered, or the demo model did.
+        table_hash: The snapshot of the table that decided.
+    """
+
+    feature: str
+    profile: str
+    attempts: tuple[Attempt, ...]
+    degraded: bool
+    table_hash: str
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What all attempts cost together; None as soon as one of them is unknown."""
+        costs = [attempt.cost_usd for attempt in self.attempts]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known[1:], known[0]) if known and len(known) == len(costs) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; this is what stands in ``response_metadata["receipt"]``."""
+        answered = self.attempts[-1]
+        cost = self.cost_usd
+        return {
+            "feature": self.feature,
+            "profile": self.profile,
+            "endpoint": answered.endpoint,
+            "served_model": answered.served_model,
+            "key_owner": answered.key_owner,
+            "attempts": [attempt.as_dict() for attempt in self.attempts],
+            "cost_usd": None if cost is None else str(cost),
+            "degraded": self.degraded,
+            "table_hash": self.table_hash,
+        }
+
+
+def _milliseconds(span: timedelta) -> float:
+    return round(span.total_seconds() * 1000, 1)

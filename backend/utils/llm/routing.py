@@ -1,0 +1,248 @@
+"""Which endpoints may serve a call, in which order, with whose key; and why the others may not.
+
+`plan` is pure and total. What `explain` shows is what a call made at that moment does, because both call `plan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from .errors import LLMError, MissingCredentialError, NoEndpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+    from .caller import Caller, KeyOwner, KeyPolicy
+    from .model_config import Chain, Endpoint, Feature, Snapshot
+    from .options import Options
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a call needs of an endpoint.
+
+    Attributes:
+        tokens: A careful estimate of the prompt's length; 0 if unknown.
+    """
+
+    tools: bool = False
+    structured_output: bool = False
+    images: bool = False
+    tokens: int = 0
+
+
+class SkipCode(StrEnum):
+    """Why an endpoint may not serve."""
+
+    NO_KEY = "no_key"
+    NOT_YOUR_KEY = "not_your_key"
+    NO_TOOLS = "no_tools"
+    NO_STRUCTURED_OUTPUT = "no_structured_output"
+    NO_IMAGES = "no_images"
+    WINDOW = "context_window"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An endpoint that may serve, and whose key pays."""
+
+    endpoint: Endpoint
+    owner: KeyOwner
+    profile: str
+    layer: str
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """An endpoint that may not serve, and why."""
+
+    endpoint: Endpoint
+    code: SkipCode
+    reason: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """The decision for one call.
+
+    Attributes:
+        candidates: In the order in which they are tried.
+        skipped: In the order in which they stood.
+        demo: True if the demo model serves because the house has no key.
+    """
+
+    feature: Feature
+    profile: str
+    policy: KeyPolicy
+    candidates: tuple[Candidate, ...]
+    skipped: tuple[Skip, ...]
+    options: Options
+    deadline: float
+    demo: bool
+    table_hash: str
+
+    def refusal(self) -> LLMError | None:
+        """The error of a call that no endpoint may serve; None if one may."""
+        if self.candidates:
+            return None
+        name = self.feature.name
+        keyless = [skip for skip in self.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
+        if keyless and len(keyless) == len(self.skipped):
+            providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
+            return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
+        reasons = "; ".join(dict.fromkeys(f"{skip.endpoint}: {skip.reason}" for skip in self.skipped))
+        return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "feature": self.feature.name,
+            "profile": self.profile,
+            "policy": self.policy,
+            "demo": self.demo,
+            "table_hash": self.table_hash,
+            "deadline_s": self.deadline,
+            "options": self.options.model_dump(exclude_none=True),
+            "candidates": [
+                {
+                    "endpoint": str(candidate.endpoint),
+                    "model_id": candidate.endpoint.model_id,
+                    "host": candidate.endpoint.provider.host,
+                    "key_owner": candidate.owner,
+                    "profile": candidate.profile,
+                    "group": candidate.group,
+                    "layer": candidate.layer,
+                }
+                for candidate in self.candidates
+            ],
+            "skipped": [
+                {"endpoint": str(skip.endpoint), "code": skip.code.value, "reason": skip.reason}
+                for skip in self.skipped
+            ],
+        }
+
+    def __str__(self) -> str:
+        head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
+        lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
+        lines += [
+            f"  {place}. {candidate.endpoint}  {candidate.owner}'s key  ({candidate.layer})"
+            for place, candidate in enumerate(self.candidates, 1)
+        ]
+        lines += [f"  –  {skip.endpoint}  skipped: {skip.reason}" for skip in self.skipped]
+        refusal = self.refusal()
+        return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
+
+
+def plan(snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, *, today: date) -> Route:
+    """Decide how a call of ``feature`` by ``caller`` would be served.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
+            route without candidates.
+    """
+    named = snapshot.feature(feature)
+    candidates: dict[tuple[Endpoint, KeyOwner], Candidate] = {}
+    skipped: list[Skip] = []
+    for candidate in _ordered(snapshot, named, caller):
+        skip = _skip(candidate, caller, snapshot, needs, named.options, today)
+        if skip is not None:
+            skipped.append(skip)
+        else:
+            candidates.setdefault((candidate.endpoint, candidate.owner), candidate)
+    house = caller.policy == "house_only"
+    kept = {endpoint for endpoint, _ in candidates}
+    return Route(
+        feature=named,
+        profile=snapshot.profile if house else snapshot.byok_profile,
+        policy=caller.policy,
+        candidates=tuple(candidates.values()),
+        skipped=tuple(skip for skip in dict.fromkeys(skipped) if skip.endpoint not in kept),
+        options=named.options,
+        deadline=named.deadline,
+        demo=snapshot.demo_active and caller.policy != "byok_only",
+        table_hash=snapshot.hash,
+    )
+
+
+def _ordered(snapshot: Snapshot, feature: Feature, caller: Caller) -> Iterator[Candidate]:
+    """Every endpoint of the feature in order of preference, the caller's own keys before the house's."""
+    if caller.policy != "house_only":
+        chain = snapshot.chain(feature.name, snapshot.byok_profile)
+        yield from _candidates(chain, "user", snapshot.byok_profile)
+    if caller.policy == "byok_only":
+        return
+    if snapshot.demo_active and snapshot.demo is not None:
+        yield Candidate(snapshot.demo, "house", snapshot.profile, "demo: the house has no key configured")
+    else:
+        yield from _candidates(snapshot.chain(feature.name, snapshot.profile), "house", snapshot.profile)
+
+
+def _candidates(chain: Chain, owner: KeyOwner, profile: str) -> Iterator[Candidate]:
+    for tier in chain.tiers:
+        for endpoint in tier.endpoints:
+            yield Candidate(endpoint, owner, profile, chain.layer, tier.group)
+
+
+def _skip(
+    candidate: Candidate, caller: Caller, snapshot: Snapshot, needs: Needs, options: Options, today: date
+) -> Skip | None:
+    endpoint = candidate.endpoint
+    found = (
+        _key_missing(candidate, caller, snapshot)
+        or _retired(endpoint, today)
+        or _capability_missing(endpoint, needs)
+        or _window_too_small(endpoint, needs, options)
+    )
+    return Skip(endpoint, *found) if found else None
+
+
+def _key_missing(candidate: Candidate, caller: Caller, snapshot: Snapshot) -> tuple[SkipCode, str] | None:
+    provider = candidate.endpoint.provider
+    if candidate.owner == "user":
+        if provider.name in caller.keys:
+            return None
+        return SkipCode.NOT_YOUR_KEY, f"the caller brought no key for {provider.name}"
+    if provider.access == "key" and provider.name not in snapshot.house_keys:
+        return SkipCode.NO_KEY, f"{provider.api_key_env} is not set"
+    return None
+
+
+def _retired(endpoint: Endpoint, today: date) -> tuple[SkipCode, str] | None:
+    gone = endpoint.retirement
+    if gone is None or gone.day > today:
+        return None
+    heir = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
+    return SkipCode.RETIRED, f"{endpoint.model} was retired on {gone.day}{heir}"
+
+
+def _capability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] | None:
+    if needs.tools and not endpoint.can.tools:
+        return SkipCode.NO_TOOLS, f"{endpoint.model} cannot call tools"
+    if needs.structured_output and not endpoint.can.structured_output:
+        return SkipCode.NO_STRUCTURED_OUTPUT, f"{endpoint.model} cannot be held to a schema"
+    if needs.images and not endpoint.can.images:
+        return SkipCode.NO_IMAGES, f"{endpoint.model} cannot read images"
+    return None
+
+
+def _window_too_small(endpoint: Endpoint, needs: Needs, options: Options) -> tuple[SkipCode, str] | None:
+    window = endpoint.can.context_window
+    reserved = options.max_output_tokens or 0
+    if needs.tokens + reserved <= window:
+        return None
+    return SkipCode.WINDOW, f"about {needs.tokens} tokens and {reserved} for the answer exceed {window}"
+
+
+def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:
+    if policy == "byok_only":
+        return (
+            f"None of your keys can serve {feature!r}: it runs on {providers}. Add a key for one of them; "
+            "keys of the house are not used in your stead."
+        )
+    variables = ", ".join(dict.fromkeys(skip.endpoint.provider.api_key_env or "" for skip in skips))
+    return f"No key is configured for {feature!r}: it runs on {providers}. Set one of {variables}."

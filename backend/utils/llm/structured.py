@@ -1,0 +1,108 @@
+"""A schema goes in, a validated object comes out, whichever API serves.
+
+The schema is turned into JSON Schema once. Each API gets it in its own way (see `providers`); the answer is validated
+here, on the raw text, never by an SDK.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_function
+from pydantic import BaseModel, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Method = Literal["json_schema", "json_mode"]
+
+_FENCED = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+
+
+class UnfitAnswerError(ValueError):
+    """The text is not JSON, or not of the schema. Its message never repeats the text."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What an answer has to look like.
+
+    Attributes:
+        name: The schema's title, as the API wants it.
+        json_schema: As JSON Schema; None if any JSON object will do.
+        strict_schema: The same in OpenAI's strict dialect: every property required, none added.
+        parse: Turns the answer's text into the object; raises `UnfitAnswerError`.
+    """
+
+    name: str
+    method: Method
+    json_schema: dict[str, Any] | None
+    strict_schema: dict[str, Any] | None
+    parse: Callable[[str], Any]
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | None = None) -> Schema:
+    """The `Schema` of a pydantic class, a ``TypedDict`` class or a JSON Schema with a title.
+
+    Args:
+        schema: The type, or the JSON Schema itself.
+        method: ``json_schema`` holds the model to the schema; ``json_mode`` only to JSON.
+        strict: Whether OpenAI should enforce it; by default yes for types, no for a JSON Schema, which may hold
+            keywords that the strict dialect lacks.
+    """
+    return _of_type(schema, method, strict) if isinstance(schema, type) else _build(schema, method, strict)
+
+
+@lru_cache(maxsize=512)
+def _of_type(schema: type, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - cache key
+    return _build(schema, method, strict)
+
+
+def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - private
+    parse = _parser(schema)
+    if method == "json_mode":
+        return Schema("json", method, None, None, parse)
+    if strict is None:
+        strict = isinstance(schema, type)
+    plain = convert_to_json_schema(schema)
+    function = convert_to_openai_function(schema, strict=True) if strict else None
+    return Schema(
+        name=re.sub(r"\W", "_", plain.get("title", "answer"))[:64],
+        method=method,
+        json_schema=plain,
+        strict_schema=function["parameters"] if function else None,
+        parse=parse,
+    )
+
+
+def _parser(schema: Any) -> Callable[[str], Any]:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return lambda text: _checked(schema.model_validate_json, text)
+    if hasattr(schema, "parse_raw"):  # pydantic.v1
+        return lambda text: _checked(schema.parse_raw, text)
+    return lambda text: _checked(_object, text)
+
+
+def _checked(parse: Callable[[str], Any], text: str) -> Any:
+    fenced = _FENCED.match(text)
+    try:
+        return parse(fenced.group(1) if fenced else text)
+    except ValidationError as error:
+        places = ", ".join(f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in error.errors())
+        raise UnfitAnswerError(places) from None
+    except ValueError as error:
+        raise UnfitAnswerError(type(error).__name__) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise UnfitAnswerError("not a JSON object")
+    return cast("dict[str, Any]", value)

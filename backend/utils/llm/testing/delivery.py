@@ -1,0 +1,127 @@
+"""Put a transmission on a socket: in pieces, with pauses, and with an eye on the peer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from threading import Event
+
+    from .transmission import Transmission
+
+_POLL_SECONDS = 0.02
+
+
+class PeerGoneError(ConnectionError):
+    """The client closed its end before the answer was complete."""
+
+
+class ClosingError(ConnectionError):
+    """The server is being closed."""
+
+
+class Peer:
+    """The client at the other end of a connection.
+
+    Args:
+        connection: A connected socket, whose request has been read to its end.
+        closing: Set when the server closes; it ends every wait.
+    """
+
+    def __init__(self, connection: socket.socket, closing: Event) -> None:
+        self._connection = connection
+        self._closing = closing
+
+    def send(self, data: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            PeerGoneError: Nobody reads it.
+        """
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            self._raise_gone(error)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and look whether the peer is still there, once at least.
+
+        Raises:
+            PeerGoneError: It is not.
+            ClosingError: The server is being closed.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._has_gone():
+                self._raise_gone(None)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._closing.wait(min(left, _POLL_SECONDS))
+
+    def _has_gone(self) -> bool:
+        try:
+            return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _raise_gone(self, cause: OSError | None) -> None:
+        raise (ClosingError if self._closing.is_set() else PeerGoneError) from cause
+
+
+def deliver(transmission: Transmission, peer: Peer) -> bool:
+    """Send a transmission; whether the connection can carry another.
+
+    Raises:
+        PeerGoneError: The client went away first.
+        ClosingError: The server is being closed.
+    """
+    if transmission.ending == "never":
+        peer.wait(float("inf"))
+    peer.wait(transmission.delay_seconds)
+    for index, part in enumerate(_parts(transmission)):
+        if index:
+            peer.wait(transmission.gap_seconds)
+        peer.send(part)
+    return transmission.ending == "clean"
+
+
+def _parts(transmission: Transmission) -> Iterator[bytes]:
+    """What to send at once: the head goes with the first piece, the end mark with the last."""
+    pieces = [_framed(piece, transmission) for piece in transmission.pieces[: transmission.send]] or [b""]
+    pieces[0] = _head(transmission) + pieces[0]
+    if transmission.framing == "chunked" and transmission.ending == "clean":
+        pieces[-1] += b"0\r\n\r\n"
+    if transmission.framing == "length" and not transmission.gap_seconds:
+        pieces = [b"".join(pieces)]
+    yield from pieces
+
+
+def _framed(piece: bytes, transmission: Transmission) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(piece), piece) if transmission.framing == "chunked" else piece
+
+
+def _head(transmission: Transmission) -> bytes:
+    rows = {"Date": formatdate(usegmt=True), "Content-Type": transmission.content_type}
+    if transmission.framing == "chunked":
+        rows["Transfer-Encoding"] = "chunked"
+    else:
+        rows["Content-Length"] = str(sum(map(len, transmission.pieces)))
+    rows |= dict(transmission.headers)
+    status = f"HTTP/1.1 {transmission.status} {_phrase(transmission.status)}"
+    lines = [status, *(f"{name}: {value}" for name, value in rows.items())]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"  # 529, say, which vendors use and no RFC names

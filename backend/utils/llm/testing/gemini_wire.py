@@ -1,0 +1,220 @@
+"""Gemini's REST API: requests read, answers and errors written."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from .replies import Status
+from .wire import Prompt, Tool, Turn, estimate_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .replies import Usage
+    from .wire import Utterance
+
+_TYPES = "type.googleapis.com/google.rpc."
+_FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_MESSAGES = {
+    400: "Request contains an invalid argument.",
+    401: "Request had invalid authentication credentials.",
+    403: "The caller does not have permission",
+    404: "The model is not found for API version v1beta, or is not supported for generateContent.",
+    429: "You exceeded your current quota, please check your plan and billing details.",
+    503: "The model is overloaded. Please try again later.",
+    504: "The request timed out. Please try again.",
+}
+_INTERNAL = "An internal error has occurred. Please retry or report in the troubleshooting guide."
+_TOO_LONG = "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."
+
+
+class GeminiWire:
+    """``POST /v1beta/models/{model}:generateContent``, ``:streamGenerateContent?alt=sse`` and ``GET /v1beta/models``."""
+
+    name: Literal["gemini"] = "gemini"
+
+    def read(self, body: Mapping[str, Any]) -> Prompt:
+        """See ``Wire.read``."""
+        config = body.get("generationConfig") or {}
+        calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+        mode = calling.get("mode", "AUTO")
+        tools = tuple(_tools(body.get("tools") or ())) if mode != "NONE" else ()
+        allowed = calling.get("allowedFunctionNames") or [tool.name for tool in tools]
+        thinking = config.get("thinkingConfig") or {}
+        return Prompt(
+            turns=tuple(_turns(body)),
+            tools=tools,
+            forced=tuple(allowed) if mode == "ANY" else (),
+            schema=config.get("responseJsonSchema") or config.get("responseSchema"),
+            json_object=config.get("responseMimeType") == "application/json",
+            stop=tuple(config.get("stopSequences") or ()),
+            max_tokens=config.get("maxOutputTokens"),
+            reasoning=bool(thinking.get("thinkingBudget") or thinking.get("thinkingLevel")),
+        )
+
+    def whole(self, utterance: Utterance) -> dict[str, Any]:
+        """See ``Wire.whole``."""
+        text = [{"text": utterance.text}] if utterance.text else []
+        return _answer(utterance, parts=[*text, *_calls(utterance)], usage=_usage(utterance.usage), last=True)
+
+    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
+        """See ``Wire.events``. As the real one does, every event reports the usage so far; a call comes whole."""
+        del body
+        steps: list[list[dict[str, Any]]] = [[{"text": piece}] for piece in utterance.pieces]
+        if utterance.calls:
+            steps.append(_calls(utterance))
+        if utterance.finish is not None and not steps:
+            steps.append([])
+        for index, parts in enumerate(steps):
+            last = index == len(steps) - 1
+            usage = _usage(utterance.usage) if last else _usage_so_far(utterance, index)
+            yield json.dumps(_answer(utterance, parts=parts, usage=usage, last=last))
+
+    def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """See ``Wire.error``."""
+        message = _TOO_LONG if status.error_code == "context_length_exceeded" else _MESSAGES.get(status.code, _INTERNAL)
+        error: dict[str, Any] = {
+            "code": status.code,
+            "message": status.message or message,
+            "status": _STATUSES.get(status.code, "INTERNAL"),
+        }
+        if details := _details(status):
+            error["details"] = details
+        hint = {"Retry-After": status.retry_after} if isinstance(status.retry_after, str) else {}
+        return {"error": error}, hint | dict(status.headers)
+
+    def rejected_key(self, key: str | None) -> Status:
+        """See ``Wire.rejected_key``. The real one answers 400 to a wrong key, and 403 to none."""
+        if not key:
+            return Status(403, message="Method doesn't allow unregistered callers. Please use API Key.")
+        return Status(400, error_code="API_KEY_INVALID", message="API key not valid. Please pass a valid API key.")
+
+    def models(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """See ``Wire.models``."""
+        methods = ["generateContent", "streamGenerateContent"]
+        return {"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]}
+
+
+def _turns(body: Mapping[str, Any]) -> Iterator[Turn]:
+    if system := body.get("systemInstruction"):
+        yield Turn("system", _text(system.get("parts") or ()))
+    for content in body.get("contents") or ():
+        parts = content.get("parts") or ()
+        kinds = tuple(filter(None, map(_attachment, parts)))
+        results = [part["functionResponse"] for part in parts if "functionResponse" in part]
+        for result in results:
+            yield Turn("tool", _result(result), kinds)
+        if not results:
+            yield Turn("assistant" if content.get("role") == "model" else "user", _text(parts), kinds)
+
+
+def _text(parts: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join(part["text"] for part in parts if part.get("text") and not part.get("thought"))
+
+
+def _attachment(part: Mapping[str, Any]) -> str | None:
+    data = part.get("inlineData") or part.get("fileData")
+    if data is None:
+        return None
+    kind = str(data.get("mimeType", "")).partition("/")[0]
+    return kind if kind in {"image", "audio", "video"} else "file"
+
+
+def _result(response: Mapping[str, Any]) -> str:
+    value = response.get("response") or {}
+    return str(value["output"]) if set(value) == {"output"} else json.dumps(value, ensure_ascii=False)
+
+
+def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[Tool]:
+    for row in (row for tool in declared for row in tool.get("functionDeclarations") or ()):
+        schema = row.get("parametersJsonSchema") or row.get("parameters") or {}
+        yield Tool(row["name"], row.get("description") or "", schema)
+
+
+def _calls(utterance: Utterance) -> list[dict[str, Any]]:
+    return [
+        {"functionCall": {"id": f"call_{utterance.number:06}_{index}", "name": name, "args": dict(arguments)}}
+        for index, (name, arguments) in enumerate(utterance.calls)
+    ]
+
+
+def _answer(
+    utterance: Utterance, *, parts: list[dict[str, Any]], usage: Mapping[str, Any], last: bool
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "usageMetadata": usage,
+        "modelVersion": utterance.model,
+        "responseId": f"resp-{utterance.number:06}",
+    }
+    if utterance.blocked:
+        return {"promptFeedback": {"blockReason": "SAFETY"}} | answer
+    if not utterance.candidates:
+        return answer
+    candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+    if not parts:
+        del candidate["content"]
+    if last and (finish := _finish(utterance)) is not None:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate]} | answer
+
+
+def _finish(utterance: Utterance) -> str | None:
+    if utterance.refusal is not None:
+        return "SAFETY"
+    return None if utterance.finish is None else _FINISH[utterance.finish]
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """Gemini leaves zeros out, and counts thoughts beside the candidates rather than among them."""
+    counts = {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": usage.output_tokens - usage.reasoning_tokens,
+        "totalTokenCount": usage.input_tokens + usage.output_tokens,
+        "cachedContentTokenCount": usage.cached_tokens,
+        "thoughtsTokenCount": usage.reasoning_tokens,
+    }
+    details = [{"modality": "TEXT", "tokenCount": usage.input_tokens}]
+    return {name: count for name, count in counts.items() if count} | {"promptTokensDetails": details}
+
+
+def _usage_so_far(utterance: Utterance, index: int) -> dict[str, Any]:
+    total = _usage(utterance.usage)
+    said = min(estimate_tokens("".join(utterance.pieces[: index + 1])), total.get("candidatesTokenCount", 0))
+    thought = total.get("thoughtsTokenCount", 0)
+    return total | {"candidatesTokenCount": said, "totalTokenCount": utterance.usage.input_tokens + thought + said}
+
+
+def _details(status: Status) -> list[dict[str, Any]]:
+    details: list[dict[str, Any]] = []
+    if status.error_code is not None and status.error_code.isupper():
+        metadata = {"service": "generativelanguage.googleapis.com"}
+        row = {"reason": status.error_code, "domain": "googleapis.com", "metadata": metadata}
+        details.append({"@type": f"{_TYPES}ErrorInfo"} | row)
+    if status.code == 429:  # noqa: PLR2004 - the status that quotas have
+        details.append({"@type": f"{_TYPES}QuotaFailure", "violations": [_violation(status)]})
+    if isinstance(status.retry_after, int | float):
+        details.append({"@type": f"{_TYPES}RetryInfo", "retryDelay": f"{status.retry_after:g}s"})
+    return details
+
+
+def _violation(status: Status) -> dict[str, Any]:
+    period = "Day" if status.error_code == "insufficient_quota" else "Minute"
+    return {
+        "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+        "quotaId": f"GenerateRequestsPer{period}PerProjectPerModel-FreeTier",
+        "quotaDimensions": {"location": "global"},
+        "quotaValue": "20",
+    }

@@ -1,0 +1,68 @@
+"""What a loopback provider remembers of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .wire import WireName
+
+_SECRET = frozenset({"authorization", "x-goog-api-key", "api-key", "cookie"})
+
+
+class Headers(Mapping[str, str]):
+    """Headers by lower-case name. Their ``repr`` hides the values that are credentials."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name.lower(): value for name, value in values.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shown = {name: "***" if name in _SECRET else value for name, value in self._values.items()}
+        return f"Headers({shown!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequest:
+    """One request, as it arrived.
+
+    Attributes:
+        wire: The wire that its path belongs to.
+        method: ``GET`` or ``POST``.
+        path: Without the query.
+        model: The model asked for; empty for a list of models.
+        stream: Whether it asks for server-sent events.
+        headers: By lower-case name; a ``repr`` that is safe to print.
+        body: The parsed JSON; empty if there was none, or it was no object.
+        arrived_at: Seconds on the monotonic clock.
+        closed_by_client: Whether the peer was seen to go away before the end of its answer. A reply that leaves in
+            one go is over before anyone can see that; ``Trickle``, ``SlowFirstByte`` and ``Hang`` are not.
+    """
+
+    wire: WireName
+    method: str
+    path: str
+    model: str
+    stream: bool
+    headers: Headers
+    body: Mapping[str, Any]
+    arrived_at: float = 0.0
+    closed_by_client: bool = False
+
+    @property
+    def key(self) -> str | None:
+        """The credential that the request carried, without ``Bearer``; None if it carried none."""
+        bearer = self.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        return bearer or self.headers.get("x-goog-api-key") or None

@@ -1,0 +1,213 @@
+"""The sockets of a loopback provider: HTTP/1.1 in, transmissions out."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from urllib.parse import unquote, urlsplit
+
+from typing_extensions import override
+
+from .delivery import ClosingError, Peer, PeerGoneError, deliver
+from .gemini_wire import GeminiWire
+from .openai_wire import OpenAIWire
+from .recording import Headers, RecordedRequest
+from .replies import Status
+from .transmission import Exchange, Transmission, compose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .replies import Reply
+    from .wire import Wire
+
+_ACCEPT_POLL_SECONDS = 0.02
+_OPENAI = OpenAIWire()
+_GEMINI = GeminiWire()
+_GEMINI_PATH = re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)")
+
+
+class Provider(Protocol):
+    """Who decides what is served. Its methods are called from many threads."""
+
+    served_suffix: str
+    models: tuple[str, ...]
+
+    def admit(self, request: RecordedRequest) -> int:
+        """Remember a request that has arrived, and number it from 1."""
+
+    def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
+        """The error for a request whose key is not accepted; None if it is."""
+
+    def next_reply(self, exchange: Exchange) -> Reply:
+        """Take the reply to an accepted request."""
+
+    def abandoned(self, number: int) -> None:
+        """Note that the client of a request went away before the answer's end."""
+
+
+class Server(ThreadingMixIn, TCPServer):
+    """Serves one provider on a free port of 127.0.0.1, from ``start`` to ``stop``."""
+
+    allow_reuse_address = True
+    request_queue_size = 256
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._acceptor = threading.Thread(target=self.serve_forever, args=(_ACCEPT_POLL_SECONDS,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.server_address[1])
+
+    def start(self) -> None:
+        """Accept connections, in a thread."""
+        self._acceptor.start()
+
+    def stop(self, *, timeout_seconds: float) -> None:
+        """Accept no more, drop every connection, and wait so long at most for the threads that serve them."""
+        deadline = time.monotonic() + timeout_seconds
+        self.closing.set()
+        self.shutdown()
+        self._acceptor.join()
+        self.server_close()
+        for thread, connection in self._open():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        with self._lock:
+            self._connections[thread] = request
+        thread.start()
+
+    @override
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                del self._connections[threading.current_thread()]
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what is a bug; a peer that went away is none."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def _open(self) -> list[tuple[threading.Thread, socket.socket]]:
+        with self._lock:
+            return list(self._connections.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a method and a path ask for."""
+
+    wire: Wire
+    kind: Literal["generate", "models", "unknown"]
+    model: str | None = None
+    stream: bool | None = None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection. The names of the methods are the standard library's."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: requests are recorded, not logged."""
+
+    def _serve(self) -> None:
+        server = cast("Server", self.server)
+        body = _parse(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        target = _target(self.command, self.path, self.headers)
+        request = self._request(target, body or {})
+        number = server.provider.admit(request)
+        transmission = _answer(server.provider, target, request, number=number, readable=body is not None)
+        try:
+            reusable = deliver(transmission, Peer(self.connection, server.closing))
+        except PeerGoneError:
+            server.provider.abandoned(number)
+            reusable = False
+        except ClosingError:
+            reusable = False
+        self.close_connection = self.close_connection or not reusable
+
+    def _request(self, target: _Target, body: Mapping[str, Any]) -> RecordedRequest:
+        return RecordedRequest(
+            wire=target.wire.name,
+            method=self.command,
+            path=urlsplit(self.path).path,
+            model=str(body.get("model") or "") if target.model is None else target.model,
+            stream=bool(body.get("stream")) if target.stream is None else target.stream,
+            headers=Headers(dict(self.headers.items())),
+            body=body,
+        )
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    """The JSON object sent; empty if nothing was, None if it was something else."""
+    try:
+        body = json.loads(raw or b"{}")
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _target(method: str, url: str, headers: Mapping[str, str]) -> _Target:
+    path = unquote(urlsplit(url).path)
+    if method == "POST" and path == "/v1/chat/completions":
+        return _Target(_OPENAI, "generate")
+    if method == "POST" and (match := _GEMINI_PATH.fullmatch(path)):
+        return _Target(_GEMINI, "generate", match["model"], match["verb"] == "streamGenerateContent")
+    if method == "GET" and path == "/v1beta/models":
+        return _Target(_GEMINI, "models")
+    if method == "GET" and path == "/v1/models":
+        return _Target(_OPENAI, "models")
+    return _Target(_GEMINI if "x-goog-api-key" in headers else _OPENAI, "unknown")
+
+
+def _answer(
+    provider: Provider, target: _Target, request: RecordedRequest, *, number: int, readable: bool
+) -> Transmission:
+    exchange = Exchange(
+        wire=target.wire,
+        number=number,
+        model=request.model,
+        served_model=f"{request.model}{provider.served_suffix}",
+        prompt=target.wire.read(request.body),
+        body=request.body,
+        stream=request.stream,
+    )
+    if target.kind == "unknown":
+        return compose(Status(404, message=f"Invalid URL ({request.method} {request.path})"), exchange)
+    if (rejection := provider.rejection(request, target.wire)) is not None:
+        return compose(rejection, exchange)
+    if target.kind == "models":
+        return Transmission(pieces=(json.dumps(target.wire.models(provider.models)).encode(),))
+    return compose(provider.next_reply(exchange) if readable else Status(400), exchange)

@@ -1,0 +1,197 @@
+"""From a reply to the bytes that leave, and when: pure, so that every wire and fault can be told apart on paper."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+
+from .replies import (
+    CleanEnd,
+    Cut,
+    Empty,
+    Hang,
+    Html,
+    Json,
+    Refusal,
+    SlowFirstByte,
+    Status,
+    Text,
+    ToolCalls,
+    Trickle,
+    Usage,
+    WrongJson,
+)
+from .wire import Utterance, estimate_tokens, slices, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .replies import Answer, Reply
+    from .wire import Prompt, Wire
+
+Framing: TypeAlias = Literal["length", "chunked"]
+Ending: TypeAlias = Literal["clean", "cut", "never"]
+
+_BODY_SLICES = 4
+_REASONING_TOKENS = 16
+_PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request as a reply sees it.
+
+    Attributes:
+        number: Which request of the server this is, from 1.
+        model: The model's name in the request.
+        served_model: The model's name for the answer.
+        prompt: The request, read.
+        body: The request, raw.
+        stream: Whether it asks for server-sent events.
+    """
+
+    wire: Wire
+    number: int
+    model: str
+    served_model: str
+    prompt: Prompt
+    body: Mapping[str, Any]
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transmission:
+    """What leaves, in which pieces, and when.
+
+    Attributes:
+        pieces: The body; each is sent at once.
+        framing: By Content-Length, which is that of all pieces, or as HTTP chunks.
+        send: How many pieces to send before the ending; None for all.
+        ending: ``clean``; ``cut``: the connection drops; ``never``: not even a status is sent.
+        delay_seconds: The wait before the first byte.
+        gap_seconds: The wait before each further piece.
+    """
+
+    status: int = 200
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    pieces: tuple[bytes, ...] = ()
+    framing: Framing = "length"
+    send: int | None = None
+    ending: Ending = "clean"
+    delay_seconds: float = 0.0
+    gap_seconds: float = 0.0
+
+
+def compose(reply: Reply, exchange: Exchange) -> Transmission:
+    """What ``reply`` looks like in answer to this exchange."""
+    match reply:
+        case SlowFirstByte(seconds, then):
+            later = compose(then, exchange)
+            return replace(later, delay_seconds=later.delay_seconds + seconds)
+        case Trickle(whole, gap_seconds):
+            return replace(compose(whole, exchange), gap_seconds=gap_seconds)
+        case Hang():
+            return Transmission(ending="never")
+        case Status():
+            return _error(reply, exchange.wire)
+        case Html():
+            return Transmission(content_type="text/html; charset=utf-8", pieces=(_PAGE.encode(),))
+        case WrongJson():
+            return _wrong_json(exchange)
+        case Cut():
+            return _cut(reply, exchange)
+        case CleanEnd(after_chunks, text):
+            return _transmit(_unfinished(words(text)[:after_chunks], exchange), exchange)
+        case Text() | ToolCalls() | Json() | Refusal() | Empty():
+            return _transmit(_utter(reply, exchange), exchange)
+        case _:
+            assert_never(reply)
+
+
+def _error(status: Status, wire: Wire) -> Transmission:
+    body, headers = wire.error(status)
+    return Transmission(status=status.code, headers=tuple(headers.items()), pieces=(json.dumps(body).encode(),))
+
+
+def _wrong_json(exchange: Exchange) -> Transmission:
+    broken = '{"id": "1", "choices": [{'
+    if exchange.stream:
+        return _stream((_event(broken),))
+    return Transmission(pieces=(broken.encode(),))
+
+
+def _cut(reply: Cut, exchange: Exchange) -> Transmission:
+    if exchange.stream:
+        said = _unfinished(words(reply.text)[: reply.after_chunks], exchange)
+        return replace(_transmit(said, exchange), ending="cut")
+    whole = _transmit(_utter(Text(reply.text), exchange), exchange)
+    pieces = _sliced(b"".join(whole.pieces), reply.after_chunks + 1)
+    return replace(whole, pieces=pieces, send=reply.after_chunks, ending="cut")
+
+
+def _transmit(utterance: Utterance, exchange: Exchange) -> Transmission:
+    if exchange.stream:
+        return _stream(tuple(map(_event, exchange.wire.events(utterance, exchange.body))))
+    body = json.dumps(exchange.wire.whole(utterance), ensure_ascii=False).encode()
+    return Transmission(pieces=_sliced(body, _BODY_SLICES))
+
+
+def _stream(events: tuple[bytes, ...]) -> Transmission:
+    return Transmission(content_type="text/event-stream", pieces=events, framing="chunked")
+
+
+def _event(data: str) -> bytes:
+    return f"data: {data}\n\n".encode()
+
+
+def _sliced(body: bytes, count: int) -> tuple[bytes, ...]:
+    return tuple(piece.encode("latin-1") for piece in slices(body.decode("latin-1"), count))
+
+
+def _utter(answer: Answer, exchange: Exchange) -> Utterance:
+    match answer:
+        case Text(text, finish=finish, chunks=chunks):
+            pieces = words(text) if chunks is None else slices(text, chunks)
+            return replace(_silent(exchange, answer.usage, text), pieces=pieces, finish=finish)
+        case ToolCalls(calls):
+            said = json.dumps([dict(arguments) for _, arguments in calls])
+            return replace(_silent(exchange, answer.usage, said), calls=calls)
+        case Json(value):
+            return _utter(_formed(value, answer.usage, exchange.prompt), exchange)
+        case Refusal(text, by="model"):
+            return replace(_silent(exchange, None, text), refusal=text)
+        case Refusal():
+            return replace(_silent(exchange, None, ""), blocked=True, finish="content_filter")
+        case Empty():
+            return replace(_silent(exchange, None, ""), candidates=answer.candidates)
+        case _:
+            assert_never(answer)
+
+
+def _formed(value: object, usage: Usage | None, prompt: Prompt) -> Text | ToolCalls:
+    if prompt.forced and isinstance(value, dict):
+        return ToolCalls(((prompt.forced[0], value),), usage=usage)
+    return Text(json.dumps(value, ensure_ascii=False), usage=usage)
+
+
+def _unfinished(pieces: tuple[str, ...], exchange: Exchange) -> Utterance:
+    return replace(_silent(exchange, None, "".join(pieces)), pieces=pieces, finish=None)
+
+
+def _silent(exchange: Exchange, usage: Usage | None, said: str) -> Utterance:
+    return Utterance(
+        number=exchange.number,
+        model=exchange.served_model,
+        usage=usage or _estimate(exchange.prompt, said),
+    )
+
+
+def _estimate(prompt: Prompt, said: str) -> Usage:
+    asked = "".join(turn.text for turn in prompt.turns) + "".join(
+        f"{tool.name}{tool.description}{json.dumps(tool.parameters)}" for tool in prompt.tools
+    )
+    reasoning = _REASONING_TOKENS if prompt.reasoning else 0
+    answered = estimate_tokens(said) if said else 0
+    return Usage(estimate_tokens(asked), answered + reasoning, reasoning_tokens=reasoning)

@@ -1,0 +1,143 @@
+"""What every wire is read into, and what it is written from.
+
+A wire is a provider's HTTP API. ``read`` turns a request body into a ``Prompt``; an ``Utterance`` is turned into one
+body by ``whole``, or into the events of a stream by ``events``. Both directions are pure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from .replies import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .replies import Finish, Status
+
+WireName: TypeAlias = Literal["openai", "gemini"]
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message: who, what text, and what kinds of file came with it (``image``, ``audio``, ``file``)."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    attachments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as the request declares it; ``parameters`` is a JSON schema (Gemini's capitals are accepted)."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A request, whichever wire it came on.
+
+    Attributes:
+        turns: The conversation, system messages included.
+        tools: The tools that may be called; none if the request forbids calls.
+        forced: Names of tools one of which must be called.
+        schema: The JSON schema that the answer must satisfy, if any.
+        json_object: Whether the answer must be some JSON object.
+        stop: Sequences that end the answer; they are not part of it.
+        max_tokens: The most tokens to answer with, if limited.
+        reasoning: Whether the request asks the model to think first.
+    """
+
+    turns: tuple[Turn, ...]
+    tools: tuple[Tool, ...] = ()
+    forced: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    json_object: bool = False
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """What is said in answer to one request, before it has a wire's shape.
+
+    Attributes:
+        number: Which answer of the server this is; ids are made from it.
+        model: The model's name as the answer gives it.
+        usage: What the answer reports as used.
+        pieces: The text, cut as a stream serves it.
+        calls: Tool calls.
+        refusal: What the model says when it declines.
+        finish: Why it ended; None if it just ended.
+        candidates: 0 for an answer without any choice.
+        blocked: Whether a filter stopped the prompt.
+    """
+
+    number: int
+    model: str
+    usage: Usage
+    pieces: tuple[str, ...] = ()
+    calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    refusal: str | None = None
+    finish: Finish | None = "stop"
+    candidates: Literal[0, 1] = 1
+    blocked: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole text; empty if there is none."""
+        return "".join(self.pieces)
+
+
+class Wire(Protocol):
+    """One provider's HTTP API, as pure functions."""
+
+    name: WireName
+
+    def read(self, body: Mapping[str, Any]) -> Prompt:
+        """What the request asks for. Unknown fields are ignored."""
+
+    def whole(self, utterance: Utterance) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+
+    def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
+        """The data of each server-sent event; ``body`` is the request's."""
+
+    def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
+        """Body and headers of an error."""
+
+    def rejected_key(self, key: str | None) -> Status:
+        """What the real provider says to a key it does not know, or to none."""
+
+    def models(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The body of the list of models."""
+
+
+def estimate_tokens(text: str) -> int:
+    """A token for every four characters begun, and at least one."""
+    return max(1, math.ceil(len(text) / _CHARACTERS_PER_TOKEN))
+
+
+def tokens_to_characters(tokens: int) -> int:
+    """The longest text that ``estimate_tokens`` finds to be no more than ``tokens``."""
+    return tokens * _CHARACTERS_PER_TOKEN
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The text in pieces, one a word with the space that follows it; joined, they are the text."""
+    return tuple(re.findall(r"\s*\S+\s*", text)) or ((text,) if text else ())
+
+
+def slices(text: str, count: int) -> tuple[str, ...]:
+    """The text in at most ``count`` pieces of nearly equal length, none of them empty."""
+    edges = [len(text) * index // count for index in range(count + 1)]
+    return tuple(text[start:end] for start, end in zip(edges, edges[1:], strict=False) if end > start)

@@ -1,0 +1,15 @@
+"""Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
+
+from .signing import SigningTransport
+from .ticket import TICKET_HEADER, Address, Credential, LiveAddress, Ticket, TicketDesk, Wire
+
+__all__ = [
+    "TICKET_HEADER",
+    "Address",
+    "Credential",
+    "LiveAddress",
+    "SigningTransport",
+    "Ticket",
+    "TicketDesk",
+    "Wire",
+]

@@ -1,0 +1,231 @@
+"""Sign each request with its attempt's credential, and note what the wire said.
+
+This is the one place that reads a secret. It fails closed: a request without a ticket, or bound for another origin than
+its ticket's provider, is not sent. It serves both SDKs, which speak through two kinds of HTTP client with the same
+shape (``httpx2`` and ``httpx``), synchronously and asynchronously.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import urlsplit
+
+import httpx
+import httpx2
+
+from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
+from .pools import Pools
+from .streams import WatchedStream, httpx_stream
+from .ticket import TICKET_HEADER, TicketDesk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .ticket import Address, LiveAddress, Ticket, Wire
+
+START_SECONDS = 60.0
+"""How long a request that comes early waits for an embedded provider to be ready."""
+ERROR_BODY_BYTES = 65_536
+_ERROR_STATUS = 400
+_IDENTITY_HEADERS = (
+    "api-key",
+    "authorization",
+    "cookie",
+    "openai-organization",
+    "openai-project",
+    "x-api-key",
+    "x-goog-api-key",
+    "x-goog-user-project",
+    TICKET_HEADER,
+)
+_TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
+
+
+class _Request(Protocol):
+    """What `httpx.Request` and `httpx2.Request` have in common."""
+
+    method: str
+    url: Any
+    headers: Any
+    extensions: Any
+
+    def read(self) -> bytes: ...
+
+    async def aread(self) -> bytes: ...
+
+
+class SigningTransport:
+    """The transport under every chat client.
+
+    Args:
+        live: Embedded providers by name; they tell their address and secret themselves.
+    """
+
+    def __init__(self, live: Mapping[str, LiveAddress] | None = None) -> None:
+        self.desk = TicketDesk()
+        self.pools = Pools()
+        self._live = dict(live or {})
+
+    def handle_request(self, request: _Request) -> Any:
+        """Send ``request`` from a thread."""
+        ticket = self._admit(request)
+        live = self._wait_for(ticket)
+        signed = self._sign(request, request.read(), ticket, live)
+        response = self.pools.for_threads().handle_request(signed)
+        _note_head(ticket.wire, response)
+        if response.status_code >= _ERROR_STATUS:
+            _note_error(ticket.wire, response.read())
+        return _answer(request, response, ticket.wire)
+
+    async def handle_async_request(self, request: _Request) -> Any:
+        """Send ``request`` from an event loop."""
+        ticket = self._admit(request)
+        live = await self._await(ticket)
+        signed = self._sign(request, await request.aread(), ticket, live)
+        response = await (await self.pools.for_this_loop()).handle_async_request(signed)
+        _note_head(ticket.wire, response)
+        if response.status_code >= _ERROR_STATUS:
+            _note_error(ticket.wire, await response.aread())
+        return _answer(request, response, ticket.wire)
+
+    def close(self) -> None:
+        """Nothing: an SDK's client that goes away must not close what all clients share. See `shut`."""
+
+    async def aclose(self) -> None:
+        """Nothing, as `close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # Admission -----------------------------------------------------------------------------------------------------
+
+    def _admit(self, request: _Request) -> Ticket:
+        ticket = self.desk.find(request.headers.get(TICKET_HEADER))
+        if ticket is None:
+            raise CredentialNotAllowedError("A request without a running attempt was not sent.")
+        if _origin(str(request.url)) != _origin(ticket.provider.base_url):
+            raise self._refuse(
+                ticket,
+                CredentialNotAllowedError(
+                    f"A request bound for another host than {ticket.provider.name}'s was not sent."
+                ),
+            )
+        return ticket
+
+    def _refuse(self, ticket: Ticket, error: LLMError) -> LLMError:
+        ticket.wire.refusal = error
+        return error
+
+    def _source(self, ticket: Ticket) -> LiveAddress | None:
+        if ticket.provider.access != "embedded":
+            return None
+        try:
+            return self._live[ticket.provider.name]
+        except KeyError:
+            raise self._refuse(
+                ticket, ProviderDownError(f"The embedded provider {ticket.provider.name!r} is not running here.")
+            ) from None
+
+    def _wait_for(self, ticket: Ticket) -> Address | None:
+        source = self._source(ticket)
+        if source is None:
+            return None
+        try:
+            return source.current() or source.address(START_SECONDS)
+        except Exception as error:
+            raise self._refuse(ticket, ProviderDownError(str(error))) from error
+
+    async def _await(self, ticket: Ticket) -> Address | None:
+        source = self._source(ticket)
+        if source is None or (now := source.current()) is not None:
+            return None if source is None else now
+        return await asyncio.to_thread(self._wait_for, ticket)
+
+    # Signature -----------------------------------------------------------------------------------------------------
+
+    def _sign(self, request: _Request, body: bytes, ticket: Ticket, live: Address | None) -> httpx2.Request:
+        """The request as it goes out. A new one: what the SDK holds, and might follow a redirect with, has no key."""
+        headers = httpx2.Headers(request.headers.multi_items())
+        for name in (*_IDENTITY_HEADERS, "host"):
+            headers.pop(name, None)
+        headers.update(dict(ticket.provider.headers))
+        headers.update(_signature(ticket, live))
+        url = _rebased(str(request.url), ticket.provider.base_url, live.base_url) if live else str(request.url)
+        ticket.wire.requests += 1
+        ticket.wire.bytes_sent = len(body)
+        ticket.wire.sent_at = time.monotonic()
+        return httpx2.Request(request.method, url, headers=headers, content=body, extensions=dict(request.extensions))
+
+
+def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:
+    secret = ticket.credential.secret
+    key = live.key if live else secret.get_secret_value() if secret else None
+    if key is None:
+        return {}
+    return {"authorization": f"Bearer {key}"} if ticket.provider.api == "openai" else {"x-goog-api-key": key}
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _rebased(url: str, told: str, live: str) -> str:
+    return live.rstrip("/") + url.removeprefix(told.rstrip("/"))
+
+
+# What the wire said ------------------------------------------------------------------------------------------------
+
+
+def _note_head(wire: Wire, response: httpx2.Response) -> None:
+    wire.status = response.status_code
+    wire.headers = {name: response.headers[name] for name in _TOLD_HEADERS if name in response.headers}
+
+
+def _note_error(wire: Wire, body: bytes) -> None:
+    wire.first_byte_at = time.monotonic()
+    wire.error_code = _error_code(body[:ERROR_BODY_BYTES])
+
+
+def _error_code(body: bytes) -> str | None:
+    """The provider's code: OpenAI's ``error.code`` (or ``type``), Google's detail ``reason`` (or ``status``)."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    if isinstance(document, list) and document:
+        document = document[0]
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return None
+    details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
+    reasons = [detail["reason"] for detail in details if isinstance(detail.get("reason"), str)]
+    named = [error.get(key) for key in ("code", "status", "type")]
+    return next((text for text in [*reasons, *named] if isinstance(text, str) and text), None)
+
+
+def _answer(request: object, response: httpx2.Response, wire: Wire) -> Any:
+    """The response, in the family that the request came from."""
+    stream = WatchedStream(response.stream, wire)
+    if isinstance(request, httpx2.Request):
+        return httpx2.Response(
+            response.status_code, headers=response.headers, stream=stream, extensions=response.extensions
+        )
+    return httpx.Response(
+        response.status_code,
+        headers=response.headers.multi_items(),
+        stream=httpx_stream(stream),
+        extensions=response.extensions,
+    )

@@ -1,0 +1,68 @@
+"""Bodies of answers, watched on their way to the SDK."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from .ticket import Wire
+
+
+class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """Notes when the first byte arrives; otherwise the provider's own body."""
+
+    def __init__(self, body: Any, wire: Wire) -> None:
+        self._body = body
+        self._wire = wire
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._body:
+            self._note()
+            yield part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            self._note()
+            yield part
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._body.close()
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        await self._body.aclose()
+
+    def _note(self) -> None:
+        if self._wire.first_byte_at is None:
+            self._wire.first_byte_at = time.monotonic()
+
+
+class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The same body for a client of the older family."""
+
+    def __init__(self, body: WatchedStream) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.__aiter__()
+
+    def close(self) -> None:
+        self._body.close()
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+def httpx_stream(body: WatchedStream) -> _HttpxStream:
+    """``body`` as `httpx` wants it."""
+    return _HttpxStream(body)
