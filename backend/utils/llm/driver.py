@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,23 +33,27 @@ if TYPE_CHECKING:
     from .transport import LiveAddress, Ticket
 
 
-@dataclass
 class Bench:
     """What every call of a process shares: the table, the transport, the clients.
 
-    Attributes:
+    Args:
         live: Embedded providers by name.
         now: The wall clock, timezone-aware.
         clock: The monotonic clock, in seconds.
     """
 
-    table: Table
-    live: Mapping[str, LiveAddress] = field(default_factory=dict)
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    clock: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        self.transport = SigningTransport(self.live)
+    def __init__(
+        self,
+        table: Table,
+        live: Mapping[str, LiveAddress] | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.table = table
+        self.now = now
+        self.clock = clock
+        self.transport = SigningTransport(live)
         self.clients = ChatClients(self.transport)
 
     def plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
@@ -131,11 +134,10 @@ class RunningAttempt:
         first = result.generations[0] if result.generations else None
         if first is None or not isinstance(first.message, AIMessage):
             raise BadAnswer(Category.EMPTY, "no message")
-        self._message = normalised(first.message)
+        self._message = normalised(first.message, result.llm_output, first.generation_info)
         message = checked(self._message, self._call.ask.schema)
         message.response_metadata = {**message.response_metadata, RECEIPT_KEY: self._succeed().as_dict()}
-        others = [ChatGeneration(message=other.message) for other in result.generations[1:]]
-        return ChatResult(generations=[ChatGeneration(message=message), *others], llm_output=result.llm_output)
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -143,10 +145,10 @@ class RunningAttempt:
         """What may be handed on now that ``chunk`` came: nothing until the first content, then each chunk."""
         if not isinstance(chunk.message, AIMessageChunk):
             return []
-        message = normalised(chunk.message)
+        message = normalised(chunk.message, chunk.generation_info)
         message.chunk_position = None
         self._message = message if self._message is None else self._message + message  # type: ignore[operator]
-        self._held.append(ChatGenerationChunk(message=message, generation_info=chunk.generation_info))
+        self._held.append(ChatGenerationChunk(message=message))
         if self._text is None and not has_content(message):
             return []
         self._text = [*(self._text or ()), message.text]

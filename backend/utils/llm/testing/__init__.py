@@ -1,0 +1,76 @@
+"""Doubles that ship with the product: a provider on the loopback interface, and a chat model that follows a script.
+
+``LoopbackProvider`` speaks HTTP and is for tests of everything from the SDK down; ``ScriptedChatModel`` is a LangChain
+model without any I/O and is for tests of product code. Importing this package imports neither: each name is loaded when
+it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .loopback import LoopbackProvider
+    from .recording import Headers, RecordedRequest
+    from .replies import (
+        CleanEnd,
+        Cut,
+        Empty,
+        Hang,
+        Html,
+        Json,
+        Refusal,
+        Reply,
+        SlowFirstByte,
+        Status,
+        Text,
+        ToolCalls,
+        Trickle,
+        Usage,
+        WrongJson,
+    )
+    from .scripted import ScriptedCall, ScriptedChatModel, ScriptExhaustedError
+
+__all__ = [
+    "CleanEnd",
+    "Cut",
+    "Empty",
+    "Hang",
+    "Headers",
+    "Html",
+    "Json",
+    "LoopbackProvider",
+    "RecordedRequest",
+    "Refusal",
+    "Reply",
+    "ScriptExhaustedError",
+    "ScriptedCall",
+    "ScriptedChatModel",
+    "SlowFirstByte",
+    "Status",
+    "Text",
+    "ToolCalls",
+    "Trickle",
+    "Usage",
+    "WrongJson",
+]
+
+_ROOMS = {
+    "Headers": "recording",
+    "LoopbackProvider": "loopback",
+    "RecordedRequest": "recording",
+    "ScriptExhaustedError": "scripted",
+    "ScriptedCall": "scripted",
+    "ScriptedChatModel": "scripted",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_ROOMS.get(name, 'replies')}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -85,7 +85,11 @@ class GeminiWire:
 
     def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
         """See ``Wire.error``."""
-        message = _TOO_LONG if status.error_code == "context_length_exceeded" else _MESSAGES.get(status.code, _INTERNAL)
+        message = (
+            _TOO_LONG
+            if status.error_code == "context_length_exceeded"
+            else _MESSAGES.get(status.code, _INTERNAL)
+        )
         error: dict[str, Any] = {
             "code": status.code,
             "message": status.message or message,
@@ -100,12 +104,16 @@ class GeminiWire:
         """See ``Wire.rejected_key``. The real one answers 400 to a wrong key, and 403 to none."""
         if not key:
             return Status(403, message="Method doesn't allow unregistered callers. Please use API Key.")
-        return Status(400, error_code="API_KEY_INVALID", message="API key not valid. Please pass a valid API key.")
+        return Status(
+            400, error_code="API_KEY_INVALID", message="API key not valid. Please pass a valid API key."
+        )
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
         """See ``Wire.models``."""
         methods = ["generateContent", "streamGenerateContent"]
-        return {"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]}
+        return {
+            "models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]
+        }
 
 
 def _turns(body: Mapping[str, Any]) -> Iterator[Turn]:
@@ -194,7 +202,10 @@ def _usage_so_far(utterance: Utterance, index: int) -> dict[str, Any]:
     total = _usage(utterance.usage)
     said = min(estimate_tokens("".join(utterance.pieces[: index + 1])), total.get("candidatesTokenCount", 0))
     thought = total.get("thoughtsTokenCount", 0)
-    return total | {"candidatesTokenCount": said, "totalTokenCount": utterance.usage.input_tokens + thought + said}
+    return total | {
+        "candidatesTokenCount": said,
+        "totalTokenCount": utterance.usage.input_tokens + thought + said,
+    }
 
 
 def _details(status: Status) -> list[dict[str, Any]]:

@@ -25,15 +25,30 @@ _ATTACHMENTS = {"image_url": "image", "input_audio": "audio", "file": "file"}
 _ERRORS: dict[int, tuple[str, str | None, str]] = {  # status: type, code, message
     400: ("invalid_request_error", None, "We could not parse the request body."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
-    402: ("billing_error", "billing_not_active", "Your account is not active, please check your billing details."),
+    402: (
+        "billing_error",
+        "billing_not_active",
+        "Your account is not active, please check your billing details.",
+    ),
     403: ("invalid_request_error", "unsupported_country_region_territory", "Country not supported."),
-    404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
+    404: (
+        "invalid_request_error",
+        "model_not_found",
+        "The model does not exist or you do not have access to it.",
+    ),
     429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests per min (RPM)."),
     503: ("service_unavailable_error", "server_overloaded", "The engine is currently overloaded."),
 }
-_SERVER_ERROR = ("server_error", None, "The server had an error while processing your request. Sorry about that!")
+_SERVER_ERROR = (
+    "server_error",
+    None,
+    "The server had an error while processing your request. Sorry about that!",
+)
 _ERRORS_BY_CODE: dict[str, tuple[str, str]] = {  # code: type, message
-    "insufficient_quota": ("insufficient_quota", "You exceeded your current quota, please check your plan and billing details."),
+    "insufficient_quota": (
+        "insufficient_quota",
+        "You exceeded your current quota, please check your plan and billing details.",
+    ),
     "context_length_exceeded": (
         "invalid_request_error",
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
@@ -65,7 +80,7 @@ class OpenAIWire:
 
     def whole(self, utterance: Utterance) -> dict[str, Any]:
         """See ``Wire.whole``."""
-        message = {
+        message: dict[str, Any] = {
             "role": "assistant",
             "content": utterance.text if _has_content(utterance) else None,
             "refusal": utterance.refusal,
@@ -113,7 +128,9 @@ class OpenAIWire:
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
         """See ``Wire.models``."""
-        rows = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "loopback"} for name in names]
+        rows = [
+            {"id": name, "object": "model", "created": _CREATED, "owned_by": "loopback"} for name in names
+        ]
         return {"object": "list", "data": rows}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from .wire import WireName
 
@@ -20,15 +22,19 @@ class Headers(Mapping[str, str]):
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = {name.lower(): value for name, value in values.items()}
 
+    @override
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
 
+    @override
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
+    @override
     def __len__(self) -> int:
         return len(self._values)
 
+    @override
     def __repr__(self) -> str:
         shown = {name: "***" if name in _SECRET else value for name, value in self._values.items()}
         return f"Headers({shown!r})"

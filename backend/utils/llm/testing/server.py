@@ -26,6 +26,7 @@ from .transmission import Exchange, Transmission, compose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from email.message import Message
 
     from .replies import Reply
     from .wire import Wire
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 _ACCEPT_POLL_SECONDS = 0.02
 _OPENAI = OpenAIWire()
 _GEMINI = GeminiWire()
-_GEMINI_PATH = re.compile(r"/v1(?:beta|alpha)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)")
+_GEMINI_PATH = re.compile(
+    r"/v1(?:beta|alpha)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)"
+)
 
 
 class Provider(Protocol):
@@ -67,7 +70,9 @@ class Server(ThreadingMixIn, TCPServer):
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
         super().__init__(("127.0.0.1", 0), _Handler)
-        self._acceptor = threading.Thread(target=self.serve_forever, args=(_ACCEPT_POLL_SECONDS,), daemon=True)
+        self._acceptor = threading.Thread(
+            target=self.serve_forever, args=(_ACCEPT_POLL_SECONDS,), daemon=True
+        )
 
     @property
     def port(self) -> int:
@@ -92,7 +97,9 @@ class Server(ThreadingMixIn, TCPServer):
 
     @override
     def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
         with self._lock:
             self._connections[thread] = request
         thread.start()
@@ -179,7 +186,7 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _target(method: str, url: str, headers: Mapping[str, str]) -> _Target:
+def _target(method: str, url: str, headers: Message) -> _Target:
     path = unquote(urlsplit(url).path)
     if method == "POST" and path == "/v1/chat/completions":
         return _Target(_OPENAI, "generate")

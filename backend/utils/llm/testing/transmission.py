@@ -92,27 +92,35 @@ def compose(reply: Reply, exchange: Exchange) -> Transmission:
             return replace(later, delay_seconds=later.delay_seconds + seconds)
         case Trickle(whole, gap_seconds):
             return replace(compose(whole, exchange), gap_seconds=gap_seconds)
+        case Text() | ToolCalls() | Json() | Refusal() | Empty():
+            return _transmit(_utter(reply, exchange), exchange)
+        case _:
+            return _fault(reply, exchange)
+
+
+def _fault(fault: Status | Cut | CleanEnd | WrongJson | Html | Hang, exchange: Exchange) -> Transmission:
+    match fault:
         case Hang():
             return Transmission(ending="never")
         case Status():
-            return _error(reply, exchange.wire)
+            return _error(fault, exchange.wire)
         case Html():
             return Transmission(content_type="text/html; charset=utf-8", pieces=(_PAGE.encode(),))
         case WrongJson():
             return _wrong_json(exchange)
         case Cut():
-            return _cut(reply, exchange)
+            return _cut(fault, exchange)
         case CleanEnd(after_chunks, text):
             return _transmit(_unfinished(words(text)[:after_chunks], exchange), exchange)
-        case Text() | ToolCalls() | Json() | Refusal() | Empty():
-            return _transmit(_utter(reply, exchange), exchange)
         case _:
-            assert_never(reply)
+            assert_never(fault)
 
 
 def _error(status: Status, wire: Wire) -> Transmission:
     body, headers = wire.error(status)
-    return Transmission(status=status.code, headers=tuple(headers.items()), pieces=(json.dumps(body).encode(),))
+    return Transmission(
+        status=status.code, headers=tuple(headers.items()), pieces=(json.dumps(body).encode(),)
+    )
 
 
 def _wrong_json(exchange: Exchange) -> Transmission:

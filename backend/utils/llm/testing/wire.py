@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
-
-from .replies import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .replies import Finish, Status
+    from .replies import Finish, Status, Usage
 
 WireName: TypeAlias = Literal["openai", "gemini"]
 
@@ -101,7 +100,9 @@ class Utterance:
 class Wire(Protocol):
     """One provider's HTTP API, as pure functions."""
 
-    name: WireName
+    @property
+    def name(self) -> WireName:
+        """What a recorded request calls it."""
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
         """What the request asks for. Unknown fields are ignored."""
@@ -140,4 +141,4 @@ def words(text: str) -> tuple[str, ...]:
 def slices(text: str, count: int) -> tuple[str, ...]:
     """The text in at most ``count`` pieces of nearly equal length, none of them empty."""
     edges = [len(text) * index // count for index in range(count + 1)]
-    return tuple(text[start:end] for start, end in zip(edges, edges[1:], strict=False) if end > start)
+    return tuple(text[start:end] for start, end in pairwise(edges) if end > start)

@@ -1,0 +1,55 @@
+"""What a prompt offers as arguments: its numbers, its quotations, its names."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
+_QUOTATION = re.compile(r"(?<!\w)'([^'\n]+)'(?!\w)|\"([^\"\n]+)\"|[“„«]([^”“»\n]+)[”“»]|`([^`\n]+)`")
+_NAME = re.compile(r"(?<=\w[ ,(])[ (]?([A-Z]\w+(?:,? [A-Z]\w*)*)")
+T = TypeVar("T")
+
+_WORD = re.compile(r"[^\W\d_]{4,}")
+
+
+class Hints:
+    """The values that a prompt mentions, in order; each is given once.
+
+    Args:
+        text: The prompt. An empty one offers nothing.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        self._numbers = deque(map(float, _NUMBER.findall(text)))
+        quoted = ["".join(groups) for groups in _QUOTATION.findall(text)]
+        spare = _WORD.findall(text)[-1:]
+        self._texts = deque(dict.fromkeys([*quoted, *_NAME.findall(text), *spare]))
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers or self._texts)
+
+    def number(self, fits: Callable[[float], bool]) -> float | None:
+        """The next number that fits, if any."""
+        return _take(self._numbers, fits)
+
+    def text(self, fits: Callable[[str], bool]) -> str | None:
+        """The next quotation, name or word that fits, if any."""
+        return _take(self._texts, fits)
+
+
+def quotations(text: str) -> tuple[str, ...]:
+    """What stands between quotation marks, in order."""
+    return tuple("".join(groups) for groups in _QUOTATION.findall(text))
+
+
+def _take(offers: deque[T], fits: Callable[[T], bool]) -> T | None:
+    for offer in offers:
+        if fits(offer):
+            offers.remove(offer)
+            return offer
+    return None

@@ -1,0 +1,119 @@
+"""The default answer: a model made of rules.
+
+It answers every request the way it asks to be answered: a tool call where one is forced or fits, JSON that satisfies
+the schema, else a short text that tells what was heard. The same request always gets the same answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from .hints import Hints, quotations
+from .replies import Text, ToolCalls
+from .values import value_for
+from .wire import estimate_tokens, tokens_to_characters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .wire import Prompt, Tool
+
+_EXCERPT = 60
+_FITS = 2
+_COMMON = frozenset(
+    re.findall(
+        r"\w+",
+        "about and are can does for from get give have how into its that the this tell use using was what when where "
+        "which who will with you your",
+    )
+)
+
+
+def respond(prompt: Prompt) -> Text | ToolCalls:
+    """The answer to a prompt."""
+    tool = _tool_to_call(prompt)
+    if tool is not None:
+        return ToolCalls(((tool.name, _arguments(tool, _question(prompt))),))
+    if prompt.schema is not None:
+        return _limited(json.dumps(value_for(prompt.schema), ensure_ascii=False), prompt)
+    if prompt.json_object:
+        return _limited(json.dumps(_some_object(_question(prompt)), ensure_ascii=False), prompt)
+    return _limited(_stopped(_small_talk(prompt), prompt.stop), prompt)
+
+
+def _tool_to_call(prompt: Prompt) -> Tool | None:
+    """The tool that fits best among those forced; or among all, unless a tool has just answered or none fits."""
+    question = _question(prompt)
+    if prompt.forced:
+        forced = [tool for tool in prompt.tools if tool.name in prompt.forced]
+        return max(forced, key=lambda tool: _fit(tool, question), default=None)
+    if not prompt.turns or prompt.turns[-1].role != "user":
+        return None
+    best = max(prompt.tools, key=lambda tool: _fit(tool, question), default=None)
+    return best if best is not None and _fit(best, question) >= _FITS else None
+
+
+def _question(prompt: Prompt) -> str:
+    """What the user said last."""
+    return next((turn.text for turn in reversed(prompt.turns) if turn.role == "user"), "")
+
+
+def _fit(tool: Tool, question: str) -> int:
+    """How well a tool fits: its name weighs most, then its words, then whether its numbers are there."""
+    asked = _words(question)
+    properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
+    named = 10 if tool.name.lower() in question.lower() else 2 * len(asked & _words(tool.name))
+    described = len(asked & (_words(tool.description) | _words(" ".join(properties))))
+    kinds = Counter(
+        str(schema.get("type")).lower() for schema in properties.values() if isinstance(schema, dict)
+    )
+    wanted = kinds["integer"] + kinds["number"]
+    counted = 2 if wanted and wanted == len(properties) == len(re.findall(r"\d+(?:\.\d+)?", question)) else 0
+    return named + described + counted
+
+
+def _words(text: str) -> set[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", text)
+    return {word for word in re.findall(r"[^\W\d]{3,}", spaced.lower()) if word not in _COMMON}
+
+
+def _arguments(tool: Tool, question: str) -> dict[str, Any]:
+    rest = re.sub(re.escape(tool.name), " ", question)
+    arguments = value_for({"type": "object", **tool.parameters}, hints=Hints(rest), optional=False)
+    return dict(arguments) if isinstance(arguments, dict) else {}
+
+
+def _some_object(question: str) -> dict[str, str]:
+    """An object with the keys that the prompt names in quotation marks."""
+    return {key: f"Some {key}." for key in quotations(question) if key.isidentifier()} or {
+        "answer": "Some answer."
+    }
+
+
+def _small_talk(prompt: Prompt) -> str:
+    """A sentence on what was heard; on a tool's results, if those came last."""
+    results = list(takewhile(lambda turn: turn.role == "tool", reversed(prompt.turns)))
+    if results:
+        said = "; ".join(turn.text for turn in reversed(results))
+        return f"The tool answered: {said}"
+    question = " ".join(_question(prompt).split())
+    heard = f"I heard “{question[:_EXCERPT]}”." if question else "I heard nothing."
+    kinds = Counter(kind for turn in prompt.turns for kind in turn.attachments)
+    seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"Hello from the loopback model. {heard}" + (f" I was given {seen}." if seen else "")
+
+
+def _stopped(text: str, stop: tuple[str, ...]) -> str:
+    ends = [text.find(sequence) for sequence in stop if sequence]
+    return text[: min((end for end in ends if end >= 0), default=len(text))]
+
+
+def _limited(text: str, prompt: Prompt) -> Text:
+    """The text, cut where the limit of tokens is."""
+    if prompt.max_tokens is None or estimate_tokens(text) <= prompt.max_tokens:
+        return Text(text)
+    return Text(text[: tokens_to_characters(prompt.max_tokens)], finish="length")
