@@ -42,10 +42,14 @@ def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
         message: As the SDK's adapter made it.
         told: What the adapter told beside the message; LangChain merges it into the metadata only later.
     """
-    metadata = {key: value for source in (*told, message.response_metadata) for key, value in (source or {}).items()}
+    metadata = {
+        key: value for source in (*told, message.response_metadata) for key, value in (source or {}).items()
+    }
     reason = metadata.get("finish_reason")
     if reason in FINISH_REASONS:
-        metadata["finish_reason"] = "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
+        metadata["finish_reason"] = (
+            "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
+        )
     update: dict[str, Any] = {"response_metadata": metadata}
     if isinstance(message.content, list) and (text := _only_text(message.content)) is not None:
         update["content"] = text

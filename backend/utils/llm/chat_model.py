@@ -6,7 +6,7 @@ It decides nothing when it is made. Route, key and endpoint are settled when it 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from operator import itemgetter
 from typing import Any, Literal, cast
 
@@ -72,7 +72,7 @@ class FeatureChatModel(BaseChatModel):
         params = LangSmithParams(ls_provider="patchbay", ls_model_name=self.feature, ls_model_type="chat")
         if first is not None:
             params["ls_provider"] = first.endpoint.provider.name
-            params["ls_model_name"] = first.endpoint.model
+            params["ls_model_name"] = kwargs.pop("model", first.endpoint.model)
         options = self._options(kwargs)
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
@@ -112,7 +112,12 @@ class FeatureChatModel(BaseChatModel):
         """
         formatted = tuple(convert_to_openai_tool(tool, strict=strict) for tool in tools)
         choice = _tool_choice(tool_choice, formatted)
-        settings = {"tools": formatted, "tool_choice": choice, "parallel_tool_calls": parallel_tool_calls, **kwargs}
+        settings = {
+            "tools": formatted,
+            "tool_choice": choice,
+            "parallel_tool_calls": parallel_tool_calls,
+            **kwargs,
+        }
         return super().bind(**{key: value for key, value in settings.items() if value is not None})
 
     @override
@@ -156,7 +161,7 @@ class FeatureChatModel(BaseChatModel):
         call = self._call(messages, kwargs)
         while True:
             with call.attempt() as attempt:
-                return attempt.accept(attempt.client._generate(messages, stop=stop, **attempt.kwargs))  # noqa: SLF001
+                return attempt.generate(messages, stop)
 
     @override
     async def _agenerate(
@@ -169,7 +174,7 @@ class FeatureChatModel(BaseChatModel):
         call = self._call(messages, kwargs)
         while True:
             with call.attempt() as attempt:
-                return attempt.accept(await attempt.client._agenerate(messages, stop=stop, **attempt.kwargs))  # noqa: SLF001
+                return await attempt.agenerate(messages, stop)
 
     @override
     def _stream(
@@ -185,10 +190,7 @@ class FeatureChatModel(BaseChatModel):
         call = self._call(messages, kwargs)
         while True:
             with call.attempt() as attempt:
-                with closing(_generator(attempt.client._stream(messages, stop=stop, **attempt.kwargs))) as chunks:  # noqa: SLF001
-                    for chunk in chunks:
-                        yield from attempt.pass_on(chunk)
-                yield attempt.last_chunk()
+                yield from attempt.stream(messages, stop)
                 return
 
     @override
@@ -205,13 +207,9 @@ class FeatureChatModel(BaseChatModel):
         call = self._call(messages, kwargs)
         while True:
             with call.attempt() as attempt:
-                async with aclosing(
-                    _agenerator(attempt.client._astream(messages, stop=stop, **attempt.kwargs))  # noqa: SLF001
-                ) as chunks:
+                async with aclosing(attempt.astream(messages, stop)) as chunks:
                     async for chunk in chunks:
-                        for ready in attempt.pass_on(chunk):
-                            yield ready
-                yield attempt.last_chunk()
+                        yield chunk
                 return
 
     # The call ------------------------------------------------------------------------------------------------------
@@ -316,13 +314,3 @@ def _whole(result: ChatResult) -> ChatGenerationChunk:
         chunk_position="last",
     )
     return ChatGenerationChunk(message=chunk)
-
-
-def _generator(chunks: Iterator[ChatGenerationChunk]) -> Any:
-    """The SDK adapters' streams are generators, which can be closed; LangChain only promises iterators."""
-    return chunks
-
-
-def _agenerator(chunks: AsyncIterator[ChatGenerationChunk]) -> Any:
-    """As `_generator`."""
-    return chunks

@@ -95,12 +95,12 @@ class Patchbay:
     @property
     def bench(self) -> Bench:
         """What calls run on. Made on first use, because it imports LangChain."""
-        if self._bench is None:
-            from .driver import Bench
+        from .driver import Bench
 
-            with self._lock:
-                self._bench = self._bench or Bench(self.table, self._live)
-        return self._bench
+        with self._lock:
+            if self._bench is None:
+                self._bench = Bench(self.table, self._live)
+            return self._bench
 
     def get_llm(
         self,
@@ -166,7 +166,9 @@ class Patchbay:
         feature, streaming, cache_key = key
         self.table.snapshot.feature(feature)
         given = {"streaming": True} if streaming else {}
-        model = FeatureChatModel(feature=feature, bench=self.bench, cache_key=cache_key, made_for=HOUSE, **given)
+        model = FeatureChatModel(
+            feature=feature, bench=self.bench, cache_key=cache_key, made_for=HOUSE, **given
+        )
         if len(self._models) >= MOST_MODELS:
             self._models.clear()
         return self._models.setdefault(key, model)
@@ -209,7 +211,9 @@ def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
         key: Literal["present", "absent", "not needed"] = "not needed"
         if provider.access == "key":
             key = "present" if name in snapshot.house_keys else "absent"
-        infos[name] = ProviderInfo(api=provider.api, host=provider.host, access=provider.access, house_key=key)
+        infos[name] = ProviderInfo(
+            api=provider.api, host=provider.host, access=provider.access, house_key=key
+        )
     return infos
 
 
@@ -221,10 +225,13 @@ class _InForce:
         self._patchbay: Patchbay | None = None
 
     def get(self) -> Patchbay:
-        if self._patchbay is None:
-            with self._lock:
-                self._patchbay = self._patchbay or Patchbay()
-        return self._patchbay
+        patchbay = self._patchbay
+        if patchbay is not None:
+            return patchbay
+        with self._lock:
+            if self._patchbay is None:
+                self._patchbay = Patchbay()
+            return self._patchbay
 
     def swap(self, patchbay: Patchbay | None) -> Patchbay | None:
         with self._lock:

@@ -112,4 +112,8 @@ def _outcome(attempt: Attempt) -> str:
 def _whose_key(candidate: Candidate, error: type[LLMError]) -> str:
     if error is not RejectedCredentialError:
         return ""
-    return f" that you brought for {candidate.endpoint.provider.name}" if candidate.owner == "user" else " of the house"
+    return (
+        f" that you brought for {candidate.endpoint.provider.name}"
+        if candidate.owner == "user"
+        else " of the house"
+    )

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing, closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from .answers import checked, finish_reason, has_content, normalised, served_model
 from .dispatch import Dispatch
 from .failures import BadAnswer, Category, classify
 from .pricing import cost
-from .providers import ADAPTERS, Ask, ChatClients
+from .providers import ADAPTERS, ChatClients
 from .receipt import RECEIPT_KEY, Attempt, Usage
 from .routing import plan
 from .transport import Credential, SigningTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
     from types import TracebackType
 
-    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
 
     from .caller import Caller
-    from .errors import LLMError
-    from .failures import Failure
     from .model_config import Table
+    from .providers import Ask
     from .receipt import Outcome, Receipt
     from .routing import Candidate, Needs, Route
     from .transport import LiveAddress, Ticket
@@ -88,36 +89,35 @@ class Call:
 class RunningAttempt:
     """One request under way. Leaving it by an exception classifies, records, and lets the loop go on if it may."""
 
-    client: BaseChatModel
-    kwargs: dict[str, Any]
-
     def __init__(self, call: Call, candidate: Candidate) -> None:
         self._call = call
         self._candidate = candidate
-        self._message: AIMessage | None = None
-        self._receipt: Receipt | None = None
-        self._held: list[ChatGenerationChunk] = []
-        self._text: list[str] | None = None
+        self._answer: AIMessage | None = None
+        self._chunks: list[AIMessageChunk] = []
+        self._handed_on = 0
+        self._over = False
 
     def __enter__(self) -> Self:
         bench, endpoint = self._call.bench, self._candidate.endpoint
+        self._client = bench.clients.client(endpoint)
         self._started_at, self._started = bench.clock(), bench.now()
-        self._ticket: Ticket = bench.transport.desk.open(endpoint.provider, self._call.credential(self._candidate))
-        self.client = bench.clients.client(endpoint)
-        self.kwargs = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
+        self._ticket: Ticket = bench.transport.desk.open(
+            endpoint.provider, self._call.credential(self._candidate)
+        )
+        self._kwargs = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._call.bench.transport.desk.close(self._ticket)
-        if error is None or self._receipt is not None:
+        if error is None or self._over:
             return False
         failure = classify(error, self._ticket.wire)
-        attempt = self._record("cancelled" if failure.category is Category.CANCELLED else "failed", failure)
-        partial = None if self._text is None else "".join(self._text)
-        final = self._call.dispatch.failed(attempt, failure, partial=partial)
-        if failure.category is Category.CANCELLED:
+        cancelled = failure.category is Category.CANCELLED
+        attempt = self._record("cancelled" if cancelled else "failed", failure.category)
+        final = self._call.dispatch.failed(attempt, failure, partial=self._partial())
+        if cancelled:
             return False
         if final is not None:
             raise final from error
@@ -125,77 +125,105 @@ class RunningAttempt:
 
     # Whole answers -------------------------------------------------------------------------------------------------
 
-    def accept(self, result: ChatResult) -> ChatResult:
-        """The answer with its receipt, if it may be handed on.
+    def generate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+        """The answer with its receipt."""
+        return self._accept(self._client._generate(messages, stop=stop, **self._kwargs))
 
-        Raises:
-            BadAnswer: If not; leave the context with it.
-        """
+    async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+        """As `generate`."""
+        return self._accept(await self._client._agenerate(messages, stop=stop, **self._kwargs))
+
+    def _accept(self, result: ChatResult) -> ChatResult:
         first = result.generations[0] if result.generations else None
         if first is None or not isinstance(first.message, AIMessage):
             raise BadAnswer(Category.EMPTY, "no message")
-        self._message = normalised(first.message, result.llm_output, first.generation_info)
-        message = checked(self._message, self._call.ask.schema)
+        self._answer = normalised(first.message, result.llm_output, first.generation_info)
+        message = checked(self._answer, self._call.ask.schema)
         message.response_metadata = {**message.response_metadata, RECEIPT_KEY: self._succeed().as_dict()}
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     # Streams -------------------------------------------------------------------------------------------------------
 
-    def pass_on(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
-        """What may be handed on now that ``chunk`` came: nothing until the first content, then each chunk."""
+    def stream(self, messages: list[BaseMessage], stop: list[str] | None) -> Iterator[ChatGenerationChunk]:
+        """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
+        chunks = cast(
+            "Generator[ChatGenerationChunk]", self._client._stream(messages, stop=stop, **self._kwargs)
+        )
+        with closing(chunks):
+            for chunk in chunks:
+                yield from self._pass_on(chunk)
+        yield self._last_chunk()
+
+    async def astream(
+        self, messages: list[BaseMessage], stop: list[str] | None
+    ) -> AsyncGenerator[ChatGenerationChunk]:
+        """As `stream`."""
+        chunks = cast(
+            "AsyncGenerator[ChatGenerationChunk]", self._client._astream(messages, stop=stop, **self._kwargs)
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                for ready in self._pass_on(chunk):
+                    yield ready
+        yield self._last_chunk()
+
+    def _pass_on(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
         if not isinstance(chunk.message, AIMessageChunk):
             return []
         message = normalised(chunk.message, chunk.generation_info)
         message.chunk_position = None
-        self._message = message if self._message is None else self._message + message  # type: ignore[operator]
-        self._held.append(ChatGenerationChunk(message=message))
-        if self._text is None and not has_content(message):
+        self._chunks.append(message)
+        if not self._handed_on and not has_content(message):
             return []
-        self._text = [*(self._text or ()), message.text]
-        held, self._held = self._held, []
-        return held
+        ready = self._chunks[self._handed_on :]
+        self._handed_on = len(self._chunks)
+        return [ChatGenerationChunk(message=message) for message in ready]
 
-    def last_chunk(self) -> ChatGenerationChunk:
-        """The end of the stream: an empty chunk with the receipt.
-
-        Raises:
-            BadAnswer: If the stream ended without a reason, or is not a whole answer; leave the context with it.
-        """
-        if self._message is None:
-            raise BadAnswer(Category.EMPTY, "no chunk")
-        if finish_reason(self._message) is None:
+    def _last_chunk(self) -> ChatGenerationChunk:
+        self._answer = _joined(self._chunks)
+        if self._answer is None or finish_reason(self._answer) is None:
             raise BadAnswer(Category.INTERRUPTED, "the stream ended without a finish reason")
-        checked(self._message, None)
+        checked(self._answer, None)
         receipt = self._succeed().as_dict()
         return ChatGenerationChunk(
-            message=AIMessageChunk(content="", response_metadata={RECEIPT_KEY: receipt}, chunk_position="last")
+            message=AIMessageChunk(
+                content="", response_metadata={RECEIPT_KEY: receipt}, chunk_position="last"
+            )
         )
+
+    def _partial(self) -> str | None:
+        """The text that was handed on; None if nothing was."""
+        return "".join(chunk.text for chunk in self._chunks[: self._handed_on]) if self._handed_on else None
 
     # Records -------------------------------------------------------------------------------------------------------
 
     def _succeed(self) -> Receipt:
-        self._receipt = self._call.dispatch.succeeded(self._record("ok"))
-        return self._receipt
+        receipt = self._call.dispatch.succeeded(self._record("ok"))
+        self._over = True
+        return receipt
 
-    def _record(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
+    def _record(self, outcome: Outcome, category: Category | None = None) -> Attempt:
         endpoint, wire, bench = self._candidate.endpoint, self._ticket.wire, self._call.bench
-        usage = Usage.of(self._message.usage_metadata) if self._message is not None else None  # type: ignore[arg-type]
+        answer = self._answer or _joined(self._chunks)
+        usage = Usage.of(answer.usage_metadata) if answer is not None else None
         return Attempt(
             endpoint=str(endpoint),
             key_owner=self._candidate.owner,
             outcome=outcome,
             started=self._started,
             duration=timedelta(seconds=bench.clock() - self._started_at),
-            category=failure and failure.category,
+            category=category,
             status=wire.status,
             first_byte=_since(wire.sent_at, wire.first_byte_at),
-            served_model=served_model(self._message) if self._message is not None else None,
+            served_model=served_model(answer) if answer is not None else None,
             usage=usage,
             cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, self._started),
         )
 
 
+def _joined(chunks: list[AIMessageChunk]) -> AIMessageChunk | None:
+    return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
+
+
 def _since(start: float | None, end: float | None) -> timedelta | None:
     return None if start is None or end is None else timedelta(seconds=end - start)
-
-

@@ -42,6 +42,7 @@ from langchain_core.exceptions import (
     ModelRateLimitError,
     ModelTimeoutError,
 )
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,9 +71,11 @@ class LLMError(Exception):
         self.feature = feature
         self.attempts = tuple(attempts)
 
+    @override
     def __str__(self) -> str:
         return self.message
 
+    @override
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle as cls(*args), which our keyword arguments do not fit.
         return (_rebuild, (type(self), self.message, self.__dict__))
@@ -116,7 +119,8 @@ class UnknownFeatureError(LLMError):
         self.nearest = tuple(get_close_matches(feature, list(known), n=3, cutoff=0.6))
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
-            f"Unknown feature {feature!r}.{hint} `python -m backend features` lists them all.", feature=feature
+            f"Unknown feature {feature!r}.{hint} `python -m backend features` lists them all.",
+            feature=feature,
         )
 
 

@@ -79,7 +79,9 @@ POLICY: dict[Category, Policy] = {
     Category.CONTEXT: Policy("larger window", ContextTooLongError, "says that the prompt is too long"),
     Category.REFUSAL: Policy("no", RefusedError, "declined to answer"),
     Category.TRUNCATED: Policy("yes", InvalidOutputError, "ran out of tokens before the answer was complete"),
-    Category.INVALID_OUTPUT: Policy("yes", InvalidOutputError, "answered something that does not fit the schema"),
+    Category.INVALID_OUTPUT: Policy(
+        "yes", InvalidOutputError, "answered something that does not fit the schema"
+    ),
     Category.REJECTED: Policy("no", RejectedRequestError, "rejected the request as malformed"),
     Category.CANCELLED: Policy("no", CallError, "was cancelled"),
     Category.BUG: Policy("no", CallError, "could not be called because of a fault on our side"),

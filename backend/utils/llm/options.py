@@ -51,10 +51,14 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: Annotated[float | None, Wire("temperature", "temperature", sampling=True)] = Field(None, ge=0, le=2)
+    temperature: Annotated[float | None, Wire("temperature", "temperature", sampling=True)] = Field(
+        None, ge=0, le=2
+    )
     top_p: Annotated[float | None, Wire("top_p", "top_p", sampling=True)] = Field(None, gt=0, le=1)
     seed: Annotated[int | None, Wire("seed", "seed")] = None
-    max_output_tokens: Annotated[int | None, Wire("max_completion_tokens", "max_output_tokens")] = Field(None, gt=0)
+    max_output_tokens: Annotated[int | None, Wire("max_completion_tokens", "max_output_tokens")] = Field(
+        None, gt=0
+    )
     effort: Annotated[Effort | None, Wire("reasoning_effort", "thinking_level")] = None
     thinking_budget: Annotated[int | None, Wire(gemini="thinking_budget")] = Field(None, ge=-1)
     cache_retention: Annotated[Literal["24h"] | None, Wire("prompt_cache_retention", extra_body=True)] = None
@@ -67,7 +71,9 @@ class Options(BaseModel):
     def problems(self, api: Api, model: str, can: Capabilities) -> list[tuple[str, str]]:
         """What of these options ``model`` cannot take: (option, reason), one for each."""
         return [
-            (name, reason) for name in sorted(self.model_fields_set) if (reason := self._refusal(name, api, model, can))
+            (name, reason)
+            for name in sorted(self.model_fields_set)
+            if (reason := self._refusal(name, api, model, can))
         ]
 
     def _refusal(self, name: str, api: Api, model: str, can: Capabilities) -> str | None:
@@ -98,7 +104,11 @@ def request_kwargs(options: Options, api: Api, can: Capabilities) -> dict[str, A
     for name in Options.model_fields:
         wire = wire_of(name)
         key = wire.name(api)
-        value = can.nearest_effort(options.effort) if name == "effort" and options.effort else getattr(options, name)
+        value = (
+            can.nearest_effort(options.effort)
+            if name == "effort" and options.effort
+            else getattr(options, name)
+        )
         if key is not None and value is not None:
             (body if wire.extra_body else kwargs)[key] = value
     return {**kwargs, "extra_body": body} if body else kwargs

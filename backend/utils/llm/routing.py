@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from .errors import LLMError, MissingCredentialError, NoEndpointError
 
 if TYPE_CHECKING:
@@ -126,6 +128,7 @@ class Route:
             ],
         }
 
+    @override
     def __str__(self) -> str:
         head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
         lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
@@ -133,7 +136,7 @@ class Route:
             f"  {place}. {candidate.endpoint}  {candidate.owner}'s key  ({candidate.layer})"
             for place, candidate in enumerate(self.candidates, 1)
         ]
-        lines += [f"  –  {skip.endpoint}  skipped: {skip.reason}" for skip in self.skipped]
+        lines += [f"  -  {skip.endpoint}  skipped: {skip.reason}" for skip in self.skipped]
         refusal = self.refusal()
         return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
 

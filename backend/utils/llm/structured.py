@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_function
 from pydantic import BaseModel, ValidationError
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class Schema:
     strict_schema: dict[str, Any] | None
     parse: Callable[[str], Any]
 
+    @override
     def __hash__(self) -> int:
         return id(self)
 
@@ -95,7 +97,9 @@ def _checked(parse: Callable[[str], Any], text: str) -> Any:
     try:
         return parse(fenced.group(1) if fenced else text)
     except ValidationError as error:
-        places = ", ".join(f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in error.errors())
+        places = ", ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in error.errors()
+        )
         raise UnfitAnswerError(places) from None
     except ValueError as error:
         raise UnfitAnswerError(type(error).__name__) from None

@@ -93,7 +93,9 @@ def _house_keys(providers: Mapping[str, Provider], environ: Mapping[str, str]) -
 def _hash(document: Mapping[str, Any], environ: Mapping[str, str], keyed: Mapping[str, SecretStr]) -> str:
     """Over the file, the overrides and which providers have a key; never over a key."""
     overrides = {
-        name: value for name, value in environ.items() if name.startswith((PROFILE_OVERRIDE, FEATURE_OVERRIDE))
+        name: value
+        for name, value in environ.items()
+        if name.startswith((PROFILE_OVERRIDE, FEATURE_OVERRIDE))
     }
     effective = json.dumps([document, overrides, sorted(keyed)], sort_keys=True, default=str)
     return hashlib.sha256(effective.encode()).hexdigest()[:12]

@@ -93,7 +93,9 @@ class Resolver:
         while (following := follow(seen[-1])) is not None and following not in seen:
             seen.append(following)
         if following == start:
-            self._problems.add(path, f"goes round in a circle: {' → '.join([*seen, start])}", layer=self._layer)
+            self._problems.add(
+                path, f"goes round in a circle: {' → '.join([*seen, start])}", layer=self._layer
+            )
 
     def _parent(self, profile: str) -> str | None:
         row = self._rows.profiles.get(profile)
@@ -106,7 +108,9 @@ class Resolver:
     def _used_groups(self) -> frozenset[str]:
         chains = [links for row in self._rows.profiles.values() for links in row.chains.values()]
         chains += [row.pin for row in self._rows.features.values() if row.pin]
-        named = {link.removeprefix("group:") for links in chains for link in links if link.startswith("group:")}
+        named = {
+            link.removeprefix("group:") for links in chains for link in links if link.startswith("group:")
+        }
         return frozenset(named | {row.then for row in self._rows.groups.values() if row.then})
 
     # Chains --------------------------------------------------------------------------------------------------------
@@ -163,12 +167,16 @@ class Resolver:
 
     def _feature(self, name: str) -> Feature:
         row = self._rows.features.get(name, FeatureRow())
-        return Feature(name=name, **{key: getattr(row, key) for key in FeatureRow.model_fields if key != "pin"})
+        return Feature(
+            name=name, **{key: getattr(row, key) for key in FeatureRow.model_fields if key != "pin"}
+        )
 
     def _check_complete(self, chains: Mapping[str, Mapping[str, Chain]]) -> None:
         for name in sorted(self._rows.names["features"] - set(self.features)):
             rule = "no profile serves this feature, and it has no pin"
-            self._problems.add(f"features.{name}", rule, layer=self._layer, fix=did_you_mean(name, self.features))
+            self._problems.add(
+                f"features.{name}", rule, layer=self._layer, fix=did_you_mean(name, self.features)
+            )
         for profile, served in chains.items():
             for feature in sorted(set(self.features) - set(served)):
                 if not self._rows.features.get(feature, FeatureRow()).pin:
@@ -189,7 +197,9 @@ class Resolver:
                 feature = variable.removeprefix(FEATURE_OVERRIDE).lower()
                 if feature not in self.features:
                     fix = did_you_mean(feature, self.features)
-                    self._problems.add(variable, f"there is no feature {feature!r}", layer="environment", fix=fix)
+                    self._problems.add(
+                        variable, f"there is no feature {feature!r}", layer="environment", fix=fix
+                    )
                 chains[feature] = self._chain(links, variable, f"environment {variable}")
         return chains
 
@@ -198,7 +208,9 @@ class Resolver:
             for name, chain in served.items():
                 feature = self.features.get(name) or self._feature(name)
                 for endpoint in chain:
-                    for option, reason in feature.options.problems(endpoint.provider.api, str(endpoint), endpoint.can):
+                    for option, reason in feature.options.problems(
+                        endpoint.provider.api, str(endpoint), endpoint.can
+                    ):
                         path, value = f"features.{name}.options.{option}", getattr(feature.options, option)
                         self._problems.add(path, reason, value=value, layer=self._layer)
 

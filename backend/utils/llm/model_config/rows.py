@@ -44,7 +44,9 @@ def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
     head = {key: value for key, value in document.items() if key in Head.model_fields}
 
     def fitted(name: str, row: type[RowT]) -> dict[str, RowT]:
-        rows = {key: _fit(row, f"{name}.{key}", value, layer, problems) for key, value in sections[name].items()}
+        rows = {
+            key: _fit(row, f"{name}.{key}", value, layer, problems) for key, value in sections[name].items()
+        }
         return {key: value for key, value in rows.items() if value is not None}
 
     return Rows(
@@ -82,5 +84,7 @@ def _fit(row: type[RowT], path: str, value: object, layer: str, problems: Proble
 
 def _field_names(row: type[BaseModel]) -> set[str]:
     nested = (field.annotation for field in row.model_fields.values())
-    inner = (set(kind.model_fields) for kind in nested if isinstance(kind, type) and issubclass(kind, BaseModel))
+    inner = (
+        set(kind.model_fields) for kind in nested if isinstance(kind, type) and issubclass(kind, BaseModel)
+    )
     return set(row.model_fields).union(*inner)

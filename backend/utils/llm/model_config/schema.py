@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
 
-from ..catalogue import Effort  # noqa: TC001 - pydantic reads it
-from ..options import Api, Options  # noqa: TC001 - pydantic reads it
+from ..catalogue import Effort
+from ..options import Api, Options
 
 
 def _as_list(value: object) -> object:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from ..catalogue import retirement
 from ..errors import UnknownFeatureError
 from ..options import Options
@@ -50,7 +52,9 @@ class Provider:
         """The model's name as this provider spells it (``gpt-6-luna`` is ``openai/gpt-6-luna`` at OpenRouter)."""
         if "/" in model:
             return model
-        return next((prefix + model for start, prefix in self.model_prefixes if model.startswith(start)), model)
+        return next(
+            (prefix + model for start, prefix in self.model_prefixes if model.startswith(start)), model
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Endpoint:
     model: str
     can: Capabilities
 
+    @override
     def __str__(self) -> str:
         return f"{self.provider.name}:{self.model}"
 
@@ -103,7 +108,7 @@ class Feature:
     structured_output: bool = False
     tools: bool = False
     images: bool = False
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     deadline: float = 120.0
 
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .load import load, table_path
+from .load import load, parse, table_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,19 +23,28 @@ class Table:
 
     Args:
         path: The file to read; by default the one that `table_path` finds.
+        text: The table itself, instead of a file; it never changes.
         environ: Variables to read keys and overrides from; by default the process's own.
 
     Raises:
         ConfigError: If the first reading fails. Later readings that fail keep the last good snapshot.
     """
 
-    def __init__(self, path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> None:
-        self.path = path or table_path(environ)
+    def __init__(
+        self, path: Path | None = None, *, text: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.path = None if text is not None else path or table_path(environ)
+        self._text = text
         self._environ = environ
         self._lock = threading.Lock()
         self._stamp = self._file_stamp()
-        self.snapshot: Snapshot = load(self.path, environ=environ)
+        self.snapshot: Snapshot = self._read()
         self.problems: tuple[str, ...] = ()
+
+    def _read(self) -> Snapshot:
+        if self._text is not None:
+            return parse(self._text, environ=self._environ)
+        return load(self.path, environ=self._environ)
 
     def reload(self) -> Snapshot:
         """Read the file again and put the result in force.
@@ -46,13 +55,13 @@ class Table:
         with self._lock:
             self._stamp = self._file_stamp()
             try:
-                self.snapshot = load(self.path, environ=self._environ)
+                self.snapshot = self._read()
             except ConfigError as error:
                 self.problems = error.problems
-                log.error("%s; snapshot %s stays in force", error, self.snapshot.hash)  # noqa: TRY400 - no stack
+                log.error("%s\nSnapshot %s stays in force.", error, self.snapshot.hash)  # noqa: TRY400 - no stack
                 raise
             self.problems = ()
-            log.info("table %s in force, from %s", self.snapshot.hash, self.path)
+            log.info("Table %s is in force.", self.snapshot.hash)
             return self.snapshot
 
     def reload_if_changed(self) -> bool:
@@ -66,6 +75,8 @@ class Table:
             return False
 
     def _file_stamp(self) -> tuple[int, int, int] | None:
+        if self.path is None:
+            return None
         try:
             stat = self.path.stat()
         except OSError:

@@ -27,12 +27,13 @@ class OpenAICompatible:
         import httpx2
         from langchain_openai import ChatOpenAI
 
+        wire: Any = transport  # one object with the shape of all four kinds of transport, a subclass of none
         return ChatOpenAI(
             model=endpoint.model_id,
             api_key=PLACEHOLDER_KEY,
             base_url=endpoint.provider.base_url,
-            http_client=httpx2.Client(transport=transport, follow_redirects=False, trust_env=False),  # type: ignore[arg-type]
-            http_async_client=httpx2.AsyncClient(transport=transport, follow_redirects=False, trust_env=False),  # type: ignore[arg-type]
+            http_client=httpx2.Client(transport=wire, follow_redirects=False, trust_env=False),
+            http_async_client=httpx2.AsyncClient(transport=wire, follow_redirects=False, trust_env=False),
             max_retries=0,
             openai_proxy=None,
             output_version=None,
@@ -62,7 +63,9 @@ def _tool_choice(ask: Ask) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if ask.tool_choice is not None:
         named = {"type": "function", "function": {"name": ask.tool_choice}}
-        settings["tool_choice"] = ask.tool_choice if ask.tool_choice in {"auto", "none", "required"} else named
+        settings["tool_choice"] = (
+            ask.tool_choice if ask.tool_choice in {"auto", "none", "required"} else named
+        )
     if ask.parallel_tool_calls is not None:
         settings["parallel_tool_calls"] = ask.parallel_tool_calls
     return settings

@@ -137,7 +137,7 @@ class _Draft:
             for name, schema in properties.items()
             if name in required or (self.optional and not self._leads_back(schema, place))
         }
-        spare = (f"key{number}" for number in range(1, _bound(rules, "minProperties", 0) + 1))
+        spare = (f"key{number}" for number in range(1, int(_bound(rules, "minProperties", 0)) + 1))
         for name in [name for name in required if name not in properties]:
             filled[name] = self.value(others, place.inside(name=name))
         while len(filled) < _bound(rules, "minProperties", 0):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 KEEPALIVE_SECONDS = 60.0
 """How long an idle connection is kept. The SDKs' 5 s costs a TLS handshake for nearly every call of a quiet backend."""
-LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_SECONDS)
+LIMITS = httpx2.Limits(
+    max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_SECONDS
+)
 
 
 @lru_cache(maxsize=1)

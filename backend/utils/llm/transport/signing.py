@@ -135,7 +135,8 @@ class SigningTransport:
             return self._live[ticket.provider.name]
         except KeyError:
             raise self._refuse(
-                ticket, ProviderDownError(f"The embedded provider {ticket.provider.name!r} is not running here.")
+                ticket,
+                ProviderDownError(f"The embedded provider {ticket.provider.name!r} is not running here."),
             ) from None
 
     def _wait_for(self, ticket: Ticket) -> Address | None:
@@ -162,11 +163,15 @@ class SigningTransport:
             headers.pop(name, None)
         headers.update(dict(ticket.provider.headers))
         headers.update(_signature(ticket, live))
-        url = _rebased(str(request.url), ticket.provider.base_url, live.base_url) if live else str(request.url)
+        url = (
+            _rebased(str(request.url), ticket.provider.base_url, live.base_url) if live else str(request.url)
+        )
         ticket.wire.requests += 1
         ticket.wire.bytes_sent = len(body)
         ticket.wire.sent_at = time.monotonic()
-        return httpx2.Request(request.method, url, headers=headers, content=body, extensions=dict(request.extensions))
+        return httpx2.Request(
+            request.method, url, headers=headers, content=body, extensions=dict(request.extensions)
+        )
 
 
 def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -21,20 +22,24 @@ class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         self._body = body
         self._wire = wire
 
+    @override
     def __iter__(self) -> Iterator[bytes]:
         for part in self._body:
             self._note()
             yield part
 
+    @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._body:
             self._note()
             yield part
 
+    @override
     def close(self) -> None:
         """Give the connection back."""
         self._body.close()
 
+    @override
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._body.aclose()
@@ -50,15 +55,19 @@ class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):
     def __init__(self, body: WatchedStream) -> None:
         self._body = body
 
+    @override
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
 
+    @override
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._body.__aiter__()
 
+    @override
     def close(self) -> None:
         self._body.close()
 
+    @override
     async def aclose(self) -> None:
         await self._body.aclose()
 

@@ -1,0 +1,57 @@
+"""What one feature came to: a value, or the code of what went wrong, and the receipt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from langchain_core.language_models import BaseChatModel
+
+from backend.utils.llm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+log = logging.getLogger(__name__)
+
+Models = Callable[[str], BaseChatModel]
+"""The chat model of a feature; `get_llm` is one."""
+
+T = TypeVar("T")
+S = TypeVar("S", bound="BaseModel")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """The end of one step. ``value`` is missing if and only if ``error`` is there."""
+
+    feature: str
+    value: T | None = None
+    error: str | None = None
+    receipt: Mapping[str, Any] | None = None
+
+
+async def ask(models: Models, feature: str, schema: type[S], instructions: str, text: str) -> Outcome[S]:
+    """Ask ``feature`` for a ``schema``. A failure is logged and becomes the outcome; it is never raised."""
+    messages = [("system", instructions), ("human", text)]
+    try:
+        model = models(feature).with_structured_output(schema, include_raw=True)
+        answer: Any = await model.ainvoke(messages)
+    except LLMError as error:
+        return _failed(feature, error.code)
+    except Exception:  # one step's bug must not lose what the other steps found
+        log.exception("conversations.step_broke", extra={"feature": feature})
+        return Outcome(feature, error="internal_error")
+    receipt = answer["raw"].response_metadata.get("receipt")
+    if not isinstance(answer["parsed"], schema):
+        return _failed(feature, "invalid_output", receipt)
+    return Outcome(feature, answer["parsed"], receipt=receipt)
+
+
+def _failed(feature: str, code: str, receipt: Mapping[str, Any] | None = None) -> Outcome[Any]:
+    log.warning("conversations.step_failed", extra={"feature": feature, "error": code})
+    return Outcome(feature, error=code, receipt=receipt)

@@ -1,0 +1,95 @@
+"""A conversation as it is kept, and what a keeper of conversations promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from backend.utils.llm.conversation_folder import ValidationStatus  # noqa: TC001 - pydantic reads it
+
+from .action_items import ActionItem  # noqa: TC001 - pydantic reads it
+from .categories import Category  # noqa: TC001 - pydantic reads it
+from .transcript import AwareTime, Transcript  # noqa: TC001 - pydantic reads it
+
+Status = Literal["completed", "partial", "failed", "discarded"]
+
+
+class InvalidCursorError(ValueError):
+    """A cursor that was not given out by the store."""
+
+
+class Filing(BaseModel):
+    """The folder a conversation was put into, and why."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    folder_id: str | None
+    confidence: float
+    reasoning: str
+    validation_status: ValidationStatus
+
+
+class Summary(BaseModel):
+    """A conversation without its transcript.
+
+    Attributes:
+        status: ``partial`` if some steps failed, ``failed`` if none found anything, ``discarded`` if it was not
+            worth keeping.
+        truncated: Whether the models saw the transcript without its middle.
+        errors: By feature, the code of what went wrong.
+        receipts: By feature, the receipt of the call that answered.
+    """
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    id: str
+    user_id: str
+    created_at: AwareTime
+    started_at: AwareTime
+    status: Status
+    discard_reason: str | None = None
+    title: str | None = None
+    overview: str | None = None
+    category: Category | None = None
+    action_items: tuple[ActionItem, ...] = ()
+    folder: Filing | None = None
+    truncated: bool = False
+    errors: Mapping[str, str] = {}
+    receipts: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Conversation(Summary):
+    """A conversation with everything that was said."""
+
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a user's conversations, newest first. ``next_cursor`` is missing on the last page."""
+
+    items: tuple[Summary, ...]
+    next_cursor: str | None = None
+
+
+class ConversationStore(Protocol):
+    """Keeps conversations. Nobody is ever given another user's."""
+
+    async def add(self, conversation: Conversation) -> None:
+        """Keep ``conversation``; once this returns, it survives a crash."""
+        ...
+
+    async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
+        """The conversation, if there is one of that id and it is this user's."""
+        ...
+
+    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page:
+        """The user's conversations after ``cursor``, newest first.
+
+        Raises:
+            InvalidCursorError: If the cursor was not given out by this store.
+        """
+        ...

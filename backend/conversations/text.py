@@ -1,0 +1,58 @@
+"""Text that goes to a model, and text that comes back: both bounded.
+
+The default model is small and held to its schema by a grammar, which is always satisfied only where every string and
+every list has an end. A model that is not held to it and goes on for longer is cut, not refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import StringConstraints
+from pydantic_core import core_schema
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+CUT = "\n[... the middle is left out ...]\n"
+
+Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+"""Text that says something: a grammar allows a model to answer with blanks, we do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """A bound on a string or a list: the model is told, and what is longer is cut."""
+
+    length: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._cut, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        described = handler(schema)
+        described["maxItems" if described.get("type") == "array" else "maxLength"] = self.length
+        return described
+
+    def _cut(self, value: Any) -> Any:
+        return value[: self.length]
+
+
+def head_and_tail(text: str, limit: int) -> str:
+    """``text`` if it fits; otherwise its beginning and its end, ``limit`` characters in all."""
+    if len(text) <= limit:
+        return text
+    room = limit - len(CUT)
+    tail = room // 2
+    return text[: room - tail] + CUT + text[len(text) - tail :]
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks, control characters and runs of blanks."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

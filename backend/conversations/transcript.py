@@ -1,0 +1,131 @@
+"""What was said, by whom and when: the one input of the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from .text import head_and_tail, one_line
+
+MAX_SEGMENTS = 50_000
+RENDER_LIMIT = 2_400
+"""Characters that are shown to a model: some 600 tokens, which leaves a small model room to answer."""
+
+_LETTERS_PER_WORD = 6
+"""For languages that write without blanks: about what an English word takes, its blank included."""
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise PydanticCustomError(
+            "naive_time",
+            "has no UTC offset, so it does not name a moment. Write {example} or end it with Z",
+            {"example": f"{moment.isoformat()}+00:00"},
+        )
+    return moment
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:
+        raise PydanticCustomError(
+            "unknown_time_zone", "is not an IANA time zone, such as Europe/Vienna or UTC"
+        ) from error
+    return name
+
+
+AwareTime = Annotated[datetime, AfterValidator(_aware)]
+TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
+Language = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35, strip_whitespace=True)
+]
+"""A BCP 47 tag by its form: ``en``, ``pt-BR``, ``zh-Hant-TW``."""
+
+
+class Segment(BaseModel):
+    """A stretch of speech by one speaker. Times are seconds from the start of the recording."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    speaker: str = Field(default="Speaker", max_length=80)
+    text: str
+    start: FiniteFloat = Field(ge=0)
+    end: FiniteFloat = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end < self.start:
+            raise PydanticCustomError("ends_before_start", "ends before it starts: start must be <= end")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A transcript as a model is shown it.
+
+    Attributes:
+        truncated: Whether the middle had to be left out.
+    """
+
+    text: str
+    truncated: bool
+
+
+class Transcript(BaseModel):
+    """A recording in words.
+
+    Attributes:
+        started_at: The moment of second 0, with its UTC offset.
+        time_zone: Where it was recorded, as an IANA name.
+        language: A BCP 47 tag, if it is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segments: tuple[Segment, ...] = Field(max_length=MAX_SEGMENTS)
+    started_at: AwareTime
+    time_zone: TimeZone = "UTC"
+    language: Language | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was said."""
+        return not any(segment.text.strip() for segment in self.segments)
+
+    @property
+    def words(self) -> int:
+        """About how many words were said, also in languages that write without blanks."""
+        texts = [segment.text.strip() for segment in self.segments]
+        return max(sum(len(text.split()) for text in texts), sum(map(len, texts)) // _LETTERS_PER_WORD)
+
+    def render(self, limit: int = RENDER_LIMIT) -> Rendered:
+        """One line per turn, at most ``limit`` characters; a long one keeps its head and its tail."""
+        spoken = (segment for segment in self.segments if segment.text.strip())
+        turns = groupby(spoken, key=lambda segment: segment.speaker)
+        whole = "\n".join(
+            f"{one_line(speaker)}: {one_line(' '.join(segment.text for segment in turn))}"
+            for speaker, turn in turns
+        )
+        return Rendered(head_and_tail(whole, limit), truncated=len(whole) > limit)
+
+    @property
+    def setting(self) -> str:
+        """One line about when and in which language."""
+        local = self.started_at.astimezone(ZoneInfo(self.time_zone))
+        language = f" Language: {self.language}." if self.language else ""
+        return f"Recorded {local:%A, %Y-%m-%d %H:%M} ({self.time_zone}).{language}"

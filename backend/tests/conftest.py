@@ -1,0 +1,29 @@
+"""What every test gets: a clean environment, and on request a loopback provider with the facade on it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.utils.llm.testing import LoopbackProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KEPT = {"HOME", "PATH", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the developer's environment."""
+    for name in set(os.environ) - _KEPT:  # noqa: TID251 - clearing it
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def provider() -> Iterator[LoopbackProvider]:
+    """A provider on loopback that speaks both wires."""
+    with LoopbackProvider() as running:
+        yield running

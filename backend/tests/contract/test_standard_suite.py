@@ -1,0 +1,77 @@
+"""LangChain's own standard suites, on a feature's model, over both wires."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
+
+from backend.utils.llm.chat_model import FeatureChatModel
+from backend.utils.llm.testing import LoopbackProvider
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.utils.llm.clients import Patchbay
+
+FEATURES = {"over_openai": "openai:gpt-4o", "over_gemini": "gemini:gemini-3.5-flash-lite"}
+
+
+class FeatureSuite:
+    """What both suites need to know of a feature's model."""
+
+    feature: str
+
+    @pytest.fixture(autouse=True)
+    def _on_a_loopback_provider(self) -> Iterator[None]:
+        with LoopbackProvider() as provider:
+            self.patchbay: Patchbay = loopback_patchbay(provider, FEATURES)
+            yield
+            self.patchbay.close()
+
+    @property
+    def chat_model_class(self) -> type[FeatureChatModel]:
+        return FeatureChatModel
+
+    @property
+    def standard_chat_model_params(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"feature": self.feature, "bench": self.patchbay.bench}
+
+    @property
+    def has_tool_choice(self) -> bool:
+        return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return False  # the suite fetches its picture from the network
+
+    @property
+    def returns_usage_metadata(self) -> bool:
+        return True
+
+
+class TestUnitOverOpenAI(FeatureSuite, ChatModelUnitTests):
+    feature = "over_openai"
+
+
+class TestUnitOverGemini(FeatureSuite, ChatModelUnitTests):
+    feature = "over_gemini"
+
+
+class TestIntegrationOverOpenAI(FeatureSuite, ChatModelIntegrationTests):
+    feature = "over_openai"
+
+
+class TestIntegrationOverGemini(FeatureSuite, ChatModelIntegrationTests):
+    feature = "over_gemini"

@@ -1,0 +1,139 @@
+"""Asking for a folder, synchronously and not."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidOutputError, LLMError
+from .prompt import SYSTEM, build_conversation_folder_context, build_folders_context, most_relevant
+from .verdict import (
+    FolderAssignmentResult,
+    fallback_for,
+    get_default_folder_id,
+    numbered_choice,
+    validate_folder_assignment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
+    from .verdict import Folder
+
+FEATURE = "conv_folder"
+
+log = logging.getLogger(__name__)
+
+
+def assign_conversation_to_folder(
+    title: str,
+    overview: str,
+    category: str,
+    user_folders: Sequence[Folder],
+    category_folder_id: str | None = None,
+    *,
+    llm: BaseChatModel | None = None,
+) -> FolderAssignmentResult:
+    """Choose a folder. Never raises for a call that fails; no call is made for no folder or for one."""
+    question = _Question.of(title, overview, category, user_folders, category_folder_id)
+    if not question.has_choice:
+        return _logged(_without_choice(user_folders), question)
+    try:
+        answer = question.runnable(llm or _default_llm()).invoke(question.messages)
+        return _logged(question.judge(answer), question)
+    except Exception as error:  # noqa: BLE001 - a folder is never worth the conversation
+        return _logged(question.unavailable(error), question)
+
+
+async def aassign_conversation_to_folder(
+    title: str,
+    overview: str,
+    category: str,
+    user_folders: Sequence[Folder],
+    category_folder_id: str | None = None,
+    *,
+    llm: BaseChatModel | None = None,
+) -> FolderAssignmentResult:
+    """`assign_conversation_to_folder`, awaited."""
+    question = _Question.of(title, overview, category, user_folders, category_folder_id)
+    if not question.has_choice:
+        return _logged(_without_choice(user_folders), question)
+    try:
+        answer = await question.runnable(llm or _default_llm()).ainvoke(question.messages)
+        return _logged(question.judge(answer), question)
+    except Exception as error:  # noqa: BLE001 - a folder is never worth the conversation
+        return _logged(question.unavailable(error), question)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One conversation and the folders it may go to, those shown to the model first among equals."""
+
+    folders: Sequence[Folder]
+    shown: Sequence[Folder]
+    category_folder_id: str | None
+    text: str
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        overview: str,
+        category: str,
+        folders: Sequence[Folder],
+        category_folder_id: str | None,
+    ) -> _Question:
+        conversation = build_conversation_folder_context(title, overview, category)
+        shown = most_relevant(folders, conversation, category_folder_id)
+        text = f"{conversation}\n\nFolders:\n{build_folders_context(shown)}"
+        return cls(folders, shown, category_folder_id, text)
+
+    @property
+    def has_choice(self) -> bool:
+        return len(self.folders) > 1
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        return [("system", SYSTEM), ("human", self.text)]
+
+    def runnable(self, llm: BaseChatModel) -> Any:  # noqa: ANN401 - a runnable of LangChain's own loose type
+        return llm.with_structured_output(numbered_choice(len(self.shown)), include_raw=True)
+
+    def judge(self, answer: Mapping[str, Any]) -> FolderAssignmentResult:
+        receipt = answer["raw"].response_metadata.get("receipt")
+        choice = answer["parsed"]
+        if choice is None:
+            failed = InvalidOutputError("The answer does not fit the schema.", feature=FEATURE)
+            return replace(self.unavailable(failed), receipt=receipt)
+        chosen = choice.model_copy(update={"folder_id": self.shown[int(choice.folder_id) - 1]["id"]})
+        default_id = get_default_folder_id(self.folders)
+        result = validate_folder_assignment(chosen, self.folders, default_id, self.category_folder_id)
+        return replace(result, receipt=receipt)
+
+    def unavailable(self, error: Exception) -> FolderAssignmentResult:
+        code = error.code if isinstance(error, LLMError) else "internal_error"
+        log.warning("llm.folder_unavailable", extra={"feature": FEATURE, "error": code}, exc_info=error)
+        fallback = fallback_for(self.folders, get_default_folder_id(self.folders), self.category_folder_id)
+        result = fallback.result(0.0, f"No model could be asked; {fallback.because}.", "unavailable")
+        return replace(result, error=code)
+
+
+def _without_choice(folders: Sequence[Folder]) -> FolderAssignmentResult:
+    if not folders:
+        return FolderAssignmentResult(None, 0.0, "No folders available", "no_folders")
+    return FolderAssignmentResult(folders[0]["id"], 1.0, "It is the only folder.", "accepted")
+
+
+def _default_llm() -> BaseChatModel:
+    from ..clients import get_llm
+
+    return get_llm(FEATURE)
+
+
+def _logged(result: FolderAssignmentResult, question: _Question) -> FolderAssignmentResult:
+    facts = {"feature": FEATURE, "status": result.validation_status, "confidence": result.confidence}
+    log.info("llm.folder_assigned", extra={**facts, "folders": len(question.folders)})
+    return result

@@ -1,0 +1,81 @@
+"""What the model is told: the conversation in three lines, and a numbered list of folders."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from .verdict import get_default_folder_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .verdict import Folder
+
+MAX_FOLDERS_SHOWN = 20
+_NAME, _DESCRIPTION, _TITLE, _CATEGORY, _OVERVIEW = 40, 80, 120, 40, 600
+
+SYSTEM = (
+    "You file conversations into folders. Choose the folder that fits the main theme. "
+    "Choose another than the default only when it clearly matches. "
+    "Give a confidence above 0.9 only to a clear match. Reason in one short sentence."
+)
+
+
+def build_folders_context(folders: Sequence[Folder]) -> str:
+    """One numbered line per folder. Names and descriptions are capped, and cannot break out of their line."""
+    if not folders:
+        return "There are no folders."
+    return "\n".join(_folder_line(number, folder) for number, folder in enumerate(folders, start=1))
+
+
+def build_conversation_folder_context(title: str, overview: str, category: str) -> str:
+    """The conversation in three capped lines. The transcript is not needed."""
+    return "\n".join(
+        [
+            f"Title: {_plain(title, _TITLE)}",
+            f"Category: {_plain(category, _CATEGORY)}",
+            f"Overview: {_plain(overview, _OVERVIEW)}",
+        ]
+    )
+
+
+def most_relevant(
+    folders: Sequence[Folder], conversation: str, category_folder_id: str | None
+) -> Sequence[Folder]:
+    """At most `MAX_FOLDERS_SHOWN`, in the user's order: the fallbacks, then those that share most words."""
+    if len(folders) <= MAX_FOLDERS_SHOWN:
+        return folders
+    fallbacks = {category_folder_id, get_default_folder_id(folders)}
+    words = _words(conversation)
+
+    def rank(position: int) -> tuple[bool, int, int]:
+        folder = folders[position]
+        shared = words & _words(f"{folder['name']} {folder.get('description') or ''}")
+        return folder["id"] not in fallbacks, -len(shared), position
+
+    chosen = sorted(range(len(folders)), key=rank)[:MAX_FOLDERS_SHOWN]
+    return [folders[position] for position in sorted(chosen)]
+
+
+def _folder_line(number: int, folder: Folder) -> str:
+    line = f"{number}. {_quoted(folder['name'], _NAME)}"
+    if folder.get("description"):
+        line += f" -> {_quoted(folder['description'], _DESCRIPTION)}"
+    if folder.get("category_mapping"):
+        line += f" [home for {_plain(folder['category_mapping'], _CATEGORY)} conversations]"
+    return line + (" DEFAULT" if folder.get("is_default") else "")
+
+
+def _quoted(text: str, limit: int) -> str:
+    return json.dumps(_plain(text, limit), ensure_ascii=False)
+
+
+def _plain(text: str, limit: int) -> str:
+    """Text on one line, without control characters, at most ``limit`` long."""
+    printable = "".join(character if character.isprintable() else " " for character in str(text)[: limit * 4])
+    return " ".join(printable.split())[:limit]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip(".,:;!?\"'()[]") for word in text.casefold().split())

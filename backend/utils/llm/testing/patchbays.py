@@ -1,0 +1,61 @@
+"""Patchbays for tests: the real facade, on a loopback provider instead of the world."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ..clients import Patchbay
+from ..model_config import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .loopback import LoopbackProvider
+
+HOUSE_KEYS = {"LOOPBACK_OPENAI_KEY": "house-key-of-openai", "LOOPBACK_GEMINI_KEY": "house-key-of-gemini"}
+"""The house's keys at a loopback provider."""
+
+
+def loopback_table(
+    provider: LoopbackProvider, features: Mapping[str, str | Sequence[str]], more: str = ""
+) -> str:
+    """A table whose providers ``openai`` and ``gemini`` are both ``provider``.
+
+    Args:
+        provider: The running loopback provider.
+        features: Feature to endpoint or chain, such as ``{"greet": "openai:gpt-6-luna"}``; the same in the profiles
+            ``premium`` and ``byok``.
+        more: Further sections, as TOML.
+    """
+    rows = "\n".join(f"{name} = {json.dumps(chain)}" for name, chain in features.items())
+    return f"""
+[providers.openai]
+api = "openai"
+base_url = "{provider.openai_url}"
+api_key_env = "LOOPBACK_OPENAI_KEY"
+
+[providers.gemini]
+api = "gemini"
+base_url = "{provider.gemini_url}"
+api_key_env = "LOOPBACK_GEMINI_KEY"
+
+[profiles.premium]
+{rows}
+
+[profiles.byok]
+extends = "premium"
+
+{more}
+"""
+
+
+def loopback_patchbay(
+    provider: LoopbackProvider,
+    features: Mapping[str, str | Sequence[str]],
+    more: str = "",
+    *,
+    environ: Mapping[str, str] = HOUSE_KEYS,
+) -> Patchbay:
+    """A patchbay on `loopback_table`. Put it in force with `use`, and `close` it at the end."""
+    return Patchbay(Table(text=loopback_table(provider, features, more), environ=environ))
