@@ -29,7 +29,12 @@ class Category(StrEnum):
 
 SYSTEM_FOLDERS: Final[tuple[Mapping[str, Any], ...]] = (
     {"id": "work", "name": "Work", "description": "Jobs, projects, meetings, clients", "is_default": False},
-    {"id": "personal", "name": "Personal", "description": "Family, health, home, errands", "is_default": True},
+    {
+        "id": "personal",
+        "name": "Personal",
+        "description": "Family, health, home, errands",
+        "is_default": True,
+    },
     {"id": "social", "name": "Social", "description": "Friends, parties, leisure", "is_default": False},
 )
 """Every user's folders. Exactly one is the default."""

@@ -27,7 +27,7 @@ S = TypeVar("S", bound="BaseModel")
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """The end of one step. ``value`` is missing if and only if ``error`` is there."""
+    """The end of one step. Without a ``value`` there is an ``error``."""
 
     feature: str
     value: T | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backend.utils.llm.conversation_folder import aassign_conversation_to_folder
+from backend.utils.llm.errors import LLMError
 
 from .action_items import find_action_items
 from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
@@ -19,7 +20,7 @@ from .store import Conversation, Filing
 from .structure import find_structure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from datetime import datetime
 
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
@@ -51,18 +52,19 @@ async def process(transcript: Transcript, entry: Entry, models: Models) -> Conve
             transcript, entry, status="discarded", steps=[discard], discard_reason=discard.value.reason
         )
     structure, action_items = await asyncio.gather(
-        find_structure(transcript, rendered.text, models), find_action_items(transcript, rendered.text, models)
+        find_structure(transcript, rendered.text, models),
+        find_action_items(transcript, rendered.text, models),
     )
     folder = await _file(structure.value, rendered, models)
     steps: list[Outcome[Any]] = [discard, structure, action_items, folder]
     return _conversation(
         transcript,
         entry,
-        status=_status(steps[1:]) if discard.error is None else _status(steps),
+        status=_status(steps),
         steps=steps,
         **(structure.value.model_dump() if structure.value else {}),
         action_items=action_items.value.items if action_items.value else (),
-        folder=Filing.model_validate(folder.value),
+        folder=Filing.model_validate(folder.value) if folder.value else None,
         truncated=rendered.truncated,
     )
 
@@ -74,8 +76,8 @@ async def _file(
     category = structure.category if structure else Category.OTHER
     try:
         llm = models(FOLDER_FEATURE)
-    except Exception:  # noqa: BLE001
-        llm = None
+    except LLMError as error:
+        return Outcome(FOLDER_FEATURE, error=error.code)
     result = await aassign_conversation_to_folder(
         structure.title if structure else "",
         structure.overview if structure else rendered.text[:_SNIPPET],
@@ -84,20 +86,20 @@ async def _file(
         FOLDER_OF[category],
         llm=llm,
     )
+    # A folder was found also when the model could not be asked; the error stands beside it.
     return Outcome(FOLDER_FEATURE, result, result.error, result.receipt)
 
 
-def _status(steps: Iterable[Outcome[Any]]) -> Status:
-    failed = [step.error is not None for step in steps]
-    if all(failed):
+def _status(steps: Sequence[Outcome[Any]]) -> Status:
+    """The first step is the discard, which finds nothing that could be kept."""
+    if all(step.error for step in steps[1:]):
         return "failed"
-    return "partial" if any(failed) else "completed"
+    return "partial" if any(step.error for step in steps) else "completed"
 
 
 def _conversation(
-    transcript: Transcript, entry: Entry, *, status: Status, steps: Iterable[Outcome[Any]], **found: Any
+    transcript: Transcript, entry: Entry, *, status: Status, steps: Sequence[Outcome[Any]], **found: Any
 ) -> Conversation:
-    steps = tuple(steps)
     return Conversation(
         id=entry.id,
         user_id=entry.user_id,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from backend.utils.llm.conversation_folder import ValidationStatus  # noqa: TC001 - pydantic reads it
+from backend.utils.llm.conversation_folder import ValidationStatus
 
-from .action_items import ActionItem  # noqa: TC001 - pydantic reads it
-from .categories import Category  # noqa: TC001 - pydantic reads it
-from .transcript import AwareTime, Transcript  # noqa: TC001 - pydantic reads it
+from .action_items import ActionItem
+from .categories import Category
+from .transcript import AwareTime, Transcript
 
 Status = Literal["completed", "partial", "failed", "discarded"]
 

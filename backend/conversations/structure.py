@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict
 
-from .categories import Category  # noqa: TC001 - pydantic reads it
+from .categories import Category
 from .outcome import Outcome, ask
 from .text import AtMost, Said
 

@@ -52,7 +52,8 @@ def _known_zone(name: str) -> str:
 AwareTime = Annotated[datetime, AfterValidator(_aware)]
 TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_known_zone)]
 Language = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35, strip_whitespace=True)
+    str,
+    StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35, strip_whitespace=True),
 ]
 """A BCP 47 tag by its form: ``en``, ``pt-BR``, ``zh-Hant-TW``."""
 

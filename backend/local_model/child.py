@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+Pipe = IO[bytes]
+
 CANNOT_START: Final = 78
 """What `server.py` exits with when a restart will not help."""
 
@@ -56,9 +58,9 @@ class Child:
         self._process = subprocess.Popen(  # noqa: S603 - our own server, or a test's
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=environ, start_new_session=True
         )  # a session of its own: Ctrl-C reaches the parent alone, which then ends the child in order
-        self._stdin = cast("IO[bytes]", self._process.stdin)
-        self._stdout = cast("IO[bytes]", self._process.stdout)
-        self._stderr = cast("IO[bytes]", self._process.stderr)
+        self._stdin = cast("Pipe", self._process.stdin)
+        self._stdout = cast("Pipe", self._process.stdout)
+        self._stderr = cast("Pipe", self._process.stderr)
         self._said: deque[bytes] = deque(maxlen=8)
         self._listener = threading.Thread(target=self._listen, name="local-model-stderr", daemon=True)
         self._listener.start()

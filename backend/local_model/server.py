@@ -58,7 +58,7 @@ def main() -> NoReturn:
     os._exit(0)  # a plain return would run the destructor of `server`, which waits for running generations
 
 
-def _serve(environ: Mapping[str, str], *, name: str) -> Any:  # noqa: ANN401 - see _runtime
+def _serve(environ: Mapping[str, str], *, name: str) -> Any:
     """Load the model and open the port; the server stops when the returned object is dropped."""
     key = environ.get("LOCAL_LLM_KEY", "")
     if not key:
@@ -95,7 +95,7 @@ def _demo_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / DEMO_FILE
 
 
-def _runtime() -> Any:  # noqa: ANN401 - a compiled module without types
+def _runtime() -> Any:  # a compiled module without types
     try:
         import xllamacpp
     except ModuleNotFoundError as error:
@@ -113,7 +113,7 @@ def _runtime() -> Any:  # noqa: ANN401 - a compiled module without types
     return xllamacpp
 
 
-def _load(runtime: Any, *, path: Path, name: str, key: str) -> Any:  # noqa: ANN401 - see _runtime
+def _load(runtime: Any, *, path: Path, name: str, key: str) -> Any:
     """Load `path` and listen; nothing answers on the port before that."""
     try:
         return runtime.Server(_settings(runtime.CommonParams(), path=path, name=name, key=key))
@@ -124,7 +124,7 @@ def _load(runtime: Any, *, path: Path, name: str, key: str) -> Any:  # noqa: ANN
         ) from error
 
 
-def _settings(params: Any, *, path: Path, name: str, key: str) -> Any:  # noqa: ANN401 - see _runtime
+def _settings(params: Any, *, path: Path, name: str, key: str) -> Any:
     params.model.path = str(path)
     params.model_alias = {name}  # a set: a plain string would be taken for its letters
     params.n_parallel = SLOTS

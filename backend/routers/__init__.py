@@ -1,0 +1,1 @@
+"""The HTTP edge: parse, call, render; no decisions."""

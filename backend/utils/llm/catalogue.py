@@ -58,6 +58,12 @@ class Retirement(BaseModel):
 
 
 UNKNOWN = Capabilities()
+LACKS = {
+    "tools": "cannot call tools",
+    "structured_output": "cannot be held to a schema",
+    "images": "cannot read images",
+}
+"""What is said of a model without an ability."""
 _GPT6 = Capabilities(
     context_window=1_050_000,
     max_output=128_000,

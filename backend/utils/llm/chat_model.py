@@ -45,6 +45,7 @@ class FeatureChatModel(BaseChatModel):
         cache_key: Names the prompt prefix that calls share, on models that can use it.
         caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
             caller of the context in which the model was made.
+        output_version: As of any chat model; the environment does not set it.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -54,6 +55,7 @@ class FeatureChatModel(BaseChatModel):
     streaming: bool = False
     cache_key: str | None = None
     caller: Caller | None = Field(None, exclude=True, repr=False)
+    output_version: str | None = None
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
 
     @property

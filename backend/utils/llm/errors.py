@@ -119,7 +119,7 @@ class UnknownFeatureError(LLMError):
         self.nearest = tuple(get_close_matches(feature, list(known), n=3, cutoff=0.6))
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
-            f"Unknown feature {feature!r}.{hint} `python -m backend features` lists them all.",
+            f"Unknown feature {feature!r}.{hint} `get_qos_info()` lists them all.",
             feature=feature,
         )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from .catalogue import LACKS
 from .errors import LLMError, MissingCredentialError, NoEndpointError
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _skip(
     found = (
         _key_missing(candidate, caller, snapshot)
         or _retired(endpoint, today)
-        or _capability_missing(endpoint, needs)
+        or _ability_missing(endpoint, needs)
         or _window_too_small(endpoint, needs, options)
     )
     return Skip(endpoint, *found) if found else None
@@ -223,13 +224,10 @@ def _retired(endpoint: Endpoint, today: date) -> tuple[SkipCode, str] | None:
     return SkipCode.RETIRED, f"{endpoint.model} was retired on {gone.day}{heir}"
 
 
-def _capability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] | None:
-    if needs.tools and not endpoint.can.tools:
-        return SkipCode.NO_TOOLS, f"{endpoint.model} cannot call tools"
-    if needs.structured_output and not endpoint.can.structured_output:
-        return SkipCode.NO_STRUCTURED_OUTPUT, f"{endpoint.model} cannot be held to a schema"
-    if needs.images and not endpoint.can.images:
-        return SkipCode.NO_IMAGES, f"{endpoint.model} cannot read images"
+def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] | None:
+    for ability, lack in LACKS.items():
+        if getattr(needs, ability) and not getattr(endpoint.can, ability):
+            return SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}"
     return None
 
 

@@ -99,7 +99,7 @@ class _Question:
     def messages(self) -> list[tuple[str, str]]:
         return [("system", SYSTEM), ("human", self.text)]
 
-    def runnable(self, llm: BaseChatModel) -> Any:  # noqa: ANN401 - a runnable of LangChain's own loose type
+    def runnable(self, llm: BaseChatModel) -> Any:
         return llm.with_structured_output(numbered_choice(len(self.shown)), include_raw=True)
 
     def judge(self, answer: Mapping[str, Any]) -> FolderAssignmentResult:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
+from ..catalogue import capabilities
+from ..options import request_kwargs
 from .load import load, parse, table_path
 from .snapshot import Chain, Endpoint, Feature, Provider, Snapshot, Tier
 from .table import Table
-
-if TYPE_CHECKING:
-    from ..options import Options
 
 __all__ = [
     "Chain",
@@ -26,6 +25,21 @@ __all__ = [
 ]
 
 
-def get_route_options(snapshot: Snapshot, feature: str) -> Options:
-    """The options in force for ``feature``."""
-    return snapshot.feature(feature).options
+def get_route_options(
+    feature: str, model: str, provider: str, *, snapshot: Snapshot | None = None
+) -> dict[str, Any]:
+    """The options of a feature as keyword arguments of a request to ``model`` at ``provider``.
+
+    Args:
+        feature: A feature of the table.
+        model: The model, without its provider.
+        provider: A provider of the table.
+        snapshot: The table; by default the default table, read now.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature.
+        KeyError: If the table holds no such provider.
+    """
+    snapshot = snapshot or load()
+    options = snapshot.feature(feature).options
+    return dict(request_kwargs(options, snapshot.providers[provider].api, capabilities(model)))

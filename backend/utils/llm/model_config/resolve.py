@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..catalogue import Capabilities, capabilities
+from ..catalogue import LACKS, Capabilities, capabilities
 from .problems import Problems, did_you_mean
 from .schema import FeatureRow, ProviderRow
 from .snapshot import Access, Chain, Endpoint, Feature, Provider, Tier
@@ -49,7 +49,7 @@ class Resolver:
         self._check_complete(own)
         overlays = {**self._pins(), **self._environment()}
         self.chains = {profile: {**served, **overlays} for profile, served in own.items()}
-        self._check_options()
+        self._check_endpoints()
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
 
     # Profiles and groups -------------------------------------------------------------------------------------------
@@ -203,16 +203,25 @@ class Resolver:
                 chains[feature] = self._chain(links, variable, f"environment {variable}")
         return chains
 
-    def _check_options(self) -> None:
+    def _check_endpoints(self) -> None:
+        """Every endpoint that a feature may run on takes the feature's options and can do what it declares."""
         for served in self.chains.values():
             for name, chain in served.items():
                 feature = self.features.get(name) or self._feature(name)
                 for endpoint in chain:
-                    for option, reason in feature.options.problems(
-                        endpoint.provider.api, str(endpoint), endpoint.can
-                    ):
-                        path, value = f"features.{name}.options.{option}", getattr(feature.options, option)
-                        self._problems.add(path, reason, value=value, layer=self._layer)
+                    self._check_options(feature, endpoint)
+                    self._check_abilities(feature, endpoint)
+
+    def _check_options(self, feature: Feature, endpoint: Endpoint) -> None:
+        for option, reason in feature.options.problems(endpoint.provider.api, str(endpoint), endpoint.can):
+            path, value = f"features.{feature.name}.options.{option}", getattr(feature.options, option)
+            self._problems.add(path, reason, value=value, layer=self._layer)
+
+    def _check_abilities(self, feature: Feature, endpoint: Endpoint) -> None:
+        for ability, lack in LACKS.items():
+            if getattr(feature, ability) and not getattr(endpoint.can, ability):
+                path = f"features.{feature.name}.{ability}"
+                self._problems.add(path, f"{endpoint} {lack}", value=True, layer=self._layer)
 
 
 def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:

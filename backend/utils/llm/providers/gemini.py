@@ -20,20 +20,10 @@ class Gemini:
     """Builds `ChatGoogleGenerativeAI` and words its requests."""
 
     def build(self, endpoint: Endpoint, transport: SigningTransport) -> BaseChatModel:
-        """A `ChatGoogleGenerativeAI` on our transport. Every setting that it would read from the environment is given.
+        """A `ChatGoogleGenerativeAI` on our transport, which reads nothing from the environment."""
+        from .gemini_client import gemini_chat
 
-        ``max_retries=1`` is one request: the SDK counts attempts.
-        """
-        from langchain_google_genai import ChatGoogleGenerativeAI
-
-        return ChatGoogleGenerativeAI(
-            model=endpoint.model_id,
-            google_api_key=PLACEHOLDER_KEY,
-            base_url=endpoint.provider.base_url,
-            client_args={"transport": transport, "follow_redirects": False, "trust_env": False},
-            vertexai=False,
-            max_retries=1,
-        )
+        return gemini_chat(endpoint.model_id, endpoint.provider.base_url, PLACEHOLDER_KEY, transport)
 
     def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:
         """The keyword arguments of one request."""

@@ -34,6 +34,7 @@ class OpenAICompatible:
             base_url=endpoint.provider.base_url,
             http_client=httpx2.Client(transport=wire, follow_redirects=False, trust_env=False),
             http_async_client=httpx2.AsyncClient(transport=wire, follow_redirects=False, trust_env=False),
+            http_socket_options=(),
             max_retries=0,
             openai_proxy=None,
             output_version=None,

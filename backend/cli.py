@@ -1,0 +1,194 @@
+"""The command line: what runs on what, why, is the table right, and one call to try it.
+
+Every verb takes ``--json``. Errors go to standard error, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from backend.local_model import LocalModel
+from backend.settings import Settings, environment
+from backend.utils.llm import Caller, Needs, Patchbay, Table
+from backend.utils.llm.errors import ConfigError, LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.utils.llm import QosInfo, Route
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model.")
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
+TablePath = Annotated[Path | None, typer.Argument(help="A table; by default the one in force.")]
+
+
+@app.command()
+def features(*, as_json: Json = False) -> None:
+    """Every feature, and what it runs on."""
+    qos = _patchbay(as_json=as_json).get_qos_info()
+    if as_json:
+        _print_json(qos.model_dump(mode="json"))
+    else:
+        _print_features(qos)
+
+
+@app.command()
+def explain(
+    feature: FeatureName,
+    *,
+    tools: Annotated[bool, typer.Option(help="The call binds tools.")] = False,
+    structured: Annotated[bool, typer.Option(help="The call wants structured output.")] = False,
+    images: Annotated[bool, typer.Option(help="The call sends images.")] = False,
+    tokens: Annotated[int, typer.Option(help="Length of the prompt, in tokens.", min=0)] = 0,
+    byok: Annotated[
+        list[str] | None, typer.Option(help="As a caller who brought a key for this provider. May be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Where a call of FEATURE would run now, and why. Sends nothing."""
+    needs = Needs(tools=tools, structured_output=structured, images=images, tokens=tokens)
+    caller = Caller(keys=dict.fromkeys(byok or (), "a-key"))
+    with _errors(as_json=as_json):
+        route = _patchbay(as_json=as_json).explain(feature, caller=caller, needs=needs)
+    if as_json:
+        _print_json(route.as_dict())
+    else:
+        out.print(str(route), markup=False)
+
+
+@app.command()
+def check(path: TablePath = None, *, as_json: Json = False) -> None:
+    """Say everything that is wrong with a table; exit 1 if anything is."""
+    try:
+        table = Table(path, environ=environment())
+    except ConfigError as error:
+        if as_json:
+            _print_json({"ok": False, "problems": list(error.problems)})
+        else:
+            err.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    snapshot = table.snapshot
+    if as_json:
+        _print_json({"ok": True, "problems": [], "table_hash": snapshot.hash, "features": len(snapshot.features)})
+    else:
+        out.print(f"{table.path}: {len(snapshot.features)} features, no problem. Hash {snapshot.hash}.", markup=False)
+
+
+@app.command()
+def call(
+    feature: FeatureName,
+    text: Annotated[str, typer.Argument(help="What to say to the model; - reads standard input.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Call FEATURE with TEXT, stream the answer, and print its receipt."""
+    prompt = sys.stdin.read() if text == "-" else text
+    with _errors(as_json=as_json), _running(_patchbay, feature, as_json=as_json) as patchbay:
+        receipt, answer = None, []
+        for chunk in patchbay.get_llm(feature).stream(prompt):
+            answer.append(chunk.text)
+            receipt = chunk.response_metadata.get("receipt", receipt)
+            if not as_json:
+                out.print(chunk.text, end="", markup=False)
+        if as_json:
+            _print_json({"text": "".join(answer), "receipt": receipt})
+        else:
+            out.print()
+            err.print(_receipt_line(receipt or {}), markup=False)
+
+
+@app.command()
+def serve(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Run the sample conversation, then exit.")] = False,
+) -> None:
+    """Start the server, run the sample conversation through it, and stay up."""
+    from backend.serve import serve as run
+
+    raise typer.Exit(run(Settings(), once=once))
+
+
+def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchbay:
+    with _errors(as_json=as_json):
+        live = {"local": local_model} if local_model else None
+        return Patchbay(Table(environ=environment()), live=live)
+
+
+@contextmanager
+def _running(make: Any, feature: str, *, as_json: bool) -> Iterator[Patchbay]:
+    """A patchbay that can send; with the embedded model, if the feature runs on it."""
+    local_model = LocalModel(Settings().local_llm_gguf, environ=environment())
+    patchbay = make(as_json=as_json, local_model=local_model)
+    try:
+        if _embedded(patchbay.explain(feature)):
+            local_model.start()
+            if not as_json:
+                err.print(f"{feature} is served by {local_model.label}. Starting it…", markup=False)
+        yield patchbay
+    finally:
+        patchbay.close()
+        local_model.stop()
+
+
+def _embedded(route: Route) -> bool:
+    return any(candidate.endpoint.provider.access == "embedded" for candidate in route.candidates)
+
+
+@contextmanager
+def _errors(*, as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except LLMError as error:
+        _fail(error, as_json=as_json)
+
+
+def _fail(error: LLMError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_json({"error": error.as_dict()})
+    else:
+        err.print(str(error), markup=False)
+    raise typer.Exit(1) from error
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_features(qos: QosInfo) -> None:
+    grid = Grid("feature", "runs on", "then", "set by", box=None, pad_edge=False)
+    for name, feature in qos.features.items():
+        runs_on = feature.endpoint or f"nothing: {feature.problem}"
+        grid.add_row(name, runs_on, ", ".join(feature.chain[1:]), feature.layer)
+    out.print(grid)
+    out.print(f"\nprofile {qos.profile} ({qos.profile_layer}), table {qos.table_hash}", markup=False)
+    if qos.demo_active:
+        variables = ", ".join(name for name, provider in qos.providers.items() if provider.house_key == "absent")
+        out.print(f"DEMO: no house key is configured, so {qos.demo} serves everything. Set a key for one of: {variables}.")
+
+
+def _receipt_line(receipt: dict[str, Any]) -> str:
+    attempts = receipt.get("attempts") or [{}]
+    usage = attempts[-1].get("usage") or {}
+    cost = receipt.get("cost_usd")
+    parts = [
+        f"{receipt.get('feature')} ← {receipt.get('endpoint')}",
+        f"served by {receipt.get('served_model')}",
+        f"{receipt.get('key_owner')}'s key",
+        f"{usage.get('input', '?')} → {usage.get('output', '?')} tokens",
+        f"{sum(attempt.get('duration_ms', 0) for attempt in attempts):.0f} ms",
+        f"${cost}" if cost is not None else "cost unknown",
+        f"{len(attempts)} attempt{'s' * (len(attempts) != 1)}",
+    ]
+    return "  ".join(parts)

@@ -1,0 +1,84 @@
+"""The tables, as SQLAlchemy knows them. `migrations` makes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import DateTime, Index, MetaData, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment. SQLite keeps no offset, so it is UTC in the table and aware outside.
+
+    Raises:
+        ValueError: On a naive time, which names no moment.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no UTC offset, so it does not name a moment")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    @override
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """What every table inherits. Constraints have names, so that migrations can alter them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class ConversationRow(Base):
+    """A conversation: the whole value as JSON in ``document``, beside what is searched by."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[str]
+    title: Mapped[str | None]
+    document: Mapped[str] = mapped_column(Text)
+
+
+Index(
+    "ix_conversations_newest_of_user",
+    ConversationRow.user_id,
+    ConversationRow.created_at.desc(),
+    ConversationRow.id,
+)
+
+
+class AccessTokenRow(Base):
+    """An access token: its hash, never itself."""
+
+    __tablename__ = "access_tokens"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str]
+    name: Mapped[str]
+    hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

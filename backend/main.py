@@ -1,0 +1,101 @@
+"""The composition root: names every adapter once and puts the application together."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from backend.database.conversations import SqlConversationStore
+from backend.database.engine import make_engine
+from backend.database.migrations import upgrade
+from backend.database.tokens import TokenStore
+from backend.routers import chat, conversations, errors, health, llm
+from backend.routers.dependencies import Services
+from backend.routers.headers import SecurityHeaders
+from backend.settings import Settings, environment
+from backend.utils.llm import Patchbay, Table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from backend.routers.dependencies import Facade, LocalModelView
+
+FIRST_USER: Final = "admin"
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes of a request. A day of talk is about 1 MB; 50,000 segments with their times are about 8."""
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    patchbay: Facade | None = None,
+    local_model: LocalModelView | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> FastAPI:
+    """The application. It opens nothing before it is started.
+
+    Args:
+        settings: By default from the environment.
+        patchbay: The facade; by default one on the default table. Whoever passes one closes it.
+        local_model: The built-in model, to tell people about. Whoever passes it starts and stops it.
+        announce: Is told the first access token, when the first start makes one; it can be had only this once.
+            By default it goes to standard error, as a login link.
+    """
+    settings = settings or Settings()
+    tell = announce or _link_printer(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = make_engine(settings.database_path)
+        try:
+            await upgrade(engine)
+            sessions = async_sessionmaker(engine)
+            tokens = TokenStore(sessions)
+            async with _facade(patchbay) as facade:
+                app.state.services = Services(SqlConversationStore(sessions), tokens, facade, local_model)
+                if not await tokens.has_any():
+                    tell(await tokens.create(FIRST_USER, "first start"))
+                yield
+        finally:
+            await engine.dispose()
+
+    # The interactive documentation would load its scripts from elsewhere, and be open to everybody.
+    app = FastAPI(
+        title="Patchbay",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY,
+    )
+    app.add_middleware(SecurityHeaders)
+    errors.install(app)
+    for room in (health, llm, conversations, chat):
+        app.include_router(room.router)
+    return app
+
+
+@asynccontextmanager
+async def _facade(given: Facade | None) -> AsyncIterator[Facade]:
+    """The one that was given; else one of our own, closed at the end."""
+    if given is not None:
+        yield given
+        return
+    own = Patchbay(Table(environ=environment()))
+    try:
+        yield own
+    finally:
+        await own.aclose()
+
+
+def _link_printer(settings: Settings) -> Callable[[str], None]:
+    def tell(token: str) -> None:
+        link = f"http://{settings.host}:{settings.port}/login?token={token}"
+        sys.stderr.write(f"First start: log in with this link, which is not shown again.\n  {link}\n")
+
+    return tell

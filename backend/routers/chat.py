@@ -1,0 +1,81 @@
+"""Questions over a conversation, answered as server-sent events.
+
+``delta`` events carry the text, then comes ``receipt``, then ``done``. What fails before the first piece of text is an
+ordinary HTTP error; what fails after it is an ``error`` event, and ends the stream.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from backend.conversations.chat import MAX_QUESTION, Delta, Finished, answer
+from backend.utils.llm.errors import LLMError
+
+from .conversations import find
+from .dependencies import IdentityDep, ServicesDep
+from .errors import INTERNAL
+
+log = logging.getLogger(__name__)
+
+router: Final = APIRouter(prefix="/v1/chat", tags=["chat"])
+
+Piece = Delta | Finished
+
+
+class Question(BaseModel):
+    """What is asked, about which conversation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    conversation_id: str
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION)]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An answer whose first piece is there."""
+
+    first: Piece
+    rest: AsyncGenerator[Piece, None]
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """The first piece, then the others as they come."""
+        yield self.first
+        async for piece in self.rest:
+            yield piece
+
+
+async def begin(question: Question, identity: IdentityDep, services: ServicesDep) -> AsyncIterator[Begun]:
+    """Ask, and wait for the first piece. When the client is gone, the provider's stream is closed."""
+    conversation = await find(services, identity, question.conversation_id)
+    if conversation.transcript.is_empty:
+        raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")
+    async with aclosing(answer(conversation, question.question, services.facade.get_llm)) as pieces:
+        yield Begun(await anext(pieces), pieces)
+
+
+@router.post("", response_class=EventSourceResponse)
+async def chat(begun: Annotated[Begun, Depends(begin)]) -> AsyncIterator[ServerSentEvent]:
+    """Answer a question over a conversation."""
+    try:
+        async for piece in begun.pieces():
+            yield _event(piece)
+    except LLMError as error:
+        yield ServerSentEvent(event="error", data=error.as_dict())
+    except Exception:  # the status line is long gone: this is the only way to tell
+        log.exception("http.stream_broke")
+        yield ServerSentEvent(event="error", data=INTERNAL)
+    else:
+        yield ServerSentEvent(event="done", data={})
+
+
+def _event(piece: Piece) -> ServerSentEvent:
+    if isinstance(piece, Delta):
+        return ServerSentEvent(event="delta", data={"text": piece.text})
+    return ServerSentEvent(event="receipt", data=piece.receipt or {})

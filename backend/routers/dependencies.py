@@ -1,0 +1,178 @@
+"""What endpoints are given: the services, and who asks.
+
+`identify` is the one way in, for HTTP and WebSocket alike. It returns an `Identity` and holds its caller in context
+until the response has been sent, streams included. It has to be asynchronous: a synchronous dependency runs on a
+thread of its own, and what it puts in context there is lost.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Protocol, cast
+from uuid import uuid4
+
+from fastapi import Depends, HTTPException
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+from starlette.requests import HTTPConnection
+
+from backend.conversations.store import ConversationStore
+from backend.local_model import State
+from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.clients import QosInfo
+
+COOKIE: Final = "patchbay_token"
+_KEY_HEADER: Final = "x-byok-"
+_PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
+
+
+class TokenOwner(Protocol):
+    """Whom a token was given to."""
+
+    @property
+    def user_id(self) -> str:
+        """The user."""
+        ...
+
+
+class Tokens(Protocol):
+    """The access tokens that were given out."""
+
+    async def find(self, plain: str) -> TokenOwner | None:
+        """Whose token ``plain`` is, if it is one."""
+        ...
+
+    async def has_any(self) -> bool:
+        """Whether there is a token."""
+        ...
+
+
+class Explanation(Protocol):
+    """A route, as far as the edge is concerned."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        ...
+
+
+class Facade(Protocol):
+    """What the edge needs of the facade; `Patchbay` is one."""
+
+    def get_llm(self, feature: str) -> BaseChatModel:
+        """The chat model of ``feature``."""
+        ...
+
+    def get_qos_info(self) -> QosInfo:
+        """The table in force."""
+        ...
+
+    def explain(self, feature: str) -> Explanation:
+        """How the caller in context would be served."""
+        ...
+
+
+class LocalModelView(Protocol):
+    """What people are told about the built-in model."""
+
+    label: str
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        ...
+
+    @property
+    def reason(self) -> str | None:
+        """What to do about it, if it failed."""
+        ...
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that endpoints work with. Made once, by the composition root."""
+
+    conversations: ConversationStore
+    tokens: Tokens
+    facade: Facade
+    local_model: LocalModelView | None = None
+    now: Callable[[], datetime] = _utc_now
+    new_id: Callable[[], str] = _new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks: the user that the token was given to, and the caller with the keys that came along."""
+
+    user_id: str
+    caller: Caller
+
+
+class UnauthenticatedError(HTTPException):
+    """No token, or one that nobody was given."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            401,
+            "A valid access token is needed: `Authorization: Bearer <token>`.",
+            {"WWW-Authenticate": 'Bearer realm="patchbay"'},
+        )
+
+
+def get_services(connection: HTTPConnection) -> Services:
+    """The services of the application that was asked."""
+    return cast("Services", connection.app.state.services)
+
+
+async def identify(
+    connection: HTTPConnection, services: Annotated[Services, Depends(get_services)]
+) -> AsyncIterator[Identity]:
+    """The identity behind the request's token, with its caller in context.
+
+    Raises:
+        UnauthenticatedError: Without a valid token.
+        HTTPException: If a header that should carry a key does not name a provider.
+    """
+    token = _token(connection)
+    owner = await services.tokens.find(token) if token else None
+    if owner is None:
+        raise UnauthenticatedError
+    caller = Caller(user_id=owner.user_id, keys=_keys(connection.headers))
+    with use_caller(caller):
+        yield Identity(owner.user_id, caller)
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+IdentityDep = Annotated[Identity, Depends(identify)]
+
+
+def _token(connection: HTTPConnection) -> str | None:
+    """From the header if there is one, else from the cookie that the login set."""
+    scheme, _, value = connection.headers.get("authorization", "").partition(" ")
+    if scheme:
+        return value.strip() if scheme.lower() == "bearer" else None
+    return connection.cookies.get(COOKIE)
+
+
+def _keys(headers: Mapping[str, str]) -> dict[str, SecretStr]:
+    """The user's own keys. Blank ones are dropped by `Caller`.
+
+    A header that names no provider is refused, not ignored: ignoring it would let the house pay.
+    """
+    brought = {
+        name.removeprefix(_KEY_HEADER): SecretStr(value)
+        for name, value in headers.items()
+        if name.startswith(_KEY_HEADER)
+    }
+    for provider in brought:
+        if not _PROVIDER.fullmatch(provider):
+            raise HTTPException(400, f"{_KEY_HEADER}{provider}: a provider is named by a-z, 0-9, _ and -.")
+    return brought

@@ -1,0 +1,71 @@
+"""The application's settings: the only reader of its environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+
+ROOT: Final = Path(__file__).parents[1]
+DOTENV: Final = ROOT / ".env"
+
+
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+class Settings(BaseSettings):
+    """What the application can be told from outside: by the process environment first, then by ``.env``.
+
+    A blank value counts as not given.
+
+    Attributes:
+        host: The address that the service listens on.
+        port: The port that it listens on; 0 takes a free one.
+        data_dir: Where the database and everything else that is kept lies.
+        local_llm_gguf: A model file to serve in place of the built-in demo model.
+
+    Raises:
+        pydantic.ValidationError: If a value has the wrong type; it names the variable.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PATCHBAY_",
+        env_file=DOTENV,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_by_name=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    data_dir: Path = ROOT / ".data"
+    local_llm_gguf: Annotated[Path | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None, validation_alias="LOCAL_LLM_GGUF"
+    )
+
+    @property
+    def database_path(self) -> Path:
+        """The file of the SQLite database."""
+        return self.data_dir.expanduser() / "patchbay.sqlite3"
+
+
+def environment(dotenv: Path = DOTENV) -> dict[str, str]:
+    """The process environment, with the values of ``dotenv`` below it: for the facade and the local model's child.
+
+    A blank line of the file is left out. A blank variable of the process stands, so that
+    ``OPENAI_API_KEY= backend/run.sh`` runs without the key that the file holds.
+    """
+    return _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
+
+
+def _read(dotenv: Path) -> dict[str, str]:
+    file = DotEnvSettingsSource(
+        Settings, env_file=dotenv, env_file_encoding="utf-8", case_sensitive=True, env_ignore_empty=True
+    )
+    return {name: value for name, value in file.env_vars.items() if value}

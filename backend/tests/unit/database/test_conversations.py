@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from backend.conversations.store import (
+    Conversation,
+    ConversationStore,
+    Filing,
+    InvalidCursorError,
+    Page,
+    Summary,
+)
+from backend.conversations.transcript import Segment, Transcript
+from backend.database.conversations import SqlConversationStore
+
+if TYPE_CHECKING:
+    from .conftest import Sessions
+
+NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(sessions: Sessions) -> ConversationStore:
+    return SqlConversationStore(sessions)
+
+
+def conversation(**given: Any) -> Conversation:
+    transcript = Transcript(
+        segments=[Segment(speaker="Ann", text="Grüß Gott ☕", start=0, end=1.5)], started_at=NOON
+    )
+    defaults = {
+        "id": uuid.uuid4().hex,
+        "user_id": "ann",
+        "created_at": NOON,
+        "started_at": NOON,
+        "status": "completed",
+        "transcript": transcript,
+        "receipts": {"conv_folder": {"endpoint": "openai:gpt-6-luna", "attempts": [{"duration_ms": 12.5}]}},
+        "folder": Filing(folder_id="work", confidence=0.9, reasoning="…", validation_status="accepted"),
+    }
+    return Conversation(**(defaults | given))
+
+
+async def test_what_was_kept_comes_back_whole(store: ConversationStore) -> None:
+    kept = conversation(title="Coffee", category="social", errors={"conv_discard": "timed_out"})
+    await store.add(kept)
+    assert await store.get("ann", kept.id) == kept
+
+
+async def test_nobody_gets_another_users(store: ConversationStore) -> None:
+    kept = conversation()
+    await store.add(kept)
+    assert await store.get("bob", kept.id) is None
+    assert await store.page("bob", limit=10, cursor=None) == Page(())
+    assert await store.get("ann", "unknown") is None
+
+
+async def test_an_id_is_kept_once(store: ConversationStore) -> None:
+    kept = conversation()
+    await store.add(kept)
+    with pytest.raises(IntegrityError):
+        await store.add(kept)
+
+
+async def test_pages_hold_everything_once_newest_first(store: ConversationStore) -> None:
+    moments = [NOON + timedelta(minutes=number // 3) for number in range(10)]  # three share each moment
+    for moment in moments:
+        await store.add(conversation(created_at=moment))
+    await store.add(conversation(user_id="bob"))
+    seen = await all_pages(store, limit=2)
+    assert len({item.id for item in seen}) == len(seen) == 10
+    assert seen == sorted(seen, key=lambda item: (-item.created_at.timestamp(), item.id))
+
+
+async def test_the_order_is_of_moments_not_of_clocks(store: ConversationStore) -> None:
+    vienna = timezone(timedelta(hours=2))
+    await store.add(conversation(title="later", created_at=NOON))
+    await store.add(conversation(title="earlier", created_at=NOON.replace(tzinfo=vienna, hour=13)))
+    assert [item.title for item in await all_pages(store, limit=1)] == ["later", "earlier"]
+
+
+async def test_a_new_one_does_not_shift_the_next_page(store: ConversationStore) -> None:
+    for hours in range(3):
+        await store.add(conversation(title=str(hours), created_at=NOON - timedelta(hours=hours)))
+    first = await store.page("ann", limit=2, cursor=None)
+    await store.add(conversation(title="new", created_at=NOON + timedelta(hours=1)))
+    second = await store.page("ann", limit=2, cursor=first.next_cursor)
+    assert [item.title for item in second.items] == ["2"]
+
+
+async def test_the_last_page_has_no_cursor(store: ConversationStore) -> None:
+    for _ in range(2):
+        await store.add(conversation())
+    assert (await store.page("ann", limit=2, cursor=None)).next_cursor is None
+
+
+async def test_a_page_leaves_out_what_was_said(store: ConversationStore) -> None:
+    await store.add(conversation())
+    (item,) = (await store.page("ann", limit=1, cursor=None)).items
+    assert type(item) is Summary
+
+
+async def test_a_limit_below_one_is_refused(store: ConversationStore) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        await store.page("ann", limit=0, cursor=None)
+
+
+def encoded(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "!",
+        "ü",
+        "AAAA",
+        encoded([]),
+        encoded(None),
+        encoded(["soon", "a"]),
+        encoded(["2026-11-21T12:00:00", "a"]),
+        encoded(["0001-01-01T00:00:00+23:00", "a"]),
+        encoded(["2026-11-21T12:00:00+00:00", 1]),
+        encoded(["2026-11-21T12:00:00+00:00", "\ud800"]),
+        encoded(["2026-11-21T12:00:00+00:00", "a", "b"]),
+        base64.urlsafe_b64encode(b"[" * 50_000).decode(),
+    ],
+)
+async def test_a_foreign_cursor_is_refused(store: ConversationStore, cursor: str) -> None:
+    with pytest.raises(InvalidCursorError):
+        await store.page("ann", limit=1, cursor=cursor)
+
+
+async def all_pages(store: ConversationStore, *, limit: int) -> list[Summary]:
+    seen: list[Summary] = []
+    cursor: str | None = None
+    while True:
+        page = await store.page("ann", limit=limit, cursor=cursor)
+        assert 1 <= len(page.items) <= limit
+        seen += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return seen

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from backend.database.engine import make_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1)])
+async def test_every_connection_is_prepared(engine: AsyncEngine, pragma: str, value: object) -> None:
+    async with engine.connect() as first, engine.connect() as second:
+        for connection in (first, second):
+            assert await connection.scalar(text(f"PRAGMA {pragma}")) == value
+
+
+def test_the_folder_is_the_owners_alone(engine: AsyncEngine, tmp_path: Path) -> None:
+    assert engine.url.database == str(tmp_path / "data" / "patchbay.sqlite3")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        make_engine(tmp_path / "file" / "patchbay.sqlite3")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from backend.database.engine import make_engine
+from backend.database.migrations import upgrade
+from backend.database.tables import Base
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    assert await differences(engine) == []
+
+
+async def test_the_comparison_sees_a_difference(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    async with engine.begin() as connection:
+        await connection.execute(text("DROP INDEX ix_conversations_newest_of_user"))
+    assert [kind for kind, _ in await differences(engine)] == ["add_index"]
+
+
+async def test_the_index_descends_by_time(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    query = text("SELECT sql FROM sqlite_master WHERE name = 'ix_conversations_newest_of_user'")
+    async with engine.connect() as connection:
+        sql = str(await connection.scalar(query))
+    assert sql.endswith("ON conversations (user_id, created_at DESC, id)")
+
+
+async def test_upgrading_twice_changes_nothing(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("INSERT INTO access_tokens VALUES ('a', 'u', 'n', 'h', '2026-01-01', NULL, NULL)")
+        )
+    await upgrade(engine)
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM access_tokens")) == 1
+
+
+async def test_two_processes_may_start_at_once(tmp_path: Path) -> None:
+    engines = [make_engine(tmp_path / "patchbay.sqlite3") for _ in range(3)]
+    try:
+        await asyncio.gather(*map(upgrade, engines))
+        async with engines[0].connect() as connection:
+            assert "conversations" in await connection.run_sync(_tables)
+    finally:
+        for engine in engines:
+            await engine.dispose()
+
+
+async def differences(engine: AsyncEngine) -> list[Any]:
+    async with engine.connect() as connection:
+        return await connection.run_sync(_compare)
+
+
+def _compare(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, Base.metadata))
+
+
+def _tables(connection: Connection) -> list[str]:
+    return inspect(connection).get_table_names()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from backend.database.tokens import AccessToken, TokenStore
+
+if TYPE_CHECKING:
+    from .conftest import Sessions
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Clock:
+    now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tokens(sessions: Sessions, clock: Clock) -> TokenStore:
+    return TokenStore(sessions, clock=clock)
+
+
+async def test_a_token_is_found_by_itself(tokens: TokenStore) -> None:
+    plain = await tokens.create("ann", "laptop")
+    found = await tokens.find(plain)
+    assert found is not None
+    assert (found.user_id, found.name, found.created_at, found.last_used_at) == ("ann", "laptop", NOON, None)
+
+
+async def test_tokens_are_long_and_differ(tokens: TokenStore) -> None:
+    made = [await tokens.create("ann", "laptop") for _ in range(3)]
+    assert len(set(made)) == 3
+    assert all(re.fullmatch(r"pb_[A-Za-z0-9_-]{43}", plain) for plain in made)
+
+
+@pytest.mark.parametrize("wrong", ["", "pb_", "pb_" + "A" * 43, "ü", "\ud800", "x" * 100_000])
+async def test_a_wrong_token_is_not_found(tokens: TokenStore, wrong: str) -> None:
+    await tokens.create("ann", "laptop")
+    assert await tokens.find(wrong) is None
+
+
+async def test_the_token_is_neither_stored_nor_printed(tokens: TokenStore, sessions: Sessions) -> None:
+    plain = await tokens.create("ann", "laptop")
+    async with sessions() as session:
+        rows = (await session.execute(text("SELECT * FROM access_tokens"))).all()
+    assert plain not in f"{rows}{await tokens.find(plain)!r}"
+
+
+async def test_a_revoked_token_is_not_found(tokens: TokenStore) -> None:
+    kept, lost = await tokens.create("ann", "laptop"), await tokens.create("ann", "phone")
+    await tokens.revoke((await known(tokens, lost)).id)
+    assert await tokens.find(lost) is None
+    assert (await known(tokens, kept)).name == "laptop"
+
+
+async def test_revoking_what_is_not_there_does_nothing(tokens: TokenStore) -> None:
+    plain = await tokens.create("ann", "laptop")
+    await tokens.revoke("unknown")
+    await known(tokens, plain)
+
+
+async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
+    assert not await tokens.has_any()
+    plain = await tokens.create("ann", "laptop")
+    assert await tokens.has_any()
+    await tokens.revoke((await known(tokens, plain)).id)
+    assert not await tokens.has_any()
+
+
+async def test_use_is_noted_at_most_once_a_minute(tokens: TokenStore, clock: Clock) -> None:
+    plain = await tokens.create("ann", "laptop")
+    for seconds, noted in [(0, None), (59, 0), (60, 0), (61, 60)]:
+        clock.now = NOON + timedelta(seconds=seconds)
+        before = None if noted is None else NOON + timedelta(seconds=noted)
+        assert (await known(tokens, plain)).last_used_at == before
+
+
+async def known(tokens: TokenStore, plain: str) -> AccessToken:
+    found = await tokens.find(plain)
+    assert found is not None
+    return found

@@ -1,0 +1,46 @@
+"""The facade on a loopback provider: one feature for each wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.utils.llm.clients import use
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.testing import LoopbackProvider
+
+FEATURES = {
+    "over_openai": "openai:gpt-6-luna",
+    "over_gemini": "gemini:gemini-3.5-flash-lite",
+    "openai_then_gemini": ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"],
+    "gemini_then_openai": ["gemini:gemini-3.5-flash-lite", "openai:gpt-6-luna"],
+}
+SINGLE = ["over_openai", "over_gemini"]
+CHAINS = ["openai_then_gemini", "gemini_then_openai"]
+
+
+@pytest.fixture
+def patchbay(provider: LoopbackProvider) -> Iterator[Patchbay]:
+    """The facade with `FEATURES`, in force for the test."""
+    made = loopback_patchbay(provider, FEATURES)
+    with use(made):
+        yield made
+    made.close()
+
+
+@pytest.fixture(params=SINGLE)
+def feature(request: pytest.FixtureRequest) -> str:
+    """A feature over each wire."""
+    return str(request.param)
+
+
+@pytest.fixture(params=CHAINS)
+def chain(request: pytest.FixtureRequest) -> str:
+    """A feature with a fallback, over each wire first."""
+    return str(request.param)
