@@ -1,7 +1,8 @@
 .DEFAULT_GOAL := help
 SHELL := bash
-BIN := .venv/bin
-COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+# `python -m`, not the scripts beside it: these stop working when the folder is moved.
+PY := .venv/bin/python
+COMPILE := $(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
 .PHONY: help install lock fmt lint types arch deps test check run
@@ -17,22 +18,22 @@ lock: install ## Resolve requirements.in and requirements-dev.in into the .txt f
 	$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 
 fmt: install ## Format, and mend what can be mended
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
 
 lint: install ## Check format and rules
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
 
 types: install ## Type-check code and tests
-	$(BIN)/mypy backend
+	$(PY) -m mypy backend
 
 arch: install ## Check who may import whom
-	PYTHONPATH=. $(BIN)/lint-imports
+	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 deps: install ## Look for undeclared and unused requirements, and for dead code
-	$(BIN)/deptry .
-	$(BIN)/vulture backend --min-confidence 80
+	$(PY) -m deptry .
+	$(PY) -m vulture backend --min-confidence 80
 
 test: install ## Run every test
 	./backend/test.sh

@@ -13,7 +13,7 @@ from backend.database.conversations import SqlConversationStore
 from backend.database.engine import make_engine
 from backend.database.migrations import upgrade
 from backend.database.tokens import TokenStore
-from backend.routers import chat, conversations, errors, health, llm
+from backend.routers import chat, conversations, errors, health, llm, pages
 from backend.routers.dependencies import Services
 from backend.routers.headers import SecurityHeaders
 from backend.settings import Settings, environment
@@ -75,7 +75,7 @@ def create_app(
     )
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, conversations, chat):
+    for room in (health, llm, conversations, chat, pages):
         app.include_router(room.router)
     return app
 

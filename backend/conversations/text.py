@@ -9,14 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import StringConstraints
-from pydantic_core import core_schema
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError, core_schema
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
 CUT = "\n[... the middle is left out ...]\n"
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "half_a_character", "holds half of a surrogate pair, which is no text"
+        ) from error
+    return text
+
+
+WHOLE = AfterValidator(_whole)
+"""For text from outside: JSON can carry what no database and no provider takes."""
 
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 """Text that says something: a grammar allows a model to answer with blanks, we do not."""

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from .text import head_and_tail, one_line
+from .text import WHOLE, head_and_tail, one_line
 
 MAX_SEGMENTS = 50_000
 RENDER_LIMIT = 2_400
@@ -63,8 +63,8 @@ class Segment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    speaker: str = Field(default="Speaker", max_length=80)
-    text: str
+    speaker: Annotated[str, StringConstraints(max_length=80), WHOLE] = "Speaker"
+    text: Annotated[str, WHOLE]
     start: FiniteFloat = Field(ge=0)
     end: FiniteFloat = Field(ge=0)
 

@@ -15,6 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from backend.conversations.chat import MAX_QUESTION, Delta, Finished, answer
+from backend.conversations.text import WHOLE
 from backend.utils.llm.errors import LLMError
 
 from .conversations import find
@@ -33,8 +34,10 @@ class Question(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    conversation_id: str
-    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION)]
+    conversation_id: Annotated[str, WHOLE]
+    question: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION), WHOLE
+    ]
 
 
 @dataclass(frozen=True, slots=True)

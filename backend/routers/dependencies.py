@@ -75,7 +75,10 @@ class Facade(Protocol):
 class LocalModelView(Protocol):
     """What people are told about the built-in model."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """Which model it is."""
+        ...
 
     @property
     def state(self) -> State:

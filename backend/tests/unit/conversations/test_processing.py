@@ -2,18 +2,25 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage
+from pydantic import PrivateAttr
+from typing_extensions import override
 
 from backend.conversations.processing import Entry, process
 from backend.conversations.sample import SAMPLE
-from backend.conversations.store import Conversation
 from backend.conversations.transcript import Segment, Transcript
-from backend.tests.fakes.models import FOLDER, STRUCTURE, ScriptedModels
+from backend.tests.fakes.models import ACTION_ITEMS, STRUCTURE, ScriptedModels
 from backend.utils.llm.errors import InvalidOutputError, MissingCredentialError, ProviderDownError
+from backend.utils.llm.testing import ScriptedChatModel
 from backend.utils.llm.testing.wire import estimate_tokens
+
+if TYPE_CHECKING:
+    from langchain_core.outputs import ChatResult
+
+    from backend.conversations.store import Conversation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ENTRY = Entry("c1", "ann", NOON)
@@ -100,7 +107,8 @@ async def test_without_a_folder_model_the_categorys_folder_is_taken_and_the_erro
 
 
 async def test_when_every_step_fails_the_transcript_is_still_kept() -> None:
-    conversation, _ = await made(**{step: [MissingCredentialError("no key")] for step in STEPS})
+    scripts: dict[str, Any] = {step: [MissingCredentialError("no key")] for step in STEPS}
+    conversation, _ = await made(SAMPLE, **scripts)
 
     assert conversation.status == "failed"
     assert conversation.errors == dict.fromkeys(STEPS, "credential_missing")
@@ -176,15 +184,24 @@ async def test_an_action_item_that_is_repeated_is_listed_once() -> None:
     assert [item.description for item in conversation.action_items] == ["Call Bob", "Pay"]
 
 
+class MeetingModel(ScriptedChatModel):
+    """Answers only once everybody whom it waits for has been asked too."""
+
+    _barrier: asyncio.Barrier = PrivateAttr()
+
+    @override
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        await asyncio.wait_for(self._barrier.wait(), 5)
+        return await super()._agenerate(*args, **kwargs)
+
+
 async def test_structure_and_action_items_are_asked_for_at_the_same_time() -> None:
-    meeting = asyncio.Barrier(2)
-    models = ScriptedModels()
+    models, barrier = ScriptedModels(), asyncio.Barrier(2)
+    for feature, answer in {"conv_structure": STRUCTURE, "conv_action_items": ACTION_ITEMS}.items():
+        model = MeetingModel(script=[answer])
+        model._barrier = barrier
+        models.models[feature] = model
 
-    class Waiting(ScriptedModels):
-        pass
+    conversation = await process(SAMPLE, ENTRY, models)
 
-    async def both_there(answer: dict[str, Any]) -> dict[str, Any]:
-        await asyncio.wait_for(meeting.wait(), 5)
-        return answer
-
-    del models, Waiting, both_there, STRUCTURE, FOLDER
+    assert conversation.status == "completed"

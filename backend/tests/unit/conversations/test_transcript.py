@@ -14,7 +14,9 @@ NOON = "2026-11-21T12:00:00+01:00"
 
 
 def transcript(*texts: str, **given: Any) -> Transcript:
-    segments = [{"speaker": f"S{n % 2}", "text": text, "start": n, "end": n + 1} for n, text in enumerate(texts)]
+    segments = [
+        {"speaker": f"S{n % 2}", "text": text, "start": n, "end": n + 1} for n, text in enumerate(texts)
+    ]
     return Transcript.model_validate({"segments": segments, "started_at": NOON} | given)
 
 
@@ -37,7 +39,9 @@ def test_a_time_with_an_offset_names_a_moment(moment: object) -> None:
     assert transcript("hello", started_at=moment).started_at == datetime(2026, 11, 21, 11, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "CET+1", "../etc/passwd", "/etc/passwd", "Europe", "", "\x00"])
+@pytest.mark.parametrize(
+    "zone", ["Mars/Olympus", "CET+1", "../etc/passwd", "/etc/passwd", "Europe", "", "\x00"]
+)
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     assert refusal(time_zone=zone)["loc"] == ("time_zone",)
 
@@ -60,6 +64,7 @@ def test_a_language_tag_or_none_is_accepted(language: str | None) -> None:
         pytest.param({"text": "x", "start": 0, "end": float("inf")}, id="never ends"),
         pytest.param({"text": "x", "start": float("nan"), "end": 1}, id="not a number"),
         pytest.param({"text": "\ud800", "start": 0, "end": 1}, id="half a character"),
+        pytest.param({"speaker": "\ud800", "text": "x", "start": 0, "end": 1}, id="half a name"),
         pytest.param({"text": "x", "start": 0, "end": 1, "sta": 1}, id="a field that is none"),
     ],
 )

@@ -8,6 +8,7 @@ bounds as text) is understood too. What cannot be satisfied is approximated: thi
 from __future__ import annotations
 
 import math
+import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -167,19 +168,23 @@ class _Draft:
 
     def _text(self, rules: Mapping[str, Any], place: _Place) -> str:
         least, most = int(max(1, _bound(rules, "minLength", 1))), _bound(rules, "maxLength", math.inf)
+        longest = None if most == math.inf else int(most)
         if rules.get("format") in _FORMATS:
             return _FORMATS[rules["format"]]
         if pattern := rules.get("pattern"):
-            limit = None if most == math.inf else int(most)
-            return patterns.sample(pattern, min_length=int(least), max_length=limit) or place.name
+            return patterns.sample(pattern, min_length=least, max_length=longest) or place.name
         hint = self.hints.text(lambda text: least <= len(text) <= most)
-        text = hint or (f"{place.name} {place.index + 1}" if place.index else place.name).replace("_", " ")
-        padded = text.ljust(int(least), ".")
-        return (
-            padded
-            if len(padded) <= most
-            else f"{padded[: int(most) - 1]}{chr(ord('a') + place.index % 26)}"[: int(most)]
-        )
+        return hint or _invented_text(place, least, longest)
+
+
+def _invented_text(place: _Place, least: int, longest: int | None) -> str:
+    """The property's name, at another index another text, as long as it must be and as short as it may be."""
+    name = place.name.replace("_", " ")
+    text = (f"{name} {place.index + 1}" if place.index else name).ljust(least, ".")
+    if longest is None or len(text) <= longest:
+        return text
+    mark = string.ascii_lowercase[place.index % len(string.ascii_lowercase)]
+    return (text[: longest - 1] + mark)[:longest]
 
 
 def _merged(rules: Mapping[str, Any], part: Schema) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""What the HTTP edge is given in its unit tests: everything in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from backend.conversations.store import InvalidCursorError, Page
+from backend.routers.dependencies import Services
+from backend.tests.fakes.models import ScriptedModels
+from backend.utils.llm.caller import current_caller
+from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.errors import UnknownFeatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.language_models import BaseChatModel
+
+    from backend.conversations.store import Conversation
+    from backend.local_model import State
+
+ANN = {"authorization": "Bearer token-of-ann"}
+BOB = {"authorization": "Bearer token-of-bob"}
+
+
+class InMemoryConversations:
+    """A `ConversationStore` that forgets. Its cursor is the number of those already seen."""
+
+    def __init__(self) -> None:
+        self.kept: list[Conversation] = []
+
+    async def add(self, conversation: Conversation) -> None:
+        self.kept.insert(0, conversation)
+
+    async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
+        return next((one for one in self._of(user_id) if one.id == conversation_id), None)
+
+    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page:
+        if cursor is not None and not cursor.isdigit():
+            raise InvalidCursorError(cursor)
+        seen = int(cursor or 0)
+        found = self._of(user_id)
+        more = str(seen + limit) if len(found) > seen + limit else None
+        return Page(tuple(found[seen : seen + limit]), more)
+
+    def _of(self, user_id: str) -> list[Conversation]:
+        return [one for one in self.kept if one.user_id == user_id]
+
+
+@dataclass(frozen=True)
+class Owner:
+    user_id: str
+
+
+class InMemoryTokens:
+    """``token-of-ann`` and ``token-of-bob``."""
+
+    async def find(self, plain: str) -> Owner | None:
+        return {"token-of-ann": Owner("ann"), "token-of-bob": Owner("bob")}.get(plain)
+
+    async def has_any(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class FakeRoute:
+    facts: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.facts
+
+
+@dataclass
+class FakeFacade:
+    """Serves scripted models, and explains with whom the caller in context is."""
+
+    models: Callable[[str], BaseChatModel] = field(default_factory=ScriptedModels)
+
+    def get_llm(self, feature: str) -> BaseChatModel:
+        return self.models(feature)
+
+    def get_qos_info(self) -> QosInfo:
+        return QosInfo(
+            table_hash="abc",
+            source=None,
+            profile="premium",
+            profile_layer="file",
+            byok_profile="byok",
+            demo="local:smollm2",
+            demo_active=True,
+            problems=(),
+            features={},
+            providers={},
+        )
+
+    def explain(self, feature: str) -> FakeRoute:
+        if feature != "conv_folder":
+            raise UnknownFeatureError(feature, ["conv_folder"])
+        return FakeRoute({"feature": feature, "user": current_caller().user_id})
+
+
+@dataclass(frozen=True)
+class FakeLocalModel:
+    state: State = "starting"
+    reason: str | None = None
+    label: str = "a demo model"
+
+
+def services(
+    models: Callable[[str], BaseChatModel] | None = None, local_model: FakeLocalModel | None = None
+) -> Services:
+    return Services(
+        InMemoryConversations(), InMemoryTokens(), FakeFacade(models or ScriptedModels()), local_model
+    )

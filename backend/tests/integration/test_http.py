@@ -1,0 +1,230 @@
+"""The whole way: HTTP in, the real facade, a provider on loopback, a database on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+import uvicorn
+from typing_extensions import override
+
+from backend.conversations.sample import SAMPLE
+from backend.main import create_app
+from backend.settings import Settings
+from backend.utils.llm.testing import Json, LoopbackProvider, Status, Text, Trickle
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from backend.utils.llm import Patchbay
+
+BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
+STEPS = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
+MODELS = {feature: f"model-of-{feature.replace('_', '-')}" for feature in (*STEPS, "chat_responses")}
+ANSWERS: dict[str, Any] = {
+    "conv_discard": Json({"reason": "A task.", "discard": False}),
+    "conv_structure": Json({"title": "Going live", "overview": "They decide when.", "category": "work"}),
+    "conv_action_items": Json({"items": [{"description": "Fix the payment test", "owner": "Jonas"}]}),
+    "conv_folder": Json({"reasoning": "A project.", "folder_id": "1", "confidence": 0.95}),
+    "chat_responses": Text("On Monday at nine."),
+}
+
+
+@pytest.fixture
+async def patchbay(provider: LoopbackProvider) -> AsyncIterator[Patchbay]:
+    for feature, answer in ANSWERS.items():
+        provider.always(answer, model=MODELS[feature])
+    made = loopback_patchbay(provider, {feature: f"openai:{model}" for feature, model in MODELS.items()})
+    yield made
+    await made.aclose()
+
+
+class Started:
+    """An application that has been started on a database of its own, and its first token."""
+
+    def __init__(self, data_dir: Path, patchbay: Patchbay) -> None:
+        self.data_dir = data_dir
+        self.patchbay = patchbay
+        self.told: list[str] = []
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
+        settings = Settings(_env_file=None, data_dir=self.data_dir)
+        app = create_app(settings, patchbay=self.patchbay, announce=self.told.append)
+        async with app.router.lifespan_context(app):
+            headers = {"authorization": f"Bearer {self.told[0]}"}
+            transport = httpx2.ASGITransport(app)
+            async with httpx2.AsyncClient(
+                transport=transport, base_url="http://test", headers=headers
+            ) as client:
+                yield client
+
+
+@pytest.fixture
+def started(tmp_path: Path, patchbay: Patchbay) -> Started:
+    return Started(tmp_path, patchbay)
+
+
+async def test_a_transcript_becomes_a_conversation_with_a_receipt_for_every_step(started: Started) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY)).json()
+
+    assert (created["status"], created["title"], created["category"]) == ("completed", "Going live", "work")
+    assert created["action_items"] == [{"description": "Fix the payment test", "owner": "Jonas"}]
+    assert (created["folder"]["folder_id"], created["folder"]["validation_status"]) == ("work", "accepted")
+    assert set(created["receipts"]) == {*STEPS} - {"conv_discard"}
+    for feature, receipt in created["receipts"].items():
+        assert receipt["feature"] == feature
+        assert receipt["served_model"].startswith(MODELS[feature])
+        assert receipt["attempts"][-1]["usage"]["output"] > 0
+
+
+async def test_a_brought_key_pays_for_every_step_and_the_houses_for_none(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        created = await client.post("/v1/conversations", json=BODY, headers={"x-byok-openai": "sk-of-ann"})
+
+    assert {request.key for request in provider.requests} == {"sk-of-ann"}
+    assert {receipt["key_owner"] for receipt in created.json()["receipts"].values()} == {"user"}
+
+
+async def test_a_key_that_serves_nothing_sends_nothing_and_keeps_the_transcript(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY, headers={"x-byok-gemini": "k"})).json()
+
+    assert (created["status"], set(created["errors"].values())) == ("failed", {"credential_missing"})
+    assert len(provider.requests) == 0
+
+
+async def test_no_key_is_in_the_answer_or_on_disk(started: Started, tmp_path: Path) -> None:
+    async with started.client() as client:
+        created = await client.post("/v1/conversations", json=BODY, headers={"x-byok-openai": "sk-of-ann"})
+
+    assert "sk-of-ann" not in created.text
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir())  # noqa: ASYNC240 - nothing else runs
+    assert b"sk-of-ann" not in on_disk
+    assert started.told[0].encode() not in on_disk
+
+
+async def test_conversations_and_tokens_survive_a_restart(started: Started) -> None:
+    async with started.client() as client:
+        created = await client.post("/v1/conversations", json=BODY)
+
+    async with started.client() as client:
+        found = await client.get(created.headers["location"])
+
+    assert found.json()["title"] == "Going live"
+    assert len(started.told) == 1
+
+
+async def test_chat_answers_over_a_stored_conversation(started: Started) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY)).json()
+        answer = await client.post("/v1/chat", json=question(created))
+
+    events = [block.splitlines() for block in answer.text.strip().split("\n\n")]
+    names = [lines[0].removeprefix("event: ") for lines in events]
+    assert set(names[:-2]) == {"delta"}
+    assert names[-2:] == ["receipt", "done"]
+    receipt = json.loads(events[-2][1].removeprefix("data: "))
+    assert receipt["feature"] == "chat_responses"
+    assert receipt["served_model"].startswith(MODELS["chat_responses"])
+
+
+async def test_a_provider_that_is_down_before_the_first_word_is_a_status(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY)).json()
+        provider.always(Status(401), model=MODELS["chat_responses"])
+        answer = await client.post("/v1/chat", json=question(created))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "credential_rejected")
+
+
+async def test_explain_and_qos_tell_the_table_in_force(started: Started) -> None:
+    async with started.client() as client:
+        route = (await client.get("/v1/llm/explain/conv_folder")).json()
+        qos = (await client.get("/v1/llm/qos")).json()
+
+    assert route["candidates"][0]["endpoint"] == "openai:model-of-conv-folder"
+    assert set(qos["features"]) == set(MODELS)
+
+
+async def test_the_login_link_leads_to_the_start_page(started: Started) -> None:
+    async with started.client() as client:
+        client.headers.pop("authorization")
+        before = await client.get("/")
+        login = await client.get("/login", params={"token": started.told[0]})
+        after = await client.get(login.headers["location"])
+
+    assert (before.status_code, login.status_code, after.status_code) == (401, 303, 200)
+    assert all(word in login.headers["set-cookie"] for word in ("HttpOnly", "SameSite=strict"))
+
+
+async def test_the_first_start_prints_a_login_link_that_works_and_the_second_none(
+    tmp_path: Path, patchbay: Patchbay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = create_app(Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay)
+
+    async with app.router.lifespan_context(app):
+        link = capsys.readouterr().err.split()[-1]
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as client:
+            assert (await client.get(link)).status_code == 303
+
+    async with app.router.lifespan_context(app):
+        assert capsys.readouterr().err == ""
+
+
+async def test_a_client_that_leaves_closes_the_providers_stream(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY)).json()
+        provider.always(Trickle(Text("word " * 2_000), gap_seconds=0.01), model=MODELS["chat_responses"])
+
+        async with (
+            served(client._transport.app) as address,  # type: ignore[attr-defined]
+            httpx2.AsyncClient(base_url=address, headers=client.headers) as real,
+            real.stream("POST", "/v1/chat", json=question(created)) as answer,
+        ):
+            await anext(answer.aiter_lines())
+
+        assert await asyncio.to_thread(provider.wait_until, lambda requests: requests[-1].closed_by_client)
+
+
+def question(created: dict[str, Any]) -> dict[str, str]:
+    return {"conversation_id": created["id"], "question": "When do we go live?"}
+
+
+class Server(uvicorn.Server):
+    """Leaves the signals of the test process alone."""
+
+    @override
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """``app``, already started, behind a real socket."""
+    server = Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
+    task = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+        await asyncio.sleep(0)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await task

@@ -1,0 +1,51 @@
+"""The four ways to call a model, as one axis of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from langchain_core.runnables import Runnable
+
+Driver = "Callable[[Runnable[Any, Any], Any], AIMessage]"
+
+
+def joined(chunks: Iterable[Any]) -> AIMessage:
+    """The message that a stream adds up to."""
+    whole: AIMessageChunk | None = None
+    for chunk in chunks:
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None
+    return whole
+
+
+def invoke(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
+    answer = model.invoke(prompt)
+    assert isinstance(answer, AIMessage)
+    return answer
+
+
+def ainvoke(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
+    answer = asyncio.run(model.ainvoke(prompt))
+    assert isinstance(answer, AIMessage)
+    return answer
+
+
+def stream(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
+    return joined(model.stream(prompt))
+
+
+def astream(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
+    async def collect() -> list[Any]:
+        return [chunk async for chunk in model.astream(prompt)]
+
+    return joined(asyncio.run(collect()))
+
+
+DRIVERS = [invoke, ainvoke, stream, astream]
+STREAMS = [stream, astream]

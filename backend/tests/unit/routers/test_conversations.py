@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.conversations.sample import SAMPLE
+from backend.main import MAX_BODY
+from backend.tests.fakes.models import ScriptedModels
+from backend.tests.fakes.services import ANN, BOB, services
+from backend.utils.llm.errors import ProviderDownError
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from .conftest import Connect
+
+BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
+
+
+async def post(client: httpx2.AsyncClient, headers: dict[str, str] = ANN, **given: Any) -> httpx2.Response:
+    return await client.post("/v1/conversations", json=BODY | given, headers=headers)
+
+
+def anew(answers: int) -> ScriptedModels:
+    models = ScriptedModels()
+    for model in models.models.values():
+        model.script *= answers
+    return models
+
+
+async def test_a_transcript_is_processed_and_told_without_its_segments(connect: Connect) -> None:
+    response = await post(connect())
+
+    assert response.status_code == 201
+    assert response.json()["title"] == "Budget"
+    assert "transcript" not in response.json()
+
+
+async def test_what_was_created_is_found_where_it_is_said_to_be(connect: Connect) -> None:
+    client = connect()
+    created = await post(client)
+
+    found = await client.get(created.headers["location"], headers=ANN)
+
+    assert found.status_code == 200
+    assert len(found.json()["transcript"]["segments"]) == len(SAMPLE.segments)
+
+
+async def test_a_failed_step_is_named_beside_what_was_found(connect: Connect) -> None:
+    models = ScriptedModels(conv_action_items=[ProviderDownError("down")])
+
+    created = (await post(connect(services(models)))).json()
+
+    assert (created["status"], created["errors"]) == ("partial", {"conv_action_items": "provider_down"})
+
+
+async def test_nothing_said_is_discarded(connect: Connect) -> None:
+    created = (await post(connect(), segments=[])).json()
+
+    assert (created["status"], created["discard_reason"]) == ("discarded", "Nothing was said.")
+
+
+async def test_ten_thousand_segments_are_taken(connect: Connect) -> None:
+    segments = [
+        {"speaker": f"S{n % 3}", "text": "And so on.", "start": n, "end": n + 1} for n in range(10_000)
+    ]
+
+    created = await post(connect(), segments=segments)
+
+    assert (created.status_code, created.json()["truncated"]) == (201, True)
+
+
+async def test_a_naive_time_is_refused_with_the_field_and_the_fix(connect: Connect) -> None:
+    response = await post(connect(), started_at="2026-11-21T12:00:00")
+
+    problem = response.json()["error"]["problems"][0]
+    assert (response.status_code, problem["field"]) == (422, "body.started_at")
+    assert "2026-11-21T12:00:00+00:00" in problem["message"]
+
+
+async def test_what_was_said_is_not_repeated_in_a_refusal(connect: Connect) -> None:
+    segments = [{"text": "our secret", "start": 2, "end": 1}]
+
+    response = await post(connect(), segments=segments)
+
+    assert response.status_code == 422
+    assert "our secret" not in response.text
+
+
+async def test_too_large_a_body_is_refused(connect: Connect) -> None:
+    response = await connect().post("/v1/conversations", content=b" " * (MAX_BODY + 1), headers=ANN)
+
+    assert response.status_code == 413
+
+
+async def test_a_form_is_not_a_transcript(connect: Connect) -> None:
+    response = await connect().post("/v1/conversations", content=SAMPLE.model_dump_json(), headers=ANN)
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("conversation_id", ["another's", "none's"])
+async def test_another_users_conversation_is_as_unknown_as_none(
+    conversation_id: str, connect: Connect
+) -> None:
+    client = connect()
+    created = (await post(client)).json()["id"]
+    path = created if conversation_id == "another's" else "no-such-id"
+
+    response = await client.get(f"/v1/conversations/{path}", headers=BOB)
+
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == "There is no such conversation."
+
+
+async def test_users_list_their_own(connect: Connect) -> None:
+    client = connect()
+    await post(client)
+
+    assert (await client.get("/v1/conversations", headers=BOB)).json() == {"items": [], "next_cursor": None}
+
+
+async def test_pages_lead_from_one_to_the_next(connect: Connect) -> None:
+    client = connect(services(anew(3)))
+    created = [(await post(client)).json()["id"] for _ in range(3)]
+
+    first = (await client.get("/v1/conversations?limit=2", headers=ANN)).json()
+    second = (
+        await client.get(f"/v1/conversations?limit=2&cursor={first['next_cursor']}", headers=ANN)
+    ).json()
+
+    assert [one["id"] for one in first["items"] + second["items"]] == created[::-1]
+    assert second["next_cursor"] is None
+
+
+async def test_a_list_holds_no_transcripts(connect: Connect) -> None:
+    client = connect()
+    await post(client)
+
+    (item,) = (await client.get("/v1/conversations", headers=ANN)).json()["items"]
+
+    assert "transcript" not in item
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=not-one"])
+async def test_a_page_that_cannot_be_is_refused(query: str, connect: Connect) -> None:
+    assert (await connect().get(f"/v1/conversations?{query}", headers=ANN)).status_code == 422

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI reads it
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI, WebSocket  # noqa: TC002 - FastAPI reads it
+from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.testclient import TestClient, WebSocketDenialResponse
+
+from backend.routers.dependencies import COOKIE, IdentityDep
+from backend.tests.fakes.services import ANN, BOB
+from backend.utils.llm.caller import HOUSE, current_caller
+
+if TYPE_CHECKING:
+    from .conftest import Connect, MakeApp
+
+OPEN = {"/healthz", "/readyz", "/login", "/static/console.css"}  # the style sheet of the login page
+KEY = {"x-byok-openai": "sk-of-ann"}
+
+
+def seen() -> dict[str, Any]:
+    """The caller in context, as JSON."""
+    caller = current_caller()
+    keys = {provider: key.get_secret_value() for provider, key in caller.keys.items()}
+    return {"user": caller.user_id, "keys": keys, "policy": caller.policy}
+
+
+@pytest.fixture
+def probe(make_app: MakeApp) -> FastAPI:
+    """The application with endpoints of every kind that tell which caller they see."""
+    app = make_app()
+
+    @app.get("/probe")
+    async def in_handler(_: IdentityDep) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return seen()
+
+    @app.get("/probe/thread")
+    def in_thread(_: IdentityDep) -> dict[str, Any]:
+        return seen()
+
+    @app.get("/probe/stream", response_class=EventSourceResponse)
+    async def in_stream(_: IdentityDep) -> AsyncIterator[ServerSentEvent]:
+        yield ServerSentEvent(data=seen())
+        await asyncio.sleep(0)
+        yield ServerSentEvent(data=seen())
+
+    @app.websocket("/probe/socket")
+    async def in_socket(socket: WebSocket, _: IdentityDep) -> None:
+        await socket.accept()
+        await socket.send_json(seen())
+        await socket.close()
+
+    return app
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"authorization": "Bearer wrong"}, id="wrong"),
+        pytest.param({"authorization": "Bearer "}, id="blank"),
+        pytest.param({"authorization": "Basic token-of-ann"}, id="another scheme"),
+        pytest.param({"cookie": f"{COOKIE}=wrong"}, id="wrong cookie"),
+        pytest.param(
+            {"authorization": "Bearer wrong", "cookie": f"{COOKIE}=token-of-ann"},
+            id="wrong header, good cookie",
+        ),
+    ],
+)
+async def test_without_a_valid_token_nothing_is_answered(headers: dict[str, str], connect: Connect) -> None:
+    response = await connect().get("/v1/llm/qos", headers=headers)
+
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.json()["error"]["code"] == "unauthorized"
+
+
+async def test_every_endpoint_but_health_and_login_wants_a_token(make_app: MakeApp, connect: Connect) -> None:
+    app = make_app()
+    client = connect(app)
+    closed = 0
+
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.route, APIRoute) and route.path not in OPEN:
+            for method in route.methods or ():
+                closed += 1
+                assert (await client.request(method, route.path or "")).status_code == 401, route.path
+
+    assert closed >= 6
+
+
+@pytest.mark.parametrize(
+    "headers", [ANN, {"authorization": "bearer token-of-ann"}, {"cookie": f"{COOKIE}=token-of-ann"}]
+)
+async def test_the_token_comes_in_a_header_or_in_the_login_cookie(
+    headers: dict[str, str], probe: FastAPI, connect: Connect
+) -> None:
+    response = await connect(probe).get("/probe", headers=headers)
+
+    assert response.json() == {"user": "ann", "keys": {}, "policy": "house_only"}
+
+
+@pytest.mark.parametrize("path", ["/probe", "/probe/thread"])
+async def test_a_brought_key_reaches_the_caller_in_the_handler(
+    path: str, probe: FastAPI, connect: Connect
+) -> None:
+    response = await connect(probe).get(path, headers=ANN | KEY)
+
+    assert response.json() == {"user": "ann", "keys": {"openai": "sk-of-ann"}, "policy": "byok_only"}
+
+
+async def test_a_brought_key_reaches_the_caller_in_a_stream(probe: FastAPI, connect: Connect) -> None:
+    response = await connect(probe).get("/probe/stream", headers=ANN | KEY)
+
+    assert response.text.count('"openai":"sk-of-ann"') + response.text.count('"openai": "sk-of-ann"') == 2
+
+
+def test_a_brought_key_reaches_the_caller_in_a_websocket(probe: FastAPI) -> None:
+    with TestClient(probe).websocket_connect("/probe/socket", headers=ANN | KEY) as socket:
+        assert socket.receive_json()["keys"] == {"openai": "sk-of-ann"}
+
+
+def test_a_websocket_without_a_token_is_denied(probe: FastAPI) -> None:
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        TestClient(probe).websocket_connect("/probe/socket"),
+    ):
+        pass
+
+    assert denied.value.status_code == 401
+
+
+async def test_the_caller_is_gone_after_the_request(probe: FastAPI, connect: Connect) -> None:
+    client = connect(probe)
+
+    for path in ("/probe", "/probe/stream"):
+        await client.get(path, headers=ANN | KEY)
+
+    assert current_caller() is HOUSE
+
+
+async def test_callers_of_requests_at_the_same_time_do_not_mix(probe: FastAPI, connect: Connect) -> None:
+    client = connect(probe)
+    ways = [(ANN | KEY, "ann"), (BOB, "bob")] * 20
+
+    answers = await asyncio.gather(*(client.get("/probe", headers=headers) for headers, _ in ways))
+
+    assert [answer.json()["user"] for answer in answers] == [user for _, user in ways]
+
+
+@pytest.mark.parametrize("blank", ["", "   "])
+async def test_a_blank_key_is_no_key(blank: str, probe: FastAPI, connect: Connect) -> None:
+    response = await connect(probe).get("/probe", headers=ANN | {"x-byok-openai": blank})
+
+    assert response.json()["policy"] == "house_only"
+
+
+@pytest.mark.parametrize("name", ["my_own-provider2", "gemini"])
+async def test_any_provider_may_be_named(name: str, probe: FastAPI, connect: Connect) -> None:
+    response = await connect(probe).get("/probe", headers=ANN | {f"X-BYOK-{name.upper()}": "k"})
+
+    assert response.json()["keys"] == {name: "k"}
+
+
+@pytest.mark.parametrize("name", ["x-byok-", "x-byok-open.ai"])
+async def test_a_key_for_no_provider_is_refused_and_not_repeated(
+    name: str, probe: FastAPI, connect: Connect
+) -> None:
+    response = await connect(probe).get("/probe", headers=ANN | {name: "sk-secret"})
+
+    assert response.status_code == 400
+    assert "sk-secret" not in response.text

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from backend.routers import errors
+from backend.utils.llm import errors as llm_errors
+from backend.utils.llm.errors import LLMError, RateLimitedError, UnknownFeatureError
+
+if TYPE_CHECKING:
+    from .conftest import Connect
+
+
+class Wanted(BaseModel):
+    number: int
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = FastAPI()
+    errors.install(app)
+
+    @app.post("/numbers")
+    async def numbers(wanted: list[Wanted]) -> int:
+        return len(wanted)
+
+    @app.get("/llm")
+    async def llm() -> None:
+        raise RateLimitedError("Slow down.", feature="conv_folder")
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise RuntimeError("sk-secret")
+
+    return app
+
+
+def all_kinds(kind: type[LLMError] = LLMError) -> list[type[LLMError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in all_kinds(child))]
+
+
+async def test_an_llm_error_keeps_its_status_and_its_facts(app: FastAPI, connect: Connect) -> None:
+    response = await connect(app).get("/llm")
+
+    assert response.status_code == 429
+    assert response.json() == {"error": RateLimitedError("Slow down.", feature="conv_folder").as_dict()}
+
+
+@pytest.mark.parametrize("kind", all_kinds())
+def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) -> None:
+    if kind is llm_errors.ConfigError:
+        error: LLMError = llm_errors.ConfigError(["one"])
+    elif kind is UnknownFeatureError:
+        error = UnknownFeatureError("x", [])
+    else:
+        error = kind("what happened")
+
+    assert errors.describe(error).status == kind.http_status
+
+
+def test_an_unknown_feature_names_the_nearest() -> None:
+    problem = errors.describe(UnknownFeatureError("conv_folde", ["conv_folder", "fair_use"]))
+
+    assert (problem.status, problem.error["nearest"]) == (404, ["conv_folder"])
+
+
+async def test_a_bug_tells_nothing(app: FastAPI, connect: Connect) -> None:
+    response = await connect(app).get("/bug")
+
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert "sk-secret" not in response.text
+
+
+async def test_invalid_input_is_located_and_not_repeated(app: FastAPI, connect: Connect) -> None:
+    response = await connect(app).post("/numbers", json=[{"number": 1}, {"number": "sk-secret"}])
+
+    assert response.status_code == 422
+    assert response.json()["error"]["problems"][0]["field"] == "body.1.number"
+    assert "sk-secret" not in response.text
+
+
+async def test_of_many_problems_some_are_listed_and_all_are_counted(app: FastAPI, connect: Connect) -> None:
+    error = (await connect(app).post("/numbers", json=[{}] * 5_000)).json()["error"]
+
+    assert len(error["problems"]) == errors.PROBLEMS_SHOWN
+    assert error["message"].endswith("(4999 more)")
+
+
+async def test_invalid_json_is_called_that(app: FastAPI, connect: Connect) -> None:
+    response = await connect(app).post(
+        "/numbers", content='[{"number": sk-secret', headers={"content-type": "application/json"}
+    )
+
+    assert response.status_code == 422
+    assert "not valid JSON at character 12" in response.json()["error"]["message"]
+    assert "sk-secret" not in response.text
+
+
+async def test_a_path_that_does_not_exist_is_answered_in_the_same_shape(
+    app: FastAPI, connect: Connect
+) -> None:
+    response = await connect(app).get("/nowhere")
+
+    assert response.json() == {"error": {"code": "not_found", "message": "Not Found"}}

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from backend.conversations.store import Conversation, Filing
+from backend.conversations.transcript import Segment, Transcript
+from backend.routers import errors, pages
+from backend.routers.dependencies import COOKIE
+from backend.routers.headers import SecurityHeaders
+from backend.tests.fakes.services import ANN, FakeLocalModel, services
+from backend.utils.llm import Patchbay, Table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+RECEIPT = {
+    "endpoint": "gemini:gemini-3.5-flash-lite",
+    "served_model": None,
+    "attempts": [
+        {"usage": None, "duration_ms": 100.4},
+        {"usage": {"input": 312, "output": 41}, "duration_ms": 900.3},
+    ],
+}
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    made = FastAPI()
+    made.add_middleware(SecurityHeaders)
+    errors.install(made)
+    made.include_router(pages.router)
+    made.state.services = services()
+    provide(made, environ={})
+    return made
+
+
+@pytest.fixture
+async def browser(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+def provide(app: FastAPI, *, environ: Mapping[str, str] | None = None, **given: Any) -> None:
+    if environ is not None:
+        given["facade"] = Patchbay(Table(environ=environ))
+    app.state.services = dataclasses.replace(app.state.services, **given)
+
+
+def conversation(**given: Any) -> Conversation:
+    segments = [Segment(text="I send it by Friday.", start=0, end=2)]
+    defaults = {
+        "id": "c1",
+        "user_id": "ann",
+        "created_at": NOON,
+        "started_at": NOON,
+        "status": "completed",
+        "transcript": Transcript(segments=segments, started_at=NOON),
+    }
+    return Conversation(**(defaults | given))
+
+
+async def page(browser: httpx2.AsyncClient) -> str:
+    response = await browser.get("/", headers=ANN)
+    assert response.status_code == 200
+    return re.sub(r"\s+", " ", html.unescape(response.text))
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"cookie": f"{COOKIE}=wrong"}])
+async def test_whoever_is_not_logged_in_is_told_how_to(
+    headers: dict[str, str], browser: httpx2.AsyncClient
+) -> None:
+    response = await browser.get("/", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert "/login?token=" in response.text
+
+
+async def test_logging_in_sets_a_cookie_that_opens_the_start_page(browser: httpx2.AsyncClient) -> None:
+    response = await browser.get("/login", params={"token": "token-of-ann"})
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+    cookie = response.headers["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}=token-of-ann;")
+    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    assert (await browser.get("/")).status_code == 200
+
+
+async def test_over_tls_the_cookie_stays_on_tls(app: FastAPI) -> None:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://test") as browser:
+        response = await browser.get("/login", params={"token": "token-of-ann"})
+    assert "Secure" in response.headers["set-cookie"].split("; ")
+
+
+@pytest.mark.parametrize("query", ["", "?token=", "?token=wrong"])
+async def test_a_wrong_link_sets_no_cookie(query: str, browser: httpx2.AsyncClient) -> None:
+    response = await browser.get(f"/login{query}")
+    assert response.status_code == 401
+    assert "set-cookie" not in response.headers
+    assert "does not let you in" in response.text
+    assert "wrong<" not in response.text
+
+
+async def test_pages_are_kept_by_nobody_and_load_nothing_from_elsewhere(browser: httpx2.AsyncClient) -> None:
+    for response in [
+        await browser.get("/", headers=ANN),
+        await browser.get("/"),
+        await browser.get("/login"),
+    ]:
+        assert response.headers["cache-control"] == "no-store"
+        assert "default-src 'self'" in response.headers["content-security-policy"]
+        assert re.findall(r"<script|<style|style=|(?:src|href)=\"(?!/static/)", response.text) == []
+
+
+async def test_the_styles_are_open(browser: httpx2.AsyncClient) -> None:
+    response = await browser.get("/static/console.css")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert "prefers-color-scheme: dark" in response.text
+
+
+async def test_the_demo_is_announced_with_what_ends_it(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    provide(app, local_model=FakeLocalModel())
+    text = await page(browser)
+    assert "every feature is served by a demo model" in text
+    assert text.index('id="demo"') < text.index('id="features"')
+    assert all(host in text for host in ["api.openai.com", "openrouter.ai"])
+
+
+async def test_with_a_key_there_is_no_demo(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    provide(app, environ={"OPENAI_API_KEY": "sk-of-the-house"})
+    text = await page(browser)
+    assert 'id="demo"' not in text
+    assert "sk-of-the-house" not in text
+
+
+async def test_a_failed_local_model_says_why(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    assert 'id="local-model"' not in await page(browser)
+    provide(app, local_model=FakeLocalModel(state="failed", reason="No <file> there."))
+    text = await page(browser)
+    assert '<span class="badge failed">failed</span>' in text
+    assert "No <file> there." in text
+
+
+async def test_problems_of_the_table_are_shown(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    assert 'id="problems"' not in await page(browser)
+    qos = app.state.services.facade.get_qos_info()
+
+    class Troubled(type(app.state.services.facade)):  # type: ignore[misc]
+        def get_qos_info(self) -> Any:
+            return qos.model_copy(update={"problems": ("profiles.premium: no such group 'lite'",)})
+
+    provide(app, facade=Troubled(Table(environ={})))
+    assert "no such group 'lite'" in await page(browser)
+
+
+async def test_every_feature_is_listed_with_its_chain(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    provide(app, environ={"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"})
+    text = await page(browser)
+    qos = app.state.services.facade.get_qos_info()
+    for name, info in qos.features.items():
+        assert f"<code>{name}</code>" in text
+        assert info.about in text
+    assert 'title="openai:gpt-6-luna → gemini:gemini-3.5-flash-lite">2</td>' in text
+    assert "Set one of PERPLEXITY_API_KEY" in text
+
+
+async def test_conversations_stand_with_their_receipts(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    filing = Filing(folder_id="work", confidence=1, reasoning="", validation_status="accepted")
+    await app.state.services.conversations.add(
+        conversation(
+            title="The contract",
+            category="finance",
+            folder=filing,
+            status="partial",
+            errors={"conv_discard": "timed_out"},
+            receipts={"conv_folder": RECEIPT},
+        )
+    )
+    text = await page(browser)
+    assert 'The contract <span class="badge partial">partial</span>' in text
+    assert "21 Nov 2026, 12:00 UTC" in text
+    assert "· finance" in text
+    assert "folder Work" in text
+    assert "<code>conv_discard</code> failed: timed_out" in text
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", text.split("<details>")[1].split("</details>")[0])
+    assert cells == ["gemini:gemini-3.5-flash-lite", "unknown", "2", "312", "41", "1001"]
+
+
+async def test_what_models_and_people_wrote_is_text(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    await app.state.services.conversations.add(conversation(title="<img src=x onerror=alert(1)>"))
+    response = await browser.get("/", headers=ANN)
+    assert "<img" not in response.text
+
+
+async def test_nobody_sees_another_users(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    await app.state.services.conversations.add(conversation(user_id="bob", title="Secret"))
+    text = await page(browser)
+    assert "Secret" not in text
+    assert "None yet." in text
+
+
+async def test_older_ones_are_pointed_to(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+    for number in range(pages.RECENT + 1):
+        await app.state.services.conversations.add(conversation(id=str(number), title=f"Talk {number}"))
+    text = await page(browser)
+    assert text.count("<article>") == pages.RECENT
+    assert "GET /v1/conversations" in text
+
+
+async def test_the_example_is_a_request_that_the_service_takes(browser: httpx2.AsyncClient) -> None:
+    response = await browser.get("/", headers=ANN)
+    command = html.unescape(response.text.split('<pre tabindex="0"><code>')[1].split("</code>")[0])
+    body = command.split("-d '")[1].removesuffix("'")
+    assert command.startswith("curl http://test/v1/conversations ")
+    assert Transcript.model_validate_json(body).segments[0].speaker == "Ann"
