@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from operator import itemgetter
 from typing import Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -15,7 +14,7 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, ValidationError
@@ -24,6 +23,7 @@ from typing_extensions import override
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
 from .driver import Bench, Call
+from .errors import CallError
 from .options import Options
 from .providers import Ask
 from .routing import Needs, Route
@@ -144,11 +144,7 @@ class FeatureChatModel(BaseChatModel):
         wanted = schema_of(schema, method, strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
         bound = super().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
-        if not include_raw:
-            return bound | RunnableLambda(_parsed)
-        return {"raw": bound} | RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | RunnableLambda(_parsed), parsing_error=lambda _: None
-        )
+        return _with_raw(bound) if include_raw else bound | RunnableLambda(_parsed)
 
     # Drivers -------------------------------------------------------------------------------------------------------
 
@@ -302,6 +298,29 @@ def _needs(messages: list[BaseMessage], ask: Ask) -> Needs:
 
 def _parsed(message: AIMessage) -> Any:
     return message.additional_kwargs.get(PARSED_KEY)
+
+
+def _with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[LanguageModelInput, dict[str, Any]]:
+    """As LangChain has it: an answer that does not fit is not raised, but told beside the raw message."""
+
+    def told(raw: AIMessage | None, error: CallError | None = None) -> dict[str, Any]:
+        if raw is None and error is not None:
+            raise error
+        return {"raw": raw, "parsed": None if error else _parsed(cast("AIMessage", raw)), "parsing_error": error}
+
+    def invoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
+        try:
+            return told(model.invoke(given, config))
+        except CallError as error:
+            return told(error.answer, error)
+
+    async def ainvoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
+        try:
+            return told(await model.ainvoke(given, config))
+        except CallError as error:
+            return told(error.answer, error)
+
+    return RunnableLambda(invoke, ainvoke)
 
 
 def _whole(result: ChatResult) -> ChatGenerationChunk:

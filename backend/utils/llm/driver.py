@@ -13,6 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from .answers import checked, finish_reason, has_content, normalised, served_model
 from .dispatch import Dispatch
+from .errors import CallError
 from .failures import BadAnswer, Category, classify
 from .pricing import cost
 from .providers import ADAPTERS, ChatClients
@@ -119,9 +120,11 @@ class RunningAttempt:
         final = self._call.dispatch.failed(attempt, failure, partial=self._partial())
         if cancelled:
             return False
-        if final is not None:
-            raise final from error
-        return True
+        if final is None:
+            return True
+        if isinstance(final, CallError):
+            final.answer = self._answer
+        raise final from error
 
     # Whole answers -------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from langchain_core.messages import AIMessage
+
     from .receipt import Attempt
 
 
@@ -153,11 +155,16 @@ class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
 
 
 class CallError(LLMError, ModelError):
-    """An attempt failed and nothing else was allowed or left to try."""
+    """An attempt failed and nothing else was allowed or left to try.
+
+    Attributes:
+        answer: The last answer, if one came that could not be handed on. It is in no text and no log of ours.
+    """
 
     code = "call_failed"
     http_status = 502
     is_retryable = False
+    answer: AIMessage | None = None
 
 
 class RateLimitedError(CallError, ModelRateLimitError):

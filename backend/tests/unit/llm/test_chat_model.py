@@ -323,14 +323,13 @@ FAULTS: list[tuple[Reply, type[LLMError], bool]] = [
     (Status(403), RejectedCredentialError, True),
     (Status(404), ModelUnavailableError, True),
     (Status(429), RateLimitedError, True),
-    (Status(429, error_code="insufficient_quota"), QuotaExceededError, True),
     (Status(500), ProviderDownError, True),
     (Status(503), ProviderDownError, True),
     (Status(529), ProviderDownError, True),
     (WrongJson(), ProviderDownError, True),
     (Html(), ProviderDownError, True),
     (Empty(), ProviderDownError, True),
-    (Refusal("I will not."), RefusedError, False),
+    (Refusal("I will not.", by="filter"), RefusedError, False),
 ]
 FAULT_IDS = [f"{fault[0]}"[:60] for fault in FAULTS]
 
@@ -383,6 +382,20 @@ class TestFailures:
                 call(get_llm(chain), "hi")
             assert len(provider.requests) == 1
 
+    def test_a_used_up_quota_is_not_a_rate_limit(self, call: Driver, provider: LoopbackProvider) -> None:
+        provider.always(Status(429, error_code="insufficient_quota"))
+
+        with pytest.raises(QuotaExceededError):
+            call(get_llm("over_openai"), "hi")
+
+    def test_a_refusal_in_the_models_own_words_is_a_refusal(self, chain: str, provider: LoopbackProvider) -> None:
+        provider.script(Refusal("I will not."))
+
+        with pytest.raises(RefusedError):
+            get_llm(chain).invoke("hi")
+
+        assert len(provider.requests) == 1
+
     def test_when_all_fail_every_attempt_is_told(self, chain: str, call: Driver, provider: LoopbackProvider) -> None:
         provider.script(Status(503), Status(500))
 
@@ -404,11 +417,11 @@ class TestFailures:
     def test_a_users_401_never_moves_to_another_key(
         self, call: Driver, chain: str, provider: LoopbackProvider
     ) -> None:
-        provider.always(Status(401, message=f"Incorrect API key provided: {CANARY}"))
         keys = {"openai": CANARY, "gemini": CANARY}
 
         for policy in ("byok_only", "byok_then_house"):
             provider.clear()
+            provider.always(Status(401, message=f"Incorrect API key provided: {CANARY}"))
             with pytest.raises(RejectedCredentialError) as caught, use_caller(Caller(keys=keys, key_policy=policy)):
                 call(get_llm(chain), "hi")
 
@@ -577,7 +590,7 @@ class TestFacade:
         with use_caller(Caller(keys={"openai": CANARY})):
             model = get_llm("over_openai")
             model.invoke("hi")
-            shown = f"{model!r} {model} {model.dict()} {patchbay.explain('over_openai')} {patchbay.table.snapshot!r}"
+            shown = f"{model!r} {model} {patchbay.explain('over_openai')} {patchbay.table.snapshot!r}"
 
         assert CANARY not in shown
         assert not any(key in shown for key in HOUSE_KEYS.values())

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 """How long a request that comes early waits for an embedded provider to be ready."""
-ERROR_BODY_BYTES = 65_536
 _ERROR_STATUS = 400
 _IDENTITY_HEADERS = (
     "api-key",
@@ -41,6 +40,7 @@ _IDENTITY_HEADERS = (
     "x-goog-user-project",
     TICKET_HEADER,
 )
+_BODY_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
 _TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
 
 
@@ -77,7 +77,7 @@ class SigningTransport:
         response = self.pools.for_threads().handle_request(signed)
         _note_head(ticket.wire, response)
         if response.status_code >= _ERROR_STATUS:
-            _note_error(ticket.wire, response.read())
+            response = _error(response, response.read(), ticket.wire)
         return _answer(request, response, ticket.wire)
 
     async def handle_async_request(self, request: _Request) -> Any:
@@ -88,7 +88,7 @@ class SigningTransport:
         response = await (await self.pools.for_this_loop()).handle_async_request(signed)
         _note_head(ticket.wire, response)
         if response.status_code >= _ERROR_STATUS:
-            _note_error(ticket.wire, await response.aread())
+            response = _error(response, await response.aread(), ticket.wire)
         return _answer(request, response, ticket.wire)
 
     def close(self) -> None:
@@ -199,9 +199,12 @@ def _note_head(wire: Wire, response: httpx2.Response) -> None:
     wire.headers = {name: response.headers[name] for name in _TOLD_HEADERS if name in response.headers}
 
 
-def _note_error(wire: Wire, body: bytes) -> None:
+def _error(response: httpx2.Response, body: bytes, wire: Wire) -> httpx2.Response:
+    """The same answer with its body read, decoded and looked at."""
     wire.first_byte_at = time.monotonic()
-    wire.error_code = _error_code(body[:ERROR_BODY_BYTES])
+    wire.error_code = _error_code(body)
+    kept = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
+    return httpx2.Response(response.status_code, headers=kept, content=body, extensions=response.extensions)
 
 
 def _error_code(body: bytes) -> str | None:
