@@ -1,0 +1,1 @@
+"""The backend: one monolith, one import root."""

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from backend.local_model import LocalModel
+from backend.printing import receipt_line
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table
 from backend.utils.llm.errors import ConfigError, LLMError
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from backend.utils.llm import QosInfo, Route
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model."
+)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -53,7 +56,8 @@ def explain(
     images: Annotated[bool, typer.Option(help="The call sends images.")] = False,
     tokens: Annotated[int, typer.Option(help="Length of the prompt, in tokens.", min=0)] = 0,
     byok: Annotated[
-        list[str] | None, typer.Option(help="As a caller who brought a key for this provider. May be repeated.")
+        list[str] | None,
+        typer.Option(help="As a caller who brought a key for this provider. May be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -81,9 +85,14 @@ def check(path: TablePath = None, *, as_json: Json = False) -> None:
         raise typer.Exit(1) from None
     snapshot = table.snapshot
     if as_json:
-        _print_json({"ok": True, "problems": [], "table_hash": snapshot.hash, "features": len(snapshot.features)})
+        _print_json(
+            {"ok": True, "problems": [], "table_hash": snapshot.hash, "features": len(snapshot.features)}
+        )
     else:
-        out.print(f"{table.path}: {len(snapshot.features)} features, no problem. Hash {snapshot.hash}.", markup=False)
+        out.print(
+            f"{table.path}: {len(snapshot.features)} features, no problem. Hash {snapshot.hash}.",
+            markup=False,
+        )
 
 
 @app.command()
@@ -106,7 +115,7 @@ def call(
             _print_json({"text": "".join(answer), "receipt": receipt})
         else:
             out.print()
-            err.print(_receipt_line(receipt or {}), markup=False)
+            err.print(receipt_line(receipt or {}), markup=False)
 
 
 @app.command()
@@ -174,21 +183,9 @@ def _print_features(qos: QosInfo) -> None:
     out.print(grid)
     out.print(f"\nprofile {qos.profile} ({qos.profile_layer}), table {qos.table_hash}", markup=False)
     if qos.demo_active:
-        variables = ", ".join(name for name, provider in qos.providers.items() if provider.house_key == "absent")
-        out.print(f"DEMO: no house key is configured, so {qos.demo} serves everything. Set a key for one of: {variables}.")
-
-
-def _receipt_line(receipt: dict[str, Any]) -> str:
-    attempts = receipt.get("attempts") or [{}]
-    usage = attempts[-1].get("usage") or {}
-    cost = receipt.get("cost_usd")
-    parts = [
-        f"{receipt.get('feature')} ← {receipt.get('endpoint')}",
-        f"served by {receipt.get('served_model')}",
-        f"{receipt.get('key_owner')}'s key",
-        f"{usage.get('input', '?')} → {usage.get('output', '?')} tokens",
-        f"{sum(attempt.get('duration_ms', 0) for attempt in attempts):.0f} ms",
-        f"${cost}" if cost is not None else "cost unknown",
-        f"{len(attempts)} attempt{'s' * (len(attempts) != 1)}",
-    ]
-    return "  ".join(parts)
+        variables = ", ".join(
+            provider.api_key_env for provider in qos.providers.values() if provider.api_key_env
+        )
+        out.print(
+            f"DEMO: no provider's key is configured, so {qos.demo} serves everything. Set one of {variables}."
+        )

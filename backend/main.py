@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from backend.database.engine import make_engine
 from backend.database.migrations import upgrade
 from backend.database.tokens import TokenStore
 from backend.routers import chat, conversations, errors, health, llm, pages
-from backend.routers.dependencies import Services
+from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
 from backend.settings import Settings, environment
 from backend.utils.llm import Patchbay, Table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FIRST_USER: Final = "admin"
 
+WATCH_SECONDS: Final = 1.0
 MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of a request. A day of talk is about 1 MB; 50,000 segments with their times are about 8."""
 
@@ -36,6 +38,7 @@ def create_app(
     patchbay: Facade | None = None,
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
+    launch_token: str | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
 
@@ -45,6 +48,7 @@ def create_app(
         local_model: The built-in model, to tell people about. Whoever passes it starts and stops it.
         announce: Is told the first access token, when the first start makes one; it can be had only this once.
             By default it goes to standard error, as a login link.
+        launch_token: A further access token, of the first user, that holds until the application stops.
     """
     settings = settings or Settings()
     tell = announce or _link_printer(settings)
@@ -57,10 +61,12 @@ def create_app(
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
             async with _facade(patchbay) as facade:
-                app.state.services = Services(SqlConversationStore(sessions), tokens, facade, local_model)
+                known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
+                app.state.services = Services(SqlConversationStore(sessions), known, facade, local_model)
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
-                yield
+                async with _reloading(facade):
+                    yield
         finally:
             await engine.dispose()
 
@@ -91,6 +97,23 @@ async def _facade(given: Facade | None) -> AsyncIterator[Facade]:
         yield own
     finally:
         await own.aclose()
+
+
+@asynccontextmanager
+async def _reloading(facade: Facade) -> AsyncIterator[None]:
+    """Put a changed table in force within a second or two."""
+    watch = asyncio.create_task(_watch(facade.table)) if isinstance(facade, Patchbay) else None
+    try:
+        yield
+    finally:
+        if watch is not None:
+            watch.cancel()
+
+
+async def _watch(table: Table) -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        await asyncio.to_thread(table.reload_if_changed)
 
 
 def _link_printer(settings: Settings) -> Callable[[str], None]:

@@ -6,8 +6,9 @@ thread of its own, and what it puts in context there is lost.
 """
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Protocol, cast
 from uuid import uuid4
@@ -46,6 +47,25 @@ class Tokens(Protocol):
     async def has_any(self) -> bool:
         """Whether there is a token."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchToken:
+    """A token that whoever started the service knows, and that is forgotten when it stops; beside the others."""
+
+    plain: str = field(repr=False)
+    user_id: str
+    others: Tokens
+
+    async def find(self, plain: str) -> TokenOwner | None:
+        """As `Tokens.find`."""
+        if secrets.compare_digest(plain.encode(), self.plain.encode()):
+            return self
+        return await self.others.find(plain)
+
+    async def has_any(self) -> bool:
+        """As `Tokens.has_any`."""
+        return True
 
 
 class Explanation(Protocol):

@@ -1,0 +1,1 @@
+"""What the whole backend may use."""

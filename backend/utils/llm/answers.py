@@ -87,6 +87,13 @@ def has_content(message: AIMessage) -> bool:
     return bool(message.content or message.tool_calls or message.invalid_tool_calls or chunks)
 
 
+def refused(message: AIMessage) -> bool:
+    """Whether the model, or a filter before or behind it, declined."""
+    feedback = message.response_metadata.get("prompt_feedback") or {}
+    filtered = finish_reason(message) == "content_filter"
+    return filtered or bool(message.additional_kwargs.get("refusal") or feedback.get("block_reason"))
+
+
 def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
     """``message``, if it may be handed on; with its object, if a schema was asked for.
 
@@ -94,7 +101,7 @@ def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
         BadAnswer: If it was refused, is empty, was cut short before its object was complete, or does not fit.
     """
     reason = finish_reason(message)
-    if reason == "content_filter" or message.additional_kwargs.get("refusal"):
+    if refused(message):
         raise BadAnswer(Category.REFUSAL, "refused")
     if schema is not None and reason == "length":
         raise BadAnswer(Category.TRUNCATED, "truncated")

@@ -107,7 +107,7 @@ FAMILIES: dict[str, Capabilities] = {
     "gpt-6-astra": _GPT6.model_copy(update={"efforts": ("low", "medium", "high", "xhigh", "max")}),
     # The profiles list no levels for the 6.1 models: only those that every sibling has.
     "gpt-6.1": _GPT6.model_copy(update={"efforts": ("low", "medium", "high")}),
-    "smollm2-135m": Capabilities(context_window=4_096, max_output=1_024, tools=False),
+    "smollm2-135m": Capabilities(context_window=4_096, max_output=512, tools=False),
     "sonar": Capabilities(context_window=128_000, max_output=8_000, tools=False),
 }
 

@@ -306,7 +306,11 @@ def _with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[Langua
     def told(raw: AIMessage | None, error: CallError | None = None) -> dict[str, Any]:
         if raw is None and error is not None:
             raise error
-        return {"raw": raw, "parsed": None if error else _parsed(cast("AIMessage", raw)), "parsing_error": error}
+        return {
+            "raw": raw,
+            "parsed": None if error else _parsed(cast("AIMessage", raw)),
+            "parsing_error": error,
+        }
 
     def invoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
         try:

@@ -53,6 +53,7 @@ class ProviderInfo(BaseModel):
     api: str
     host: str
     access: str
+    api_key_env: str | None
     house_key: Literal["present", "absent", "not needed"]
 
 
@@ -212,7 +213,11 @@ def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
         if provider.access == "key":
             key = "present" if name in snapshot.house_keys else "absent"
         infos[name] = ProviderInfo(
-            api=provider.api, host=provider.host, access=provider.access, house_key=key
+            api=provider.api,
+            host=provider.host,
+            access=provider.access,
+            api_key_env=provider.api_key_env,
+            house_key=key,
         )
     return infos
 

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from .answers import checked, finish_reason, has_content, normalised, served_model
+from .answers import checked, finish_reason, has_content, normalised, refused, served_model
 from .dispatch import Dispatch
 from .errors import CallError
 from .failures import BadAnswer, Category, classify
@@ -184,7 +184,9 @@ class RunningAttempt:
 
     def _last_chunk(self) -> ChatGenerationChunk:
         self._answer = _joined(self._chunks)
-        if self._answer is None or finish_reason(self._answer) is None:
+        if self._answer is None:
+            raise BadAnswer(Category.INTERRUPTED, "the stream ended without a chunk")
+        if finish_reason(self._answer) is None and not refused(self._answer):
             raise BadAnswer(Category.INTERRUPTED, "the stream ended without a finish reason")
         checked(self._answer, None)
         receipt = self._succeed().as_dict()

@@ -115,7 +115,11 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("reply", "reason"),
-        [(Text("done"), "stop"), (Text("cut sh", finish="length"), "length"), (ToolCalls((("add", {}),)), "tool_calls")],
+        [
+            (Text("done"), "stop"),
+            (Text("cut sh", finish="length"), "length"),
+            (ToolCalls((("add", {}),)), "tool_calls"),
+        ],
     )
     def test_the_finish_reason_has_one_set_of_names(
         self, feature: str, call: Driver, provider: LoopbackProvider, reply: Reply, reason: str
@@ -131,7 +135,9 @@ class TestAnswers:
 
         message = call(get_llm(feature).bind_tools([add], tool_choice="any"), "2 and 3")
 
-        assert [(one["name"], one["args"]) for one in message.tool_calls] == [("add", {"first": 2, "second": 3})]
+        assert [(one["name"], one["args"]) for one in message.tool_calls] == [
+            ("add", {"first": 2, "second": 3})
+        ]
         assert message.tool_calls[0]["id"]
 
     def test_the_receipt_is_json_and_says_who_served_and_who_paid(
@@ -226,7 +232,9 @@ class TestRequests:
 
         assert provider.requests == ()
 
-    def test_a_prefix_that_the_provider_wants_is_put_before_the_model(self, provider: LoopbackProvider) -> None:
+    def test_a_prefix_that_the_provider_wants_is_put_before_the_model(
+        self, provider: LoopbackProvider
+    ) -> None:
         patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"}, "[groups]\n")
         text = patchbay.table._text or ""
         prefixed = text.replace('api = "openai"', 'api = "openai"\nmodel_prefixes = { gpt = "openai/" }')
@@ -242,7 +250,9 @@ class TestRequests:
         with_prefix.close()
 
     def test_messages_keep_their_roles(self, feature: str, provider: LoopbackProvider) -> None:
-        get_llm(feature).invoke([SystemMessage("Be brief."), HumanMessage("One"), AIMessage("1"), HumanMessage("Two")])
+        get_llm(feature).invoke(
+            [SystemMessage("Be brief."), HumanMessage("One"), AIMessage("1"), HumanMessage("Two")]
+        )
 
         said = json.dumps(provider.requests[-1].body)
         assert all(text in said for text in ("Be brief.", "One", "Two"))
@@ -260,12 +270,17 @@ class TestStructuredOutput:
     async def test_the_same_asynchronously(self, feature: str, provider: LoopbackProvider) -> None:
         provider.script(Json({"name": "Ann", "age": 30}))
 
-        assert await get_llm(feature).with_structured_output(PersonDict).ainvoke("hi") == {"name": "Ann", "age": 30}
+        assert await get_llm(feature).with_structured_output(PersonDict).ainvoke("hi") == {
+            "name": "Ann",
+            "age": 30,
+        }
 
     def test_a_stream_gives_the_object_once(self, feature: str, provider: LoopbackProvider) -> None:
         provider.script(Json({"name": "Ann", "age": 30}))
 
-        assert list(get_llm(feature).with_structured_output(Person).stream("hi")) == [Person(name="Ann", age=30)]
+        assert list(get_llm(feature).with_structured_output(Person).stream("hi")) == [
+            Person(name="Ann", age=30)
+        ]
 
     def test_the_raw_message_keeps_the_receipt(self, feature: str, provider: LoopbackProvider) -> None:
         provider.script(Json({"name": "Ann", "age": 30}))
@@ -293,7 +308,9 @@ class TestStructuredOutput:
         assert "canary-answer" not in f"{caught.value} {caught.value.__cause__}"
         assert caught.value.attempts[0].usage is not None
 
-    def test_with_raw_it_is_told_beside_the_raw_message(self, feature: str, provider: LoopbackProvider) -> None:
+    def test_with_raw_it_is_told_beside_the_raw_message(
+        self, feature: str, provider: LoopbackProvider
+    ) -> None:
         provider.script(Text("not json"))
 
         found = get_llm(feature).with_structured_output(Person, include_raw=True).invoke("hi")
@@ -388,7 +405,9 @@ class TestFailures:
         with pytest.raises(QuotaExceededError):
             call(get_llm("over_openai"), "hi")
 
-    def test_a_refusal_in_the_models_own_words_is_a_refusal(self, chain: str, provider: LoopbackProvider) -> None:
+    def test_a_refusal_in_the_models_own_words_is_a_refusal(
+        self, chain: str, provider: LoopbackProvider
+    ) -> None:
         provider.script(Refusal("I will not."))
 
         with pytest.raises(RefusedError):
@@ -396,7 +415,9 @@ class TestFailures:
 
         assert len(provider.requests) == 1
 
-    def test_when_all_fail_every_attempt_is_told(self, chain: str, call: Driver, provider: LoopbackProvider) -> None:
+    def test_when_all_fail_every_attempt_is_told(
+        self, chain: str, call: Driver, provider: LoopbackProvider
+    ) -> None:
         provider.script(Status(503), Status(500))
 
         with pytest.raises(AllAttemptsFailedError) as caught:
@@ -422,7 +443,10 @@ class TestFailures:
         for policy in ("byok_only", "byok_then_house"):
             provider.clear()
             provider.always(Status(401, message=f"Incorrect API key provided: {CANARY}"))
-            with pytest.raises(RejectedCredentialError) as caught, use_caller(Caller(keys=keys, key_policy=policy)):
+            with (
+                pytest.raises(RejectedCredentialError) as caught,
+                use_caller(Caller(keys=keys, key_policy=policy)),
+            ):
                 call(get_llm(chain), "hi")
 
             assert "that you brought" in str(caught.value)
@@ -490,7 +514,9 @@ class TestStreams:
     def test_only_the_last_chunk_has_the_receipt(self, feature: str) -> None:
         chunks = list(get_llm(feature).stream("hi"))
 
-        assert ["receipt" in chunk.response_metadata for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+        assert ["receipt" in chunk.response_metadata for chunk in chunks] == [False] * (len(chunks) - 1) + [
+            True
+        ]
 
     def test_text_comes_in_several_chunks(self, feature: str, provider: LoopbackProvider) -> None:
         provider.script(Text("one two three", chunks=3))
@@ -499,7 +525,9 @@ class TestStreams:
 
         assert texts == ["one ", "two ", "three"]
 
-    @pytest.mark.parametrize("broken", [Cut(after_chunks=1, text="one two three"), CleanEnd(after_chunks=1, text="one two")])
+    @pytest.mark.parametrize(
+        "broken", [Cut(after_chunks=1, text="one two three"), CleanEnd(after_chunks=1, text="one two")]
+    )
     def test_what_breaks_after_the_first_chunk_is_an_error_with_the_partial_text(
         self, chain: str, stream: Driver, provider: LoopbackProvider, broken: Reply
     ) -> None:
@@ -512,7 +540,9 @@ class TestStreams:
         assert "second" not in caught.value.partial
         assert len(provider.requests) == 1
 
-    @pytest.mark.parametrize("broken", [Cut(after_chunks=0, text="one"), CleanEnd(after_chunks=0, text="one"), Status(503)])
+    @pytest.mark.parametrize(
+        "broken", [Cut(after_chunks=0, text="one"), CleanEnd(after_chunks=0, text="one"), Status(503)]
+    )
     def test_what_breaks_before_it_falls_over_unseen(
         self, chain: str, stream: Driver, provider: LoopbackProvider, broken: Reply
     ) -> None:
@@ -556,7 +586,9 @@ class TestStreams:
         assert "on_chat_model_stream" in kinds
         assert kinds[-1] == "on_chat_model_end"
 
-    def test_streaming_models_stream_even_when_invoked(self, feature: str, provider: LoopbackProvider) -> None:
+    def test_streaming_models_stream_even_when_invoked(
+        self, feature: str, provider: LoopbackProvider
+    ) -> None:
         message = get_llm(feature, streaming=True).invoke("hi")
 
         assert provider.requests[-1].stream
@@ -583,7 +615,12 @@ class TestFacade:
     def test_qos_info_is_json_without_secrets(self, patchbay: Patchbay) -> None:
         told = patchbay.get_qos_info().model_dump_json()
 
-        assert set(json.loads(told)["features"]) == {"over_openai", "over_gemini", "openai_then_gemini", "gemini_then_openai"}
+        assert set(json.loads(told)["features"]) == {
+            "over_openai",
+            "over_gemini",
+            "openai_then_gemini",
+            "gemini_then_openai",
+        }
         assert not any(key in told for key in HOUSE_KEYS.values())
 
     def test_no_object_shows_a_key(self, patchbay: Patchbay) -> None:

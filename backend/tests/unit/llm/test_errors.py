@@ -42,7 +42,9 @@ def test_every_error_has_a_status_that_says_error(error: type[LLMError]) -> None
     assert 400 <= error.http_status < 600
 
 
-@pytest.mark.parametrize("error", [error for error in ERRORS if issubclass(error, CallError)], ids=lambda e: e.__name__)
+@pytest.mark.parametrize(
+    "error", [error for error in ERRORS if issubclass(error, CallError)], ids=lambda e: e.__name__
+)
 def test_a_call_error_is_langchains_too(error: type[LLMError]) -> None:
     assert issubclass(error, ModelError)
     assert error.retryable == error.is_retryable or error.code == "all_attempts_failed"  # type: ignore[attr-defined]

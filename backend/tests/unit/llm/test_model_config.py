@@ -66,14 +66,21 @@ class TestShippedTable:
             assert endpoints(shipped, feature, "byok") == endpoints(shipped, feature, "max")
 
     def test_no_model_retires_within_90_days_of_its_writing(self, shipped: Snapshot) -> None:
-        models = {endpoint.model for served in shipped.chains.values() for chain in served.values() for endpoint in chain}
+        models = {
+            endpoint.model
+            for served in shipped.chains.values()
+            for chain in served.values()
+            for endpoint in chain
+        }
 
         gone = {model: found.day for model in models if (found := retirement(model))}
 
         assert [model for model, day in gone.items() if day <= WRITTEN_ON + timedelta(days=90)] == []
 
     @pytest.mark.parametrize("provider", ["openai", "gemini", "anthropic", "openrouter"])
-    def test_one_key_of_a_big_provider_serves_nearly_everything(self, shipped: Snapshot, provider: str) -> None:
+    def test_one_key_of_a_big_provider_serves_nearly_everything(
+        self, shipped: Snapshot, provider: str
+    ) -> None:
         unserved = {
             feature
             for feature in shipped.features
@@ -111,7 +118,11 @@ class TestLayers:
     def test_a_pin_holds_in_every_profile(self) -> None:
         snapshot = parse(SMALL + '[features.greet]\npin = "openai:gpt-5.1"', environ={})
 
-        assert endpoints(snapshot, "greet", "premium") == endpoints(snapshot, "greet", "byok") == ["openai:gpt-5.1"]
+        assert (
+            endpoints(snapshot, "greet", "premium")
+            == endpoints(snapshot, "greet", "byok")
+            == ["openai:gpt-5.1"]
+        )
 
     def test_a_group_hands_over_to_the_next(self) -> None:
         groups = """
@@ -131,8 +142,13 @@ class TestLayers:
     def test_options_come_from_the_feature(self) -> None:
         snapshot = parse(SMALL + '[features.greet]\noptions = { effort = "low" }', environ={})
 
-        assert get_route_options("greet", "gpt-6-luna", "openai", snapshot=snapshot)["reasoning_effort"] == "low"
-        assert get_route_options("greet", "gemini-4-argon", "gemini", snapshot=snapshot)["thinking_level"] == "low"
+        assert (
+            get_route_options("greet", "gpt-6-luna", "openai", snapshot=snapshot)["reasoning_effort"] == "low"
+        )
+        assert (
+            get_route_options("greet", "gemini-4-argon", "gemini", snapshot=snapshot)["thinking_level"]
+            == "low"
+        )
 
     def test_an_unknown_feature_names_the_nearest(self) -> None:
         with pytest.raises(UnknownFeatureError, match="'greet'"):
@@ -143,13 +159,16 @@ class TestProblems:
     """What a wrong table is told."""
 
     def test_five_mistakes_are_five_findings_each_with_its_path(self) -> None:
-        text = SMALL.replace("gemini:gemini-3.5", "gemni:gemini-3.5") + """
+        text = (
+            SMALL.replace("gemini:gemini-3.5", "gemni:gemini-3.5")
+            + """
         [groups.lonely]
         endpoints = ["openai:gpt-6-luna"]
         [features.greet]
         options = { temperature = 0.2 }
         [features.gret]
         """
+        )
 
         found = problems("profil = 'x'\n" + text)
 
@@ -167,12 +186,20 @@ class TestProblems:
             ('[profiles.max]\nextends = "premum"', "profiles.max.extends", "Did you mean 'premium'?"),
             ('[features.greet]\nefort = "low"', "features.greet.efort", "unknown key"),
             ('[features.greet]\noptions = { efort = "low" }', "features.greet.options.efort", "'effort'"),
-            ('[features.greet]\noptions = { thinking_budget = 0 }', "features.greet.options.thinking_budget", "openai"),
+            (
+                "[features.greet]\noptions = { thinking_budget = 0 }",
+                "features.greet.options.thinking_budget",
+                "openai",
+            ),
             ('[features.greet]\npin = "gpt-6-luna"', "features.greet.pin", "provider:model"),
             ('[features.greet]\npin = "group:fst"', "features.greet.pin", "no such group"),
-            ('[features.greet]\npin = []', "features.greet.pin", "at least 1"),
-            ('[features.greet]\ntools = true\npin = "openai:sonar-pro"', "features.greet.tools", "cannot call tools"),
-            ('[features.greet]\ndeadline = -1', "features.greet.deadline", "greater than 0"),
+            ("[features.greet]\npin = []", "features.greet.pin", "at least 1"),
+            (
+                '[features.greet]\ntools = true\npin = "openai:sonar-pro"',
+                "features.greet.tools",
+                "cannot call tools",
+            ),
+            ("[features.greet]\ndeadline = -1", "features.greet.deadline", "greater than 0"),
             ('[providers.x]\napi = "anthropic"', "providers.x.api", "'openai' or 'gemini'"),
             ('[profiles.max]\ngreet = "openai:gpt-6-luna"', "profiles.max.part", "is missing"),
             ('[profiles.max]\nextends = "max"', "profiles.max.extends", "max → max"),
@@ -229,7 +256,9 @@ class TestHash:
         assert len(hashes) == 4
 
     def test_it_does_not_depend_on_the_key_itself(self) -> None:
-        first, second = (parse(SMALL, environ={"OPENAI_API_KEY": key}) for key in ("sk-canary-1", "sk-canary-2"))
+        first, second = (
+            parse(SMALL, environ={"OPENAI_API_KEY": key}) for key in ("sk-canary-1", "sk-canary-2")
+        )
 
         assert first.hash == second.hash
         assert "canary" not in f"{first!r}"

@@ -46,7 +46,9 @@ HOSTILE = {
     "OPENAI_PROJECT_ID": "proj-hostile",
     "OPENAI_PROXY": "http://127.0.0.1:9",
 }
-HOSTILE_VALUES = sorted({value for value in HOSTILE.values() if "hostile" in value or "http" in value} - {"httpx2"})
+HOSTILE_VALUES = sorted(
+    {value for value in HOSTILE.values() if "hostile" in value or "http" in value} - {"httpx2"}
+)
 
 
 @pytest.fixture
@@ -90,7 +92,9 @@ class TestAdmission:
         transport.desk.close(ticket)
 
         with pytest.raises(CredentialNotAllowedError), client(family, transport) as http:
-            http.post(f"{provider.openai_url}/chat/completions", json={}, headers={TICKET_HEADER: ticket.number})
+            http.post(
+                f"{provider.openai_url}/chat/completions", json={}, headers={TICKET_HEADER: ticket.number}
+            )
 
         assert provider.requests == ()
 
@@ -124,14 +128,20 @@ class TestAdmission:
         }
 
         with client(family, transport) as http:
-            http.post(f"{provider.openai_url}/chat/completions", json={"model": "m", "messages": []}, headers=foreign)
+            http.post(
+                f"{provider.openai_url}/chat/completions",
+                json={"model": "m", "messages": []},
+                headers=foreign,
+            )
 
         (request,) = provider.requests
         assert request.key == CANARY
         assert "other" not in " ".join(f"{name} {value}" for name, value in request.headers.items())
         assert TICKET_HEADER not in request.headers
 
-    def test_a_redirect_is_never_followed_with_a_key(self, provider: LoopbackProvider, feature_of: str) -> None:
+    def test_a_redirect_is_never_followed_with_a_key(
+        self, provider: LoopbackProvider, feature_of: str
+    ) -> None:
         away = {"location": "http://127.0.0.1:9/v1/chat/completions"}
         provider.always(Status(307, headers=away))
         patchbay = loopback_patchbay(provider, {"f": feature_of})
@@ -182,8 +192,13 @@ class TestHostileEnvironment:
         assert [request.key for request in provider.requests] == [CANARY]
         await patchbay.aclose()
 
-    def test_a_feature_that_none_of_the_users_keys_serves_sends_nothing(self, patchbay: Patchbay, provider: LoopbackProvider) -> None:
-        with use_caller(Caller(keys={"gemini": CANARY})), pytest.raises(MissingCredentialError, match="openai"):
+    def test_a_feature_that_none_of_the_users_keys_serves_sends_nothing(
+        self, patchbay: Patchbay, provider: LoopbackProvider
+    ) -> None:
+        with (
+            use_caller(Caller(keys={"gemini": CANARY})),
+            pytest.raises(MissingCredentialError, match="openai"),
+        ):
             get_llm("over_openai").invoke("hi")
 
         assert provider.requests == ()
@@ -201,7 +216,11 @@ class TestManyCallers:
 
     def assert_each_with_its_own(self, provider: LoopbackProvider) -> None:
         said = [str(request.body) for request in provider.requests]
-        wrong = [request.key for request, text in zip(provider.requests, said, strict=True) if f"I am {request.key}." not in text]
+        wrong = [
+            request.key
+            for request, text in zip(provider.requests, said, strict=True)
+            if f"I am {request.key}." not in text
+        ]
         assert len(said) == self.CALLS
         assert wrong == []
 
@@ -286,7 +305,9 @@ class TestLoopsAndThreads:
 
         assert [request.key for request in provider.requests] == [CANARY]
 
-    def test_the_caller_at_the_time_of_the_call_decides(self, patchbay: Patchbay, provider: LoopbackProvider) -> None:
+    def test_the_caller_at_the_time_of_the_call_decides(
+        self, patchbay: Patchbay, provider: LoopbackProvider
+    ) -> None:
         with use_caller(Caller(keys={"openai": "key-1"})):
             model = get_llm("over_openai")
         with use_caller(Caller(keys={"openai": "key-2"})):
@@ -294,7 +315,9 @@ class TestLoopsAndThreads:
 
         assert [request.key for request in provider.requests] == ["key-2"]
 
-    def test_connections_are_kept_between_calls(self, patchbay: Patchbay, provider: LoopbackProvider, feature: str) -> None:
+    def test_connections_are_kept_between_calls(
+        self, patchbay: Patchbay, provider: LoopbackProvider, feature: str
+    ) -> None:
         for _ in range(5):
             get_llm(feature).invoke("hi")
 

@@ -37,7 +37,9 @@ class GeminiChat(ChatGoogleGenerativeAI):
             http_options=HttpOptions(
                 base_url=str(self.base_url),
                 httpx_client=httpx.Client(transport=transport, follow_redirects=False, trust_env=False),
-                httpx_async_client=httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False),
+                httpx_async_client=httpx.AsyncClient(
+                    transport=transport, follow_redirects=False, trust_env=False
+                ),
             ),
         )
         return self

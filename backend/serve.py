@@ -1,0 +1,191 @@
+"""Start everything, show that it works, stay up, and end every child.
+
+The sample conversation goes in by the front door, over HTTP with a token, as anybody's would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+import socket
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table as Grid
+
+from backend.conversations.sample import SAMPLE
+from backend.local_model import LocalModel, LocalModelUnavailable
+from backend.main import create_app
+from backend.printing import receipt_line
+from backend.settings import environment
+from backend.utils.llm import LLMError, Patchbay, Table, use
+
+if TYPE_CHECKING:
+    from backend.settings import Settings
+
+SAMPLE_SECONDS = 300.0
+START_SECONDS = 120.0
+out = Console(highlight=False)
+
+
+def serve(settings: Settings, *, once: bool) -> int:
+    """Run the service until it is interrupted; with ``once``, until the sample conversation is through.
+
+    Returns:
+        The exit status: 1 if it could not start, or if ``once`` and the sample did not come out whole.
+    """
+    variables = environment()
+    local_model = LocalModel(settings.local_llm_gguf, environ=variables)
+    try:
+        patchbay = Patchbay(Table(environ=variables), live={"local": local_model})
+        listener = _listen(settings, any_port=once)
+    except (LLMError, OSError) as error:
+        out.print(str(error), markup=False)
+        return 1
+    with listener, use(patchbay), local_model:
+        try:
+            return asyncio.run(_Run(settings, patchbay, local_model, listener).go(once=once))
+        except KeyboardInterrupt:
+            out.print("\nStopped.")
+            return 0
+        finally:
+            patchbay.close()
+
+
+def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
+    """A listening socket; on a free port, if the configured one is taken and ``any_port`` will do.
+
+    Raises:
+        OSError: If the port is taken, saying how to choose another.
+    """
+    try:
+        return socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        if any_port:
+            return socket.create_server((settings.host, 0))
+        raise OSError(
+            error.errno, f"Port {settings.port} is taken. Choose another: PATCHBAY_PORT=8001 ./backend/run.sh"
+        ) from None
+
+
+class _Run:
+    """One run of the service."""
+
+    def __init__(
+        self, settings: Settings, patchbay: Patchbay, local_model: LocalModel, listener: socket.socket
+    ) -> None:
+        host, port = listener.getsockname()[:2]
+        self.origin = f"http://{host}:{port}"
+        self.patchbay = patchbay
+        self.local_model = local_model
+        self.listener = listener
+        self.launch_token = secrets.token_urlsafe(32)
+        self.first_token: str | None = None
+        app = create_app(
+            settings,
+            patchbay=patchbay,
+            local_model=local_model,
+            announce=self._remember,
+            launch_token=self.launch_token,
+        )
+        # No access log: a login link's token would stand in it.
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+
+    async def go(self, *, once: bool) -> int:
+        await self._start_model()
+        serving = asyncio.create_task(self.server.serve(sockets=[self.listener]))
+        while not self.server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        if serving.done():
+            return 1
+        whole = await self._show_sample()
+        if once:
+            self.server.should_exit = True
+            await serving
+            return 0 if whole else 1
+        self._say_where()
+        await serving
+        return 0
+
+    async def _start_model(self) -> None:
+        """Start the built-in model, if anything runs on it. If it cannot start, the service does all the same."""
+        if not _runs_embedded(self.patchbay):
+            return
+        qos = self.patchbay.get_qos_info()
+        if qos.demo_active:
+            variables = ", ".join(
+                provider.api_key_env for provider in qos.providers.values() if provider.api_key_env
+            )
+            note = (
+                f"No provider's key is configured, so [b]every feature is served by {escape(self.local_model.label)}[/b]."
+                f" It shows that everything works, not how well.\nFor real answers set one of {variables}."
+            )
+            out.print(Panel(note, title="demo"))
+        self.local_model.start()
+        with out.status(f"Starting {self.local_model.label}, about two seconds…"):
+            try:
+                await asyncio.to_thread(self.local_model.address, START_SECONDS)
+                out.print(f"{self.local_model.label} is ready.", markup=False)
+            except LocalModelUnavailable as unavailable:
+                out.print(f"The built-in model could not start: {unavailable}", markup=False)
+
+    async def _show_sample(self) -> bool:
+        """Send the sample conversation through the service and print what came out; True if nothing is missing."""
+        headers = {"Authorization": f"Bearer {self.launch_token}"}
+        with out.status(
+            "Running the sample conversation through it, about half a minute with the demo model…"
+        ):
+            async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
+                answer = await http.post(
+                    "/v1/conversations", json=SAMPLE.model_dump(mode="json"), timeout=SAMPLE_SECONDS
+                )
+        told = answer.json()
+        if answer.is_error:
+            out.print(f"The sample conversation failed: {answer.status_code} {told}", markup=False)
+            return False
+        _print_conversation(told)
+        return bool(told["title"] and told["category"] and told["folder"] and not told["errors"])
+
+    def _say_where(self) -> None:
+        out.print(f"\nOpen {self.origin}/login?token={self.launch_token}", markup=False, soft_wrap=True)
+        out.print("The link holds until the service stops. Ctrl-C stops it.")
+        if self.first_token is not None:
+            out.print(
+                f"\nYour access token for the API, shown only this once:\n  {self.first_token}", markup=False
+            )
+
+    def _remember(self, token: str) -> None:
+        self.first_token = token
+
+
+def _runs_embedded(patchbay: Patchbay) -> bool:
+    embedded = {name for name, row in patchbay.get_qos_info().providers.items() if row.access == "embedded"}
+    chains = (feature.chain for feature in patchbay.get_qos_info().features.values())
+    return any(endpoint.partition(":")[0] in embedded for chain in chains for endpoint in chain)
+
+
+def _print_conversation(told: dict[str, Any]) -> None:
+    folder = told["folder"] or {}
+    lines = Grid.grid(padding=(0, 2))
+    lines.add_row("title", escape(told["title"] or "-"))
+    lines.add_row("category", escape(told["category"] or "-"))
+    lines.add_row("overview", escape(told["overview"] or "-"))
+    for item in told["action_items"]:
+        lines.add_row("to do", escape(_item(item)))
+    lines.add_row("folder", escape(f"{folder.get('folder_id')} ({folder.get('validation_status')})"))
+    for feature, code in told["errors"].items():
+        lines.add_row("failed", escape(f"{feature}: {code}"))
+    out.print(Panel(lines, title="sample conversation"))
+    for receipt in told["receipts"].values():
+        out.print(receipt_line(receipt), markup=False)
+
+
+def _item(item: dict[str, Any]) -> str:
+    return str(item.get("description") or item.get("task") or next(iter(item.values()), ""))
