@@ -31,9 +31,8 @@ types: install ## Type-check code and tests
 arch: install ## Check who may import whom
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
-deps: install ## Look for undeclared and unused requirements, and for dead code
+deps: install ## Look for undeclared and unused requirements
 	$(PY) -m deptry .
-	$(PY) -m vulture backend --min-confidence 80
 
 test: install ## Run every test
 	./backend/test.sh

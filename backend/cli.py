@@ -48,7 +48,7 @@ def features(*, as_json: Json = False) -> None:
 
 
 @app.command()
-def explain(
+def explain(  # noqa: PLR0913 - one for each option of the command line
     feature: FeatureName,
     *,
     tools: Annotated[bool, typer.Option(help="The call binds tools.")] = False,

@@ -101,7 +101,7 @@ class _Run:
     async def go(self, *, once: bool) -> int:
         await self._start_model()
         serving = asyncio.create_task(self.server.serve(sockets=[self.listener]))
-        while not self.server.started and not serving.done():
+        while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.02)
         if serving.done():
             return 1

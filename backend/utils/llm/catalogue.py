@@ -91,6 +91,9 @@ FAMILIES: dict[str, Capabilities] = {
     "claude-sonnet-5": _CLAUDE5,
     "gemini-2.5": _GEMINI,
     "gemini-3": _GEMINI.model_copy(update={"efforts": _GEMINI_EFFORTS}),
+    # LangChain's adapter drops sampling settings for these two, with a warning: they have fixed sampling.
+    "gemini-3.5-flash-lite": _GEMINI.model_copy(update={"efforts": _GEMINI_EFFORTS, "temperature": False}),
+    "gemini-3.6-flash": _GEMINI.model_copy(update={"efforts": _GEMINI_EFFORTS, "temperature": False}),
     "gemini-3.8-flash": _GEMINI,
     "gemini-4-argon": _GEMINI.model_copy(update={"temperature": False, "efforts": ("low", "medium", "high")}),
     "gpt-4.1": Capabilities(context_window=1_047_576, max_output=32_768, images=True, cache_key=True),

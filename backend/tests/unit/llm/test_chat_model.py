@@ -80,13 +80,13 @@ def add(first: int, second: int) -> int:
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
 def call(request: pytest.FixtureRequest) -> Driver:
     """Each of the four ways to call."""
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 @pytest.fixture(params=STREAMS, ids=lambda driver: driver.__name__)
 def stream(request: pytest.FixtureRequest) -> Driver:
     """Both ways to stream."""
-    return request.param  # type: ignore[no-any-return]
+    return request.param
 
 
 def receipt(message: AIMessage) -> dict[str, Any]:
@@ -569,8 +569,7 @@ class TestStreams:
 
         provider.script(Hang())
         task = asyncio.create_task(get_llm(chain).ainvoke("hi"))
-        while not provider.requests:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

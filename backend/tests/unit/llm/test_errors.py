@@ -47,7 +47,7 @@ def test_every_error_has_a_status_that_says_error(error: type[LLMError]) -> None
 )
 def test_a_call_error_is_langchains_too(error: type[LLMError]) -> None:
     assert issubclass(error, ModelError)
-    assert error.retryable == error.is_retryable or error.code == "all_attempts_failed"  # type: ignore[attr-defined]
+    assert error.retryable == error.is_retryable or error.code == "all_attempts_failed"
 
 
 def test_code_written_against_langchain_goes_on_working() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -236,10 +237,8 @@ class TestProblems:
 
     @given(st.text(max_size=200))
     def test_no_text_breaks_the_reader(self, text: str) -> None:
-        try:
+        with suppress(ConfigError):
             parse(text, environ={})
-        except ConfigError as error:
-            assert error.problems
 
 
 class TestHash:

@@ -1,0 +1,192 @@
+"""What `explain` shows is what a call does."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
+from backend.utils.llm.model_config import parse
+from backend.utils.llm.routing import Needs, Route, plan
+from backend.utils.llm.testing import LoopbackProvider, Status
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPENAI = {"OPENAI_API_KEY": "a"}
+BOTH = {**OPENAI, "GEMINI_API_KEY": "b"}
+TODAY = date(2026, 11, 21)
+TABLE = """
+demo = "local:smollm2-135m-instruct"
+[providers.openai]
+api = "openai"
+api_key_env = "OPENAI_API_KEY"
+[providers.gemini]
+api = "gemini"
+api_key_env = "GEMINI_API_KEY"
+[providers.local]
+api = "openai"
+[profiles.premium]
+both = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+old = ["openai:o4-mini", "openai:gpt-6-luna"]
+[profiles.byok]
+extends = "premium"
+"""
+
+
+def route(
+    feature: str,
+    caller: Caller | None = None,
+    *,
+    needs: Needs | None = None,
+    environ: dict[str, str] | None = None,
+) -> Route:
+    environ = environ or {}
+    snapshot = parse(TABLE, environ=environ)
+    return plan(snapshot, feature, caller or Caller(), needs or Needs(), today=TODAY)
+
+
+def candidates(found: Route) -> list[tuple[str, str]]:
+    return [(str(candidate.endpoint), candidate.owner) for candidate in found.candidates]
+
+
+class TestKeys:
+    """Whose keys may serve."""
+
+    def test_the_house_uses_the_keys_it_has(self) -> None:
+        assert candidates(route("both", environ=OPENAI)) == [("openai:gpt-6-luna", "house")]
+
+    def test_a_caller_with_keys_is_served_by_them_alone(self) -> None:
+        found = route("both", Caller(keys={"gemini": "k"}), environ=BOTH)
+
+        assert candidates(found) == [("gemini:gemini-3.5-flash-lite", "user")]
+        assert found.profile == "byok"
+
+    def test_byok_then_house_tries_the_callers_keys_first(self) -> None:
+        found = route("both", Caller(keys={"gemini": "k"}, key_policy="byok_then_house"), environ=BOTH)
+
+        assert candidates(found) == [
+            ("gemini:gemini-3.5-flash-lite", "user"),
+            ("openai:gpt-6-luna", "house"),
+            ("gemini:gemini-3.5-flash-lite", "house"),
+        ]
+
+    def test_house_only_leaves_the_callers_keys_alone(self) -> None:
+        found = route("both", Caller(keys={"gemini": "k"}, key_policy="house_only"), environ=BOTH)
+
+        assert {owner for _, owner in candidates(found)} == {"house"}
+
+    def test_no_key_of_the_callers_is_an_error_that_names_the_providers(self) -> None:
+        refusal = route("both", Caller(keys={"anthropic": "k"}), environ=BOTH).refusal()
+
+        assert isinstance(refusal, MissingCredentialError)
+        assert "openai, gemini" in str(refusal)
+
+    def test_the_demo_serves_the_house_without_keys_and_says_so(self) -> None:
+        found = route("both")
+
+        assert candidates(found) == [("local:smollm2-135m-instruct", "house")]
+        assert found.demo
+        assert "DEMO" in str(found)
+
+    def test_the_demo_never_serves_a_caller_with_keys(self) -> None:
+        found = route("both", Caller(keys={"anthropic": "k"}))
+
+        assert candidates(found) == []
+        assert not found.demo
+
+
+class TestFilters:
+    """What keeps an endpoint out, and the reason given."""
+
+    @pytest.mark.parametrize(
+        ("needs", "code"),
+        [
+            (Needs(tools=True), "no_tools"),
+            (Needs(images=True), "no_images"),
+            (Needs(tokens=5000), "context_window"),
+        ],
+    )
+    def test_an_endpoint_that_cannot_is_skipped_with_the_reason(self, needs: Needs, code: str) -> None:
+        found = route("both", needs=needs)
+
+        assert [skip.code.value for skip in found.skipped] == [code]
+        assert isinstance(found.refusal(), NoEndpointError)
+
+    def test_a_retired_model_is_skipped(self) -> None:
+        found = route("old", environ=OPENAI)
+
+        assert candidates(found) == [("openai:gpt-6-luna", "house")]
+        assert "retired on 2026-10-23" in found.skipped[0].reason
+
+    def test_every_endpoint_is_kept_or_skipped(self) -> None:
+        found = route("both", environ=OPENAI)
+
+        assert len(found.candidates) + len(found.skipped) == 2
+
+
+ENDPOINTS = [
+    "openai:gpt-6-luna",
+    "openai:gpt-6.1-sol",
+    "gemini:gemini-3.5-flash-lite",
+    "openai:smollm2-135m-instruct",
+]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[LoopbackProvider]:
+    with LoopbackProvider() as running:
+        yield running
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chain=st.lists(st.sampled_from(ENDPOINTS), min_size=1, max_size=4, unique=True),
+    keys=st.sets(st.sampled_from(["openai", "gemini"])),
+    house=st.sets(st.sampled_from(sorted(HOUSE_KEYS))),
+    policy=st.sampled_from([None, "house_only", "byok_only", "byok_then_house"]),
+    tools=st.booleans(),
+    down=st.booleans(),
+)
+def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing that is drawn
+    shared: LoopbackProvider,
+    chain: list[str],
+    keys: set[str],
+    house: set[str],
+    policy: Any,
+    tools: bool,  # noqa: FBT001 - drawn
+    down: bool,  # noqa: FBT001 - drawn
+) -> None:
+    shared.clear()
+    if down:
+        shared.always(Status(503))
+    environ = {name: HOUSE_KEYS[name] for name in house}
+    patchbay = loopback_patchbay(shared, {"f": chain}, environ=environ)
+    caller = Caller(keys={name: f"users-{name}" for name in keys}, key_policy=policy)
+    owners = {**{f"users-{name}": "user" for name in keys}, **dict.fromkeys(HOUSE_KEYS.values(), "house")}
+
+    with use_caller(caller):
+        shown = patchbay.explain("f", needs=Needs(tools=tools))
+        model = patchbay.get_llm("f")
+        try:
+            (model.bind_tools([_tool]) if tools else model).invoke("hi")
+            failed = False
+        except LLMError:
+            failed = True
+    patchbay.close()
+
+    expected = candidates(shown) if down else candidates(shown)[:1]
+    sent = [(request.model, owners[request.key or ""]) for request in shared.requests]
+    assert sent == [(endpoint.partition(":")[2], owner) for endpoint, owner in expected]
+    assert failed == (down or not expected)
+
+
+def _tool(text: str) -> str:
+    """Say something."""
+    return text
