@@ -45,13 +45,13 @@ def serve(settings: Settings, *, once: bool) -> int:
         patchbay = Patchbay(Table(environ=variables), live={"local": local_model})
         listener = _listen(settings, any_port=once)
     except (LLMError, OSError) as error:
-        out.print(str(error), markup=False)
+        _say(str(error))
         return 1
     with listener, use(patchbay), local_model:
         try:
             return asyncio.run(_Run(settings, patchbay, local_model, listener).go(once=once))
         except KeyboardInterrupt:
-            out.print("\nStopped.")
+            _say("\nStopped.")
             return 0
         finally:
             patchbay.close()
@@ -132,9 +132,9 @@ class _Run:
         with out.status(f"Starting {self.local_model.label}, about two seconds…"):
             try:
                 await asyncio.to_thread(self.local_model.address, START_SECONDS)
-                out.print(f"{self.local_model.label} is ready.", markup=False)
+                _say(f"{self.local_model.label} is ready.")
             except LocalModelUnavailable as unavailable:
-                out.print(f"The built-in model could not start: {unavailable}", markup=False)
+                _say(f"The built-in model could not start: {unavailable}")
 
     async def _show_sample(self) -> bool:
         """Send the sample conversation through the service and print what came out; True if nothing is missing."""
@@ -148,14 +148,14 @@ class _Run:
                 )
         told = answer.json()
         if answer.is_error:
-            out.print(f"The sample conversation failed: {answer.status_code} {told}", markup=False)
+            _say(f"The sample conversation failed: {answer.status_code} {told}")
             return False
         _print_conversation(told)
         return bool(told["title"] and told["category"] and told["folder"] and not told["errors"])
 
     def _say_where(self) -> None:
-        out.print(f"\nOpen {self.origin}/login?token={self.launch_token}", markup=False, soft_wrap=True)
-        out.print("The link holds until the service stops. Ctrl-C stops it.")
+        _say(f"\nOpen {self.origin}/login?token={self.launch_token}")
+        _say("The link holds until the service stops. Ctrl-C stops it.")
         if self.first_token is not None:
             out.print(
                 f"\nYour access token for the API, shown only this once:\n  {self.first_token}", markup=False
@@ -163,6 +163,11 @@ class _Run:
 
     def _remember(self, token: str) -> None:
         self.first_token = token
+
+
+def _say(text: str) -> None:
+    """A line as it is: never folded, so that it can be copied."""
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _runs_embedded(patchbay: Patchbay) -> bool:
@@ -184,7 +189,7 @@ def _print_conversation(told: dict[str, Any]) -> None:
         lines.add_row("failed", escape(f"{feature}: {code}"))
     out.print(Panel(lines, title="sample conversation"))
     for receipt in told["receipts"].values():
-        out.print(receipt_line(receipt), markup=False)
+        _say(receipt_line(receipt))
 
 
 def _item(item: dict[str, Any]) -> str:
