@@ -157,9 +157,7 @@ class _Run:
         _say(f"\nOpen {self.origin}/login?token={self.launch_token}")
         _say("The link holds until the service stops. Ctrl-C stops it.")
         if self.first_token is not None:
-            out.print(
-                f"\nYour access token for the API, shown only this once:\n  {self.first_token}", markup=False
-            )
+            _say(f"\nYour access token for the API, shown only this once:\n  {self.first_token}")
 
     def _remember(self, token: str) -> None:
         self.first_token = token

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from backend.cli import app
 from backend.serve import serve
@@ -17,8 +17,6 @@ from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from click.testing import Result
 
     from backend.utils.llm.testing import LoopbackProvider
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import AllAttemptsFailedError, LLMError, RejectedCredentialError, StreamInterruptedError
+from .errors import (
+    AllAttemptsFailedError,
+    CallTimeoutError,
+    LLMError,
+    RejectedCredentialError,
+    StreamInterruptedError,
+)
 from .failures import POLICY, Category, Failure
 from .receipt import Attempt, Receipt
 
@@ -61,6 +67,15 @@ class Dispatch:
             return self._interrupted(partial)
         self._left = self._allowed_after(failure)
         return None if self._left else self._final_error(failure)
+
+    def out_of_time(self) -> LLMError:
+        """The error of a call whose deadline passed before another endpoint could be tried."""
+        name, seconds = self.route.feature.name, self.route.deadline
+        return CallTimeoutError(
+            f"{name!r} was not answered within its deadline of {seconds:g} s.",
+            feature=name,
+            attempts=self.attempts,
+        )
 
     @property
     def _candidate(self) -> Candidate:

@@ -74,12 +74,20 @@ class Call:
         self.bench = bench
         self.ask = ask
         self.dispatch = Dispatch(route)
+        self._ends_at = bench.clock() + route.deadline
         self._caller = caller
         self._house_keys = bench.table.snapshot.house_keys
 
     def attempt(self) -> RunningAttempt:
-        """The next attempt, as a context: it ends the call, or is swallowed so that the loop goes on."""
-        return RunningAttempt(self, self.dispatch.next_candidate())
+        """The next attempt, as a context: it ends the call, or is swallowed so that the loop goes on.
+
+        Raises:
+            CallTimeoutError: If the call's deadline has passed.
+        """
+        seconds = self._ends_at - self.bench.clock()
+        if seconds <= 0:
+            raise self.dispatch.out_of_time()
+        return RunningAttempt(self, self.dispatch.next_candidate(), min(seconds, self.ask.options.timeout))
 
     def credential(self, candidate: Candidate) -> Credential:
         """The credential that the route chose for ``candidate``."""
@@ -90,9 +98,10 @@ class Call:
 class RunningAttempt:
     """One request under way. Leaving it by an exception classifies, records, and lets the loop go on if it may."""
 
-    def __init__(self, call: Call, candidate: Candidate) -> None:
+    def __init__(self, call: Call, candidate: Candidate, seconds: float) -> None:
         self._call = call
         self._candidate = candidate
+        self._seconds = seconds
         self._answer: AIMessage | None = None
         self._chunks: list[AIMessageChunk] = []
         self._handed_on = 0
@@ -105,7 +114,8 @@ class RunningAttempt:
         self._ticket: Ticket = bench.transport.desk.open(
             endpoint.provider, self._call.credential(self._candidate)
         )
-        self._kwargs = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
+        wording = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
+        self._kwargs = {**wording, "timeout": self._seconds}
         return self
 
     def __exit__(

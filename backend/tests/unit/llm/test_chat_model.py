@@ -15,6 +15,7 @@ from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import (
     AllAttemptsFailedError,
     CallError,
+    CallTimeoutError,
     ContextTooLongError,
     InvalidOutputError,
     LLMError,
@@ -33,6 +34,7 @@ from backend.utils.llm.testing import (
     CleanEnd,
     Cut,
     Empty,
+    Hang,
     Html,
     Json,
     LoopbackProvider,
@@ -565,8 +567,6 @@ class TestStreams:
     async def test_a_cancelled_call_sends_nothing_more(
         self, chain: str, provider: LoopbackProvider, patchbay: Patchbay
     ) -> None:
-        from backend.utils.llm.testing import Hang
-
         provider.script(Hang())
         task = asyncio.create_task(get_llm(chain).ainvoke("hi"))
         await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
@@ -638,3 +638,32 @@ def test_the_helper_joins_chunks() -> None:
 
 def test_every_call_error_is_reachable() -> None:
     assert {error for _, error, _ in FAULTS} <= set(CallError.__subclasses__()) | {RejectedCredentialError}
+
+
+@pytest.mark.usefixtures("patchbay")
+class TestDeadline:
+    """One deadline for the whole chain."""
+
+    def test_a_call_does_not_outlive_its_deadline(self, call: Driver, provider: LoopbackProvider) -> None:
+        chain = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+        patchbay = loopback_patchbay(provider, {"f": chain}, "[features.f]\ndeadline = 0.3")
+        provider.always(Hang())
+
+        with pytest.raises(CallTimeoutError) as caught:
+            call(patchbay.get_llm("f"), "hi")
+
+        assert len(provider.requests) == len(caught.value.attempts) == 1
+        patchbay.close()
+
+    def test_an_attempt_that_runs_out_of_its_own_time_leaves_time_for_the_next(
+        self, call: Driver, provider: LoopbackProvider
+    ) -> None:
+        chain = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+        patchbay = loopback_patchbay(provider, {"f": chain}, "[features.f]\noptions = { timeout = 0.3 }")
+        provider.script(Hang(), Text("from the second"))
+
+        message = call(patchbay.get_llm("f"), "hi")
+
+        assert message.text == "from the second"
+        assert [attempt["category"] for attempt in receipt(message)["attempts"]] == ["timeout", None]
+        patchbay.close()
