@@ -32,7 +32,8 @@ DEMO_NAME: Final = "smollm2-135m-instruct"
 
 SLOTS: Final = 2
 CONTEXT_PER_SLOT: Final = 4096
-MOST_TOKENS: Final = 1024  # for a request that sets no limit: a small model can talk for ever
+TEMPERATURE: Final = 0.1  # for a request that sets none: a small model wanders enough as it is
+MOST_TOKENS: Final = 512  # for a request that sets no limit: a small model can talk for ever
 CACHE_MIB: Final = 64  # llama.cpp's own default is 8192
 
 
@@ -130,6 +131,7 @@ def _settings(params: Any, *, path: Path, name: str, key: str) -> Any:
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT_PER_SLOT * SLOTS  # shared out among the slots
     params.n_predict = MOST_TOKENS
+    params.sampling.temp = TEMPERATURE
     params.cache_ram_mib = CACHE_MIB
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = max(1, _cores() - 1)
     params.hostnames = ["127.0.0.1"]

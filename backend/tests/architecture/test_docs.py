@@ -1,0 +1,101 @@
+"""The docs name what the code has, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.utils.llm.errors import LLMError
+from backend.utils.llm.model_config.schema import (
+    FeatureRow,
+    GroupRow,
+    Head,
+    ModelRow,
+    ProfileRow,
+    ProviderRow,
+)
+from backend.utils.llm.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+ROOT = Path(__file__).parents[3]
+TABLE = ROOT / "docs" / "reference" / "table.md"
+ERRORS = ROOT / "docs" / "reference" / "errors.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "## Before the first section": Head,
+    "## `[features.NAME]`": FeatureRow,
+    "## `[groups.NAME]`": GroupRow,
+    '## `[models."provider:model"]`': ModelRow,
+    "## `[profiles.NAME]`": ProfileRow,
+    "## `[providers.NAME]`": ProviderRow,
+    "## `options = { … }`": Options,
+}
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+
+
+def table_rows(page: Path, heading: str | None = None) -> dict[str, list[str]]:
+    """The tables' rows by what stands in backticks in their first cell; of one section, or of the whole page."""
+    text = page.read_text(encoding="utf-8")
+    if heading is not None:
+        text = text.partition(f"{heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    return {row[0].strip(" `"): [cell.strip(" `") for cell in row[1:]] for row in rows}
+
+
+def errors(kind: type[LLMError] = LLMError) -> Iterator[type[LLMError]]:
+    """The whole tree, without what other tests may have added to it."""
+    if kind.__module__ == LLMError.__module__:
+        yield kind
+    for below in kind.__subclasses__():
+        yield from errors(below)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into ``page`` may name, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path, link: str) -> bool:
+    """Whether a relative ``link`` of ``page`` leads nowhere."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return not target.exists() or (anchor != "" and anchor not in anchors(target))
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_the_reference_of_the_table_names_every_key_and_no_other(heading: str) -> None:
+    assert set(table_rows(TABLE, heading)) == set(SECTIONS[heading].model_fields)
+
+
+def test_the_reference_of_the_errors_tells_every_code_as_it_is() -> None:
+    told = {code: cells[:3] for code, cells in table_rows(ERRORS).items() if len(cells) > 1}
+
+    assert told == {
+        kind.code: [kind.__name__, str(kind.http_status), "yes" if kind.retryable else "no"]
+        for kind in errors()
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = LINK.findall(CODE.sub("", page.read_text(encoding="utf-8")))
+    relative = [link for link in links if not re.match(r"[a-z]+:", link)]
+
+    assert [link for link in relative if broken(page, link)] == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
+
+    assert sorted(listed) == sorted(page.name for page in folder.glob("0*.md"))
