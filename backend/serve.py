@@ -47,13 +47,14 @@ def serve(settings: Settings, *, once: bool) -> int:
     except (LLMError, OSError) as error:
         _say(str(error))
         return 1
-    with listener, use(patchbay), local_model:
+    with listener, use(patchbay):
         try:
             return asyncio.run(_Run(settings, patchbay, local_model, listener).go(once=once))
         except KeyboardInterrupt:
             _say("\nStopped.")
             return 0
         finally:
+            local_model.stop()
             patchbay.close()
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from fastapi import Depends, HTTPException
 from langchain_core.language_models import BaseChatModel
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from starlette.requests import HTTPConnection
 
 from backend.conversations.store import ConversationStore
@@ -168,7 +168,7 @@ async def identify(
     owner = await services.tokens.find(token) if token else None
     if owner is None:
         raise UnauthenticatedError
-    caller = Caller(user_id=owner.user_id, keys=_keys(connection.headers))
+    caller = _caller(owner.user_id, _keys(connection.headers))
     with use_caller(caller):
         yield Identity(owner.user_id, caller)
 
@@ -183,6 +183,13 @@ def _token(connection: HTTPConnection) -> str | None:
     if scheme:
         return value.strip() if scheme.lower() == "bearer" else None
     return connection.cookies.get(COOKIE)
+
+
+def _caller(user_id: str, keys: Mapping[str, SecretStr]) -> Caller:
+    try:
+        return Caller(user_id=user_id, keys=keys)
+    except ValidationError as error:
+        raise HTTPException(400, f"{_KEY_HEADER}*: {error.errors()[0]['msg']}.") from None
 
 
 def _keys(headers: Mapping[str, str]) -> dict[str, SecretStr]:

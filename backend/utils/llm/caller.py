@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from .keys import is_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,11 +30,13 @@ class Caller(BaseModel):
         tenant_id: The user's organisation.
         tier: The plan they are on; routing may depend on it.
         keys: Their own keys, provider to secret. Never printed, never stored.
+            A key is printable ASCII without spaces: what is not could not travel in a header, and an HTTP library
+            that refuses it would show it in its error.
         key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller who brought keys and
             ``house_only`` for one who did not; ``byok_then_house`` is only ever chosen explicitly.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     user_id: str | None = None
     tenant_id: str | None = None
@@ -42,9 +46,12 @@ class Caller(BaseModel):
 
     @field_validator("keys")
     @classmethod
-    def _drop_blank_keys(cls, keys: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
-        stripped = {provider: SecretStr(key.get_secret_value().strip()) for provider, key in keys.items()}
-        return {provider: key for provider, key in stripped.items() if key.get_secret_value()}
+    def _usable_keys(cls, keys: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
+        stripped = {provider: key.get_secret_value().strip() for provider, key in keys.items()}
+        for provider, key in stripped.items():
+            if key and not is_key(key):
+                raise ValueError(f"the key for {provider} holds characters that no key has")
+        return {provider: SecretStr(key) for provider, key in stripped.items() if key}
 
     @property
     def policy(self) -> KeyPolicy:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -22,12 +22,15 @@ from typing_extensions import override
 
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import Bench, Call
 from .errors import CallError
 from .options import Options
 from .providers import Ask
 from .routing import Needs, Route
 from .structured import Schema, schema_of
+
+if TYPE_CHECKING:
+    from .driver import Bench, Call
+    from .model_config import Snapshot
 
 _CHARACTERS_PER_TOKEN = 4
 """A rough figure for English prose; it only keeps calls away from windows that are clearly too small."""
@@ -75,7 +78,7 @@ class FeatureChatModel(BaseChatModel):
         if first is not None:
             params["ls_provider"] = first.endpoint.provider.name
             params["ls_model_name"] = kwargs.pop("model", first.endpoint.model)
-        options = self._options(kwargs)
+        options = self._options(kwargs, self.bench.table.snapshot)
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
         if options.max_output_tokens is not None:
@@ -219,14 +222,13 @@ class FeatureChatModel(BaseChatModel):
         return self.made_for if now is HOUSE else now
 
     def _call(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Call:
-        ask = self._ask(kwargs)
-        caller = self._caller()
-        route = self.bench.plan(self.feature, caller, _needs(messages, ask))
-        return Call(self.bench, route, caller, ask)
+        snapshot = self.bench.table.snapshot
+        ask = self._ask(kwargs, snapshot)
+        return self.bench.call(snapshot, self.feature, self._caller(), _needs(messages, ask), ask)
 
-    def _ask(self, kwargs: dict[str, Any]) -> Ask:
+    def _ask(self, kwargs: dict[str, Any], snapshot: Snapshot) -> Ask:
         return Ask(
-            options=self._options(kwargs),
+            options=self._options(kwargs, snapshot),
             tools=tuple(kwargs.get("tools") or ()),
             tool_choice=_tool_choice(kwargs.get("tool_choice"), tuple(kwargs.get("tools") or ())),
             parallel_tool_calls=kwargs.get("parallel_tool_calls"),
@@ -234,13 +236,13 @@ class FeatureChatModel(BaseChatModel):
             cache_key=kwargs.get("cache_key", self.cache_key),
         )
 
-    def _options(self, kwargs: dict[str, Any]) -> Options:
+    def _options(self, kwargs: dict[str, Any], snapshot: Snapshot) -> Options:
         """The feature's options, under those of this call.
 
         Raises:
             ValueError: If a keyword argument is neither an option nor a setting of the call.
         """
-        below = self.bench.table.snapshot.feature(self.feature).options
+        below = snapshot.feature(self.feature).options
         settings = {key: value for key, value in kwargs.items() if key not in _CALL_SETTINGS}
         if not settings:
             return below

@@ -113,22 +113,25 @@ class Dispatch:
             return AllAttemptsFailedError(
                 f"Every endpoint of {name!r} failed. {tried}.", feature=name, attempts=self.attempts
             )
-        whose = _whose_key(self._candidate, policy.error)
-        sentence = f"{self._candidate.endpoint} {policy.sentence}{whose}."
+        if failure.category is Category.CREDENTIAL:
+            return self._rejected_key()
+        sentence = f"{self._candidate.endpoint} {policy.sentence}."
         return policy.error(sentence, feature=name, attempts=self.attempts)
+
+    def _rejected_key(self) -> LLMError:
+        provider, by_user = self._candidate.endpoint.provider.name, self._candidate.owner == "user"
+        whose = f"that you brought for {provider}" if by_user else "of the house"
+        error = RejectedCredentialError(
+            f"{self._candidate.endpoint} refused the key {whose}.",
+            feature=self.route.feature.name,
+            attempts=self.attempts,
+        )
+        if by_user:
+            error.http_status = 403
+        return error
 
 
 def _outcome(attempt: Attempt) -> str:
     category = attempt.category or Category.BUG
     status = f" ({attempt.status})" if attempt.status and attempt.status >= 300 else ""  # noqa: PLR2004
     return f"{POLICY[category].sentence}{status}"
-
-
-def _whose_key(candidate: Candidate, error: type[LLMError]) -> str:
-    if error is not RejectedCredentialError:
-        return ""
-    return (
-        f" that you brought for {candidate.endpoint.provider.name}"
-        if candidate.owner == "user"
-        else " of the house"
-    )

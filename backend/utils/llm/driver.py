@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from langchain_core.messages import BaseMessage
+    from pydantic import SecretStr
 
-    from .caller import Caller
-    from .model_config import Table
+    from .caller import Caller, KeyOwner
+    from .model_config import Snapshot, Table
     from .providers import Ask
     from .receipt import Outcome, Receipt
     from .routing import Candidate, Needs, Route
@@ -62,6 +63,15 @@ class Bench:
         """How a call made now would be served."""
         return plan(self.table.snapshot, feature, caller, needs, today=self.now().date())
 
+    def call(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, ask: Ask) -> Call:
+        """A call that ``snapshot`` decides from end to end, whatever is put in force meanwhile.
+
+        Raises:
+            LLMError: If no endpoint may serve it: nothing was sent.
+        """
+        route = plan(snapshot, feature, caller, needs, today=self.now().date(), options=ask.options)
+        return Call(self, route, {"user": caller.keys, "house": snapshot.house_keys}, ask)
+
 
 class Call:
     """One call of a feature.
@@ -70,13 +80,14 @@ class Call:
         LLMError: On construction, if no endpoint may serve it: nothing was sent.
     """
 
-    def __init__(self, bench: Bench, route: Route, caller: Caller, ask: Ask) -> None:
+    def __init__(
+        self, bench: Bench, route: Route, keys: Mapping[KeyOwner, Mapping[str, SecretStr]], ask: Ask
+    ) -> None:
         self.bench = bench
         self.ask = ask
         self.dispatch = Dispatch(route)
         self._ends_at = bench.clock() + route.deadline
-        self._caller = caller
-        self._house_keys = bench.table.snapshot.house_keys
+        self._keys = keys
 
     def attempt(self) -> RunningAttempt:
         """The next attempt, as a context: it ends the call, or is swallowed so that the loop goes on.
@@ -91,8 +102,8 @@ class Call:
 
     def credential(self, candidate: Candidate) -> Credential:
         """The credential that the route chose for ``candidate``."""
-        keys = self._caller.keys if candidate.owner == "user" else self._house_keys
-        return Credential(candidate.owner, keys.get(candidate.endpoint.provider.name))
+        secret = self._keys[candidate.owner].get(candidate.endpoint.provider.name)
+        return Credential(candidate.owner, secret)
 
 
 class RunningAttempt:

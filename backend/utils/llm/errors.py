@@ -64,7 +64,7 @@ class LLMError(Exception):
     """
 
     code: ClassVar[str] = "llm_error"
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, feature: str | None = None, attempts: Sequence[Attempt] = ()) -> None:
@@ -141,7 +141,7 @@ class MissingCredentialError(CredentialError):
 
 
 class RejectedCredentialError(CredentialError, ModelAuthenticationError):
-    """The provider refused the key (401 or 403)."""
+    """The provider refused the key (401 or 403). If it was the caller's own, the ``http_status`` is 403."""
 
     code = "credential_rejected"
     http_status = 502

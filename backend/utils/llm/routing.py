@@ -47,6 +47,7 @@ class SkipCode(StrEnum):
     NO_IMAGES = "no_images"
     WINDOW = "context_window"
     RETIRED = "retired"
+    OPTION = "option"
 
 
 @dataclass(frozen=True)
@@ -142,18 +143,35 @@ class Route:
         return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
 
 
-def plan(snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, *, today: date) -> Route:
+def plan(
+    snapshot: Snapshot,
+    feature: str,
+    caller: Caller,
+    needs: Needs,
+    *,
+    today: date,
+    options: Options | None = None,
+) -> Route:
     """Decide how a call of ``feature`` by ``caller`` would be served.
+
+    Args:
+        snapshot: The table.
+        feature: A feature of the table.
+        caller: Who asks.
+        needs: What the call needs of an endpoint.
+        today: The day, for models that retire.
+        options: The options of the call, laid over the feature's; by default the feature's alone.
 
     Raises:
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
             route without candidates.
     """
     named = snapshot.feature(feature)
+    options = options or named.options
     candidates: dict[tuple[Endpoint, KeyOwner], Candidate] = {}
     skipped: list[Skip] = []
     for candidate in _ordered(snapshot, named, caller):
-        skip = _skip(candidate, caller, snapshot, needs, named.options, today)
+        skip = _skip(candidate, caller, snapshot, needs, options, today)
         if skip is not None:
             skipped.append(skip)
         else:
@@ -166,7 +184,7 @@ def plan(snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, *, toda
         policy=caller.policy,
         candidates=tuple(candidates.values()),
         skipped=tuple(skip for skip in dict.fromkeys(skipped) if skip.endpoint not in kept),
-        options=named.options,
+        options=options,
         deadline=named.deadline,
         demo=snapshot.demo_active and caller.policy != "byok_only",
         table_hash=snapshot.hash,
@@ -200,6 +218,7 @@ def _skip(
         _key_missing(candidate, caller, snapshot)
         or _retired(endpoint, today)
         or _ability_missing(endpoint, needs)
+        or _option_refused(candidate, snapshot, options)
         or _window_too_small(endpoint, needs, options)
     )
     return Skip(endpoint, *found) if found else None
@@ -229,6 +248,17 @@ def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] |
         if getattr(needs, ability) and not getattr(endpoint.can, ability):
             return SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}"
     return None
+
+
+def _option_refused(
+    candidate: Candidate, snapshot: Snapshot, options: Options
+) -> tuple[SkipCode, str] | None:
+    """The demo endpoint stands in for all others, so what it has no word for is left out there."""
+    endpoint = candidate.endpoint
+    refused = options.problems(endpoint.provider.api, endpoint.model, endpoint.can)
+    if not refused or endpoint == snapshot.demo:
+        return None
+    return SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)
 
 
 def _window_too_small(endpoint: Endpoint, needs: Needs, options: Options) -> tuple[SkipCode, str] | None:

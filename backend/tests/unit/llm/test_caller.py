@@ -34,6 +34,15 @@ def test_a_caller_never_shows_a_key() -> None:
     assert CANARY not in f"{caller!r} {caller} {caller.model_dump()} {caller.model_dump_json()}"
 
 
+@pytest.mark.parametrize("key", [f"{CANARY}\nX-Evil: 1", f"{CANARY} two", f"{CANARY}é", f"{CANARY}\x00"])
+def test_what_no_key_holds_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Caller(keys={"openai": key})
+
+    assert "the key for openai holds characters that no key has" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
 def test_a_caller_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Caller().user_id = "u2"  # type: ignore[misc]

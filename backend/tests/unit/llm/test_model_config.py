@@ -228,6 +228,11 @@ class TestProblems:
         assert hint in found[0]
         assert "(environment" in found[0]
 
+    def test_a_variable_that_cannot_be_a_key_is_told_without_being_shown(self) -> None:
+        found = problems(SMALL, OPENAI_API_KEY="sk-canary\nevil")
+
+        assert found == ["OPENAI_API_KEY (environment): holds characters that no key has."]
+
     def test_what_is_not_toml_is_told_with_its_line(self) -> None:
         assert "line 2" in problems("profile = 'x'\nthis is not TOML")[0]
 

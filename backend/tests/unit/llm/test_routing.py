@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
 from backend.utils.llm.model_config import parse
+from backend.utils.llm.options import Options
 from backend.utils.llm.routing import Needs, Route, plan
 from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
@@ -118,6 +119,14 @@ class TestFilters:
 
         assert [skip.code.value for skip in found.skipped] == [code]
         assert isinstance(found.refusal(), NoEndpointError)
+
+    def test_an_option_of_the_call_that_an_endpoint_rejects_skips_it(self) -> None:
+        snapshot = parse(TABLE.replace("gemini-3.5-flash-lite", "gemini-3.5-flash"), environ=BOTH)
+
+        found = plan(snapshot, "both", Caller(), Needs(), today=TODAY, options=Options(temperature=0.2))
+
+        assert candidates(found) == [("gemini:gemini-3.5-flash", "house")]
+        assert found.skipped[0].code == "option"
 
     def test_a_retired_model_is_skipped(self) -> None:
         found = route("old", environ=OPENAI)

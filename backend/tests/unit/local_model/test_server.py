@@ -84,7 +84,10 @@ def test_with_an_xllamacpp_that_cannot_be_loaded(
 def test_a_core_is_left_for_others(monkeypatch: pytest.MonkeyPatch, cores: int, threads: int) -> None:
     monkeypatch.setattr(server, "_cores", lambda: cores)
     params = SimpleNamespace(
-        model=SimpleNamespace(), cpuparams=SimpleNamespace(), cpuparams_batch=SimpleNamespace()
+        model=SimpleNamespace(),
+        cpuparams=SimpleNamespace(),
+        cpuparams_batch=SimpleNamespace(),
+        sampling=SimpleNamespace(),
     )
 
     server._settings(params, path=Path("m.gguf"), name="m", key="k")

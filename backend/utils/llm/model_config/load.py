@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from ..errors import ConfigError
+from ..keys import is_key
 from .problems import Problems
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
@@ -57,9 +58,9 @@ def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path |
         raise ConfigError([f"{source or 'table'}: not TOML: {error}"]) from error
     problems = Problems()
     table = Resolver(rows := fit(document, layer, problems), environ, layer, problems)
+    keys = _house_keys(table.providers, environ, problems)
     if problems.found:
         raise ConfigError(problems.found)
-    keys = _house_keys(table.providers, environ)
     return Snapshot(
         profile=table.profile,
         profile_layer=table.profile_layer,
@@ -84,10 +85,17 @@ def _environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:
     return os.environ if environ is None else environ  # noqa: TID251 - the one reader of the facade's environment
 
 
-def _house_keys(providers: Mapping[str, Provider], environ: Mapping[str, str]) -> dict[str, SecretStr]:
-    named = {name: provider.api_key_env for name, provider in providers.items() if provider.api_key_env}
-    values = {name: environ.get(variable, "").strip() for name, variable in named.items()}
-    return {name: SecretStr(value) for name, value in values.items() if value}
+def _house_keys(
+    providers: Mapping[str, Provider], environ: Mapping[str, str], problems: Problems
+) -> dict[str, SecretStr]:
+    keys = {}
+    for name, provider in providers.items():
+        value = environ.get(provider.api_key_env, "").strip() if provider.api_key_env else ""
+        if value and not is_key(value):
+            problems.add(provider.api_key_env or "", "holds characters that no key has", layer="environment")
+        elif value:
+            keys[name] = SecretStr(value)
+    return keys
 
 
 def _hash(document: Mapping[str, Any], environ: Mapping[str, str], keyed: Mapping[str, SecretStr]) -> str:

@@ -92,7 +92,7 @@ class SigningTransport:
         return _answer(request, response, ticket.wire)
 
     def close(self) -> None:
-        """Nothing: an SDK's client that goes away must not close what all clients share. See `shut`."""
+        """Nothing: an SDK's client that goes away must not close what all clients share; `Pools.close` does."""
 
     async def aclose(self) -> None:
         """Nothing, as `close`."""
@@ -136,7 +136,10 @@ class SigningTransport:
         except KeyError:
             raise self._refuse(
                 ticket,
-                ProviderDownError(f"The embedded provider {ticket.provider.name!r} is not running here."),
+                ProviderDownError(
+                    f"The embedded provider {ticket.provider.name!r} is not running in this process. "
+                    "Set a cloud provider's key, or pass a running one: Patchbay(live={…})."
+                ),
             ) from None
 
     def _wait_for(self, ticket: Ticket) -> Address | None:
