@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -22,15 +22,13 @@ from typing_extensions import override
 
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
+from .driver import Bench, Call
 from .errors import CallError
+from .model_config import Snapshot
 from .options import Options
 from .providers import Ask
 from .routing import Needs, Route
 from .structured import Schema, schema_of
-
-if TYPE_CHECKING:
-    from .driver import Bench, Call
-    from .model_config import Snapshot
 
 _CHARACTERS_PER_TOKEN = 4
 """A rough figure for English prose; it only keeps calls away from windows that are clearly too small."""
