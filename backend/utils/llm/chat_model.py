@@ -129,7 +129,7 @@ class FeatureChatModel(BaseChatModel):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        method: Literal["json_schema", "json_mode"] = "json_schema",
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -138,11 +138,13 @@ class FeatureChatModel(BaseChatModel):
         Args:
             schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
             include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
-            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt.
+            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is
+                accepted from code that was written for one provider; the object is the same, and how an endpoint is
+                held to the schema is its adapter's business.
             strict: Whether OpenAI should enforce the schema itself; by default for types.
             kwargs: Options for these calls, as for `invoke`.
         """
-        wanted = schema_of(schema, method, strict=strict)
+        wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
         bound = super().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
         return _with_raw(bound) if include_raw else bound | RunnableLambda(_parsed)

@@ -67,6 +67,13 @@ class Person(BaseModel):
     age: int
 
 
+class Task(BaseModel):
+    """Something to do."""
+
+    owner: Person
+    note: str | None = None
+
+
 class PersonDict(TypedDict):
     """Somebody."""
 
@@ -292,6 +299,25 @@ class TestStructuredOutput:
         assert found["parsed"] == Person(name="Ann", age=30)
         assert found["parsing_error"] is None
         assert receipt(found["raw"])["feature"] == feature
+
+    @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+    def test_every_method_gives_the_object(
+        self, feature: str, provider: LoopbackProvider, method: Any
+    ) -> None:
+        provider.script(Json({"name": "Ann", "age": 30}))
+
+        model = get_llm(feature).with_structured_output(Person, method=method)
+
+        assert model.invoke("Answer in JSON.") == Person(name="Ann", age=30)
+
+    def test_optional_and_nested_fields_survive_the_strict_dialect(
+        self, provider: LoopbackProvider, feature: str
+    ) -> None:
+        provider.script(Json({"owner": {"name": "Ann", "age": 30}, "note": None}))
+
+        assert get_llm(feature).with_structured_output(Task).invoke("hi") == Task(
+            owner=Person(name="Ann", age=30)
+        )
 
     def test_fences_around_the_json_are_forgiven(self, feature: str, provider: LoopbackProvider) -> None:
         provider.script(Text('```json\n{"name": "Ann", "age": 30}\n```'))
