@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, cast
 
+from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
@@ -47,6 +48,7 @@ class FeatureChatModel(BaseChatModel):
         caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
             caller of the context in which the model was made.
         output_version: As of any chat model; the environment does not set it.
+        cache: Off: LangChain's cache does not know callers, and its answers would carry another call's receipt.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -57,6 +59,7 @@ class FeatureChatModel(BaseChatModel):
     cache_key: str | None = None
     caller: Caller | None = Field(None, exclude=True, repr=False)
     output_version: str | None = None
+    cache: BaseCache | bool | None = False
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
 
     @property
@@ -121,7 +124,9 @@ class FeatureChatModel(BaseChatModel):
             "parallel_tool_calls": parallel_tool_calls,
             **kwargs,
         }
-        return super().bind(**{key: value for key, value in settings.items() if value is not None})
+        return self._bound_to_its_caller().bind(
+            **{key: value for key, value in settings.items() if value is not None}
+        )
 
     @override
     def with_structured_output(
@@ -146,8 +151,42 @@ class FeatureChatModel(BaseChatModel):
         """
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
-        bound = super().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
+        bound = self._bound_to_its_caller().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
         return _with_raw(bound) if include_raw else bound | RunnableLambda(_parsed)
+
+    # Streams belong to whoever asks for them, not to whoever reads them ----------------------------------------------
+
+    @override
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """As of any chat model. The caller is settled now, even if the stream is read in another context."""
+        return super(FeatureChatModel, self._settled()).stream(input, config, stop=stop, **kwargs)
+
+    @override
+    def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As `stream`."""
+        return super(FeatureChatModel, self._settled()).astream(input, config, stop=stop, **kwargs)
+
+    def _bound_to_its_caller(self) -> FeatureChatModel:
+        """Remembers the caller of this context, for a binding that is read where there is none."""
+        now = current_caller()
+        return self if now is HOUSE else self.model_copy(update={"made_for": now})
+
+    def _settled(self) -> FeatureChatModel:
+        return self if self.caller is not None else self.model_copy(update={"caller": self._caller()})
 
     # Drivers -------------------------------------------------------------------------------------------------------
 
@@ -159,10 +198,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(messages, kwargs)
-        while True:
-            with call.attempt() as attempt:
-                return attempt.generate(messages, stop)
+        return _answer(self._call(messages, kwargs), messages, stop)
 
     @override
     async def _agenerate(
@@ -172,10 +208,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(messages, kwargs)
-        while True:
-            with call.attempt() as attempt:
-                return await attempt.agenerate(messages, stop)
+        return await _aanswer(self._call(messages, kwargs), messages, stop)
 
     @override
     def _stream(
@@ -185,10 +218,10 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        if kwargs.get("schema") is not None:
-            yield _whole(self._generate(messages, stop, **kwargs))
-            return
         call = self._call(messages, kwargs)
+        if call.ask.schema is not None:
+            yield _whole(_answer(call, messages, stop))
+            return
         while True:
             with call.attempt() as attempt:
                 yield from attempt.stream(messages, stop)
@@ -202,10 +235,10 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        if kwargs.get("schema") is not None:
-            yield _whole(await self._agenerate(messages, stop, **kwargs))
-            return
         call = self._call(messages, kwargs)
+        if call.ask.schema is not None:
+            yield _whole(await _aanswer(call, messages, stop))
+            return
         while True:
             with call.attempt() as attempt:
                 async with aclosing(attempt.astream(messages, stop)) as chunks:
@@ -267,35 +300,58 @@ def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[s
         return None
     if choice is True or choice in {"any", "required"}:
         return "required"
-    names = [tool["function"]["name"] for tool in tools]
+    names = [tool["function"]["name"] for tool in tools if "function" in tool]
     if choice not in {"auto", "none", *names}:
         raise ValueError(f"tool_choice {choice!r} is none of auto, none, required, {', '.join(names)}")
     return choice
 
 
 def _schema_of_response_format(response_format: Any) -> Schema | None:
-    """OpenAI's ``response_format``, as `create_agent` passes it, or a type."""
-    if response_format is None:
+    """OpenAI's ``response_format``, as `create_agent` passes it; or a type or a JSON Schema itself."""
+    kind = response_format.get("type") if isinstance(response_format, dict) else None
+    if response_format is None or kind == "text":
         return None
-    if not isinstance(response_format, dict):
-        return schema_of(response_format)
-    described = response_format.get("json_schema")
-    if described is None:
+    if kind == "json_object":
         return schema_of({"title": "answer", "type": "object"}, "json_mode")
-    schema = described["schema"]
-    return schema_of({"title": described.get("name", "answer"), **schema}, strict=described.get("strict"))
+    if kind != "json_schema":
+        return schema_of(response_format)
+    described = response_format["json_schema"]
+    schema = {"title": described.get("name", "answer"), **described["schema"]}
+    return schema_of(schema, strict=described.get("strict"))
 
 
 def _needs(messages: list[BaseMessage], ask: Ask) -> Needs:
-    blocks = [block for message in messages if isinstance(message.content, list) for block in message.content]
-    kinds = {block.get("type") for block in blocks if isinstance(block, dict)}
-    letters = sum(len(message.text) for message in messages)
+    contents = (message.content for message in messages if isinstance(message.content, list))
+    blocks = [block for content in contents for block in content if isinstance(block, dict)]
+    pictures = [block for block in blocks if block.get("type") in _PICTURES]
     return Needs(
         tools=bool(ask.tools),
         structured_output=ask.schema is not None,
-        images=bool(kinds & {"image", "image_url"}),
-        tokens=letters // _CHARACTERS_PER_TOKEN,
+        images=bool(pictures),
+        remote_images=any(_address(block).startswith(("http:", "https:")) for block in pictures),
+        tokens=sum(len(message.text) for message in messages) // _CHARACTERS_PER_TOKEN,
     )
+
+
+_PICTURES = frozenset({"image", "image_url", "input_image", "media"})
+
+
+def _address(block: dict[str, Any]) -> str:
+    """Where a picture is, if it is not in the message itself."""
+    told = block.get("image_url", block.get("url", block.get("file_uri", "")))
+    return str(told.get("url", "") if isinstance(told, dict) else told).lower()
+
+
+def _answer(call: Call, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+    while True:
+        with call.attempt() as attempt:
+            return attempt.generate(messages, stop)
+
+
+async def _aanswer(call: Call, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+    while True:
+        with call.attempt() as attempt:
+            return await attempt.agenerate(messages, stop)
 
 
 def _parsed(message: AIMessage) -> Any:

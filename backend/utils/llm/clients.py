@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +17,7 @@ from .caller import HOUSE, current_caller
 from .model_config import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from langchain_core.language_models import BaseChatModel
 
@@ -81,13 +82,21 @@ class Patchbay:
     Args:
         table: The table; by default the one that ``LLM_CONFIG`` names, or ``llm.toml``.
         live: Embedded providers by name; they tell their address while they run.
+        now: The wall clock, timezone-aware.
 
     Raises:
         ConfigError: If the default table is wrong.
     """
 
-    def __init__(self, table: Table | None = None, *, live: Mapping[str, LiveAddress] | None = None) -> None:
+    def __init__(
+        self,
+        table: Table | None = None,
+        *,
+        live: Mapping[str, LiveAddress] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self.table = table or Table()
+        self._now = now
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
         self._lock = threading.Lock()
@@ -100,7 +109,7 @@ class Patchbay:
 
         with self._lock:
             if self._bench is None:
-                self._bench = Bench(self.table, self._live)
+                self._bench = Bench(self.table, self._live, now=self._now)
             return self._bench
 
     def get_llm(
@@ -175,11 +184,9 @@ class Patchbay:
         return self._models.setdefault(key, model)
 
     def _plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
-        from datetime import UTC, datetime
-
         from .routing import plan
 
-        return plan(self.table.snapshot, feature, caller, needs, today=datetime.now(UTC).date())
+        return plan(self.table.snapshot, feature, caller, needs, today=self._now().date())
 
     def _first(self, feature: str) -> Endpoint:
         from .routing import Needs

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import aclosing, closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
     from types import TracebackType
 
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
     from pydantic import SecretStr
 
@@ -120,13 +122,11 @@ class RunningAttempt:
 
     def __enter__(self) -> Self:
         bench, endpoint = self._call.bench, self._candidate.endpoint
-        self._client = bench.clients.client(endpoint)
+        self._outer = sys.exception()
         self._started_at, self._started = bench.clock(), bench.now()
         self._ticket: Ticket = bench.transport.desk.open(
             endpoint.provider, self._call.credential(self._candidate)
         )
-        wording = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
-        self._kwargs = {**wording, "timeout": self._seconds}
         return self
 
     def __exit__(
@@ -135,7 +135,7 @@ class RunningAttempt:
         self._call.bench.transport.desk.close(self._ticket)
         if error is None or self._over:
             return False
-        failure = classify(error, self._ticket.wire)
+        failure = classify(error, self._ticket.wire, self._outer)
         cancelled = failure.category is Category.CANCELLED
         attempt = self._record("cancelled" if cancelled else "failed", failure.category)
         final = self._call.dispatch.failed(attempt, failure, partial=self._partial())
@@ -147,15 +147,25 @@ class RunningAttempt:
             final.answer = self._answer
         raise final from error
 
+    def _prepare(self) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The client, and the request in its words. The first call of an endpoint builds its client."""
+        bench, endpoint = self._call.bench, self._candidate.endpoint
+        client = bench.clients.client(endpoint)
+        wording = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
+        self._started_at, self._started = bench.clock(), bench.now()
+        return client, {**wording, "timeout": self._seconds}
+
     # Whole answers -------------------------------------------------------------------------------------------------
 
     def generate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
         """The answer with its receipt."""
-        return self._accept(self._client._generate(messages, stop=stop, **self._kwargs))
+        client, kwargs = self._prepare()
+        return self._accept(client._generate(messages, stop=stop, **kwargs))
 
     async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
         """As `generate`."""
-        return self._accept(await self._client._agenerate(messages, stop=stop, **self._kwargs))
+        client, kwargs = self._prepare()
+        return self._accept(await client._agenerate(messages, stop=stop, **kwargs))
 
     def _accept(self, result: ChatResult) -> ChatResult:
         first = result.generations[0] if result.generations else None
@@ -170,9 +180,8 @@ class RunningAttempt:
 
     def stream(self, messages: list[BaseMessage], stop: list[str] | None) -> Iterator[ChatGenerationChunk]:
         """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
-        chunks = cast(
-            "Generator[ChatGenerationChunk]", self._client._stream(messages, stop=stop, **self._kwargs)
-        )
+        client, kwargs = self._prepare()
+        chunks = cast("Generator[ChatGenerationChunk]", client._stream(messages, stop=stop, **kwargs))
         with closing(chunks):
             for chunk in chunks:
                 yield from self._pass_on(chunk)
@@ -182,9 +191,8 @@ class RunningAttempt:
         self, messages: list[BaseMessage], stop: list[str] | None
     ) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
-        chunks = cast(
-            "AsyncGenerator[ChatGenerationChunk]", self._client._astream(messages, stop=stop, **self._kwargs)
-        )
+        client, kwargs = self._prepare()
+        chunks = cast("AsyncGenerator[ChatGenerationChunk]", client._astream(messages, stop=stop, **kwargs))
         async with aclosing(chunks):
             async for chunk in chunks:
                 for ready in self._pass_on(chunk):

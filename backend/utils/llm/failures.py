@@ -6,7 +6,6 @@ last, and never a vendor's prose.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -135,9 +134,15 @@ class Failure:
     error: LLMError | None = None
 
 
-def classify(exception: BaseException, wire: Wire) -> Failure:
-    """What kind of failure ``exception`` was, given what the wire said. Total: anything else is a bug of ours."""
-    if isinstance(exception, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt):
+def classify(exception: BaseException, wire: Wire, outer: BaseException | None = None) -> Failure:
+    """What kind of failure ``exception`` was, given what the wire said. Total: anything else is a bug of ours.
+
+    Args:
+        exception: What the attempt ended with.
+        wire: What the wire said.
+        outer: What the caller of the call was handling anyway; it says nothing about this attempt.
+    """
+    if not isinstance(exception, Exception):  # cancelled, closed, interrupted, told to exit
         return Failure(Category.CANCELLED, wire.status)
     if isinstance(exception, BadAnswer):
         return Failure(exception.category, wire.status)
@@ -148,7 +153,7 @@ def classify(exception: BaseException, wire: Wire) -> Failure:
         return Failure(Category.BUG, error=exception)
     if wire.status is not None and wire.status >= 300:  # noqa: PLR2004 - the first status that is not a success
         return Failure(_by_status(wire.status, wire.error_code), wire.status)
-    return Failure(_by_type(exception, wire), wire.status)
+    return Failure(_by_type(exception, wire, outer), wire.status)
 
 
 def _by_status(status: int, code: str | None) -> Category:
@@ -159,8 +164,8 @@ def _by_status(status: int, code: str | None) -> Category:
     return Category.SERVER if status >= 500 else Category.REJECTED  # noqa: PLR2004 - the server's own faults
 
 
-def _by_type(exception: BaseException, wire: Wire) -> Category:
-    names = {kind.__name__ for link in _chain(exception) for kind in type(link).__mro__}
+def _by_type(exception: BaseException, wire: Wire, outer: BaseException | None) -> Category:
+    names = {kind.__name__ for link in _chain(exception, outer) for kind in type(link).__mro__}
     if names & {"TimeoutException", "APITimeoutError", "TimeoutError"}:
         return Category.TIMEOUT
     if wire.sent_at is None:
@@ -171,9 +176,9 @@ def _by_type(exception: BaseException, wire: Wire) -> Category:
     return Category.SERVER if wire.status is not None else Category.BUG
 
 
-def _chain(exception: BaseException | None) -> Iterator[BaseException]:
+def _chain(exception: BaseException | None, outer: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
-    while exception is not None and id(exception) not in seen:
+    while exception is not None and exception is not outer and id(exception) not in seen:
         seen.add(id(exception))
         yield exception
-        exception = exception.__cause__ or exception.__context__
+        exception = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)

@@ -36,6 +36,6 @@ def cost(provider: str, model: str, usage: Usage | None, when: datetime) -> Deci
             provider_id=_PRICE_LIST_NAMES.get(provider, provider),
             genai_request_timestamp=when,
         )
-    except LookupError:
+    except (LookupError, ValueError):  # no such model, or counts that its price list finds contradictory
         return None
     return price.total_price

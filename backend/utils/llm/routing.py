@@ -28,12 +28,14 @@ class Needs:
     """What a call needs of an endpoint.
 
     Attributes:
+        remote_images: Pictures that are named by an address, not sent along.
         tokens: A careful estimate of the prompt's length; 0 if unknown.
     """
 
     tools: bool = False
     structured_output: bool = False
     images: bool = False
+    remote_images: bool = False
     tokens: int = 0
 
 
@@ -45,6 +47,7 @@ class SkipCode(StrEnum):
     NO_TOOLS = "no_tools"
     NO_STRUCTURED_OUTPUT = "no_structured_output"
     NO_IMAGES = "no_images"
+    NO_REMOTE_IMAGES = "no_remote_images"
     WINDOW = "context_window"
     RETIRED = "retired"
     OPTION = "option"
@@ -247,6 +250,9 @@ def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] |
     for ability, lack in LACKS.items():
         if getattr(needs, ability) and not getattr(endpoint.can, ability):
             return SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}"
+    if needs.remote_images and endpoint.provider.api == "gemini":
+        # Its adapter would fetch the picture itself, from here, past the transport: whatever address a prompt names.
+        return SkipCode.NO_REMOTE_IMAGES, "the gemini API takes pictures only as data, not by their address"
     return None
 
 
@@ -263,7 +269,7 @@ def _option_refused(
 
 def _window_too_small(endpoint: Endpoint, needs: Needs, options: Options) -> tuple[SkipCode, str] | None:
     window = endpoint.can.context_window
-    reserved = options.max_output_tokens or 0
+    reserved = min(options.max_output_tokens or 0, endpoint.can.max_output)
     if needs.tokens + reserved <= window:
         return None
     return SkipCode.WINDOW, f"about {needs.tokens} tokens and {reserved} for the answer exceed {window}"

@@ -56,8 +56,8 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
     Args:
         schema: The type, or the JSON Schema itself.
         method: ``json_schema`` holds the model to the schema; ``json_mode`` only to JSON.
-        strict: Whether OpenAI should enforce it; by default yes for types, no for a JSON Schema, which may hold
-            keywords that the strict dialect lacks.
+        strict: Whether OpenAI should enforce it; by default yes for types that its strict dialect can express (no
+            maps with free keys), no for a JSON Schema, which may hold keywords that it lacks.
     """
     return _of_type(schema, method, strict) if isinstance(schema, type) else _build(schema, method, strict)
 
@@ -71,17 +71,28 @@ def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa:
     parse = _parser(schema)
     if method == "json_mode":
         return Schema("json", method, None, None, parse)
-    if strict is None:
-        strict = isinstance(schema, type)
+    if isinstance(schema, dict):
+        schema = {"title": "answer", **schema}
     plain = convert_to_json_schema(schema)
+    if strict is None:
+        strict = isinstance(schema, type) and plain.get("type") == "object" and not _has_open_maps(plain)
     function = convert_to_openai_function(schema, strict=True) if strict else None
     return Schema(
-        name=re.sub(r"\W", "_", plain.get("title", "answer"))[:64],
+        name=re.sub(r"\W", "_", plain.get("title", "answer"), flags=re.ASCII)[:64],
         method=method,
         json_schema=plain,
         strict_schema=function["parameters"] if function else None,
         parse=parse,
     )
+
+
+def _has_open_maps(schema: Any) -> bool:
+    """Whether a part of ``schema`` is a map with free keys, which the strict dialect would turn into an empty one."""
+    if isinstance(schema, list):
+        return any(map(_has_open_maps, schema))
+    if not isinstance(schema, dict):
+        return False
+    return bool(schema.get("additionalProperties")) or any(map(_has_open_maps, schema.values()))
 
 
 def _parser(schema: Any) -> Callable[[str], Any]:

@@ -24,7 +24,7 @@ class Problems:
     """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], str] = {}
+        self._found: dict[tuple[str, str, str], str] = {}
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -35,7 +35,9 @@ class Problems:
         """Note one finding: ``path = value (layer): rule. fix``."""
         shown = "" if value is None else f" = {value!r}"
         where = f" ({layer})" if layer else ""
-        self._found.setdefault((path, rule), f"{path}{shown}{where}: {rule}.{' ' + fix if fix else ''}")
+        self._found.setdefault(
+            (path, rule, shown), f"{path}{shown}{where}: {rule}.{' ' + fix if fix else ''}"
+        )
 
     def add_validation(self, path: str, error: ValidationError, *, layer: str, known: Iterable[str]) -> None:
         """Note every finding of a row that does not fit its type."""
@@ -43,7 +45,8 @@ class Problems:
             place = ".".join(filter(None, [path, *map(str, detail["loc"])]))
             kind, value = detail["type"], detail["input"]
             fix = did_you_mean(str(detail["loc"][-1]), known) if kind == "extra_forbidden" else ""
-            shown = value if kind != "missing" and isinstance(value, str | int | float | bool) else None
+            showable = kind != "missing" and "base_url" not in detail["loc"]  # which may hold a password
+            shown = value if showable and isinstance(value, str | int | float | bool) else None
             self.add(place, _KINDER.get(kind, _sentence(detail["msg"])), value=shown, layer=layer, fix=fix)
 
 

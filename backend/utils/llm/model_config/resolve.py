@@ -5,6 +5,7 @@ Goes on after each problem, so that one report holds them all.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..catalogue import LACKS, Capabilities, capabilities
@@ -41,6 +42,7 @@ class Resolver:
         self._layer = layer
         self._problems = problems
         self.providers = {name: _provider(name, row) for name, row in rows.providers.items()}
+        self._check_provider_names()
         self.profile, self.profile_layer = self._house_profile()
         self._check_lineages()
         self._check_groups()
@@ -51,6 +53,12 @@ class Resolver:
         self.chains = {profile: {**served, **overlays} for profile, served in own.items()}
         self._check_endpoints()
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
+
+    def _check_provider_names(self) -> None:
+        for name in self._rows.names["providers"]:
+            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+                rule = "a provider is named by a-z, 0-9, _ and -, with a letter first"
+                self._problems.add(f"providers.{name}", rule, layer=self._layer)
 
     # Profiles and groups -------------------------------------------------------------------------------------------
 
@@ -234,7 +242,7 @@ def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
 
 def _provider(name: str, row: ProviderRow) -> Provider:
     access: Access = "key" if row.api_key_env else "open" if row.base_url else "embedded"
-    told_later = f"http://{name}.embedded.invalid/v1"
+    told_later = f"http://{name.replace('_', '-')}.embedded.invalid/v1"
     base_url = str(row.base_url).rstrip("/") if row.base_url else DEFAULT_BASE_URL[row.api]
     return Provider(
         name=name,

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..catalogue import Effort
 from ..options import Api, Options
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+RESERVED_HEADERS = frozenset(
+    {
+        "api-key",
+        "authorization",
+        "connection",
+        "cookie",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "x-api-key",
+        "x-goog-api-key",
+        "x-patchbay-ticket",
+    }
+)
+"""Headers that say who asks, or how the message is framed."""
 
 
 def _as_list(value: object) -> object:
@@ -31,10 +51,34 @@ class ProviderRow(Row):
     """
 
     api: Api
-    base_url: HttpUrl | None = None
     api_key_env: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    base_url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     model_prefixes: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, base_url: str, info: ValidationInfo) -> str:
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http or https address")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must hold no user, password, query or fragment")
+        if parts.scheme == "http" and info.data.get("api_key_env") and parts.hostname not in LOOPBACK:
+            raise ValueError("must be https: a key would travel in clear text")
+        return base_url
+
+    @field_validator("headers")
+    @classmethod
+    def _harmless(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if name.lower() in RESERVED_HEADERS or name.lower().startswith(("content-", "proxy-")):
+                raise ValueError(f"{name} is not for a table to set")
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not (
+                value.isascii() and value.isprintable()
+            ):
+                raise ValueError(f"{name!r} is not a header, or its value is not plain text")
+        return headers
 
 
 class GroupRow(Row):

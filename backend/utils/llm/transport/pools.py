@@ -74,7 +74,8 @@ class Pools:
 
     async def aclose(self) -> None:
         """Close the running loop's pool, and the pool of synchronous calls."""
-        held = self._loops.pop(asyncio.get_running_loop(), None)
+        with self._lock:
+            held = self._loops.pop(asyncio.get_running_loop(), None)
         if held is not None:
             await held[1].aclose()
         self.close()
