@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
+GRACE_SECONDS = 3
+"""How long a stop waits for answers that are still being streamed."""
 out = Console(highlight=False)
 
 
@@ -97,7 +99,11 @@ class _Run:
             launch_token=self.launch_token,
         )
         # No access log: a login link's token would stand in it.
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        self.server = uvicorn.Server(
+            uvicorn.Config(
+                app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
+            )
+        )
 
     async def go(self, *, once: bool) -> int:
         await self._start_model()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 FEATURE = "conv_discard"
 
-KEPT_WITHOUT_ASKING = 60
-"""Words above which a recording is kept: who spoke for half a minute meant something."""
+KEPT_WITHOUT_ASKING = 20
+"""Words above which a recording is kept: two sentences may hold a task, and what is thrown away is lost."""
 
 _INSTRUCTIONS = (
     "You decide whether a short recording is worth keeping. "

@@ -53,5 +53,5 @@ async def ask(models: Models, feature: str, schema: type[S], instructions: str, 
 
 
 def _failed(feature: str, code: str, receipt: Mapping[str, Any] | None = None) -> Outcome[Any]:
-    log.warning("conversations.step_failed", extra={"feature": feature, "error": code})
+    log.warning("%s failed: %s", feature, code)
     return Outcome(feature, error=code, receipt=receipt)

@@ -29,12 +29,19 @@ _LETTERS_PER_WORD = 6
 """For languages that write without blanks: about what an English word takes, its blank included."""
 
 
+_FIRST_YEAR, _LAST_YEAR = 1900, 9000
+
+
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise PydanticCustomError(
             "naive_time",
             "has no UTC offset, so it does not name a moment. Write {example} or end it with Z",
             {"example": f"{moment.isoformat()}+00:00"},
+        )
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise PydanticCustomError(
+            "far_time", "is outside the years 1900 to 9000, which every time zone can show"
         )
     return moment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from contextlib import aclosing, closing
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from .receipt import Outcome, Receipt
     from .routing import Candidate, Needs, Route
     from .transport import LiveAddress, Ticket
+
+
+log = logging.getLogger(__name__)
 
 
 class Bench:
@@ -137,6 +141,8 @@ class RunningAttempt:
             return False
         failure = classify(error, self._ticket.wire, self._outer)
         cancelled = failure.category is Category.CANCELLED
+        if failure.category is Category.BUG:
+            log.error("%s: %s before a request was sent", self._candidate.endpoint, type(error).__name__)
         attempt = self._record("cancelled" if cancelled else "failed", failure.category)
         final = self._call.dispatch.failed(attempt, failure, partial=self._partial())
         if cancelled:

@@ -34,6 +34,11 @@ def test_a_naive_time_is_refused_with_the_field_and_the_fix() -> None:
     assert "2026-11-21T12:00:00+00:00" in problem["msg"]
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_a_time_zone_could_not_show_is_refused(moment: str) -> None:
+    assert refusal(started_at=moment)["loc"] == ("started_at",)
+
+
 @pytest.mark.parametrize("moment", [NOON, "2026-11-21T11:00:00Z", datetime(2026, 11, 21, 11, tzinfo=UTC)])
 def test_a_time_with_an_offset_names_a_moment(moment: object) -> None:
     assert transcript("hello", started_at=moment).started_at == datetime(2026, 11, 21, 11, tzinfo=UTC)

@@ -43,6 +43,7 @@ from backend.utils.llm.testing import (
     Status,
     Text,
     ToolCalls,
+    Usage,
     WrongJson,
 )
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
@@ -72,6 +73,12 @@ class Task(BaseModel):
 
     owner: Person
     note: str | None = None
+
+
+class Scores(BaseModel):
+    """Points by name."""
+
+    scores: dict[str, int]
 
 
 class PersonDict(TypedDict):
@@ -693,3 +700,109 @@ class TestDeadline:
         assert message.text == "from the second"
         assert [attempt["category"] for attempt in receipt(message)["attempts"]] == ["timeout", None]
         patchbay.close()
+
+
+@pytest.mark.usefixtures("patchbay")
+class TestCallersOfStreams:
+    """A stream is paid for by whoever asked for it, wherever it is read."""
+
+    def test_read_where_there_is_no_caller(self, provider: LoopbackProvider) -> None:
+        model = get_llm("over_openai")
+        with use_caller(Caller(keys={"openai": CANARY})):
+            chunks = model.stream("hi")
+
+        list(chunks)
+
+        assert [request.key for request in provider.requests] == [CANARY]
+
+    async def test_read_by_another_caller(self, provider: LoopbackProvider) -> None:
+        with use_caller(Caller(keys={"openai": "key-1"})):
+            chunks = get_llm("over_openai").astream("hi")
+        with use_caller(Caller(keys={"openai": "key-2"})):
+            _ = [chunk async for chunk in chunks]
+
+        assert [request.key for request in provider.requests] == ["key-1"]
+
+    def test_bound_in_a_request_and_read_after_it(self, provider: LoopbackProvider) -> None:
+        with use_caller(Caller(keys={"openai": CANARY})):
+            chunks = get_llm("over_openai").bind_tools([add]).stream("hi")
+
+        list(chunks)
+
+        assert [request.key for request in provider.requests] == [CANARY]
+
+
+@pytest.mark.usefixtures("patchbay")
+class TestOddities:
+    """What surprised us once."""
+
+    def test_a_price_that_cannot_be_had_does_not_lose_the_answer(
+        self, feature: str, provider: LoopbackProvider
+    ) -> None:
+        provider.script(Text("paid for", usage=Usage(input_tokens=30, output_tokens=5, cached_tokens=20)))
+
+        assert get_llm(feature).invoke("hi").text == "paid for"
+
+    def test_a_response_format_is_validated_in_streams_too(
+        self, feature: str, provider: LoopbackProvider
+    ) -> None:
+        provider.script(Text('{"name": "An', finish="length"))
+
+        with pytest.raises(InvalidOutputError):
+            list(get_llm(feature).bind(response_format=Person).stream("hi"))
+
+    def test_a_response_format_of_text_is_none(self, feature: str, provider: LoopbackProvider) -> None:
+        provider.script(Text("plain"))
+
+        assert get_llm(feature).bind(response_format={"type": "text"}).invoke("hi").text == "plain"
+
+    def test_what_the_caller_was_handling_does_not_decide_the_category(
+        self, feature: str, provider: LoopbackProvider
+    ) -> None:
+        provider.script(WrongJson())
+
+        try:
+            raise TimeoutError("somebody else's")  # noqa: TRY301 - the call is made while it is handled
+        except TimeoutError:
+            with pytest.raises(ProviderDownError):
+                get_llm(feature).invoke("hi")
+
+    def test_a_picture_by_its_address_is_never_fetched_from_here(self, provider: LoopbackProvider) -> None:
+        picture = {"type": "image_url", "image_url": {"url": f"{provider.origin}/secret.png"}}
+
+        with pytest.raises(NoEndpointError, match="only as data"):
+            get_llm("over_gemini").invoke([HumanMessage([picture])])
+
+        assert provider.requests == ()
+
+    def test_an_exit_is_not_swallowed(self, patchbay: Patchbay) -> None:
+        class Leaving:
+            def client(self, _: object) -> None:
+                raise SystemExit(3)
+
+        patchbay.bench.clients = Leaving()  # type: ignore[assignment]
+
+        with pytest.raises(SystemExit):
+            get_llm("openai_then_gemini").invoke("hi")
+
+        assert len(patchbay.bench.transport.desk) == 0
+
+    def test_a_client_that_cannot_be_built_is_an_error_of_ours(self, patchbay: Patchbay) -> None:
+        class Broken:
+            def client(self, _: object) -> None:
+                raise ImportError("no SDK")
+
+        patchbay.bench.clients = Broken()  # type: ignore[assignment]
+
+        with pytest.raises(CallError, match="a fault on our side"):
+            get_llm("over_openai").invoke("hi")
+
+        assert len(patchbay.bench.transport.desk) == 0
+
+    def test_a_map_with_free_keys_is_not_forced_into_the_strict_dialect(
+        self, provider: LoopbackProvider
+    ) -> None:
+        provider.script(Json({"scores": {"a": 1}}))
+
+        assert get_llm("over_openai").with_structured_output(Scores).invoke("hi") == Scores(scores={"a": 1})
+        assert "strict" not in provider.requests[0].body["response_format"]["json_schema"]

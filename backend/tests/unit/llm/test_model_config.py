@@ -37,6 +37,7 @@ part = ["gemini:gemini-3.5-flash-lite", "openai:gpt-6-luna"]
 extends = "premium"
 part = "openai:gpt-6.1-sol"
 """
+PROVIDER_X = '[providers.x]\napi = "openai"\napi_key_env = "X_KEY"'
 WRITTEN_ON = date(2026, 11, 21)
 
 
@@ -204,6 +205,21 @@ class TestProblems:
             ('[providers.x]\napi = "anthropic"', "providers.x.api", "'openai' or 'gemini'"),
             ('[profiles.max]\ngreet = "openai:gpt-6-luna"', "profiles.max.part", "is missing"),
             ('[profiles.max]\nextends = "max"', "profiles.max.extends", "max → max"),
+            ('[providers.Local]\napi = "openai"', "providers.Local", "with a letter first"),
+            (f'{PROVIDER_X}\nbase_url = "http://example.com"', "providers.x.base_url", "must be https"),
+            (
+                f'{PROVIDER_X}\nbase_url = "https://u:hunter2@h/v1"',
+                "providers.x.base_url",
+                "no user, password",
+            ),
+            (f'{PROVIDER_X}\nbase_url = "https://h/v1?a=b"', "providers.x.base_url", "query"),
+            (f'{PROVIDER_X}\nbase_url = "ftp://h"', "providers.x.base_url", "http or https"),
+            (
+                f'{PROVIDER_X}\nheaders = {{ X-Api-Key = "a" }}',
+                "providers.x.headers",
+                "not for a table to set",
+            ),
+            (f'{PROVIDER_X}\nheaders = {{ X-A = "a\\nb" }}', "providers.x.headers", "not plain text"),
             ('[models."opnai:x"]\ntools = false', "models.opnai:x", "no provider 'opnai'"),
         ],
     )
@@ -211,6 +227,13 @@ class TestProblems:
         found = problems(f"{SMALL}\n{more}")
 
         assert any(finding.startswith(path) and hint in finding for finding in found), found
+        assert "hunter2" not in str(found)
+
+    def test_two_mistakes_in_one_chain_are_two_findings(self) -> None:
+        found = problems(SMALL + '[features.greet]\npin = ["group:a1", "group:b2"]')
+
+        assert [finding for finding in found if "'a1'" in finding or "'b2'" in finding] == found
+        assert len(found) == 2
 
     @pytest.mark.parametrize(
         ("environ", "hint"),

@@ -115,7 +115,8 @@ class _Question:
 
     def unavailable(self, error: Exception) -> FolderAssignmentResult:
         code = error.code if isinstance(error, LLMError) else "internal_error"
-        log.warning("llm.folder_unavailable", extra={"feature": FEATURE, "error": code}, exc_info=error)
+        bug = None if isinstance(error, LLMError) else error
+        log.warning("%s: no folder could be asked for: %s", FEATURE, code, exc_info=bug)
         fallback = fallback_for(self.folders, get_default_folder_id(self.folders), self.category_folder_id)
         result = fallback.result(0.0, f"No model could be asked; {fallback.because}.", "unavailable")
         return replace(result, error=code)
