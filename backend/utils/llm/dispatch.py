@@ -86,13 +86,23 @@ class Dispatch:
         match POLICY[failure.category].next_endpoint:
             case "yes":
                 return self._left
-            case "if the key is the house's":
-                return self._left if self._candidate.owner == "house" else []
+            case "another key":
+                return self._with_another_key()
+            case "another key, if this one is the house's":
+                return self._with_another_key() if self._candidate.owner == "house" else []
             case "larger window":
                 window = self._candidate.endpoint.can.context_window
                 return [left for left in self._left if left.endpoint.can.context_window > window]
             case "no":
                 return []
+
+    def _with_another_key(self) -> list[Candidate]:
+        used = self._candidate
+        return [
+            left
+            for left in self._left
+            if (left.endpoint.provider.name, left.owner) != (used.endpoint.provider.name, used.owner)
+        ]
 
     def _interrupted(self, partial: str) -> LLMError:
         return StreamInterruptedError(

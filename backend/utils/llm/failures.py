@@ -53,7 +53,7 @@ class Category(StrEnum):
     BUG = "bug"
 
 
-NextEndpoint = Literal["yes", "no", "larger window", "if the key is the house's"]
+NextEndpoint = Literal["yes", "no", "larger window", "another key", "another key, if this one is the house's"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ POLICY: dict[Category, Policy] = {
     Category.EMPTY: Policy("yes", ProviderDownError, "sent an empty answer"),
     Category.INTERRUPTED: Policy("yes", ProviderDownError, "broke off in the middle of its answer"),
     Category.RATE_LIMIT: Policy("yes", RateLimitedError, "asks for fewer requests"),
-    Category.QUOTA: Policy("yes", QuotaExceededError, "says that the key's quota is used up"),
-    Category.CREDENTIAL: Policy("if the key is the house's", RejectedCredentialError, "refused the key"),
+    Category.QUOTA: Policy("another key", QuotaExceededError, "says that the key's quota is used up"),
+    Category.CREDENTIAL: Policy(
+        "another key, if this one is the house's", RejectedCredentialError, "refused the key"
+    ),
     Category.MODEL_NOT_FOUND: Policy("yes", ModelUnavailableError, "does not serve that model"),
     Category.CONTEXT: Policy("larger window", ContextTooLongError, "says that the prompt is too long"),
     Category.REFUSAL: Policy("no", RefusedError, "declined to answer"),

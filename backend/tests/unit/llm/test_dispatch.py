@@ -109,7 +109,18 @@ def test_every_category_has_a_policy_that_ends_or_goes_on(category: Category, di
 
     error = dispatch.failed(attempt(dispatch, category), Failure(category))
 
-    assert (error is None) == (POLICY[category].next_endpoint != "no")
+    # Both candidates are of one provider, with one key.
+    assert (error is None) == (POLICY[category].next_endpoint in {"yes", "larger window"})
+
+
+@pytest.mark.parametrize("category", [Category.CREDENTIAL, Category.QUOTA])
+def test_a_key_that_is_no_good_is_not_tried_on_the_providers_next_model(
+    category: Category, dispatch: Dispatch
+) -> None:
+    error = dispatch.failed(attempt(dispatch, category), Failure(category, 401))
+
+    assert error is not None
+    assert len(error.attempts) == 1
 
 
 @pytest.mark.parametrize("status", range(300, 600))
