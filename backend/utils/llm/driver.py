@@ -129,7 +129,7 @@ class RunningAttempt:
         self._outer = sys.exception()
         self._started_at, self._started = bench.clock(), bench.now()
         self._ticket: Ticket = bench.transport.desk.open(
-            endpoint.provider, self._call.credential(self._candidate)
+            endpoint.provider, self._call.credential(self._candidate), self._seconds
         )
         return self
 

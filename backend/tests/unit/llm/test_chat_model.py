@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pytest
@@ -43,6 +44,7 @@ from backend.utils.llm.testing import (
     Status,
     Text,
     ToolCalls,
+    Trickle,
     Usage,
     WrongJson,
 )
@@ -686,6 +688,20 @@ class TestDeadline:
             call(patchbay.get_llm("f"), "hi")
 
         assert len(provider.requests) == len(caught.value.attempts) == 1
+        patchbay.close()
+
+    def test_a_body_that_trickles_is_cut(
+        self, feature: str, call: Driver, provider: LoopbackProvider
+    ) -> None:
+        endpoint = FEATURE_ENDPOINT[feature]
+        patchbay = loopback_patchbay(provider, {"f": endpoint}, "[features.f]\ndeadline = 0.4")
+        provider.always(Trickle(Text("word " * 20, chunks=10), gap_seconds=0.3))
+
+        with pytest.raises((CallTimeoutError, StreamInterruptedError)) as caught:
+            call(patchbay.get_llm("f"), "hi")
+
+        assert caught.value.attempts[0].category == "timeout"
+        assert caught.value.attempts[0].duration < timedelta(seconds=2)
         patchbay.close()
 
     def test_an_attempt_that_runs_out_of_its_own_time_leaves_time_for_the_next(

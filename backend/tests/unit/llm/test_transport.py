@@ -88,7 +88,7 @@ class TestAdmission:
     def test_a_closed_ticket_admits_nothing(
         self, family: str, transport: SigningTransport, provider: LoopbackProvider
     ) -> None:
-        ticket = transport.desk.open(openai_row(provider), Credential("house", SecretStr(CANARY)))
+        ticket = transport.desk.open(openai_row(provider), Credential("house", SecretStr(CANARY)), 60.0)
         transport.desk.close(ticket)
 
         with pytest.raises(CredentialNotAllowedError), client(family, transport) as http:
@@ -107,7 +107,7 @@ class TestAdmission:
             "other scheme": provider.openai_url.replace("http:", "https:"),
             "other host": provider.openai_url.replace("127.0.0.1", "localhost"),
         }[wrong]
-        ticket = transport.desk.open(openai_row(provider), Credential("user", SecretStr(CANARY)))
+        ticket = transport.desk.open(openai_row(provider), Credential("user", SecretStr(CANARY)), 60.0)
 
         with pytest.raises(CredentialNotAllowedError), client(family, transport) as http:
             http.post(url, json={}, headers={TICKET_HEADER: ticket.number})
@@ -118,7 +118,7 @@ class TestAdmission:
     def test_what_identifies_someone_else_is_taken_off(
         self, family: str, transport: SigningTransport, provider: LoopbackProvider
     ) -> None:
-        ticket = transport.desk.open(openai_row(provider), Credential("user", SecretStr(CANARY)))
+        ticket = transport.desk.open(openai_row(provider), Credential("user", SecretStr(CANARY)), 60.0)
         foreign = {
             TICKET_HEADER: ticket.number,
             "Authorization": "Bearer other",

@@ -78,7 +78,7 @@ class SigningTransport:
         _note_head(ticket.wire, response)
         if response.status_code >= _ERROR_STATUS:
             response = _error(response, response.read(), ticket.wire)
-        return _answer(request, response, ticket.wire)
+        return _answer(request, response, ticket)
 
     async def handle_async_request(self, request: _Request) -> Any:
         """Send ``request`` from an event loop."""
@@ -89,7 +89,7 @@ class SigningTransport:
         _note_head(ticket.wire, response)
         if response.status_code >= _ERROR_STATUS:
             response = _error(response, await response.aread(), ticket.wire)
-        return _answer(request, response, ticket.wire)
+        return _answer(request, response, ticket)
 
     def close(self) -> None:
         """Nothing: an SDK's client that goes away must not close what all clients share; `Pools.close` does."""
@@ -147,7 +147,8 @@ class SigningTransport:
         if source is None:
             return None
         try:
-            return source.current() or source.address(START_SECONDS)
+            left = max(0.0, ticket.ends_at - time.monotonic())
+            return source.current() or source.address(min(START_SECONDS, left))
         except Exception as error:
             raise self._refuse(ticket, ProviderDownError(str(error))) from error
 
@@ -227,9 +228,9 @@ def _error_code(body: bytes) -> str | None:
     return next((text for text in [*reasons, *named] if isinstance(text, str) and text), None)
 
 
-def _answer(request: object, response: httpx2.Response, wire: Wire) -> Any:
+def _answer(request: object, response: httpx2.Response, ticket: Ticket) -> Any:
     """The response, in the family that the request came from."""
-    stream = WatchedStream(response.stream, wire)
+    stream = WatchedStream(response.stream, ticket)
     if isinstance(request, httpx2.Request):
         return httpx2.Response(
             response.status_code, headers=response.headers, stream=stream, extensions=response.extensions

@@ -12,15 +12,19 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from .ticket import Wire
+    from .ticket import Ticket
 
 
 class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """Notes when the first byte arrives; otherwise the provider's own body."""
+    """The provider's own body. Notes when its first byte arrives, and is cut when the attempt's time is up.
 
-    def __init__(self, body: Any, wire: Wire) -> None:
+    The client's own time-out is for each wait, so a body that trickles could go on for ever.
+    """
+
+    def __init__(self, body: Any, ticket: Ticket) -> None:
         self._body = body
-        self._wire = wire
+        self._wire = ticket.wire
+        self._ends_at = ticket.ends_at
 
     @override
     def __iter__(self) -> Iterator[bytes]:
@@ -45,8 +49,11 @@ class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         await self._body.aclose()
 
     def _note(self) -> None:
+        now = time.monotonic()
         if self._wire.first_byte_at is None:
-            self._wire.first_byte_at = time.monotonic()
+            self._wire.first_byte_at = now
+        if now > self._ends_at:
+            raise httpx2.ReadTimeout("The attempt's time is up.")
 
 
 class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):

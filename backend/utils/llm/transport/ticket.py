@@ -7,6 +7,7 @@ alone. A ticket is opened for one attempt, its number travels in a header, and t
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
@@ -58,11 +59,16 @@ class Wire:
 
 @dataclass(frozen=True)
 class Ticket:
-    """Leave for one attempt to send requests to one provider with one credential."""
+    """Leave for one attempt to send requests to one provider with one credential.
+
+    Attributes:
+        ends_at: When the attempt's time is up, in seconds of the monotonic clock.
+    """
 
     number: str
     provider: Provider
     credential: Credential
+    ends_at: float
     wire: Wire = field(default_factory=Wire)
 
 
@@ -77,9 +83,10 @@ class TicketDesk:
     def __len__(self) -> int:
         return len(self._out)
 
-    def open(self, provider: Provider, credential: Credential) -> Ticket:
-        """A new ticket, valid until `close`."""
-        ticket = Ticket(f"{self._prefix}.{next(self._serial)}", provider, credential)
+    def open(self, provider: Provider, credential: Credential, seconds: float) -> Ticket:
+        """A new ticket, valid until `close`, for an attempt that may take ``seconds``."""
+        number = f"{self._prefix}.{next(self._serial)}"
+        ticket = Ticket(number, provider, credential, time.monotonic() + seconds)
         self._out[ticket.number] = ticket
         return ticket
 
