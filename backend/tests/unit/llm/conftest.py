@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.utils.llm.clients import use
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
+from .drivers import DRIVERS, STREAMS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.messages import AIMessage
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
+
+    Driver = Callable[[Any, Any], AIMessage]
 
 FEATURES = {
     "over_openai": "openai:gpt-6-luna",
@@ -44,3 +50,15 @@ def feature(request: pytest.FixtureRequest) -> str:
 def chain(request: pytest.FixtureRequest) -> str:
     """A feature with a fallback, over each wire first."""
     return str(request.param)
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
+def call(request: pytest.FixtureRequest) -> Driver:
+    """Each of the four ways to call."""
+    return request.param
+
+
+@pytest.fixture(params=STREAMS, ids=lambda driver: driver.__name__)
+def stream(request: pytest.FixtureRequest) -> Driver:
+    """Both ways to stream."""
+    return request.param
