@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+_SWITCHES: Final = 20
 
 
 def make_engine(path: Path) -> AsyncEngine:
@@ -30,7 +34,23 @@ def make_engine(path: Path) -> AsyncEngine:
 def _prepare(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     try:
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys = ON")
     finally:
         cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Write-ahead logging, also while another process is switching to it.
+
+    SQLite refuses the switch at once then, whatever the time-out; for a transaction it waits. So wait with one.
+    """
+    for _ in range(_SWITCHES):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("ROLLBACK")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")

@@ -49,7 +49,7 @@ async def test_upgrading_twice_changes_nothing(engine: AsyncEngine) -> None:
 
 
 async def test_two_processes_may_start_at_once(tmp_path: Path) -> None:
-    engines = [make_engine(tmp_path / "patchbay.sqlite3") for _ in range(3)]
+    engines = [make_engine(tmp_path / "patchbay.sqlite3") for _ in range(8)]
     try:
         await asyncio.gather(*map(upgrade, engines))
         async with engines[0].connect() as connection:
