@@ -104,7 +104,7 @@ def call(
 ) -> None:
     """Call FEATURE with TEXT, stream the answer, and print its receipt."""
     prompt = sys.stdin.read() if text == "-" else text
-    with _errors(as_json=as_json), _running(_patchbay, feature, as_json=as_json) as patchbay:
+    with _errors(as_json=as_json), _running(feature, as_json=as_json) as patchbay:
         receipt, answer = None, []
         for chunk in patchbay.get_llm(feature).stream(prompt):
             answer.append(chunk.text)
@@ -136,10 +136,10 @@ def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchb
 
 
 @contextmanager
-def _running(make: Any, feature: str, *, as_json: bool) -> Iterator[Patchbay]:
+def _running(feature: str, *, as_json: bool) -> Iterator[Patchbay]:
     """A patchbay that can send; with the embedded model, if the feature runs on it."""
     local_model = LocalModel(Settings().local_llm_gguf, environ=environment())
-    patchbay = make(as_json=as_json, local_model=local_model)
+    patchbay = _patchbay(as_json=as_json, local_model=local_model)
     try:
         if _embedded(patchbay.explain(feature)):
             local_model.start()

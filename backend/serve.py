@@ -176,8 +176,9 @@ def _say(text: str) -> None:
 
 
 def _runs_embedded(patchbay: Patchbay) -> bool:
-    embedded = {name for name, row in patchbay.get_qos_info().providers.items() if row.access == "embedded"}
-    chains = (feature.chain for feature in patchbay.get_qos_info().features.values())
+    qos = patchbay.get_qos_info()
+    embedded = {name for name, row in qos.providers.items() if row.access == "embedded"}
+    chains = (feature.chain for feature in qos.features.values())
     return any(endpoint.partition(":")[0] in embedded for chain in chains for endpoint in chain)
 
 

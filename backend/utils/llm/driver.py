@@ -21,7 +21,7 @@ from .pricing import cost
 from .providers import ADAPTERS, ChatClients
 from .receipt import RECEIPT_KEY, Attempt, Usage
 from .routing import plan
-from .transport import Credential, SigningTransport
+from .transport import Credential, SigningTransport, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
@@ -123,23 +123,22 @@ class RunningAttempt:
         self._chunks: list[AIMessageChunk] = []
         self._handed_on = 0
         self._over = False
+        self._ticket: Ticket | None = None
 
     def __enter__(self) -> Self:
-        bench, endpoint = self._call.bench, self._candidate.endpoint
+        bench = self._call.bench
         self._outer = sys.exception()
         self._started_at, self._started = bench.clock(), bench.now()
-        self._ticket: Ticket = bench.transport.desk.open(
-            endpoint.provider, self._call.credential(self._candidate), self._seconds
-        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._call.bench.transport.desk.close(self._ticket)
+        if self._ticket is not None:
+            self._call.bench.transport.desk.close(self._ticket)
         if error is None or self._over:
             return False
-        failure = classify(error, self._ticket.wire, self._outer)
+        failure = classify(error, self._wire, self._outer)
         cancelled = failure.category is Category.CANCELLED
         if failure.category is Category.BUG:
             log.error("%s: %s before a request was sent", self._candidate.endpoint, type(error).__name__)
@@ -153,10 +152,18 @@ class RunningAttempt:
             final.answer = self._answer
         raise final from error
 
+    @property
+    def _wire(self) -> Wire:
+        return self._ticket.wire if self._ticket is not None else Wire()
+
     def _prepare(self) -> tuple[BaseChatModel, dict[str, Any]]:
         """The client, and the request in its words. The first call of an endpoint builds its client."""
         bench, endpoint = self._call.bench, self._candidate.endpoint
         client = bench.clients.client(endpoint)
+        # Only now: building a client imports its SDK, which must not eat the attempt's time.
+        self._ticket = bench.transport.desk.open(
+            endpoint.provider, self._call.credential(self._candidate), self._seconds
+        )
         wording = ADAPTERS[endpoint.provider.api].kwargs(self._call.ask, endpoint, self._ticket.number)
         self._started_at, self._started = bench.clock(), bench.now()
         return client, {**wording, "timeout": self._seconds}
@@ -243,7 +250,7 @@ class RunningAttempt:
         return receipt
 
     def _record(self, outcome: Outcome, category: Category | None = None) -> Attempt:
-        endpoint, wire, bench = self._candidate.endpoint, self._ticket.wire, self._call.bench
+        endpoint, wire, bench = self._candidate.endpoint, self._wire, self._call.bench
         answer = self._answer or _joined(self._chunks)
         usage = Usage.of(answer.usage_metadata) if answer is not None else None
         return Attempt(

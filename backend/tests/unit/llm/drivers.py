@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import Runnable
 
-Driver = "Callable[[Runnable[Any, Any], Any], AIMessage]"
-
 
 def joined(chunks: Iterable[Any]) -> AIMessage:
     """The message that a stream adds up to."""
