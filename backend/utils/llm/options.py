@@ -19,14 +19,20 @@ if TYPE_CHECKING:
     from .catalogue import Capabilities
 
 Api = Literal["openai", "gemini"]
+ApiMode = Literal["chat", "responses"]
 
 
 @dataclass(frozen=True)
 class Wire:
-    """An option's name in each API's request; None where the API has no such option."""
+    """An option's name in each API's request; None where the API has no such option.
+
+    Attributes:
+        ours: It is no part of the request: we keep to it ourselves, whichever API serves.
+    """
 
     openai: str | None = None
     gemini: str | None = None
+    ours: bool = False
     sampling: bool = False
     extra_body: bool = False
 
@@ -46,7 +52,10 @@ class Options(BaseModel):
         effort: How hard a reasoning model should think.
         thinking_budget: Tokens of thought for Gemini 2.5; 0 is off, -1 lets the model decide.
         cache_retention: How long OpenAI keeps a prompt prefix (models before gpt-5.6).
-        timeout: Seconds that one attempt may wait for the provider.
+        timeout: Seconds for one attempt, from its start to the end of its answer.
+        connect_timeout: Seconds for its connection to be made.
+        first_chunk_timeout: Seconds to the first content of a stream.
+        chunk_timeout: Seconds from one chunk of a stream to the next.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +72,9 @@ class Options(BaseModel):
     thinking_budget: Annotated[int | None, Wire(gemini="thinking_budget")] = Field(None, ge=-1)
     cache_retention: Annotated[Literal["24h"] | None, Wire("prompt_cache_retention", extra_body=True)] = None
     timeout: Annotated[float, Wire("timeout", "timeout")] = Field(120.0, gt=0, le=3600)
+    connect_timeout: Annotated[float, Wire(ours=True)] = Field(5.0, gt=0, le=3600)
+    first_chunk_timeout: Annotated[float, Wire(ours=True)] = Field(60.0, gt=0, le=3600)
+    chunk_timeout: Annotated[float, Wire(ours=True)] = Field(30.0, gt=0, le=3600)
 
     def over(self, below: Options) -> Options:
         """These options laid over ``below``: what is set here wins."""
@@ -81,7 +93,7 @@ class Options(BaseModel):
         wire = wire_of(name)
         if value is None:
             return None
-        if wire.name(api) is None:
+        if wire.name(api) is None and not wire.ours:
             return f"the {api} API has no such option"
         if wire.sampling and not can.temperature:
             return f"{model} has fixed sampling and rejects it"

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from ..catalogue import LACKS, Capabilities, capabilities
 from .problems import Problems, did_you_mean
-from .schema import FeatureRow, ProviderRow
+from .schema import FeatureRow, ModelRow, ProviderRow
 from .snapshot import Access, Chain, Endpoint, Feature, Provider, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ..options import Options
     from .rows import Rows
 
 DEFAULT_BASE_URL = {
@@ -87,8 +88,17 @@ class Resolver:
         for name in sorted(self._rows.names["groups"] - self._used_groups()):
             rule = "no profile, pin or group leads here"
             self._problems.add(f"groups.{name}", rule, layer=self._layer, fix="Use it or delete it.")
-        for endpoint in self._rows.models:
-            self._endpoint(endpoint, f"models.{endpoint}", self._layer)
+        for written in self._rows.models:
+            path = f"models.{written}"
+            endpoint = self._endpoint(written, path, self._layer)
+            if endpoint is not None:
+                self._check_model(path, endpoint)
+
+    def _check_model(self, path: str, endpoint: Endpoint) -> None:
+        if endpoint.api_mode != "chat" and endpoint.provider.api != "openai":
+            rule = f"the {endpoint.provider.api} API has one mode only"
+            self._problems.add(f"{path}.api_mode", rule, value=endpoint.api_mode, layer=self._layer)
+        self._check_options(f"{path}.options", endpoint.options, endpoint)
 
     def _check_name(self, section: str, name: str, path: str, layer: str) -> None:
         known = self._rows.names[section]
@@ -159,12 +169,14 @@ class Resolver:
             fix = did_you_mean(name, self._rows.names["providers"])
             self._problems.add(path, f"there is no provider {name!r}", value=written, layer=layer, fix=fix)
         provider = self.providers.get(name)
-        return Endpoint(provider, model, self._capabilities(written, model)) if provider else None
-
-    def _capabilities(self, endpoint: str, model: str) -> Capabilities:
-        row = self._rows.models.get(endpoint)
-        declared = row.model_dump(exclude_none=True) if row else {}
-        return capabilities(model).model_copy(update=declared)
+        row = self._rows.models.get(written, ModelRow())
+        declared = row.model_dump(include=set(Capabilities.model_fields), exclude_none=True)
+        can = capabilities(model).model_copy(update=declared)
+        return (
+            Endpoint(provider, model, can, api_mode=row.api_mode, attempts=row.attempts, options=row.options)
+            if provider
+            else None
+        )
 
     # Features ------------------------------------------------------------------------------------------------------
 
@@ -217,13 +229,12 @@ class Resolver:
             for name, chain in served.items():
                 feature = self.features.get(name) or self._feature(name)
                 for endpoint in chain:
-                    self._check_options(feature, endpoint)
+                    self._check_options(f"features.{name}.options", feature.options, endpoint)
                     self._check_abilities(feature, endpoint)
 
-    def _check_options(self, feature: Feature, endpoint: Endpoint) -> None:
-        for option, reason in feature.options.problems(endpoint.provider.api, str(endpoint), endpoint.can):
-            path, value = f"features.{feature.name}.options.{option}", getattr(feature.options, option)
-            self._problems.add(path, reason, value=value, layer=self._layer)
+    def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
+        for option, reason in options.problems(endpoint.provider.api, str(endpoint), endpoint.can):
+            self._problems.add(f"{path}.{option}", reason, value=getattr(options, option), layer=self._layer)
 
     def _check_abilities(self, feature: Feature, endpoint: Endpoint) -> None:
         for ability, lack in LACKS.items():

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..catalogue import Effort
-from ..options import Api, Options
+from ..options import Api, ApiMode, Options
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 RESERVED_HEADERS = frozenset(
@@ -99,11 +99,21 @@ class FeatureRow(Row):
     images: bool = False
     options: Options = Options()
     deadline: float = Field(120.0, gt=0, le=3600)
+    attempts: int = Field(3, ge=1, le=10)
+    max_attempts: int = Field(10, ge=1, le=100)
+    on_refusal: Literal["raise", "next"] = "raise"
+    on_invalid_output: Literal["raise", "next"] = "next"
 
 
 class ModelRow(Row):
-    """Capabilities declared for a model that the catalogue does not know, or knows wrongly."""
+    """What holds for one endpoint whichever feature it serves.
 
+    Capabilities are declared here for a model that the catalogue does not know, or knows wrongly.
+    """
+
+    api_mode: ApiMode = "chat"
+    attempts: int | None = Field(None, ge=1, le=10)
+    options: Options = Options()
     context_window: int | None = Field(None, gt=0)
     max_output: int | None = Field(None, gt=0)
     tools: bool | None = None

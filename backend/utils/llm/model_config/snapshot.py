@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from ..catalogue import Capabilities, Retirement
-    from ..options import Api
+    from ..options import Api, ApiMode
 
 Access = Literal["key", "open", "embedded"]
 
@@ -59,11 +59,20 @@ class Provider:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One provider and one of its models."""
+    """One provider and one of its models.
+
+    Attributes:
+        api_mode: Which of OpenAI's two APIs it is spoken to by: Chat Completions or Responses.
+        attempts: The most requests that one call may send to it; None leaves it to the feature.
+        options: What holds for it whichever feature it serves; a feature's own options lie over them.
+    """
 
     provider: Provider
     model: str
     can: Capabilities
+    api_mode: ApiMode = "chat"
+    attempts: int | None = None
+    options: Options = field(default_factory=Options)
 
     @override
     def __str__(self) -> str:
@@ -101,7 +110,15 @@ class Chain:
 
 @dataclass(frozen=True)
 class Feature:
-    """What holds for a feature in every profile."""
+    """What holds for a feature in every profile.
+
+    Attributes:
+        deadline: Seconds for a whole call, waits and fallbacks included.
+        attempts: The most requests that one call may send to one endpoint.
+        max_attempts: The most requests of one call in all.
+        on_refusal: Whether another endpoint may be asked, once, after a refusal.
+        on_invalid_output: Whether another endpoint may be asked after an answer that does not fit and its repair.
+    """
 
     name: str
     about: str = ""
@@ -110,6 +127,10 @@ class Feature:
     images: bool = False
     options: Options = field(default_factory=Options)
     deadline: float = 120.0
+    attempts: int = 3
+    max_attempts: int = 10
+    on_refusal: Literal["raise", "next"] = "raise"
+    on_invalid_output: Literal["raise", "next"] = "next"
 
 
 @dataclass(frozen=True)
