@@ -23,9 +23,8 @@ from typing_extensions import override
 
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import Bench, Call
+from .driver import AsyncRuns, Bench, Call, Runs
 from .errors import CallError
-from .model_config import Snapshot
 from .options import Options
 from .providers import Ask
 from .routing import Needs, Route
@@ -79,7 +78,7 @@ class FeatureChatModel(BaseChatModel):
         if first is not None:
             params["ls_provider"] = first.endpoint.provider.name
             params["ls_model_name"] = kwargs.pop("model", first.endpoint.model)
-        options = self._options(kwargs, self.bench.table.snapshot)
+        options = self._options(kwargs).over(self.bench.table.snapshot.feature(self.feature).options)
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
         if options.max_output_tokens is not None:
@@ -198,7 +197,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _answer(self._call(messages, kwargs), messages, stop)
+        return _answer(self._call(messages, kwargs), Runs(run_manager), messages, stop)
 
     @override
     async def _agenerate(
@@ -208,7 +207,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await _aanswer(self._call(messages, kwargs), messages, stop)
+        return await _aanswer(self._call(messages, kwargs), AsyncRuns(run_manager), messages, stop)
 
     @override
     def _stream(
@@ -218,12 +217,12 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._call(messages, kwargs)
-        if call.ask.schema is not None:
-            yield _whole(_answer(call, messages, stop))
+        call, runs = self._call(messages, kwargs), Runs(run_manager)
+        if call.needs_whole_answer:
+            yield _whole(_answer(call, runs, messages, stop))
             return
         while True:
-            with call.attempt() as attempt:
+            with runs.of(call.attempt()) as attempt:
                 yield from attempt.stream(messages, stop)
                 return
 
@@ -235,12 +234,12 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = self._call(messages, kwargs)
-        if call.ask.schema is not None:
-            yield _whole(await _aanswer(call, messages, stop))
+        call, runs = self._call(messages, kwargs), AsyncRuns(run_manager)
+        if call.needs_whole_answer:
+            yield _whole(await _aanswer(call, runs, messages, stop))
             return
         while True:
-            with call.attempt() as attempt:
+            async with runs.of(await call.aattempt()) as attempt:
                 async with aclosing(attempt.astream(messages, stop)) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -255,13 +254,14 @@ class FeatureChatModel(BaseChatModel):
         return self.made_for if now is HOUSE else now
 
     def _call(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Call:
-        snapshot = self.bench.table.snapshot
-        ask = self._ask(kwargs, snapshot)
-        return self.bench.call(snapshot, self.feature, self._caller(), _needs(messages, ask), ask)
+        ask = self._ask(kwargs)
+        needs = _needs(messages, ask)
+        accept = kwargs.get("accept")
+        return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, ask, accept)
 
-    def _ask(self, kwargs: dict[str, Any], snapshot: Snapshot) -> Ask:
+    def _ask(self, kwargs: dict[str, Any]) -> Ask:
         return Ask(
-            options=self._options(kwargs, snapshot),
+            options=self._options(kwargs),
             tools=tuple(kwargs.get("tools") or ()),
             tool_choice=_tool_choice(kwargs.get("tool_choice"), tuple(kwargs.get("tools") or ())),
             parallel_tool_calls=kwargs.get("parallel_tool_calls"),
@@ -269,26 +269,35 @@ class FeatureChatModel(BaseChatModel):
             cache_key=kwargs.get("cache_key", self.cache_key),
         )
 
-    def _options(self, kwargs: dict[str, Any], snapshot: Snapshot) -> Options:
-        """The feature's options, under those of this call.
+    def _options(self, kwargs: dict[str, Any]) -> Options:
+        """The options of this call alone.
 
         Raises:
             ValueError: If a keyword argument is neither an option nor a setting of the call.
         """
-        below = snapshot.feature(self.feature).options
         settings = {key: value for key, value in kwargs.items() if key not in _CALL_SETTINGS}
         if not settings:
-            return below
+            return _NO_OPTIONS
         try:
-            return Options.model_validate(settings).over(below)
+            return Options.model_validate(settings)
         except ValidationError as error:
             wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
             known = ", ".join(sorted({*Options.model_fields, *_CALL_SETTINGS}))
             raise ValueError(f"{self.feature}: options of the call: {wrong}. Known: {known}.") from None
 
 
+_NO_OPTIONS = Options()
 _CALL_SETTINGS = frozenset(
-    {"tools", "tool_choice", "parallel_tool_calls", "schema", "response_format", "cache_key", "strict"}
+    {
+        "accept",
+        "cache_key",
+        "parallel_tool_calls",
+        "response_format",
+        "schema",
+        "strict",
+        "tool_choice",
+        "tools",
+    }
 )
 
 
@@ -330,6 +339,7 @@ def _needs(messages: list[BaseMessage], ask: Ask) -> Needs:
         images=bool(pictures),
         remote_images=any(_address(block).startswith(("http:", "https:")) for block in pictures),
         tokens=sum(len(message.text) for message in messages) // _CHARACTERS_PER_TOKEN,
+        options=ask.options,
     )
 
 
@@ -342,15 +352,17 @@ def _address(block: dict[str, Any]) -> str:
     return str(told.get("url", "") if isinstance(told, dict) else told).lower()
 
 
-def _answer(call: Call, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+def _answer(call: Call, runs: Runs, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
     while True:
-        with call.attempt() as attempt:
+        with runs.of(call.attempt()) as attempt:
             return attempt.generate(messages, stop)
 
 
-async def _aanswer(call: Call, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+async def _aanswer(
+    call: Call, runs: AsyncRuns, messages: list[BaseMessage], stop: list[str] | None
+) -> ChatResult:
     while True:
-        with call.attempt() as attempt:
+        async with runs.of(await call.aattempt()) as attempt:
             return await attempt.agenerate(messages, stop)
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from .caller import HOUSE, current_caller
+from .clock import Time
 from .model_config import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from langchain_core.language_models import BaseChatModel
 
     from .caller import Caller
     from .driver import Bench
+    from .driver.bench import Observer
+    from .health import Health
     from .model_config import Endpoint, Snapshot
     from .routing import Needs, Route
     from .transport import LiveAddress
@@ -82,7 +84,9 @@ class Patchbay:
     Args:
         table: The table; by default the one that ``LLM_CONFIG`` names, or ``llm.toml``.
         live: Embedded providers by name; they tell their address while they run.
-        now: The wall clock, timezone-aware.
+        time: Clocks, sleep and chance; by default the real ones.
+        health: What is known of the endpoints' health; by default kept in this process.
+        observer: Told of every attempt. What it raises changes nothing.
 
     Raises:
         ConfigError: If the default table is wrong.
@@ -93,10 +97,14 @@ class Patchbay:
         table: Table | None = None,
         *,
         live: Mapping[str, LiveAddress] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        time: Time | None = None,
+        health: Health | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.table = table or Table()
-        self._now = now
+        self._time = time or Time()
+        self._health = health
+        self._observer = observer
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
         self._lock = threading.Lock()
@@ -109,7 +117,9 @@ class Patchbay:
 
         with self._lock:
             if self._bench is None:
-                self._bench = Bench(self.table, self._live, now=self._now)
+                self._bench = Bench(
+                    self.table, self._live, time=self._time, health=self._health, observer=self._observer
+                )
             return self._bench
 
     def get_llm(
@@ -186,7 +196,8 @@ class Patchbay:
     def _plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
         from .routing import plan
 
-        return plan(self.table.snapshot, feature, caller, needs, today=self._now().date())
+        health = self._bench.health if self._bench is not None else self._health
+        return plan(self.table.snapshot, feature, caller, needs, today=self._time.now().date(), health=health)
 
     def _first(self, feature: str) -> Endpoint:
         from .routing import Needs

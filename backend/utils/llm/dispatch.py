@@ -1,61 +1,193 @@
-"""The attempt loop of one call as a state machine, without I/O: what to try next, and when to stop.
+"""The attempt loop of one call as a state machine without I/O: what to try next, how long to wait, when to stop.
 
-Ask `next_candidate`, make the attempt, tell the outcome; repeat until the call is over. Four drivers (plain and
-streaming, synchronous and asynchronous) share it.
+Ask `next`, do what it says, tell the outcome; repeat until the call is over. Four drivers (plain and streaming,
+synchronous and asynchronous) share it. It owns all retries: nothing below it sends a request twice.
 """
 
 from __future__ import annotations
 
+import random as chance
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .errors import (
     AllAttemptsFailedError,
     CallTimeoutError,
     LLMError,
+    NoEndpointError,
     RejectedCredentialError,
     StreamInterruptedError,
 )
-from .failures import POLICY, Category, Failure
+from .failures import LONGEST_WAIT, POLICY, Category, Failure, backoff
 from .receipt import Attempt, Receipt
+from .routing import rest_of, resting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .failures import Policy
+    from .health import Circuit, Health, Rest
     from .routing import Candidate, Route
+
+LEAST_SECONDS = 0.05
+"""With less than this left of the deadline, no attempt is started."""
+SHARE_OF_THE_REST = 2 / 3
+"""What an attempt may take of the deadline while other endpoints are left for which there must be time."""
+PATIENCE_SECONDS = 5.0
+"""A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
+PROBE_POLL_SECONDS = 0.5
+"""How often a call that has nothing but a circuit under probe looks again."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """Send a request now.
+
+    Attributes:
+        seconds: The most that it may take.
+        repair: Feed the last answer's fault back.
+    """
+
+    candidate: Candidate
+    seconds: float
+    repair: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let ``seconds`` pass, then ask again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Pending:
+    candidate: Candidate
+    not_before: float = 0.0
+    repair: bool = False
 
 
 class Dispatch:
     """The course of one call along its route.
 
+    Args:
+        health: What earlier calls taught, and this one will teach.
+        clock: The monotonic clock, in seconds.
+        random: From 0 up to, not including, 1; for the jitter of waits.
+
     Raises:
         LLMError: On construction, if the route has no candidate: nothing was sent.
     """
 
-    def __init__(self, route: Route) -> None:
+    def __init__(
+        self,
+        route: Route,
+        health: Health,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[], float] = chance.random,
+    ) -> None:
         if (refusal := route.refusal()) is not None:
             raise refusal
         self.route = route
         self.attempts: list[Attempt] = []
-        self._left = list(route.candidates)
-        self._last: Candidate | None = None
+        self._health = health
+        self._clock = clock
+        self._random = random
+        self._ends_at = clock() + route.deadline
+        self._pending = [_Pending(candidate) for candidate in route.candidates]
+        self._sent: Counter[Circuit] = Counter()
+        self._ended: Counter[tuple[Circuit, Category]] = Counter()
+        self._providers: set[str] = set()
+        self._has_stood_by = False
+        self._waited = 0.0
+        self._current: Try | None = None
+        self._failure: Failure | None = None
 
-    def next_candidate(self) -> Candidate:
-        """The endpoint to try now. Ask only at the start, and after `failed` returned None."""
-        self._last = self._left.pop(0)
-        return self._last
+    # What to do next -----------------------------------------------------------------------------------------------
+
+    def next(self) -> Try | Wait:
+        """What to do now. Ask at the start, after a wait, and after `failed` returned None.
+
+        Raises:
+            LLMError: The call is over: its time is up, or all that is left is resting.
+        """
+        now = self._clock()
+        if self._ends_at - now < LEAST_SECONDS:
+            raise self._out_of_time()
+        early = self._pending[0].not_before - now
+        if early > 0:
+            return self._wait(early)
+        return self._first_admitted(now, last_resort=False) or self._without_admission(now)
+
+    def _first_admitted(self, now: float, *, last_resort: bool) -> Try | None:
+        for pending in self._pending:
+            seconds = self._seconds_for(pending, now)
+            if self._is_admitted(pending.candidate, seconds, last_resort=last_resort):
+                return self._begin(pending, seconds)
+        return None
+
+    def _without_admission(self, now: float) -> Try | Wait:
+        """All that is left is resting: probe the best breaker, wait for what is worth it, or give up."""
+        probe = None if self._has_stood_by else self._first_admitted(now, last_resort=True)
+        if probe is not None:
+            return probe
+        rests = self._rests()
+        waits = [wait for rest in rests if (wait := _worth_waiting(rest)) is not None]
+        seconds = min(waits, default=None)
+        if seconds is None or self._waited + seconds > LONGEST_WAIT or not self._has_time_for(seconds, now):
+            raise self._nothing_left()
+        self._has_stood_by |= any(rest.kind == "probing" for rest in rests)
+        return self._wait(seconds)
+
+    def _is_admitted(self, candidate: Candidate, seconds: float, *, last_resort: bool) -> bool:
+        if self._health.resting(candidate.key_circuit) is not None:
+            return False
+        return self._health.admit(candidate.circuit, seconds, last_resort=last_resort) is None
+
+    def _rests(self) -> list[Rest]:
+        return [rest for one in self._pending if (rest := rest_of(one.candidate, self._health)) is not None]
+
+    def _wait(self, seconds: float) -> Wait:
+        self._waited += seconds
+        return Wait(seconds)
+
+    def _begin(self, pending: _Pending, seconds: float) -> Try:
+        self._pending = [one for one in self._pending if one is not pending]
+        provider = pending.candidate.endpoint.provider.name
+        if provider not in self._providers:
+            self._providers.add(provider)
+            self._health.first_request(provider)
+        self._sent[pending.candidate.circuit] += 1
+        self._current = Try(pending.candidate, seconds, pending.repair)
+        return self._current
+
+    def _seconds_for(self, pending: _Pending, now: float) -> float:
+        left = self._ends_at - now
+        if len(self._pending) > 1:
+            left *= SHARE_OF_THE_REST
+        return min(left, pending.candidate.options.timeout)
+
+    def _has_time_for(self, wait: float, now: float) -> bool:
+        return now + wait + LEAST_SECONDS <= self._ends_at
+
+    # What came of it -----------------------------------------------------------------------------------------------
 
     def succeeded(self, attempt: Attempt) -> Receipt:
         """The call is over; this is its receipt."""
+        self._health.answered(self._candidate.circuit)
         self.attempts.append(attempt)
-        first = str(self.route.candidates[0].endpoint)
         return Receipt(
             feature=self.route.feature.name,
             profile=self._candidate.profile,
             attempts=tuple(self.attempts),
-            degraded=self.route.demo or attempt.endpoint != first,
+            degraded=self.route.demo or self._candidate.endpoint != self.route.preferred,
             table_hash=self.route.table_hash,
         )
 
     def failed(self, attempt: Attempt, failure: Failure, *, partial: str | None = None) -> LLMError | None:
-        """None if another endpoint may be tried; else the error that ends the call.
+        """None if something else may be tried; else the error that ends the call.
 
         Args:
             attempt: What was tried.
@@ -63,13 +195,114 @@ class Dispatch:
             partial: The text that was already handed on, if any: then nothing else may be tried.
         """
         self.attempts.append(attempt)
+        self._failure = failure
+        self._ended[self._candidate.circuit, failure.category] += 1
+        delay = None if partial is not None else self._delay(failure)
+        self._teach(failure, delay)
         if partial is not None:
             return self._interrupted(partial)
-        self._left = self._allowed_after(failure)
-        return None if self._left else self._final_error(failure)
+        if delay is not None and self._may_ask_again(failure):
+            again = _Pending(self._candidate, self._clock() + delay, _policy(failure).again == "repair")
+            self._pending.insert(0, again)
+        else:
+            self._pending = self._allowed_after(failure)
+        return None if self._pending else self._final_error(failure)
 
-    def out_of_time(self) -> LLMError:
-        """The error of a call whose deadline passed before another endpoint could be tried."""
+    # The same endpoint again ---------------------------------------------------------------------------------------
+
+    def _delay(self, failure: Failure) -> float | None:
+        """Seconds to wait before the same endpoint is asked again; None if it should not be."""
+        policy, used = _policy(failure), self._candidate.circuit
+        most = self._candidate.endpoint.attempts or self.route.feature.attempts
+        room = self.route.feature.max_attempts - len(self.attempts) - len(self._pending)
+        if policy.again == "no" or self._sent[used] >= most or room < 1:
+            return None
+        if self._ended[used, failure.category] >= policy.tries:
+            return None
+        delay = 0.0 if policy.again == "repair" else self._backoff(failure)
+        return delay if delay <= LONGEST_WAIT and self._has_time_for(delay, self._clock()) else None
+
+    def _backoff(self, failure: Failure) -> float:
+        retry = self._sent[self._candidate.circuit]
+        if failure.category is Category.CONNECT and retry == 1 and failure.retry_after is None:
+            return 0.0  # most likely a connection that had gone stale
+        return backoff(retry, failure.retry_after, self._random)
+
+    def _may_ask_again(self, failure: Failure) -> bool:
+        """Asked last, because a retry that is granted is spent."""
+        if _policy(failure).again == "repair":
+            return True
+        rest = self._health.resting(self._candidate.circuit)
+        is_open = rest is not None and rest.kind == "open"
+        provider = self._candidate.endpoint.provider.name
+        return failure.may_retry and not is_open and self._health.may_retry(provider)
+
+    # The next endpoint ---------------------------------------------------------------------------------------------
+
+    def _allowed_after(self, failure: Failure) -> list[_Pending]:
+        if len(self.attempts) >= self.route.feature.max_attempts or not self._may_move_on(failure):
+            return []
+        used = self._candidate
+        match _policy(failure).next_endpoint:
+            case "larger window":
+                return [one for one in self._pending if one.candidate.room > used.room]
+            case "another key" | "another key, if this one is the house's":
+                return [one for one in self._pending if one.candidate.key_circuit != used.key_circuit]
+            case _:
+                return self._pending
+
+    def _may_move_on(self, failure: Failure) -> bool:
+        feature = self.route.feature
+        match _policy(failure).next_endpoint:
+            case "no":
+                return False
+            case "another key, if this one is the house's":
+                return self._candidate.owner == "house"
+            case "once, if the feature allows":
+                refusals = sum(attempt.category is failure.category for attempt in self.attempts)
+                return feature.on_refusal == "next" and refusals == 1
+            case "if the feature allows":
+                return feature.on_invalid_output == "next"
+            case _:
+                return True
+
+    # What others may learn -----------------------------------------------------------------------------------------
+
+    def _teach(self, failure: Failure, delay: float | None) -> None:
+        policy, circuit, health = _policy(failure), self._candidate.circuit, self._health
+        if policy.health == "counts" and self._was_patient(failure):
+            health.failed(circuit, failure.category)
+        elif policy.health in {"counts", "nothing"}:
+            health.release(circuit)
+        else:
+            health.answered(circuit)
+        if policy.health == "cool endpoint":
+            pause = policy.cool_seconds if delay is None else delay
+            health.cool(circuit, failure.retry_after or pause, failure.category)
+        elif policy.health == "cool key" and self._is_anybodys_business(failure):
+            pause = failure.retry_after or policy.cool_seconds
+            health.cool(self._candidate.key_circuit, pause, failure.category)
+
+    def _is_anybodys_business(self, failure: Failure) -> bool:
+        """A user's refused key is told to the user, each time: they may have just mended it."""
+        return failure.category is not Category.CREDENTIAL or self._candidate.owner == "house"
+
+    def _was_patient(self, failure: Failure) -> bool:
+        """Whether a time-out is the endpoint's fault, not that of a caller in a hurry."""
+        assert self._current is not None  # noqa: S101 - told only after `next`
+        had = self._current.seconds
+        if failure.category is not Category.TIMEOUT or failure.status is not None:
+            return True
+        return had >= PATIENCE_SECONDS or had >= self._candidate.options.timeout
+
+    # How a call ends -----------------------------------------------------------------------------------------------
+
+    @property
+    def _candidate(self) -> Candidate:
+        assert self._current is not None  # noqa: S101 - told only after `next`
+        return self._current.candidate
+
+    def _out_of_time(self) -> LLMError:
         name, seconds = self.route.feature.name, self.route.deadline
         return CallTimeoutError(
             f"{name!r} was not answered within its deadline of {seconds:g} s.",
@@ -77,32 +310,14 @@ class Dispatch:
             attempts=self.attempts,
         )
 
-    @property
-    def _candidate(self) -> Candidate:
-        assert self._last is not None  # noqa: S101 - told only after `next_candidate`
-        return self._last
-
-    def _allowed_after(self, failure: Failure) -> list[Candidate]:
-        match POLICY[failure.category].next_endpoint:
-            case "yes":
-                return self._left
-            case "another key":
-                return self._with_another_key()
-            case "another key, if this one is the house's":
-                return self._with_another_key() if self._candidate.owner == "house" else []
-            case "larger window":
-                window = self._candidate.endpoint.can.context_window
-                return [left for left in self._left if left.endpoint.can.context_window > window]
-            case "no":
-                return []
-
-    def _with_another_key(self) -> list[Candidate]:
-        used = self._candidate
-        return [
-            left
-            for left in self._left
-            if (left.endpoint.provider.name, left.owner) != (used.endpoint.provider.name, used.owner)
-        ]
+    def _nothing_left(self) -> LLMError:
+        """All that is left is resting, for longer than it is worth waiting."""
+        if self._failure is not None:
+            return self._final_error(self._failure)
+        rests = [(one.candidate, rest_of(one.candidate, self._health)) for one in self._pending]
+        skips = tuple(resting(candidate, rest) for candidate, rest in rests if rest is not None)
+        refusal = replace(self.route, candidates=(), skipped=(*self.route.skipped, *skips)).refusal()
+        return refusal or NoEndpointError("Nothing is left to try.", feature=self.route.feature.name)
 
     def _interrupted(self, partial: str) -> LLMError:
         return StreamInterruptedError(
@@ -113,20 +328,35 @@ class Dispatch:
         )
 
     def _final_error(self, failure: Failure) -> LLMError:
-        policy = POLICY[failure.category]
         name = self.route.feature.name
+        if len({attempt.endpoint for attempt in self.attempts}) > 1:
+            return self._all_failed()
         if failure.error is not None:
             failure.error.feature, failure.error.attempts = name, tuple(self.attempts)
             return failure.error
-        if len({attempt.endpoint for attempt in self.attempts}) > 1:
-            tried = "; ".join(f"{attempt.endpoint}: {_outcome(attempt)}" for attempt in self.attempts)
-            return AllAttemptsFailedError(
-                f"Every endpoint of {name!r} failed. {tried}.", feature=name, attempts=self.attempts
-            )
         if failure.category is Category.CREDENTIAL:
             return self._rejected_key()
-        sentence = f"{self._candidate.endpoint} {policy.sentence}."
-        return policy.error(sentence, feature=name, attempts=self.attempts)
+        policy = _policy(failure)
+        return policy.error(
+            f"{self._candidate.endpoint} {policy.sentence}{self._times()}.",
+            feature=name,
+            attempts=self.attempts,
+            retry_after=failure.retry_after,
+        )
+
+    def _all_failed(self) -> LLMError:
+        name = self.route.feature.name
+        tried = "; ".join(f"{attempt.endpoint}: {_outcome(attempt)}" for attempt in self.attempts)
+        error = AllAttemptsFailedError(
+            f"Every endpoint of {name!r} failed. {tried}.", feature=name, attempts=self.attempts
+        )
+        error.retryable = any(
+            POLICY[attempt.category].error.retryable for attempt in self.attempts if attempt.category
+        )
+        return error
+
+    def _times(self) -> str:
+        return f" (asked {len(self.attempts)} times)" if len(self.attempts) > 1 else ""
 
     def _rejected_key(self) -> LLMError:
         provider, by_user = self._candidate.endpoint.provider.name, self._candidate.owner == "user"
@@ -139,6 +369,19 @@ class Dispatch:
         if by_user:
             error.http_status = 403
         return error
+
+
+def _policy(failure: Failure) -> Policy:
+    return POLICY[failure.category]
+
+
+def _worth_waiting(rest: Rest) -> float | None:
+    """Seconds to wait for it; None if there is no point."""
+    if rest.kind == "probing":
+        return min(rest.seconds, PROBE_POLL_SECONDS)
+    if rest.kind == "cooling" and POLICY[rest.category].again == "retry":
+        return rest.seconds
+    return None
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -61,17 +61,26 @@ class LLMError(Exception):
         retryable: Whether the same call may succeed later, unchanged.
         feature: The feature that was called, if any.
         attempts: Every request that was sent for this call, in order.
+        retry_after: Seconds until it makes sense to call again, if a provider said so.
     """
 
     code: ClassVar[str] = "llm_error"
     http_status: int = 500
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
-    def __init__(self, message: str, *, feature: str | None = None, attempts: Sequence[Attempt] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        feature: str | None = None,
+        attempts: Sequence[Attempt] = (),
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.feature = feature
         self.attempts = tuple(attempts)
+        self.retry_after = retry_after
 
     @override
     def __str__(self) -> str:
@@ -89,6 +98,7 @@ class LLMError(Exception):
             "message": self.message,
             "feature": self.feature,
             "retryable": self.retryable,
+            "retry_after_s": self.retry_after,
             "attempts": [attempt.as_dict() for attempt in self.attempts],
         }
 
@@ -254,9 +264,10 @@ class StreamInterruptedError(CallError, ModelConnectionError):
         *,
         feature: str | None = None,
         attempts: Sequence[Attempt] = (),
+        retry_after: float | None = None,
         partial: str = "",
     ) -> None:
-        super().__init__(message, feature=feature, attempts=attempts)
+        super().__init__(message, feature=feature, attempts=attempts, retry_after=retry_after)
         self.partial = partial
 
 
@@ -268,11 +279,13 @@ class NoEndpointError(CallError):
 
 
 class AllAttemptsFailedError(CallError):
-    """Several endpoints were tried and each failed; ``attempts`` says how. The last one's cause is the cause."""
+    """Several endpoints were tried and each failed; ``attempts`` says how. The last one's cause is the cause.
+
+    It is ``retryable`` if one of the failures was.
+    """
 
     code = "all_attempts_failed"
     http_status = 502
-    retryable = True
 
 
 class BudgetExceededError(LLMError):

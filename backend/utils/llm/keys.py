@@ -1,6 +1,15 @@
-"""What a provider's key may look like."""
+"""What a provider's key may look like, and how one is named without telling it."""
 
 from __future__ import annotations
+
+import secrets
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+_PROCESS = secrets.token_bytes(32)
 
 
 def is_key(text: str) -> bool:
@@ -9,3 +18,10 @@ def is_key(text: str) -> bool:
     What is not could not travel in a header, and an HTTP library that refuses it would show it in its error.
     """
     return text.isascii() and text.isprintable() and " " not in text
+
+
+def fingerprint(secret: SecretStr | None) -> str:
+    """A name for a key that tells nothing about it, and is another one in every process."""
+    if secret is None:
+        return "open"
+    return blake2b(secret.get_secret_value().encode(), digest_size=8, key=_PROCESS).hexdigest()

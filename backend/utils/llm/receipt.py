@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 RECEIPT_KEY = "receipt"
 """Where the receipt stands in a message's ``response_metadata``."""
 
-Outcome = Literal["ok", "failed", "cancelled"]
+Outcome = Literal["ok", "rejected", "failed", "cancelled"]
+"""``rejected``: an answer came, and was paid for, but could not be handed on."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Attempt:
             "status": self.status,
             "started": self.started.isoformat(),
             "duration_ms": _milliseconds(self.duration),
-            "first_byte_ms": self.first_byte and _milliseconds(self.first_byte),
+            "first_byte_ms": None if self.first_byte is None else _milliseconds(self.first_byte),
             "usage": vars(self.usage).copy() if self.usage else None,
             "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
         }

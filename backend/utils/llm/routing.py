@@ -5,22 +5,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from .catalogue import LACKS
 from .errors import LLMError, MissingCredentialError, NoEndpointError
+from .failures import LONGEST_WAIT, POLICY
+from .health import Circuit
+from .keys import fingerprint
+from .options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import date
 
     from .caller import Caller, KeyOwner, KeyPolicy
+    from .health import Health, Rest
     from .model_config import Chain, Endpoint, Feature, Snapshot
-    from .options import Options
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Needs:
     Attributes:
         remote_images: Pictures that are named by an address, not sent along.
         tokens: A careful estimate of the prompt's length; 0 if unknown.
+        options: The options of the call, laid over the feature's.
     """
 
     tools: bool = False
@@ -37,6 +43,7 @@ class Needs:
     images: bool = False
     remote_images: bool = False
     tokens: int = 0
+    options: Options = field(default_factory=Options)
 
 
 class SkipCode(StrEnum):
@@ -51,26 +58,59 @@ class SkipCode(StrEnum):
     WINDOW = "context_window"
     RETIRED = "retired"
     OPTION = "option"
+    COOLING = "cooling"
+    OPEN = "open"
+    PROBING = "probing"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An endpoint that may serve, and whose key pays."""
+    """An endpoint that may serve, and whose key pays.
+
+    Attributes:
+        key: The fingerprint of the key.
+        options: What it is asked with: the call's options over the feature's over the endpoint's own.
+        rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
+    """
 
     endpoint: Endpoint
     owner: KeyOwner
     profile: str
     layer: str
     group: str | None = None
+    key: str = "open"
+    options: Options = field(default_factory=Options)
+    rest: Rest | None = None
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """What health knows it by."""
+        return Circuit(str(self.endpoint), self.key)
+
+    @cached_property
+    def key_circuit(self) -> Circuit:
+        """What health knows its key by."""
+        return Circuit(self.endpoint.provider.name, self.key)
+
+    @property
+    def room(self) -> int:
+        """The longest prompt that leaves room for the answer, in tokens."""
+        can = self.endpoint.can
+        return can.context_window - min(self.options.max_output_tokens or 0, can.max_output)
 
 
 @dataclass(frozen=True)
 class Skip:
-    """An endpoint that may not serve, and why."""
+    """An endpoint that may not serve, and why.
+
+    Attributes:
+        rest: Set if it may again in a while.
+    """
 
     endpoint: Endpoint
     code: SkipCode
     reason: str
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +120,7 @@ class Route:
     Attributes:
         candidates: In the order in which they are tried.
         skipped: In the order in which they stood.
+        preferred: The endpoint that would be tried first if all were well; any other one's answer is second best.
         demo: True if the demo model serves because the house has no key.
     """
 
@@ -92,6 +133,7 @@ class Route:
     deadline: float
     demo: bool
     table_hash: str
+    preferred: Endpoint | None = None
 
     def refusal(self) -> LLMError | None:
         """The error of a call that no endpoint may serve; None if one may."""
@@ -103,6 +145,14 @@ class Route:
             providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
             return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
         reasons = "; ".join(dict.fromkeys(f"{skip.endpoint}: {skip.reason}" for skip in self.skipped))
+        rests = [skip.rest for skip in self.skipped if skip.rest is not None]
+        if rests:
+            soonest = min(rests, key=lambda rest: rest.seconds)
+            return POLICY[soonest.category].error(
+                f"Every endpoint that may serve {name!r} is resting. {reasons}.",
+                feature=name,
+                retry_after=soonest.seconds,
+            )
         return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,6 +174,8 @@ class Route:
                     "profile": candidate.profile,
                     "group": candidate.group,
                     "layer": candidate.layer,
+                    "options": candidate.options.model_dump(exclude_none=True),
+                    "rest": candidate.rest and _rest_reason(candidate.rest),
                 }
                 for candidate in self.candidates
             ],
@@ -139,6 +191,7 @@ class Route:
         lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
         lines += [
             f"  {place}. {candidate.endpoint}  {candidate.owner}'s key  ({candidate.layer})"
+            + (f"  {_rest_reason(candidate.rest)}" if candidate.rest else "")
             for place, candidate in enumerate(self.candidates, 1)
         ]
         lines += [f"  -  {skip.endpoint}  skipped: {skip.reason}" for skip in self.skipped]
@@ -153,7 +206,7 @@ def plan(
     needs: Needs,
     *,
     today: date,
-    options: Options | None = None,
+    health: Health | None = None,
 ) -> Route:
     """Decide how a call of ``feature`` by ``caller`` would be served.
 
@@ -163,34 +216,37 @@ def plan(
         caller: Who asks.
         needs: What the call needs of an endpoint.
         today: The day, for models that retire.
-        options: The options of the call, laid over the feature's; by default the feature's alone.
+        health: What earlier calls taught; None if there were none.
 
     Raises:
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
             route without candidates.
     """
     named = snapshot.feature(feature)
-    options = options or named.options
-    candidates: dict[tuple[Endpoint, KeyOwner], Candidate] = {}
-    skipped: list[Skip] = []
-    for candidate in _ordered(snapshot, named, caller):
-        skip = _skip(candidate, caller, snapshot, needs, options, today)
-        if skip is not None:
-            skipped.append(skip)
-        else:
-            candidates.setdefault((candidate.endpoint, candidate.owner), candidate)
-    house = caller.policy == "house_only"
-    kept = {endpoint for endpoint, _ in candidates}
+    above = _laid(needs.options, named.options)
+    settled = (
+        replace(one, key=_key(one, caller, snapshot), options=_laid(above, one.endpoint.options))
+        for one in _ordered(snapshot, named, caller)
+    )
+    judged = [
+        _skip(one, caller, snapshot, needs, today) or replace(one, rest=rest_of(one, health))
+        for one in settled
+    ]
+    able = _each_once(one for one in judged if isinstance(one, Candidate))
+    candidates = [one for one in able if one.rest is None] or _last_resort(able, named)
+    kept = {one.endpoint for one in candidates}
+    skipped = [skip for one in judged if one.endpoint not in kept and (skip := _left_out(one)) is not None]
     return Route(
         feature=named,
-        profile=snapshot.profile if house else snapshot.byok_profile,
+        profile=snapshot.profile if caller.policy == "house_only" else snapshot.byok_profile,
         policy=caller.policy,
-        candidates=tuple(candidates.values()),
-        skipped=tuple(skip for skip in dict.fromkeys(skipped) if skip.endpoint not in kept),
-        options=options,
+        candidates=tuple(candidates),
+        skipped=tuple(dict.fromkeys(skipped)),
+        options=above,
         deadline=named.deadline,
         demo=snapshot.demo_active and caller.policy != "byok_only",
         table_hash=snapshot.hash,
+        preferred=able[0].endpoint if able else None,
     )
 
 
@@ -213,16 +269,14 @@ def _candidates(chain: Chain, owner: KeyOwner, profile: str) -> Iterator[Candida
             yield Candidate(endpoint, owner, profile, chain.layer, tier.group)
 
 
-def _skip(
-    candidate: Candidate, caller: Caller, snapshot: Snapshot, needs: Needs, options: Options, today: date
-) -> Skip | None:
+def _skip(candidate: Candidate, caller: Caller, snapshot: Snapshot, needs: Needs, today: date) -> Skip | None:
     endpoint = candidate.endpoint
     found = (
         _key_missing(candidate, caller, snapshot)
         or _retired(endpoint, today)
         or _ability_missing(endpoint, needs)
-        or _option_refused(candidate, snapshot, options)
-        or _window_too_small(endpoint, needs, options)
+        or _option_refused(candidate, snapshot)
+        or _window_too_small(candidate, needs)
     )
     return Skip(endpoint, *found) if found else None
 
@@ -256,23 +310,84 @@ def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] |
     return None
 
 
-def _option_refused(
-    candidate: Candidate, snapshot: Snapshot, options: Options
-) -> tuple[SkipCode, str] | None:
+def _option_refused(candidate: Candidate, snapshot: Snapshot) -> tuple[SkipCode, str] | None:
     """The demo endpoint stands in for all others, so what it has no word for is left out there."""
     endpoint = candidate.endpoint
-    refused = options.problems(endpoint.provider.api, endpoint.model, endpoint.can)
+    refused = candidate.options.problems(endpoint.provider.api, endpoint.model, endpoint.can)
     if not refused or endpoint == snapshot.demo:
         return None
     return SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)
 
 
-def _window_too_small(endpoint: Endpoint, needs: Needs, options: Options) -> tuple[SkipCode, str] | None:
-    window = endpoint.can.context_window
-    reserved = min(options.max_output_tokens or 0, endpoint.can.max_output)
-    if needs.tokens + reserved <= window:
+def _window_too_small(candidate: Candidate, needs: Needs) -> tuple[SkipCode, str] | None:
+    if needs.tokens <= candidate.room:
         return None
+    window = candidate.endpoint.can.context_window
+    reserved = window - candidate.room
     return SkipCode.WINDOW, f"about {needs.tokens} tokens and {reserved} for the answer exceed {window}"
+
+
+# Health ------------------------------------------------------------------------------------------------------------
+
+
+def _key(candidate: Candidate, caller: Caller, snapshot: Snapshot) -> str:
+    keys = caller.keys if candidate.owner == "user" else snapshot.house_keys
+    return fingerprint(keys.get(candidate.endpoint.provider.name))
+
+
+def rest_of(candidate: Candidate, health: Health | None) -> Rest | None:
+    """Why ``candidate``, or its key, is better not used now."""
+    if health is None:
+        return None
+    return health.resting(candidate.key_circuit) or health.resting(candidate.circuit)
+
+
+def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """A chain may name an endpoint twice; the first time counts."""
+    first: dict[tuple[Endpoint, KeyOwner], Candidate] = {}
+    for candidate in candidates:
+        first.setdefault((candidate.endpoint, candidate.owner), candidate)
+    return list(first.values())
+
+
+def _last_resort(able: list[Candidate], feature: Feature) -> list[Candidate]:
+    """All that could serve is resting: those whose breaker may be probed, then those that can be waited for."""
+    worth = [one for one in able if one.rest is not None and _is_within_reach(one.rest, feature)]
+    return sorted(worth, key=lambda one: one.rest is not None and one.rest.kind == "cooling")
+
+
+def _is_within_reach(rest: Rest, feature: Feature) -> bool:
+    if rest.kind != "cooling":
+        return True
+    wait_pays = POLICY[rest.category].again == "retry"
+    return wait_pays and rest.seconds <= min(LONGEST_WAIT, feature.deadline)
+
+
+def _left_out(judged: Candidate | Skip) -> Skip | None:
+    if isinstance(judged, Skip):
+        return judged
+    return None if judged.rest is None else resting(judged, judged.rest)
+
+
+def resting(candidate: Candidate, rest: Rest) -> Skip:
+    """``candidate`` as one that is not tried because it rests."""
+    return Skip(candidate.endpoint, SkipCode(rest.kind), _rest_reason(rest), rest)
+
+
+def _rest_reason(rest: Rest) -> str:
+    """In words: what happened, and for how long it counts."""
+    what = POLICY[rest.category].sentence
+    match rest.kind:
+        case "cooling":
+            return f"it {what}; left alone for {rest.seconds:.0f} s more"
+        case "open":
+            return f"it {what} again and again; left alone for {rest.seconds:.0f} s more"
+        case "probing":
+            return f"it {what} again and again; a probe is under way"
+
+
+def _laid(above: Options, below: Options) -> Options:
+    return above.over(below) if below.model_fields_set else above
 
 
 def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from backend.utils.llm.clients import use
 from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 from .drivers import DRIVERS, STREAMS
 
@@ -32,9 +33,15 @@ CHAINS = ["openai_then_gemini", "gemini_then_openai"]
 
 
 @pytest.fixture
-def patchbay(provider: LoopbackProvider) -> Iterator[Patchbay]:
-    """The facade with `FEATURES`, in force for the test."""
-    made = loopback_patchbay(provider, FEATURES)
+def virtual() -> VirtualTime:
+    """The time that passes in `patchbay`."""
+    return VirtualTime()
+
+
+@pytest.fixture
+def patchbay(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Patchbay]:
+    """The facade with `FEATURES`, in force for the test, in a time of its own."""
+    made = loopback_patchbay(provider, FEATURES, time=virtual.time)
     with use(made):
         yield made
     made.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ from backend.utils.llm.testing import (
     WrongJson,
 )
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 from .samples import CANARY, add, receipt
 
@@ -52,19 +54,25 @@ if TYPE_CHECKING:
 CANARY_PROMPT = "canary-prompt-77"
 
 
-FAULTS: list[tuple[Reply, type[LLMError], bool]] = [
-    (Status(400), RejectedRequestError, False),
-    (Status(401), RejectedCredentialError, True),
-    (Status(403), RejectedCredentialError, True),
-    (Status(404), ModelUnavailableError, True),
-    (Status(429), RateLimitedError, True),
-    (Status(500), ProviderDownError, True),
-    (Status(503), ProviderDownError, True),
-    (Status(529), ProviderDownError, True),
-    (WrongJson(), ProviderDownError, True),
-    (Html(), ProviderDownError, True),
-    (Empty(), ProviderDownError, True),
-    (Refusal("I will not.", by="filter"), RefusedError, False),
+FAULTS: list[tuple[Reply, type[LLMError], int, bool]] = [
+    (Status(400), RejectedRequestError, 1, False),
+    (Status(401), RejectedCredentialError, 1, True),
+    (Status(402), QuotaExceededError, 1, True),
+    (Status(403), RejectedCredentialError, 1, True),
+    (Status(404), ModelUnavailableError, 1, True),
+    (Status(408), CallTimeoutError, 2, True),
+    (Status(409), ProviderDownError, 3, True),
+    (Status(422), RejectedRequestError, 1, False),
+    (Status(425), ProviderDownError, 3, True),
+    (Status(429), RateLimitedError, 3, True),
+    (Status(500), ProviderDownError, 3, True),
+    (Status(503), ProviderDownError, 3, True),
+    (Status(529), ProviderDownError, 3, True),
+    (WrongJson(), ProviderDownError, 3, True),
+    (Html(), ProviderDownError, 3, True),
+    (Empty(), ProviderDownError, 3, True),
+    (Refusal("I will not.", by="filter"), RefusedError, 1, False),
+    (Refusal("I will not.", by="model"), RefusedError, 1, False),
 ]
 
 
@@ -78,14 +86,15 @@ FEATURE_ENDPOINT = {"over_openai": "openai:gpt-6-luna", "over_gemini": "gemini:g
 class TestFailures:
     """Attempts recorded are requests sent, and the error says what happened."""
 
-    @pytest.mark.parametrize(("fault", "error"), [row[:2] for row in FAULTS], ids=FAULT_IDS)
-    def test_one_endpoint_raises_the_specific_error_after_one_request(
+    @pytest.mark.parametrize(("fault", "error", "tries"), [row[:3] for row in FAULTS], ids=FAULT_IDS)
+    def test_one_endpoint_raises_the_specific_error_after_as_many_requests_as_its_kind_is_worth(
         self,
         feature: str,
         call: Driver,
         provider: LoopbackProvider,
         fault: Reply,
         error: type[LLMError],
+        tries: int,
     ) -> None:
         provider.always(fault)
 
@@ -93,11 +102,11 @@ class TestFailures:
             call(get_llm(feature), CANARY_PROMPT)
 
         assert type(caught.value) is error, caught.value
-        assert len(provider.requests) == len(caught.value.attempts) == 1
+        assert len(provider.requests) == len(caught.value.attempts) == tries
         assert caught.value.feature == feature
         assert CANARY_PROMPT not in str(caught.value)
 
-    @pytest.mark.parametrize(("fault", "error", "moves_on"), FAULTS, ids=FAULT_IDS)
+    @pytest.mark.parametrize(("fault", "error", "tries", "moves_on"), FAULTS, ids=FAULT_IDS)
     def test_a_chain_moves_on_or_stops_as_the_category_says(
         self,
         chain: str,
@@ -105,16 +114,18 @@ class TestFailures:
         provider: LoopbackProvider,
         fault: Reply,
         error: type[LLMError],
+        tries: int,
         moves_on: bool,  # noqa: FBT001 - a column of the table
     ) -> None:
-        provider.script(fault, Text("from the second"))
+        provider.script(*[fault] * tries, Text("from the second"))
 
         if moves_on:
             message = call(get_llm(chain), "hi")
             assert message.text == "from the second"
             assert receipt(message)["degraded"] is True
-            assert [attempt["outcome"] for attempt in receipt(message)["attempts"]] == ["failed", "ok"]
-            assert len(provider.requests) == 2
+            outcomes = [attempt["outcome"] for attempt in receipt(message)["attempts"]]
+            assert outcomes == ["failed"] * tries + ["ok"]
+            assert len(provider.requests) == tries + 1
         else:
             with pytest.raises(error):
                 call(get_llm(chain), "hi")
@@ -139,16 +150,19 @@ class TestFailures:
     def test_when_all_fail_every_attempt_is_told(
         self, chain: str, call: Driver, provider: LoopbackProvider
     ) -> None:
-        provider.script(Status(503), Status(500))
+        provider.script(*[Status(503)] * 3, *[Status(500)] * 3)
 
         with pytest.raises(AllAttemptsFailedError) as caught:
             call(get_llm(chain), "hi")
 
-        assert [attempt.status for attempt in caught.value.attempts] == [503, 500]
+        assert [attempt.status for attempt in caught.value.attempts] == [503] * 3 + [500] * 3
+        assert caught.value.retryable
 
     def test_a_dead_server_is_a_provider_that_is_down(self, feature: str, call: Driver) -> None:
         with LoopbackProvider() as gone:
-            patchbay = loopback_patchbay(gone, {feature: FEATURE_ENDPOINT[feature]})
+            patchbay = loopback_patchbay(
+                gone, {feature: FEATURE_ENDPOINT[feature]}, time=VirtualTime().time
+            )
 
         with pytest.raises(ProviderDownError) as caught:
             call(patchbay.get_llm(feature), "hi")
@@ -175,7 +189,7 @@ class TestFailures:
             assert [request.key for request in provider.requests] == [CANARY]
 
     def test_byok_then_house_says_who_paid(self, call: Driver, provider: LoopbackProvider) -> None:
-        provider.script(Status(503))
+        provider.script(Status(404))
         caller = Caller(keys={"gemini": CANARY}, key_policy="byok_then_house")
 
         with use_caller(caller):
@@ -233,11 +247,13 @@ class TestDeadline:
         chain = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
         patchbay = loopback_patchbay(provider, {"f": chain}, "[features.f]\ndeadline = 0.3")
         provider.always(Hang())
+        started = time.monotonic()
 
-        with pytest.raises(CallTimeoutError) as caught:
+        with pytest.raises((CallTimeoutError, AllAttemptsFailedError)) as caught:
             call(patchbay.get_llm("f"), "hi")
 
-        assert len(provider.requests) == len(caught.value.attempts) == 1
+        assert len(provider.requests) == len(caught.value.attempts)
+        assert time.monotonic() - started < 0.5
         patchbay.close()
 
     def test_a_body_that_trickles_is_cut(
@@ -269,4 +285,4 @@ class TestDeadline:
 
 
 def test_every_call_error_is_reachable() -> None:
-    assert {error for _, error, _ in FAULTS} <= set(CallError.__subclasses__()) | {RejectedCredentialError}
+    assert {error for _, error, *_ in FAULTS} <= set(CallError.__subclasses__()) | {RejectedCredentialError}

@@ -15,6 +15,7 @@ from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing import Needs, Route, plan
 from backend.utils.llm.testing import LoopbackProvider, Status
+from backend.utils.llm.testing.virtual_time import VirtualTime
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class TestFilters:
     def test_an_option_of_the_call_that_an_endpoint_rejects_skips_it(self) -> None:
         snapshot = parse(TABLE.replace("gemini-3.5-flash-lite", "gemini-3.5-flash"), environ=BOTH)
 
-        found = plan(snapshot, "both", Caller(), Needs(), today=TODAY, options=Options(temperature=0.2))
+        found = plan(snapshot, "both", Caller(), Needs(options=Options(temperature=0.2)), today=TODAY)
 
         assert candidates(found) == [("gemini:gemini-3.5-flash", "house")]
         assert found.skipped[0].code == "option"
@@ -176,7 +177,7 @@ def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing t
     if down:
         shared.always(Status(503))
     environ = {name: HOUSE_KEYS[name] for name in house}
-    patchbay = loopback_patchbay(shared, {"f": chain}, environ=environ)
+    patchbay = loopback_patchbay(shared, {"f": chain}, environ=environ, time=VirtualTime().time)
     caller = Caller(keys={name: f"users-{name}" for name in keys}, key_policy=policy)
     owners = {**{f"users-{name}": "user" for name in keys}, **dict.fromkeys(HOUSE_KEYS.values(), "house")}
 
@@ -191,7 +192,7 @@ def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing t
     patchbay.close()
 
     expected = candidates(shown) if down else candidates(shown)[:1]
-    sent = [(request.model, owners[request.key or ""]) for request in shared.requests]
+    sent = list(dict.fromkeys((request.model, owners[request.key or ""]) for request in shared.requests))
     assert sent == [(endpoint.partition(":")[2], owner) for endpoint, owner in expected]
     assert failed == (down or not expected)
 

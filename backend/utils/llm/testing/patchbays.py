@@ -11,6 +11,8 @@ from ..model_config import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..clock import Time
+    from ..driver.bench import Observer
     from .loopback import LoopbackProvider
 
 HOUSE_KEYS = {"LOOPBACK_OPENAI_KEY": "house-key-of-openai", "LOOPBACK_GEMINI_KEY": "house-key-of-gemini"}
@@ -56,6 +58,18 @@ def loopback_patchbay(
     more: str = "",
     *,
     environ: Mapping[str, str] = HOUSE_KEYS,
+    time: Time | None = None,
+    observer: Observer | None = None,
 ) -> Patchbay:
-    """A patchbay on `loopback_table`. Put it in force with `use`, and `close` it at the end."""
-    return Patchbay(Table(text=loopback_table(provider, features, more), environ=environ))
+    """A patchbay on `loopback_table`. Put it in force with `use`, and `close` it at the end.
+
+    Args:
+        provider: The running loopback provider.
+        features: Feature to endpoint or chain.
+        more: Further sections, as TOML.
+        environ: The house's keys.
+        time: A `VirtualTime`'s, for tests of waits.
+        observer: As of `Patchbay`.
+    """
+    table = Table(text=loopback_table(provider, features, more), environ=environ)
+    return Patchbay(table, time=time, observer=observer)

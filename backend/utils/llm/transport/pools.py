@@ -12,7 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+import httpcore2
 import httpx2
+
+from .clocks import BoundedBackend
 
 if TYPE_CHECKING:
     import ssl
@@ -23,6 +26,20 @@ KEEPALIVE_SECONDS = 60.0
 LIMITS = httpx2.Limits(
     max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_SECONDS
 )
+
+
+class _BoundedTransport(httpx2.HTTPTransport):
+    """Its sockets keep to the time of each attempt. The class has no parameter for that; its pool has."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=_tls(), trust_env=False)
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=_tls(),
+            max_connections=LIMITS.max_connections,
+            max_keepalive_connections=LIMITS.max_keepalive_connections,
+            keepalive_expiry=LIMITS.keepalive_expiry,
+            network_backend=BoundedBackend(httpcore2.SyncBackend()),
+        )
 
 
 @lru_cache(maxsize=1)
@@ -47,7 +64,7 @@ class Pools:
         """The pool of synchronous calls."""
         with self._lock:
             if self._threads is None:
-                self._threads = httpx2.HTTPTransport(verify=_tls(), limits=LIMITS, trust_env=False)
+                self._threads = _BoundedTransport()
             return self._threads
 
     async def for_this_loop(self) -> httpx2.AsyncHTTPTransport:

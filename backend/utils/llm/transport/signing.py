@@ -8,7 +8,6 @@ shape (``httpx2`` and ``httpx``), synchronously and asynchronously.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -17,18 +16,20 @@ import httpx
 import httpx2
 
 from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
+from .clocks import in_time, in_time_here
 from .pools import Pools
 from .streams import WatchedStream, httpx_stream
 from .ticket import TICKET_HEADER, TicketDesk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .ticket import Address, LiveAddress, Ticket, Wire
 
 START_SECONDS = 60.0
 """How long a request that comes early waits for an embedded provider to be ready."""
-_ERROR_STATUS = 400
+_ERROR_STATUS = 300
+_LONGEST_ERROR = 65_536
 _IDENTITY_HEADERS = (
     "api-key",
     "authorization",
@@ -62,10 +63,13 @@ class SigningTransport:
 
     Args:
         live: Embedded providers by name; they tell their address and secret themselves.
+        clock: The monotonic clock, in seconds.
     """
 
-    def __init__(self, live: Mapping[str, LiveAddress] | None = None) -> None:
-        self.desk = TicketDesk()
+    def __init__(
+        self, live: Mapping[str, LiveAddress] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.desk = TicketDesk(clock)
         self.pools = Pools()
         self._live = dict(live or {})
 
@@ -74,10 +78,11 @@ class SigningTransport:
         ticket = self._admit(request)
         live = self._wait_for(ticket)
         signed = self._sign(request, request.read(), ticket, live)
-        response = self.pools.for_threads().handle_request(signed)
-        _note_head(ticket.wire, response)
-        if response.status_code >= _ERROR_STATUS:
-            response = _error(response, response.read(), ticket.wire)
+        with in_time_here(ticket):
+            response = self.pools.for_threads().handle_request(signed)
+            _note_head(ticket.wire, response)
+            if response.status_code >= _ERROR_STATUS:
+                response = _error(response, response.read(), ticket)
         return _answer(request, response, ticket)
 
     async def handle_async_request(self, request: _Request) -> Any:
@@ -85,10 +90,11 @@ class SigningTransport:
         ticket = self._admit(request)
         live = await self._await(ticket)
         signed = self._sign(request, await request.aread(), ticket, live)
-        response = await (await self.pools.for_this_loop()).handle_async_request(signed)
-        _note_head(ticket.wire, response)
-        if response.status_code >= _ERROR_STATUS:
-            response = _error(response, await response.aread(), ticket.wire)
+        async with in_time(ticket):
+            response = await (await self.pools.for_this_loop()).handle_async_request(signed)
+            _note_head(ticket.wire, response)
+            if response.status_code >= _ERROR_STATUS:
+                response = _error(response, await response.aread(), ticket)
         return _answer(request, response, ticket)
 
     def close(self) -> None:
@@ -147,8 +153,7 @@ class SigningTransport:
         if source is None:
             return None
         try:
-            left = max(0.0, ticket.ends_at - time.monotonic())
-            return source.current() or source.address(min(START_SECONDS, left))
+            return source.current() or source.address(min(START_SECONDS, max(0.0, ticket.left())))
         except Exception as error:
             raise self._refuse(ticket, ProviderDownError(str(error))) from error
 
@@ -172,9 +177,11 @@ class SigningTransport:
         )
         ticket.wire.requests += 1
         ticket.wire.bytes_sent = len(body)
-        ticket.wire.sent_at = time.monotonic()
+        ticket.wire.sent_at = ticket.clock()
+        left = max(0.0, ticket.left())
+        waits = {"connect": min(left, ticket.connect_seconds), "read": left, "write": left, "pool": left}
         return httpx2.Request(
-            request.method, url, headers=headers, content=body, extensions=dict(request.extensions)
+            request.method, url, headers=headers, content=body, extensions={"timeout": waits}
         )
 
 
@@ -203,29 +210,15 @@ def _note_head(wire: Wire, response: httpx2.Response) -> None:
     wire.headers = {name: response.headers[name] for name in _TOLD_HEADERS if name in response.headers}
 
 
-def _error(response: httpx2.Response, body: bytes, wire: Wire) -> httpx2.Response:
-    """The same answer with its body read, decoded and looked at."""
-    wire.first_byte_at = time.monotonic()
-    wire.error_code = _error_code(body)
+def _error(response: httpx2.Response, body: bytes, ticket: Ticket) -> httpx2.Response:
+    """The same answer with its body read and decoded, without the key: some providers repeat it."""
+    secret = ticket.credential.secret
+    if secret is not None:
+        body = body.replace(secret.get_secret_value().encode(), b"***")
+    ticket.wire.first_byte_at = ticket.clock()
+    ticket.wire.error_body = body[:_LONGEST_ERROR]
     kept = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
     return httpx2.Response(response.status_code, headers=kept, content=body, extensions=response.extensions)
-
-
-def _error_code(body: bytes) -> str | None:
-    """The provider's code: OpenAI's ``error.code`` (or ``type``), Google's detail ``reason`` (or ``status``)."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return None
-    if isinstance(document, list) and document:
-        document = document[0]
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
-        return None
-    details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
-    reasons = [detail["reason"] for detail in details if isinstance(detail.get("reason"), str)]
-    named = [error.get(key) for key in ("code", "status", "type")]
-    return next((text for text in [*reasons, *named] if isinstance(text, str) and text), None)
 
 
 def _answer(request: object, response: httpx2.Response, ticket: Ticket) -> Any:

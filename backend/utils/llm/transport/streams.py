@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
 from typing_extensions import override
+
+from .clocks import in_time, in_time_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -16,25 +17,31 @@ if TYPE_CHECKING:
 
 
 class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """The provider's own body. Notes when its first byte arrives, and is cut when the attempt's time is up.
-
-    The client's own time-out is for each wait, so a body that trickles could go on for ever.
-    """
+    """The provider's own body. Notes when its first byte arrives, and is cut when the attempt's time is up."""
 
     def __init__(self, body: Any, ticket: Ticket) -> None:
         self._body = body
-        self._wire = ticket.wire
-        self._ends_at = ticket.ends_at
+        self._ticket = ticket
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        for part in self._body:
+        parts = iter(self._body)
+        while True:
+            with in_time_here(self._ticket):
+                part = next(parts, None)
+            if part is None:
+                return
             self._note()
             yield part
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._body:
+        parts = aiter(self._body)
+        while True:
+            async with in_time(self._ticket):
+                part = await anext(parts, None)
+            if part is None:
+                return
             self._note()
             yield part
 
@@ -49,10 +56,9 @@ class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         await self._body.aclose()
 
     def _note(self) -> None:
-        now = time.monotonic()
-        if self._wire.first_byte_at is None:
-            self._wire.first_byte_at = now
-        if now > self._ends_at:
+        if self._ticket.wire.first_byte_at is None:
+            self._ticket.wire.first_byte_at = self._ticket.clock()
+        if self._ticket.left() < 0:
             raise httpx2.ReadTimeout("The attempt's time is up.")
 
 

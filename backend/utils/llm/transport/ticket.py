@@ -7,13 +7,12 @@ alone. A ticket is opened for one attempt, its number travels in a header, and t
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import SecretStr
 
@@ -39,7 +38,7 @@ class Wire:
     Attributes:
         requests: How many requests were sent; more than one means that something retried behind our back.
         status: The HTTP status, once headers arrived.
-        error_code: The provider's own code of an error answer.
+        error_body: The body of an error answer, without the key if it repeated it.
         headers: The answer's headers that say something about limits and identity.
         sent_at: When the request left.
         first_byte_at: When the answer's first byte arrived.
@@ -49,7 +48,7 @@ class Wire:
 
     requests: int = 0
     status: int | None = None
-    error_code: str | None = None
+    error_body: bytes = field(default=b"", repr=False)
     headers: dict[str, str] = field(default_factory=dict)
     sent_at: float | None = None
     first_byte_at: float | None = None
@@ -57,25 +56,47 @@ class Wire:
     refusal: LLMError | None = None
 
 
-@dataclass(frozen=True)
 class Ticket:
     """Leave for one attempt to send requests to one provider with one credential.
 
-    Attributes:
-        ends_at: When the attempt's time is up, in seconds of the monotonic clock.
+    Args:
+        seconds: What the attempt may take from now on.
+        connect_seconds: What its connection may take.
+        clock: The monotonic clock, in seconds.
     """
 
-    number: str
-    provider: Provider
-    credential: Credential
-    ends_at: float
-    wire: Wire = field(default_factory=Wire)
+    def __init__(
+        self,
+        number: str,
+        provider: Provider,
+        credential: Credential,
+        *,
+        seconds: float,
+        connect_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.number = number
+        self.provider = provider
+        self.credential = credential
+        self.connect_seconds = connect_seconds
+        self.clock = clock
+        self.wire = Wire()
+        self._ends_at = self._due = clock() + seconds
+
+    def expect_within(self, seconds: float) -> None:
+        """The next thing has to happen within ``seconds``, and within the attempt's time."""
+        self._due = min(self._ends_at, self.clock() + seconds)
+
+    def left(self) -> float:
+        """Seconds until the next thing is due; negative if it is late."""
+        return self._due - self.clock()
 
 
 class TicketDesk:
     """Hands out tickets and takes them back. A number that is not out admits nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._prefix = secrets.token_urlsafe(12)
         self._serial: Iterator[int] = count(1)
         self._out: dict[str, Ticket] = {}
@@ -83,10 +104,18 @@ class TicketDesk:
     def __len__(self) -> int:
         return len(self._out)
 
-    def open(self, provider: Provider, credential: Credential, seconds: float) -> Ticket:
+    def open(
+        self, provider: Provider, credential: Credential, seconds: float, connect_seconds: float = 5.0
+    ) -> Ticket:
         """A new ticket, valid until `close`, for an attempt that may take ``seconds``."""
-        number = f"{self._prefix}.{next(self._serial)}"
-        ticket = Ticket(number, provider, credential, time.monotonic() + seconds)
+        ticket = Ticket(
+            f"{self._prefix}.{next(self._serial)}",
+            provider,
+            credential,
+            seconds=seconds,
+            connect_seconds=connect_seconds,
+            clock=self._clock,
+        )
         self._out[ticket.number] = ticket
         return ticket
 

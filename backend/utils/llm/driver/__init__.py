@@ -1,0 +1,9 @@
+"""What the four drivers share: one call, its attempts, and what becomes of their outcomes."""
+
+from __future__ import annotations
+
+from .bench import Bench
+from .call import Accept, Call
+from .runs import AsyncRuns, Runs
+
+__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Runs"]

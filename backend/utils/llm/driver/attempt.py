@@ -1,0 +1,314 @@
+"""One request under way: sent, answered, tested, recorded."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import aclosing, closing, contextmanager
+from datetime import timedelta
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from ..answers import PARSED_KEY, checked, finish_reason, has_content, normalised, refused, served_model
+from ..errors import CallError
+from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
+from ..pricing import cost
+from ..providers import ADAPTERS
+from ..receipt import RECEIPT_KEY, Attempt, Usage
+from ..transport import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator
+    from types import TracebackType
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+
+    from ..dispatch import Try
+    from ..errors import LLMError
+    from ..receipt import Outcome, Receipt
+    from ..transport import Ticket
+    from .call import Call
+
+log = logging.getLogger(__name__)
+
+
+class _Request(NamedTuple):
+    client: BaseChatModel
+    messages: list[BaseMessage]
+    kwargs: dict[str, Any]
+    ticket: Ticket
+
+
+class RunningAttempt:
+    """One request under way. Leaving it by an exception classifies, records, and lets the loop go on if it may."""
+
+    def __init__(self, call: Call, step: Try) -> None:
+        self._call = call
+        self.step = step
+        self._time = call.bench.time
+        self._answer: AIMessage | None = None
+        self._chunks: list[AIMessageChunk] = []
+        self._handed_on = 0
+        self._ticket: Ticket | None = None
+        self._is_no_ones_answer = False
+        self.record: Attempt | None = None
+        """What became of it, once it is over."""
+
+    def __enter__(self) -> Self:
+        self._outer = sys.exception()
+        self._started_at, self._started = self._time.clock(), self._time.now()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._ticket is not None:
+            self._call.bench.transport.desk.close(self._ticket)
+        if error is None or self.record is not None:
+            return False
+        failure = self._failure(error)
+        final = self._fail(failure)
+        if failure.category is Category.CANCELLED or self._is_no_ones_answer:
+            return False
+        if isinstance(error, BadAnswer):
+            self._call.reject(self._answer, error)
+        if final is None:
+            return True
+        if isinstance(final, CallError):
+            final.answer = self._answer
+        raise final from error
+
+    @property
+    def _wire(self) -> Wire:
+        return self._ticket.wire if self._ticket is not None else Wire()
+
+    def _prepare(self, messages: list[BaseMessage]) -> _Request:
+        """The client, and the request in its words. The first call of an endpoint builds its client."""
+        bench, candidate, seconds = self._call.bench, self.step.candidate, self.step.seconds
+        endpoint = candidate.endpoint
+        client = bench.clients.client(endpoint)
+        # Only now: building a client imports its SDK, which must not eat the attempt's time.
+        self._ticket = bench.transport.desk.open(
+            endpoint.provider, self._call.credential(candidate), seconds, candidate.options.connect_timeout
+        )
+        self._started_at, self._started = self._time.clock(), self._time.now()
+        wording = ADAPTERS[endpoint.provider.api].kwargs(
+            self._call.ask(candidate), endpoint, self._ticket.number
+        )
+        return _Request(
+            client,
+            self._call.messages(messages, self.step),
+            {**wording, "timeout": seconds},
+            self._ticket,
+        )
+
+    # Whole answers -------------------------------------------------------------------------------------------------
+
+    def generate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+        """The answer with its receipt."""
+        request = self._prepare(messages)
+        result = request.client._generate(request.messages, stop=stop, **request.kwargs)
+        with self._judging():
+            message = self._checked(result)
+            if self._call.accept is not None:
+                with _rejecting():
+                    _heed(_now(self._call.accept(_subject(message))))
+        return self._deliver(message)
+
+    async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+        """As `generate`."""
+        request = self._prepare(messages)
+        result = await request.client._agenerate(request.messages, stop=stop, **request.kwargs)
+        with self._judging():
+            message = self._checked(result)
+            if self._call.accept is not None:
+                with _rejecting():
+                    verdict = self._call.accept(_subject(message))
+                    _heed(await verdict if isawaitable(verdict) else verdict)
+        return self._deliver(message)
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """From here on the provider is out of it: what goes wrong is the answer's fault, the caller's code's or ours."""
+        try:
+            yield
+        except BadAnswer:
+            raise
+        except Exception:
+            self._is_no_ones_answer = True
+            raise
+
+    def _checked(self, result: ChatResult) -> AIMessage:
+        """The message, if it may be handed on as far as we can tell."""
+        first = result.generations[0] if result.generations else None
+        if first is None or not isinstance(first.message, AIMessage):
+            raise BadAnswer(Category.EMPTY)
+        self._answer = normalised(first.message, result.llm_output, first.generation_info)
+        return checked(self._answer, self._call.schema)
+
+    def _deliver(self, message: AIMessage) -> ChatResult:
+        message.response_metadata = {**message.response_metadata, RECEIPT_KEY: self._succeed().as_dict()}
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    # Streams -------------------------------------------------------------------------------------------------------
+
+    def stream(self, messages: list[BaseMessage], stop: list[str] | None) -> Iterator[ChatGenerationChunk]:
+        """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
+        request = self._prepare(messages)
+        chunks = cast(
+            "Generator[ChatGenerationChunk]",
+            request.client._stream(request.messages, stop=stop, **request.kwargs),
+        )
+        self._expect_chunk(request.ticket)
+        with closing(chunks):
+            for chunk in chunks:
+                yield from self._pass_on(chunk)
+                self._expect_chunk(request.ticket)
+        yield self._last_chunk()
+
+    async def astream(
+        self, messages: list[BaseMessage], stop: list[str] | None
+    ) -> AsyncGenerator[ChatGenerationChunk]:
+        """As `stream`."""
+        request = self._prepare(messages)
+        chunks = cast(
+            "AsyncGenerator[ChatGenerationChunk]",
+            request.client._astream(request.messages, stop=stop, **request.kwargs),
+        )
+        self._expect_chunk(request.ticket)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                for ready in self._pass_on(chunk):
+                    yield ready
+                self._expect_chunk(request.ticket)
+        yield self._last_chunk()
+
+    def _expect_chunk(self, ticket: Ticket) -> None:
+        """Set the clock for the next chunk. Until the first content it is not set again: only content counts."""
+        options = self.step.candidate.options
+        if self._handed_on:
+            ticket.expect_within(options.chunk_timeout)
+        elif not self._chunks:
+            ticket.expect_within(options.first_chunk_timeout)
+
+    def _pass_on(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
+        if not isinstance(chunk.message, AIMessageChunk):
+            return []
+        message = normalised(chunk.message, chunk.generation_info)
+        message.chunk_position = None
+        self._chunks.append(message)
+        if not self._handed_on and not has_content(message):
+            return []
+        ready = self._chunks[self._handed_on :]
+        self._handed_on = len(self._chunks)
+        return [ChatGenerationChunk(message=message) for message in ready]
+
+    def _last_chunk(self) -> ChatGenerationChunk:
+        self._answer = _joined(self._chunks)
+        if self._answer is None:
+            raise BadAnswer(Category.INTERRUPTED)
+        if finish_reason(self._answer) is None and not refused(self._answer):
+            raise BadAnswer(Category.INTERRUPTED)
+        checked(self._answer, None)
+        receipt = self._succeed().as_dict()
+        return ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="", response_metadata={RECEIPT_KEY: receipt}, chunk_position="last"
+            )
+        )
+
+    def _partial(self) -> str | None:
+        """The text that was handed on; None if nothing was."""
+        return "".join(chunk.text for chunk in self._chunks[: self._handed_on]) if self._handed_on else None
+
+    # Records -------------------------------------------------------------------------------------------------------
+
+    def _succeed(self) -> Receipt:
+        self.record = self._recorded("ok")
+        receipt = self._call.dispatch.succeeded(self.record)
+        self._call.observed(self.record)
+        return receipt
+
+    def _failure(self, error: BaseException) -> Failure:
+        if self._is_no_ones_answer and not is_control_flow(error):
+            return Failure(Category.BUG, self._wire.status)
+        api = self.step.candidate.endpoint.provider.api
+        return classify(error, self._wire, api, now=self._time.now(), outer=self._outer)
+
+    def _fail(self, failure: Failure) -> LLMError | None:
+        self.record = self._recorded(_outcome(failure), failure)
+        final = self._call.dispatch.failed(self.record, failure, partial=self._partial())
+        self._call.observed(self.record)
+        policy, candidate = POLICY[failure.category], self.step.candidate
+        if policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
+            log.error("%s %s (with the %s's key)", candidate.endpoint, policy.sentence, candidate.owner)
+        return final
+
+    def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
+        endpoint, wire = self.step.candidate.endpoint, self._wire
+        answer = self._answer or _joined(self._chunks)
+        usage = Usage.of(answer.usage_metadata) if answer is not None else None
+        return Attempt(
+            endpoint=str(endpoint),
+            key_owner=self.step.candidate.owner,
+            outcome=outcome,
+            started=self._started,
+            duration=timedelta(seconds=self._time.clock() - self._started_at),
+            category=failure.category if failure else None,
+            status=wire.status,
+            first_byte=_since(wire.sent_at, wire.first_byte_at),
+            served_model=served_model(answer) if answer is not None else None,
+            usage=usage,
+            cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, self._started),
+        )
+
+
+# The caller's own test ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _rejecting() -> Iterator[None]:
+    """A ``ValueError`` of the caller's test rejects the answer and says why."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from error
+
+
+def _subject(message: AIMessage) -> Any:
+    """What is tested: the object if there is one, else the message."""
+    return message.additional_kwargs.get(PARSED_KEY, message)
+
+
+def _now(verdict: bool | Awaitable[bool | None] | None) -> bool | None:  # noqa: FBT001 - what a test said
+    if isawaitable(verdict):
+        cast("Any", verdict).close()
+        raise TypeError("accept is asynchronous: it works with ainvoke and astream only")
+    return verdict
+
+
+def _heed(verdict: bool | None) -> None:  # noqa: FBT001 - what a test said
+    if verdict is not None and not verdict:
+        raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
+
+
+# Records -----------------------------------------------------------------------------------------------------------
+
+
+def _outcome(failure: Failure) -> Outcome:
+    if failure.category is Category.CANCELLED:
+        return "cancelled"
+    return "rejected" if POLICY[failure.category].is_rejection else "failed"
+
+
+def _joined(chunks: list[AIMessageChunk]) -> AIMessageChunk | None:
+    return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
+
+
+def _since(start: float | None, end: float | None) -> timedelta | None:
+    return None if start is None or end is None else timedelta(seconds=end - start)

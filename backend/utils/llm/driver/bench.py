@@ -1,0 +1,69 @@
+"""What every call of a process shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..clock import Time
+from ..health import Health, MemoryHealth
+from ..providers import ChatClients
+from ..routing import plan
+from ..transport import SigningTransport
+from .call import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..caller import Caller
+    from ..model_config import Snapshot, Table
+    from ..providers import Ask
+    from ..receipt import Attempt
+    from ..routing import Needs, Route
+    from ..transport import LiveAddress
+    from .call import Accept
+
+    Observer = Callable[[Route, Attempt], None]
+
+
+class Bench:
+    """The table, the transport, the clients, and what is known of the endpoints' health.
+
+    Args:
+        live: Embedded providers by name.
+        health: Where health is kept; by default in this process.
+        observer: Told of every attempt. What it raises changes nothing.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        live: Mapping[str, LiveAddress] | None = None,
+        *,
+        time: Time | None = None,
+        health: Health | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.table = table
+        self.time = time or Time()
+        self.health = health or MemoryHealth(self.time.clock)
+        self.observer = observer
+        self.transport = SigningTransport(live, self.time.clock)
+        self.clients = ChatClients(self.transport)
+
+    def plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
+        """How a call made now would be served."""
+        return self._plan(self.table.snapshot, feature, caller, needs)
+
+    def call(
+        self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, ask: Ask, accept: Accept | None
+    ) -> Call:
+        """A call that ``snapshot`` decides from end to end, whatever is put in force meanwhile.
+
+        Raises:
+            LLMError: If no endpoint may serve it: nothing was sent.
+        """
+        route = self._plan(snapshot, feature, caller, needs)
+        return Call(self, route, {"user": caller.keys, "house": snapshot.house_keys}, ask, accept)
+
+    def _plan(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
+        return plan(snapshot, feature, caller, needs, today=self.time.now().date(), health=self.health)

@@ -1,0 +1,124 @@
+"""What callbacks see of an attempt: a child run under the run of the call.
+
+A chain run, not a model's: whatever adds up the tokens of model runs would count those of the call twice. No prompt and
+no answer is in it; the call's own run has those.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
+
+from ..errors import CallError
+from ..failures import POLICY, is_control_flow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+
+    from .attempt import RunningAttempt
+
+log = logging.getLogger(__name__)
+
+ManagerT = TypeVar("ManagerT", CallbackManager, AsyncCallbackManager)
+
+
+class Runs:
+    """The child runs of one synchronous call. A callback that raises changes nothing."""
+
+    def __init__(self, parent: CallbackManagerForLLMRun | None) -> None:
+        self._manager = _under(CallbackManager, parent)
+
+    @contextmanager
+    def of(self, attempt: RunningAttempt) -> Iterator[RunningAttempt]:
+        """``attempt`` as a context, with a run around it."""
+        run: Any = None
+        if self._manager.handlers:
+            with _Harmless():
+                run = self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
+        try:
+            with attempt:
+                yield attempt
+        finally:
+            if run is not None:
+                with _Harmless():
+                    if (error := _error(attempt)) is None:
+                        run.on_chain_end(_outputs(attempt))
+                    else:
+                        run.on_chain_error(error)
+
+
+class AsyncRuns:
+    """As `Runs`."""
+
+    def __init__(self, parent: AsyncCallbackManagerForLLMRun | None) -> None:
+        self._manager = _under(AsyncCallbackManager, parent)
+
+    @asynccontextmanager
+    async def of(self, attempt: RunningAttempt) -> AsyncIterator[RunningAttempt]:
+        """As `Runs.of`."""
+        run: Any = None
+        if self._manager.handlers:
+            with _Harmless():
+                run = await self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
+        try:
+            with attempt:
+                yield attempt
+        finally:
+            if run is not None:
+                with _Harmless():
+                    if (error := _error(attempt)) is None:
+                        await run.on_chain_end(_outputs(attempt))
+                    else:
+                        await run.on_chain_error(error)
+
+
+class _Harmless:
+    """A callback's own fault is logged."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if error is None or is_control_flow(error):
+            return False
+        log.warning("a callback failed on an attempt; the call goes on: %s", type(error).__name__)
+        return True
+
+
+def _under(manager: type[ManagerT], parent: Any) -> ManagerT:
+    """A manager whose runs are children of ``parent``, as LangChain's own of chains."""
+    made = manager(handlers=[], parent_run_id=parent.run_id if parent else None)
+    if parent is not None:
+        made.set_handlers(parent.inheritable_handlers)
+        made.add_tags(parent.inheritable_tags)
+        made.add_metadata(parent.inheritable_metadata)
+    return made
+
+
+def _name(attempt: RunningAttempt) -> str:
+    return f"attempt {attempt.step.candidate.endpoint}"
+
+
+def _inputs(attempt: RunningAttempt) -> dict[str, Any]:
+    candidate = attempt.step.candidate
+    return {
+        "endpoint": str(candidate.endpoint),
+        "key_owner": candidate.owner,
+        "repair": attempt.step.repair,
+    }
+
+
+def _outputs(attempt: RunningAttempt) -> dict[str, Any]:
+    return attempt.record.as_dict() if attempt.record else {}
+
+
+def _error(attempt: RunningAttempt) -> CallError | None:
+    record = attempt.record
+    if record is None or record.category is None:
+        return None
+    return CallError(f"{record.endpoint} {POLICY[record.category].sentence}.", attempts=[record])

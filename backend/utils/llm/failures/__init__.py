@@ -1,0 +1,26 @@
+"""What kind of failure it was, and what follows from its kind.
+
+`ROWS` says what each kind looks like, on both wires; `POLICY` what follows from it. Adding a case is adding a line.
+"""
+
+from __future__ import annotations
+
+from .backoff import LONGEST_WAIT, backoff
+from .classify import BadAnswer, Failure, classify, is_control_flow
+from .policy import POLICY, Category, Policy
+from .rows import ROWS, Example, Row
+
+__all__ = [
+    "LONGEST_WAIT",
+    "POLICY",
+    "ROWS",
+    "BadAnswer",
+    "Category",
+    "Example",
+    "Failure",
+    "Policy",
+    "Row",
+    "backoff",
+    "classify",
+    "is_control_flow",
+]

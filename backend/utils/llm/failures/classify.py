@@ -1,0 +1,95 @@
+"""One classifier for both SDKs. Total: whatever happens has a category."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
+from .evidence import gather
+from .hints import may_retry, retry_after
+from .policy import Category
+from .rows import ROWS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..options import Api
+    from ..transport import Wire
+
+_CONTROL_FLOW = frozenset({"GraphBubbleUp"})
+"""Exceptions that are no failures: LangGraph interrupts and commands travel as these."""
+
+
+class BadAnswer(Exception):  # noqa: N818 - never leaves the facade
+    """A complete answer that must not be handed on.
+
+    Args:
+        category: Why.
+        reason: What is wrong with it, for the model to mend. In no text and no log of ours.
+    """
+
+    def __init__(self, category: Category, reason: str = "") -> None:
+        super().__init__(category.value)
+        self.category = category
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A classified failure.
+
+    Attributes:
+        status: The HTTP status, if an answer came.
+        retry_after: Seconds until the provider wants to be asked again, if it says so.
+        may_retry: False if the provider asks not to be sent this again.
+        error: Set if the failure is already one of ours and says more than its category does.
+    """
+
+    category: Category
+    status: int | None = None
+    retry_after: float | None = None
+    may_retry: bool = True
+    error: LLMError | None = None
+
+
+def classify(
+    exception: BaseException,
+    wire: Wire,
+    api: Api,
+    *,
+    now: datetime,
+    outer: BaseException | None = None,
+) -> Failure:
+    """What kind of failure ``exception`` was, given what the wire said.
+
+    Args:
+        exception: What the attempt ended with.
+        wire: What the wire said.
+        api: Whose wire it was.
+        now: The wall clock, for hints that are dates.
+        outer: What the caller of the call was handling anyway; it says nothing about this attempt.
+    """
+    if is_control_flow(exception):
+        return Failure(Category.CANCELLED, wire.status)
+    if isinstance(exception, BadAnswer):
+        return Failure(exception.category, wire.status)
+    if wire.refusal is not None:
+        down = isinstance(wire.refusal, ProviderDownError)
+        return Failure(Category.CONNECT if down else Category.BUG, error=wire.refusal)
+    if isinstance(exception, CredentialNotAllowedError):
+        return Failure(Category.BUG, error=exception)
+    seen = gather(exception, wire, api, outer)
+    return Failure(
+        next(row.category for row in ROWS if row.matches(seen)),
+        seen.status or wire.status,
+        retry_after(wire.headers, seen, now),
+        may_retry(wire.headers),
+    )
+
+
+def is_control_flow(exception: BaseException) -> bool:
+    """Whether it says nothing about the attempt: cancelled, closed, interrupted, told to exit, a graph's interrupt."""
+    if not isinstance(exception, Exception):
+        return True
+    return any(kind.__name__ in _CONTROL_FLOW for kind in type(exception).__mro__)

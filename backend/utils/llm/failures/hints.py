@@ -1,0 +1,59 @@
+"""When the provider wants to be asked again."""
+
+from __future__ import annotations
+
+import math
+import re
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from .evidence import Evidence
+
+
+def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> float | None:
+    """Seconds until the provider wants to be asked again; None if it does not say, or says a time that has passed.
+
+    Args:
+        headers: ``retry-after-ms`` in milliseconds, or ``Retry-After`` in seconds or as an HTTP date.
+        seen: Holds Google's ``retryDelay``, such as ``28s`` or ``1.5s``.
+        now: The wall clock, timezone-aware.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    told = headers.get("retry-after")
+    found = (
+        milliseconds / 1000 if milliseconds is not None else None,
+        _number(told),
+        _until(told, now),
+        _duration(seen.retry_delay),
+    )
+    return next((seconds for seconds in found if seconds is not None and seconds > 0), None)
+
+
+def may_retry(headers: Mapping[str, str]) -> bool:
+    """False if the provider asks not to be sent this again. Its yes never overrides a no of ours."""
+    return headers.get("x-should-retry", "").strip().lower() != "false"
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _until(text: str | None, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, IndexError):
+        return None
+    return (moment - now).total_seconds() if moment.tzinfo else None
+
+
+def _duration(text: str | None) -> float | None:
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)s\s*", text or "")
+    return float(found.group(1)) if found else None

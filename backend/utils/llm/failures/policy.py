@@ -1,0 +1,171 @@
+"""The kinds of failure, and what follows from each. Nothing else decides what is tried next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from ..errors import (
+    CallError,
+    CallTimeoutError,
+    ContextTooLongError,
+    InvalidOutputError,
+    LLMError,
+    ModelUnavailableError,
+    ProviderDownError,
+    QuotaExceededError,
+    RateLimitedError,
+    RefusedError,
+    RejectedCredentialError,
+    RejectedRequestError,
+)
+
+
+class Category(StrEnum):
+    """The kinds of failure."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    SERVER = "server"
+    EMPTY = "empty"
+    UNREADABLE = "unreadable"
+    INTERRUPTED = "interrupted"
+    RATE_LIMIT = "rate_limit"
+    QUOTA = "quota"
+    CREDENTIAL = "credential"
+    MODEL_NOT_FOUND = "model_not_found"
+    UNSUPPORTED = "unsupported"
+    CONTEXT = "context"
+    REFUSAL = "refusal"
+    TRUNCATED = "truncated"
+    INVALID_OUTPUT = "invalid_output"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    BUG = "bug"
+
+
+Again = Literal["no", "retry", "repair"]
+NextEndpoint = Literal[
+    "yes",
+    "no",
+    "larger window",
+    "another key",
+    "another key, if this one is the house's",
+    "once, if the feature allows",
+    "if the feature allows",
+]
+Health = Literal["counts", "alive", "cool endpoint", "cool key", "nothing"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What follows from a category.
+
+    Attributes:
+        again: What may be sent to the same endpoint: nothing, the same request after a wait, or the request with the
+            error fed back.
+        tries: The most requests of one call to one endpoint that end like this.
+        next_endpoint: Whether the next endpoint may be tried.
+        health: What it says about the endpoint: a fault that its breaker counts; proof that it is alive; that it, or
+            the key, should be left alone for a while.
+        cool_seconds: For how long, if the provider does not say.
+        alarm: Whether somebody has to mend it: it is logged as an error.
+        is_rejection: Whether there was an answer, and it was paid for.
+        error: What is raised when nothing is left to try.
+        sentence: What the endpoint did, in words.
+    """
+
+    again: Again
+    tries: int
+    next_endpoint: NextEndpoint
+    health: Health
+    error: type[LLMError]
+    sentence: str
+    cool_seconds: float = 0.0
+    alarm: bool = False
+    is_rejection: bool = False
+
+
+C = Category
+POLICY: dict[Category, Policy] = {
+    C.CONNECT: Policy("retry", 3, "yes", "counts", ProviderDownError, "could not be reached"),
+    C.TIMEOUT: Policy("retry", 2, "yes", "counts", CallTimeoutError, "did not answer in time"),
+    C.SERVER: Policy("retry", 3, "yes", "counts", ProviderDownError, "failed on its own side"),
+    C.EMPTY: Policy("retry", 3, "yes", "counts", ProviderDownError, "sent an empty answer"),
+    C.UNREADABLE: Policy("retry", 3, "yes", "counts", ProviderDownError, "sent something that is no answer"),
+    C.INTERRUPTED: Policy(
+        "retry", 3, "yes", "counts", ProviderDownError, "broke off in the middle of its answer"
+    ),
+    C.RATE_LIMIT: Policy(
+        "retry", 3, "yes", "cool endpoint", RateLimitedError, "asks for fewer requests", cool_seconds=30
+    ),
+    C.QUOTA: Policy(
+        "no",
+        1,
+        "another key",
+        "cool key",
+        QuotaExceededError,
+        "says that the key's quota is used up",
+        cool_seconds=600,
+        alarm=True,
+    ),
+    C.CREDENTIAL: Policy(
+        "no",
+        1,
+        "another key, if this one is the house's",
+        "cool key",
+        RejectedCredentialError,
+        "refused the key",
+        cool_seconds=300,
+        alarm=True,
+    ),
+    C.MODEL_NOT_FOUND: Policy(
+        "no",
+        1,
+        "yes",
+        "cool endpoint",
+        ModelUnavailableError,
+        "does not serve that model",
+        cool_seconds=600,
+        alarm=True,
+    ),
+    C.UNSUPPORTED: Policy(
+        "no", 1, "yes", "alive", RejectedRequestError, "cannot do what the request asks for", alarm=True
+    ),
+    C.CONTEXT: Policy(
+        "no", 1, "larger window", "alive", ContextTooLongError, "says that the prompt is too long"
+    ),
+    C.REFUSAL: Policy(
+        "no",
+        1,
+        "once, if the feature allows",
+        "alive",
+        RefusedError,
+        "declined to answer",
+        is_rejection=True,
+    ),
+    C.TRUNCATED: Policy(
+        "repair",
+        2,
+        "if the feature allows",
+        "alive",
+        InvalidOutputError,
+        "ran out of tokens before the answer was complete",
+        is_rejection=True,
+    ),
+    C.INVALID_OUTPUT: Policy(
+        "repair",
+        2,
+        "if the feature allows",
+        "alive",
+        InvalidOutputError,
+        "gave an answer that does not fit",
+        is_rejection=True,
+    ),
+    C.REJECTED: Policy("no", 1, "no", "alive", RejectedRequestError, "rejected the request as malformed"),
+    C.CANCELLED: Policy("no", 1, "no", "nothing", CallError, "was cancelled"),
+    C.BUG: Policy(
+        "no", 1, "no", "nothing", CallError, "could not be called because of a fault on our side", alarm=True
+    ),
+}

@@ -1,0 +1,67 @@
+"""A circuit breaker as a frozen value: each event gives the next one. Times are seconds of one monotonic clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+IN_A_ROW = 5
+WINDOW_COUNT = 20
+WINDOW_SHARE = 0.5
+WINDOW_SECONDS = 60.0
+OPEN_SECONDS = 30.0
+OPEN_MOST_SECONDS = 300.0
+
+State = Literal["closed", "open", "half open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Opens after five failures in a row, or when half of the last twenty calls of a minute failed.
+
+    Attributes:
+        recent: When the last calls ended, and whether they failed.
+        in_a_row: Failures since the last success.
+        openings: How often it has opened since it was last closed; each time for twice as long.
+        opens_until: When a probe may be sent; None while it is closed.
+    """
+
+    recent: tuple[tuple[float, bool], ...] = ()
+    in_a_row: int = 0
+    openings: int = 0
+    opens_until: float | None = None
+
+    def state(self, now: float) -> State:
+        """Closed lets every call through, open none, half open one."""
+        if self.opens_until is None:
+            return "closed"
+        return "open" if now < self.opens_until else "half open"
+
+    @property
+    def is_spotless(self) -> bool:
+        """Whether there is nothing to remember."""
+        return self.opens_until is None and not any(failed for _, failed in self.recent)
+
+    def succeeded(self, now: float) -> Breaker:
+        """After a call that the provider answered."""
+        if self.opens_until is not None:
+            return Breaker()
+        return replace(self, recent=self._with(now, failed=False), in_a_row=0)
+
+    def failed(self, now: float) -> Breaker:
+        """After a call that the provider failed."""
+        after = replace(self, recent=self._with(now, failed=True), in_a_row=self.in_a_row + 1)
+        if self.opens_until is None and not _is_enough(after, now):
+            return after
+        seconds = min(OPEN_MOST_SECONDS, OPEN_SECONDS * 2.0 ** min(self.openings, 10))
+        return replace(after, openings=self.openings + 1, opens_until=now + seconds)
+
+    def _with(self, now: float, *, failed: bool) -> tuple[tuple[float, bool], ...]:
+        return (*self.recent, (now, failed))[-WINDOW_COUNT:]
+
+
+def _is_enough(breaker: Breaker, now: float) -> bool:
+    if breaker.in_a_row >= IN_A_ROW:
+        return True
+    outcomes = [failed for when, failed in breaker.recent if now - when <= WINDOW_SECONDS]
+    return len(outcomes) >= WINDOW_COUNT and sum(outcomes) >= WINDOW_SHARE * WINDOW_COUNT

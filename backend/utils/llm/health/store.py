@@ -1,0 +1,193 @@
+"""Where health is kept. In memory here; another store keeps the same promises."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from ..failures import Category
+from .breaker import Breaker
+from .budget import RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_CIRCUITS = 10_000
+"""Beyond this many the one that was touched longest ago is forgotten: callers bring keys without end."""
+LONGEST_COOLING = 3600.0
+"""A provider's hint beyond this many seconds counts as this many."""
+
+
+RestKind = Literal["cooling", "open", "probing"]
+
+
+class Circuit(NamedTuple):
+    """One endpoint as one credential sees it: another user's bad key says nothing about mine.
+
+    Attributes:
+        endpoint: ``provider:model``, or only the provider for what concerns the key whichever model it asks for.
+        key: The credential's fingerprint.
+    """
+
+    endpoint: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Why a circuit is not to be used now.
+
+    Attributes:
+        seconds: How much longer.
+        category: What led to it.
+        kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
+            somebody else's probe.
+    """
+
+    seconds: float
+    category: Category
+    kind: RestKind
+
+
+class Health(Protocol):
+    """What plans read and attempts write. Every method answers at once, from this process's own view."""
+
+    def resting(self, circuit: Circuit) -> Rest | None:
+        """Why ``circuit`` is not to be used now; None if it may be."""
+
+    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Rest | None:
+        """Take leave to send a request; None if it is given.
+
+        Args:
+            circuit: Whose.
+            seconds: How long the request may take; a probe that is never settled is forgotten after that.
+            last_resort: Nothing else is left: an open breaker may be probed before its time. Still one at a time.
+        """
+
+    def answered(self, circuit: Circuit) -> None:
+        """A request that had leave was answered, well or not: the provider is alive."""
+
+    def failed(self, circuit: Circuit, category: Category) -> None:
+        """A request that had leave failed, and it was the provider's fault."""
+
+    def release(self, circuit: Circuit) -> None:
+        """A request that had leave is over and says nothing: it was cancelled, or never left."""
+
+    def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
+        """Leave ``circuit`` alone for so long."""
+
+    def first_request(self, provider: str) -> None:
+        """A call sends its first request to ``provider``."""
+
+    def may_retry(self, provider: str) -> bool:
+        """Take one retry from the provider's budget, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    breaker: Breaker = field(default_factory=Breaker)
+    cools_until: float = 0.0
+    cools_for: Category = Category.RATE_LIMIT
+    probes_until: float = 0.0
+    failed_with: Category = Category.SERVER
+
+
+class MemoryHealth:
+    """The view of one process, gone with it.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()
+        self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
+
+    def __len__(self) -> int:
+        return len(self._conditions)
+
+    def resting(self, circuit: Circuit) -> Rest | None:
+        """See `Health`."""
+        condition = self._conditions.get(circuit)
+        return None if condition is None else _rest(condition, self._clock())
+
+    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Rest | None:
+        """See `Health`."""
+        if circuit not in self._conditions:
+            return None
+        now = self._clock()
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            rest = _rest(condition, now)
+            if rest is not None and not (last_resort and rest.kind == "open"):
+                return rest
+            if condition.breaker.state(now) != "closed":
+                self._keep(circuit, replace(condition, probes_until=now + seconds))
+            return None
+
+    def answered(self, circuit: Circuit) -> None:
+        """See `Health`."""
+        if circuit not in self._conditions:
+            return
+        now = self._clock()
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            self._keep(
+                circuit, replace(condition, breaker=condition.breaker.succeeded(now), probes_until=0.0)
+            )
+
+    def failed(self, circuit: Circuit, category: Category) -> None:
+        """See `Health`."""
+        now = self._clock()
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            breaker = condition.breaker.failed(now)
+            self._keep(circuit, replace(condition, breaker=breaker, probes_until=0.0, failed_with=category))
+
+    def release(self, circuit: Circuit) -> None:
+        """See `Health`."""
+        with self._lock:
+            condition = self._conditions.get(circuit)
+            if condition is not None and condition.probes_until:
+                self._keep(circuit, replace(condition, probes_until=0.0))
+
+    def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
+        """See `Health`."""
+        until = self._clock() + min(seconds, LONGEST_COOLING)
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            self._keep(circuit, replace(condition, cools_until=until, cools_for=category))
+
+    def first_request(self, provider: str) -> None:
+        """See `Health`."""
+        with self._lock:
+            self._budgets[provider].earn()
+
+    def may_retry(self, provider: str) -> bool:
+        """See `Health`."""
+        with self._lock:
+            return self._budgets[provider].spend()
+
+    def _keep(self, circuit: Circuit, condition: _Condition) -> None:
+        if condition.breaker.is_spotless and self._clock() >= condition.cools_until:
+            self._conditions.pop(circuit, None)
+            return
+        self._conditions[circuit] = condition
+        self._conditions.move_to_end(circuit)
+        if len(self._conditions) > MOST_CIRCUITS:
+            self._conditions.popitem(last=False)
+
+
+def _rest(condition: _Condition, now: float) -> Rest | None:
+    if now < condition.cools_until:
+        return Rest(condition.cools_until - now, condition.cools_for, "cooling")
+    if now < condition.probes_until:
+        return Rest(condition.probes_until - now, condition.failed_with, "probing")
+    opens_until = condition.breaker.opens_until
+    if opens_until is not None and now < opens_until:
+        return Rest(opens_until - now, condition.failed_with, "open")
+    return None

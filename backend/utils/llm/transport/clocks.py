@@ -1,0 +1,109 @@
+"""No wait of a request outlasts its attempt's clocks.
+
+An HTTP client's own time-out is for each wait, so an answer that trickles could go on for ever. Here each wait gets
+what is left. Asynchronously a wait is cancelled; synchronously the socket is told how long it may block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpcore2
+import httpx2
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from .ticket import Ticket
+
+_this_thread = threading.local()
+
+
+@asynccontextmanager
+async def in_time(ticket: Ticket) -> AsyncIterator[None]:
+    """Cancel what is awaited inside when the ticket's time is up.
+
+    Raises:
+        httpx2.ReadTimeout: It was.
+    """
+    left = ticket.left()
+    try:
+        async with asyncio.timeout(left):
+            if left <= 0:
+                await asyncio.sleep(0)
+            yield
+    except TimeoutError as error:
+        raise httpx2.ReadTimeout("The attempt's time is up.") from error
+
+
+@contextmanager
+def in_time_here(ticket: Ticket) -> Iterator[None]:
+    """Let no wait on a socket inside, in this thread, go beyond the ticket's time."""
+    before = getattr(_this_thread, "ticket", None)
+    _this_thread.ticket = ticket
+    try:
+        yield
+    finally:
+        _this_thread.ticket = before
+
+
+def _left(timeout: float | None, late: type[Exception]) -> float | None:
+    ticket: Ticket | None = getattr(_this_thread, "ticket", None)
+    if ticket is None:
+        return timeout
+    left = ticket.left()
+    if left <= 0:
+        raise late("The attempt's time is up.")
+    return left if timeout is None else min(timeout, left)
+
+
+class BoundedBackend(httpcore2.NetworkBackend):
+    """Connects as ``backend`` does; its streams keep to the time of whoever uses them."""
+
+    def __init__(self, backend: httpcore2.NetworkBackend) -> None:
+        self._backend = backend
+
+    @override
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _BoundedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _BoundedStream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    @override
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+
+    @override
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout, httpcore2.WriteTimeout))
+
+    @override
+    def close(self) -> None:
+        self._stream.close()
+
+    @override
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    @override
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
