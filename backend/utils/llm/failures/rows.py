@@ -186,20 +186,25 @@ STATUSES = (
 )
 """What the HTTP status says."""
 
-def _event(category: Category, code: str) -> Row:
+
+def _event(code: str) -> Row:
     error = {"error": {"message": "", "type": code, "code": code}}
-    return Row(category, Example(200, json.dumps(error), fault="event"), code=code)
+    return Row(C.SERVER, Example(200, json.dumps(error), fault="event"), "openai", code)
+
+
+def _google_event(status: int, code: str) -> Row:
+    return Row(C.SERVER, Example(200, _google(status, code).body, fault="event"), "gemini", code)
 
 
 EVENTS = (
-    _event(C.SERVER, "server_error"),
-    _event(C.SERVER, "internal_error"),
-    _event(C.SERVER, "overloaded_error"),
-    _event(C.SERVER, "server_overloaded"),
-    _event(C.SERVER, "service_unavailable_error"),
-    _event(C.SERVER, "slow_down"),
-    _event(C.SERVER, "UNAVAILABLE"),
-    _event(C.SERVER, "INTERNAL"),
+    _event("server_error"),
+    _event("internal_error"),
+    _event("overloaded_error"),
+    _event("server_overloaded"),
+    _event("service_unavailable_error"),
+    _event("slow_down"),
+    _google_event(503, "UNAVAILABLE"),
+    _google_event(500, "INTERNAL"),
 )
 """Codes that say no more than a status would, and so count only where there is none: in the middle of a stream."""
 
@@ -215,7 +220,7 @@ EXCEPTIONS = (
     Row(C.INTERRUPTED, Example(fault="cut"), raised="OSError", answered=True),
     # A success that the provider's own SDK cannot read: a page, broken JSON, an error object, no choices.
     Row(C.UNREADABLE, Example(200, "<!doctype html><title>Sign in</title>"), answered=True),
-    Row(C.UNREADABLE, Example(200, '{"error": {"message": "no upstream"}}'), answered=True),
+    Row(C.UNREADABLE, Example(200, '{"error": {"message": "no upstream"}}'), "openai", answered=True),
     Row(C.UNREADABLE, Example(200, "{"), answered=True),
     Row(C.BUG, Example(fault="bug")),
 )
