@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm import QosInfo, Route
+    from backend.utils.llm.lmi_import import Import
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model."
@@ -93,6 +95,25 @@ def check(path: TablePath = None, *, as_json: Json = False) -> None:
             f"{table.path}: {len(snapshot.features)} features, no problem. Hash {snapshot.hash}.",
             markup=False,
         )
+
+
+@app.command()
+def import_config(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, TOML or YAML, as its name ends.")],
+    *,
+    feature: Annotated[
+        str | None, typer.Option(help="Name the feature of a file that holds one config.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print LMI's configuration as a table, and report what is not in it; exit 1 if it cannot be one."""
+    made = _imported(path, feature, as_json=as_json)
+    if as_json:
+        _print_json({"ok": made.table is not None, **asdict(made)})
+    else:
+        _print_import(made)
+    if made.table is None:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -169,6 +190,28 @@ def _fail(error: LLMError, *, as_json: bool) -> NoReturn:
     else:
         err.print(str(error), markup=False)
     raise typer.Exit(1) from error
+
+
+def _imported(path: Path, feature: str | None, *, as_json: bool) -> Import:
+    from backend.utils.llm.lmi_import import UnusableInputError, import_file
+
+    try:
+        return import_file(path, feature=feature)
+    except UnusableInputError as error:
+        if as_json:
+            _print_json({"error": {"code": "unusable_input", "message": str(error)}})
+        else:
+            err.print(str(error), markup=False)
+        raise typer.Exit(2) from None
+
+
+def _print_import(made: Import) -> None:
+    for finding in made.findings:
+        err.print(str(finding), markup=False)
+    if made.table is None:
+        err.print("There is no table: mend what is wrong, and import again.")
+    else:
+        sys.stdout.write(made.table)
 
 
 def _print_json(value: Any) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -49,7 +50,7 @@ def describe(error: Exception) -> Problem:
     if isinstance(error, UnknownFeatureError):
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})
     if isinstance(error, LLMError):
-        return Problem(error.http_status, error.as_dict())
+        return Problem(error.http_status, error.as_dict(), _retry_after(error))
     if isinstance(error, RequestValidationError):
         return _invalid(error.errors())
     if isinstance(error, HTTPException):
@@ -57,6 +58,10 @@ def describe(error: Exception) -> Problem:
         return Problem(error.status_code, {"code": code, "message": error.detail}, error.headers)
     log.error("http.internal_error", exc_info=error)
     return Problem(500, INTERNAL)
+
+
+def _retry_after(error: LLMError) -> Mapping[str, str] | None:
+    return None if error.retry_after is None else {"Retry-After": str(ceil(error.retry_after))}
 
 
 def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:

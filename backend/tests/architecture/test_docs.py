@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.utils.llm.errors import LLMError
+from backend.utils.llm.failures import POLICY, Category
 from backend.utils.llm.model_config.schema import (
     FeatureRow,
     GroupRow,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "docs" / "reference" / "table.md"
+ATTEMPTS = ROOT / "docs" / "reference" / "attempts.md"
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -83,6 +85,21 @@ def test_the_reference_of_the_errors_tells_every_code_as_it_is() -> None:
     assert told == {
         kind.code: [kind.__name__, str(kind.http_status), "yes" if kind.retryable else "no"]
         for kind in errors()
+    }
+
+
+def test_the_reference_of_attempts_tells_every_policy_as_it_is() -> None:
+    told = {category: cells for category, cells in table_rows(ATTEMPTS).items() if len(cells) == 5}  # noqa: PLR2004
+
+    assert told == {
+        category.value: [
+            policy.again,
+            str(policy.tries),
+            policy.next_endpoint,
+            f"{policy.health}, {policy.cool_seconds:g} s" if policy.cool_seconds else policy.health,
+            "the cancellation itself" if category is Category.CANCELLED else policy.error.__name__,
+        ]
+        for category, policy in POLICY.items()
     }
 
 

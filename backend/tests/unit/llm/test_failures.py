@@ -160,9 +160,7 @@ class TestFailures:
 
     def test_a_dead_server_is_a_provider_that_is_down(self, feature: str, call: Driver) -> None:
         with LoopbackProvider() as gone:
-            patchbay = loopback_patchbay(
-                gone, {feature: FEATURE_ENDPOINT[feature]}, time=VirtualTime().time
-            )
+            patchbay = loopback_patchbay(gone, {feature: FEATURE_ENDPOINT[feature]}, time=VirtualTime().time)
 
         with pytest.raises(ProviderDownError) as caught:
             call(patchbay.get_llm(feature), "hi")

@@ -15,8 +15,8 @@ from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing import Needs, Route, plan
 from backend.utils.llm.testing import LoopbackProvider, Status
-from backend.utils.llm.testing.virtual_time import VirtualTime
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

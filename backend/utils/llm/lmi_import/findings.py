@@ -1,0 +1,87 @@
+"""What the import has to tell, each finding with the place in the input that it is about."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from typing_extensions import override
+
+SECRET_LENGTH = 6
+"""What is shorter is no key: hiding it would hide half the report."""
+
+Kind = Literal["wrong", "guessed", "dropped", "changed", "todo"]
+
+_LOOKS_SECRET = re.compile(
+    r"(?<![A-Za-z0-9-])(?:sk-|gsk_|hf_)[\w-]{8,}|AIza[\w-]{16,}|\b(?:Bearer|Basic)\s+\S+", re.IGNORECASE
+)
+_HIDDEN = "[hidden]"
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a person should know.
+
+    Attributes:
+        kind: ``wrong`` could not be imported, and no table is written. ``guessed`` was not said and had to be chosen;
+            ``dropped`` is in the input and not in the table; ``changed`` means something else here than in LMI;
+            ``todo`` is left to do.
+        path: Where it stands in the input; empty for the input as a whole.
+        says: What happened to it, as a sentence.
+    """
+
+    kind: Kind
+    path: str
+    says: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.kind:<8} {self.path or '(all)'}: {self.says}"
+
+
+class Findings:
+    """Collects findings while the input is read; the reader goes on after each. A finding made twice is one."""
+
+    def __init__(self) -> None:
+        self._found: dict[Finding, None] = {}
+        self._secrets: set[str] = set()
+
+    def add(self, kind: Kind, path: str, says: str) -> None:
+        """Note one finding."""
+        self._found.setdefault(Finding(kind, path, says))
+
+    def hide(self, secret: str) -> None:
+        """Let ``secret`` appear in no finding, whichever was made before or is made after."""
+        if len(secret) >= SECRET_LENGTH:
+            self._secrets.add(secret)
+
+    @property
+    def any_wrong(self) -> bool:
+        """Whether there is anything that could not be imported."""
+        return any(finding.kind == "wrong" for finding in self._found)
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        """Every finding: what is wrong first, otherwise in the order in which they were met."""
+        found = sorted(self._found, key=lambda finding: finding.kind != "wrong")
+        return tuple(
+            Finding(finding.kind, self._concealed(finding.path), self._concealed(finding.says))
+            for finding in found
+        )
+
+    def _concealed(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, _HIDDEN)
+        return _LOOKS_SECRET.sub(_HIDDEN, text).encode("ascii", "backslashreplace").decode()
+
+
+def looks_secret(text: str) -> bool:
+    """Whether something in ``text`` is spelt as keys are."""
+    return _LOOKS_SECRET.search(text) is not None
+
+
+def shown(text: str) -> str:
+    """A name from the input as a line of the report can hold it: quoted, on one line, not endless."""
+    return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
