@@ -89,7 +89,7 @@ def test_the_reference_of_the_errors_tells_every_code_as_it_is() -> None:
 
 
 def test_the_reference_of_attempts_tells_every_policy_as_it_is() -> None:
-    told = {category: cells for category, cells in table_rows(ATTEMPTS).items() if len(cells) == 5}  # noqa: PLR2004
+    told = {category: cells for category, cells in table_rows(ATTEMPTS).items() if len(cells) == 5}
 
     assert told == {
         category.value: [

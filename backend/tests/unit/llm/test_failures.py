@@ -106,17 +106,15 @@ class TestFailures:
         assert caught.value.feature == feature
         assert CANARY_PROMPT not in str(caught.value)
 
-    @pytest.mark.parametrize(("fault", "error", "tries", "moves_on"), FAULTS, ids=FAULT_IDS)
+    @pytest.mark.parametrize("row", FAULTS, ids=FAULT_IDS)
     def test_a_chain_moves_on_or_stops_as_the_category_says(
         self,
         chain: str,
         call: Driver,
         provider: LoopbackProvider,
-        fault: Reply,
-        error: type[LLMError],
-        tries: int,
-        moves_on: bool,  # noqa: FBT001 - a column of the table
+        row: tuple[Reply, type[LLMError], int, bool],
     ) -> None:
+        fault, error, tries, moves_on = row
         provider.script(*[fault] * tries, Text("from the second"))
 
         if moves_on:
