@@ -33,7 +33,7 @@ def provider() -> Iterator[LoopbackProvider]:
 
 
 class LoopbackSuite(ChatModelIntegrationTests):
-    """What both wires have in common. Inputs that the suite downloads stay off: images, audio, PDFs."""
+    """What all wires have in common. Inputs that the suite downloads stay off: images, audio, PDFs."""
 
     provider: LoopbackProvider
 
@@ -102,6 +102,14 @@ class TestOpenAI(LoopbackSuite):
             "http_client": self.synchronous,
             "http_async_client": self.asynchronous,
         }
+
+
+class TestResponses(TestOpenAI):
+    """The same SDK on the other API."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return super().chat_model_params | {"use_responses_api": True}
 
 
 class TestGemini(LoopbackSuite):

@@ -1,4 +1,4 @@
-"""LangChain's own standard suites, on a feature's model, over both wires."""
+"""LangChain's own standard suites, on a feature's model, over every wire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import Patchbay
 
-FEATURES = {"over_openai": "openai:gpt-4o", "over_gemini": "gemini:gemini-3.5-flash-lite"}
+FEATURES = {
+    "over_openai": "openai:gpt-4o",
+    "over_responses": "openai:gpt-5.4",
+    "over_gemini": "gemini:gemini-3.5-flash-lite",
+}
+RESPONSES = '[models."openai:gpt-5.4"]\napi_mode = "responses"'
 
 
 class FeatureSuite:
@@ -28,7 +33,7 @@ class FeatureSuite:
     @pytest.fixture(autouse=True)
     def _on_a_loopback_provider(self) -> Iterator[None]:
         with LoopbackProvider() as provider:
-            self.patchbay: Patchbay = loopback_patchbay(provider, FEATURES)
+            self.patchbay: Patchbay = loopback_patchbay(provider, FEATURES, RESPONSES)
             yield
             self.patchbay.close()
 
@@ -65,12 +70,20 @@ class TestUnitOverOpenAI(FeatureSuite, ChatModelUnitTests):
     feature = "over_openai"
 
 
+class TestUnitOverResponses(FeatureSuite, ChatModelUnitTests):
+    feature = "over_responses"
+
+
 class TestUnitOverGemini(FeatureSuite, ChatModelUnitTests):
     feature = "over_gemini"
 
 
 class TestIntegrationOverOpenAI(FeatureSuite, ChatModelIntegrationTests):
     feature = "over_openai"
+
+
+class TestIntegrationOverResponses(FeatureSuite, ChatModelIntegrationTests):
+    feature = "over_responses"
 
 
 class TestIntegrationOverGemini(FeatureSuite, ChatModelIntegrationTests):

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from .failures import BadAnswer, Category
+from .providers import OTHERS_KEY
 from .structured import UnfitAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from langchain_core.outputs import ChatResult
 
     from .structured import Schema
 
@@ -22,6 +25,9 @@ PARSED_KEY = "parsed"
 
 FINISH_REASONS = {
     "BLOCKLIST": "content_filter",
+    "CONTINUATION": "length",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
     "IMAGE_SAFETY": "content_filter",
     "MAX_TOKENS": "length",
     "PROHIBITED_CONTENT": "content_filter",
@@ -30,6 +36,7 @@ FINISH_REASONS = {
     "SPII": "content_filter",
     "STOP": "stop",
 }
+"""Gemini's names by OpenAI's. What is not here is neither an end nor a block, such as a malformed call."""
 _SILENT_BLOCKS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 
 MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
@@ -88,10 +95,21 @@ def has_content(message: AIMessage) -> bool:
 
 
 def refused(message: AIMessage) -> bool:
-    """Whether the model, or a filter before or behind it, declined."""
+    """Whether the model, or a filter before or behind it, declined; in a stream, any of its choices."""
     feedback = message.response_metadata.get("prompt_feedback") or {}
-    filtered = finish_reason(message) == "content_filter"
+    reasons = [finish_reason(message), *message.response_metadata.get(OTHERS_KEY, ())]
+    filtered = any(FINISH_REASONS.get(reason, reason) == "content_filter" for reason in reasons if reason)
     return filtered or bool(message.additional_kwargs.get("refusal") or feedback.get("block_reason"))
+
+
+def any_refused(result: ChatResult) -> bool:
+    """Whether any of the choices of a whole answer was declined."""
+    messages = (
+        normalised(generation.message, result.llm_output, generation.generation_info)
+        for generation in result.generations
+        if isinstance(generation.message, AIMessage)
+    )
+    return any(map(refused, messages))
 
 
 def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
@@ -102,11 +120,11 @@ def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
     """
     reason = finish_reason(message)
     if refused(message):
-        raise BadAnswer(Category.REFUSAL, "refused")
+        raise BadAnswer(Category.REFUSAL)
     if schema is not None and reason == "length":
-        raise BadAnswer(Category.TRUNCATED, "truncated")
+        raise BadAnswer(Category.TRUNCATED)
     if not has_content(message):
-        raise BadAnswer(Category.EMPTY, "empty")
+        raise BadAnswer(Category.EMPTY)
     if schema is None or message.tool_calls:
         return message
     try:

@@ -27,6 +27,7 @@ class Capabilities(BaseModel):
         structured_output: Whether it can be held to a JSON schema.
         images: Whether it reads images.
         temperature: Whether it accepts a temperature and other sampling settings.
+        logprobs: Whether it tells how likely its tokens were.
         cache_key: Whether a request may name a prompt cache key.
         efforts: The reasoning efforts that it offers; empty if it has no such control.
     """
@@ -39,6 +40,7 @@ class Capabilities(BaseModel):
     structured_output: bool = True
     images: bool = False
     temperature: bool = True
+    logprobs: bool = False
     cache_key: bool = False
     efforts: tuple[Effort, ...] = ()
 
@@ -96,8 +98,13 @@ FAMILIES: dict[str, Capabilities] = {
     "gemini-3.6-flash": _GEMINI.model_copy(update={"efforts": _GEMINI_EFFORTS, "temperature": False}),
     "gemini-3.8-flash": _GEMINI,
     "gemini-4-argon": _GEMINI.model_copy(update={"temperature": False, "efforts": ("low", "medium", "high")}),
-    "gpt-4.1": Capabilities(context_window=1_047_576, max_output=32_768, images=True, cache_key=True),
-    "gpt-4o": Capabilities(context_window=128_000, max_output=16_384, images=True, cache_key=True),
+    # Reasoning models of OpenAI tell no logprobs, or only without effort; of Gemini's it depends on the account.
+    "gpt-4.1": Capabilities(
+        context_window=1_047_576, max_output=32_768, images=True, logprobs=True, cache_key=True
+    ),
+    "gpt-4o": Capabilities(
+        context_window=128_000, max_output=16_384, images=True, logprobs=True, cache_key=True
+    ),
     "gpt-5.1": _GPT54.model_copy(
         update={"context_window": 400_000, "efforts": ("none", "low", "medium", "high")}
     ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Api = Literal["openai", "gemini"]
 ApiMode = Literal["chat", "responses"]
+Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_above"]
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,50 @@ class Wire:
     """An option's name in each API's request; None where the API has no such option.
 
     Attributes:
+        chat_only: OpenAI has it in Chat Completions and not in Responses.
         ours: It is no part of the request: we keep to it ourselves, whichever API serves.
+        intent: It is left out where there is no such control, instead of being refused.
+        needs: The capability without which a model rejects it.
     """
 
     openai: str | None = None
     gemini: str | None = None
+    chat_only: bool = False
     ours: bool = False
-    sampling: bool = False
+    intent: bool = False
+    needs: Literal["temperature", "logprobs"] | None = None
     extra_body: bool = False
 
-    def name(self, api: Api) -> str | None:
+    def name(self, api: Api, mode: ApiMode = "chat") -> str | None:
         """The option's name on the wire of ``api``."""
+        if self.chat_only and mode == "responses":
+            return None
         return self.openai if api == "openai" else self.gemini
+
+
+class Safety(BaseModel):
+    """From which probability of harm on Gemini blocks a prompt or an answer, for each kind of harm.
+
+    ``off`` and ``none`` block nothing; the former also switches the rating off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    harassment: Threshold = "only_high"
+    hate_speech: Threshold = "only_high"
+    sexually_explicit: Threshold = "only_high"
+    dangerous_content: Threshold = "only_high"
+
+    def over(self, below: Safety) -> Safety:
+        """These thresholds laid over ``below``: what is set here wins."""
+        return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+
+    def settings(self) -> dict[str, str]:
+        """In Gemini's words."""
+        return {
+            f"HARM_CATEGORY_{kind.upper()}": "OFF" if threshold == "off" else f"BLOCK_{threshold.upper()}"
+            for kind, threshold in self
+        }
 
 
 class Options(BaseModel):
@@ -51,6 +84,9 @@ class Options(BaseModel):
         max_output_tokens: The longest answer, in tokens.
         effort: How hard a reasoning model should think.
         thinking_budget: Tokens of thought for Gemini 2.5; 0 is off, -1 lets the model decide.
+        safety: What Gemini's filters block.
+        logprobs: Whether the answer tells how likely each of its tokens was.
+        top_logprobs: How many of the likeliest tokens it tells for each place; implies ``logprobs``.
         cache_retention: How long OpenAI keeps a prompt prefix (models before gpt-5.6).
         timeout: Seconds for one attempt, from its start to the end of its answer.
         connect_timeout: Seconds for its connection to be made.
@@ -60,16 +96,21 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: Annotated[float | None, Wire("temperature", "temperature", sampling=True)] = Field(
+    temperature: Annotated[float | None, Wire("temperature", "temperature", needs="temperature")] = Field(
         None, ge=0, le=2
     )
-    top_p: Annotated[float | None, Wire("top_p", "top_p", sampling=True)] = Field(None, gt=0, le=1)
-    seed: Annotated[int | None, Wire("seed", "seed")] = None
+    top_p: Annotated[float | None, Wire("top_p", "top_p", needs="temperature")] = Field(None, gt=0, le=1)
+    seed: Annotated[int | None, Wire("seed", "seed", chat_only=True)] = None
     max_output_tokens: Annotated[int | None, Wire("max_completion_tokens", "max_output_tokens")] = Field(
         None, gt=0
     )
     effort: Annotated[Effort | None, Wire("reasoning_effort", "thinking_level")] = None
     thinking_budget: Annotated[int | None, Wire(gemini="thinking_budget")] = Field(None, ge=-1)
+    safety: Annotated[Safety, Wire(gemini="safety_settings", intent=True)] = Safety()
+    logprobs: Annotated[bool | None, Wire("logprobs", "response_logprobs", needs="logprobs")] = None
+    top_logprobs: Annotated[int | None, Wire("top_logprobs", "logprobs", needs="logprobs")] = Field(
+        None, ge=0, le=20
+    )
     cache_retention: Annotated[Literal["24h"] | None, Wire("prompt_cache_retention", extra_body=True)] = None
     timeout: Annotated[float, Wire("timeout", "timeout")] = Field(120.0, gt=0, le=3600)
     connect_timeout: Annotated[float, Wire(ours=True)] = Field(5.0, gt=0, le=3600)
@@ -77,29 +118,49 @@ class Options(BaseModel):
     chunk_timeout: Annotated[float, Wire(ours=True)] = Field(30.0, gt=0, le=3600)
 
     def over(self, below: Options) -> Options:
-        """These options laid over ``below``: what is set here wins."""
-        return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+        """These options laid over ``below``: what is set here wins, in ``safety`` each threshold for itself."""
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        if "safety" in own:
+            own["safety"] = self.safety.over(below.safety)
+        return below.model_copy(update=own)
 
-    def problems(self, api: Api, model: str, can: Capabilities) -> list[tuple[str, str]]:
+    def problems(
+        self, api: Api, model: str, can: Capabilities, mode: ApiMode = "chat"
+    ) -> list[tuple[str, str]]:
         """What of these options ``model`` cannot take: (option, reason), one for each."""
         return [
             (name, reason)
             for name in sorted(self.model_fields_set)
-            if (reason := self._refusal(name, api, model, can))
+            if self._asks_for(name)
+            and (reason := _unsupported(name, api, mode) or self._beyond(name, model, can))
         ]
 
-    def _refusal(self, name: str, api: Api, model: str, can: Capabilities) -> str | None:
+    def _asks_for(self, name: str) -> bool:
         value = getattr(self, name)
-        wire = wire_of(name)
-        if value is None:
-            return None
-        if wire.name(api) is None and not wire.ours:
-            return f"the {api} API has no such option"
-        if wire.sampling and not can.temperature:
-            return f"{model} has fixed sampling and rejects it"
-        if name == "max_output_tokens" and value > can.max_output:
+        return value is not None and value is not False
+
+    def _beyond(self, name: str, model: str, can: Capabilities) -> str | None:
+        """Why ``model`` rejects an option that its API has; None if it does not."""
+        needs = wire_of(name).needs
+        if needs is not None and not getattr(can, needs):
+            return f"{model} {_REJECTIONS[needs]}"
+        if name == "max_output_tokens" and getattr(self, name) > can.max_output:
             return f"{model} answers with at most {can.max_output} tokens"
         return None
+
+
+_REJECTIONS = {
+    "temperature": "has fixed sampling and rejects it",
+    "logprobs": "does not tell how likely its tokens were",
+}
+
+
+def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
+    """Why ``api`` has no word for ``option``; None if it has one, or needs none."""
+    wire = wire_of(option)
+    if wire.ours or wire.intent or wire.name(api, mode) is not None:
+        return None
+    return f"the {api} API has no such option" + (" in Responses" if wire.name(api) is not None else "")
 
 
 @lru_cache
@@ -109,18 +170,30 @@ def wire_of(option: str) -> Wire:
 
 
 @lru_cache(maxsize=4096)
-def request_kwargs(options: Options, api: Api, can: Capabilities) -> dict[str, Any]:
+def request_kwargs(options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat") -> dict[str, Any]:
     """The options as keyword arguments of one request of ``api``. Shared: copy before changing it."""
     kwargs: dict[str, Any] = {}
     body: dict[str, Any] = {}
     for name in Options.model_fields:
         wire = wire_of(name)
-        key = wire.name(api)
-        value = (
-            can.nearest_effort(options.effort)
-            if name == "effort" and options.effort
-            else getattr(options, name)
-        )
-        if key is not None and value is not None:
+        key = wire.name(api, mode)
+        value = _value(name, options, can)
+        if key is not None and value is not None and (wire.needs is None or getattr(can, wire.needs)):
             (body if wire.extra_body else kwargs)[key] = value
     return {**kwargs, "extra_body": body} if body else kwargs
+
+
+def _value(name: str, options: Options, can: Capabilities) -> Any:
+    """What an option is on the wire; None to leave it out."""
+    match name:
+        case "effort":
+            return options.effort and can.nearest_effort(options.effort)
+        case "safety":
+            return options.safety.settings()
+        case "logprobs":
+            asked = options.top_logprobs is not None if options.logprobs is None else options.logprobs
+            return asked or None
+        case "top_logprobs" if options.logprobs is False:
+            return None
+        case _:
+            return getattr(options, name)

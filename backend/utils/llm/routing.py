@@ -313,7 +313,8 @@ def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] |
 def _option_refused(candidate: Candidate, snapshot: Snapshot) -> tuple[SkipCode, str] | None:
     """The demo endpoint stands in for all others, so what it has no word for is left out there."""
     endpoint = candidate.endpoint
-    refused = candidate.options.problems(endpoint.provider.api, endpoint.model, endpoint.can)
+    api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
+    refused = candidate.options.problems(api, endpoint.model, can, mode)
     if not refused or endpoint == snapshot.demo:
         return None
     return SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)

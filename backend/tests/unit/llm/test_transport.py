@@ -41,6 +41,7 @@ HOSTILE = {
     "OPENAI_API_BASE": "http://127.0.0.1:9",
     "OPENAI_API_KEY": "hostile-openai-key",
     "OPENAI_BASE_URL": "http://127.0.0.1:9",
+    "OPENAI_CUSTOM_HEADERS": "x-hostile: hostile-header",
     "OPENAI_ORGANIZATION": "org-hostile",
     "OPENAI_ORG_ID": "org-hostile",
     "OPENAI_PROJECT_ID": "proj-hostile",

@@ -13,7 +13,16 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from ..answers import PARSED_KEY, checked, finish_reason, has_content, normalised, refused, served_model
+from ..answers import (
+    PARSED_KEY,
+    any_refused,
+    checked,
+    finish_reason,
+    has_content,
+    normalised,
+    refused,
+    served_model,
+)
 from ..errors import CallError
 from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
 from ..pricing import cost
@@ -149,6 +158,8 @@ class RunningAttempt:
         if first is None or not isinstance(first.message, AIMessage):
             raise BadAnswer(Category.EMPTY)
         self._answer = normalised(first.message, result.llm_output, first.generation_info)
+        if any_refused(result):
+            raise BadAnswer(Category.REFUSAL)
         return checked(self._answer, self._call.schema)
 
     def _deliver(self, message: AIMessage) -> ChatResult:

@@ -37,11 +37,11 @@ class Runs:
     def of(self, attempt: RunningAttempt) -> Iterator[RunningAttempt]:
         """``attempt`` as a context, with a run around it."""
         run: Any = None
-        if self._manager.handlers:
-            with _Harmless():
-                run = self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
         try:
             with attempt:
+                if self._manager.handlers:
+                    with _Harmless():
+                        run = self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
                 yield attempt
         finally:
             if run is not None:
@@ -62,11 +62,12 @@ class AsyncRuns:
     async def of(self, attempt: RunningAttempt) -> AsyncIterator[RunningAttempt]:
         """As `Runs.of`."""
         run: Any = None
-        if self._manager.handlers:
-            with _Harmless():
-                run = await self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
         try:
             with attempt:
+                if self._manager.handlers:
+                    with _Harmless():
+                        inputs, name = _inputs(attempt), _name(attempt)
+                        run = await self._manager.on_chain_start({}, inputs, name=name)
                 yield attempt
         finally:
             if run is not None:

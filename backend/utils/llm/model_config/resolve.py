@@ -233,7 +233,8 @@ class Resolver:
                     self._check_abilities(feature, endpoint)
 
     def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
-        for option, reason in options.problems(endpoint.provider.api, str(endpoint), endpoint.can):
+        api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
+        for option, reason in options.problems(api, str(endpoint), can, mode):
             self._problems.add(f"{path}.{option}", reason, value=getattr(options, option), layer=self._layer)
 
     def _check_abilities(self, feature: Feature, endpoint: Endpoint) -> None:

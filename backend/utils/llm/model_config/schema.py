@@ -121,6 +121,7 @@ class ModelRow(Row):
     images: bool | None = None
     temperature: bool | None = None
     cache_key: bool | None = None
+    logprobs: bool | None = None
     efforts: tuple[Effort, ...] | None = None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .ask import Adapter, Ask
 from .clients import ADAPTERS, ChatClients
+from .told import OTHERS_KEY
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..model_config import Endpoint
     from ..transport import SigningTransport
 
-__all__ = ["ADAPTERS", "Adapter", "Ask", "ChatClients", "get_default_client"]
+__all__ = ["ADAPTERS", "OTHERS_KEY", "Adapter", "Ask", "ChatClients", "get_default_client"]
 
 
 def get_default_client(endpoint: Endpoint, transport: SigningTransport) -> BaseChatModel:

@@ -1,13 +1,17 @@
-"""`ChatGoogleGenerativeAI` on a client that reads nothing from the environment.
+"""`ChatGoogleGenerativeAI` on a client that reads nothing from the environment, and that loses nothing of an answer.
 
 As it comes, the class asks the SDK for a client without saying that it means the Gemini API. Then
 ``GOOGLE_GENAI_USE_VERTEXAI`` in the environment turns it into a Vertex client, which looks for the machine's own
-Google account. So the client is made here, with every such choice spoken out. Imported only when a client is built.
+Google account. So the client is made here, with every such choice spoken out.
+
+And it drops how likely the tokens were, and in a stream the candidates beside the first. So the answers are handed to
+its reader here. Imported only when a client is built.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 from google.genai import Client
@@ -16,7 +20,15 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import PrivateAttr, SecretStr, model_validator
 from typing_extensions import override
 
+from .gemini_answers import StreamReader, result_of
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
     from ..transport import SigningTransport
 
 
@@ -49,6 +61,61 @@ class GeminiChat(ChatGoogleGenerativeAI):
     def async_client(self) -> Any:
         """The SDK's asynchronous side."""
         return self.client.aio if self.client is not None else None
+
+    @property
+    def _models(self) -> Any:
+        return cast("Client", self.client).models
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = self._prepare_request(messages, stop=stop, **kwargs)
+        return result_of(self._models.generate_content(**request))
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        request = self._prepare_request(messages, stop=stop, **kwargs)
+        return result_of(await self.async_client.models.generate_content(**request))
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        request = self._prepare_request(messages, stop=stop, **kwargs)
+        reader = StreamReader()
+        parts = cast("Generator[Any]", self._models.generate_content_stream(**request))
+        with closing(parts):
+            yield from map(reader.read, parts)
+
+    @override
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        request = self._prepare_request(messages, stop=stop, **kwargs)
+        reader = StreamReader()
+        stream = await self.async_client.models.generate_content_stream(**request)
+        async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
+            async for part in parts:
+                yield reader.read(part)
 
 
 def gemini_chat(model: str, base_url: str, placeholder: str, transport: SigningTransport) -> GeminiChat:

@@ -86,17 +86,22 @@ def deliver(transmission: Transmission, peer: Peer) -> bool:
     if transmission.ending == "never":
         peer.wait(float("inf"))
     peer.wait(transmission.delay_seconds)
-    for index, part in enumerate(_parts(transmission)):
+    head = _head(transmission)
+    for piece in transmission.opening:
+        peer.send(head + _framed(piece, transmission))
+        peer.wait(transmission.opening_gap_seconds)
+        head = b""
+    for index, part in enumerate(_parts(transmission, head)):
         if index:
             peer.wait(transmission.gap_seconds)
         peer.send(part)
     return transmission.ending == "clean"
 
 
-def _parts(transmission: Transmission) -> Iterator[bytes]:
+def _parts(transmission: Transmission, head: bytes) -> Iterator[bytes]:
     """What to send at once: the head goes with the first piece, the end mark with the last."""
     pieces = [_framed(piece, transmission) for piece in transmission.pieces[: transmission.send]] or [b""]
-    pieces[0] = _head(transmission) + pieces[0]
+    pieces[0] = head + pieces[0]
     if transmission.framing == "chunked" and transmission.ending == "clean":
         pieces[-1] += b"0\r\n\r\n"
     if transmission.framing == "length" and not transmission.gap_seconds:
@@ -113,7 +118,7 @@ def _head(transmission: Transmission) -> bytes:
     if transmission.framing == "chunked":
         rows["Transfer-Encoding"] = "chunked"
     else:
-        rows["Content-Length"] = str(sum(map(len, transmission.pieces)))
+        rows["Content-Length"] = str(sum(map(len, (*transmission.opening, *transmission.pieces))))
     rows |= dict(transmission.headers)
     status = f"HTTP/1.1 {transmission.status} {_phrase(transmission.status)}"
     lines = [status, *(f"{name}: {value}" for name, value in rows.items())]

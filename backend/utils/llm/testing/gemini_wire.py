@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import Prompt, Tool, Turn, estimate_tokens
+from .wire import LOGPROB, Prompt, Tool, Turn, estimate_tokens, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,10 +63,12 @@ class GeminiWire:
             stop=tuple(config.get("stopSequences") or ()),
             max_tokens=config.get("maxOutputTokens"),
             reasoning=bool(thinking.get("thinkingBudget") or thinking.get("thinkingLevel")),
+            logprobs=(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
         )
 
-    def whole(self, utterance: Utterance) -> dict[str, Any]:
+    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Wire.whole``."""
+        del body
         text = [{"text": utterance.text}] if utterance.text else []
         return _answer(utterance, parts=[*text, *_calls(utterance)], usage=_usage(utterance.usage), last=True)
 
@@ -176,7 +178,19 @@ def _answer(
         del candidate["content"]
     if last and (finish := _finish(utterance)) is not None:
         candidate["finishReason"] = finish
-    return {"candidates": [candidate]} | answer
+    if utterance.logprobs is not None:
+        candidate["logprobsResult"] = _likely(parts, utterance)
+    candidates = [candidate]
+    if last and utterance.beside is not None:
+        candidates.append({"index": 1, "finishReason": _FINISH[utterance.beside]})
+    return {"candidates": candidates} | answer
+
+
+def _likely(parts: list[dict[str, Any]], utterance: Utterance) -> dict[str, Any]:
+    said = "".join(part.get("text", "") for part in parts)
+    chosen = [{"token": word, "logProbability": LOGPROB, "tokenId": 1} for word in words(said)]
+    top = [{"candidates": [word][: utterance.logprobs]} for word in chosen]
+    return {"chosenCandidates": chosen, "topCandidates": top}
 
 
 def _finish(utterance: Utterance) -> str | None:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from .replies import Status
-from .wire import Prompt, Tool, Turn, slices
+from .wire import LOGPROB, Prompt, Tool, Turn, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .replies import Usage
     from .wire import Utterance
 
-_CREATED = 1_793_491_200  # 2026-11-01, the date in the served models' names
+CREATED = 1_793_491_200
+"""2026-11-01, the date in the served models' names."""
 _ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
     "system": "system",
     "developer": "system",
@@ -70,28 +71,35 @@ class OpenAIWire:
         return Prompt(
             turns=tuple(map(_turn, body.get("messages") or ())),
             tools=tools,
-            forced=_forced(choice, tools),
+            forced=forced_tools(choice, tools),
             schema=(asked.get("json_schema") or {}).get("schema"),
             json_object=asked.get("type") == "json_object",
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             reasoning=body.get("reasoning_effort") not in {None, "none", "minimal"},
+            logprobs=(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
         )
 
-    def whole(self, utterance: Utterance) -> dict[str, Any]:
+    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
         """See ``Wire.whole``."""
+        del body
         message: dict[str, Any] = {
             "role": "assistant",
             "content": utterance.text if _has_content(utterance) else None,
-            "refusal": utterance.refusal,
+            "refusal": None if utterance.refusal is None else "".join(utterance.refusal),
             "annotations": [],
         }
         if utterance.calls:
             message["tool_calls"] = [_call(utterance, index) for index in range(len(utterance.calls))]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(utterance)}
+        told = _told(logprobs(utterance, utterance.pieces))
+        choice = {"index": 0, "message": message, "logprobs": told, "finish_reason": _finish(utterance)}
+        choices = [choice] * utterance.candidates
+        if utterance.beside is not None:
+            silent = message | {"content": None}
+            choices.append(choice | {"index": 1, "message": silent, "finish_reason": utterance.beside})
         return {
             **_envelope(utterance, "chat.completion"),
-            "choices": [choice] * utterance.candidates,
+            "choices": choices,
             "usage": _usage(utterance.usage),
         }
 
@@ -100,7 +108,10 @@ class OpenAIWire:
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         envelope = _envelope(utterance, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
         for delta in _deltas(utterance):
-            yield json.dumps(envelope | {"choices": [_choice(delta, None)]})
+            told = _told(logprobs(utterance, (delta["content"],) if delta.get("content") else ()))
+            yield json.dumps(envelope | {"choices": [_choice(delta, None) | {"logprobs": told}]})
+        if utterance.beside is not None:
+            yield json.dumps(envelope | {"choices": [_choice({}, utterance.beside) | {"index": 1}]})
         if utterance.finish is None:
             return
         if utterance.candidates:
@@ -128,9 +139,7 @@ class OpenAIWire:
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
         """See ``Wire.models``."""
-        rows = [
-            {"id": name, "object": "model", "created": _CREATED, "owned_by": "loopback"} for name in names
-        ]
+        rows = [{"id": name, "object": "model", "created": CREATED, "owned_by": "loopback"} for name in names]
         return {"object": "list", "data": rows}
 
 
@@ -147,15 +156,17 @@ def _tool(declared: Mapping[str, Any]) -> Tool:
     return Tool(function.get("name", ""), function.get("description") or "", function.get("parameters") or {})
 
 
-def _forced(choice: str | Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, ...]:
+def forced_tools(choice: str | Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str, ...]:
+    """The names of the tools one of which ``choice`` wants called. Responses writes it a little flatter."""
     if choice == "required":
         return tuple(tool.name for tool in tools)
     if isinstance(choice, str):
         return ()
-    allowed = choice.get("allowed_tools") or {}
+    allowed = choice.get("allowed_tools") or choice
     if allowed.get("mode") == "required":
-        return tuple(tool["function"]["name"] for tool in allowed.get("tools", ()))
-    return (choice["function"]["name"],) if "function" in choice else ()
+        return tuple(tool.get("function", tool)["name"] for tool in allowed.get("tools", ()))
+    named = choice.get("function", choice)
+    return (named["name"],) if "name" in named else ()
 
 
 def _has_content(utterance: Utterance) -> bool:
@@ -170,7 +181,7 @@ def _envelope(utterance: Utterance, kind: str) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{utterance.number:06}",
         "object": kind,
-        "created": _CREATED,
+        "created": CREATED,
         "model": utterance.model,
         "service_tier": "default",
         "system_fingerprint": "fp_loopback",
@@ -179,6 +190,18 @@ def _envelope(utterance: Utterance, kind: str) -> dict[str, Any]:
 
 def _choice(delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def logprobs(utterance: Utterance, pieces: tuple[str, ...]) -> list[dict[str, Any]]:
+    """How likely each piece was; none if nobody asked."""
+    if utterance.logprobs is None:
+        return []
+    likely = [{"token": piece, "logprob": LOGPROB, "bytes": [*piece.encode()]} for piece in pieces]
+    return [{**token, "top_logprobs": [token][: utterance.logprobs]} for token in likely]
+
+
+def _told(likely: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return {"content": likely, "refusal": None} if likely else None
 
 
 def _deltas(utterance: Utterance) -> Iterator[dict[str, Any]]:
@@ -194,8 +217,8 @@ def _deltas(utterance: Utterance) -> Iterator[dict[str, Any]]:
         yield {"tool_calls": [{"index": index} | call | {"function": opening}]}
         for piece in slices(arguments, 3):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
-    if utterance.refusal is not None:
-        yield {"refusal": utterance.refusal}
+    for piece in utterance.refusal or ():
+        yield {"refusal": piece}
 
 
 def _call(utterance: Utterance, index: int) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class Text:
         text: The whole answer. It is served as it stands: neither ``stop`` nor a token limit shortens it.
         finish: The reason to finish, in OpenAI's words; Gemini says ``STOP``, ``MAX_TOKENS``, ``SAFETY``.
         chunks: How many pieces a stream is cut into; by default one a word.
+        beside: The reason to finish of a second choice (Gemini: candidate) that says nothing; None for no such
+            choice. Responses knows no choices.
         usage: The usage to report; by default an estimate of four characters a token.
     """
 
@@ -47,6 +49,7 @@ class Text:
     _: KW_ONLY
     finish: Finish = "stop"
     chunks: int | None = None
+    beside: Finish | None = None
     usage: Usage | None = None
 
     def __post_init__(self) -> None:
@@ -83,11 +86,13 @@ class Refusal:
         text: What the model says; OpenAI only, for Gemini gives no words.
         by: ``"model"``: OpenAI's ``message.refusal``, Gemini's ``finishReason: SAFETY``. ``"filter"``: OpenAI's
             ``finish_reason: content_filter`` without content, Gemini's ``promptFeedback.blockReason``.
+        chunks: How many pieces a stream cuts the words into.
     """
 
     text: str
     _: KW_ONLY
     by: Literal["model", "filter"] = "model"
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,31 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Raw:
+    """Exactly this answer, whatever was asked."""
+
+    status: int
+    body: str
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamError:
+    """An error behind a 200, as providers send it once the status has left.
+
+    A stream ends after so many words of ``text`` and an event that holds ``error``; a body holds nothing but that.
+
+    Attributes:
+        error: The object that stands under ``error``.
+    """
+
+    after_chunks: int
+    text: str
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class SlowFirstByte:
     """Nothing, not even a status, for so many seconds; ``then`` a reply."""
 
@@ -138,6 +168,18 @@ class Trickle:
 
     reply: Reply
     gap_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Signs of life, ``count`` of them ``gap_seconds`` apart, and as long after the last ``then`` an answer.
+
+    In a stream they are comments, which are no events (``: PROCESSING``); in a body white space, which JSON allows.
+    """
+
+    gap_seconds: float
+    then: Reply
+    count: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,5 +217,17 @@ class Hang:
 
 
 Answer: TypeAlias = Text | ToolCalls | Json | Refusal | Empty
-Fault: TypeAlias = Status | SlowFirstByte | Trickle | Cut | CleanEnd | WrongJson | Html | Hang
+Fault: TypeAlias = (
+    Status
+    | Raw
+    | StreamError
+    | SlowFirstByte
+    | Trickle
+    | KeepAlive
+    | Cut
+    | CleanEnd
+    | WrongJson
+    | Html
+    | Hang
+)
 Reply: TypeAlias = Answer | Fault

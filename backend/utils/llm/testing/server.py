@@ -22,6 +22,7 @@ from .gemini_wire import GeminiWire
 from .openai_wire import OpenAIWire
 from .recording import Headers, RecordedRequest
 from .replies import Status
+from .responses_wire import ResponsesWire
 from .transmission import Exchange, Transmission, compose
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _ACCEPT_POLL_SECONDS = 0.02
 _OPENAI = OpenAIWire()
+_RESPONSES = ResponsesWire()
 _GEMINI = GeminiWire()
 _GEMINI_PATH = re.compile(
     r"/v1(?:beta|alpha)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)"
@@ -190,6 +192,8 @@ def _target(method: str, url: str, headers: Message) -> _Target:
     path = unquote(urlsplit(url).path)
     if method == "POST" and path == "/v1/chat/completions":
         return _Target(_OPENAI, "generate")
+    if method == "POST" and path == "/v1/responses":
+        return _Target(_RESPONSES, "generate")
     if method == "POST" and (match := _GEMINI_PATH.fullmatch(path)):
         return _Target(_GEMINI, "generate", match["model"], match["verb"] == "streamGenerateContent")
     if method == "GET" and path == "/v1beta/models":

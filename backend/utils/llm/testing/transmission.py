@@ -13,9 +13,12 @@ from .replies import (
     Hang,
     Html,
     Json,
+    KeepAlive,
+    Raw,
     Refusal,
     SlowFirstByte,
     Status,
+    StreamError,
     Text,
     ToolCalls,
     Trickle,
@@ -35,6 +38,7 @@ Ending: TypeAlias = Literal["clean", "cut", "never"]
 
 _BODY_SLICES = 4
 _REASONING_TOKENS = 16
+_COMMENT = b": PROCESSING\n\n"
 _PAGE = "<!doctype html><html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>"
 
 
@@ -65,17 +69,21 @@ class Transmission:
     """What leaves, in which pieces, and when.
 
     Attributes:
+        opening: What goes before the body, each piece at once.
+        opening_gap_seconds: The wait after each piece of the opening.
         pieces: The body; each is sent at once.
         framing: By Content-Length, which is that of all pieces, or as HTTP chunks.
-        send: How many pieces to send before the ending; None for all.
+        send: How many pieces of the body to send before the ending; None for all.
         ending: ``clean``; ``cut``: the connection drops; ``never``: not even a status is sent.
         delay_seconds: The wait before the first byte.
-        gap_seconds: The wait before each further piece.
+        gap_seconds: The wait before each further piece of the body.
     """
 
     status: int = 200
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    opening: tuple[bytes, ...] = ()
+    opening_gap_seconds: float = 0.0
     pieces: tuple[bytes, ...] = ()
     framing: Framing = "length"
     send: int | None = None
@@ -87,18 +95,43 @@ class Transmission:
 def compose(reply: Reply, exchange: Exchange) -> Transmission:
     """What ``reply`` looks like in answer to this exchange."""
     match reply:
+        case SlowFirstByte() | Trickle() | KeepAlive():
+            return _held_up(reply, exchange)
+        case Text() | ToolCalls() | Json() | Refusal() | Empty():
+            return _transmit(_utter(reply, exchange), exchange)
+        case Cut() | CleanEnd() | StreamError():
+            return _broken_off(reply, exchange)
+        case _:
+            return _anything(reply, exchange)
+
+
+def _held_up(reply: SlowFirstByte | Trickle | KeepAlive, exchange: Exchange) -> Transmission:
+    match reply:
         case SlowFirstByte(seconds, then):
             later = compose(then, exchange)
             return replace(later, delay_seconds=later.delay_seconds + seconds)
         case Trickle(whole, gap_seconds):
             return replace(compose(whole, exchange), gap_seconds=gap_seconds)
-        case Text() | ToolCalls() | Json() | Refusal() | Empty():
-            return _transmit(_utter(reply, exchange), exchange)
+        case KeepAlive(gap_seconds, then, count):
+            signs = (_COMMENT if exchange.stream else b" ",) * count
+            return replace(compose(then, exchange), opening=signs, opening_gap_seconds=gap_seconds)
         case _:
-            return _fault(reply, exchange)
+            assert_never(reply)
 
 
-def _fault(fault: Status | Cut | CleanEnd | WrongJson | Html | Hang, exchange: Exchange) -> Transmission:
+def _broken_off(fault: Cut | CleanEnd | StreamError, exchange: Exchange) -> Transmission:
+    match fault:
+        case Cut():
+            return _cut(fault, exchange)
+        case CleanEnd(after_chunks, text):
+            return _transmit(_unfinished(words(text)[:after_chunks], exchange), exchange)
+        case StreamError():
+            return _stream_error(fault, exchange)
+        case _:
+            assert_never(fault)
+
+
+def _anything(fault: Status | Raw | WrongJson | Html | Hang, exchange: Exchange) -> Transmission:
     match fault:
         case Hang():
             return Transmission(ending="never")
@@ -108,10 +141,11 @@ def _fault(fault: Status | Cut | CleanEnd | WrongJson | Html | Hang, exchange: E
             return Transmission(content_type="text/html; charset=utf-8", pieces=(_PAGE.encode(),))
         case WrongJson():
             return _wrong_json(exchange)
-        case Cut():
-            return _cut(fault, exchange)
-        case CleanEnd(after_chunks, text):
-            return _transmit(_unfinished(words(text)[:after_chunks], exchange), exchange)
+        case Raw(status, body, content_type, headers):
+            rows = tuple(headers.items())
+            return Transmission(
+                status=status, content_type=content_type, headers=rows, pieces=(body.encode(),)
+            )
         case _:
             assert_never(fault)
 
@@ -139,10 +173,18 @@ def _cut(reply: Cut, exchange: Exchange) -> Transmission:
     return replace(whole, pieces=pieces, send=reply.after_chunks, ending="cut")
 
 
+def _stream_error(reply: StreamError, exchange: Exchange) -> Transmission:
+    error = json.dumps({"error": dict(reply.error)})
+    if not exchange.stream:
+        return Transmission(pieces=(error.encode(),))
+    said = _transmit(_unfinished(words(reply.text)[: reply.after_chunks], exchange), exchange)
+    return replace(said, pieces=(*said.pieces, _event(error)))
+
+
 def _transmit(utterance: Utterance, exchange: Exchange) -> Transmission:
     if exchange.stream:
         return _stream(tuple(map(_event, exchange.wire.events(utterance, exchange.body))))
-    body = json.dumps(exchange.wire.whole(utterance), ensure_ascii=False).encode()
+    body = json.dumps(exchange.wire.whole(utterance, exchange.body), ensure_ascii=False).encode()
     return Transmission(pieces=_sliced(body, _BODY_SLICES))
 
 
@@ -160,16 +202,17 @@ def _sliced(body: bytes, count: int) -> tuple[bytes, ...]:
 
 def _utter(answer: Answer, exchange: Exchange) -> Utterance:
     match answer:
-        case Text(text, finish=finish, chunks=chunks):
+        case Text(text, finish=finish, chunks=chunks, beside=beside):
             pieces = words(text) if chunks is None else slices(text, chunks)
-            return replace(_silent(exchange, answer.usage, text), pieces=pieces, finish=finish)
+            said = _silent(exchange, answer.usage, text)
+            return replace(said, pieces=pieces, finish=finish, beside=beside)
         case ToolCalls(calls):
-            said = json.dumps([dict(arguments) for _, arguments in calls])
-            return replace(_silent(exchange, answer.usage, said), calls=calls)
+            sent = json.dumps([dict(arguments) for _, arguments in calls])
+            return replace(_silent(exchange, answer.usage, sent), calls=calls)
         case Json(value):
             return _utter(_formed(value, answer.usage, exchange.prompt), exchange)
-        case Refusal(text, by="model"):
-            return replace(_silent(exchange, None, text), refusal=text)
+        case Refusal(text, by="model", chunks=chunks):
+            return replace(_silent(exchange, None, text), refusal=slices(text, chunks))
         case Refusal():
             return replace(_silent(exchange, None, ""), blocked=True, finish="content_filter")
         case Empty():
@@ -193,6 +236,7 @@ def _silent(exchange: Exchange, usage: Usage | None, said: str) -> Utterance:
         number=exchange.number,
         model=exchange.served_model,
         usage=usage or _estimate(exchange.prompt, said),
+        logprobs=exchange.prompt.logprobs,
     )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WireName: TypeAlias = Literal["openai", "gemini"]
 
+LOGPROB = -0.25
+"""What every word is said to be likely, where a request asks for that."""
 _CHARACTERS_PER_TOKEN = 4
 
 
@@ -53,6 +55,7 @@ class Prompt:
         stop: Sequences that end the answer; they are not part of it.
         max_tokens: The most tokens to answer with, if limited.
         reasoning: Whether the request asks the model to think first.
+        logprobs: How many words it wants for each place, to see how likely they were; None if it does not ask.
     """
 
     turns: tuple[Turn, ...]
@@ -63,6 +66,7 @@ class Prompt:
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     reasoning: bool = False
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +79,12 @@ class Utterance:
         usage: What the answer reports as used.
         pieces: The text, cut as a stream serves it.
         calls: Tool calls.
-        refusal: What the model says when it declines.
+        refusal: What the model says when it declines, cut as a stream serves it; None if it does not.
         finish: Why it ended; None if it just ended.
+        beside: Why a second choice ended that says nothing; None for no such choice.
         candidates: 0 for an answer without any choice.
         blocked: Whether a filter stopped the prompt.
+        logprobs: As the request's.
     """
 
     number: int
@@ -86,10 +92,12 @@ class Utterance:
     usage: Usage
     pieces: tuple[str, ...] = ()
     calls: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    refusal: str | None = None
+    refusal: tuple[str, ...] | None = None
     finish: Finish | None = "stop"
+    beside: Finish | None = None
     candidates: Literal[0, 1] = 1
     blocked: bool = False
+    logprobs: int | None = None
 
     @property
     def text(self) -> str:
@@ -107,8 +115,8 @@ class Wire(Protocol):
     def read(self, body: Mapping[str, Any]) -> Prompt:
         """What the request asks for. Unknown fields are ignored."""
 
-    def whole(self, utterance: Utterance) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+    def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of an answer that is not streamed; ``body`` is the request's."""
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
         """The data of each server-sent event; ``body`` is the request's."""

@@ -1,0 +1,244 @@
+"""Nothing that a provider says is lost between its wire and our answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.genai.types import BlockedReason, FinishReason
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from backend.utils.llm.answers import FINISH_REASONS, any_refused
+from backend.utils.llm.catalogue import FAMILIES, Capabilities
+from backend.utils.llm.clients import get_llm
+from backend.utils.llm.errors import (
+    ProviderDownError,
+    QuotaExceededError,
+    RefusedError,
+    StreamInterruptedError,
+)
+from backend.utils.llm.providers.stops import Stops
+from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+from .samples import add
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from backend.utils.llm.clients import Patchbay
+
+    Driver = Callable[[Any, Any], AIMessage]
+
+BLOCKS = {
+    FinishReason.BLOCKLIST,
+    FinishReason.IMAGE_PROHIBITED_CONTENT,
+    FinishReason.IMAGE_RECITATION,
+    FinishReason.IMAGE_SAFETY,
+    FinishReason.PROHIBITED_CONTENT,
+    FinishReason.RECITATION,
+    FinishReason.SAFETY,
+    FinishReason.SPII,
+}
+ENDS = {FinishReason.STOP, FinishReason.MAX_TOKENS, FinishReason.CONTINUATION}
+NEITHER = {
+    FinishReason.FINISH_REASON_UNSPECIFIED,
+    FinishReason.IMAGE_OTHER,
+    FinishReason.LANGUAGE,
+    FinishReason.MALFORMED_FUNCTION_CALL,
+    FinishReason.NO_IMAGE,
+    FinishReason.OTHER,
+    FinishReason.TOO_MANY_TOOL_CALLS,
+    FinishReason.UNEXPECTED_TOOL_CALL,
+}
+MODEL = {"modelVersion": "gemini-3.5-flash-lite"}
+
+
+def gemini(call: Driver, *parts: dict[str, Any]) -> Raw:
+    """What Gemini answers to a call by this driver: its parts in a stream, or the last of them alone."""
+    if call.__name__ in {"stream", "astream"}:
+        return Raw(
+            200, "".join(f"data: {json.dumps(MODEL | part)}\n\n" for part in parts), "text/event-stream"
+        )
+    return Raw(200, json.dumps(MODEL | parts[-1]))
+
+
+def candidate(finish: str | None = None, **part: Any) -> dict[str, Any]:
+    content = {"content": {"role": "model", "parts": [part]}} if part else {}
+    return {"candidates": [{"index": 0, "finishReason": finish, **content}]}
+
+
+@pytest.mark.usefixtures("patchbay")
+class TestRefusals:
+    """A refusal is seen as one, whoever gives it and in whatever words."""
+
+    def test_one_in_pieces_is_a_refusal_not_an_empty_answer(
+        self, call: Driver, provider: LoopbackProvider
+    ) -> None:
+        provider.always(Refusal("I will not.", chunks=3))
+
+        with pytest.raises(RefusedError):
+            call(get_llm("over_openai"), "hi")
+
+    @pytest.mark.parametrize("reason", sorted(BLOCKS))
+    def test_each_of_geminis_blocks_is_one(
+        self, call: Driver, provider: LoopbackProvider, reason: FinishReason
+    ) -> None:
+        provider.always(gemini(call, candidate(reason.value)))
+
+        with pytest.raises(RefusedError):
+            call(get_llm("over_gemini"), "hi")
+
+    @pytest.mark.parametrize(
+        "reason", sorted(set(BlockedReason) - {BlockedReason.BLOCKED_REASON_UNSPECIFIED})
+    )
+    def test_a_prompt_that_gemini_blocks_is_one(
+        self, call: Driver, provider: LoopbackProvider, reason: BlockedReason
+    ) -> None:
+        provider.always(gemini(call, {"candidates": [], "promptFeedback": {"blockReason": reason.value}}))
+
+        with pytest.raises(RefusedError):
+            call(get_llm("over_gemini"), "hi")
+
+    def test_no_candidate_and_no_reason_is_none(self, call: Driver, provider: LoopbackProvider) -> None:
+        provider.always(gemini(call, {"candidates": []}))
+
+        with pytest.raises(ProviderDownError):
+            call(get_llm("over_gemini"), "hi")
+
+    def test_every_reason_of_googles_is_known(self) -> None:
+        assert set(FinishReason) == BLOCKS | ENDS | NEITHER
+        assert {reason.value for reason in BLOCKS | ENDS} == set(FINISH_REASONS)
+
+    def test_a_choice_beside_the_first_counts_in_a_stream(
+        self, feature: str, stream: Driver, provider: LoopbackProvider
+    ) -> None:
+        provider.always(Text("fine so far", beside="content_filter"))
+
+        with pytest.raises(StreamInterruptedError) as caught:
+            stream(get_llm(feature), "hi")
+
+        assert caught.value.partial == "fine so far"
+
+    def test_a_harmless_choice_beside_the_first_changes_nothing(
+        self, feature: str, call: Driver, provider: LoopbackProvider
+    ) -> None:
+        provider.always(Text("fine so far", beside="stop"))
+
+        message = call(get_llm(feature), "hi")
+
+        assert message.text == "fine so far"
+        assert message.response_metadata["finish_reason"] == "stop"
+
+    @pytest.mark.parametrize(
+        ("reason", "expected"), [("content_filter", True), ("SAFETY", True), ("stop", False)]
+    )
+    def test_any_choice_of_a_whole_answer_counts(self, reason: str, expected: bool) -> None:  # noqa: FBT001
+        choices = [
+            ChatGeneration(message=AIMessage("fine"), generation_info={"finish_reason": told})
+            for told in ("stop", reason)
+        ]
+
+        assert any_refused(ChatResult(generations=choices)) is expected
+
+
+@pytest.mark.usefixtures("patchbay")
+class TestEnds:
+    """Why an answer ended is told once, in one set of names."""
+
+    def test_a_reason_that_is_repeated_is_told_once(self, stream: Driver, provider: LoopbackProvider) -> None:
+        provider.always(gemini(stream, candidate("STOP", text="one "), candidate("STOP", text="two")))
+
+        message = stream(get_llm("over_gemini"), "hi")
+
+        assert message.text == "one two"
+        assert message.response_metadata["finish_reason"] == "stop"
+        assert message.response_metadata["model_name"] == "gemini-3.5-flash-lite"
+
+    def test_a_call_before_the_last_part_is_the_reason(
+        self, stream: Driver, provider: LoopbackProvider
+    ) -> None:
+        called = candidate(functionCall={"name": "add", "args": {"first": 1, "second": 2}})
+        provider.always(gemini(stream, called, candidate("STOP", text="")))
+
+        message = stream(get_llm("over_gemini").bind_tools([add]), "hi")
+
+        assert message.response_metadata["finish_reason"] == "tool_calls"
+        assert message.tool_calls[0]["args"] == {"first": 1, "second": 2}
+
+    def test_an_error_behind_a_200_is_that_error(self, call: Driver, provider: LoopbackProvider) -> None:
+        provider.always(StreamError(0, "", {"code": "insufficient_quota", "message": "No money left."}))
+
+        with pytest.raises(QuotaExceededError):
+            call(get_llm("over_openai"), "hi")
+
+
+TELLERS = {"chat": "openai:teller", "responses": "openai:teller-2", "gemini": "gemini:teller"}
+
+
+@pytest.fixture
+def tellers(provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Patchbay]:
+    """Endpoints of a family that tells log probabilities, one for each wire."""
+    monkeypatch.setitem(FAMILIES, "teller", Capabilities(logprobs=True))
+    made = loopback_patchbay(provider, TELLERS, '[models."openai:teller-2"]\napi_mode = "responses"')
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("feature", TELLERS)
+class TestLogprobs:
+    """How likely the tokens were is told in one shape."""
+
+    def test_they_are_with_the_answer(
+        self, tellers: Patchbay, feature: str, call: Driver, provider: LoopbackProvider
+    ) -> None:
+        provider.script(Text("one two"))
+
+        message = call(tellers.get_llm(feature).bind(logprobs=True), "hi")
+
+        told = message.response_metadata["logprobs"]["content"]
+        assert [(one["token"], one["logprob"], one["top_logprobs"]) for one in told] == [
+            ("one ", -0.25, []),
+            ("two", -0.25, []),
+        ]
+
+    def test_so_are_the_others_that_were_likely(
+        self, tellers: Patchbay, feature: str, call: Driver, provider: LoopbackProvider
+    ) -> None:
+        provider.script(Text("one"))
+
+        message = call(tellers.get_llm(feature).bind(top_logprobs=1), "hi")
+
+        (told,) = message.response_metadata["logprobs"]["content"]
+        assert [(one["token"], one["logprob"]) for one in told["top_logprobs"]] == [("one", -0.25)]
+
+    def test_nobody_tells_what_nobody_asked(self, tellers: Patchbay, feature: str, call: Driver) -> None:
+        assert not call(tellers.get_llm(feature), "hi").response_metadata.get("logprobs")
+
+
+class TestStops:
+    """A text ends before a stop sequence, however it is cut into pieces."""
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 50])
+    @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            ("one END two", "one "),
+            ("one EN two", "one EN two"),
+            ("one E", "one E"),
+            ("EEND", "E"),
+            ("one HALT, END", "one "),
+            ("", ""),
+        ],
+    )
+    def test_in_pieces(self, text: str, kept: str, size: int) -> None:
+        stops = Stops(["END", "HALT", ""])
+
+        said = [stops.add(text[at : at + size]) for at in range(0, len(text), size)]
+
+        assert "".join(said) + stops.rest() == kept
+
+    def test_without_sequences_nothing_is_held_back(self) -> None:
+        assert [Stops().add(piece) for piece in ("one ", "two")] == ["one ", "two"]
