@@ -99,8 +99,11 @@ class Dispatch:
         self._pending = [_Pending(candidate) for candidate in route.candidates]
         self._sent: Counter[Circuit] = Counter()
         self._ended: Counter[tuple[Circuit, Category]] = Counter()
+        self._repaired: set[Circuit] = set()
         self._providers: set[str] = set()
-        self._has_stood_by = False
+        self._hints: list[float] = []
+        self._known: dict[Circuit, int] = {}
+        """Failures of each circuit when this call first looked: one that failed since is not worth a probe of its own."""
         self._waited = 0.0
         self._current: Try | None = None
         self._failure: Failure | None = None
@@ -130,24 +133,23 @@ class Dispatch:
 
     def _without_admission(self, now: float) -> Try | Wait:
         """All that is left is resting: probe the best breaker, wait for what is worth it, or give up."""
-        probe = None if self._has_stood_by else self._first_admitted(now, last_resort=True)
+        probe = self._first_admitted(now, last_resort=True)
         if probe is not None:
             return probe
-        rests = self._rests()
+        rests = [rest_of(one.candidate, self._health) for one in self._pending]
         waits = [wait for rest in rests if (wait := _worth_waiting(rest)) is not None]
         seconds = min(waits, default=None)
         if seconds is None or self._waited + seconds > LONGEST_WAIT or not self._has_time_for(seconds, now):
             raise self._nothing_left()
-        self._has_stood_by |= any(rest.kind == "probing" for rest in rests)
         return self._wait(seconds)
 
     def _is_admitted(self, candidate: Candidate, seconds: float, *, last_resort: bool) -> bool:
         if self._health.resting(candidate.key_circuit) is not None:
             return False
-        return self._health.admit(candidate.circuit, seconds, last_resort=last_resort) is None
-
-    def _rests(self) -> list[Rest]:
-        return [rest for one in self._pending if (rest := rest_of(one.candidate, self._health)) is not None]
+        rest = self._health.resting(candidate.circuit)
+        known = self._known.setdefault(candidate.circuit, rest.failures if rest is not None else 0)
+        may_probe = last_resort and rest is not None and rest.failures == known
+        return self._health.admit(candidate.circuit, seconds, last_resort=may_probe) is None
 
     def _wait(self, seconds: float) -> Wait:
         self._waited += seconds
@@ -197,16 +199,25 @@ class Dispatch:
         self.attempts.append(attempt)
         self._failure = failure
         self._ended[self._candidate.circuit, failure.category] += 1
-        delay = None if partial is not None else self._delay(failure)
-        self._teach(failure, delay)
+        if failure.retry_after is not None:
+            self._hints.append(failure.retry_after)
+        self._teach(failure)
         if partial is not None:
             return self._interrupted(partial)
-        if delay is not None and self._may_ask_again(failure):
-            again = _Pending(self._candidate, self._clock() + delay, _policy(failure).again == "repair")
-            self._pending.insert(0, again)
-        else:
-            self._pending = self._allowed_after(failure)
-        return None if self._pending else self._final_error(failure)
+        delay = self._delay(failure)
+        self._cool(failure, delay)
+        if delay is not None:
+            self._pending.insert(0, self._again(failure, delay))
+            return None
+        may_move_on = self._may_move_on(failure)
+        self._pending = self._allowed_after(failure) if may_move_on else []
+        return None if self._pending else self._final_error(failure, is_last=may_move_on)
+
+    def _again(self, failure: Failure, delay: float) -> _Pending:
+        """The same endpoint, later. A repair that failed for another reason is still one."""
+        assert self._current is not None  # noqa: S101 - told only after `next`
+        is_repair = self._current.repair or _policy(failure).again == "repair"
+        return _Pending(self._candidate, self._clock() + delay, is_repair)
 
     # The same endpoint again ---------------------------------------------------------------------------------------
 
@@ -217,10 +228,21 @@ class Dispatch:
         room = self.route.feature.max_attempts - len(self.attempts) - len(self._pending)
         if policy.again == "no" or self._sent[used] >= most or room < 1:
             return None
+        if policy.again == "repair":
+            return self._repair_delay()
         if self._ended[used, failure.category] >= policy.tries:
             return None
-        delay = 0.0 if policy.again == "repair" else self._backoff(failure)
-        return delay if delay <= LONGEST_WAIT and self._has_time_for(delay, self._clock()) else None
+        delay = self._backoff(failure)
+        if delay > LONGEST_WAIT or not self._has_time_for(delay, self._clock()):
+            return None
+        return delay if self._may_retry(failure) else None
+
+    def _repair_delay(self) -> float | None:
+        """A repair does not wait. Each endpoint gets one."""
+        if self._candidate.circuit in self._repaired:
+            return None
+        self._repaired.add(self._candidate.circuit)
+        return 0.0
 
     def _backoff(self, failure: Failure) -> float:
         retry = self._sent[self._candidate.circuit]
@@ -228,10 +250,8 @@ class Dispatch:
             return 0.0  # most likely a connection that had gone stale
         return backoff(retry, failure.retry_after, self._random)
 
-    def _may_ask_again(self, failure: Failure) -> bool:
+    def _may_retry(self, failure: Failure) -> bool:
         """Asked last, because a retry that is granted is spent."""
-        if _policy(failure).again == "repair":
-            return True
         rest = self._health.resting(self._candidate.circuit)
         is_open = rest is not None and rest.kind == "open"
         provider = self._candidate.endpoint.provider.name
@@ -240,7 +260,7 @@ class Dispatch:
     # The next endpoint ---------------------------------------------------------------------------------------------
 
     def _allowed_after(self, failure: Failure) -> list[_Pending]:
-        if len(self.attempts) >= self.route.feature.max_attempts or not self._may_move_on(failure):
+        if len(self.attempts) >= self.route.feature.max_attempts:
             return []
         used = self._candidate
         match _policy(failure).next_endpoint:
@@ -268,7 +288,7 @@ class Dispatch:
 
     # What others may learn -----------------------------------------------------------------------------------------
 
-    def _teach(self, failure: Failure, delay: float | None) -> None:
+    def _teach(self, failure: Failure) -> None:
         policy, circuit, health = _policy(failure), self._candidate.circuit, self._health
         if policy.health == "counts" and self._was_patient(failure):
             health.failed(circuit, failure.category)
@@ -276,12 +296,16 @@ class Dispatch:
             health.release(circuit)
         else:
             health.answered(circuit)
+
+    def _cool(self, failure: Failure, delay: float | None) -> None:
+        """Let everybody leave it alone: as long as the provider asks, or we wait ourselves, or its kind is worth."""
+        policy = _policy(failure)
         if policy.health == "cool endpoint":
             pause = policy.cool_seconds if delay is None else delay
-            health.cool(circuit, failure.retry_after or pause, failure.category)
+            self._health.cool(self._candidate.circuit, failure.retry_after or pause, failure.category)
         elif policy.health == "cool key" and self._is_anybodys_business(failure):
             pause = failure.retry_after or policy.cool_seconds
-            health.cool(self._candidate.key_circuit, pause, failure.category)
+            self._health.cool(self._candidate.key_circuit, pause, failure.category)
 
     def _is_anybodys_business(self, failure: Failure) -> bool:
         """A user's refused key is told to the user, each time: they may have just mended it."""
@@ -313,7 +337,7 @@ class Dispatch:
     def _nothing_left(self) -> LLMError:
         """All that is left is resting, for longer than it is worth waiting."""
         if self._failure is not None:
-            return self._final_error(self._failure)
+            return self._final_error(self._failure, is_last=True)
         rests = [(one.candidate, rest_of(one.candidate, self._health)) for one in self._pending]
         skips = tuple(resting(candidate, rest) for candidate, rest in rests if rest is not None)
         refusal = replace(self.route, candidates=(), skipped=(*self.route.skipped, *skips)).refusal()
@@ -327,9 +351,15 @@ class Dispatch:
             partial=partial,
         )
 
-    def _final_error(self, failure: Failure) -> LLMError:
+    def _final_error(self, failure: Failure, *, is_last: bool) -> LLMError:
+        """The error of the call.
+
+        Args:
+            failure: How the last attempt went wrong.
+            is_last: Nothing is left to try; else something is, but after this failure it may not be tried.
+        """
         name = self.route.feature.name
-        if len({attempt.endpoint for attempt in self.attempts}) > 1:
+        if is_last and len({attempt.endpoint for attempt in self.attempts}) > 1:
             return self._all_failed()
         if failure.error is not None:
             failure.error.feature, failure.error.attempts = name, tuple(self.attempts)
@@ -341,14 +371,17 @@ class Dispatch:
             f"{self._candidate.endpoint} {policy.sentence}{self._times()}.",
             feature=name,
             attempts=self.attempts,
-            retry_after=failure.retry_after,
+            retry_after=min(self._hints, default=None),
         )
 
     def _all_failed(self) -> LLMError:
         name = self.route.feature.name
         tried = "; ".join(f"{attempt.endpoint}: {_outcome(attempt)}" for attempt in self.attempts)
         error = AllAttemptsFailedError(
-            f"Every endpoint of {name!r} failed. {tried}.", feature=name, attempts=self.attempts
+            f"Every endpoint of {name!r} failed. {tried}.",
+            feature=name,
+            attempts=self.attempts,
+            retry_after=min(self._hints, default=None),
         )
         error.retryable = any(
             POLICY[attempt.category].error.retryable for attempt in self.attempts if attempt.category
@@ -356,7 +389,8 @@ class Dispatch:
         return error
 
     def _times(self) -> str:
-        return f" (asked {len(self.attempts)} times)" if len(self.attempts) > 1 else ""
+        count = self._sent[self._candidate.circuit]
+        return f" (asked {count} times)" if count > 1 else ""
 
     def _rejected_key(self) -> LLMError:
         provider, by_user = self._candidate.endpoint.provider.name, self._candidate.owner == "user"
@@ -375,8 +409,10 @@ def _policy(failure: Failure) -> Policy:
     return POLICY[failure.category]
 
 
-def _worth_waiting(rest: Rest) -> float | None:
+def _worth_waiting(rest: Rest | None) -> float | None:
     """Seconds to wait for it; None if there is no point."""
+    if rest is None:
+        return 0.0  # it came back between two looks
     if rest.kind == "probing":
         return min(rest.seconds, PROBE_POLL_SECONDS)
     if rest.kind == "cooling" and POLICY[rest.category].again == "retry":

@@ -344,17 +344,20 @@ def rest_of(candidate: Candidate, health: Health | None) -> Rest | None:
 
 
 def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """A chain may name an endpoint twice; the first time counts."""
-    first: dict[tuple[Endpoint, KeyOwner], Candidate] = {}
+    """A chain may name an endpoint twice, and a user's key may be the house's; the first time counts."""
+    first: dict[Circuit, Candidate] = {}
     for candidate in candidates:
-        first.setdefault((candidate.endpoint, candidate.owner), candidate)
+        first.setdefault(candidate.circuit, candidate)
     return list(first.values())
 
 
 def _last_resort(able: list[Candidate], feature: Feature) -> list[Candidate]:
     """All that could serve is resting: those whose breaker may be probed, then those that can be waited for."""
     worth = [one for one in able if one.rest is not None and _is_within_reach(one.rest, feature)]
-    return sorted(worth, key=lambda one: one.rest is not None and one.rest.kind == "cooling")
+    return sorted(
+        worth,
+        key=lambda one: one.rest.seconds if one.rest is not None and one.rest.kind == "cooling" else 0.0,
+    )
 
 
 def _is_within_reach(rest: Rest, feature: Feature) -> bool:

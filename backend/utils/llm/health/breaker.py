@@ -49,9 +49,10 @@ class Breaker:
         return replace(self, recent=self._with(now, failed=False), in_a_row=0)
 
     def failed(self, now: float) -> Breaker:
-        """After a call that the provider failed."""
+        """After a call that the provider failed. Calls that were under way when it opened open it no longer."""
         after = replace(self, recent=self._with(now, failed=True), in_a_row=self.in_a_row + 1)
-        if self.opens_until is None and not _is_enough(after, now):
+        state = self.state(now)
+        if state == "open" or (state == "closed" and not _is_enough(after, now)):
             return after
         seconds = min(OPEN_MOST_SECONDS, OPEN_SECONDS * 2.0 ** min(self.openings, 10))
         return replace(after, openings=self.openings + 1, opens_until=now + seconds)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_CIRCUITS = 10_000
 """Beyond this many the one that was touched longest ago is forgotten: callers bring keys without end."""
+PROBE_GRACE = 5.0
+"""A probe may come this many seconds late before its place is given to another."""
 LONGEST_COOLING = 3600.0
 """A provider's hint beyond this many seconds counts as this many."""
 
@@ -44,11 +46,13 @@ class Rest:
         category: What led to it.
         kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
             somebody else's probe.
+        failures: How often the circuit has failed in a row: whoever sees it grow knows how a probe ended.
     """
 
     seconds: float
     category: Category
     kind: RestKind
+    failures: int = field(default=0, compare=False)
 
 
 class Health(Protocol):
@@ -126,7 +130,7 @@ class MemoryHealth:
             if rest is not None and not (last_resort and rest.kind == "open"):
                 return rest
             if condition.breaker.state(now) != "closed":
-                self._keep(circuit, replace(condition, probes_until=now + seconds))
+                self._keep(circuit, replace(condition, probes_until=now + seconds + PROBE_GRACE))
             return None
 
     def answered(self, circuit: Circuit) -> None:
@@ -160,7 +164,8 @@ class MemoryHealth:
         until = self._clock() + min(seconds, LONGEST_COOLING)
         with self._lock:
             condition = self._conditions.get(circuit, _Condition())
-            self._keep(circuit, replace(condition, cools_until=until, cools_for=category))
+            if until > condition.cools_until:
+                self._keep(circuit, replace(condition, cools_until=until, cools_for=category))
 
     def first_request(self, provider: str) -> None:
         """See `Health`."""
@@ -183,11 +188,12 @@ class MemoryHealth:
 
 
 def _rest(condition: _Condition, now: float) -> Rest | None:
+    failures = condition.breaker.in_a_row
     if now < condition.cools_until:
-        return Rest(condition.cools_until - now, condition.cools_for, "cooling")
+        return Rest(condition.cools_until - now, condition.cools_for, "cooling", failures)
     if now < condition.probes_until:
-        return Rest(condition.probes_until - now, condition.failed_with, "probing")
+        return Rest(condition.probes_until - now, condition.failed_with, "probing", failures)
     opens_until = condition.breaker.opens_until
     if opens_until is not None and now < opens_until:
-        return Rest(opens_until - now, condition.failed_with, "open")
+        return Rest(opens_until - now, condition.failed_with, "open", failures)
     return None
