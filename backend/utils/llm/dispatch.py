@@ -47,11 +47,13 @@ class Try:
     Attributes:
         seconds: The most that it may take.
         repair: Feed the last answer's fault back.
+        probe: Others wait for its outcome.
     """
 
     candidate: Candidate
     seconds: float
     repair: bool = False
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,9 @@ class Dispatch:
             self._providers.add(provider)
             self._health.first_request(provider)
         self._sent[pending.candidate.circuit] += 1
-        self._current = Try(pending.candidate, seconds, pending.repair)
+        rest = self._health.resting(pending.candidate.circuit)
+        is_probe = rest is not None and rest.kind == "probing"
+        self._current = Try(pending.candidate, seconds, pending.repair, is_probe)
         return self._current
 
     def _seconds_for(self, pending: _Pending, now: float) -> float:
@@ -291,11 +295,11 @@ class Dispatch:
     def _teach(self, failure: Failure) -> None:
         policy, circuit, health = _policy(failure), self._candidate.circuit, self._health
         if policy.health == "counts" and self._was_patient(failure):
-            health.failed(circuit, failure.category)
-        elif policy.health in {"counts", "nothing"}:
-            health.release(circuit)
-        else:
+            health.failed(circuit, failure.category, was_probe=self._is_probe)
+        elif policy.health not in {"counts", "nothing"}:
             health.answered(circuit)
+        elif self._is_probe:
+            health.release(circuit)
 
     def _cool(self, failure: Failure, delay: float | None) -> None:
         """Let everybody leave it alone: as long as the provider asks, or we wait ourselves, or its kind is worth."""
@@ -320,6 +324,10 @@ class Dispatch:
         return had >= PATIENCE_SECONDS or had >= self._candidate.options.timeout
 
     # How a call ends -----------------------------------------------------------------------------------------------
+
+    @property
+    def _is_probe(self) -> bool:
+        return self._current is not None and self._current.probe
 
     @property
     def _candidate(self) -> Candidate:

@@ -73,11 +73,17 @@ class Health(Protocol):
     def answered(self, circuit: Circuit) -> None:
         """A request that had leave was answered, well or not: the provider is alive."""
 
-    def failed(self, circuit: Circuit, category: Category) -> None:
-        """A request that had leave failed, and it was the provider's fault."""
+    def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
+        """A request that had leave failed, and it was the provider's fault.
+
+        Args:
+            circuit: Whose.
+            category: How.
+            was_probe: Whether it was the probe, if there is one; else that goes on.
+        """
 
     def release(self, circuit: Circuit) -> None:
-        """A request that had leave is over and says nothing: it was cancelled, or never left."""
+        """A probe is over and says nothing: it was cancelled, or never left."""
 
     def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
         """Leave ``circuit`` alone for so long."""
@@ -144,13 +150,14 @@ class MemoryHealth:
                 circuit, replace(condition, breaker=condition.breaker.succeeded(now), probes_until=0.0)
             )
 
-    def failed(self, circuit: Circuit, category: Category) -> None:
+    def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
         """See `Health`."""
         now = self._clock()
         with self._lock:
             condition = self._conditions.get(circuit, _Condition())
             breaker = condition.breaker.failed(now)
-            self._keep(circuit, replace(condition, breaker=breaker, probes_until=0.0, failed_with=category))
+            after = replace(condition, breaker=breaker, failed_with=category)
+            self._keep(circuit, replace(after, probes_until=0.0) if was_probe else after)
 
     def release(self, circuit: Circuit) -> None:
         """See `Health`."""
