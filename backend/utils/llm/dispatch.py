@@ -45,13 +45,15 @@ class Try:
     """Send a request now.
 
     Attributes:
-        seconds: The most that it may take.
+        seconds: The most that it may take, so that there is time for the endpoints that are left.
+        most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
         repair: Feed the last answer's fault back.
         probe: Others wait for its outcome.
     """
 
     candidate: Candidate
     seconds: float
+    most_seconds: float
     repair: bool = False
     probe: bool = False
 
@@ -101,11 +103,12 @@ class Dispatch:
         self._pending = [_Pending(candidate) for candidate in route.candidates]
         self._sent: Counter[Circuit] = Counter()
         self._ended: Counter[tuple[Circuit, Category]] = Counter()
+        self._shares: dict[Circuit, float] = {}
         self._repaired: set[Circuit] = set()
         self._providers: set[str] = set()
-        self._hints: list[float] = []
+        self._hints: dict[Circuit, float | None] = {}
         self._known: dict[Circuit, int] = {}
-        """Failures of each circuit when this call first looked: one that failed since is not worth a probe of its own."""
+        """Openings of each breaker when this call first looked: what was found dead since is not worth a probe."""
         self._waited = 0.0
         self._current: Try | None = None
         self._failure: Failure | None = None
@@ -149,8 +152,8 @@ class Dispatch:
         if self._health.resting(candidate.key_circuit) is not None:
             return False
         rest = self._health.resting(candidate.circuit)
-        known = self._known.setdefault(candidate.circuit, rest.failures if rest is not None else 0)
-        may_probe = last_resort and rest is not None and rest.failures == known
+        known = self._known.setdefault(candidate.circuit, rest.openings if rest is not None else 0)
+        may_probe = last_resort and rest is not None and rest.openings == known
         return self._health.admit(candidate.circuit, seconds, last_resort=may_probe) is None
 
     def _wait(self, seconds: float) -> Wait:
@@ -158,6 +161,10 @@ class Dispatch:
         return Wait(seconds)
 
     def _begin(self, pending: _Pending, seconds: float) -> Try:
+        now = self._clock()
+        self._shares[pending.candidate.circuit] = self._share_ends(
+            pending.candidate, len(self._pending) - 1, now
+        )
         self._pending = [one for one in self._pending if one is not pending]
         provider = pending.candidate.endpoint.provider.name
         if provider not in self._providers:
@@ -166,14 +173,21 @@ class Dispatch:
         self._sent[pending.candidate.circuit] += 1
         rest = self._health.resting(pending.candidate.circuit)
         is_probe = rest is not None and rest.kind == "probing"
-        self._current = Try(pending.candidate, seconds, pending.repair, is_probe)
+        most = min(pending.candidate.options.timeout, self._ends_at - now)
+        self._current = Try(pending.candidate, seconds, most, pending.repair, is_probe)
         return self._current
 
     def _seconds_for(self, pending: _Pending, now: float) -> float:
-        left = self._ends_at - now
-        if len(self._pending) > 1:
-            left *= SHARE_OF_THE_REST
-        return min(left, pending.candidate.options.timeout)
+        others = len(self._pending) - 1
+        return min(pending.candidate.options.timeout, self._share_ends(pending.candidate, others, now) - now)
+
+    def _share_ends(self, candidate: Candidate, others: int, now: float) -> float:
+        """When an endpoint has had its share of the deadline, retries and waits included. The last one takes all."""
+        if others < 1:
+            return self._ends_at
+        ends_at = self._shares.get(candidate.circuit, 0.0)
+        is_left = ends_at - now > LEAST_SECONDS
+        return ends_at if is_left else now + (self._ends_at - now) * SHARE_OF_THE_REST
 
     def _has_time_for(self, wait: float, now: float) -> bool:
         return now + wait + LEAST_SECONDS <= self._ends_at
@@ -203,13 +217,12 @@ class Dispatch:
         self.attempts.append(attempt)
         self._failure = failure
         self._ended[self._candidate.circuit, failure.category] += 1
-        if failure.retry_after is not None:
-            self._hints.append(failure.retry_after)
+        self._hints[self._candidate.circuit] = failure.retry_after
         self._teach(failure)
+        delay = None if partial is not None else self._delay(failure)
+        self._cool(failure, delay)
         if partial is not None:
             return self._interrupted(partial)
-        delay = self._delay(failure)
-        self._cool(failure, delay)
         if delay is not None:
             self._pending.insert(0, self._again(failure, delay))
             return None
@@ -237,13 +250,18 @@ class Dispatch:
         if self._ended[used, failure.category] >= policy.tries:
             return None
         delay = self._backoff(failure)
-        if delay > LONGEST_WAIT or not self._has_time_for(delay, self._clock()):
+        if delay > LONGEST_WAIT or not self._is_within_share(delay):
             return None
         return delay if self._may_retry(failure) else None
 
+    def _is_within_share(self, delay: float) -> bool:
+        """Whether a request after ``delay`` leaves the others their time."""
+        ends_at = self._shares[self._candidate.circuit] if self._pending else self._ends_at
+        return self._clock() + delay + LEAST_SECONDS <= ends_at
+
     def _repair_delay(self) -> float | None:
         """A repair does not wait. Each endpoint gets one."""
-        if self._candidate.circuit in self._repaired:
+        if self._candidate.circuit in self._repaired or not self._is_within_share(0.0):
             return None
         self._repaired.add(self._candidate.circuit)
         return 0.0
@@ -379,8 +397,12 @@ class Dispatch:
             f"{self._candidate.endpoint} {policy.sentence}{self._times()}.",
             feature=name,
             attempts=self.attempts,
-            retry_after=min(self._hints, default=None),
+            retry_after=self._retry_after(),
         )
+
+    def _retry_after(self) -> float | None:
+        """When the first endpoint wants to be asked again, by the last that each said."""
+        return min((hint for hint in self._hints.values() if hint is not None), default=None)
 
     def _all_failed(self) -> LLMError:
         name = self.route.feature.name
@@ -389,7 +411,7 @@ class Dispatch:
             f"Every endpoint of {name!r} failed. {tried}.",
             feature=name,
             attempts=self.attempts,
-            retry_after=min(self._hints, default=None),
+            retry_after=self._retry_after(),
         )
         error.retryable = any(
             POLICY[attempt.category].error.retryable for attempt in self.attempts if attempt.category

@@ -215,6 +215,8 @@ class RunningAttempt:
         self._chunks.append(message)
         if not self._handed_on and not has_content(message):
             return []
+        if not self._handed_on and self._ticket is not None:
+            self._ticket.extend(self.step.most_seconds)
         ready = self._chunks[self._handed_on :]
         self._handed_on = len(self._chunks)
         return [ChatGenerationChunk(message=message) for message in ready]
@@ -298,7 +300,7 @@ def _subject(message: AIMessage) -> Any:
 
 def _now(verdict: bool | Awaitable[bool | None] | None) -> bool | None:  # noqa: FBT001 - what a test said
     if isawaitable(verdict):
-        cast("Any", verdict).close()
+        getattr(verdict, "close", bool)()  # a coroutine that is never awaited complains
         raise TypeError("accept is asynchronous: it works with ainvoke and astream only")
     return verdict
 

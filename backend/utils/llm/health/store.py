@@ -46,13 +46,14 @@ class Rest:
         category: What led to it.
         kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
             somebody else's probe.
-        failures: How often the circuit has failed in a row: whoever sees it grow knows how a probe ended.
+        openings: How often the breaker was opened, or found to be rightly open by a probe: whoever sees it grow knows
+            how the probe ended.
     """
 
     seconds: float
     category: Category
     kind: RestKind
-    failures: int = field(default=0, compare=False)
+    openings: int = field(default=0, compare=False)
 
 
 class Health(Protocol):
@@ -102,6 +103,7 @@ class _Condition:
     cools_for: Category = Category.RATE_LIMIT
     probes_until: float = 0.0
     failed_with: Category = Category.SERVER
+    openings: int = 0
 
 
 class MemoryHealth:
@@ -155,9 +157,21 @@ class MemoryHealth:
         now = self._clock()
         with self._lock:
             condition = self._conditions.get(circuit, _Condition())
+            is_straggler = not was_probe and condition.breaker.state(now) != "closed"
+            if is_straggler:  # it was under way when the breaker opened, and says nothing new
+                return
             breaker = condition.breaker.failed(now)
-            after = replace(condition, breaker=breaker, failed_with=category)
-            self._keep(circuit, replace(after, probes_until=0.0) if was_probe else after)
+            is_verdict = breaker.opens_until is not None
+            self._keep(
+                circuit,
+                replace(
+                    condition,
+                    breaker=breaker,
+                    failed_with=category,
+                    openings=condition.openings + is_verdict,
+                    probes_until=0.0,
+                ),
+            )
 
     def release(self, circuit: Circuit) -> None:
         """See `Health`."""
@@ -195,12 +209,12 @@ class MemoryHealth:
 
 
 def _rest(condition: _Condition, now: float) -> Rest | None:
-    failures = condition.breaker.in_a_row
+    openings = condition.openings
     if now < condition.cools_until:
-        return Rest(condition.cools_until - now, condition.cools_for, "cooling", failures)
+        return Rest(condition.cools_until - now, condition.cools_for, "cooling", openings)
     if now < condition.probes_until:
-        return Rest(condition.probes_until - now, condition.failed_with, "probing", failures)
+        return Rest(condition.probes_until - now, condition.failed_with, "probing", openings)
     opens_until = condition.breaker.opens_until
     if opens_until is not None and now < opens_until:
-        return Rest(opens_until - now, condition.failed_with, "open", failures)
+        return Rest(opens_until - now, condition.failed_with, "open", openings)
     return None

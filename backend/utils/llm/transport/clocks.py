@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from .ticket import Ticket
 
+WRITE_BYTES = 16_384
+"""Written at once. The backend gives each part that a slow reader takes the whole time, so the parts are small."""
 _this_thread = threading.local()
 
 
@@ -91,7 +93,9 @@ class _BoundedStream(httpcore2.NetworkStream):
 
     @override
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout, httpcore2.WriteTimeout))
+        for start in range(0, len(buffer), WRITE_BYTES):
+            piece = buffer[start : start + WRITE_BYTES]
+            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
 
     @override
     def close(self) -> None:

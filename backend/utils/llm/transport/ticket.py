@@ -81,7 +81,12 @@ class Ticket:
         self.connect_seconds = connect_seconds
         self.clock = clock
         self.wire = Wire()
-        self._ends_at = self._due = clock() + seconds
+        self._began_at = clock()
+        self._ends_at = self._due = self._began_at + seconds
+
+    def extend(self, seconds: float) -> None:
+        """The attempt may take ``seconds`` in all, counted from its beginning."""
+        self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
         """The next thing has to happen within ``seconds``, and within the attempt's time."""
