@@ -6,9 +6,12 @@ Every verb takes ``--json``. Errors go to standard error, and the exit status is
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,13 +20,17 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from backend.local_model import LocalModel
-from backend.printing import receipt_line
+from backend.printing import ability_lines, finding_line, receipt_line
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table
+from backend.utils.llm.catalogue import capabilities, retirement, sources
+from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import ConfigError, LLMError
+from backend.utils.llm.radar import HORIZON, headline, uses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date
 
     from backend.utils.llm import QosInfo, Route
     from backend.utils.llm.lmi_import import Import
@@ -37,6 +44,27 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
 TablePath = Annotated[Path | None, typer.Argument(help="A table; by default the one in force.")]
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,4})([hdw])", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no time. Write 12h, 30d or 2w.")
+    count, unit = found.groups()
+    return timedelta(**{_UNITS[unit]: int(count)})
+
+
+Within = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=_duration, metavar="TIME", help="Fail if a model goes off sale within 30d, 2w, 12h, or has."
+    ),
+]
+Day = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Judge as of this day; by default today, in UTC."),
+]
 
 
 @app.command()
@@ -75,26 +103,64 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 
 
 @app.command()
-def check(path: TablePath = None, *, as_json: Json = False) -> None:
-    """Say everything that is wrong with a table; exit 1 if anything is."""
-    try:
-        table = Table(path, environ=environment())
-    except ConfigError as error:
-        if as_json:
-            _print_json({"ok": False, "problems": list(error.problems)})
-        else:
-            err.print(str(error), markup=False)
-        raise typer.Exit(1) from None
-    snapshot = table.snapshot
+def check(
+    path: TablePath = None,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    fail_within: Within = None,
+    today: Day = None,
+    as_json: Json = False,
+) -> None:
+    """Say everything that is wrong with a table, and warn of what may go wrong; exit 1 if anything is wrong.
+
+    Warnings: models that go off sale within 90 days, that the catalogue does not know or that have no known price,
+    features that only one provider serves, tools that OpenAI would refuse, and rows that nothing leads to.
+    """
+    from backend.utils.llm.review import review
+
+    table = _loaded(path, as_json=as_json)
+    day = today.date() if today else _today()
+    found = review(table.snapshot, _document(table), day, horizon=max(HORIZON, fail_within or HORIZON))
+    failing = [one for one in found if one.fails(strict=strict, within=fail_within)]
     if as_json:
+        findings = [{**one.model_dump(mode="json"), "fails": one in failing} for one in found]
         _print_json(
-            {"ok": True, "problems": [], "table_hash": snapshot.hash, "features": len(snapshot.features)}
+            {
+                "ok": not failing,
+                "problems": [],
+                "findings": findings,
+                "today": day.isoformat(),
+                **_mark(table),
+            }
         )
     else:
-        out.print(
-            f"{table.path}: {len(snapshot.features)} features, no problem. Hash {snapshot.hash}.",
-            markup=False,
+        for one in found:
+            out.print(finding_line(one, fails=one in failing), markup=False)
+        counts = f"{_mark(table)['features']} features, {_verdict(len(failing), len(found) - len(failing))}"
+        out.print(f"{table.path}: {counts}. Hash {table.snapshot.hash}.", markup=False)
+    if failing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def model(
+    name: Annotated[str, typer.Argument(help="A model, or an endpoint of the table in force.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """What a model can do, until when it is on sale, and where each value comes from."""
+    snapshot = _patchbay(as_json=as_json).table.snapshot
+    endpoint = next((one for one in uses(snapshot) if name in {str(one), one.model}), None)
+    provider, _, rest = name.partition(":")
+    asked = rest if provider in snapshot.providers else name
+    can, gone = endpoint.can if endpoint else capabilities(asked), retirement(asked)
+    if as_json:
+        told = gone and gone.model_dump(mode="json")
+        _print_json(
+            {"model": asked, "can": can.model_dump(), "sources": sources(asked, can), "retires": told}
         )
+    else:
+        out.print("\n".join(ability_lines(asked, can, sources(asked, can), gone)), markup=False)
 
 
 @app.command()
@@ -148,6 +214,37 @@ def serve(
     from backend.serve import serve as run
 
     raise typer.Exit(run(Settings(), once=once))
+
+
+def _loaded(path: Path | None, *, as_json: bool) -> Table:
+    """The table, if it loads."""
+    try:
+        return Table(path, environ=environment())
+    except ConfigError as error:
+        if as_json:
+            _print_json({"ok": False, "problems": list(error.problems)})
+        else:
+            err.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+
+
+def _document(table: Table) -> dict[str, Any]:
+    """The file as it stands, without what the environment lays over it."""
+    return {} if table.path is None else tomllib.loads(table.path.read_text(encoding="utf-8"))
+
+
+def _mark(table: Table) -> dict[str, Any]:
+    return {"table_hash": table.snapshot.hash, "features": len(table.snapshot.features)}
+
+
+def _verdict(failing: int, warnings: int) -> str:
+    counts = ((failing, "problem"), (warnings, "warning"))
+    told = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count]
+    return ", ".join(told) or "no problem"
+
+
+def _today() -> date:
+    return Time().now().date()
 
 
 def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchbay:
@@ -225,6 +322,8 @@ def _print_features(qos: QosInfo) -> None:
         grid.add_row(name, runs_on, ", ".join(feature.chain[1:]), feature.layer)
     out.print(grid)
     out.print(f"\nprofile {qos.profile} ({qos.profile_layer}), table {qos.table_hash}", markup=False)
+    if (line := headline(qos.retirements)) is not None:
+        out.print(line, markup=False)
     if qos.demo_active:
         variables = ", ".join(
             provider.api_key_env for provider in qos.providers.values() if provider.api_key_env

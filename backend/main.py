@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -19,11 +20,14 @@ from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
 from backend.settings import Settings, environment
 from backend.utils.llm import Patchbay, Table
+from backend.utils.llm.radar import headline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from backend.routers.dependencies import Facade, LocalModelView
+
+log = logging.getLogger(__name__)
 
 FIRST_USER: Final = "admin"
 
@@ -61,6 +65,7 @@ def create_app(
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
             async with _facade(patchbay) as facade:
+                _warn_of_retirements(facade)
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(SqlConversationStore(sessions), known, facade, local_model)
                 if not await tokens.has_any():
@@ -97,6 +102,12 @@ async def _facade(given: Facade | None) -> AsyncIterator[Facade]:
         yield own
     finally:
         await own.aclose()
+
+
+def _warn_of_retirements(facade: Facade) -> None:
+    """One line in the log, whatever the number of features; `check` and `/v1/llm/qos` tell the rest."""
+    if (line := headline(facade.get_qos_info().retirements)) is not None:
+        log.warning(line)
 
 
 @asynccontextmanager

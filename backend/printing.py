@@ -1,8 +1,14 @@
-"""How a receipt reads in a terminal."""
+"""How receipts, findings and abilities read in a terminal."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.utils.llm.catalogue import Capabilities, Retirement
+    from backend.utils.llm.review import Finding
 
 
 def receipt_line(receipt: dict[str, Any]) -> str:
@@ -21,3 +27,32 @@ def receipt_line(receipt: dict[str, Any]) -> str:
             f"{len(attempts)} attempt{'s' * (len(attempts) != 1)}",
         ]
     )
+
+
+def finding_line(finding: Finding, *, fails: bool) -> str:
+    """One line: whether it fails, and what is to be said."""
+    return f"{'problem' if fails else 'warning'}  {finding.says}"
+
+
+def ability_lines(
+    model: str, can: Capabilities, sources: Mapping[str, str], gone: Retirement | None
+) -> list[str]:
+    """A line for each value, with its source."""
+    lines = [model]
+    lines += [f"  {name:<18}{_word(value):<34}{sources[name]}" for name, value in can]
+    if gone is None:
+        return [*lines, f"  {'off sale':<18}no date announced"]
+    heir = f", then {gone.replacement}" if gone.replacement else ""
+    return [*lines, f"  {'off sale':<18}{f'{gone.day}{heir}':<34}{gone.source}"]
+
+
+def _word(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None | ():
+            return "-"
+        case tuple():
+            return " ".join(map(str, value))
+        case _:
+            return str(value)

@@ -12,13 +12,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
+from backend.main import create_app
 from backend.serve import serve
 from backend.settings import Settings
+from backend.utils.llm.catalogue.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.model_config import load
 from backend.utils.llm.testing import Status, Text
-from backend.utils.llm.testing.patchbays import loopback_table
+from backend.utils.llm.testing.patchbays import loopback_patchbay, loopback_table
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
+    from backend.utils.llm import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
 CANARY = "sk-canary-77a1"
@@ -103,6 +107,110 @@ class TestCheck:
 
     def test_a_missing_table_is_told(self, tmp_path: Path) -> None:
         assert run("check", str(tmp_path / "none.toml")).exit_code == 1
+
+    def test_warnings_are_told_and_it_exits_0(self) -> None:
+        result = run("check")
+
+        assert result.exit_code == 0
+        assert "warning  conv_folder (byok, premium): only openai serves it.\n" in result.stdout
+        assert "5 features, 5 warnings. Hash" in result.stdout
+
+    def test_strict_makes_problems_of_them_and_exits_1(self) -> None:
+        result = run("check", "--strict")
+
+        assert result.exit_code == 1
+        assert result.stdout.count("problem  ") == 5
+        assert "5 features, 5 problems. Hash" in result.stdout
+
+    def test_as_json_each_finding_says_whether_it_fails(self) -> None:
+        document = told("check")
+
+        assert (document["ok"], document["features"]) == (True, 5)
+        assert {finding["kind"] for finding in document["findings"]} == {"one_provider"}
+        assert [finding["fails"] for finding in document["findings"]] == [False] * 5
+
+
+class TestCheckRetirement:
+    """``--fail-within`` in a build: gpt-4o goes off sale on 2027-01-14."""
+
+    @pytest.fixture(autouse=True)
+    def old(self, table: Path, provider: LoopbackProvider) -> None:
+        chains = {"conv_folder": ["openai:gpt-4o", "gemini:gemini-3.5-flash-lite"]}
+        table.write_text(loopback_table(provider, chains))
+
+    @pytest.mark.parametrize(
+        ("today", "within", "status"),
+        [
+            ("2026-12-15", "30d", 1),
+            ("2026-12-14", "30d", 0),
+            ("2026-12-31", "2w", 1),
+            ("2026-12-30", "2w", 0),
+            ("2027-01-13", "12h", 1),
+            ("2027-01-12", "12h", 0),
+            ("2027-02-01", "0d", 1),
+        ],
+    )
+    def test_it_fails_within_the_time_and_once_it_has_passed(
+        self, today: str, within: str, status: int
+    ) -> None:
+        assert run("check", "--fail-within", within, "--today", today).exit_code == status
+
+    def test_one_line_names_feature_profiles_day_days_left_and_heir(self) -> None:
+        result = run("check", "--fail-within", "30d", "--today", "2027-01-01")
+
+        assert result.stdout.splitlines()[0] == (
+            "problem  openai:gpt-4o goes off sale on 2027-01-14, in 13 days: conv_folder (byok, premium). "
+            "Its vendor names gpt-6-luna instead."
+        )
+
+    def test_further_off_than_that_it_is_a_warning_even_if_strict(self) -> None:
+        result = run("check", "--strict", "--fail-within", "30d", "--today", "2026-11-21")
+
+        assert result.exit_code == 0
+        assert result.stdout.startswith("warning  openai:gpt-4o")
+
+    def test_further_off_than_90_days_it_is_told_only_if_asked_for(self) -> None:
+        assert "gpt-4o" not in run("check", "--today", "2026-10-15").stdout
+        assert "gpt-4o" in run("check", "--today", "2026-10-15", "--fail-within", "20w").stdout
+
+    def test_as_json_it_is_data(self) -> None:
+        finding = told("check", "--fail-within", "30d", "--today", "2027-01-01")["findings"][0]
+
+        assert finding["fails"]
+        assert finding["retires"] == {
+            "endpoint": "openai:gpt-4o",
+            "day": "2027-01-14",
+            "days": 13,
+            "replacement": "gpt-6-luna",
+        }
+
+    @pytest.mark.parametrize("text", ["30", "d", "1y", "-1d", "1.5d", ""])
+    def test_what_is_no_time_exits_2(self, text: str) -> None:
+        assert run("check", f"--fail-within={text}").exit_code == 2
+
+    def test_features_tells_it_too(self) -> None:
+        assert "First openai:gpt-4o on 2027-01-14" in run("features").stdout
+
+
+class TestModel:
+    def test_each_value_is_told_with_its_source(self) -> None:
+        lines = [line.split(maxsplit=2) for line in run("model", "gpt-6-luna").stdout.splitlines()]
+
+        assert ["context_window", "1050000", OPENAI_PROFILE] in lines
+
+    def test_an_endpoint_of_the_table_is_told_as_the_table_declares_it(self, table: Path) -> None:
+        table.write_text(table.read_text() + '\n[models."openai:gpt-6-luna"]\ncontext_window = 9000')
+
+        document = told("model", "openai:gpt-6-luna")
+
+        assert document["can"]["context_window"] == 9000
+        assert document["sources"]["context_window"] == DECLARED
+
+    def test_the_last_day_is_told_with_its_source(self) -> None:
+        last = run("model", "gpt-4o").stdout.splitlines()[-1]
+
+        assert "2027-01-14, then gpt-6-luna" in last
+        assert "OpenAI's deprecations page" in last
 
 
 class TestImportConfig:
@@ -202,6 +310,35 @@ class TestCall:
         assert "refused the key of the house" in result.stderr
         assert CANARY not in result.output
         assert "Traceback" not in result.output
+
+
+class TestStart:
+    """The application tells of retirements in its log, once."""
+
+    async def start(self, patchbay: Patchbay, data_dir: Path) -> None:
+        app = create_app(Settings(data_dir=data_dir), patchbay=patchbay, announce=lambda _: None)
+        async with app.router.lifespan_context(app):
+            pass
+        await patchbay.aclose()
+
+    async def test_one_line_names_every_feature_that_is_concerned(
+        self, provider: LoopbackProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        chains = dict.fromkeys(FEATURES, "openai:gpt-4o")
+
+        await self.start(loopback_patchbay(provider, chains, time=VirtualTime().time), tmp_path)
+
+        (line,) = [record.message for record in caplog.records if record.name == "backend.main"]
+        assert line.startswith(f"Off sale within 90 days, or already: models of {', '.join(FEATURES)}.")
+
+    async def test_there_is_none_if_no_model_goes(
+        self, provider: LoopbackProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        chains = dict.fromkeys(FEATURES, "openai:gpt-6-luna")
+
+        await self.start(loopback_patchbay(provider, chains, time=VirtualTime().time), tmp_path)
+
+        assert [record for record in caplog.records if record.name == "backend.main"] == []
 
 
 class TestServe:

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from .caller import HOUSE, current_caller
 from .clock import Time
 from .model_config import Table
+from .radar import Retires, Retiring, nearest, retiring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import date
 
     from langchain_core.language_models import BaseChatModel
 
@@ -34,7 +36,11 @@ MOST_MODELS = 1024
 
 
 class FeatureInfo(BaseModel):
-    """What a feature runs on: for the house, now."""
+    """What a feature runs on: for the house, now.
+
+    Attributes:
+        retires: The first of its chain's models to go off sale, whether it may serve now or not.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,6 +52,7 @@ class FeatureInfo(BaseModel):
     options: dict[str, Any]
     deadline_s: float
     problem: str | None
+    retires: Retires | None = None
 
 
 class ProviderInfo(BaseModel):
@@ -61,7 +68,11 @@ class ProviderInfo(BaseModel):
 
 
 class QosInfo(BaseModel):
-    """The whole table in force. No secret can appear in it: it is built from names and figures only."""
+    """The whole table in force. No secret can appear in it: it is built from names and figures only.
+
+    Attributes:
+        retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,6 +87,7 @@ class QosInfo(BaseModel):
     problems: tuple[str, ...]
     features: dict[str, FeatureInfo]
     providers: dict[str, ProviderInfo]
+    retirements: tuple[Retiring, ...] = ()
 
 
 class Patchbay:
@@ -166,8 +178,9 @@ class Patchbay:
             demo=str(snapshot.demo) if snapshot.demo else None,
             demo_active=snapshot.demo_active,
             problems=self.table.problems,
-            features={name: self._feature_info(name) for name in sorted(snapshot.features)},
+            features={name: self._feature_info(name, snapshot) for name in sorted(snapshot.features)},
             providers=_provider_infos(snapshot),
+            retirements=retiring(snapshot, self._today()),
         )
 
     def close(self) -> None:
@@ -197,7 +210,10 @@ class Patchbay:
         from .routing import plan
 
         health = self._bench.health if self._bench is not None else self._health
-        return plan(self.table.snapshot, feature, caller, needs, today=self._time.now().date(), health=health)
+        return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=health)
+
+    def _today(self) -> date:
+        return self._time.now().date()
 
     def _first(self, feature: str) -> Endpoint:
         from .routing import Needs
@@ -207,7 +223,7 @@ class Patchbay:
             raise refusal
         return route.candidates[0].endpoint
 
-    def _feature_info(self, name: str) -> FeatureInfo:
+    def _feature_info(self, name: str, snapshot: Snapshot) -> FeatureInfo:
         from .routing import Needs
 
         route = self._plan(name, HOUSE, Needs())
@@ -221,6 +237,7 @@ class Patchbay:
             options=route.options.model_dump(exclude_none=True),
             deadline_s=route.deadline,
             problem=str(refusal) if refusal else None,
+            retires=nearest(snapshot.chain(name, snapshot.profile), self._today()),
         )
 
 

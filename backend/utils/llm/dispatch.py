@@ -105,11 +105,10 @@ class Dispatch:
         self._ended: Counter[tuple[Circuit, Category]] = Counter()
         self._shares: dict[Circuit, float] = {}
         self._repaired: set[Circuit] = set()
-        self._providers: set[str] = set()
+        self._purses: set[str] = set()
         self._hints: dict[Circuit, float | None] = {}
         self._known: dict[Circuit, int] = {}
         """Openings of each breaker when this call first looked: what was found dead since is not worth a probe."""
-        self._waited = 0.0
         self._current: Try | None = None
         self._failure: Failure | None = None
 
@@ -126,7 +125,7 @@ class Dispatch:
             raise self._out_of_time()
         early = self._pending[0].not_before - now
         if early > 0:
-            return self._wait(early)
+            return Wait(early)
         return self._first_admitted(now, last_resort=False) or self._without_admission(now)
 
     def _first_admitted(self, now: float, *, last_resort: bool) -> Try | None:
@@ -144,9 +143,9 @@ class Dispatch:
         rests = [rest_of(one.candidate, self._health) for one in self._pending]
         waits = [wait for rest in rests if (wait := _worth_waiting(rest)) is not None]
         seconds = min(waits, default=None)
-        if seconds is None or self._waited + seconds > LONGEST_WAIT or not self._has_time_for(seconds, now):
+        if seconds is None or not self._has_time_for(seconds, now):
             raise self._nothing_left()
-        return self._wait(seconds)
+        return Wait(seconds)
 
     def _is_admitted(self, candidate: Candidate, seconds: float, *, last_resort: bool) -> bool:
         if self._health.resting(candidate.key_circuit) is not None:
@@ -156,20 +155,16 @@ class Dispatch:
         may_probe = last_resort and rest is not None and rest.openings == known
         return self._health.admit(candidate.circuit, seconds, last_resort=may_probe) is None
 
-    def _wait(self, seconds: float) -> Wait:
-        self._waited += seconds
-        return Wait(seconds)
-
     def _begin(self, pending: _Pending, seconds: float) -> Try:
         now = self._clock()
         self._shares[pending.candidate.circuit] = self._share_ends(
             pending.candidate, len(self._pending) - 1, now
         )
         self._pending = [one for one in self._pending if one is not pending]
-        provider = pending.candidate.endpoint.provider.name
-        if provider not in self._providers:
-            self._providers.add(provider)
-            self._health.first_request(provider)
+        purse = _purse(pending.candidate)
+        if purse not in self._purses:
+            self._purses.add(purse)
+            self._health.first_request(purse)
         self._sent[pending.candidate.circuit] += 1
         rest = self._health.resting(pending.candidate.circuit)
         is_probe = rest is not None and rest.kind == "probing"
@@ -276,8 +271,7 @@ class Dispatch:
         """Asked last, because a retry that is granted is spent."""
         rest = self._health.resting(self._candidate.circuit)
         is_open = rest is not None and rest.kind == "open"
-        provider = self._candidate.endpoint.provider.name
-        return failure.may_retry and not is_open and self._health.may_retry(provider)
+        return failure.may_retry and not is_open and self._health.may_retry(_purse(self._candidate))
 
     # The next endpoint ---------------------------------------------------------------------------------------------
 
@@ -439,15 +433,19 @@ def _policy(failure: Failure) -> Policy:
     return POLICY[failure.category]
 
 
+def _purse(candidate: Candidate) -> str:
+    """Whose retries are spent: users with bad luck leave the house its own."""
+    return f"{candidate.endpoint.provider.name} for the {candidate.owner}"
+
+
 def _worth_waiting(rest: Rest | None) -> float | None:
     """Seconds to wait for it; None if there is no point."""
     if rest is None:
         return 0.0  # it came back between two looks
     if rest.kind == "probing":
         return min(rest.seconds, PROBE_POLL_SECONDS)
-    if rest.kind == "cooling" and POLICY[rest.category].again == "retry":
-        return rest.seconds
-    return None
+    is_soon = rest.seconds <= LONGEST_WAIT and POLICY[rest.category].again == "retry"
+    return rest.seconds if rest.kind == "cooling" and is_soon else None
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -95,8 +95,7 @@ class Candidate:
     @property
     def room(self) -> int:
         """The longest prompt that leaves room for the answer, in tokens."""
-        can = self.endpoint.can
-        return can.context_window - min(self.options.max_output_tokens or 0, can.max_output)
+        return self.endpoint.can.room(self.options.max_output_tokens)
 
 
 @dataclass(frozen=True)
@@ -275,6 +274,7 @@ def _skip(candidate: Candidate, caller: Caller, snapshot: Snapshot, needs: Needs
         _key_missing(candidate, caller, snapshot)
         or _retired(endpoint, today)
         or _ability_missing(endpoint, needs)
+        or _chat_tools_missing(candidate, needs)
         or _option_refused(candidate, snapshot)
         or _window_too_small(candidate, needs)
     )
@@ -310,6 +310,15 @@ def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] |
     return None
 
 
+def _chat_tools_missing(candidate: Candidate, needs: Needs) -> tuple[SkipCode, str] | None:
+    """OpenAI's own Chat Completions refuses tools of some models, or of some efforts; Responses takes them all."""
+    endpoint = candidate.endpoint
+    is_openais = endpoint.api_mode == "chat" and endpoint.provider.host == "api.openai.com"
+    if not (needs.tools and is_openais) or endpoint.can.calls_chat_tools(candidate.options.effort):
+        return None
+    return SkipCode.NO_TOOLS, f'{endpoint.model} takes tools like this only with api_mode = "responses"'
+
+
 def _option_refused(candidate: Candidate, snapshot: Snapshot) -> tuple[SkipCode, str] | None:
     """The demo endpoint stands in for all others, so what it has no word for is left out there."""
     endpoint = candidate.endpoint
@@ -324,8 +333,10 @@ def _window_too_small(candidate: Candidate, needs: Needs) -> tuple[SkipCode, str
     if needs.tokens <= candidate.room:
         return None
     window = candidate.endpoint.can.context_window
-    reserved = window - candidate.room
-    return SkipCode.WINDOW, f"about {needs.tokens} tokens and {reserved} for the answer exceed {window}"
+    return (
+        SkipCode.WINDOW,
+        f"about {needs.tokens} tokens exceed the {candidate.room} that its window of {window} leaves",
+    )
 
 
 # Health ------------------------------------------------------------------------------------------------------------

@@ -544,9 +544,9 @@ class TestOptions:
         assert budget(type="disabled") == 0
 
     def test_an_effort_that_the_model_offers_no_such_level_of_is_told(self) -> None:
-        config = models(spec("openai/gpt-6.1-sol", extra_params={"reasoning_effort": "xhigh"}))
+        config = models(spec("openai/gpt-6.1-sol", extra_params={"reasoning_effort": "max"}))
 
-        assert "is sent as high, the nearest level" in told(config, "changed")[0]
+        assert "is sent as xhigh, the nearest level" in told(config, "changed")[0]
 
     def test_lmis_filters_are_ours_and_not_written(self) -> None:
         kinds = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")

@@ -89,11 +89,11 @@ class Health(Protocol):
     def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
         """Leave ``circuit`` alone for so long."""
 
-    def first_request(self, provider: str) -> None:
-        """A call sends its first request to ``provider``."""
+    def first_request(self, purse: str) -> None:
+        """A call sends its first request that ``purse`` is kept for: a provider, with keys of the house or of users."""
 
-    def may_retry(self, provider: str) -> bool:
-        """Take one retry from the provider's budget, if there is one."""
+    def may_retry(self, purse: str) -> bool:
+        """Take one retry from ``purse``, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +188,15 @@ class MemoryHealth:
             if until > condition.cools_until:
                 self._keep(circuit, replace(condition, cools_until=until, cools_for=category))
 
-    def first_request(self, provider: str) -> None:
+    def first_request(self, purse: str) -> None:
         """See `Health`."""
         with self._lock:
-            self._budgets[provider].earn()
+            self._budgets[purse].earn()
 
-    def may_retry(self, provider: str) -> bool:
+    def may_retry(self, purse: str) -> bool:
         """See `Health`."""
         with self._lock:
-            return self._budgets[provider].spend()
+            return self._budgets[purse].spend()
 
     def _keep(self, circuit: Circuit, condition: _Condition) -> None:
         if condition.breaker.is_spotless and self._clock() >= condition.cools_until:

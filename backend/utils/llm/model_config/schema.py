@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from ..catalogue import Effort
+from ..catalogue import ChatTools, Effort
 from ..options import Api, ApiMode, Options
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -115,8 +115,10 @@ class ModelRow(Row):
     attempts: int | None = Field(None, ge=1, le=10)
     options: Options = Options()
     context_window: int | None = Field(None, gt=0)
+    max_input: int | None = Field(None, gt=0)
     max_output: int | None = Field(None, gt=0)
     tools: bool | None = None
+    chat_tools: ChatTools | None = None
     structured_output: bool | None = None
     images: bool | None = None
     temperature: bool | None = None

@@ -1,0 +1,305 @@
+"""Many callers, few endpoints and one clock: the attempt loop and health in a world without threads and sockets."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import random
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from backend.utils.llm.caller import HOUSE, Caller
+from backend.utils.llm.dispatch import Dispatch, Wait
+from backend.utils.llm.errors import LLMError
+from backend.utils.llm.failures import POLICY, Category, Failure
+from backend.utils.llm.health import MemoryHealth
+from backend.utils.llm.model_config import parse
+from backend.utils.llm.receipt import Attempt
+from backend.utils.llm.routing import Needs, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from backend.utils.llm.dispatch import Try
+    from backend.utils.llm.health import Circuit
+    from backend.utils.llm.receipt import Receipt
+    from backend.utils.llm.routing import Candidate, Route
+
+START = datetime(2026, 11, 21, 12, tzinfo=UTC)
+TODAY = date(2026, 11, 21)
+KEYS = {"RED_KEY": "house-red", "BLUE_KEY": "house-blue", "GREEN_KEY": "house-green"}
+PROVIDERS = "".join(
+    f'[providers.{name}]\napi = "openai"\nbase_url = "https://{name}.example/v1"\napi_key_env = "{name.upper()}_KEY"\n'
+    for name in ("red", "blue", "green")
+)
+MODELS = """
+[models."red:small"]
+context_window = 8000
+max_output = 1000
+[models."blue:small"]
+context_window = 8000
+max_output = 1000
+[models."blue:large"]
+context_window = 64000
+max_output = 32000
+"""
+
+
+def table(features: Mapping[str, str | Sequence[str]], more: str = "") -> str:
+    """A table with the providers ``red``, ``blue`` and ``green``, whose models ``small`` and ``large`` differ in size."""
+    rows = "\n".join(f"{name} = {json.dumps(chain)}" for name, chain in features.items())
+    return f'{PROVIDERS}[profiles.premium]\n{rows}\n[profiles.byok]\nextends = "premium"\n{MODELS}\n{more}'
+
+
+class Reply(NamedTuple):
+    """What an endpoint does with one request.
+
+    Attributes:
+        failure: None if it answers.
+        seconds: How long it takes, if it is given so long.
+        partial: The text that had been handed on when a stream broke.
+    """
+
+    failure: Failure | None = None
+    seconds: float = 0.0
+    partial: str | None = None
+
+
+Behaviour = Reply | list[Reply] | dict[float, Reply]
+"""The same each time; or one after the other, the last one for ever; or, by the clock, what holds from when on."""
+
+OK = Reply()
+HANG = Reply(seconds=math.inf)
+
+
+def ok(seconds: float = 0.0) -> Reply:
+    return Reply(seconds=seconds)
+
+
+def fails(
+    category: Category,
+    status: int | None = None,
+    *,
+    hint: float | None = None,
+    may_retry: bool = True,
+    seconds: float = 0.0,
+) -> Reply:
+    return Reply(Failure(category, status, hint, may_retry), seconds)
+
+
+class Request(NamedTuple):
+    """One request as its endpoint saw it, whether the endpoint's breaker was not closed, and when it ended."""
+
+    candidate: Candidate
+    started: float
+    is_probe: bool
+    ended: float
+
+
+@dataclass
+class Called:
+    """What became of one call."""
+
+    route: Route
+    started: float
+    waits: list[float] = field(default_factory=list)
+    steps: list[Try] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    receipt: Receipt | None = None
+    error: LLMError | None = None
+    ended: float = math.inf
+
+    @property
+    def tried(self) -> list[str]:
+        return [str(step.candidate.endpoint) for step in self.steps]
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.started
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        told = self.receipt or self.error
+        return told.attempts if told else ()
+
+
+class World:
+    """Endpoints that do as `behaves` says, and callers that share a clock and what is known of health.
+
+    Args:
+        features: Feature to endpoint or chain.
+        more: Further sections, as TOML.
+        behaves: What each endpoint does; unnamed ones answer at once.
+        environ: The house's keys.
+        lag: How much later than asked a request that takes too long is really over.
+        jitter: What chance gives each time; by default it is a seeded stream of chances.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, str | Sequence[str]],
+        more: str = "",
+        *,
+        behaves: Mapping[str, Behaviour] | None = None,
+        environ: Mapping[str, str] = KEYS,
+        lag: float = 0.0,
+        jitter: float | None = None,
+    ) -> None:
+        self.snapshot = parse(table(features, more), environ=environ)
+        self.behaves: dict[str, Behaviour] = dict(behaves or {})
+        self.now = 0.0
+        self.health = MemoryHealth(self.clock)
+        self.requests: list[Request] = []
+        self.calls: list[Called] = []
+        self._lag = lag
+        self._chance: Callable[[], float] = random.Random(7).random if jitter is None else lambda: jitter  # noqa: S311
+        self._order = count()
+        self._due: list[tuple[float, int, Iterator[float]]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def plan(self, feature: str, caller: Caller = HOUSE, needs: Needs | None = None) -> Route:
+        return plan(self.snapshot, feature, caller, needs or Needs(), today=TODAY, health=self.health)
+
+    def dispatch(self, feature: str = "f", caller: Caller = HOUSE, needs: Needs | None = None) -> Dispatch:
+        route = self.plan(feature, caller, needs)
+        return Dispatch(route, self.health, clock=self.clock, random=self._chance)
+
+    # Callers -------------------------------------------------------------------------------------------------------
+
+    def call(self, feature: str = "f", caller: Caller = HOUSE, needs: Needs | None = None) -> Called:
+        """One call, alone, from its start to its end."""
+        self.start(feature, caller, needs)
+        self.run()
+        return self.calls[-1]
+
+    def start(
+        self,
+        feature: str = "f",
+        caller: Caller = HOUSE,
+        needs: Needs | None = None,
+        *,
+        at: float | None = None,
+    ) -> None:
+        """A call that starts ``at`` some time, by default now, and runs along with others."""
+        self._later(self.now if at is None else at, self._course(feature, caller, needs))
+
+    def run(self, until: float = math.inf) -> list[Called]:
+        """Let time pass until all is over; every call so far."""
+        while self._due and self._due[0][0] <= until:
+            self.now, _, process = heapq.heappop(self._due)
+            pause = next(process, None)
+            if pause is not None:
+                self._later(self.now + pause, process)
+        if until < math.inf:
+            self.now = until
+        return self.calls
+
+    def pass_time(self, seconds: float) -> None:
+        self.run(self.now + seconds)
+
+    def _later(self, when: float, process: Iterator[float]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), process))
+
+    def _course(self, feature: str, caller: Caller, needs: Needs | None) -> Iterator[float]:
+        called = Called(self.plan(feature, caller, needs), self.now)
+        self.calls.append(called)
+        try:
+            dispatch = Dispatch(called.route, self.health, clock=self.clock, random=self._chance)
+            while called.receipt is None and called.error is None:
+                step = dispatch.next()
+                if isinstance(step, Wait):
+                    called.waits.append(step.seconds)
+                    yield step.seconds
+                else:
+                    yield from self._attempt(dispatch, step, called)
+        except LLMError as error:
+            called.error = error
+        called.ended = self.now
+
+    def _attempt(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
+        called.steps.append(step)
+        reply = self._reply(step.candidate)
+        if reply.seconds > step.seconds:
+            reply = Reply(Failure(Category.TIMEOUT), step.seconds + self._lag)
+        started = self.now
+        self.requests.append(
+            Request(step.candidate, started, self.is_open(step.candidate.circuit), started + reply.seconds)
+        )
+        yield reply.seconds
+        called.replies.append(reply)
+        attempt = _attempt(step.candidate, reply, started)
+        if reply.failure is None:
+            called.receipt = dispatch.succeeded(attempt)
+        else:
+            called.error = dispatch.failed(attempt, reply.failure, partial=reply.partial)
+
+    # Endpoints -----------------------------------------------------------------------------------------------------
+
+    def _reply(self, candidate: Candidate) -> Reply:
+        behaviour = self.behaves.get(str(candidate.endpoint), OK)
+        if isinstance(behaviour, Reply):
+            return behaviour
+        if isinstance(behaviour, dict):
+            return behaviour[max(since for since in behaviour if since <= self.now)]
+        return behaviour.pop(0) if len(behaviour) > 1 else behaviour[0]
+
+    def sent_to(self, endpoint: str) -> list[Request]:
+        return [one for one in self.requests if str(one.candidate.endpoint) == endpoint]
+
+    # What is known of them -----------------------------------------------------------------------------------------
+
+    def circuit(self, feature: str = "f", place: int = 0, caller: Caller = HOUSE) -> Circuit:
+        """The circuit of one of a feature's endpoints, whatever its health."""
+        healthy = plan(self.snapshot, feature, caller, Needs(), today=TODAY)
+        return healthy.candidates[place].circuit
+
+    def open(self, circuit: Circuit) -> None:
+        """Five failures in a row: its breaker opens."""
+        for _ in range(5):
+            self.health.failed(circuit, Category.SERVER)
+
+    def is_open(self, circuit: Circuit) -> bool:
+        """Whether its breaker is not closed: open, or half open."""
+        condition = self.health._conditions.get(circuit)
+        return condition is not None and condition.breaker.opens_until is not None
+
+
+def settle(dispatch: Dispatch, step: Try, category: Category | None = None) -> LLMError | None:
+    """Tell ``dispatch`` at once what came of ``step``."""
+    reply = OK if category is None else fails(category)
+    attempt = _attempt(step.candidate, reply, 0.0)
+    if reply.failure is None:
+        dispatch.succeeded(attempt)
+        return None
+    return dispatch.failed(attempt, reply.failure)
+
+
+def users_own(*providers: str, name: str = "ann", policy: str | None = None) -> Caller:
+    """A caller with a key of their own for each of ``providers``."""
+    keys = {provider: f"{name}-{provider}" for provider in providers}
+    return Caller(user_id=name, keys=keys, key_policy=policy)
+
+
+def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
+    failure = reply.failure
+    attempt = Attempt(
+        endpoint=str(candidate.endpoint),
+        key_owner=candidate.owner,
+        outcome="ok",
+        started=START + timedelta(seconds=started),
+        duration=timedelta(seconds=reply.seconds),
+    )
+    if failure is None:
+        return attempt
+    is_rejection = POLICY[failure.category].is_rejection
+    return replace(
+        attempt,
+        outcome="rejected" if is_rejection else "failed",
+        category=failure.category,
+        status=failure.status,
+    )

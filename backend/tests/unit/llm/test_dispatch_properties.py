@@ -1,0 +1,291 @@
+"""What holds of every call, whatever its chain, its callers, the endpoints' moods and what was learnt before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails, users_own
+from backend.utils.llm.caller import HOUSE, Caller
+from backend.utils.llm.failures import POLICY, Category, Failure
+from backend.utils.llm.keys import fingerprint
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from backend.utils.llm.health import Circuit
+    from backend.utils.llm.routing import Candidate
+
+C = Category
+ENDPOINTS = ["red:m", "red:small", "blue:m", "blue:large", "green:m"]
+ENDS_A_CALL = {C.REJECTED, C.CANCELLED, C.BUG}
+TIGHT = 1e-6
+"""What sums of floats may lose."""
+
+failures = st.builds(
+    Failure,
+    st.sampled_from(Category),
+    status=st.none() | st.sampled_from([200, 429, 503]),
+    retry_after=st.none() | st.floats(0.001, 100),
+    may_retry=st.booleans(),
+)
+replies = st.builds(
+    Reply,
+    failures | st.none(),
+    seconds=st.sampled_from([0.0, 0.05, 1.0, 5.0, 200.0]),
+    partial=st.none() | st.none() | st.just("so far"),
+).map(lambda reply: reply if reply.failure else reply._replace(partial=None))
+callers = st.just(HOUSE) | st.builds(
+    lambda keys, name, policy: users_own(*keys, name=name, policy=policy),
+    st.sets(st.sampled_from(["red", "blue", "green"]), min_size=1),
+    st.sampled_from(["ann", "bob"]),
+    st.sampled_from(["byok_only", "byok_then_house"]),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> World:
+    """A few calls that overlap, all over."""
+    chain = draw(st.lists(st.sampled_from(ENDPOINTS), min_size=1, max_size=4, unique=True))
+    feature = {
+        "deadline": draw(st.sampled_from([0.06, 1.0, 7.0, 30.0, 120.0])),
+        "attempts": draw(st.integers(1, 4)),
+        "max_attempts": draw(st.integers(1, 8)),
+        "on_refusal": f'"{draw(st.sampled_from(["raise", "next"]))}"',
+        "on_invalid_output": f'"{draw(st.sampled_from(["raise", "next"]))}"',
+    }
+    world = World(
+        {"f": chain},
+        "[features.f]\n" + "\n".join(f"{key} = {value}" for key, value in feature.items()),
+        behaves={one: draw(st.lists(replies, min_size=1, max_size=6)) for one in chain},
+    )
+    for _ in range(draw(st.integers(1, 8))):
+        world.start(caller=draw(callers), at=draw(st.sampled_from([0.0, 0.5, 3.0, 31.0, 100.0])))
+    world.run()
+    return world
+
+
+@settings(max_examples=250, deadline=None)
+@given(world=histories())
+def test_every_call_keeps_its_bounds(world: World) -> None:
+    feature = world.snapshot.feature("f")
+    for called in world.calls:
+        assert (called.receipt is None) != (called.error is None)
+        assert called.seconds <= feature.deadline + TIGHT
+        assert [attempt.endpoint for attempt in called.attempts] == called.tried
+        assert len(called.tried) <= feature.max_attempts
+        per_circuit = Counter(step.candidate.circuit for step in called.steps)
+        assert all(count <= feature.attempts for count in per_circuit.values())
+        assert {_identity(step.candidate) for step in called.steps} <= set(
+            map(_identity, called.route.candidates)
+        )
+        assert all(0 < wait <= 15 for wait in called.waits)
+
+
+@settings(max_examples=150, deadline=None)
+@given(world=histories())
+def test_every_attempt_is_given_time(world: World) -> None:
+    for called in world.calls:
+        seconds = [step.seconds for step in called.steps]
+        assert all(0.03 < one <= called.route.deadline + TIGHT for one in seconds), seconds
+
+
+@settings(max_examples=250, deadline=None)
+@given(world=histories())
+def test_every_step_follows_from_the_one_before(world: World) -> None:
+    for called in world.calls:
+        for place, (step, reply) in enumerate(zip(called.steps, called.replies, strict=True)):
+            later = called.steps[place + 1 :]
+            if reply.failure is None:
+                assert later == []
+            else:
+                _check_what_follows(called, place, step.candidate, reply)
+
+
+def _check_what_follows(called: Called, place: int, used: Candidate, reply: Reply) -> None:
+    failure, later = reply.failure, called.steps[place + 1 :]
+    assert failure is not None
+    category = failure.category
+    if category in ENDS_A_CALL or reply.partial is not None:
+        assert later == []
+    if category is C.CREDENTIAL and used.owner == "user":
+        assert later == []
+    if category in {C.QUOTA, C.CREDENTIAL}:
+        assert used.key_circuit not in {step.candidate.key_circuit for step in later}
+    if category is C.CONTEXT:
+        assert all(step.candidate.room > used.room for step in later)
+    if POLICY[category].again == "no" or (POLICY[category].again == "retry" and not failure.may_retry):
+        assert used.circuit not in {step.candidate.circuit for step in later}
+    if later and later[0].candidate.circuit == used.circuit:
+        pause = _started(called, place + 1) - _started(called, place) - reply.seconds
+        if POLICY[category].again == "retry":
+            assert pause >= (failure.retry_after or 0) - 1e-5
+            assert pause <= 15 + 8 + TIGHT
+
+
+def _started(called: Called, place: int) -> float:
+    attempt = called.attempts[place]
+    return attempt.started.timestamp()
+
+
+@settings(max_examples=200, deadline=None)
+@given(world=histories())
+def test_a_key_pays_only_where_it_belongs_and_only_if_the_caller_allows(world: World) -> None:
+    for called in world.calls:
+        for step in called.steps:
+            one = step.candidate
+            provider = one.endpoint.provider.name
+            owners = {"house_only": {"house"}, "byok_only": {"user"}}
+            assert one.owner in owners.get(called.route.policy, {"user", "house"})
+            if one.owner == "house":
+                assert one.key == fingerprint(_house(provider))
+            else:
+                assert one.key in {
+                    fingerprint(users_own(provider, name=name).keys[provider]) for name in ("ann", "bob")
+                }
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    chain=st.sampled_from([["red:m"], ["red:m", "blue:m"]]),
+    moods=st.lists(
+        st.builds(
+            Reply,
+            st.sampled_from([C.SERVER, C.SERVER, C.TIMEOUT, C.CANCELLED]).map(Failure),
+            st.sampled_from([0.5, 4.0, 29.0, 35.0, 200.0]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    starts=st.lists(st.sampled_from([0.0, 1.0, 2.0, 10.0, 29.0, 31.0, 36.0, 60.0]), min_size=2, max_size=20),
+    opens_at=st.sampled_from([0.0, 1.5, 30.0]),
+)
+def test_while_nothing_answers_no_circuit_is_probed_twice_at_once(
+    chain: list[str], moods: list[Reply], starts: list[float], opens_at: float
+) -> None:
+    world = World(
+        {"f": chain},
+        "[features.f]\ndeadline = 60\noptions = { timeout = 33 }",
+        behaves={one: list(moods) for one in chain},
+        lag=0.01,
+    )
+    for start in starts:
+        world.start(at=start)
+    world.run(until=opens_at)
+    for place in range(len(chain)):
+        if not world.is_open(circuit := world.circuit(place=place)):
+            world.open(circuit)
+    world.run()
+
+    probes: dict[Circuit, float] = {}
+    for request in world.requests:
+        if request.is_probe:
+            circuit = request.candidate.circuit
+            assert request.started >= probes.get(circuit, 0.0) - TIGHT
+            probes[circuit] = request.ended
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    calls=st.integers(1, 120),
+    every=st.sampled_from([0.0, 0.05, 1.0, 20.0]),
+    moods=st.lists(replies, min_size=1, max_size=8),
+)
+def test_retries_of_a_provider_stay_within_its_budget(calls: int, every: float, moods: list[Reply]) -> None:
+    world = World({"f": "red:m"}, behaves={"red:m": moods})
+    for number in range(calls):
+        world.start(at=number * every)
+
+    called = world.run()
+
+    retries = sum(sum(not step.repair for step in one.steps) - 1 for one in called if one.steps)
+    assert retries <= 10 + 0.1 * calls + TIGHT
+
+
+# What explain shows ------------------------------------------------------------------------------------------------
+
+CHAIN = ["red:m", "red:n", "blue:m", "blue:n", "green:m"]
+events = st.tuples(
+    st.sampled_from(["open", "fail", "answer", "cool", "cool key", "probe", "release"]),
+    st.integers(0, len(CHAIN) - 1),
+    st.sampled_from([0.5, 3.0, 14.0, 60.0, 600.0]),
+    st.sampled_from([C.RATE_LIMIT, C.RATE_LIMIT, C.MODEL_NOT_FOUND]),
+    st.sampled_from([0.0, 0.0, 1.0, 10.0, 31.0]),
+)
+
+
+def _happen(world: World, event: tuple[str, int, float, Category, float]) -> None:
+    what, place, seconds, category, later = event
+    circuit, health = world.circuit(place=place), world.health
+    match what:
+        case "open":
+            world.open(circuit)
+        case "fail":
+            health.failed(circuit, C.SERVER)
+        case "answer":
+            health.answered(circuit)
+        case "cool":
+            health.cool(circuit, seconds, category)
+        case "cool key":
+            health.cool(circuit._replace(endpoint=CHAIN[place].split(":")[0]), seconds, C.QUOTA)
+        case "probe":
+            health.admit(circuit, seconds, last_resort=True)
+        case _:
+            health.release(circuit)
+    world.pass_time(later)
+
+
+@settings(max_examples=300, deadline=None)
+@given(history=st.lists(events, max_size=12), size=st.integers(1, len(CHAIN)))
+def test_what_explain_shows_is_what_is_tried(
+    history: list[tuple[str, int, float, Category, float]], size: int
+) -> None:
+    """Each endpoint says that it does not have the model, so that the call goes through all that it may try."""
+    world = World({"f": CHAIN[:size]}, behaves=dict.fromkeys(CHAIN, fails(C.MODEL_NOT_FOUND, 404)))
+    for event in history:
+        if event[1] < size:
+            _happen(world, event)
+    shown = world.plan("f")
+    # Of two reasons to rest only one is shown: it cools, and its breaker opened meanwhile.
+    assume(not any(_waits(one) and world.is_open(one.circuit) for one in shown.candidates))
+
+    called = world.call()
+
+    assert called.route == shown
+    if shown.refusal() is not None:
+        assert called.tried == []
+        assert str(called.error) == str(shown.refusal())
+    # What somebody else probes may come back later, or not at all.
+    probed = {str(one.endpoint) for one in shown.candidates if one.rest and one.rest.kind == "probing"}
+    expected = [str(one.endpoint) for one in sorted(shown.candidates, key=_waits)]
+    assert [one for one in called.tried if one not in probed] == [
+        one for one in expected if one not in probed
+    ]
+    assert set(called.tried) <= set(expected)
+
+
+def _waits(candidate: Candidate) -> float:
+    return candidate.rest.seconds if candidate.rest and candidate.rest.kind == "cooling" else 0.0
+
+
+@pytest.mark.parametrize("kind", ["open", "cooling"])
+def test_what_rests_is_no_candidate_while_another_is_left(kind: str) -> None:
+    world = World({"f": ["red:m", "blue:m"]}, behaves={"blue:m": OK})
+    if kind == "open":
+        world.open(world.circuit())
+    else:
+        world.health.cool(world.circuit(), 1.0, C.RATE_LIMIT)
+
+    assert [str(one.endpoint) for one in world.plan("f").candidates] == ["blue:m"]
+
+
+def _identity(candidate: Candidate) -> tuple[str, str]:
+    return str(candidate.endpoint), candidate.owner
+
+
+def _house(provider: str) -> SecretStr:
+    return Caller(keys={provider: KEYS[f"{provider.upper()}_KEY"]}).keys[provider]

@@ -1,0 +1,309 @@
+"""The course of one call when something rests, or all of it: what is skipped, waited for, probed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from backend.tests.fakes.simulation import (
+    Called,
+    World,
+    fails,
+    ok,
+    settle,
+)
+from backend.utils.llm.dispatch import Dispatch, Try, Wait
+from backend.utils.llm.errors import (
+    LLMError,
+    ModelUnavailableError,
+    ProviderDownError,
+    QuotaExceededError,
+    RateLimitedError,
+    RejectedCredentialError,
+)
+from backend.utils.llm.failures import Category
+
+C = Category
+DOWN = fails(C.SERVER, 503)
+
+
+class TestAllResting:
+    """What a call does when everything that may serve it rests."""
+
+    def cooled(self, seconds: float, category: Category, *, key: bool = False) -> World:
+        world = World({"f": "red:m"})
+        circuit = world.circuit()
+        world.health.cool(circuit._replace(endpoint="red") if key else circuit, seconds, category)
+        return world
+
+    @pytest.mark.parametrize(
+        ("category", "key", "error"),
+        [
+            (C.RATE_LIMIT, False, RateLimitedError),
+            (C.MODEL_NOT_FOUND, False, ModelUnavailableError),
+            (C.QUOTA, True, QuotaExceededError),
+            (C.CREDENTIAL, True, RejectedCredentialError),
+        ],
+    )
+    def test_the_error_is_that_of_what_happened_and_says_when_to_come_back(
+        self, category: Category, *, key: bool, error: type[LLMError]
+    ) -> None:
+        world = self.cooled(100, category, key=key)
+
+        called = world.call()
+
+        assert type(called.error) is error
+        assert called.error.retry_after == 100
+        assert str(called.error).startswith("Every endpoint that may serve 'f' is resting. red:m: it ")
+        assert "left alone for 100 s more" in str(called.error)
+        assert called.tried == []
+
+    def test_of_several_the_soonest_decides(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]})
+        world.health.cool(world.circuit(), 100, C.RATE_LIMIT)
+        world.health.cool(world.circuit(place=1), 50, C.MODEL_NOT_FOUND)
+
+        called = world.call()
+
+        assert type(called.error) is ModelUnavailableError
+        assert called.error.retry_after == 50
+        assert "red:m" in str(called.error)
+
+    @pytest.mark.parametrize("category", [C.QUOTA, C.CREDENTIAL, C.MODEL_NOT_FOUND])
+    def test_only_a_rate_limit_is_waited_for(self, category: Category) -> None:
+        world = self.cooled(5, category)
+
+        called = world.call()
+
+        assert called.waits == []
+        assert called.error is not None
+
+    def test_an_open_breaker_is_probed_before_its_time_rather_than_refusing_the_call(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]})
+        world.open(world.circuit())
+        world.open(world.circuit(place=1))
+
+        called = world.call()
+
+        assert called.tried == ["red:m"]
+        assert called.receipt is not None
+        assert not called.receipt.degraded
+
+    def test_a_breaker_is_probed_before_anything_is_waited_for(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]})
+        world.health.cool(world.circuit(), 5, C.RATE_LIMIT)
+        world.open(world.circuit(place=1))
+
+        called = world.call()
+
+        assert (called.tried, called.waits) == (["blue:m"], [])
+
+    def test_what_was_learnt_since_the_plan_counts(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]})
+        dispatch = world.dispatch()
+        world.open(world.circuit())
+
+        step = dispatch.next()
+
+        assert isinstance(step, Try)
+        assert str(step.candidate.endpoint) == "blue:m"
+
+    def test_what_was_learnt_since_the_plan_is_not_waited_for_if_a_wait_would_mend_nothing(self) -> None:
+        world = World({"f": "red:m"})
+        dispatch = world.dispatch()
+        world.health.cool(world.circuit(), 5.0, C.MODEL_NOT_FOUND)
+
+        with pytest.raises(ModelUnavailableError) as caught:
+            dispatch.next()
+
+        assert caught.value.retry_after == 5
+
+    def test_when_the_rest_lasts_too_long_after_a_failure_the_failure_is_told(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]})
+        dispatch = world.dispatch()
+        step = dispatch.next()
+        assert isinstance(step, Try)
+        world.health.cool(world.circuit(place=1), 100, C.RATE_LIMIT)
+
+        assert settle(dispatch, step, C.MODEL_NOT_FOUND) is None
+        with pytest.raises(ModelUnavailableError):
+            dispatch.next()
+
+    def test_of_two_that_cool_the_sooner_is_planned_first_because_it_is_tried_first(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]})
+        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+        world.health.cool(world.circuit(place=1), 3, C.RATE_LIMIT)
+
+        called = world.call()
+
+        assert called.waits == [3]
+        assert called.tried[0] == str(called.route.candidates[0].endpoint)
+
+
+class TestProbes:
+    """One request at a time finds out whether a provider is back."""
+
+    def probing(self, *, after: float = 31.0) -> tuple[World, Dispatch, Try]:
+        """An endpoint whose breaker opened ``after`` seconds ago, and the call that probes it."""
+        world = World({"f": "red:m"})
+        world.open(world.circuit())
+        world.now = after
+        dispatch = world.dispatch()
+        step = dispatch.next()
+        assert isinstance(step, Try)
+        return world, dispatch, step
+
+    @pytest.mark.parametrize("after", [1.0, 31.0])
+    def test_while_one_probes_others_wait(self, after: float) -> None:
+        world, _, _ = self.probing(after=after)
+
+        assert world.dispatch().next() == Wait(0.5)
+
+    @pytest.mark.parametrize("after", [1.0, 31.0])
+    def test_those_who_wait_are_served_when_the_probe_was_answered(self, after: float) -> None:
+        world, prober, probe = self.probing(after=after)
+        waiter = world.dispatch()
+        assert isinstance(waiter.next(), Wait)
+
+        settle(prober, probe)
+        world.now += 0.5
+
+        assert isinstance(waiter.next(), Try)
+
+    @pytest.mark.parametrize("after", [1.0, 31.0])
+    def test_those_who_wait_share_the_failure_and_send_no_probe_of_their_own(self, after: float) -> None:
+        world, prober, probe = self.probing(after=after)
+        waiter = world.dispatch()
+        assert isinstance(waiter.next(), Wait)
+
+        assert settle(prober, probe, C.SERVER) is not None
+        world.now += 0.5
+
+        with pytest.raises(ProviderDownError) as caught:
+            waiter.next()
+        assert caught.value.attempts == ()
+        assert caught.value.retry_after is not None
+
+    def test_a_failed_probe_is_not_repeated_by_its_own_call(self) -> None:
+        world = World({"f": "red:m"}, behaves={"red:m": DOWN})
+        world.open(world.circuit())
+        world.pass_time(31)
+
+        assert len(world.call().tried) == 1
+
+    @pytest.mark.parametrize("category", [C.REJECTED, C.CONTEXT, C.REFUSAL, C.INVALID_OUTPUT, C.UNSUPPORTED])
+    def test_any_answer_closes_the_breaker(self, category: Category) -> None:
+        world, prober, probe = self.probing()
+
+        settle(prober, probe, category)
+
+        assert not world.is_open(world.circuit())
+
+    @pytest.mark.parametrize("category", [C.CANCELLED, C.BUG])
+    def test_a_probe_that_says_nothing_frees_its_place_for_one_other(self, category: Category) -> None:
+        world, prober, probe = self.probing()
+        settle(prober, probe, category)
+
+        assert isinstance(world.dispatch().next(), Try)
+        assert isinstance(world.dispatch().next(), Wait)
+
+    @pytest.mark.parametrize("after", [1.0, 31.0])
+    def test_when_a_probe_is_cancelled_one_of_those_who_wait_probes_instead(self, after: float) -> None:
+        world, prober, probe = self.probing(after=after)
+        waiters = [world.dispatch() for _ in range(3)]
+        assert {type(waiter.next()) for waiter in waiters} == {Wait}
+
+        settle(prober, probe, C.CANCELLED)
+        world.now += 0.5
+
+        assert [type(waiter.next()) for waiter in waiters] == [Try, Wait, Wait]
+
+    def test_a_probe_that_is_never_settled_is_forgotten_after_its_time(self) -> None:
+        world, _, probe = self.probing()
+
+        world.now += probe.seconds - 0.1
+        assert isinstance(world.dispatch().next(), Wait)
+        world.now += 10
+
+        assert isinstance(world.dispatch().next(), Try)
+
+    def test_a_probe_is_not_forgotten_before_its_own_timeout_could_be_told(self) -> None:
+        world, _, probe = self.probing()
+
+        world.now += probe.seconds + 0.01  # a clock that rang, and a thread that has not run yet
+
+        assert isinstance(world.dispatch().next(), Wait)
+
+    def test_who_waits_for_a_probe_waits_as_long_as_the_deadline_allows(self) -> None:
+        world, _, _ = self.probing()
+
+        called = world.call()
+
+        assert called.seconds == pytest.approx(119.5)
+        assert isinstance(called.error, ProviderDownError)
+        assert "a probe is under way" in str(called.error)
+
+    def test_who_has_another_endpoint_does_not_wait_for_a_probe(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": ok(5)})
+        world.open(world.circuit())
+        world.pass_time(31)
+
+        world.start()
+        world.start()
+        first, second = world.run()
+
+        assert (first.tried, second.tried) == (["red:m"], ["blue:m"])
+        assert second.waits == []
+
+    @pytest.mark.parametrize("category", [C.CANCELLED, C.SERVER])
+    def test_a_request_that_was_under_way_when_the_breaker_opened_does_not_free_the_probes_place(
+        self, category: Category
+    ) -> None:
+        world = World({"f": "red:m"})
+        straggler = world.dispatch()
+        late = straggler.next()
+        assert isinstance(late, Try)
+        world.open(world.circuit())
+        world.now = 31
+        assert isinstance(world.dispatch().next(), Try)
+
+        settle(straggler, late, category)
+
+        assert isinstance(world.dispatch().next(), Wait)
+
+    @pytest.mark.parametrize("opened_for", [1.0, 31.0])
+    def test_a_request_that_was_under_way_when_the_breaker_opened_says_nothing_of_the_probe(
+        self, opened_for: float
+    ) -> None:
+        world = World({"f": "red:m"})
+        straggler = world.dispatch()
+        late = straggler.next()
+        assert isinstance(late, Try)
+        world.open(world.circuit())
+        world.now = opened_for
+        prober = world.dispatch()
+        probe = prober.next()
+        assert isinstance(probe, Try)
+        waiter = world.dispatch()
+        assert isinstance(waiter.next(), Wait)
+
+        settle(straggler, late, C.SERVER)
+        settle(prober, probe, C.CANCELLED)
+
+        assert isinstance(waiter.next(), Try)
+
+
+def reasons(called: Called) -> Any:
+    return [(str(skip.endpoint), skip.code.value) for skip in called.route.skipped]
+
+
+def test_what_rests_is_skipped_with_the_reason_and_shown_by_explain() -> None:
+    world = World({"f": ["red:m", "blue:m", "green:m"]})
+    world.open(world.circuit())
+    world.health.cool(world.circuit(place=1), 60, C.RATE_LIMIT)
+
+    called = world.call()
+
+    assert reasons(called) == [("red:m", "open"), ("blue:m", "cooling")]
+    assert "it failed on its own side again and again; left alone for 30 s more" in str(called.route)

@@ -1,0 +1,496 @@
+"""What is remembered of endpoints: breakers, cooldowns, probes, and how many retries are left."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.utils.llm.failures import Category
+from backend.utils.llm.health import Breaker, Circuit, MemoryHealth, Rest, RetryBudget
+from backend.utils.llm.health.store import LONGEST_COOLING, MOST_CIRCUITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+CIRCUIT = Circuit("red:m", "key")
+OTHER = Circuit("red:m", "another key")
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock: Clock) -> MemoryHealth:
+    return MemoryHealth(clock)
+
+
+def opened(times: int = 1) -> Breaker:
+    """A breaker that opened at 0, and whose probes failed the moment that they were allowed."""
+    breaker = Breaker()
+    for second in range(5):
+        breaker = breaker.failed(second / 1000)
+    for _ in range(times - 1):
+        assert breaker.opens_until is not None
+        breaker = breaker.failed(breaker.opens_until)
+    return breaker
+
+
+def open_up(health: MemoryHealth, circuit: Circuit = CIRCUIT) -> None:
+    for _ in range(5):
+        health.failed(circuit, Category.SERVER)
+
+
+class TestBreaker:
+    """When it opens, for how long, and when it closes."""
+
+    def test_it_opens_with_the_fifth_failure_in_a_row(self) -> None:
+        breaker = Breaker()
+        states = []
+        for _ in range(5):
+            breaker = breaker.failed(0.0)
+            states.append(breaker.state(0.0))
+
+        assert states == ["closed"] * 4 + ["open"]
+
+    def test_a_success_in_between_starts_the_row_anew(self) -> None:
+        breaker = Breaker()
+        for _ in range(3):
+            for _ in range(4):
+                breaker = breaker.failed(0.0)
+            for _ in range(5):
+                breaker = breaker.succeeded(0.0)
+
+        assert breaker.state(0.0) == "closed"
+
+    def test_five_in_a_row_open_it_however_long_they_take(self) -> None:
+        breaker = Breaker()
+        for hour in range(5):
+            breaker = breaker.failed(hour * 3600)
+
+        assert breaker.state(4 * 3600) == "open"
+
+    @pytest.mark.parametrize(
+        ("outcomes", "gap", "state"),
+        [
+            ("ssff" * 5, 3.0, "open"),
+            ("ss" + "sf" * 9, 3.0, "closed"),  # nine of twenty
+            ("ssff" * 5, 3.2, "closed"),  # the first of the twenty is more than a minute old
+            ("ssff" * 5, 180.0, "closed"),  # twenty in an hour
+            ("ssff" * 50, 180.0, "closed"),
+        ],
+    )
+    def test_it_opens_when_half_of_the_last_twenty_in_a_minute_failed(
+        self, outcomes: str, gap: float, state: str
+    ) -> None:
+        breaker, now = Breaker(), 0.0
+        for outcome in outcomes:
+            now += gap
+            breaker = breaker.failed(now) if outcome == "f" else breaker.succeeded(now)
+
+        assert breaker.state(now) == state
+
+    def test_fewer_than_twenty_open_nothing_however_many_of_them_failed(self) -> None:
+        breaker = Breaker()
+        for number in range(19):
+            breaker = breaker.succeeded(number) if number % 5 == 4 else breaker.failed(number)
+
+        assert breaker.state(19) == "closed"
+
+    def test_thirty_seconds_double_to_three_hundred(self) -> None:
+        breaker, lengths = opened(), []
+        for _ in range(6):
+            assert breaker.opens_until is not None
+            now = breaker.opens_until
+            breaker = breaker.failed(now)
+            lengths.append((breaker.opens_until or 0) - now)
+
+        assert opened().opens_until == pytest.approx(30, abs=0.1)
+        assert lengths == pytest.approx([60, 120, 240, 300, 300, 300])
+
+    def test_it_is_open_until_its_time_and_half_open_from_then_on(self) -> None:
+        breaker = opened()
+        assert breaker.opens_until is not None
+
+        assert breaker.state(breaker.opens_until - 0.001) == "open"
+        assert breaker.state(breaker.opens_until) == "half open"
+        assert breaker.state(breaker.opens_until + 1e6) == "half open"
+
+    @pytest.mark.parametrize("times", [1, 2, 6])
+    def test_one_success_closes_it_and_all_is_forgotten(self, times: int) -> None:
+        breaker = opened(times)
+
+        assert breaker.succeeded(breaker.opens_until or 0) == Breaker()
+
+    def test_failures_while_it_is_open_make_it_no_longer(self) -> None:
+        breaker = opened()
+
+        for _ in range(15):  # they were under way when it opened
+            breaker = breaker.failed(1.0)
+
+        assert breaker.opens_until == opened().opens_until
+
+    def test_it_is_spotless_only_without_a_failure_to_remember(self) -> None:
+        assert Breaker().is_spotless
+        assert Breaker().succeeded(0.0).is_spotless
+        assert not Breaker().failed(0.0).is_spotless
+        assert not opened().is_spotless
+
+    def test_it_is_spotless_again_after_twenty_successes(self) -> None:
+        breaker = Breaker().failed(0.0)
+        for _ in range(20):
+            breaker = breaker.succeeded(0.0)
+
+        assert breaker.is_spotless
+
+    @settings(max_examples=200, deadline=None)
+    @given(events=st.lists(st.tuples(st.sampled_from(["ok", "failed"]), st.floats(0, 400)), max_size=60))
+    def test_every_transition_is_a_legal_one(self, events: list[tuple[str, float]]) -> None:
+        breaker, now = Breaker(), 0.0
+        for what, gap in events:
+            earlier = breaker.state(now)
+            now += gap
+            before = breaker.state(now)
+            breaker = breaker.succeeded(now) if what == "ok" else breaker.failed(now)
+            after = breaker.state(now)
+
+            assert (earlier, before) in {
+                ("closed", "closed"),
+                ("open", "open"),
+                ("open", "half open"),
+                ("half open", "half open"),
+            }
+            if what == "ok":
+                assert after == "closed"
+            else:
+                assert (before, after) in {
+                    ("closed", "closed"),
+                    ("closed", "open"),
+                    ("open", "open"),
+                    ("half open", "open"),
+                }
+            assert len(breaker.recent) <= 20
+            assert breaker.opens_until is None or breaker.opens_until - now <= 300
+
+
+class TestBudget:
+    """Of N first requests, at most a tenth and ten are retried."""
+
+    def test_the_reserve_is_ten(self) -> None:
+        budget = RetryBudget()
+
+        assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
+
+    def test_ten_first_requests_earn_a_retry(self) -> None:
+        budget = RetryBudget()
+        while budget.spend():
+            pass
+
+        for _ in range(11):  # the eleventh is for what floats lose
+            budget.earn()
+
+        assert [budget.spend(), budget.spend()] == [True, False]
+
+    def test_no_more_than_the_reserve_is_saved(self) -> None:
+        budget = RetryBudget()
+        for _ in range(1000):
+            budget.earn()
+
+        assert sum(budget.spend() for _ in range(100)) == 10
+
+    @settings(max_examples=100, deadline=None)
+    @given(events=st.lists(st.booleans(), max_size=400))
+    def test_whatever_the_order_the_bound_holds(self, events: list[bool]) -> None:
+        budget, earned, spent = RetryBudget(), 0, 0
+        for is_retry in events:
+            if is_retry:
+                spent += budget.spend()
+            else:
+                budget.earn()
+                earned += 1
+            assert spent <= 10 + 0.1 * earned + 1e-9
+
+
+class TestCooling:
+    """What is left alone because it was asked for."""
+
+    def test_it_rests_for_so_long_and_not_longer(self, health: MemoryHealth, clock: Clock) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+
+        clock.now = 20
+        assert health.resting(CIRCUIT) == Rest(40, Category.RATE_LIMIT, "cooling")
+        clock.now = 60
+        assert health.resting(CIRCUIT) is None
+
+    def test_a_hint_of_days_counts_as_an_hour(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 1e9, Category.RATE_LIMIT)
+
+        rest = health.resting(CIRCUIT)
+        assert rest is not None
+        assert rest.seconds == LONGEST_COOLING
+
+    def test_another_key_does_not_rest(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 60, Category.QUOTA)
+
+        assert health.resting(OTHER) is None
+
+    def test_a_shorter_hint_does_not_end_a_longer_one(self, health: MemoryHealth) -> None:
+        # The second one is of a request that was under way when the first came.
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        health.cool(CIRCUIT, 0.2, Category.RATE_LIMIT)
+
+        rest = health.resting(CIRCUIT)
+        assert rest is not None
+        assert rest.seconds == 60
+
+    def test_a_longer_hint_goes_over_a_shorter_one(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
+        health.cool(CIRCUIT, 600, Category.MODEL_NOT_FOUND)
+
+        assert health.resting(CIRCUIT) == Rest(600, Category.MODEL_NOT_FOUND, "cooling")
+
+    @pytest.mark.parametrize("last_resort", [False, True])
+    def test_nobody_is_admitted_meanwhile(self, health: MemoryHealth, *, last_resort: bool) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+
+        rest = health.admit(CIRCUIT, 10, last_resort=last_resort)
+        assert rest is not None
+        assert rest.kind == "cooling"
+
+    def test_an_answer_to_an_earlier_request_does_not_end_it(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        health.answered(CIRCUIT)
+
+        assert health.resting(CIRCUIT) is not None
+
+
+class TestProbes:
+    """Whom a breaker lets through."""
+
+    def test_a_closed_breaker_lets_everybody_through(self, health: MemoryHealth) -> None:
+        for _ in range(4):
+            health.failed(CIRCUIT, Category.SERVER)
+
+        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(100)] == [None] * 100
+
+    def test_an_open_one_lets_nobody_through(self, health: MemoryHealth) -> None:
+        open_up(health)
+
+        assert health.admit(CIRCUIT, 10, last_resort=False) == Rest(30, Category.SERVER, "open")
+
+    @pytest.mark.parametrize(("now", "last_resort"), [(30.0, False), (30.0, True), (1.0, True)])
+    def test_one_probe_at_a_time(
+        self, health: MemoryHealth, clock: Clock, now: float, *, last_resort: bool
+    ) -> None:
+        open_up(health)
+        clock.now = now
+
+        verdicts = [health.admit(CIRCUIT, 10, last_resort=last_resort) for _ in range(20)]
+
+        assert verdicts[0] is None
+        assert {verdict.kind for verdict in verdicts[1:] if verdict} == {"probing"}
+        assert None not in verdicts[1:]
+
+    def test_a_failed_probe_opens_it_again_for_twice_as_long(
+        self, health: MemoryHealth, clock: Clock
+    ) -> None:
+        open_up(health)
+        clock.now = 30
+        health.admit(CIRCUIT, 10, last_resort=False)
+        health.failed(CIRCUIT, Category.TIMEOUT)
+
+        assert health.resting(CIRCUIT) == Rest(60, Category.TIMEOUT, "open")
+
+    def test_failed_probes_before_its_time_do_not_make_it_longer(
+        self, health: MemoryHealth, clock: Clock
+    ) -> None:
+        # Calls that had nothing else to try: ten of them in a second of outage are no reason to stay away for minutes.
+        open_up(health)
+        for tenth in range(10):
+            clock.now = tenth / 10
+            assert health.admit(CIRCUIT, 10, last_resort=True) is None
+            health.failed(CIRCUIT, Category.SERVER)
+
+        rest = health.resting(CIRCUIT)
+        assert rest is not None
+        assert rest.seconds <= 30
+
+    def test_an_answered_probe_closes_it_for_everybody(self, health: MemoryHealth, clock: Clock) -> None:
+        open_up(health)
+        clock.now = 30
+        health.admit(CIRCUIT, 10, last_resort=False)
+        health.answered(CIRCUIT)
+
+        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(20)] == [None] * 20
+        assert len(health) == 0
+
+    def test_a_released_probe_makes_room_for_one(self, health: MemoryHealth, clock: Clock) -> None:
+        open_up(health)
+        clock.now = 30
+        health.admit(CIRCUIT, 10, last_resort=False)
+        health.release(CIRCUIT)
+
+        assert health.admit(CIRCUIT, 10, last_resort=False) is None
+        assert health.admit(CIRCUIT, 10, last_resort=False) is not None
+
+    def test_a_probe_that_is_never_settled_is_forgotten(self, health: MemoryHealth, clock: Clock) -> None:
+        open_up(health)
+        clock.now = 30
+        health.admit(CIRCUIT, 10, last_resort=False)
+
+        clock.now = 39.9
+        assert health.admit(CIRCUIT, 10, last_resort=False) is not None
+        clock.now = 60
+        assert health.admit(CIRCUIT, 10, last_resort=False) is None
+
+    def test_a_release_without_a_probe_changes_nothing(self, health: MemoryHealth) -> None:
+        health.release(CIRCUIT)
+        assert len(health) == 0
+
+        open_up(health)
+        health.release(CIRCUIT)
+        assert health.resting(CIRCUIT) == Rest(30, Category.SERVER, "open")
+
+    def test_another_keys_breaker_is_another(self, health: MemoryHealth) -> None:
+        open_up(health)
+
+        assert health.admit(OTHER, 10, last_resort=False) is None
+        assert health.resting(OTHER) is None
+
+
+class TestMemory:
+    """It is bounded, and keeps no more than it must."""
+
+    def test_answers_of_healthy_endpoints_leave_no_trace(self, health: MemoryHealth) -> None:
+        for number in range(1000):
+            circuit = Circuit("red:m", str(number))
+            assert health.admit(circuit, 10, last_resort=False) is None
+            health.answered(circuit)
+            health.release(circuit)
+
+        assert len(health) == 0
+
+    def test_a_circuit_without_a_fault_left_is_forgotten(self, health: MemoryHealth) -> None:
+        health.failed(CIRCUIT, Category.SERVER)
+        for _ in range(19):
+            health.answered(CIRCUIT)
+        assert len(health) == 1
+        health.answered(CIRCUIT)
+
+        assert len(health) == 0
+
+    def test_a_pause_of_no_length_leaves_no_trace(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 0.0, Category.RATE_LIMIT)
+
+        assert len(health) == 0
+
+    def test_it_holds_ten_thousand_and_forgets_what_was_touched_longest_ago(
+        self, health: MemoryHealth
+    ) -> None:
+        circuits = [Circuit("red:m", str(number)) for number in range(MOST_CIRCUITS)]
+        for circuit in circuits:
+            health.cool(circuit, 60, Category.RATE_LIMIT)
+        health.failed(circuits[0], Category.SERVER)
+
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+
+        assert len(health) == MOST_CIRCUITS
+        assert health.resting(circuits[0]) is not None
+        assert health.resting(circuits[1]) is None
+        assert health.resting(CIRCUIT) is not None
+
+    def test_each_provider_has_a_budget_of_its_own(self, health: MemoryHealth) -> None:
+        assert sum(health.may_retry("red") for _ in range(50)) == 10
+        assert sum(health.may_retry("blue") for _ in range(50)) == 10
+
+
+@pytest.fixture
+def _hectic() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def hammer(work: Callable[[int], T], threads: int = 8) -> list[T]:
+    """Let so many threads do ``work`` at once; what it gave each."""
+    gate = threading.Barrier(threads)
+    given_back: list[T] = []
+
+    def body(number: int) -> None:
+        gate.wait()
+        given_back.append(work(number))
+
+    running = [threading.Thread(target=body, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert len(given_back) == threads
+    return given_back
+
+
+@pytest.mark.usefixtures("_hectic")
+class TestThreads:
+    """Many threads share it."""
+
+    def test_no_failure_is_lost(self, health: MemoryHealth) -> None:
+        def work(_: int) -> None:
+            health.failed(CIRCUIT, Category.SERVER)
+
+        for _ in range(20):
+            hammer(work, threads=4)
+            assert health._conditions[CIRCUIT].breaker.in_a_row == 4
+            health.answered(CIRCUIT)
+
+    def test_one_of_many_that_ask_at_once_gets_the_probe(self, health: MemoryHealth, clock: Clock) -> None:
+        open_up(health)
+        for round_ in range(1, 21):
+            clock.now = round_ * 1000.0
+            verdicts = hammer(lambda _: health.admit(CIRCUIT, 10, last_resort=False))
+            assert verdicts.count(None) == 1
+
+    def test_no_retry_is_granted_twice(self, health: MemoryHealth) -> None:
+        granted = hammer(lambda _: sum(health.may_retry("red") for _ in range(20)))
+
+        assert sum(granted) == 10
+
+    def test_whatever_they_do_at_once_nothing_breaks_and_nothing_is_left_behind(
+        self, health: MemoryHealth
+    ) -> None:
+        def work(number: int) -> None:
+            for turn in range(150):
+                circuit = Circuit("red:m", str((number + turn) % 5))
+                if health.admit(circuit, 1, last_resort=True) is None:
+                    health.failed(circuit, Category.SERVER)
+                health.resting(circuit)
+                health.cool(circuit, 0.0, Category.RATE_LIMIT)
+                health.release(circuit)
+                health.answered(circuit)
+                health.first_request("red")
+                health.may_retry("red")
+
+        hammer(work)
+        for key in range(5):
+            for _ in range(21):
+                health.answered(Circuit("red:m", str(key)))
+
+        assert len(health) == 0

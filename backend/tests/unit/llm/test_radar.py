@@ -1,0 +1,139 @@
+"""What goes off sale, whom it concerns, and how it is told."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+
+from backend.utils.llm.clients import Patchbay
+from backend.utils.llm.model_config import Snapshot, Table, parse
+from backend.utils.llm.radar import days_to_shutdown, headline, nearest, retiring
+from backend.utils.llm.testing.virtual_time import VirtualTime
+
+TODAY = date(2026, 11, 21)
+TABLE = """
+demo = "local:smollm2-135m-instruct"
+
+[providers.openai]
+api = "openai"
+api_key_env = "OPENAI_API_KEY"
+
+[providers.gemini]
+api = "gemini"
+api_key_env = "GEMINI_API_KEY"
+
+[providers.local]
+api = "openai"
+
+[profiles.premium]
+chat = ["openai:gpt-6-luna", "openai:gpt-4o", "gemini:gemini-2.5-pro"]
+folder = "group:light"
+title = "openai:gpt-6-luna"
+
+[profiles.byok]
+extends = "premium"
+title = "openai:gpt-5.1"
+
+[groups.light]
+endpoints = ["openai:gpt-6-luna", "openai:gpt-4o"]
+"""
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    return parse(TABLE, environ={"OPENAI_API_KEY": "k"})
+
+
+class TestRetiring:
+    def test_it_names_every_endpoint_that_goes_the_nearest_first(self, snapshot: Snapshot) -> None:
+        assert [one.endpoint for one in retiring(snapshot, TODAY)] == [
+            "gemini:gemini-2.5-pro",
+            "openai:gpt-4o",
+            "openai:gpt-5.1",
+        ]
+
+    def test_it_names_the_day_what_is_left_and_the_heir(self, snapshot: Snapshot) -> None:
+        one = retiring(snapshot, TODAY)[1]
+
+        assert (one.day, one.days, one.replacement) == (date(2027, 1, 14), 54, "gpt-6-luna")
+
+    def test_it_names_whom_it_concerns(self, snapshot: Snapshot) -> None:
+        concerned = {one.endpoint: (one.features, one.profiles) for one in retiring(snapshot, TODAY)}
+
+        assert concerned["openai:gpt-4o"] == (("chat", "folder"), ("byok", "premium"))
+        assert concerned["openai:gpt-5.1"] == (("title",), ("byok",))
+
+    def test_a_demo_concerns_no_feature(self) -> None:
+        snapshot = parse(TABLE.replace("local:smollm2-135m-instruct", "openai:gpt-4.1"), environ={})
+
+        assert [one.features for one in retiring(snapshot, TODAY) if one.endpoint == "openai:gpt-4.1"] == [()]
+
+    def test_the_nearest_of_a_chain_is_the_first_to_go(self, snapshot: Snapshot) -> None:
+        found = nearest(snapshot.chain("chat", "premium"), TODAY)
+
+        assert found is not None
+        assert found.endpoint == "gemini:gemini-2.5-pro"
+
+    def test_a_chain_of_models_that_stay_has_none(self, snapshot: Snapshot) -> None:
+        assert nearest(snapshot.chain("title", "premium"), TODAY) is None
+
+    def test_days_to_shutdown_are_negative_once_they_are_over(self, snapshot: Snapshot) -> None:
+        assert days_to_shutdown(snapshot, date(2026, 12, 2)) == {
+            "gemini:gemini-2.5-pro": -1,
+            "openai:gpt-4o": 43,
+            "openai:gpt-5.1": 120,
+        }
+
+
+class TestHeadline:
+    def test_one_line_names_every_feature_that_is_concerned_and_the_first_model(
+        self, snapshot: Snapshot
+    ) -> None:
+        assert headline(retiring(snapshot, TODAY)) == (
+            "Off sale within 90 days, or already: models of chat, folder. First gemini:gemini-2.5-pro on 2026-12-01, "
+            "in 10 days. Its vendor names gemini-3.8-flash instead. `python -m backend check` tells all."
+        )
+
+    @pytest.mark.parametrize(
+        ("today", "distance"),
+        [
+            (date(2026, 11, 30), "in 1 day."),
+            (date(2026, 12, 1), "today."),
+            (date(2026, 12, 2), "1 day ago."),
+        ],
+    )
+    def test_the_distance_is_in_words(self, snapshot: Snapshot, today: date, distance: str) -> None:
+        assert f"on 2026-12-01, {distance}" in str(headline(retiring(snapshot, today)))
+
+    def test_what_is_further_off_is_not_told(self, snapshot: Snapshot) -> None:
+        assert headline(retiring(snapshot, TODAY), within=timedelta(days=9)) is None
+
+
+class TestQos:
+    """The document tells it too."""
+
+    @pytest.fixture
+    def patchbay(self) -> Patchbay:
+        table = Table(text=TABLE, environ={"OPENAI_API_KEY": "k"})
+        return Patchbay(table, time=VirtualTime().time)
+
+    def test_of_each_feature_the_nearest_in_its_chain_whether_it_may_serve_or_not(
+        self, patchbay: Patchbay
+    ) -> None:
+        told = patchbay.get_qos_info().model_dump(mode="json")["features"]
+
+        assert told["title"]["retires"] is None
+        assert told["chat"]["chain"] == ["openai:gpt-6-luna", "openai:gpt-4o"]
+        assert told["chat"]["retires"] == {
+            "endpoint": "gemini:gemini-2.5-pro",
+            "day": "2026-12-01",
+            "days": 10,
+            "replacement": "gemini-3.8-flash",
+        }
+
+    def test_of_the_table_all_of_them(self, patchbay: Patchbay) -> None:
+        told = patchbay.get_qos_info()
+
+        assert told.schema_version == 1
+        assert told.retirements == retiring(patchbay.table.snapshot, TODAY)

@@ -1,0 +1,76 @@
+"""What a model may be able to do."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+ChatTools = Literal["any", "unless_effort", "only_none", "never"]
+
+
+class Capabilities(BaseModel):
+    """What one model can do.
+
+    Attributes:
+        context_window: Prompt and answer together, in tokens.
+        max_input: The longest prompt, in tokens; None if it may fill the window.
+        max_output: The longest answer, in tokens.
+        tools: Whether it calls tools.
+        chat_tools: Whether it does so in OpenAI's own Chat Completions: always; unless an effort is set; only if the
+            effort is set to ``none``; or never, so that it has to be spoken to over Responses.
+        structured_output: Whether it can be held to a JSON schema.
+        images: Whether it reads images.
+        temperature: Whether it accepts a temperature and other sampling settings.
+        logprobs: Whether it tells how likely its tokens were.
+        cache_key: Whether a request may name a prompt cache key.
+        efforts: The reasoning efforts that it offers; empty if it has no such control.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    context_window: int = Field(default=128_000, gt=0)
+    max_input: int | None = Field(default=None, gt=0)
+    max_output: int = Field(default=16_384, gt=0)
+    tools: bool = True
+    chat_tools: ChatTools = "any"
+    structured_output: bool = True
+    images: bool = False
+    temperature: bool = True
+    logprobs: bool = False
+    cache_key: bool = False
+    efforts: tuple[Effort, ...] = ()
+
+    def nearest_effort(self, intent: Effort) -> Effort | None:
+        """The model's own effort that is closest to ``intent``; None if it has no such control."""
+        rank = EFFORTS.index
+        return min(self.efforts, key=lambda own: (abs(rank(own) - rank(intent)), rank(own)), default=None)
+
+    def calls_chat_tools(self, intent: Effort | None) -> bool:
+        """Whether it calls tools in OpenAI's own Chat Completions when it is asked for the effort ``intent``."""
+        effort = self.nearest_effort(intent) if intent else None
+        match self.chat_tools:
+            case "any":
+                return self.tools
+            case "unless_effort":
+                return self.tools and effort in {None, "none"}
+            case "only_none":
+                return self.tools and effort == "none"
+            case "never":
+                return False
+
+    def room(self, reserved: int | None = None) -> int:
+        """The longest prompt, in tokens, beside an answer for which ``reserved`` tokens are kept."""
+        left = self.context_window - min(reserved or 0, self.max_output)
+        return left if self.max_input is None else min(left, self.max_input)
+
+
+UNKNOWN = Capabilities()
+LACKS = {
+    "tools": "cannot call tools",
+    "structured_output": "cannot be held to a schema",
+    "images": "cannot read images",
+}
+"""What is said of a model without an ability."""

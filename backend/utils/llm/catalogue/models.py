@@ -1,0 +1,195 @@
+"""The table of models, by family: the longest name that a model's name is, or begins with before a dash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .abilities import UNKNOWN, Capabilities
+from .names import plain
+from .sources import (
+    ANTHROPIC_PAGES,
+    ASSUMED,
+    DECLARED,
+    GOOGLE_PAGES,
+    GOOGLE_PROFILE,
+    OPENAI_INPUT,
+    OPENAI_PAGES,
+    OPENAI_PROFILE,
+    OURS,
+    PERPLEXITY_PAGES,
+    PRICE_LIST,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OTHER_KINDS = frozenset(
+    {
+        *("audio", "chat", "codex", "computer", "cyber", "embedding", "image", "live", "pro", "realtime"),
+        *("reasoning", "research", "search", "transcribe", "translate", "tts"),
+    }
+)
+"""Words behind a family's name that make another kind of model of it, of which the table says nothing."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Families that can do the same.
+
+    Attributes:
+        source: Where every value comes from that ``but`` does not name.
+        but: Where the others come from.
+    """
+
+    names: str
+    can: Capabilities
+    source: str
+    but: Mapping[str, str] = field(default_factory=dict)
+
+
+def _with(can: Capabilities, **values: object) -> Capabilities:
+    """The same, except for ``values``."""
+    return Capabilities.model_validate({**can.model_dump(), **values})
+
+
+# OpenAI. Reasoning models tell no logprobs, or only without effort. GPT-6.1 Sol also has `max`, but in Responses only.
+_GPT4 = Capabilities(context_window=1_047_576, max_output=32_768, images=True, logprobs=True, cache_key=True)
+_GPT5 = Capabilities(
+    context_window=400_000,
+    max_input=272_000,
+    max_output=128_000,
+    images=True,
+    cache_key=True,
+    efforts=("none", "low", "medium", "high", "xhigh"),
+)
+_GPT54 = _with(_GPT5, chat_tools="unless_effort")
+_GPT6 = Capabilities(
+    context_window=1_050_000,
+    max_input=922_000,
+    max_output=128_000,
+    chat_tools="only_none",
+    images=True,
+    temperature=False,
+    cache_key=True,
+    efforts=("none", "low", "medium", "high", "xhigh", "max"),
+)
+_NO_CHAT_TOOLS = _with(_GPT6, chat_tools="never")
+_BY_OPENAI = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), OPENAI_PAGES)
+_WINDOW = {**_BY_OPENAI, "context_window": PRICE_LIST}
+_INPUT = {**_BY_OPENAI, "max_input": OPENAI_INPUT}
+
+# Google. Whether they tell logprobs depends on the account. From 3.5 Flash-Lite and 3.6 Flash on, sampling is fixed.
+_GEMINI = Capabilities(context_window=1_048_576, max_output=65_536, images=True)
+_GEMINI3 = _with(_GEMINI, efforts=("minimal", "low", "medium", "high"))
+_GEMINI3_FIXED = _with(_GEMINI3, temperature=False)
+_GEMINI4 = _with(_GEMINI, temperature=False, efforts=("low", "medium", "high"))
+_BY_GOOGLE = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), GOOGLE_PAGES)
+_SAMPLING = {**_BY_GOOGLE, "temperature": GOOGLE_PAGES}
+
+# Anthropic. The OpenAI-compatible endpoint takes no effort.
+_CLAUDE4 = Capabilities(context_window=200_000, max_output=64_000, images=True)
+_CLAUDE5 = Capabilities(context_window=1_000_000, max_output=128_000, images=True, temperature=False)
+_LISTED = {"context_window": PRICE_LIST}
+
+_ROWS = (
+    _Row("gpt-4o", _with(_GPT4, context_window=128_000, max_output=16_384), OPENAI_PROFILE, _BY_OPENAI),
+    _Row("gpt-4.1", _GPT4, OPENAI_PROFILE, _BY_OPENAI),
+    _Row(
+        "gpt-5",
+        _with(_GPT5, temperature=False, efforts=("minimal", "low", "medium", "high")),
+        OPENAI_PROFILE,
+        _WINDOW,
+    ),
+    _Row("gpt-5.1", _with(_GPT5, efforts=("none", "low", "medium", "high")), OPENAI_PROFILE, _WINDOW),
+    _Row("gpt-5.2", _GPT5, OPENAI_PROFILE, _WINDOW),
+    _Row("gpt-5.4", _with(_GPT54, context_window=1_050_000, max_input=922_000), OPENAI_PROFILE, _INPUT),
+    _Row("gpt-5.4-mini gpt-5.4-nano", _GPT54, OPENAI_PROFILE, _INPUT),
+    _Row("gpt-5.5", _with(_GPT6, efforts=("none", "low", "medium", "high", "xhigh")), OPENAI_PROFILE, _INPUT),
+    _Row("gpt-5.6 gpt-6-luna gpt-6-sol", _GPT6, OPENAI_PROFILE, _INPUT),
+    _Row(
+        "gpt-6-astra",
+        _with(_NO_CHAT_TOOLS, efforts=("low", "medium", "high", "xhigh", "max")),
+        OPENAI_PROFILE,
+        _INPUT,
+    ),
+    _Row(
+        "gpt-6.1-sol",
+        _with(_NO_CHAT_TOOLS, efforts=("low", "medium", "high", "xhigh")),
+        OPENAI_PROFILE,
+        {**_INPUT, "efforts": OPENAI_PAGES},
+    ),
+    _Row("gpt-6.1-terra", _NO_CHAT_TOOLS, OPENAI_PROFILE, {**_INPUT, "efforts": OPENAI_PAGES}),
+    _Row("gemini-2.5-flash gemini-2.5-pro", _GEMINI, GOOGLE_PROFILE, _BY_GOOGLE),
+    _Row("gemini-3-flash gemini-3.1-flash-lite gemini-3.5-flash", _GEMINI3, GOOGLE_PROFILE, _BY_GOOGLE),
+    _Row("gemini-3.1-pro", _with(_GEMINI, efforts=("low", "medium", "high")), GOOGLE_PROFILE, _BY_GOOGLE),
+    _Row("gemini-3.5-flash-lite gemini-3.6-flash", _GEMINI3_FIXED, GOOGLE_PROFILE, _SAMPLING),
+    _Row(
+        "gemini-3.7-flash gemini-3.8-flash", _GEMINI4, GOOGLE_PROFILE, {**_SAMPLING, "efforts": GOOGLE_PAGES}
+    ),
+    _Row("gemini-4-argon", _GEMINI4, GOOGLE_PROFILE, _BY_GOOGLE),
+    _Row("claude-haiku-4-5 claude-opus-4-5 claude-sonnet-4-5", _CLAUDE4, ANTHROPIC_PAGES, _LISTED),
+    _Row(
+        "claude-opus-4-7 claude-opus-4-8 claude-fable-5 claude-opus-5 claude-sonnet-5 claude-haiku-5-5",
+        _CLAUDE5,
+        ANTHROPIC_PAGES,
+        _LISTED,
+    ),
+    _Row("claude-opus-4-6 claude-sonnet-4-6", _with(_CLAUDE5, temperature=True), ANTHROPIC_PAGES, _LISTED),
+    _Row(
+        "sonar",
+        Capabilities(context_window=128_000, max_output=8_000, tools=False),
+        PERPLEXITY_PAGES,
+        _LISTED,
+    ),
+    _Row(
+        "sonar-pro",
+        Capabilities(context_window=200_000, max_output=8_000, tools=False),
+        PERPLEXITY_PAGES,
+        _LISTED,
+    ),
+    _Row("smollm2-135m", Capabilities(context_window=4_096, max_output=512, tools=False), OURS),
+)
+
+FAMILIES: dict[str, Capabilities] = {name: row.can for row in _ROWS for name in row.names.split()}
+_SOURCES = {
+    name: {value: row.but.get(value, row.source) for value in Capabilities.model_fields}
+    for row in _ROWS
+    for name in row.names.split()
+}
+
+
+def capabilities(model: str) -> Capabilities:
+    """What ``model`` can do; `UNKNOWN` for a stranger."""
+    family = _family(model)
+    return FAMILIES[family] if family else UNKNOWN
+
+
+def is_known(model: str) -> bool:
+    """Whether the catalogue says anything of ``model``."""
+    return _family(model) is not None
+
+
+def sources(model: str, can: Capabilities | None = None) -> dict[str, str]:
+    """Where each value of `capabilities` comes from.
+
+    Args:
+        model: The model.
+        can: What an endpoint of the table can do; a value that is not the catalogue's was declared there.
+    """
+    known = capabilities(model)
+    given = _SOURCES.get(_family(model) or "", dict.fromkeys(Capabilities.model_fields, ASSUMED))
+    own = known if can is None else can
+    return {
+        value: source if getattr(own, value) == getattr(known, value) else DECLARED
+        for value, source in given.items()
+    }
+
+
+def _family(model: str) -> str | None:
+    name = plain(model)
+    fitting = (known for known in FAMILIES if name == known or name.startswith(f"{known}-"))
+    family = max(fitting, key=len, default=None)
+    if family is None or OTHER_KINDS & set(name.removeprefix(family).split("-")):
+        return None
+    return family
