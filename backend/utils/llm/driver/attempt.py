@@ -176,10 +176,14 @@ class RunningAttempt:
             request.client._stream(request.messages, stop=stop, **request.kwargs),
         )
         self._expect_chunk(request.ticket)
-        with closing(chunks):
-            for chunk in chunks:
-                yield from self._pass_on(chunk)
-                self._expect_chunk(request.ticket)
+        try:
+            with closing(chunks):
+                for chunk in chunks:
+                    yield from self._pass_on(chunk)
+                    self._expect_chunk(request.ticket)
+        finally:
+            if request.ticket.body is not None:
+                request.ticket.body.close()
         yield self._last_chunk()
 
     async def astream(
@@ -192,11 +196,15 @@ class RunningAttempt:
             request.client._astream(request.messages, stop=stop, **request.kwargs),
         )
         self._expect_chunk(request.ticket)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                for ready in self._pass_on(chunk):
-                    yield ready
-                self._expect_chunk(request.ticket)
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    for ready in self._pass_on(chunk):
+                        yield ready
+                    self._expect_chunk(request.ticket)
+        finally:
+            if request.ticket.body is not None:
+                await request.ticket.body.aclose()
         yield self._last_chunk()
 
     def _expect_chunk(self, ticket: Ticket) -> None:

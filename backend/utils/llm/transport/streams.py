@@ -22,6 +22,7 @@ class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     def __init__(self, body: Any, ticket: Ticket) -> None:
         self._body = body
         self._ticket = ticket
+        ticket.body = self
 
     @override
     def __iter__(self) -> Iterator[bytes]:

@@ -81,6 +81,8 @@ class Ticket:
         self.connect_seconds = connect_seconds
         self.clock = clock
         self.wire = Wire()
+        self.body: Body | None = None
+        """The last answer's, once it comes. Some SDKs leave it open when they are left in its middle."""
         self._began_at = clock()
         self._ends_at = self._due = self._began_at + seconds
 
@@ -131,6 +133,16 @@ class TicketDesk:
     def close(self, ticket: Ticket) -> None:
         """End the ticket: requests that still carry its number are refused."""
         self._out.pop(ticket.number, None)
+
+
+class Body(Protocol):
+    """The body of an answer."""
+
+    def close(self) -> None:
+        """Give the connection back, or close it if something is left to read."""
+
+    async def aclose(self) -> None:
+        """As `close`."""
 
 
 class Address(Protocol):
