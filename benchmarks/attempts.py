@@ -3,7 +3,7 @@
     PYTHONPATH=. .venv/bin/python benchmarks/attempts.py
 
 Every provider here is a loopback server that always fails in the same way. Prints a table in Markdown; takes about
-three minutes, most of it Google's client waiting.
+twelve minutes, nearly all of it the other clients' waiting.
 """
 
 from __future__ import annotations
