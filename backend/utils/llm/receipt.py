@@ -53,6 +53,7 @@ class Attempt:
     Attributes:
         endpoint: ``provider:model``.
         served_model: The model that the provider says it used.
+        substituted: Whether that is another one than was asked for.
         category: What kind of failure it was; None for a success.
         status: The HTTP status, if an answer came.
         first_byte: Time to the answer's first byte, if one came.
@@ -68,6 +69,7 @@ class Attempt:
     status: int | None = None
     first_byte: timedelta | None = None
     served_model: str | None = None
+    substituted: bool = False
     usage: Usage | None = None
     cost_usd: Decimal | None = None
 
@@ -76,6 +78,7 @@ class Attempt:
         return {
             "endpoint": self.endpoint,
             "served_model": self.served_model,
+            "substituted": self.substituted,
             "key_owner": self.key_owner,
             "outcome": self.outcome,
             "category": self.category and self.category.value,

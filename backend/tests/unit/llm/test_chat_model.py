@@ -101,6 +101,20 @@ class TestAnswers:
         assert attempt["usage"]["output"] > 0
         assert 0 <= attempt["first_byte_ms"] <= attempt["duration_ms"]
 
+    def test_another_model_than_the_one_asked_for_is_noticed(
+        self, call: Driver, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with LoopbackProvider(served_suffix="-something-else") as other:
+            patchbay = loopback_patchbay(other, {"f": "openai:gpt-6-luna"})
+            found = receipt(call(patchbay.get_llm("f"), "hi"))
+            patchbay.close()
+
+        assert found["attempts"][0]["substituted"] is True
+        assert "openai:gpt-6-luna was served as gpt-6-luna-something-else" in caplog.text
+
+    def test_a_dated_version_of_it_is_the_model_asked_for(self, feature: str, call: Driver) -> None:
+        assert receipt(call(get_llm(feature), "hi"))["attempts"][0]["substituted"] is False
+
     def test_a_known_models_answer_has_a_price(self, provider: LoopbackProvider) -> None:
         provider.script(Text("hi"))
 

@@ -23,6 +23,7 @@ from ..answers import (
     refused,
     served_model,
 )
+from ..catalogue import is_served_as_asked
 from ..errors import CallError
 from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
 from ..pricing import cost
@@ -253,6 +254,8 @@ class RunningAttempt:
         self.record = self._recorded("ok")
         receipt = self._call.dispatch.succeeded(self.record)
         self._call.observed(self.record)
+        if self.record.substituted and self.step.candidate.endpoint.provider.access != "embedded":
+            log.warning("%s was served as %s", self.record.endpoint, self.record.served_model)
         return receipt
 
     def _failure(self, error: BaseException) -> Failure:
@@ -274,6 +277,7 @@ class RunningAttempt:
         endpoint, wire = self.step.candidate.endpoint, self._wire
         answer = self._answer or _joined(self._chunks)
         usage = Usage.of(answer.usage_metadata) if answer is not None else None
+        served = served_model(answer) if answer is not None else None
         return Attempt(
             endpoint=str(endpoint),
             key_owner=self.step.candidate.owner,
@@ -283,7 +287,8 @@ class RunningAttempt:
             category=failure.category if failure else None,
             status=wire.status,
             first_byte=_since(wire.sent_at, wire.first_byte_at),
-            served_model=served_model(answer) if answer is not None else None,
+            served_model=served,
+            substituted=not is_served_as_asked(endpoint.model_id, served),
             usage=usage,
             cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, self._started),
         )
