@@ -37,6 +37,7 @@ FINISH_REASONS = {
     "STOP": "stop",
 }
 """Gemini's names by OpenAI's. What is not here is neither an end nor a block, such as a malformed call."""
+_ADDS_UP = frozenset({"logprobs", OTHERS_KEY})
 _SILENT_BLOCKS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 
 MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
@@ -53,7 +54,9 @@ def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
         key: value for source in (*told, message.response_metadata) for key, value in (source or {}).items()
     }
     reason = metadata.get("finish_reason")
-    if reason in FINISH_REASONS:
+    if not isinstance(reason, str):
+        metadata.pop("finish_reason", None)
+    elif reason in FINISH_REASONS:
         metadata["finish_reason"] = (
             "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
         )
@@ -74,6 +77,13 @@ def _only_text(blocks: list[Any]) -> str | None:
         elif block.get("type") not in _SILENT_BLOCKS:
             return None
     return "".join(texts)
+
+
+def told_once(metadata: Mapping[str, Any], told: set[str]) -> dict[str, Any]:
+    """A chunk's ``metadata`` without what an earlier chunk has ``told``: joined, chunks would say "stopstop"."""
+    new = {key: value for key, value in metadata.items() if key in _ADDS_UP or key not in told}
+    told.update(new)
+    return new
 
 
 def finish_reason(message: AIMessage) -> str | None:

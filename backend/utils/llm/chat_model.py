@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import AsyncRuns, Bench, Call, Runs
+from .driver import AsyncRuns, Bench, Call, Runs, Watch, watched
 from .errors import CallError
 from .options import Options
 from .providers import Ask
@@ -46,6 +46,7 @@ class FeatureChatModel(BaseChatModel):
         cache_key: Names the prompt prefix that calls share, on models that can use it.
         caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
             caller of the context in which the model was made.
+        watch: Learns the run of the stream that this copy of the model is for.
         output_version: As of any chat model; the environment does not set it.
         cache: Off: LangChain's cache does not know callers, and its answers would carry another call's receipt.
     """
@@ -60,6 +61,7 @@ class FeatureChatModel(BaseChatModel):
     output_version: str | None = None
     cache: BaseCache | bool | None = False
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
+    watch: Watch | None = Field(None, exclude=True, repr=False)
 
     @property
     @override
@@ -165,7 +167,8 @@ class FeatureChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """As of any chat model. The caller is settled now, even if the stream is read in another context."""
-        return super(FeatureChatModel, self._settled()).stream(input, config, stop=stop, **kwargs)
+        config, watch = watched(config)
+        return super(FeatureChatModel, self._settled(watch)).stream(input, config, stop=stop, **kwargs)
 
     @override
     def astream(
@@ -177,15 +180,17 @@ class FeatureChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """As `stream`."""
-        return super(FeatureChatModel, self._settled()).astream(input, config, stop=stop, **kwargs)
+        config, watch = watched(config)
+        return super(FeatureChatModel, self._settled(watch)).astream(input, config, stop=stop, **kwargs)
 
     def _bound_to_its_caller(self) -> FeatureChatModel:
         """Remembers the caller of this context, for a binding that is read where there is none."""
         now = current_caller()
         return self if now is HOUSE else self.model_copy(update={"made_for": now})
 
-    def _settled(self) -> FeatureChatModel:
-        return self if self.caller is not None else self.model_copy(update={"caller": self._caller()})
+    def _settled(self, watch: Watch | None) -> FeatureChatModel:
+        """For one stream: its caller, and who watches it."""
+        return self.model_copy(update={"caller": self._caller(), "watch": watch})
 
     # Drivers -------------------------------------------------------------------------------------------------------
 
@@ -217,7 +222,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, kwargs), Runs(run_manager)
+        call, runs = self._call(messages, kwargs), Runs(run_manager or self._watching())
         if call.needs_whole_answer:
             yield _whole(_answer(call, runs, messages, stop))
             return
@@ -234,7 +239,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, kwargs), AsyncRuns(run_manager)
+        call, runs = self._call(messages, kwargs), AsyncRuns(run_manager or self._watching())
         if call.needs_whole_answer:
             yield _whole(await _aanswer(call, runs, messages, stop))
             return
@@ -244,6 +249,9 @@ class FeatureChatModel(BaseChatModel):
                     async for chunk in chunks:
                         yield chunk
                 return
+
+    def _watching(self) -> Any:
+        return self.watch.parent() if self.watch is not None else None
 
     # The call ------------------------------------------------------------------------------------------------------
 

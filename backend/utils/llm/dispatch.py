@@ -407,7 +407,7 @@ class Dispatch:
             attempts=self.attempts,
             retry_after=self._retry_after(),
         )
-        error.retryable = any(
+        error.retryable = error.is_retryable = any(
             POLICY[attempt.category].error.retryable for attempt in self.attempts if attempt.category
         )
         return error

@@ -38,11 +38,11 @@ class Usage:
         inward = metadata.get("input_token_details") or {}
         outward = metadata.get("output_token_details") or {}
         return cls(
-            input=metadata.get("input_tokens", 0),
-            output=metadata.get("output_tokens", 0),
-            cached=inward.get("cache_read") or 0,
-            cache_write=inward.get("cache_creation") or 0,
-            reasoning=outward.get("reasoning") or 0,
+            input=_count(metadata.get("input_tokens")),
+            output=_count(metadata.get("output_tokens")),
+            cached=_count(inward.get("cache_read")),
+            cache_write=_count(inward.get("cache_creation")),
+            reasoning=_count(outward.get("reasoning")),
         )
 
 
@@ -129,6 +129,11 @@ class Receipt:
             "degraded": self.degraded,
             "table_hash": self.table_hash,
         }
+
+
+def _count(told: object) -> int:
+    """What a provider told as a number of tokens, if it can be one."""
+    return told if isinstance(told, int) and told > 0 else 0
 
 
 def _milliseconds(span: timedelta) -> float:

@@ -112,7 +112,7 @@ def _checked(parse: Callable[[str], Any], text: str) -> Any:
             f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in error.errors()
         )
         raise UnfitAnswerError(places) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnfitAnswerError(type(error).__name__) from None
 
 

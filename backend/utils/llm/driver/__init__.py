@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .bench import Bench
 from .call import Accept, Call
-from .runs import AsyncRuns, Runs
+from .runs import AsyncRuns, Runs, Watch, watched
 
-__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Runs"]
+__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Runs", "Watch", "watched"]

@@ -22,6 +22,7 @@ from ..answers import (
     normalised,
     refused,
     served_model,
+    told_once,
 )
 from ..catalogue import is_served_as_asked
 from ..errors import CallError
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_ERROR_STATUS = 300
+_OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
+
+
 class _Request(NamedTuple):
     client: BaseChatModel
     messages: list[BaseMessage]
@@ -63,6 +68,7 @@ class RunningAttempt:
         self._time = call.bench.time
         self._answer: AIMessage | None = None
         self._chunks: list[AIMessageChunk] = []
+        self._told: set[str] = set()
         self._handed_on = 0
         self._ticket: Ticket | None = None
         self._is_no_ones_answer = False
@@ -91,7 +97,12 @@ class RunningAttempt:
             return True
         if isinstance(final, CallError):
             final.answer = self._answer
-        raise final from error
+        raise final from (None if self._may_be_quoted(failure) else error)
+
+    def _may_be_quoted(self, failure: Failure) -> bool:
+        """Whether the SDK's exception may quote an answer, from whose body the key was not taken off as from an error's."""
+        status = self._wire.status
+        return status is not None and status < _ERROR_STATUS and failure.category not in _OF_THE_TRANSPORT
 
     @property
     def _wire(self) -> Wire:
@@ -220,6 +231,7 @@ class RunningAttempt:
         if not isinstance(chunk.message, AIMessageChunk):
             return []
         message = normalised(chunk.message, chunk.generation_info)
+        message.response_metadata = told_once(message.response_metadata, self._told)
         message.chunk_position = None
         self._chunks.append(message)
         if not self._handed_on and not has_content(message):

@@ -108,7 +108,9 @@ class Call:
         if advice is None:
             return
         is_short = fault.category is not Category.TRUNCATED
-        said = [AIMessage(answer.text)] if answer is not None and answer.text and is_short else []
+        # Half a surrogate pair, which a sloppy server may send, cannot be sent back.
+        text = answer.text.encode(errors="replace").decode() if answer is not None else ""
+        said = [AIMessage(text)] if text and is_short else []
         self._repair = [
             *said,
             HumanMessage(advice.format(reason=fault.reason or "it is not what was asked for")),

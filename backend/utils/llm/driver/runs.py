@@ -10,15 +10,19 @@ import logging
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
+from langchain_core.runnables.config import ensure_config, merge_configs
+from typing_extensions import override
 
 from ..errors import CallError
 from ..failures import POLICY, is_control_flow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from uuid import UUID
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.runnables import RunnableConfig
 
     from .attempt import RunningAttempt
 
@@ -30,7 +34,7 @@ ManagerT = TypeVar("ManagerT", CallbackManager, AsyncCallbackManager)
 class Runs:
     """The child runs of one synchronous call. A callback that raises changes nothing."""
 
-    def __init__(self, parent: CallbackManagerForLLMRun | None) -> None:
+    def __init__(self, parent: CallbackManagerForLLMRun | Any | None) -> None:
         self._manager = _under(CallbackManager, parent)
 
     @contextmanager
@@ -55,7 +59,7 @@ class Runs:
 class AsyncRuns:
     """As `Runs`."""
 
-    def __init__(self, parent: AsyncCallbackManagerForLLMRun | None) -> None:
+    def __init__(self, parent: AsyncCallbackManagerForLLMRun | Any | None) -> None:
         self._manager = _under(AsyncCallbackManager, parent)
 
     @asynccontextmanager
@@ -91,9 +95,43 @@ class _Harmless:
         return True
 
 
+class Watch(BaseCallbackHandler):
+    """Learns the run of a stream: LangChain does not tell `_stream` of it."""
+
+    run_inline = True
+
+    def __init__(self, config: RunnableConfig) -> None:
+        self.config = config
+        self._run_id: UUID | None = None
+
+    @override
+    def on_chat_model_start(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        self._run_id = run_id
+
+    def parent(self) -> Any:
+        """What a run manager of that run would tell of whom to tell."""
+        told = CallbackManager.configure(
+            self.config.get("callbacks"),
+            inheritable_tags=self.config.get("tags"),
+            inheritable_metadata=self.config.get("metadata"),
+        )
+        told.parent_run_id = self._run_id
+        return told
+
+
+def watched(config: RunnableConfig | None) -> tuple[RunnableConfig | None, Watch | None]:
+    """``config``, with a `Watch` if anybody else watches."""
+    given = ensure_config(config)
+    watch = Watch(given)
+    if not watch.parent().handlers:
+        return config, None
+    return merge_configs(given, {"callbacks": [watch]}), watch
+
+
 def _under(manager: type[ManagerT], parent: Any) -> ManagerT:
     """A manager whose runs are children of ``parent``, as LangChain's own of chains."""
-    made = manager(handlers=[], parent_run_id=parent.run_id if parent else None)
+    run_id = getattr(parent, "run_id", None) or getattr(parent, "parent_run_id", None)
+    made = manager(handlers=[], parent_run_id=run_id)
     if parent is not None:
         made.set_handlers(parent.inheritable_handlers)
         made.add_tags(parent.inheritable_tags)

@@ -75,7 +75,7 @@ def _said(body: bytes) -> dict[str, Any]:
     """The error in the body of an error answer."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return _error(document)
 
@@ -102,14 +102,16 @@ def _codes(error: Mapping[str, Any]) -> Iterator[str]:
     named += [inner.get("code") if isinstance(inner, dict) else None]
     for detail in _details(error):
         named.append(detail.get("reason"))
-        violations = detail.get("violations")
-        named += [one.get("quotaId") for one in violations or () if isinstance(one, dict)]
+        named += [one.get("quotaId") for one in _objects(detail.get("violations"))]
     return (code for code in named if isinstance(code, str) and code)
 
 
 def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
-    details = error.get("details")
-    return [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+    return _objects(error.get("details"))
+
+
+def _objects(told: object) -> list[dict[str, Any]]:
+    return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
 
 
 def _number(code: object) -> int | None:

@@ -49,11 +49,11 @@ def _number(text: str | None) -> float | None:
 def _until(text: str | None, now: datetime) -> float | None:
     try:
         moment = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError, IndexError):
+        return (moment - now).total_seconds() if moment.tzinfo else None
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return (moment - now).total_seconds() if moment.tzinfo else None
 
 
 def _duration(text: str | None) -> float | None:
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)s\s*", text or "")
-    return float(found.group(1)) if found else None
+    return _number(found.group(1)) if found else None

@@ -172,7 +172,9 @@ class Resolver:
         row = self._rows.models.get(written, ModelRow())
         declared = row.model_dump(include=set(Capabilities.model_fields), exclude_none=True)
         if row.context_window is not None:
-            declared.setdefault("max_input", None)  # what the catalogue says belongs to the window that it says
+            declared.setdefault(
+                "max_input", None
+            )  # what the catalogue says belongs to the window that it says
         can = capabilities(model).model_copy(update=declared)
         return (
             Endpoint(provider, model, can, api_mode=row.api_mode, attempts=row.attempts, options=row.options)
