@@ -1,0 +1,526 @@
+"""No call outlives its deadline, whatever the provider does, and what is left of it is shared out."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import pytest
+
+from backend.utils.llm.clock import Time
+from backend.utils.llm.errors import (
+    AllAttemptsFailedError,
+    CallTimeoutError,
+    LLMError,
+    ProviderDownError,
+    RateLimitedError,
+)
+from backend.utils.llm.testing import (
+    Cut,
+    Empty,
+    Hang,
+    KeepAlive,
+    LoopbackProvider,
+    SlowFirstByte,
+    Status,
+    StreamError,
+    Text,
+    Trickle,
+)
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
+
+from .drivers import DRIVERS, astream, invoke
+from .samples import receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.messages import AIMessage
+
+    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.testing import Reply
+    from backend.utils.llm.testing.virtual_time import VirtualTime
+
+    Driver = Callable[[Any, Any], AIMessage]
+    Conduct = Callable[[socket.socket, threading.Event], None]
+
+OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
+ENDPOINTS = {"over_openai": OPENAI, "over_gemini": GEMINI}
+DEADLINE = 0.2
+SLACK = 0.8
+"""What a busy machine may add. On an idle one, 0.2 s is enough; every fault here goes on for much longer."""
+ROW = f"[features.f]\ndeadline = {DEADLINE}"
+AT_ONCE = Time(random=lambda: 0.0)
+"""The real clocks, and no waits before retries."""
+A_MINUTE = 60.0
+
+FAULTS: dict[str, Reply] = {
+    "hang": Hang(),
+    "slow to begin": SlowFirstByte(A_MINUTE, Text("late")),
+    "slow to fail": SlowFirstByte(0.15, Status(503)),
+    "trickle": Trickle(Text("word " * 200, chunks=100), 0.2),
+    "trickle and silence": Trickle(Text("word " * 8, chunks=4), 10.0),
+    "signs of life": KeepAlive(0.05, Text("late"), 200),
+    "error that trickles": Trickle(Status(503), 10.0),
+    "error after signs of life": KeepAlive(0.05, StreamError(0, "", {"message": "late"}), 200),
+    "down": Status(503),
+    "down for a little": Status(503, retry_after=0.1),
+    "down for long": Status(503, retry_after=30),
+    "busy": Status(429),
+    "busy for a little": Status(429, retry_after=0.1),
+    "busy for long": Status(429, retry_after=30),
+    "busy until a day": Status(429, retry_after="Fri, 21 Nov 2099 12:00:00 GMT"),
+    "cut": SlowFirstByte(0.1, Cut(0, "one two three")),
+    "empty": SlowFirstByte(0.1, Empty()),
+}
+
+
+class Misbehaving:
+    """A server that does to each connection what ``conduct`` says: what no HTTP library could be made to do."""
+
+    def __init__(self, conduct: Conduct, *, receive_buffer: int | None = None) -> None:
+        self._conduct = conduct
+        self._closing = threading.Event()
+        self._connections: list[socket.socket] = []
+        self._listener = socket.socket()
+        if receive_buffer is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+
+    @property
+    def gemini_url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.gemini_url}/v1"
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._conduct(connection, self._closing)
+
+
+def read_request(connection: socket.socket) -> None:
+    """Take in one request, which ends with its JSON."""
+    read = b""
+    while b"\r\n\r\n" not in read or not read.rstrip().endswith(b"}"):
+        piece = connection.recv(65536)
+        if not piece:
+            return
+        read += piece
+
+
+def never_reads(_: socket.socket, closing: threading.Event) -> None:
+    closing.wait(A_MINUTE)
+
+
+def drips_its_status(connection: socket.socket, closing: threading.Event) -> None:
+    read_request(connection)
+    for byte in b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n":
+        connection.sendall(bytes([byte]))
+        closing.wait(0.05)
+
+
+def never_ends_its_headers(connection: socket.socket, closing: threading.Event) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    for number in range(1000):
+        connection.sendall(b"x-%d: y\r\n" % number)
+        closing.wait(0.05)
+
+
+def asks_to_go_on_for_ever(connection: socket.socket, closing: threading.Event) -> None:
+    read_request(connection)
+    while not closing.wait(0.02):
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def drips_an_error(connection: socket.socket, closing: threading.Event) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 10000\r\n\r\n")
+    while not closing.wait(0.02):
+        connection.sendall(b"x")
+
+
+def says_nothing_after_its_head(connection: socket.socket, closing: threading.Event) -> None:
+    read_request(connection)
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    closing.wait(A_MINUTE)
+
+
+def floods(connection: socket.socket, closing: threading.Event) -> None:
+    read_request(connection)
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+    comments = b": still here\n\n" * 100
+    while not closing.wait(0.005):
+        connection.sendall(b"%x\r\n%s\r\n" % (len(comments), comments))
+
+
+CONDUCTS = [
+    never_reads,
+    drips_its_status,
+    never_ends_its_headers,
+    asks_to_go_on_for_ever,
+    drips_an_error,
+    says_nothing_after_its_head,
+    floods,
+]
+
+
+def reads_slowly(connection: socket.socket, closing: threading.Event) -> None:
+    while connection.recv(262_144) and not closing.wait(0.1):
+        pass
+
+
+class Full:
+    """A port whose queue of connections is full: one more is neither taken nor refused."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self._waiting = [socket.socket() for _ in range(4)]
+        for one in self._waiting:
+            one.settimeout(0)
+            one.connect_ex(self._listener.getsockname())
+
+    def close(self) -> None:
+        for one in [*self._waiting, self._listener]:
+            one.close()
+
+    @property
+    def gemini_url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.gemini_url}/v1"
+
+
+def chain_of(chain: str) -> list[str]:
+    """The endpoints of a feature with a fallback."""
+    return [OPENAI, GEMINI] if chain == "openai_then_gemini" else [GEMINI, OPENAI]
+
+
+def first_model(chain: str) -> str:
+    """The model that is asked first."""
+    return chain_of(chain)[0].partition(":")[2]
+
+
+@pytest.fixture
+def full() -> Iterator[Full]:
+    """A server to which nobody can connect."""
+    made = Full()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> None:
+    """The SDKs are imported: no call here pays for that."""
+    with LoopbackProvider() as provider:
+        patchbay = loopback_patchbay(provider, ENDPOINTS)
+        for feature in ENDPOINTS:
+            for driver in DRIVERS:
+                driver(patchbay.get_llm(feature), "hi")
+        patchbay.close()
+
+
+class Make(Protocol):
+    """Makes a patchbay whose feature ``f`` runs on ``endpoints``."""
+
+    def __call__(self, endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay: ...
+
+
+@pytest.fixture
+def make(provider: LoopbackProvider) -> Iterator[Make]:
+    """Patchbays on the provider, or on another ``server``, that are closed at the end."""
+    with contextlib.ExitStack() as made:
+
+        def make(
+            endpoints: str | list[str], row: str = "", *, server: Any = provider, **settings: Any
+        ) -> Patchbay:
+            patchbay = loopback_patchbay(server, {"f": endpoints}, row, **settings)
+            made.callback(patchbay.close)
+            return patchbay
+
+        yield make
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """What is done inside does not take longer."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+class TestDeadline:
+    """However a provider delays, the call is over in time, with every request on record."""
+
+    @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+    def test_whatever_a_provider_answers_a_call_is_over_at_its_deadline(
+        self, feature: str, call: Driver, provider: LoopbackProvider, fault: Reply, make: Make
+    ) -> None:
+        patchbay = make(ENDPOINTS[feature], ROW)
+        provider.always(fault)
+
+        with at_most(DEADLINE + SLACK), pytest.raises(LLMError) as caught:
+            call(patchbay.get_llm("f"), "hi")
+
+        assert len(caught.value.attempts) >= len(provider.requests)
+        assert len(patchbay.bench.transport.desk) == 0
+
+    @pytest.mark.parametrize("conduct", CONDUCTS, ids=lambda conduct: conduct.__name__)
+    def test_whatever_a_server_does_to_a_connection_too(
+        self, feature: str, call: Driver, conduct: Conduct, make: Make
+    ) -> None:
+        with Misbehaving(conduct) as server:
+            patchbay = make(ENDPOINTS[feature], ROW, server=server)
+
+            with at_most(DEADLINE + SLACK), pytest.raises(LLMError) as caught:
+                call(patchbay.get_llm("f"), "hi")
+
+            assert len(caught.value.attempts) >= server.connections
+            assert len(patchbay.bench.transport.desk) == 0
+
+    def test_a_server_that_reads_slowly_does_not_hold_a_call_up(
+        self, feature: str, call: Driver, make: Make
+    ) -> None:
+        endpoint = ENDPOINTS[feature]
+        row = f"[features.f]\ndeadline = 1.0\n[models.'{endpoint}']\ncontext_window = 100_000_000"
+        with Misbehaving(reads_slowly) as server:
+            patchbay = make(endpoint, row, server=server)
+
+            with pytest.raises(CallTimeoutError) as caught:
+                call(patchbay.get_llm("f"), "word " * 4_000_000)
+        assert caught.value.attempts[0].duration.total_seconds() < 1.0 + SLACK
+
+    def test_nobody_listening_is_told_before_it(self, feature: str, call: Driver, make: Make) -> None:
+        with LoopbackProvider() as gone:
+            patchbay = make(ENDPOINTS[feature], ROW, server=gone)
+
+        with at_most(DEADLINE + SLACK), pytest.raises((ProviderDownError, CallTimeoutError)):
+            call(patchbay.get_llm("f"), "hi")
+
+    def test_a_chain_has_one_deadline_for_all(
+        self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        endpoints = chain_of(chain)
+        patchbay = make(endpoints, ROW)
+        provider.always(Hang())
+
+        with at_most(DEADLINE + SLACK), pytest.raises((CallTimeoutError, AllAttemptsFailedError)) as caught:
+            call(patchbay.get_llm("f"), "hi")
+
+        assert len(caught.value.attempts) >= len(provider.requests)
+
+    def test_what_is_waited_for_counts(
+        self, feature: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
+    ) -> None:
+        row = "[features.f]\ndeadline = 10"
+        patchbay = make(ENDPOINTS[feature], row, time=virtual.time)
+        provider.always(Status(429, retry_after=6))
+
+        with pytest.raises(RateLimitedError):
+            call(patchbay.get_llm("f"), "hi")
+
+        assert virtual.slept == [6]
+
+    def test_a_hint_beyond_it_is_not_waited_for_but_told(
+        self, feature: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
+    ) -> None:
+        row = "[features.f]\ndeadline = 10"
+        patchbay = make(ENDPOINTS[feature], row, time=virtual.time)
+        provider.always(Status(429, retry_after=11))
+
+        with pytest.raises(RateLimitedError) as caught:
+            call(patchbay.get_llm("f"), "hi")
+
+        assert virtual.slept == []
+        assert len(provider.requests) == 1
+        assert caught.value.retry_after == 11
+
+    def test_an_option_of_the_call_may_make_its_attempts_shorter(
+        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        patchbay = make(ENDPOINTS[feature], "[features.f]\nattempts = 1", time=AT_ONCE)
+        provider.always(Hang())
+
+        with at_most(DEADLINE + SLACK), pytest.raises(CallTimeoutError):
+            call(patchbay.get_llm("f").bind(timeout=DEADLINE), "hi")
+
+    def test_an_answer_just_in_time_is_an_answer(
+        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 5")
+        provider.always(SlowFirstByte(0.2, Trickle(Text("one two three", chunks=3), 0.05)))
+
+        assert call(patchbay.get_llm("f"), "hi").text == "one two three"
+
+
+class TestConnecting:
+    """A connection that is not made is not waited for longer than ``connect_timeout`` says."""
+
+    def test_a_connection_that_is_not_made_is_given_up_in_its_own_time(
+        self, feature: str, call: Driver, full: Full, make: Make
+    ) -> None:
+        row = "[features.f]\nattempts = 1\noptions = { connect_timeout = 0.2 }"
+        patchbay = make(ENDPOINTS[feature], row, server=full)
+
+        with at_most(0.2 + SLACK), pytest.raises(CallTimeoutError) as caught:
+            call(patchbay.get_llm("f"), "hi")
+
+        assert caught.value.attempts[0].status is None
+
+    def test_it_leaves_time_for_the_next_endpoint(
+        self, call: Driver, provider: LoopbackProvider, full: Full, make: Make
+    ) -> None:
+        other = f"""
+[providers.elsewhere]
+api = "openai"
+base_url = "{full.openai_url}"
+api_key_env = "LOOPBACK_OPENAI_KEY"
+
+[features.f]
+options = {{ connect_timeout = 0.2 }}
+"""
+        chain = ["elsewhere:gpt-6-luna", GEMINI]
+        patchbay = make(chain, other, environ=HOUSE_KEYS, time=AT_ONCE)
+        provider.script(Text("from the second"))
+
+        message = call(patchbay.get_llm("f"), "hi")
+
+        assert message.text == "from the second"
+        assert {attempt["endpoint"] for attempt in receipt(message)["attempts"][:-1]} == {chain[0]}
+
+    def test_an_answer_may_take_longer_than_a_connection(
+        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        row = "[features.f]\noptions = { connect_timeout = 0.1 }"
+        patchbay = make(ENDPOINTS[feature], row)
+        provider.always(SlowFirstByte(0.3, Text("late, and in time")))
+
+        assert call(patchbay.get_llm("f"), "hi").text == "late, and in time"
+
+
+@pytest.mark.parametrize("call", [invoke, astream])
+class TestShares:
+    """An endpoint that dawdles must not use up the time of the next one."""
+
+    def test_an_attempt_with_a_time_of_its_own_leaves_the_rest(
+        self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        row = "[features.f]\noptions = { timeout = 0.2 }"
+        patchbay = make(chain_of(chain), row, time=AT_ONCE)
+        provider.always(Hang(), model=first_model(chain))
+
+        message = call(patchbay.get_llm("f"), "hi")
+
+        attempts = receipt(message)["attempts"]
+        assert [attempt["category"] for attempt in attempts] == ["timeout", "timeout", None]
+        assert all(200 <= attempt["duration_ms"] < 200 + SLACK * 1000 for attempt in attempts[:2])
+
+    def test_without_one_it_may_take_two_thirds(
+        self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        row = "[features.f]\ndeadline = 1.5\nattempts = 1"
+        patchbay = make(chain_of(chain), row)
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(Text("from the second"))
+
+        message = call(patchbay.get_llm("f"), "hi")
+
+        assert message.text == "from the second"
+        assert 990 <= receipt(message)["attempts"][0]["duration_ms"] < 1400
+
+    def test_a_retry_takes_nothing_of_the_next_ones_share(
+        self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        soon = Time(random=lambda: 0.2)
+        patchbay = make(chain_of(chain), "[features.f]\ndeadline = 1.0", time=soon)
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(SlowFirstByte(0.15, Text("from the second")))
+
+        assert call(patchbay.get_llm("f"), "hi").text == "from the second"
+
+    def test_a_hint_that_leaves_no_time_for_the_next_one_is_not_waited_for(
+        self, chain: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
+    ) -> None:
+        row = "[features.f]\ndeadline = 10"
+        patchbay = make(chain_of(chain), row, time=virtual.time)
+        provider.always(Status(429, retry_after=9.5), model=first_model(chain))
+
+        call(patchbay.get_llm("f"), "hi")
+
+        assert virtual.slept == []
+
+    def test_the_last_endpoint_may_take_all_that_is_left(
+        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 0.6")
+        provider.always(SlowFirstByte(0.45, Text("late, and in time")))
+
+        assert call(patchbay.get_llm("f"), "hi").text == "late, and in time"
+
+    def test_an_endpoint_that_was_hurried_is_not_blamed(
+        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
+    ) -> None:
+        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 0.1")
+        provider.always(Hang())
+
+        for _ in range(5):
+            with pytest.raises(CallTimeoutError):
+                call(patchbay.get_llm("f"), "hi")
+
+        assert patchbay.explain("f").candidates[0].rest is None
+
+
+def test_a_stream_that_has_begun_may_take_all_that_is_left(
+    chain: str, stream: Driver, provider: LoopbackProvider, make: Make
+) -> None:
+    patchbay = make(chain_of(chain), "[features.f]\ndeadline = 2.0")
+    provider.always(SlowFirstByte(1.0, Trickle(Text("one two three four five six", chunks=6), 0.1)))
+
+    message = stream(patchbay.get_llm("f"), "hi")
+
+    assert message.text == "one two three four five six"
+    assert receipt(message)["degraded"] is False
