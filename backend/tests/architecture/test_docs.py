@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,3 +118,23 @@ def test_every_decision_is_in_the_list() -> None:
     listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
 
     assert sorted(listed) == sorted(page.name for page in folder.glob("0*.md"))
+
+
+def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "test-your-product-code.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    files = [block for block in shown if "def test_" in block]
+    for number, block in enumerate(files):
+        (tmp_path / f"test_shown_{number}.py").write_text(block, encoding="utf-8")
+
+    done = subprocess.run(  # noqa: S603 - our own page
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert len(files) >= 2
+    assert done.returncode == 0, done.stdout
