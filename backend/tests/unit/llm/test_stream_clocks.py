@@ -57,9 +57,8 @@ FIRST = "[features.f]\nattempts = 1\noptions = { first_chunk_timeout = 0.2 }"
 BETWEEN = "[features.f]\noptions = { chunk_timeout = 0.2 }"
 
 
-S3 = pytest.mark.xfail(reason="S3: Google's SDK reads a comment as an answer that is no JSON")
-COMMENTED = ["over_openai", pytest.param("over_gemini", marks=S3)]
-COMMENTED_CHAINS = ["openai_then_gemini", pytest.param("gemini_then_openai", marks=S3)]
+COMMENTED = ["over_openai", "over_gemini"]
+COMMENTED_CHAINS = ["openai_then_gemini", "gemini_then_openai"]
 COMMENT = b": still here\n\n"
 ONE_WORD = {
     "over_openai": {

@@ -7,8 +7,9 @@ import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpcore2
 import httpx
 import httpx2
 import pytest
@@ -21,6 +22,7 @@ from backend.utils.llm.model_config import Table
 from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.transport import TICKET_HEADER, Credential, SigningTransport
+from backend.utils.llm.transport.clocks import BoundedBackend, in_time_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -324,3 +326,34 @@ class TestLoopsAndThreads:
 
         pool = patchbay.bench.transport.pools.for_threads()
         assert len(pool._pool.connections) == 1
+
+
+class Unreachable(httpcore2.NetworkBackend):
+    """Nothing is there; remembers how long each address was tried for."""
+
+    def __init__(self) -> None:
+        self.tried: dict[str, float | None] = {}
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore2.NetworkStream:
+        self.tried[host] = timeout
+        raise httpcore2.ConnectTimeout
+
+
+def test_all_addresses_of_a_host_share_the_time_of_one_connection(
+    transport: SigningTransport, provider: LoopbackProvider
+) -> None:
+    nowhere = Unreachable()
+    backend = BoundedBackend(nowhere, lambda *_: ["a", "b", "c", "d"])
+    ticket = transport.desk.open(openai_row(provider), Credential("house", None), 8.0)
+
+    with pytest.raises(httpcore2.ConnectTimeout), in_time_here(ticket):
+        backend.connect_tcp("host.example", 443, 100.0)
+
+    assert [round(seconds or 0) for seconds in nowhere.tried.values()] == [2, 2, 2, 2]

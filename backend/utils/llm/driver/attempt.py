@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from contextlib import aclosing, closing, contextmanager
@@ -108,6 +109,12 @@ class RunningAttempt:
     def _wire(self) -> Wire:
         return self._ticket.wire if self._ticket is not None else Wire()
 
+    async def _built(self) -> None:
+        """Build the endpoint's client, if it is the first time, beside the event loop: its SDK takes a second."""
+        clients, endpoint = self._call.bench.clients, self.step.candidate.endpoint
+        if endpoint not in clients:
+            await asyncio.to_thread(clients.client, endpoint)
+
     def _prepare(self, messages: list[BaseMessage]) -> _Request:
         """The client, and the request in its words. The first call of an endpoint builds its client."""
         bench, candidate, seconds = self._call.bench, self.step.candidate, self.step.seconds
@@ -143,6 +150,7 @@ class RunningAttempt:
 
     async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
         """As `generate`."""
+        await self._built()
         request = self._prepare(messages)
         result = await request.client._agenerate(request.messages, stop=stop, **request.kwargs)
         with self._judging():
@@ -202,6 +210,7 @@ class RunningAttempt:
         self, messages: list[BaseMessage], stop: list[str] | None
     ) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
+        await self._built()
         request = self._prepare(messages)
         chunks = cast(
             "AsyncGenerator[ChatGenerationChunk]",
@@ -281,6 +290,8 @@ class RunningAttempt:
         final = self._call.dispatch.failed(self.record, failure, partial=self._partial())
         self._call.observed(self.record)
         policy, candidate = POLICY[failure.category], self.step.candidate
+        if self._is_no_ones_answer:
+            return final
         if policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
             log.error("%s %s (with the %s's key)", candidate.endpoint, policy.sentence, candidate.owner)
         return final

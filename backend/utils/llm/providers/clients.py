@@ -34,6 +34,9 @@ class ChatClients:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def __contains__(self, endpoint: Endpoint) -> bool:
+        return endpoint in self._clients
+
     def client(self, endpoint: Endpoint) -> BaseChatModel:
         """The client of ``endpoint``. The first call imports the SDK and builds it."""
         client = self._clients.get(endpoint)

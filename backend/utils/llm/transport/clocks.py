@@ -7,6 +7,7 @@ what is left. Asynchronously a wait is cancelled; synchronously the socket is to
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from .ticket import Ticket
 
@@ -65,10 +66,17 @@ def _left(timeout: float | None, late: type[Exception]) -> float | None:
 
 
 class BoundedBackend(httpcore2.NetworkBackend):
-    """Connects as ``backend`` does; its streams keep to the time of whoever uses them."""
+    """Connects as ``backend`` does; its streams keep to the time of whoever uses them.
 
-    def __init__(self, backend: httpcore2.NetworkBackend) -> None:
+    Args:
+        addresses: All addresses of a host's name. Given the name, a socket would spend the whole time on each.
+    """
+
+    def __init__(
+        self, backend: httpcore2.NetworkBackend, addresses: Callable[[str, int], list[str]] | None = None
+    ) -> None:
         self._backend = backend
+        self._addresses = addresses or _addresses
 
     @override
     def connect_tcp(
@@ -79,8 +87,26 @@ class BoundedBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
+        addresses = self._addresses(host, port)
         left = _left(timeout, httpcore2.ConnectTimeout)
-        return _BoundedStream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+        share = None if left is None else left / max(1, len(addresses))
+        failed: Exception = httpcore2.ConnectError(f"{host} has no address")
+        for address in addresses:
+            try:
+                stream = self._backend.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failed = error
+            else:
+                return _BoundedStream(stream)
+        raise failed
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore2.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _BoundedStream(httpcore2.NetworkStream):

@@ -232,6 +232,6 @@ def _answer(request: object, response: httpx2.Response, ticket: Ticket) -> Any:
     return httpx.Response(
         response.status_code,
         headers=response.headers.multi_items(),
-        stream=httpx_stream(stream),
+        stream=httpx_stream(stream, response.headers),
         extensions=response.extensions,
     )

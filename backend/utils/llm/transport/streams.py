@@ -63,19 +63,43 @@ class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
             raise httpx2.ReadTimeout("The attempt's time is up.")
 
 
+class _Comments:
+    """Takes the comments out of a stream of events, which servers send as signs of life.
+
+    Google's SDK, the one of the older family, takes them for answers.
+    """
+
+    def __init__(self) -> None:
+        self._begins, self._is_comment = True, False
+
+    def without(self, part: bytes) -> bytes:
+        """``part``, the next of the stream, without comments."""
+        kept = []
+        for line in part.splitlines(keepends=True):
+            if self._begins:
+                self._is_comment = line.startswith(b":")
+            if not self._is_comment:
+                kept.append(line)
+            self._begins = line.endswith((b"\n", b"\r"))
+        return b"".join(kept)
+
+
 class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):
     """The same body for a client of the older family."""
 
-    def __init__(self, body: WatchedStream) -> None:
+    def __init__(self, body: WatchedStream, comments: _Comments | None) -> None:
         self._body = body
+        self._comments = comments
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._body)
+        for part in self._body:
+            yield self._comments.without(part) if self._comments else part
 
     @override
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._body.__aiter__()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            yield self._comments.without(part) if self._comments else part
 
     @override
     def close(self) -> None:
@@ -86,6 +110,8 @@ class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):
         await self._body.aclose()
 
 
-def httpx_stream(body: WatchedStream) -> _HttpxStream:
+def httpx_stream(body: WatchedStream, headers: httpx2.Headers) -> _HttpxStream:
     """``body`` as `httpx` wants it."""
-    return _HttpxStream(body)
+    is_events = headers.get("content-type", "").startswith("text/event-stream")
+    is_plain = headers.get("content-encoding", "identity") == "identity"
+    return _HttpxStream(body, _Comments() if is_events and is_plain else None)
