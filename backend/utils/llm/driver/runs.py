@@ -7,7 +7,8 @@ no answer is in it; the call's own run has those.
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager, contextmanager
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
@@ -18,7 +19,8 @@ from ..errors import CallError
 from ..failures import POLICY, is_control_flow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
+    from types import TracebackType
     from uuid import UUID
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -62,24 +64,46 @@ class AsyncRuns:
     def __init__(self, parent: AsyncCallbackManagerForLLMRun | Any | None) -> None:
         self._manager = _under(AsyncCallbackManager, parent)
 
-    @asynccontextmanager
-    async def of(self, attempt: RunningAttempt) -> AsyncIterator[RunningAttempt]:
+    def of(self, attempt: RunningAttempt) -> _AsyncRun:
         """As `Runs.of`."""
-        run: Any = None
-        try:
-            with attempt:
-                if self._manager.handlers:
-                    with _Harmless():
-                        inputs, name = _inputs(attempt), _name(attempt)
-                        run = await self._manager.on_chain_start({}, inputs, name=name)
-                yield attempt
-        finally:
-            if run is not None:
+        return _AsyncRun(self._manager, attempt)
+
+
+class _AsyncRun:
+    """An attempt as a context, with a run around it.
+
+    A class, not a generator: a loop that ends closes the generators of abandoned streams in any order.
+    """
+
+    def __init__(self, manager: AsyncCallbackManager, attempt: RunningAttempt) -> None:
+        self._manager = manager
+        self._attempt = attempt
+        self._run: Any = None
+
+    async def __aenter__(self) -> RunningAttempt:
+        attempt = self._attempt.__enter__()
+        if self._manager.handlers:
+            try:
                 with _Harmless():
-                    if (error := _error(attempt)) is None:
-                        await run.on_chain_end(_outputs(attempt))
+                    inputs, name = _inputs(attempt), _name(attempt)
+                    self._run = await self._manager.on_chain_start({}, inputs, name=name)
+            except BaseException:
+                attempt.__exit__(*sys.exc_info())
+                raise
+        return attempt
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return self._attempt.__exit__(kind, error, trace)
+        finally:
+            if self._run is not None:
+                with _Harmless():
+                    if (failed := _error(self._attempt)) is None:
+                        await self._run.on_chain_end(_outputs(self._attempt))
                     else:
-                        await run.on_chain_error(error)
+                        await self._run.on_chain_error(failed)
 
 
 class _Harmless:
