@@ -26,6 +26,8 @@ from backend.utils.llm import Caller, Needs, Patchbay, Table
 from backend.utils.llm.catalogue import capabilities, retirement, sources
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import ConfigError, LLMError
+from backend.utils.llm.failures import POLICY
+from backend.utils.llm.forecast import consequences
 from backend.utils.llm.radar import HORIZON, headline, uses
 
 if TYPE_CHECKING:
@@ -89,6 +91,9 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         list[str] | None,
         typer.Option(help="As a caller who brought a key for this provider. May be repeated."),
     ] = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Also what would follow each failure.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Where a call of FEATURE would run now, and why. Sends nothing."""
@@ -100,6 +105,8 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         _print_json(route.as_dict())
     else:
         out.print(str(route), markup=False)
+        if failures:
+            _print_failures(route)
 
 
 @app.command()
@@ -313,6 +320,19 @@ def _print_import(made: Import) -> None:
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_failures(route: Route) -> None:
+    """What would follow each kind of failure of the first endpoint."""
+    if not route.candidates:
+        return
+    first = route.candidates[0]
+    grid = Grid(
+        "if it", "requests", "then", title=f"{first.endpoint}, {first.owner}'s key", title_justify="left"
+    )
+    for category, what in consequences(route.feature, first.endpoint, first.owner).items():
+        grid.add_row(POLICY[category].sentence, str(what.requests), what.then)
+    out.print(grid)
 
 
 def _print_features(qos: QosInfo) -> None:

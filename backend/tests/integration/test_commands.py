@@ -71,6 +71,14 @@ class TestExplain:
         assert "1. openai:gpt-6-luna  house's key" in run("explain", "conv_folder").stdout
         assert provider.requests == ()
 
+    def test_it_tells_what_a_call_would_cost_and_what_would_follow_a_failure(self) -> None:
+        output = run("explain", "conv_folder", "--tokens", "1000", "--failures").stdout
+        first = told("explain", "conv_folder", "--tokens", "1000")["candidates"][0]
+
+        assert f"${first['estimate']['prompt_usd']} to $" in output
+        assert "the call ends" in output
+        assert first["on_failure"]["server"] == {"requests": 3, "then": "the next endpoint"}
+
     def test_it_answers_for_a_caller_with_a_key(self) -> None:
         route = told("explain", "conv_folder", "--byok", "openai")
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing_extensions import override
 from .catalogue import LACKS
 from .errors import LLMError, MissingCredentialError, NoEndpointError
 from .failures import LONGEST_WAIT, POLICY
+from .forecast import consequences, estimate
 from .health import Circuit
 from .keys import fingerprint
 from .options import Options
@@ -120,6 +121,8 @@ class Route:
         candidates: In the order in which they are tried.
         skipped: In the order in which they stood.
         preferred: The endpoint that would be tried first if all were well; any other one's answer is second best.
+        needs: What was asked for.
+        today: The day of the decision.
         demo: True if the demo model serves because the house has no key.
     """
 
@@ -133,6 +136,8 @@ class Route:
     demo: bool
     table_hash: str
     preferred: Endpoint | None = None
+    needs: Needs = field(default_factory=Needs)
+    today: date | None = None
 
     def refusal(self) -> LLMError | None:
         """The error of a call that no endpoint may serve; None if one may."""
@@ -175,6 +180,8 @@ class Route:
                     "layer": candidate.layer,
                     "options": candidate.options.model_dump(exclude_none=True),
                     "rest": candidate.rest and _rest_reason(candidate.rest),
+                    "estimate": self._estimate(candidate),
+                    "on_failure": self._on_failure(candidate),
                 }
                 for candidate in self.candidates
             ],
@@ -184,6 +191,24 @@ class Route:
             ],
         }
 
+    def _estimate(self, candidate: Candidate) -> dict[str, Any] | None:
+        if self.today is None:
+            return None
+        answer = candidate.options.max_output_tokens
+        return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
+
+    def _price(self, candidate: Candidate) -> str:
+        told = self._estimate(candidate) if self.needs.tokens else None
+        if told is None:
+            return ""
+        return (
+            f"  ${told['prompt_usd']} to ${told['at_most_usd']}" if told["prompt_usd"] else "  price unknown"
+        )
+
+    def _on_failure(self, candidate: Candidate) -> dict[str, Any]:
+        follow = consequences(self.feature, candidate.endpoint, candidate.owner)
+        return {category.value: asdict(what) for category, what in follow.items()}
+
     @override
     def __str__(self) -> str:
         head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
@@ -191,6 +216,7 @@ class Route:
         lines += [
             f"  {place}. {candidate.endpoint}  {candidate.owner}'s key  ({candidate.layer})"
             + (f"  {_rest_reason(candidate.rest)}" if candidate.rest else "")
+            + self._price(candidate)
             for place, candidate in enumerate(self.candidates, 1)
         ]
         lines += [f"  -  {skip.endpoint}  skipped: {skip.reason}" for skip in self.skipped]
@@ -246,6 +272,8 @@ def plan(
         demo=snapshot.demo_active and caller.policy != "byok_only",
         table_hash=snapshot.hash,
         preferred=able[0].endpoint if able else None,
+        needs=needs,
+        today=today,
     )
 
 

@@ -1,0 +1,64 @@
+"""What an explanation says of failures is what happens."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from backend.tests.fakes.simulation import World, fails, users_own
+from backend.utils.llm.caller import HOUSE
+from backend.utils.llm.catalogue import capabilities
+from backend.utils.llm.failures import Category
+from backend.utils.llm.forecast import ENDS, estimate
+from backend.utils.llm.model_config import Endpoint, Provider
+
+TODAY = date(2026, 11, 21)
+ROWS = [
+    "",
+    "attempts = 1",
+    "attempts = 2",
+    'on_refusal = "next"',
+    'on_invalid_output = "raise"',
+    'on_refusal = "next"\non_invalid_output = "raise"',
+]
+
+
+@pytest.mark.parametrize("caller", [HOUSE, users_own("red", "blue")], ids=["house", "user"])
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("category", [one for one in Category if one is not Category.CANCELLED])
+def test_a_failing_endpoint_gets_as_many_requests_as_foretold_and_then_what_was_foretold(
+    category: Category, row: str, caller: Any
+) -> None:
+    world = World({"f": ["red:m", "blue:m"]}, f"[features.f]\n{row}", behaves={"red:m": fails(category)})
+
+    called = world.call(caller=caller)
+    told = called.route.as_dict()["candidates"][0]["on_failure"][category.value]
+
+    assert called.tried.count("red:m") == told["requests"]
+    assert ("blue:m" in called.tried) == (told["then"] != ENDS and "larger window" not in told["then"])
+
+
+def endpoint(model: str) -> Endpoint:
+    provider = Provider("openai", "openai", "key", "https://api.openai.com/v1")
+    return Endpoint(provider, model, capabilities(model))
+
+
+def test_a_known_model_has_an_estimate() -> None:
+    told = estimate(endpoint("gpt-6-luna"), 1000, 500, TODAY)
+
+    assert 0 < float(told["prompt_usd"]) < float(told["at_most_usd"])
+
+
+def test_without_a_limit_the_longest_answer_is_the_models() -> None:
+    limited, unlimited = (estimate(endpoint("gpt-6-luna"), 10, most, TODAY) for most in (10, None))
+
+    assert float(limited["at_most_usd"]) < float(unlimited["at_most_usd"])
+
+
+def test_what_nobody_knows_the_price_of_has_none() -> None:
+    assert estimate(endpoint("a-model-nobody-knows"), 1000, 500, TODAY) == {
+        "prompt_usd": None,
+        "at_most_usd": None,
+    }

@@ -1,0 +1,81 @@
+"""What a call would cost, and what would follow each kind of failure. For explanations: nothing is decided here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING, Any
+
+from .failures import POLICY, Category
+from .pricing import cost
+from .receipt import Usage
+
+if TYPE_CHECKING:
+    from datetime import date
+    from decimal import Decimal
+
+    from .caller import KeyOwner
+    from .model_config import Endpoint, Feature
+
+ENDS = "the call ends"
+_THEN = {
+    "yes": "the next endpoint",
+    "no": ENDS,
+    "larger window": "an endpoint with a larger window",
+    "another key": "an endpoint with another key",
+    "another key, if this one is the house's": "an endpoint with another key",
+    "once, if the feature allows": "the next endpoint, once",
+    "if the feature allows": "the next endpoint",
+}
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What follows if an endpoint fails in one way and goes on doing so.
+
+    Attributes:
+        requests: How many it is sent at most.
+        then: What comes after them.
+    """
+
+    requests: int
+    then: str
+
+
+def consequences(feature: Feature, endpoint: Endpoint, owner: KeyOwner) -> dict[Category, Consequence]:
+    """What follows each kind of failure of ``endpoint``, asked with a key of ``owner``."""
+    most = endpoint.attempts or feature.attempts
+    return {
+        category: Consequence(min(policy.tries, most), _then(category, feature, owner))
+        for category, policy in POLICY.items()
+    }
+
+
+def _then(category: Category, feature: Feature, owner: KeyOwner) -> str:
+    if category is Category.REFUSAL and feature.on_refusal == "raise":
+        return ENDS
+    if POLICY[category].next_endpoint == "if the feature allows" and feature.on_invalid_output == "raise":
+        return ENDS
+    if category is Category.CREDENTIAL and owner == "user":
+        return ENDS
+    return _THEN[POLICY[category].next_endpoint]
+
+
+def estimate(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> dict[str, Any]:
+    """The price of one request in US dollars, JSON-ready; None where it is unknown.
+
+    Args:
+        endpoint: Where it would go.
+        prompt: The prompt's length in tokens, as far as it is known.
+        answer: The longest answer in tokens; None if there is no limit but the model's.
+        day: Prices change.
+    """
+    prompt_usd = _price(endpoint, Usage(input=prompt), day)
+    whole = Usage(input=prompt, output=answer or endpoint.can.max_output)
+    return {"prompt_usd": prompt_usd, "at_most_usd": _price(endpoint, whole, day)}
+
+
+def _price(endpoint: Endpoint, usage: Usage, day: date) -> str | None:
+    moment = datetime.combine(day, time(), UTC)
+    price: Decimal | None = cost(endpoint.provider.name, endpoint.model_id, usage, moment)
+    return None if price is None else str(price)
