@@ -148,7 +148,8 @@ class FeatureChatModel(BaseChatModel):
                 accepted from code that was written for one provider; the object is the same, and how an endpoint is
                 held to the schema is its adapter's business.
             strict: Whether OpenAI should enforce the schema itself; by default for types.
-            kwargs: Options for these calls, as for `invoke`.
+            kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: any
+                callable, asynchronous ones for `ainvoke` and `astream`. False or a ``ValueError`` rejects it.
         """
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
