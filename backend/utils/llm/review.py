@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .model_config.rows import Rows
 
 Kind = Literal["retires", "unknown_model", "no_price", "tools_refused", "one_provider", "unused_row"]
-OPENAI_HOST = "api.openai.com"
 
 
 class Finding(BaseModel):
@@ -173,9 +172,7 @@ def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _takes_tools(endpoint: Endpoint, feature: Feature) -> bool:
-    concerned = endpoint.api_mode == "chat" and endpoint.provider.host == OPENAI_HOST and feature.tools
-    effort = feature.options.effort or endpoint.options.effort
-    return not concerned or endpoint.can.calls_chat_tools(effort)
+    return not feature.tools or endpoint.takes_tools(feature.options.effort or endpoint.options.effort)
 
 
 def _unused(snapshot: Snapshot, rows: Rows) -> Iterator[Finding]:

@@ -339,10 +339,9 @@ def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] |
 
 
 def _chat_tools_missing(candidate: Candidate, needs: Needs) -> tuple[SkipCode, str] | None:
-    """OpenAI's own Chat Completions refuses tools of some models, or of some efforts; Responses takes them all."""
+    """Of models that can call tools in general; `_ability_missing` tells of the others."""
     endpoint = candidate.endpoint
-    is_openais = endpoint.api_mode == "chat" and endpoint.provider.host == "api.openai.com"
-    if not (needs.tools and is_openais) or endpoint.can.calls_chat_tools(candidate.options.effort):
+    if not needs.tools or endpoint.takes_tools(candidate.options.effort):
         return None
     return SkipCode.NO_TOOLS, f'{endpoint.model} takes tools like this only with api_mode = "responses"'
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -69,3 +70,24 @@ def call(request: pytest.FixtureRequest) -> Driver:
 def stream(request: pytest.FixtureRequest) -> Driver:
     """Both ways to stream."""
     return request.param
+
+
+class Make(Protocol):
+    """Makes a patchbay whose feature ``f`` runs on ``endpoints``."""
+
+    def __call__(self, endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay: ...
+
+
+@pytest.fixture
+def make(provider: LoopbackProvider) -> Iterator[Make]:
+    """Patchbays on the provider, or on another ``server``, that are closed at the end."""
+    with contextlib.ExitStack() as made:
+
+        def make(
+            endpoints: str | list[str], row: str = "", *, server: Any = provider, **settings: Any
+        ) -> Patchbay:
+            patchbay = loopback_patchbay(server, {"f": endpoints}, row, **settings)
+            made.callback(patchbay.close)
+            return patchbay
+
+        yield make

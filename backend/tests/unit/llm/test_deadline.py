@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
+
+    from .conftest import Make
 
     Driver = Callable[[Any, Any], AIMessage]
     Conduct = Callable[[socket.socket, threading.Event], None]
@@ -262,27 +263,6 @@ def warm() -> None:
             for driver in DRIVERS:
                 driver(patchbay.get_llm(feature), "hi")
         patchbay.close()
-
-
-class Make(Protocol):
-    """Makes a patchbay whose feature ``f`` runs on ``endpoints``."""
-
-    def __call__(self, endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay: ...
-
-
-@pytest.fixture
-def make(provider: LoopbackProvider) -> Iterator[Make]:
-    """Patchbays on the provider, or on another ``server``, that are closed at the end."""
-    with contextlib.ExitStack() as made:
-
-        def make(
-            endpoints: str | list[str], row: str = "", *, server: Any = provider, **settings: Any
-        ) -> Patchbay:
-            patchbay = loopback_patchbay(server, {"f": endpoints}, row, **settings)
-            made.callback(patchbay.close)
-            return patchbay
-
-        yield make
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import (
@@ -49,20 +50,21 @@ from backend.utils.llm.testing import (
     Text,
     Usage,
 )
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 from .drivers import ainvoke, astream, invoke, stream
 from .samples import CANARY, Person, receipt
 from .test_errors import ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from uuid import UUID
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.routing import Route
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
+
+    from .conftest import Make
 
     Driver = Callable[[Any, Any], AIMessage]
     Failed = Callable[[Reply], tuple[LLMError, "Diary"]]
@@ -86,23 +88,10 @@ class Pause(GraphBubbleUp):
     """One of its kinds."""
 
 
-class Make(Protocol):
-    """Makes a patchbay whose feature ``f`` runs on ``endpoints``."""
-
-    def __call__(self, endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay: ...
-
-
 @pytest.fixture
-def make(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Make]:
-    """Patchbays on the provider, in virtual time, that are closed at the end."""
-    with contextlib.ExitStack() as made:
-
-        def make(endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay:
-            patchbay = loopback_patchbay(provider, {"f": endpoints}, row, time=virtual.time, **settings)
-            made.callback(patchbay.close)
-            return patchbay
-
-        yield make
+def make(make: Make, virtual: VirtualTime) -> Make:
+    """Patchbays in virtual time."""
+    return partial(make, time=virtual.time)
 
 
 class Diary(BaseCallbackHandler):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -22,18 +21,19 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.testing import Json, Refusal, Status, Text, ToolCalls, Usage
 from backend.utils.llm.testing.gemini_wire import GeminiWire
 from backend.utils.llm.testing.openai_wire import OpenAIWire
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 from .drivers import ainvoke, astream, invoke, stream
 from .samples import Person, add, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, RecordedRequest
     from backend.utils.llm.testing.virtual_time import VirtualTime
     from backend.utils.llm.testing.wire import Wire
+
+    from .conftest import Make
 
     Driver = Callable[[Any, Any], AIMessage]
 
@@ -69,27 +69,6 @@ def outcomes(message: AIMessage) -> list[str]:
 def person(feature: str) -> Any:
     """The model held to `Person`, giving the message: all four drivers can call it."""
     return get_llm(feature).bind(response_format=Person)
-
-
-class Make(Protocol):
-    """Makes a patchbay whose feature ``f`` runs on ``endpoints``."""
-
-    def __call__(self, endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay: ...
-
-
-@pytest.fixture
-def make(provider: LoopbackProvider) -> Iterator[Make]:
-    """Patchbays on the provider, or on another ``server``, that are closed at the end."""
-    with contextlib.ExitStack() as made:
-
-        def make(
-            endpoints: str | list[str], row: str = "", *, server: Any = provider, **settings: Any
-        ) -> Patchbay:
-            patchbay = loopback_patchbay(server, {"f": endpoints}, row, **settings)
-            made.callback(patchbay.close)
-            return patchbay
-
-        yield make
 
 
 @pytest.fixture(params=[invoke, stream], ids=["invoke", "stream"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,7 +29,6 @@ from backend.utils.llm.testing import (
     Trickle,
     Usage,
 )
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 from .drivers import ainvoke, invoke
 from .samples import receipt
@@ -38,7 +36,7 @@ from .test_deadline import AT_ONCE, ENDPOINTS, Misbehaving, at_most, chain_of, f
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from langchain_core.messages import AIMessage
 
@@ -47,6 +45,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.routing import Route
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
+
+    from .conftest import Make
 
     Driver = Callable[[Any, Any], AIMessage]
 
@@ -89,27 +89,6 @@ def says_one_word(feature: str, more: bytes | None) -> Callable[[socket.socket, 
                 return
 
     return conduct
-
-
-class Make(Protocol):
-    """Makes a patchbay whose feature ``f`` runs on ``endpoints``."""
-
-    def __call__(self, endpoints: str | list[str], row: str = "", **settings: Any) -> Patchbay: ...
-
-
-@pytest.fixture
-def make(provider: LoopbackProvider) -> Iterator[Make]:
-    """Patchbays on the provider, or on another ``server``, that are closed at the end."""
-    with contextlib.ExitStack() as made:
-
-        def make(
-            endpoints: str | list[str], row: str = "", *, server: Any = provider, **settings: Any
-        ) -> Patchbay:
-            patchbay = loopback_patchbay(server, {"f": endpoints}, row, **settings)
-            made.callback(patchbay.close)
-            return patchbay
-
-        yield make
 
 
 class TestFirstChunk:

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-_ERROR_STATUS = 300
 _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
@@ -102,8 +101,7 @@ class RunningAttempt:
 
     def _may_be_quoted(self, failure: Failure) -> bool:
         """Whether the SDK's exception may quote an answer, from whose body the key was not taken off as from an error's."""
-        status = self._wire.status
-        return status is not None and status < _ERROR_STATUS and failure.category not in _OF_THE_TRANSPORT
+        return self._wire.has_succeeded and failure.category not in _OF_THE_TRANSPORT
 
     @property
     def _wire(self) -> Wire:
@@ -253,9 +251,7 @@ class RunningAttempt:
 
     def _last_chunk(self) -> ChatGenerationChunk:
         self._answer = _joined(self._chunks)
-        if self._answer is None:
-            raise BadAnswer(Category.INTERRUPTED)
-        if finish_reason(self._answer) is None and not refused(self._answer):
+        if self._answer is None or (finish_reason(self._answer) is None and not refused(self._answer)):
             raise BadAnswer(Category.INTERRUPTED)
         checked(self._answer, None)
         receipt = self._succeed().as_dict()

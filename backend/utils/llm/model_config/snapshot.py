@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ..catalogue import Capabilities, Retirement
+    from ..catalogue import Capabilities, Effort, Retirement
     from ..options import Api, ApiMode
 
 Access = Literal["key", "open", "embedded"]
@@ -82,6 +82,14 @@ class Endpoint:
     def model_id(self) -> str:
         """The model's name on the wire."""
         return self.provider.model_id(self.model)
+
+    def takes_tools(self, effort: Effort | None) -> bool:
+        """Whether tools can be sent beside ``effort``.
+
+        OpenAI's own Chat Completions refuses tools of some models, or of some efforts; Responses takes them all.
+        """
+        is_openais_chat = self.api_mode == "chat" and self.provider.host == "api.openai.com"
+        return self.can.calls_chat_tools(effort) if is_openais_chat else self.can.tools
 
     @property
     def retirement(self) -> Retirement | None:

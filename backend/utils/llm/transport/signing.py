@@ -19,7 +19,7 @@ from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
 from .clocks import in_time, in_time_here
 from .pools import Pools
 from .streams import WatchedStream, httpx_stream
-from .ticket import TICKET_HEADER, TicketDesk
+from .ticket import ERROR_STATUS, TICKET_HEADER, TicketDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 """How long a request that comes early waits for an embedded provider to be ready."""
-_ERROR_STATUS = 300
 _LONGEST_ERROR = 65_536
 _IDENTITY_HEADERS = (
     "api-key",
@@ -81,7 +80,7 @@ class SigningTransport:
         with in_time_here(ticket):
             response = self.pools.for_threads().handle_request(signed)
             _note_head(ticket.wire, response)
-            if response.status_code >= _ERROR_STATUS:
+            if response.status_code >= ERROR_STATUS:
                 response = _error(response, response.read(), ticket)
         return _answer(request, response, ticket)
 
@@ -93,7 +92,7 @@ class SigningTransport:
         async with in_time(ticket):
             response = await (await self.pools.for_this_loop()).handle_async_request(signed)
             _note_head(ticket.wire, response)
-            if response.status_code >= _ERROR_STATUS:
+            if response.status_code >= ERROR_STATUS:
                 response = _error(response, await response.aread(), ticket)
         return _answer(request, response, ticket)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..model_config import Provider
 
 TICKET_HEADER = "x-patchbay-ticket"
+ERROR_STATUS = 300
+"""The first status that announces no answer: redirects are never followed."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Wire:
     first_byte_at: float | None = None
     bytes_sent: int = 0
     refusal: LLMError | None = None
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether a head came, and it announced an answer, not an error."""
+        return self.status is not None and self.status < ERROR_STATUS
 
 
 class Ticket:
