@@ -345,9 +345,7 @@ def _print_features(qos: QosInfo) -> None:
     if (line := headline(qos.retirements)) is not None:
         out.print(line, markup=False)
     if qos.demo_active:
-        variables = ", ".join(
-            provider.api_key_env for provider in qos.providers.values() if provider.api_key_env
-        )
+        variables = ", ".join(name for provider in qos.providers.values() for name in provider.api_key_envs)
         out.print(
             f"DEMO: no provider's key is configured, so {qos.demo} serves everything. Set one of {variables}."
         )

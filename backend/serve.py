@@ -128,7 +128,7 @@ class _Run:
         qos = self.patchbay.get_qos_info()
         if qos.demo_active:
             variables = ", ".join(
-                provider.api_key_env for provider in qos.providers.values() if provider.api_key_env
+                name for provider in qos.providers.values() for name in provider.api_key_envs
             )
             note = (
                 f"No provider's key is configured, so [b]every feature is served by {escape(self.local_model.label)}[/b]."

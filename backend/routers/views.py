@@ -119,7 +119,7 @@ def start_view(qos: QosInfo, local_model: LocalModelView | None, recent: Page, *
 
 def _demo(qos: QosInfo, local_model: LocalModelView | None) -> DemoView:
     missing = (
-        KeyView(name, provider.host, getattr(provider, "api_key_env", None))
+        KeyView(name, provider.host, ", ".join(provider.api_key_envs) or None)
         for name, provider in qos.providers.items()
         if provider.house_key == "absent"
     )

@@ -12,13 +12,15 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.dispatch import Dispatch, Wait
+from backend.utils.llm.dispatch import Consult, Dispatch, Wait
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category, Failure
 from backend.utils.llm.health import MemoryHealth
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.receipt import Attempt
-from backend.utils.llm.routing import Needs, plan
+from backend.utils.llm.route import Needs
+from backend.utils.llm.routing import plan
+from backend.utils.llm.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.dispatch import Try
     from backend.utils.llm.health import Circuit
     from backend.utils.llm.receipt import Receipt
-    from backend.utils.llm.routing import Candidate, Route
+    from backend.utils.llm.route import Candidate, Route
+    from backend.utils.llm.selector import Choosing
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 21)
@@ -136,6 +139,7 @@ class World:
         environ: The house's keys.
         lag: How much later than asked a request that takes too long is really over.
         jitter: What chance gives each time; by default it is a seeded stream of chances.
+        selectors: What custom selections name.
     """
 
     def __init__(
@@ -147,11 +151,13 @@ class World:
         environ: Mapping[str, str] = KEYS,
         lag: float = 0.0,
         jitter: float | None = None,
+        selectors: Mapping[str, Callable[[Choosing], object]] | None = None,
     ) -> None:
         self.snapshot = parse(table(features, more), environ=environ)
         self.behaves: dict[str, Behaviour] = dict(behaves or {})
+        self.selectors = dict(selectors or {})
         self.now = 0.0
-        self.health = MemoryHealth(self.clock)
+        self.health = MemoryHealth(self.clock, Traffic(self.clock, self.wall_clock, random.Random(11).random))  # noqa: S311
         self.requests: list[Request] = []
         self.calls: list[Called] = []
         self._lag = lag
@@ -161,6 +167,9 @@ class World:
 
     def clock(self) -> float:
         return self.now
+
+    def wall_clock(self) -> datetime:
+        return START + timedelta(seconds=self.now)
 
     def plan(self, feature: str, caller: Caller = HOUSE, needs: Needs | None = None) -> Route:
         return plan(self.snapshot, feature, caller, needs or Needs(), today=TODAY, health=self.health)
@@ -212,6 +221,8 @@ class World:
             dispatch = Dispatch(called.route, self.health, clock=self.clock, random=self._chance)
             while called.receipt is None and called.error is None:
                 step = dispatch.next()
+                if isinstance(step, Consult):
+                    step = dispatch.choose(self.selectors[step.selector](step.choosing))
                 if isinstance(step, Wait):
                     called.waits.append(step.seconds)
                     yield step.seconds
@@ -290,6 +301,7 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
     attempt = Attempt(
         endpoint=str(candidate.endpoint),
         key_owner=candidate.owner,
+        account=candidate.account.name if candidate.account else None,
         outcome="ok",
         started=START + timedelta(seconds=started),
         duration=timedelta(seconds=reply.seconds),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from .errors import LLMError, UnknownFeatureError
     from .model_config import Table
-    from .routing import Needs, Route
+    from .route import Needs, Route
 
 __all__ = [
     "Caller",

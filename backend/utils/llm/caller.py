@@ -29,6 +29,7 @@ class Caller(BaseModel):
         user_id: The user, as the application names them.
         tenant_id: The user's organisation.
         tier: The plan they are on; routing may depend on it.
+        conversation_id: What their calls belong to; a conversation may stay with the endpoint that served it.
         keys: Their own keys, provider to secret. Never printed, never stored.
             A key is printable ASCII without spaces: what is not could not travel in a header, and an HTTP library
             that refuses it would show it in its error.
@@ -41,6 +42,7 @@ class Caller(BaseModel):
     user_id: str | None = None
     tenant_id: str | None = None
     tier: str | None = None
+    conversation_id: str | None = None
     keys: Mapping[str, SecretStr] = Field(default_factory=dict)
     key_policy: KeyPolicy | None = None
 

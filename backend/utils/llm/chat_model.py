@@ -5,6 +5,7 @@ It decides nothing when it is made. Route, key and endpoint are settled when it 
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, cast
@@ -27,7 +28,7 @@ from .driver import AsyncRuns, Bench, Call, Runs, Watch, watched
 from .errors import CallError
 from .options import Options
 from .providers import Ask
-from .routing import Needs, Route
+from .route import Needs, Route
 from .structured import Schema, schema_of
 
 _CHARACTERS_PER_TOKEN = 4
@@ -223,12 +224,12 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, kwargs), Runs(run_manager or self._watching())
+        call, runs = self._call(messages, kwargs, streams=True), Runs(run_manager or self._watching())
         if call.needs_whole_answer:
             yield _whole(_answer(call, runs, messages, stop))
             return
         while True:
-            with runs.of(call.attempt()) as attempt:
+            with runs.of(call.attempt(messages)) as attempt:
                 yield from attempt.stream(messages, stop)
                 return
 
@@ -240,12 +241,12 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, kwargs), AsyncRuns(run_manager or self._watching())
+        call, runs = self._call(messages, kwargs, streams=True), AsyncRuns(run_manager or self._watching())
         if call.needs_whole_answer:
             yield _whole(await _aanswer(call, runs, messages, stop))
             return
         while True:
-            async with runs.of(await call.aattempt()) as attempt:
+            async with runs.of(await call.aattempt(messages)) as attempt:
                 async with aclosing(attempt.astream(messages, stop)) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -262,10 +263,10 @@ class FeatureChatModel(BaseChatModel):
         now = current_caller()
         return self.made_for if now is HOUSE else now
 
-    def _call(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Call:
+    def _call(self, messages: list[BaseMessage], kwargs: dict[str, Any], *, streams: bool = False) -> Call:
         ask = self._ask(kwargs)
-        needs = _needs(messages, ask)
         accept = kwargs.get("accept")
+        needs = _needs(messages, ask, streams=streams and ask.schema is None and accept is None)
         return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, ask, accept)
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
@@ -338,7 +339,7 @@ def _schema_of_response_format(response_format: Any) -> Schema | None:
     return schema_of(schema, strict=described.get("strict"))
 
 
-def _needs(messages: list[BaseMessage], ask: Ask) -> Needs:
+def _needs(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
     contents = (message.content for message in messages if isinstance(message.content, list))
     blocks = [block for content in contents for block in content if isinstance(block, dict)]
     pictures = [block for block in blocks if block.get("type") in _PICTURES]
@@ -347,9 +348,21 @@ def _needs(messages: list[BaseMessage], ask: Ask) -> Needs:
         structured_output=ask.schema is not None,
         images=bool(pictures),
         remote_images=any(_address(block).startswith(("http:", "https:")) for block in pictures),
-        tokens=sum(len(message.text) for message in messages) // _CHARACTERS_PER_TOKEN,
+        tokens=_characters(messages, ask) // _CHARACTERS_PER_TOKEN,
+        streams=streams,
         options=ask.options,
     )
+
+
+def _characters(messages: list[BaseMessage], ask: Ask) -> int:
+    """Of the texts and the tools. No copy is made of a text: it may be a megabyte."""
+    contents = (message.content for message in messages)
+    texts = sum(len(text) if isinstance(text, str) else _characters_of_blocks(text) for text in contents)
+    return texts + sum(len(json.dumps(tool, default=str)) for tool in ask.tools)
+
+
+def _characters_of_blocks(blocks: list[Any]) -> int:
+    return sum(len(block) if isinstance(block, str) else len(block.get("text") or "") for block in blocks)
 
 
 _PICTURES = frozenset({"image", "image_url", "input_image", "media"})
@@ -363,7 +376,7 @@ def _address(block: dict[str, Any]) -> str:
 
 def _answer(call: Call, runs: Runs, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
     while True:
-        with runs.of(call.attempt()) as attempt:
+        with runs.of(call.attempt(messages)) as attempt:
             return attempt.generate(messages, stop)
 
 
@@ -371,7 +384,7 @@ async def _aanswer(
     call: Call, runs: AsyncRuns, messages: list[BaseMessage], stop: list[str] | None
 ) -> ChatResult:
     while True:
-        async with runs.of(await call.aattempt()) as attempt:
+        async with runs.of(await call.aattempt(messages)) as attempt:
             return await attempt.agenerate(messages, stop)
 
 

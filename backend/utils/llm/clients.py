@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .driver.bench import Observer
     from .health import Health
     from .model_config import Endpoint, Snapshot
-    from .routing import Needs, Route
+    from .route import Needs, Route
+    from .selector import Selector
     from .transport import LiveAddress
 
 MOST_MODELS = 1024
@@ -63,7 +64,7 @@ class ProviderInfo(BaseModel):
     api: str
     host: str
     access: str
-    api_key_env: str | None
+    api_key_envs: tuple[str, ...]
     house_key: Literal["present", "absent", "not needed"]
 
 
@@ -99,9 +100,11 @@ class Patchbay:
         time: Clocks, sleep and chance; by default the real ones.
         health: What is known of the endpoints' health; by default kept in this process.
         observer: Told of every attempt. What it raises changes nothing.
+        selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
 
     Raises:
-        ConfigError: If the default table is wrong.
+        ConfigError: If the default table is wrong, or names a selector that is not among ``selectors``; nothing that
+            does is put in force later either.
     """
 
     def __init__(
@@ -112,8 +115,11 @@ class Patchbay:
         time: Time | None = None,
         health: Health | None = None,
         observer: Observer | None = None,
+        selectors: Mapping[str, Selector] | None = None,
     ) -> None:
         self.table = table or Table()
+        self._selectors = dict(selectors or {})
+        self.table.require(self._missing_selectors)
         self._time = time or Time()
         self._health = health
         self._observer = observer
@@ -130,7 +136,12 @@ class Patchbay:
         with self._lock:
             if self._bench is None:
                 self._bench = Bench(
-                    self.table, self._live, time=self._time, health=self._health, observer=self._observer
+                    self.table,
+                    self._live,
+                    time=self._time,
+                    health=self._health,
+                    observer=self._observer,
+                    selectors=self._selectors,
                 )
             return self._bench
 
@@ -162,7 +173,7 @@ class Patchbay:
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Route:
         """How a call made now would be served, and why. See `explain` of this module."""
-        from .routing import Needs
+        from .route import Needs
 
         return self._plan(feature, caller or current_caller(), needs or Needs())
 
@@ -212,11 +223,18 @@ class Patchbay:
         health = self._bench.health if self._bench is not None else self._health
         return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=health)
 
+    def _missing_selectors(self, snapshot: Snapshot) -> list[str]:
+        known = ", ".join(sorted(self._selectors)) or "none"
+        return [
+            f"select = {{ by = 'custom', name = {name!r} }}: the application registers no such selector. Known: {known}."
+            for name in sorted(snapshot.selectors - self._selectors.keys())
+        ]
+
     def _today(self) -> date:
         return self._time.now().date()
 
     def _first(self, feature: str) -> Endpoint:
-        from .routing import Needs
+        from .route import Needs
 
         route = self._plan(feature, HOUSE, Needs())
         if (refusal := route.refusal()) is not None:
@@ -224,7 +242,7 @@ class Patchbay:
         return route.candidates[0].endpoint
 
     def _feature_info(self, name: str, snapshot: Snapshot) -> FeatureInfo:
-        from .routing import Needs
+        from .route import Needs
 
         route = self._plan(name, HOUSE, Needs())
         refusal = route.refusal()
@@ -246,12 +264,12 @@ def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
     for name, provider in sorted(snapshot.providers.items()):
         key: Literal["present", "absent", "not needed"] = "not needed"
         if provider.access == "key":
-            key = "present" if name in snapshot.house_keys else "absent"
+            key = "present" if snapshot.has_key(provider) else "absent"
         infos[name] = ProviderInfo(
             api=provider.api,
             host=provider.host,
             access=provider.access,
-            api_key_env=provider.api_key_env,
+            api_key_envs=provider.api_key_envs,
             house_key=key,
         )
     return infos

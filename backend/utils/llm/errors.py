@@ -14,8 +14,10 @@
     │   ├── ContextTooLongError  RefusedError  InvalidOutputError  RejectedRequestError
     │   ├── ModelUnavailableError      the provider does not serve that model
     │   ├── StreamInterruptedError     after the first chunk; carries the partial text
-    │   └── NoEndpointError            no endpoint can do what the call needs
+    │   ├── NoEndpointError            no endpoint can do what the call needs
+    │   └── SelectionStoppedError      a selector of the application said so; carries its reason
     ├── AllAttemptsFailedError         several endpoints were tried
+    ├── SelectorError                  a selector of the application failed, or chose what it may not
     ├── BudgetExceededError
     └── ConfirmationError
 
@@ -276,6 +278,24 @@ class NoEndpointError(CallError):
 
     code = "no_endpoint"
     http_status = 422
+
+
+class SelectionStoppedError(CallError):
+    """A selector of the application ended the call.
+
+    Attributes:
+        reason: Why, as it said.
+    """
+
+    code = "selection_stopped"
+    http_status = 503
+    reason: str = ""
+
+
+class SelectorError(LLMError):
+    """A selector of the application failed, is not there, or said what it may not. Its own exception is the cause."""
+
+    code = "selector_failed"
 
 
 class AllAttemptsFailedError(CallError):

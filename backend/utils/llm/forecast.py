@@ -70,12 +70,18 @@ def estimate(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> 
         answer: The longest answer in tokens; None if there is no limit but the model's.
         day: Prices change.
     """
-    prompt_usd = _price(endpoint, Usage(input=prompt), day)
-    whole = Usage(input=prompt, output=answer or endpoint.can.max_output)
-    return {"prompt_usd": prompt_usd, "at_most_usd": _price(endpoint, whole, day)}
+    prompt_usd, at_most = _price(endpoint, Usage(input=prompt), day), most_usd(endpoint, prompt, answer, day)
+    return {
+        "prompt_usd": None if prompt_usd is None else str(prompt_usd),
+        "at_most_usd": None if at_most is None else str(at_most),
+    }
 
 
-def _price(endpoint: Endpoint, usage: Usage, day: date) -> str | None:
+def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> Decimal | None:
+    """What one request could cost at most; None if nobody knows. Arguments as of `estimate`."""
+    return _price(endpoint, Usage(input=prompt, output=answer or endpoint.can.max_output), day)
+
+
+def _price(endpoint: Endpoint, usage: Usage, day: date) -> Decimal | None:
     moment = datetime.combine(day, time(), UTC)
-    price: Decimal | None = cost(endpoint.provider.name, endpoint.model_id, usage, moment)
-    return None if price is None else str(price)
+    return cost(endpoint.provider.name, endpoint.model_id, usage, moment)

@@ -57,6 +57,9 @@ class Attempt:
         category: What kind of failure it was; None for a success.
         status: The HTTP status, if an answer came.
         first_byte: Time to the answer's first byte, if one came.
+        first_token: Time to the first content of a stream.
+        account: Which of the house's accounts it went out with, if there are several.
+        score: How good the answer is, from 0 to 1, if whoever judges it gave a figure.
         cost_usd: None if unknown, never 0 for that.
     """
 
@@ -72,11 +75,15 @@ class Attempt:
     substituted: bool = False
     usage: Usage | None = None
     cost_usd: Decimal | None = None
+    first_token: timedelta | None = None
+    account: str | None = None
+    score: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
             "endpoint": self.endpoint,
+            "account": self.account,
             "served_model": self.served_model,
             "substituted": self.substituted,
             "key_owner": self.key_owner,
@@ -86,6 +93,8 @@ class Attempt:
             "started": self.started.isoformat(),
             "duration_ms": _milliseconds(self.duration),
             "first_byte_ms": None if self.first_byte is None else _milliseconds(self.first_byte),
+            "first_token_ms": None if self.first_token is None else _milliseconds(self.first_token),
+            "score": self.score,
             "usage": vars(self.usage).copy() if self.usage else None,
             "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
         }
@@ -99,6 +108,7 @@ class Receipt:
         profile: The profile that decided.
         degraded: True if another endpoint than the first choice answered, or the demo model did.
         table_hash: The snapshot of the table that decided.
+        arm: Which arm of the feature's split the call was in; None without one.
     """
 
     feature: str
@@ -106,6 +116,7 @@ class Receipt:
     attempts: tuple[Attempt, ...]
     degraded: bool
     table_hash: str
+    arm: str | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -127,6 +138,7 @@ class Receipt:
             "attempts": [attempt.as_dict() for attempt in self.attempts],
             "cost_usd": None if cost is None else str(cost),
             "degraded": self.degraded,
+            "arm": self.arm,
             "table_hash": self.table_hash,
         }
 

@@ -5,223 +5,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
-from .catalogue import LACKS
-from .errors import LLMError, MissingCredentialError, NoEndpointError
-from .failures import LONGEST_WAIT, POLICY
-from .forecast import consequences, estimate
-from .health import Circuit
+from .failures import POLICY, Category
+from .filters import Case, skip
+from .health import MemoryHealth, Rest
 from .keys import fingerprint
-from .options import Options
+from .route import Candidate, Route, Skip, SkipCode, rest_reason
+from .selection import Situation, ordered
+from .split import arm_name, share_of
+from .traffic import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from .caller import Caller, KeyOwner, KeyPolicy
-    from .health import Health, Rest
-    from .model_config import Chain, Endpoint, Feature, Snapshot
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a call needs of an endpoint.
-
-    Attributes:
-        remote_images: Pictures that are named by an address, not sent along.
-        tokens: A careful estimate of the prompt's length; 0 if unknown.
-        options: The options of the call, laid over the feature's.
-    """
-
-    tools: bool = False
-    structured_output: bool = False
-    images: bool = False
-    remote_images: bool = False
-    tokens: int = 0
-    options: Options = field(default_factory=Options)
-
-
-class SkipCode(StrEnum):
-    """Why an endpoint may not serve."""
-
-    NO_KEY = "no_key"
-    NOT_YOUR_KEY = "not_your_key"
-    NO_TOOLS = "no_tools"
-    NO_STRUCTURED_OUTPUT = "no_structured_output"
-    NO_IMAGES = "no_images"
-    NO_REMOTE_IMAGES = "no_remote_images"
-    WINDOW = "context_window"
-    RETIRED = "retired"
-    OPTION = "option"
-    COOLING = "cooling"
-    OPEN = "open"
-    PROBING = "probing"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An endpoint that may serve, and whose key pays.
-
-    Attributes:
-        key: The fingerprint of the key.
-        options: What it is asked with: the call's options over the feature's over the endpoint's own.
-        rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
-    """
-
-    endpoint: Endpoint
-    owner: KeyOwner
-    profile: str
-    layer: str
-    group: str | None = None
-    key: str = "open"
-    options: Options = field(default_factory=Options)
-    rest: Rest | None = None
-
-    @cached_property
-    def circuit(self) -> Circuit:
-        """What health knows it by."""
-        return Circuit(str(self.endpoint), self.key)
-
-    @cached_property
-    def key_circuit(self) -> Circuit:
-        """What health knows its key by."""
-        return Circuit(self.endpoint.provider.name, self.key)
-
-    @property
-    def room(self) -> int:
-        """The longest prompt that leaves room for the answer, in tokens."""
-        return self.endpoint.can.room(self.options.max_output_tokens)
-
-
-@dataclass(frozen=True)
-class Skip:
-    """An endpoint that may not serve, and why.
-
-    Attributes:
-        rest: Set if it may again in a while.
-    """
-
-    endpoint: Endpoint
-    code: SkipCode
-    reason: str
-    rest: Rest | None = None
-
-
-@dataclass(frozen=True)
-class Route:
-    """The decision for one call.
-
-    Attributes:
-        candidates: In the order in which they are tried.
-        skipped: In the order in which they stood.
-        preferred: The endpoint that would be tried first if all were well; any other one's answer is second best.
-        needs: What was asked for.
-        today: The day of the decision.
-        demo: True if the demo model serves because the house has no key.
-    """
-
-    feature: Feature
-    profile: str
-    policy: KeyPolicy
-    candidates: tuple[Candidate, ...]
-    skipped: tuple[Skip, ...]
-    options: Options
-    deadline: float
-    demo: bool
-    table_hash: str
-    preferred: Endpoint | None = None
-    needs: Needs = field(default_factory=Needs)
-    today: date | None = None
-
-    def refusal(self) -> LLMError | None:
-        """The error of a call that no endpoint may serve; None if one may."""
-        if self.candidates:
-            return None
-        name = self.feature.name
-        keyless = [skip for skip in self.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
-        if keyless and len(keyless) == len(self.skipped):
-            providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
-            return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
-        reasons = "; ".join(dict.fromkeys(f"{skip.endpoint}: {skip.reason}" for skip in self.skipped))
-        rests = [skip.rest for skip in self.skipped if skip.rest is not None]
-        if rests:
-            soonest = min(rests, key=lambda rest: rest.seconds)
-            return POLICY[soonest.category].error(
-                f"Every endpoint that may serve {name!r} is resting. {reasons}.",
-                feature=name,
-                retry_after=soonest.seconds,
-            )
-        return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "feature": self.feature.name,
-            "profile": self.profile,
-            "policy": self.policy,
-            "demo": self.demo,
-            "table_hash": self.table_hash,
-            "deadline_s": self.deadline,
-            "options": self.options.model_dump(exclude_none=True),
-            "candidates": [
-                {
-                    "endpoint": str(candidate.endpoint),
-                    "model_id": candidate.endpoint.model_id,
-                    "host": candidate.endpoint.provider.host,
-                    "key_owner": candidate.owner,
-                    "profile": candidate.profile,
-                    "group": candidate.group,
-                    "layer": candidate.layer,
-                    "options": candidate.options.model_dump(exclude_none=True),
-                    "rest": candidate.rest and _rest_reason(candidate.rest),
-                    "estimate": self._estimate(candidate),
-                    "on_failure": self._on_failure(candidate),
-                }
-                for candidate in self.candidates
-            ],
-            "skipped": [
-                {"endpoint": str(skip.endpoint), "code": skip.code.value, "reason": skip.reason}
-                for skip in self.skipped
-            ],
-        }
-
-    def _estimate(self, candidate: Candidate) -> dict[str, Any] | None:
-        if self.today is None:
-            return None
-        answer = candidate.options.max_output_tokens
-        return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
-
-    def _price(self, candidate: Candidate) -> str:
-        told = self._estimate(candidate) if self.needs.tokens else None
-        if told is None:
-            return ""
-        return (
-            f"  ${told['prompt_usd']} to ${told['at_most_usd']}" if told["prompt_usd"] else "  price unknown"
-        )
-
-    def _on_failure(self, candidate: Candidate) -> dict[str, Any]:
-        follow = consequences(self.feature, candidate.endpoint, candidate.owner)
-        return {category.value: asdict(what) for category, what in follow.items()}
-
-    @override
-    def __str__(self) -> str:
-        head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
-        lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
-        lines += [
-            f"  {place}. {candidate.endpoint}  {candidate.owner}'s key  ({candidate.layer})"
-            + (f"  {_rest_reason(candidate.rest)}" if candidate.rest else "")
-            + self._price(candidate)
-            for place, candidate in enumerate(self.candidates, 1)
-        ]
-        lines += [f"  -  {skip.endpoint}  skipped: {skip.reason}" for skip in self.skipped]
-        refusal = self.refusal()
-        return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
+    from .caller import Caller, KeyOwner
+    from .health import Circuit, Health
+    from .model_config import Account, Chain, Endpoint, Feature, Limits, Share, Snapshot, Tier
+    from .options import Options
+    from .route import Needs
 
 
 def plan(
@@ -247,138 +52,128 @@ def plan(
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
             route without candidates.
     """
-    named = snapshot.feature(feature)
-    above = _laid(needs.options, named.options)
-    settled = (
-        replace(one, key=_key(one, caller, snapshot), options=_laid(above, one.endpoint.options))
-        for one in _ordered(snapshot, named, caller)
-    )
-    judged = [
-        _skip(one, caller, snapshot, needs, today) or replace(one, rest=rest_of(one, health))
-        for one in settled
-    ]
+    health = health or MemoryHealth(time.monotonic)
+    with health.traffic.lock:
+        return _decided(Case(snapshot, snapshot.feature(feature), caller, needs, today, health))
+
+
+def _decided(case: Case) -> Route:
+    snapshot, named, caller = case.snapshot, case.feature, case.caller
+    above = _laid(case.needs.options, named.options)
+    share, over = _trial(case)
+    settled = (_settled(one, case, above) for one in _in_order(case, share))
+    judged = [skip(one, case) or replace(one, rest=rest_of(one, case.health, case.needs)) for one in settled]
     able = _each_once(one for one in judged if isinstance(one, Candidate))
-    candidates = [one for one in able if one.rest is None] or _last_resort(able, named)
-    kept = {one.endpoint for one in candidates}
-    skipped = [skip for one in judged if one.endpoint not in kept and (skip := _left_out(one)) is not None]
+    free = [one for one in able if one.rest is None]
+    candidates = _chosen_from(free, case) if free else _last_resort(able, named)
+    best = candidates if len(free) == len(able) else _chosen_from(able, case)
+    kept = {_place(one) for one in candidates}
+    skipped = [one for one in map(_left_out, judged) if one is not None and _place(one) not in kept]
     return Route(
         feature=named,
         profile=snapshot.profile if caller.policy == "house_only" else snapshot.byok_profile,
         policy=caller.policy,
         candidates=tuple(candidates),
-        skipped=tuple(dict.fromkeys(skipped)),
+        skipped=tuple(dict.fromkeys([*over, *skipped])),
         options=above,
         deadline=named.deadline,
         demo=snapshot.demo_active and caller.policy != "byok_only",
         table_hash=snapshot.hash,
-        preferred=able[0].endpoint if able else None,
-        needs=needs,
-        today=today,
+        preferred=best[0] if best else None,
+        needs=case.needs,
+        today=case.today,
+        caller=caller,
+        arm=arm_name(share) if named.split else None,
     )
 
 
-def _ordered(snapshot: Snapshot, feature: Feature, caller: Caller) -> Iterator[Candidate]:
+def _chosen_from(able: list[Candidate], case: Case) -> list[Candidate]:
+    return ordered(able, Situation(case.needs, case.caller, case.health.traffic))
+
+
+# Who there is ------------------------------------------------------------------------------------------------------
+
+
+def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
+    """The endpoint on trial that comes first for this caller, and the trials that are over."""
+    traffic, feature = case.health.traffic, case.feature
+    if not feature.split:
+        return None, []
+    ended = {share: traffic.arms.why_over(feature.name, arm_name(share)) for share in feature.split}
+    over = [
+        Skip(share.endpoint, SkipCode.SPLIT_OVER, f"its trial was stopped: {reason}")
+        for share, reason in ended.items()
+        if reason is not None
+    ]
+    share = share_of(feature, case.caller, traffic.turns.dice)
+    return (None if share is None or ended[share] is not None else share), over
+
+
+def _in_order(case: Case, share: Share | None) -> Iterator[Candidate]:
     """Every endpoint of the feature in order of preference, the caller's own keys before the house's."""
-    if caller.policy != "house_only":
+    snapshot, feature, policy = case.snapshot, case.feature, case.caller.policy
+    if policy != "house_only":
         chain = snapshot.chain(feature.name, snapshot.byok_profile)
-        yield from _candidates(chain, "user", snapshot.byok_profile)
-    if caller.policy == "byok_only":
+        yield from _candidates(feature, chain, "user", snapshot.byok_profile, share)
+    if policy == "byok_only":
         return
     if snapshot.demo_active and snapshot.demo is not None:
         yield Candidate(snapshot.demo, "house", snapshot.profile, "demo: the house has no key configured")
     else:
-        yield from _candidates(snapshot.chain(feature.name, snapshot.profile), "house", snapshot.profile)
+        chain = snapshot.chain(feature.name, snapshot.profile)
+        yield from _candidates(feature, chain, "house", snapshot.profile, share)
 
 
-def _candidates(chain: Chain, owner: KeyOwner, profile: str) -> Iterator[Candidate]:
-    for tier in chain.tiers:
+def _candidates(
+    feature: Feature, chain: Chain, owner: KeyOwner, profile: str, share: Share | None
+) -> Iterator[Candidate]:
+    if share is not None:
+        layer = f"features.{feature.name}.split"
+        for account in _accounts(share.endpoint, owner):
+            yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=-1)
+    for place, tier in enumerate(chain.tiers):
+        scope = _scope(feature, tier, place, owner)
         for endpoint in tier.endpoints:
-            yield Candidate(endpoint, owner, profile, chain.layer, tier.group)
+            for account in _accounts(endpoint, owner):
+                yield Candidate(
+                    endpoint,
+                    owner,
+                    profile,
+                    chain.layer,
+                    tier.group,
+                    account,
+                    tier=place,
+                    select=tier.select,
+                    scope=scope,
+                )
 
 
-def _skip(candidate: Candidate, caller: Caller, snapshot: Snapshot, needs: Needs, today: date) -> Skip | None:
-    endpoint = candidate.endpoint
-    found = (
-        _key_missing(candidate, caller, snapshot)
-        or _retired(endpoint, today)
-        or _ability_missing(endpoint, needs)
-        or _chat_tools_missing(candidate, needs)
-        or _option_refused(candidate, snapshot)
-        or _window_too_small(candidate, needs)
-    )
-    return Skip(endpoint, *found) if found else None
-
-
-def _key_missing(candidate: Candidate, caller: Caller, snapshot: Snapshot) -> tuple[SkipCode, str] | None:
-    provider = candidate.endpoint.provider
-    if candidate.owner == "user":
-        if provider.name in caller.keys:
-            return None
-        return SkipCode.NOT_YOUR_KEY, f"the caller brought no key for {provider.name}"
-    if provider.access == "key" and provider.name not in snapshot.house_keys:
-        return SkipCode.NO_KEY, f"{provider.api_key_env} is not set"
-    return None
-
-
-def _retired(endpoint: Endpoint, today: date) -> tuple[SkipCode, str] | None:
-    gone = endpoint.retirement
-    if gone is None or gone.day > today:
-        return None
-    heir = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
-    return SkipCode.RETIRED, f"{endpoint.model} was retired on {gone.day}{heir}"
-
-
-def _ability_missing(endpoint: Endpoint, needs: Needs) -> tuple[SkipCode, str] | None:
-    for ability, lack in LACKS.items():
-        if getattr(needs, ability) and not getattr(endpoint.can, ability):
-            return SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}"
-    if needs.remote_images and endpoint.provider.api == "gemini":
-        # Its adapter would fetch the picture itself, from here, past the transport: whatever address a prompt names.
-        return SkipCode.NO_REMOTE_IMAGES, "the gemini API takes pictures only as data, not by their address"
-    return None
-
-
-def _chat_tools_missing(candidate: Candidate, needs: Needs) -> tuple[SkipCode, str] | None:
-    """Of models that can call tools in general; `_ability_missing` tells of the others."""
-    endpoint = candidate.endpoint
-    if not needs.tools or endpoint.takes_tools(candidate.options.effort):
-        return None
-    return SkipCode.NO_TOOLS, f'{endpoint.model} takes tools like this only with api_mode = "responses"'
-
-
-def _option_refused(candidate: Candidate, snapshot: Snapshot) -> tuple[SkipCode, str] | None:
-    """The demo endpoint stands in for all others, so what it has no word for is left out there."""
-    endpoint = candidate.endpoint
-    api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
-    refused = candidate.options.problems(api, endpoint.model, can, mode)
-    if not refused or endpoint == snapshot.demo:
-        return None
-    return SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)
-
-
-def _window_too_small(candidate: Candidate, needs: Needs) -> tuple[SkipCode, str] | None:
-    if needs.tokens <= candidate.room:
-        return None
-    window = candidate.endpoint.can.context_window
+def _scope(feature: Feature, tier: Tier, place: int, owner: KeyOwner) -> str:
+    """What a choice is called: a group's is the same for all features that use it."""
+    named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
     return (
-        SkipCode.WINDOW,
-        f"about {needs.tokens} tokens exceed the {candidate.room} that its window of {window} leaves",
+        f"{named}{f' {place}' if place and not tier.group else ''}{' for users' if owner == 'user' else ''}"
     )
 
 
-# Health ------------------------------------------------------------------------------------------------------------
+def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]:
+    return endpoint.provider.accounts or (None,) if owner == "house" else (None,)
 
 
-def _key(candidate: Candidate, caller: Caller, snapshot: Snapshot) -> str:
-    keys = caller.keys if candidate.owner == "user" else snapshot.house_keys
-    return fingerprint(keys.get(candidate.endpoint.provider.name))
+def _settled(candidate: Candidate, case: Case, above: Options) -> Candidate:
+    key = _key(candidate, case)
+    options = _laid(above, candidate.endpoint.options)
+    return replace(candidate, key=key, options=options, meters=_meters(candidate, case.feature, key))
 
 
-def rest_of(candidate: Candidate, health: Health | None) -> Rest | None:
-    """Why ``candidate``, or its key, is better not used now."""
-    if health is None:
-        return None
-    return health.resting(candidate.key_circuit) or health.resting(candidate.circuit)
+def _key(candidate: Candidate, case: Case) -> str:
+    if candidate.owner == "user":
+        return fingerprint(case.caller.keys.get(candidate.endpoint.provider.name))
+    return fingerprint(case.snapshot.house_keys.get(candidate.account.slot)) if candidate.account else "open"
+
+
+def _laid(above: Options, below: Options) -> Options:
+    return above.over(below) if below.model_fields_set else above
 
 
 def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -389,20 +184,86 @@ def _each_once(candidates: Iterable[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
-def _last_resort(able: list[Candidate], feature: Feature) -> list[Candidate]:
-    """All that could serve is resting: those whose breaker may be probed, then those that can be waited for."""
-    worth = [one for one in able if one.rest is not None and _is_within_reach(one.rest, feature)]
-    return sorted(
-        worth,
-        key=lambda one: one.rest.seconds if one.rest is not None and one.rest.kind == "cooling" else 0.0,
+# Limits --------------------------------------------------------------------------------------------------------------
+
+
+def _meters(candidate: Candidate, feature: Feature, key: str) -> tuple[Meter, ...]:
+    """Everything that a request to ``candidate`` counts for."""
+    endpoint, provider = candidate.endpoint, candidate.endpoint.provider
+    all_of_them = (
+        Meter(f"feature {feature.name}", f"for {feature.name}", feature.limits),
+        Meter(f"key {provider.name} {key}", f"with {_whose(candidate)}", _key_limits(candidate)),
+        Meter(f"endpoint {endpoint} {key}", f"to {endpoint}", endpoint.limits),
+    )
+    return tuple(meter for meter in all_of_them if not meter.limits.is_none)
+
+
+def _key_limits(candidate: Candidate) -> Limits:
+    provider = candidate.endpoint.provider
+    if candidate.owner == "user":
+        return provider.user_limits
+    return candidate.account.limits if candidate.account else provider.limits
+
+
+def _whose(candidate: Candidate) -> str:
+    name, account = candidate.endpoint.provider.name, candidate.account
+    if candidate.owner == "user":
+        return f"the caller's key for {name}"
+    return (
+        f"the account {account.name} of {name}" if account and account.name else f"the house's key for {name}"
     )
 
 
-def _is_within_reach(rest: Rest, feature: Feature) -> bool:
-    if rest.kind != "cooling":
-        return True
-    wait_pays = POLICY[rest.category].again == "retry"
-    return wait_pays and rest.seconds <= min(LONGEST_WAIT, feature.deadline)
+def tokens_of(candidate: Candidate, needs: Needs) -> int:
+    """What a request may use: the prompt, and the answer as far as its length is limited."""
+    return needs.tokens + (candidate.options.max_output_tokens or 0)
+
+
+# Health ------------------------------------------------------------------------------------------------------------
+
+
+def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Rest | None:
+    """Why ``candidate`` is better not used now: it or its key rests, or one of our own limits is reached.
+
+    Args:
+        candidate: Which.
+        health: What is known.
+        needs: What the call needs.
+        who: The call's number, if it stands in a line.
+    """
+    rest = health.resting(candidate.key_circuit) or health.resting(candidate.circuit)
+    if rest is not None or not candidate.meters:
+        return rest
+    full = health.traffic.meters.full(candidate.meters, tokens_of(candidate, needs), who)
+    if full is None:
+        return None
+    category = Category.QUOTA if full.is_quota else Category.RATE_LIMIT
+    return Rest(full.seconds, category, "limited", reason=f"no more than {full.what}", scope=full.scope)
+
+
+def _last_resort(able: list[Candidate], feature: Feature) -> list[Candidate]:
+    """All that could serve is resting: those whose breaker may be probed, then those that can be waited for."""
+    worth = [(one.rest, one) for one in able if one.rest is not None and is_within_reach(one.rest, feature)]
+    worth.sort(key=lambda pair: pair[0].seconds if pair[0].kind in {"cooling", "limited"} else 0.0)
+    return [one for _, one in worth]
+
+
+def is_within_reach(rest: Rest, feature: Feature) -> bool:
+    """Whether a call of ``feature`` may wait for the end of ``rest``, or probe."""
+    match rest.kind:
+        case "limited":
+            return rest.seconds <= feature.deadline
+        case "cooling":
+            wait_pays = POLICY[rest.category].again == "retry"
+            return wait_pays and rest.seconds <= min(feature.wait, feature.deadline)
+        case _:
+            return True
+
+
+def _place(one: Candidate | Skip) -> tuple[Endpoint, str | None]:
+    if isinstance(one, Skip):
+        return one.endpoint, one.account
+    return one.endpoint, one.account.name if one.account else None
 
 
 def _left_out(judged: Candidate | Skip) -> Skip | None:
@@ -413,30 +274,5 @@ def _left_out(judged: Candidate | Skip) -> Skip | None:
 
 def resting(candidate: Candidate, rest: Rest) -> Skip:
     """``candidate`` as one that is not tried because it rests."""
-    return Skip(candidate.endpoint, SkipCode(rest.kind), _rest_reason(rest), rest)
-
-
-def _rest_reason(rest: Rest) -> str:
-    """In words: what happened, and for how long it counts."""
-    what = POLICY[rest.category].sentence
-    match rest.kind:
-        case "cooling":
-            return f"it {what}; left alone for {rest.seconds:.0f} s more"
-        case "open":
-            return f"it {what} again and again; left alone for {rest.seconds:.0f} s more"
-        case "probing":
-            return f"it {what} again and again; a probe is under way"
-
-
-def _laid(above: Options, below: Options) -> Options:
-    return above.over(below) if below.model_fields_set else above
-
-
-def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:
-    if policy == "byok_only":
-        return (
-            f"None of your keys can serve {feature!r}: it runs on {providers}. Add a key for one of them; "
-            "keys of the house are not used in your stead."
-        )
-    variables = ", ".join(dict.fromkeys(skip.endpoint.provider.api_key_env or "" for skip in skips))
-    return f"No key is configured for {feature!r}: it runs on {providers}. Set one of {variables}."
+    account = candidate.account.name if candidate.account else None
+    return Skip(candidate.endpoint, SkipCode(rest.kind), rest_reason(rest), rest, account)

@@ -46,7 +46,7 @@ from backend.utils.llm.keys import fingerprint
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
-from backend.utils.llm.routing import Needs
+from backend.utils.llm.route import Needs
 
 C = Category
 DOWN = fails(C.SERVER, 503)

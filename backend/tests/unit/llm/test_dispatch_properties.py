@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from backend.utils.llm.health import Circuit
-    from backend.utils.llm.routing import Candidate
+    from backend.utils.llm.route import Candidate
 
 C = Category
 ENDPOINTS = ["red:m", "red:small", "blue:m", "blue:large", "green:m"]

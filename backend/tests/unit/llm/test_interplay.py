@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.routing import Route
+    from backend.utils.llm.route import Route
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
 

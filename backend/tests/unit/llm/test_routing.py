@@ -13,7 +13,8 @@ from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
-from backend.utils.llm.routing import Needs, Route, plan
+from backend.utils.llm.route import Needs, Route
+from backend.utils.llm.routing import plan
 from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime

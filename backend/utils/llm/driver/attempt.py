@@ -32,9 +32,10 @@ from ..pricing import cost
 from ..providers import ADAPTERS
 from ..receipt import RECEIPT_KEY, Attempt, Usage
 from ..transport import Wire
+from .awaiting import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Generator, Iterator
     from types import TracebackType
 
     from langchain_core.language_models import BaseChatModel
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+ENOUGH = 0.8
+"""The score from which an answer is good enough, where the table does not say."""
+_ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
 _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
@@ -70,6 +74,8 @@ class RunningAttempt:
         self._chunks: list[AIMessageChunk] = []
         self._told: set[str] = set()
         self._handed_on = 0
+        self._first_token_at: float | None = None
+        self._score: float | None = None
         self._ticket: Ticket | None = None
         self._is_no_ones_answer = False
         self.record: Attempt | None = None
@@ -143,7 +149,7 @@ class RunningAttempt:
             message = self._checked(result)
             if self._call.accept is not None:
                 with _rejecting():
-                    _heed(_now(self._call.accept(_subject(message))))
+                    self._heed(at_once(self._call.accept(_subject(message)), _ASYNC_ACCEPT))
         return self._deliver(message)
 
     async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
@@ -156,7 +162,7 @@ class RunningAttempt:
             if self._call.accept is not None:
                 with _rejecting():
                     verdict = self._call.accept(_subject(message))
-                    _heed(await verdict if isawaitable(verdict) else verdict)
+                    self._heed(await verdict if isawaitable(verdict) else verdict)
         return self._deliver(message)
 
     @contextmanager
@@ -169,6 +175,17 @@ class RunningAttempt:
         except Exception:
             self._is_no_ones_answer = True
             raise
+
+    def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test said
+        """A figure is how good the answer is, and less than is enough rejects it."""
+        if verdict is None or verdict is True:
+            return
+        if not isinstance(verdict, bool):
+            self._score = min(1.0, max(0.0, float(verdict)))
+            enough = getattr(self.step.candidate.select, "enough", ENOUGH)
+            if self._score >= enough:
+                return
+        raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
 
     def _checked(self, result: ChatResult) -> AIMessage:
         """The message, if it may be handed on as far as we can tell."""
@@ -243,8 +260,10 @@ class RunningAttempt:
         self._chunks.append(message)
         if not self._handed_on and not has_content(message):
             return []
-        if not self._handed_on and self._ticket is not None:
-            self._ticket.extend(self.step.most_seconds)
+        if not self._handed_on:
+            self._first_token_at = self._time.clock()
+            if self._ticket is not None:
+                self._ticket.extend(self.step.most_seconds)
         ready = self._chunks[self._handed_on :]
         self._handed_on = len(self._chunks)
         return [ChatGenerationChunk(message=message) for message in ready]
@@ -293,7 +312,7 @@ class RunningAttempt:
         return final
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
-        endpoint, wire = self.step.candidate.endpoint, self._wire
+        endpoint, account, wire = self.step.candidate.endpoint, self.step.candidate.account, self._wire
         answer = self._answer or _joined(self._chunks)
         usage = Usage.of(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
@@ -310,6 +329,9 @@ class RunningAttempt:
             substituted=not is_served_as_asked(endpoint.model_id, served),
             usage=usage,
             cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, self._started),
+            first_token=_since(self._started_at, self._first_token_at),
+            account=account.name if account else None,
+            score=self._score,
         )
 
 
@@ -328,18 +350,6 @@ def _rejecting() -> Iterator[None]:
 def _subject(message: AIMessage) -> Any:
     """What is tested: the object if there is one, else the message."""
     return message.additional_kwargs.get(PARSED_KEY, message)
-
-
-def _now(verdict: bool | Awaitable[bool | None] | None) -> bool | None:  # noqa: FBT001 - what a test said
-    if isawaitable(verdict):
-        getattr(verdict, "close", bool)()  # a coroutine that is never awaited complains
-        raise TypeError("accept is asynchronous: it works with ainvoke and astream only")
-    return verdict
-
-
-def _heed(verdict: bool | None) -> None:  # noqa: FBT001 - what a test said
-    if verdict is not None and not verdict:
-        raise BadAnswer(Category.INVALID_OUTPUT, "it was not accepted")
 
 
 # Records -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from ..clock import Time
 from ..health import Health, MemoryHealth
 from ..providers import ChatClients
 from ..routing import plan
+from ..traffic import Traffic
 from ..transport import SigningTransport
 from .call import Call
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from ..model_config import Snapshot, Table
     from ..providers import Ask
     from ..receipt import Attempt
-    from ..routing import Needs, Route
+    from ..route import Needs, Route
+    from ..selector import Selector
     from ..transport import LiveAddress
     from .call import Accept
 
@@ -32,6 +34,7 @@ class Bench:
         live: Embedded providers by name.
         health: Where health is kept; by default in this process.
         observer: Told of every attempt. What it raises changes nothing.
+        selectors: What the table's custom selections name.
     """
 
     def __init__(
@@ -42,11 +45,13 @@ class Bench:
         time: Time | None = None,
         health: Health | None = None,
         observer: Observer | None = None,
+        selectors: Mapping[str, Selector] | None = None,
     ) -> None:
         self.table = table
         self.time = time or Time()
-        self.health = health or MemoryHealth(self.time.clock)
+        self.health = health or _memory(self.time)
         self.observer = observer
+        self.selectors = dict(selectors or {})
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)
 
@@ -67,3 +72,7 @@ class Bench:
 
     def _plan(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
         return plan(snapshot, feature, caller, needs, today=self.time.now().date(), health=self.health)
+
+
+def _memory(time: Time) -> Health:
+    return MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))

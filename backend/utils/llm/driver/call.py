@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
 from dataclasses import replace
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from ..dispatch import Dispatch, Wait
+from ..dispatch import Consult, Dispatch, Try
+from ..errors import LLMError
 from ..failures import Category
 from ..transport import Credential
 from .attempt import RunningAttempt
+from .awaiting import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
     from pydantic import SecretStr
 
     from ..caller import KeyOwner
-    from ..dispatch import Try
     from ..failures import BadAnswer
     from ..providers import Ask
     from ..receipt import Attempt
-    from ..routing import Candidate, Route
+    from ..route import Candidate, Route
     from ..structured import Schema
     from .bench import Bench
 
+_ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
 log = logging.getLogger(__name__)
 
 _ADVICE = {
@@ -36,10 +40,11 @@ _ADVICE = {
     Category.TRUNCATED: "Your answer was cut off at the length limit. Answer again: complete, and shorter.",
 }
 
-Accept = Callable[[Any], bool | Awaitable[bool | None] | None]
+Accept = Callable[[Any], "float | bool | Awaitable[float | bool | None] | None"]
 """A further test of an answer: of the object if there is a schema, else of the message.
 
-False rejects it, and so does a ``ValueError``, whose text is told to the model. Anything else that it raises is raised.
+False rejects it, and so does a ``ValueError``, whose text is told to the model. A figure from 0 to 1 says how good it is:
+less than is enough rejects it too. Anything else that it raises is raised.
 """
 
 
@@ -75,21 +80,51 @@ class Call:
         """Whether nothing may be handed on before the answer was tested."""
         return self._ask.schema is not None or self.accept is not None
 
-    def attempt(self) -> RunningAttempt:
+    def attempt(self, messages: Sequence[BaseMessage]) -> RunningAttempt:
         """The next attempt, as a context: it ends the call, or is swallowed so that the loop goes on.
 
         Raises:
-            LLMError: The call is over: its time is up, or all that is left is resting.
+            LLMError: The call is over: its time is up, or all that is left is resting, or a selector ends it.
         """
-        while isinstance(step := self.dispatch.next(), Wait):
-            self.bench.time.sleep(step.seconds)
+        step = self.dispatch.next()
+        while not isinstance(step, Try):
+            if isinstance(step, Consult):
+                with self._selecting(step):
+                    choice = at_once(self._say(step, messages), _ASYNC_SELECTOR)
+                step = self.dispatch.choose(choice)
+            else:
+                self.bench.time.sleep(step.seconds)
+                step = self.dispatch.next()
         return RunningAttempt(self, step)
 
-    async def aattempt(self) -> RunningAttempt:
+    async def aattempt(self, messages: Sequence[BaseMessage]) -> RunningAttempt:
         """As `attempt`."""
-        while isinstance(step := self.dispatch.next(), Wait):
-            await self.bench.time.asleep(step.seconds)
+        step = self.dispatch.next()
+        while not isinstance(step, Try):
+            if isinstance(step, Consult):
+                with self._selecting(step):
+                    said = self._say(step, messages)
+                    choice = await said if isawaitable(said) else said
+                step = self.dispatch.choose(choice)
+            else:
+                await self.bench.time.asleep(step.seconds)
+                step = self.dispatch.next()
         return RunningAttempt(self, step)
+
+    def _say(self, step: Consult, messages: Sequence[BaseMessage]) -> Any:
+        """What the selector says, or a promise of it."""
+        selector = self.bench.selectors[step.selector]
+        return selector(replace(step.choosing, messages=tuple(messages)))
+
+    @contextmanager
+    def _selecting(self, step: Consult) -> Iterator[None]:
+        """A selector that fails ends the call, loudly."""
+        try:
+            yield
+        except LLMError:
+            raise
+        except Exception as error:
+            raise self.dispatch.astray(step.selector, f"failed with {type(error).__name__}") from error
 
     def ask(self, candidate: Candidate) -> Ask:
         """What is asked of ``candidate``."""
@@ -97,7 +132,8 @@ class Call:
 
     def credential(self, candidate: Candidate) -> Credential:
         """The credential that the route chose for ``candidate``."""
-        secret = self._keys[candidate.owner].get(candidate.endpoint.provider.name)
+        provider, account = candidate.endpoint.provider.name, candidate.account
+        secret = self._keys[candidate.owner].get(account.slot if account else provider)
         return Credential(candidate.owner, secret)
 
     # Repair --------------------------------------------------------------------------------------------------------

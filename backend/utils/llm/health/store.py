@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from ..failures import Category
+from ..traffic import Traffic
 from .breaker import Breaker
 from .budget import RetryBudget
 
@@ -22,7 +23,7 @@ LONGEST_COOLING = 3600.0
 """A provider's hint beyond this many seconds counts as this many."""
 
 
-RestKind = Literal["cooling", "open", "probing"]
+RestKind = Literal["cooling", "open", "probing", "limited"]
 
 
 class Circuit(NamedTuple):
@@ -45,7 +46,8 @@ class Rest:
         seconds: How much longer.
         category: What led to it.
         kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
-            somebody else's probe.
+            somebody else's probe; ``limited`` has no room under our own limits.
+        reason: The limit, in words, and ``scope`` whose it is.
         openings: How often the breaker was opened, or found to be rightly open by a probe: whoever sees it grow knows
             how the probe ended.
     """
@@ -54,10 +56,16 @@ class Rest:
     category: Category
     kind: RestKind
     openings: int = field(default=0, compare=False)
+    reason: str = ""
+    scope: str = ""
 
 
 class Health(Protocol):
     """What plans read and attempts write. Every method answers at once, from this process's own view."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What goes on now."""
 
     def resting(self, circuit: Circuit) -> Rest | None:
         """Why ``circuit`` is not to be used now; None if it may be."""
@@ -111,9 +119,11 @@ class MemoryHealth:
 
     Args:
         clock: The monotonic clock, in seconds.
+        traffic: What goes on in the process; by default nothing is known of it yet.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
+        self.traffic = traffic or Traffic(clock)
         self._clock = clock
         self._lock = threading.Lock()
         self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()

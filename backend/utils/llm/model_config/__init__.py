@@ -6,18 +6,49 @@ from typing import Any
 
 from ..catalogue import capabilities
 from ..options import request_kwargs
+from .limits import Limits, Rate
 from .load import load, parse, table_path
-from .snapshot import Chain, Endpoint, Feature, Provider, Snapshot, Tier
+from .select import (
+    ORDERED,
+    ByTier,
+    ContextLadder,
+    CostLadder,
+    Custom,
+    Latency,
+    LeastBusy,
+    LeastUsed,
+    Ordered,
+    Quota,
+    Selection,
+    Weighted,
+)
+from .snapshot import Account, Chain, Endpoint, Feature, Provider, Share, Snapshot, Tier
 from .table import Table
 
 __all__ = [
+    "ORDERED",
+    "Account",
+    "ByTier",
     "Chain",
+    "ContextLadder",
+    "CostLadder",
+    "Custom",
     "Endpoint",
     "Feature",
+    "Latency",
+    "LeastBusy",
+    "LeastUsed",
+    "Limits",
+    "Ordered",
     "Provider",
+    "Quota",
+    "Rate",
+    "Selection",
+    "Share",
     "Snapshot",
     "Table",
     "Tier",
+    "Weighted",
     "get_route_options",
     "load",
     "parse",

@@ -89,12 +89,12 @@ def _house_keys(
     providers: Mapping[str, Provider], environ: Mapping[str, str], problems: Problems
 ) -> dict[str, SecretStr]:
     keys = {}
-    for name, provider in providers.items():
-        value = environ.get(provider.api_key_env, "").strip() if provider.api_key_env else ""
+    for account in (account for provider in providers.values() for account in provider.accounts):
+        value = environ.get(account.api_key_env, "").strip()
         if value and not is_key(value):
-            problems.add(provider.api_key_env or "", "holds characters that no key has", layer="environment")
+            problems.add(account.api_key_env, "holds characters that no key has", layer="environment")
         elif value:
-            keys[name] = SecretStr(value)
+            keys[account.slot] = SecretStr(value)
     return keys
 
 

@@ -6,18 +6,21 @@ Goes on after each problem, so that one report holds them all.
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..catalogue import LACKS, Capabilities, capabilities
 from .problems import Problems, did_you_mean
 from .schema import FeatureRow, ModelRow, ProviderRow
-from .snapshot import Access, Chain, Endpoint, Feature, Provider, Tier
+from .select import ORDERED, ByTier, ContextLadder, Weighted
+from .snapshot import Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ..options import Options
     from .rows import Rows
+    from .select import Selection
 
 DEFAULT_BASE_URL = {
     "openai": "https://api.openai.com/v1",
@@ -25,6 +28,7 @@ DEFAULT_BASE_URL = {
 }
 PROFILE_OVERRIDE = "MODEL_QOS"
 FEATURE_OVERRIDE = "LLM_FEATURE_"
+_WHOLE = 100
 
 
 class Resolver:
@@ -43,7 +47,7 @@ class Resolver:
         self._layer = layer
         self._problems = problems
         self.providers = {name: _provider(name, row) for name, row in rows.providers.items()}
-        self._check_provider_names()
+        self._check_providers()
         self.profile, self.profile_layer = self._house_profile()
         self._check_lineages()
         self._check_groups()
@@ -53,13 +57,26 @@ class Resolver:
         overlays = {**self._pins(), **self._environment()}
         self.chains = {profile: {**served, **overlays} for profile, served in own.items()}
         self._check_endpoints()
+        self._check_selections()
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
 
-    def _check_provider_names(self) -> None:
+    def _check_providers(self) -> None:
         for name in self._rows.names["providers"]:
-            if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
-                rule = "a provider is named by a-z, 0-9, _ and -, with a letter first"
-                self._problems.add(f"providers.{name}", rule, layer=self._layer)
+            self._check_spelling(f"providers.{name}", name, "provider")
+        for name, row in self._rows.providers.items():
+            for account in row.accounts:
+                self._check_spelling(f"providers.{name}.accounts.{account}", account, "account")
+            if row.accounts and row.api_key_env:
+                rule = "a provider has one key or several accounts, not both"
+                fix = "Make the one key an account."
+                self._problems.add(f"providers.{name}.api_key_env", rule, layer=self._layer, fix=fix)
+
+    def _check_spelling(self, path: str, name: str, what: str) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+            rule = (
+                f"{'an' if what[0] == 'a' else 'a'} {what} is named by a-z, 0-9, _ and -, with a letter first"
+            )
+            self._problems.add(path, rule, layer=self._layer)
 
     # Profiles and groups -------------------------------------------------------------------------------------------
 
@@ -139,18 +156,21 @@ class Resolver:
             layer = self._layer if ancestor == name else f"{self._layer}, profile {ancestor}"
             row = self._rows.profiles.get(ancestor)
             for feature, links in (row.chains if row else {}).items():
-                chains[feature] = self._chain(links, f"profiles.{ancestor}.{feature}", layer)
+                chains[feature] = self._chain(feature, links, f"profiles.{ancestor}.{feature}", layer)
         return chains
 
-    def _chain(self, links: tuple[str, ...], path: str, layer: str) -> Chain:
-        return Chain(tuple(tier for link in links for tier in self._tiers(link, path, layer)), layer)
+    def _chain(self, feature: str, links: tuple[str, ...], path: str, layer: str) -> Chain:
+        row = self._rows.features.get(feature, FeatureRow())
+        tiers = tuple(tier for link in links for tier in self._tiers(link, path, layer))
+        return Chain(tiers if row.select == ORDERED else tuple(_gathered(tiers, row.select)), layer)
 
     def _tiers(self, link: str, path: str, layer: str) -> Iterator[Tier]:
         if link.startswith("group:"):
             name = link.removeprefix("group:")
             self._check_name("groups", name, path, layer)
             for group in _walk(name, self._next_group):
-                yield Tier(self._group_endpoints(group), group=group)
+                row = self._rows.groups.get(group)
+                yield Tier(self._group_endpoints(group), group=group, select=row.select if row else ORDERED)
         elif endpoint := self._endpoint(link, path, layer):
             yield Tier((endpoint,))
 
@@ -176,10 +196,16 @@ class Resolver:
                 "max_input", None
             )  # what the catalogue says belongs to the window that it says
         can = capabilities(model).model_copy(update=declared)
-        return (
-            Endpoint(provider, model, can, api_mode=row.api_mode, attempts=row.attempts, options=row.options)
-            if provider
-            else None
+        if provider is None:
+            return None
+        return Endpoint(
+            provider,
+            model,
+            can,
+            api_mode=row.api_mode,
+            attempts=row.attempts,
+            options=row.options,
+            limits=row.limits,
         )
 
     # Features ------------------------------------------------------------------------------------------------------
@@ -191,9 +217,19 @@ class Resolver:
 
     def _feature(self, name: str) -> Feature:
         row = self._rows.features.get(name, FeatureRow())
+        as_written = FeatureRow.model_fields.keys() - {"pin", "select", "split", "shadow"}
+        if sum(row.split.values()) > _WHOLE:
+            self._problems.add(f"features.{name}.split", "is more than 100 percent", layer=self._layer)
         return Feature(
-            name=name, **{key: getattr(row, key) for key in FeatureRow.model_fields if key != "pin"}
+            name=name,
+            split=self._shares(row.split, f"features.{name}.split"),
+            shadow=self._shares(row.shadow, f"features.{name}.shadow"),
+            **{key: getattr(row, key) for key in as_written},
         )
+
+    def _shares(self, written: Mapping[str, float], path: str) -> tuple[Share, ...]:
+        found = {link: self._endpoint(link, f"{path}.{link}", self._layer) for link in written}
+        return tuple(Share(endpoint, written[link]) for link, endpoint in found.items() if endpoint)
 
     def _check_complete(self, chains: Mapping[str, Mapping[str, Chain]]) -> None:
         for name in sorted(self._rows.names["features"] - set(self.features)):
@@ -208,7 +244,7 @@ class Resolver:
 
     def _pins(self) -> dict[str, Chain]:
         return {
-            name: self._chain(row.pin, f"features.{name}.pin", f"{self._layer}, pinned")
+            name: self._chain(name, row.pin, f"features.{name}.pin", f"{self._layer}, pinned")
             for name, row in self._rows.features.items()
             if row.pin
         }
@@ -224,7 +260,7 @@ class Resolver:
                     self._problems.add(
                         variable, f"there is no feature {feature!r}", layer="environment", fix=fix
                     )
-                chains[feature] = self._chain(links, variable, f"environment {variable}")
+                chains[feature] = self._chain(feature, links, variable, f"environment {variable}")
         return chains
 
     def _check_endpoints(self) -> None:
@@ -232,9 +268,66 @@ class Resolver:
         for served in self.chains.values():
             for name, chain in served.items():
                 feature = self.features.get(name) or self._feature(name)
-                for endpoint in chain:
+                on_trial = (share.endpoint for share in (*feature.split, *feature.shadow))
+                for endpoint in (*chain, *on_trial):
                     self._check_options(f"features.{name}.options", feature.options, endpoint)
                     self._check_abilities(feature, endpoint)
+
+    # How one is chosen ---------------------------------------------------------------------------------------------
+
+    def _check_selections(self) -> None:
+        for name, group in self._rows.groups.items():
+            here = {frozenset(map(str, self._group_endpoints(name)))}
+            self._check_selection(f"groups.{name}.select", group.select, here)
+        for name, row in self._rows.features.items():
+            chains = [served[name] for served in self.chains.values() if name in served]
+            path = f"features.{name}.select"
+            own = {
+                frozenset(map(str, tier.endpoints))
+                for chain in chains
+                for tier in chain.tiers
+                if not tier.group
+            }
+            if chains and row.select != ORDERED and not own:
+                fix = "Write it at the group."
+                self._problems.add(
+                    path, "the feature has no endpoints of its own to choose from", layer=self._layer, fix=fix
+                )
+            else:
+                self._check_selection(path, row.select, own)
+        self._check_nothing_beside_tiers()
+
+    def _check_selection(self, path: str, select: Selection, choices: set[frozenset[str]]) -> None:
+        """Every endpoint that ``select`` names is one of those it chooses from; and by tier also the other way round."""
+        known = frozenset[str]().union(*choices)
+        for named in sorted(_named(select) - known):
+            fix = did_you_mean(named, known)
+            self._problems.add(path, f"{named!r} is none of the endpoints here", layer=self._layer, fix=fix)
+        if isinstance(select, ByTier):
+            if select.default not in select.tiers:
+                fix = did_you_mean(select.default, select.tiers)
+                self._problems.add(
+                    f"{path}.default",
+                    "there is no such tier",
+                    value=select.default,
+                    layer=self._layer,
+                    fix=fix,
+                )
+            for unused in sorted(known - _named(select)):
+                self._problems.add(path, f"no tier may use {unused!r}", layer=self._layer)
+
+    def _check_nothing_beside_tiers(self) -> None:
+        """Whatever stands beside a selection by tier would be open to every tier."""
+        for served in self.chains.values():
+            for name, chain in served.items():
+                if len(chain.tiers) > 1 and any(isinstance(tier.select, ByTier) for tier in chain.tiers):
+                    rule = "a selection by tier must be the whole chain: what stands beside it is open to every tier"
+                    self._problems.add(f"features.{name}", rule, layer=self._layer)
+                row = self._rows.features.get(name)
+                beside = row is not None and (row.split or row.shadow)
+                if beside and any(isinstance(tier.select, ByTier) for tier in chain.tiers):
+                    rule = "a selection by tier does not go with a split or a shadow: they know no tiers"
+                    self._problems.add(f"features.{name}", rule, layer=self._layer)
 
     def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
         api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
@@ -256,8 +349,38 @@ def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
     return steps
 
 
+def _gathered(tiers: tuple[Tier, ...], select: Selection) -> Iterator[Tier]:
+    """A feature's own endpoints that follow each other are one tier, in which ``select`` chooses."""
+    for is_own, run in groupby(tiers, key=lambda tier: tier.group is None):
+        if is_own:
+            yield Tier(tuple(endpoint for tier in run for endpoint in tier.endpoints), select=select)
+        else:
+            yield from run
+
+
+def _named(select: Selection) -> frozenset[str]:
+    match select:
+        case Weighted():
+            return frozenset(select.weights)
+        case ContextLadder():
+            return frozenset(select.up_to)
+        case ByTier():
+            return frozenset(link for tier in select.tiers.values() for link in tier.endpoints)
+        case _:
+            return frozenset()
+
+
+def _accounts(name: str, row: ProviderRow) -> tuple[Account, ...]:
+    if row.api_key_env:
+        return (Account(name, row.api_key_env, limits=row.limits),)
+    return tuple(
+        Account(f"{name}/{account}", own.api_key_env, account, own.weight, own.limits or row.limits)
+        for account, own in row.accounts.items()
+    )
+
+
 def _provider(name: str, row: ProviderRow) -> Provider:
-    access: Access = "key" if row.api_key_env else "open" if row.base_url else "embedded"
+    access: Access = "key" if row.api_key_env or row.accounts else "open" if row.base_url else "embedded"
     told_later = f"http://{name.replace('_', '-')}.embedded.invalid/v1"
     base_url = str(row.base_url).rstrip("/") if row.base_url else DEFAULT_BASE_URL[row.api]
     return Provider(
@@ -265,7 +388,9 @@ def _provider(name: str, row: ProviderRow) -> Provider:
         api=row.api,
         access=access,
         base_url=told_later if access == "embedded" else base_url,
-        api_key_env=row.api_key_env,
+        accounts=_accounts(name, row),
+        limits=row.limits,
+        user_limits=row.user_limits,
         headers=tuple(sorted(row.headers.items())),
         model_prefixes=tuple(row.model_prefixes.items()),
     )

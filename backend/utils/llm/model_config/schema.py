@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from ..catalogue import ChatTools, Effort
 from ..options import Api, ApiMode, Options
+from .limits import NO_LIMITS, Limits
+from .select import ORDERED, Selection
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 RESERVED_HEADERS = frozenset(
@@ -43,15 +46,34 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AccountRow(Row):
+    """One of several keys that the house has at a provider.
+
+    Attributes:
+        limits: In place of the provider's.
+    """
+
+    api_key_env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    weight: int = Field(1, gt=0, le=1000)
+    limits: Limits | None = None
+
+
 class ProviderRow(Row):
     """Who serves, and how they are spoken to.
 
-    A row with ``api_key_env`` is a cloud provider; one with only a ``base_url`` is a server without keys; one with
-    neither is a process of this application that tells its address when it runs.
+    A row with ``api_key_env`` or ``accounts`` is a cloud provider; one with only a ``base_url`` is a server without
+    keys; one with none of them is a process of this application that tells its address when it runs.
+
+    Attributes:
+        limits: What each of the house's keys is held to.
+        user_limits: What each key is held to that a user brings.
     """
 
     api: Api
     api_key_env: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    accounts: dict[str, AccountRow] = Field(default_factory=dict)
+    limits: Limits = NO_LIMITS
+    user_limits: Limits = NO_LIMITS
     base_url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     model_prefixes: dict[str, str] = Field(default_factory=dict)
@@ -64,7 +86,8 @@ class ProviderRow(Row):
             raise ValueError("must be an http or https address")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must hold no user, password, query or fragment")
-        if parts.scheme == "http" and info.data.get("api_key_env") and parts.hostname not in LOOPBACK:
+        is_keyed = info.data.get("api_key_env") or info.data.get("accounts")
+        if parts.scheme == "http" and is_keyed and parts.hostname not in LOOPBACK:
             raise ValueError("must be https: a key would travel in clear text")
         return base_url
 
@@ -82,11 +105,33 @@ class ProviderRow(Row):
 
 
 class GroupRow(Row):
-    """A named list of endpoints, and the group that takes over when all of them fail."""
+    """A named list of endpoints, how one of them is chosen, and the group that takes over when all of them fail."""
 
     endpoints: Chain
-    select: Literal["ordered"] = "ordered"
+    select: Selection = ORDERED
     then: str | None = None
+
+
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class StopRow(Row):
+    """When a split ends by itself.
+
+    Attributes:
+        after: Not before so many requests of either arm were judged.
+        errors: The share of failures may exceed the control's by so much.
+        latency: The mean time of an answer may be so many times the control's.
+        cost: The mean cost of an answer may be so many times the control's; None if it does not matter.
+    """
+
+    after: int = Field(50, ge=1)
+    errors: float = Field(0.05, ge=0, le=1)
+    latency: float = Field(1.5, gt=0)
+    cost: float | None = Field(None, gt=0)
+
+
+STOP = StopRow()
 
 
 class FeatureRow(Row):
@@ -94,11 +139,18 @@ class FeatureRow(Row):
 
     about: str = ""
     pin: Chain | None = None
+    select: Selection = ORDERED
+    split: dict[str, Percent] = Field(default_factory=dict)
+    stop: StopRow = STOP
+    shadow: dict[str, Percent] = Field(default_factory=dict)
+    limits: Limits = NO_LIMITS
     structured_output: bool = False
     tools: bool = False
     images: bool = False
     options: Options = Options()
     deadline: float = Field(120.0, gt=0, le=3600)
+    wait: float = Field(15.0, ge=0, le=3600)
+    max_cost_usd: Decimal | None = Field(None, gt=0)
     attempts: int = Field(3, ge=1, le=10)
     max_attempts: int = Field(10, ge=1, le=100)
     on_refusal: Literal["raise", "next"] = "raise"
@@ -113,6 +165,7 @@ class ModelRow(Row):
 
     api_mode: ApiMode = "chat"
     attempts: int | None = Field(None, ge=1, le=10)
+    limits: Limits = NO_LIMITS
     options: Options = Options()
     context_window: int | None = Field(None, gt=0)
     max_input: int | None = Field(None, gt=0)

@@ -11,9 +11,13 @@ from typing_extensions import override
 from ..catalogue import retirement
 from ..errors import UnknownFeatureError
 from ..options import Options
+from .limits import NO_LIMITS, Limits
+from .schema import STOP, StopRow
+from .select import ORDERED, Custom, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from decimal import Decimal
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -22,6 +26,21 @@ if TYPE_CHECKING:
     from ..options import Api, ApiMode
 
 Access = Literal["key", "open", "embedded"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One key of the house at a provider. A provider with a single key has one account without a name.
+
+    Attributes:
+        slot: What its key is called among the house's keys: ``openai``, or ``openai/a``.
+    """
+
+    slot: str
+    api_key_env: str
+    name: str | None = None
+    weight: int = 1
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -39,9 +58,16 @@ class Provider:
     api: Api
     access: Access
     base_url: str
-    api_key_env: str | None = None
+    accounts: tuple[Account, ...] = ()
+    limits: Limits = NO_LIMITS
+    user_limits: Limits = NO_LIMITS
     headers: tuple[tuple[str, str], ...] = ()
     model_prefixes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def api_key_envs(self) -> tuple[str, ...]:
+        """The variables that hold the house's keys."""
+        return tuple(account.api_key_env for account in self.accounts)
 
     @property
     def host(self) -> str:
@@ -65,6 +91,7 @@ class Endpoint:
         api_mode: Which of OpenAI's two APIs it is spoken to by: Chat Completions or Responses.
         attempts: The most requests that one call may send to it; None leaves it to the feature.
         options: What holds for it whichever feature it serves; a feature's own options lie over them.
+        limits: What is let out to it, with each key.
     """
 
     provider: Provider
@@ -73,6 +100,7 @@ class Endpoint:
     api_mode: ApiMode = "chat"
     attempts: int | None = None
     options: Options = field(default_factory=Options)
+    limits: Limits = NO_LIMITS
 
     @override
     def __str__(self) -> str:
@@ -99,10 +127,15 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Tier:
-    """Endpoints that are all tried before the next tier's: a group, or a chain's own links."""
+    """Endpoints that are all tried before the next tier's: a group, or a chain's own links.
+
+    Attributes:
+        select: How one of them is chosen before each attempt.
+    """
 
     endpoints: tuple[Endpoint, ...]
     group: str | None = None
+    select: Selection = ORDERED
 
 
 @dataclass(frozen=True)
@@ -117,11 +150,25 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Share:
+    """An endpoint that gets a share of a feature's calls, in percent."""
+
+    endpoint: Endpoint
+    percent: float
+
+
+@dataclass(frozen=True)
 class Feature:
     """What holds for a feature in every profile.
 
     Attributes:
+        split: Endpoints on trial: each is tried first by its share of the callers.
+        stop: When a trial ends by itself.
+        shadow: Endpoints that get a copy of a share of the calls; their answers are thrown away.
+        limits: What is let out for this feature, whoever serves it.
         deadline: Seconds for a whole call, waits and fallbacks included.
+        wait: The most seconds that a call waits for an endpoint that a provider wants to be left alone.
+        max_cost_usd: Endpoints whose answer could cost more are not used.
         attempts: The most requests that one call may send to one endpoint.
         max_attempts: The most requests of one call in all.
         on_refusal: Whether another endpoint may be asked, once, after a refusal.
@@ -134,7 +181,13 @@ class Feature:
     tools: bool = False
     images: bool = False
     options: Options = field(default_factory=Options)
+    split: tuple[Share, ...] = ()
+    stop: StopRow = STOP
+    shadow: tuple[Share, ...] = ()
+    limits: Limits = NO_LIMITS
     deadline: float = 120.0
+    wait: float = 15.0
+    max_cost_usd: Decimal | None = None
     attempts: int = 3
     max_attempts: int = 10
     on_refusal: Literal["raise", "next"] = "raise"
@@ -150,7 +203,7 @@ class Snapshot:
         profile_layer: The layer that chose it.
         byok_profile: The profile for callers who bring keys.
         demo: The endpoint that serves every feature while no house key is configured.
-        house_keys: The house's own keys, by provider.
+        house_keys: The house's own keys, by the slot of their account.
         hash: Twelve hex digits over everything above except the keys themselves.
         source: The file it came from.
     """
@@ -182,9 +235,19 @@ class Snapshot:
         return self.chains[profile][feature]
 
     @property
+    def selectors(self) -> frozenset[str]:
+        """The custom selectors that it names."""
+        tiers = (tier for served in self.chains.values() for chain in served.values() for tier in chain.tiers)
+        return frozenset(tier.select.name for tier in tiers if isinstance(tier.select, Custom))
+
+    @property
     def demo_active(self) -> bool:
         """Whether the demo endpoint serves the house's calls: no provider that the house could pay is configured."""
         if self.demo is None:
             return False
         others = (provider for provider in self.providers.values() if provider.access != "embedded")
-        return not any(provider.access == "open" or provider.name in self.house_keys for provider in others)
+        return not any(provider.access == "open" or self.has_key(provider) for provider in others)
+
+    def has_key(self, provider: Provider) -> bool:
+        """Whether the house has a key for ``provider``."""
+        return any(account.slot in self.house_keys for account in provider.accounts)

@@ -10,10 +10,12 @@ from ..errors import ConfigError
 from .load import load, parse, table_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from .snapshot import Snapshot
+
+    Check = Callable[[Snapshot], Iterable[str]]
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,28 @@ class Table:
         self._environ = environ
         self._lock = threading.Lock()
         self._stamp = self._file_stamp()
+        self._checks: list[Check] = []
         self.snapshot: Snapshot = self._read()
         self.problems: tuple[str, ...] = ()
 
+    def require(self, check: Check) -> None:
+        """Put nothing in force in which ``check`` finds a problem.
+
+        Raises:
+            ConfigError: If what is in force already has one.
+        """
+        if problems := tuple(check(self.snapshot)):
+            raise ConfigError(problems)
+        self._checks.append(check)
+
     def _read(self) -> Snapshot:
         if self._text is not None:
-            return parse(self._text, environ=self._environ)
-        return load(self.path, environ=self._environ)
+            snapshot = parse(self._text, environ=self._environ)
+        else:
+            snapshot = load(self.path, environ=self._environ)
+        if problems := [problem for check in self._checks for problem in check(snapshot)]:
+            raise ConfigError(problems)
+        return snapshot
 
     def reload(self) -> Snapshot:
         """Read the file again and put the result in force.

@@ -1,9 +1,10 @@
 """Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
 
 from .signing import SigningTransport
-from .ticket import TICKET_HEADER, Address, Credential, LiveAddress, Ticket, TicketDesk, Wire
+from .ticket import ERROR_STATUS, TICKET_HEADER, Address, Credential, LiveAddress, Ticket, TicketDesk, Wire
 
 __all__ = [
+    "ERROR_STATUS",
     "TICKET_HEADER",
     "Address",
     "Credential",

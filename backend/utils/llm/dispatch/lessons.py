@@ -1,0 +1,149 @@
+"""What others may learn of one attempt: whether its endpoint is alive, how quick, how full, how good."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..failures import POLICY, Category
+from ..filters import tier_scope
+from ..model_config import ByTier, CostLadder
+from ..routing import tokens_of
+from ..selection import tier_of, timed
+from ..traffic import CONTROL, Sent
+from ..transport import ERROR_STATUS
+
+if TYPE_CHECKING:
+    from ..failures import Failure
+    from ..health import Health
+    from ..receipt import Attempt
+    from ..route import Candidate, Route
+    from ..traffic import Lease
+    from .steps import Try
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
+ON_TRIAL = -1
+"""The tier of an endpoint that is on trial."""
+_NO_VERDICT = frozenset({Category.CANCELLED, Category.BUG})
+
+
+class Lessons:
+    """Tells health and traffic what became of a call's attempts."""
+
+    def __init__(self, route: Route, health: Health) -> None:
+        self._route = route
+        self._health = health
+        self._lease: Lease | None = None
+
+    def began(self, step: Try) -> None:
+        """A request goes out."""
+        candidate, needs = step.candidate, self._route.needs
+        tokens, seconds = tokens_of(candidate, needs), step.most_seconds
+        self._lease = self._health.traffic.begin(
+            candidate.member, candidate.meters, tokens, seconds, timed(needs)
+        )
+
+    def succeeded(self, candidate: Candidate, attempt: Attempt) -> None:
+        """It was answered, and the answer is handed on."""
+        self._health.answered(candidate.circuit)
+        if self._lease is not None:
+            self._health.traffic.answered(self._lease, self._sent(attempt))
+        self._judge(candidate, attempt)
+        self._count(candidate, attempt)
+
+    def failed(self, step: Try, attempt: Attempt, failure: Failure, delay: float | None) -> None:
+        """It went wrong, and is tried again after ``delay`` seconds, if that is not None."""
+        candidate, was_patient = step.candidate, _was_patient(step, failure)
+        self._cool(candidate, failure, delay)
+        if self._lease is not None:
+            is_its_fault = POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient
+            tell = self._health.traffic.failed if is_its_fault else self._health.traffic.ended
+            tell(self._lease, self._sent(attempt, failure))
+        self._judge(candidate, attempt)
+        self._count(candidate, attempt)
+
+    def _sent(self, attempt: Attempt, failure: Failure | None = None) -> Sent:
+        is_to_first = timed(self._route.needs) == "first_token"
+        time = attempt.first_token if is_to_first and attempt.first_token is not None else attempt.duration
+        used = attempt.usage.input + attempt.usage.output if attempt.usage else None
+        return Sent(time.total_seconds(), used, is_known_unused=used is None and _is_unbilled(failure))
+
+    # Health ----------------------------------------------------------------------------------------------------------
+
+    def taught(self, step: Try, failure: Failure) -> None:
+        """Whether its endpoint is alive. Told before it is decided what comes next."""
+        policy, circuit, health = POLICY[failure.category], step.candidate.circuit, self._health
+        if policy.health == "counts" and _was_patient(step, failure):
+            health.failed(circuit, failure.category, was_probe=step.probe)
+        elif policy.health not in {"counts", "nothing"}:
+            health.answered(circuit)
+        elif step.probe:
+            health.release(circuit)
+
+    def _cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
+        """Let everybody leave it alone: as long as the provider asks, or we wait ourselves, or its kind is worth."""
+        policy = POLICY[failure.category]
+        if policy.health == "cool endpoint":
+            pause = policy.cool_seconds if delay is None else delay
+            self._health.cool(candidate.circuit, failure.retry_after or pause, failure.category)
+        elif policy.health == "cool key" and _is_anybodys_business(candidate, failure):
+            pause = failure.retry_after or policy.cool_seconds
+            self._health.cool(candidate.key_circuit, pause, failure.category)
+
+    # Trials, scores, tiers -------------------------------------------------------------------------------------------
+
+    def _judge(self, candidate: Candidate, attempt: Attempt) -> None:
+        """What it says about an endpoint on trial, or about the control; and about the rung of a ladder."""
+        if attempt.category in _NO_VERDICT:
+            return
+        is_ok, traffic = attempt.outcome == "ok", self._health.traffic
+        if isinstance(candidate.select, CostLadder) and (is_ok or attempt.outcome == "rejected"):
+            score = attempt.score if attempt.score is not None else float(is_ok)
+            with traffic.lock:
+                traffic.scores.add(candidate.scope, str(candidate.endpoint), score)
+        if self._route.arm is not None and (self._route.arm == CONTROL or candidate.tier == ON_TRIAL):
+            self._compare(self._route.arm, attempt, is_ok=is_ok)
+
+    def _compare(self, arm: str, attempt: Attempt, *, is_ok: bool) -> None:
+        feature, traffic = self._route.feature, self._health.traffic
+        seconds = attempt.duration.total_seconds()
+        with traffic.lock:
+            after = traffic.arms.arm(feature.name, arm).after(
+                is_ok=is_ok, seconds=seconds, cost=attempt.cost_usd
+            )
+            reason = traffic.arms.judge(feature.name, arm, after, feature.stop)
+        if reason is not None:
+            log.error("the trial of %s for %s was stopped: %s", arm, feature.name, reason)
+
+    def _count(self, candidate: Candidate, attempt: Attempt) -> None:
+        """What a caller's tier has used of its tokens."""
+        select, caller = candidate.select, self._route.caller
+        if not isinstance(select, ByTier) or attempt.usage is None:
+            return
+        rate, traffic = select.tiers[tier_of(select, caller)].tokens, self._health.traffic
+        if rate is not None:
+            with traffic.lock:
+                used = attempt.usage.input + attempt.usage.output
+                traffic.meters.use(tier_scope(candidate, caller), rate, used)
+
+
+def _is_unbilled(failure: Failure | None) -> bool:
+    """Whether it certainly used no tokens: it never arrived, or was refused."""
+    if failure is None:
+        return False
+    return failure.category is Category.CONNECT or (failure.status or 0) >= ERROR_STATUS
+
+
+def _was_patient(step: Try, failure: Failure) -> bool:
+    """Whether a time-out is the endpoint's fault, not that of a caller in a hurry."""
+    if failure.category is not Category.TIMEOUT or failure.status is not None:
+        return True
+    return step.seconds >= PATIENCE_SECONDS or step.seconds >= step.candidate.options.timeout
+
+
+def _is_anybodys_business(candidate: Candidate, failure: Failure) -> bool:
+    """A user's refused key is told to the user, each time: they may have just mended it."""
+    return failure.category is not Category.CREDENTIAL or candidate.owner == "house"

@@ -1,0 +1,62 @@
+"""What a dispatch can say: send, wait, or ask somebody who knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..route import Candidate
+    from ..selector import Choosing
+
+LEAST_SECONDS = 0.05
+"""With less than this left of the deadline, no attempt is started."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """Send a request now.
+
+    Attributes:
+        seconds: The most that it may take, so that there is time for the endpoints that are left.
+        most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
+        repair: Feed the last answer's fault back.
+        probe: Others wait for its outcome.
+    """
+
+    candidate: Candidate
+    seconds: float
+    most_seconds: float
+    repair: bool = False
+    probe: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let ``seconds`` pass, then ask again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Consult:
+    """Consult the selector called ``selector``, and tell `Dispatch.choose` what it says."""
+
+    selector: str
+    choosing: Choosing
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One request that may still be sent.
+
+    Attributes:
+        not_before: In seconds of the monotonic clock.
+        repair: Whether the last answer's fault is fed back.
+        is_retry: Whether the endpoint was asked before.
+    """
+
+    candidate: Candidate
+    not_before: float = 0.0
+    repair: bool = False
+    is_retry: bool = False

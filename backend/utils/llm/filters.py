@@ -1,0 +1,152 @@
+"""What an endpoint must satisfy to serve a call at all: each rule with its code and its sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .catalogue import LACKS
+from .forecast import most_usd
+from .model_config import ByTier
+from .route import Skip, SkipCode
+from .selection import tier_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date
+
+    from .caller import Caller
+    from .health import Health
+    from .model_config import Feature, Snapshot
+    from .route import Candidate, Needs
+
+Fault = tuple[SkipCode, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call to decide: all that the decision depends on."""
+
+    snapshot: Snapshot
+    feature: Feature
+    caller: Caller
+    needs: Needs
+    today: date
+    health: Health
+
+
+def skip(candidate: Candidate, case: Case) -> Skip | None:
+    """Why ``candidate`` may not serve; None if it may."""
+    for rule in _RULES:
+        fault = rule(candidate, case)
+        if fault is not None:
+            account = candidate.account.name if candidate.account else None
+            return Skip(candidate.endpoint, *fault, account=account)
+    return None
+
+
+def _key_missing(candidate: Candidate, case: Case) -> Fault | None:
+    provider, account = candidate.endpoint.provider, candidate.account
+    if candidate.owner == "user":
+        if provider.name in case.caller.keys:
+            return None
+        return SkipCode.NOT_YOUR_KEY, f"the caller brought no key for {provider.name}"
+    if account is not None and account.slot not in case.snapshot.house_keys:
+        return SkipCode.NO_KEY, f"{account.api_key_env} is not set"
+    return None
+
+
+def _not_of_the_tier(candidate: Candidate, case: Case) -> Fault | None:
+    select = candidate.select
+    if not isinstance(select, ByTier):
+        return None
+    tier = tier_of(select, case.caller)
+    allowed, name = select.tiers[tier], str(candidate.endpoint)
+    if name not in allowed.endpoints:
+        return SkipCode.TIER, f"it is not for the tier {tier!r}"
+    if allowed.tokens is None or name != allowed.endpoints[0] or len(allowed.endpoints) == 1:
+        return None
+    used = case.health.traffic.meters.used(tier_scope(candidate, case.caller), allowed.tokens)
+    if used < allowed.until * allowed.tokens.amount:
+        return None
+    rate = allowed.tokens
+    return (
+        SkipCode.TIER,
+        f"{used:.0f} of the {rate.amount} tokens per {rate.per} of the tier {tier!r} are used",
+    )
+
+
+def tier_scope(candidate: Candidate, caller: Caller) -> str:
+    """What a tier's tokens are counted by: the user, or else the tenant."""
+    who = f"user {caller.user_id}" if caller.user_id else f"tenant {caller.tenant_id or ''}"
+    return f"{candidate.scope} {who}"
+
+
+def _retired(candidate: Candidate, case: Case) -> Fault | None:
+    gone = candidate.endpoint.retirement
+    if gone is None or gone.day > case.today:
+        return None
+    heir = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
+    return SkipCode.RETIRED, f"{candidate.endpoint.model} was retired on {gone.day}{heir}"
+
+
+def _ability_missing(candidate: Candidate, case: Case) -> Fault | None:
+    endpoint, needs = candidate.endpoint, case.needs
+    for ability, lack in LACKS.items():
+        if getattr(needs, ability) and not getattr(endpoint.can, ability):
+            return SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}"
+    if needs.remote_images and endpoint.provider.api == "gemini":
+        # Its adapter would fetch the picture itself, from here, past the transport: whatever address a prompt names.
+        return SkipCode.NO_REMOTE_IMAGES, "the gemini API takes pictures only as data, not by their address"
+    return None
+
+
+def _chat_tools_missing(candidate: Candidate, case: Case) -> Fault | None:
+    """Of models that can call tools in general; `_ability_missing` tells of the others."""
+    endpoint = candidate.endpoint
+    if not case.needs.tools or endpoint.takes_tools(candidate.options.effort):
+        return None
+    return SkipCode.NO_TOOLS, f'{endpoint.model} takes tools like this only with api_mode = "responses"'
+
+
+def _option_refused(candidate: Candidate, case: Case) -> Fault | None:
+    """The demo endpoint stands in for all others, so what it has no word for is left out there."""
+    endpoint = candidate.endpoint
+    api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
+    refused = candidate.options.problems(api, endpoint.model, can, mode)
+    if not refused or endpoint == case.snapshot.demo:
+        return None
+    return SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)
+
+
+def _window_too_small(candidate: Candidate, case: Case) -> Fault | None:
+    tokens, room = case.needs.tokens, candidate.room
+    if tokens <= room:
+        return None
+    window = candidate.endpoint.can.context_window
+    return SkipCode.WINDOW, f"about {tokens} tokens exceed the {room} that its window of {window} leaves"
+
+
+def _too_dear(candidate: Candidate, case: Case) -> Fault | None:
+    """A price that nobody knows is no price within the limit, unless nobody bills."""
+    most, endpoint = case.feature.max_cost_usd, candidate.endpoint
+    if most is None or endpoint.provider.access != "key":
+        return None
+    answer = candidate.options.max_output_tokens
+    could_cost = most_usd(endpoint, case.needs.tokens, answer, case.today)
+    if could_cost is not None and could_cost <= most:
+        return None
+    told = "nobody knows what it costs" if could_cost is None else f"it could cost ${could_cost}"
+    return SkipCode.PRICE, f"{told}, and a call may cost ${most}"
+
+
+_RULES: tuple[Callable[[Candidate, Case], Fault | None], ...] = (
+    _key_missing,
+    _not_of_the_tier,
+    _retired,
+    _ability_missing,
+    _chat_tools_missing,
+    _option_refused,
+    _window_too_small,
+    _too_dear,
+)

@@ -1,0 +1,323 @@
+"""The decision for one call, as values: the endpoints that may serve it, and those that may not, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from .caller import HOUSE
+from .errors import LLMError, MissingCredentialError, NoEndpointError
+from .failures import POLICY
+from .forecast import consequences, estimate
+from .health import Circuit
+from .model_config import ORDERED, Latency, LeastBusy, LeastUsed, Quota, Weighted
+from .options import Options
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from .caller import Caller, KeyOwner, KeyPolicy
+    from .health import Rest
+    from .model_config import Account, Endpoint, Feature, Selection
+    from .traffic import Member, Meter
+
+BALANCED = (Latency, LeastBusy, LeastUsed, Quota, Weighted)
+"""Ways to choose among endpoints of which each is as good as the other."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a call needs of an endpoint.
+
+    Attributes:
+        remote_images: Pictures that are named by an address, not sent along.
+        tokens: A careful estimate of the prompt's length; 0 if unknown.
+        streams: Whether the answer is handed on as it comes.
+        options: The options of the call, laid over the feature's.
+    """
+
+    tools: bool = False
+    structured_output: bool = False
+    images: bool = False
+    remote_images: bool = False
+    tokens: int = 0
+    streams: bool = False
+    options: Options = field(default_factory=Options)
+
+
+class SkipCode(StrEnum):
+    """Why an endpoint may not serve."""
+
+    NO_KEY = "no_key"
+    NOT_YOUR_KEY = "not_your_key"
+    NO_TOOLS = "no_tools"
+    NO_STRUCTURED_OUTPUT = "no_structured_output"
+    NO_IMAGES = "no_images"
+    NO_REMOTE_IMAGES = "no_remote_images"
+    WINDOW = "context_window"
+    RETIRED = "retired"
+    OPTION = "option"
+    TIER = "tier"
+    PRICE = "price"
+    SPLIT_OVER = "split_over"
+    LIMITED = "limited"
+    COOLING = "cooling"
+    OPEN = "open"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An endpoint that may serve, and whose key pays.
+
+    Attributes:
+        account: The house's account that the key belongs to; None for a user's key, and where there are no keys.
+        key: The fingerprint of the key.
+        tier: Its place among the tiers of the chain: all of one are tried before the next one's.
+        select: How one is chosen among the endpoints of its tier, and ``scope`` what that choice is called.
+        meters: The limits that its requests count for.
+        options: What it is asked with: the call's options over the feature's over the endpoint's own.
+        rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
+    """
+
+    endpoint: Endpoint
+    owner: KeyOwner
+    profile: str
+    layer: str
+    group: str | None = None
+    account: Account | None = None
+    key: str = "open"
+    tier: int = 0
+    select: Selection = ORDERED
+    scope: str = ""
+    meters: tuple[Meter, ...] = ()
+    options: Options = field(default_factory=Options)
+    rest: Rest | None = None
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """What health knows it by."""
+        return Circuit(str(self.endpoint), self.key)
+
+    @cached_property
+    def key_circuit(self) -> Circuit:
+        """What health knows its key by."""
+        return Circuit(self.endpoint.provider.name, self.key)
+
+    @cached_property
+    def member(self) -> Member:
+        """What traffic knows it by: all users' keys together."""
+        return (str(self.endpoint), "users" if self.owner == "user" else self.key)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the endpoints of its tier are each as good as the other."""
+        return isinstance(self.select, BALANCED)
+
+    @property
+    def name(self) -> str:
+        """For people: the endpoint, and the account if there are several."""
+        account = self.account.name if self.account else None
+        return f"{self.endpoint} ({account})" if account else str(self.endpoint)
+
+    @property
+    def room(self) -> int:
+        """The longest prompt that leaves room for the answer, in tokens."""
+        return self.endpoint.can.room(self.options.max_output_tokens)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """An endpoint that may not serve, and why.
+
+    Attributes:
+        rest: Set if it may again in a while.
+        account: The house's account with which it may not; None if there is only one, or none.
+    """
+
+    endpoint: Endpoint
+    code: SkipCode
+    reason: str
+    rest: Rest | None = None
+    account: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: the endpoint, and the account if there are several."""
+        return f"{self.endpoint} ({self.account})" if self.account else str(self.endpoint)
+
+
+@dataclass(frozen=True)
+class Route:
+    """The decision for one call.
+
+    Attributes:
+        candidates: In the order in which they are tried.
+        skipped: In the order in which they stood.
+        preferred: The one that would be tried first if all were well.
+        needs: What was asked for.
+        today: The day of the decision.
+        caller: Who asks.
+        arm: Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one.
+        demo: True if the demo model serves because the house has no key.
+    """
+
+    feature: Feature
+    profile: str
+    policy: KeyPolicy
+    candidates: tuple[Candidate, ...]
+    skipped: tuple[Skip, ...]
+    options: Options
+    deadline: float
+    demo: bool
+    table_hash: str
+    preferred: Candidate | None = None
+    needs: Needs = field(default_factory=Needs)
+    today: date | None = None
+    caller: Caller = HOUSE
+    arm: str | None = None
+
+    def is_degraded(self, served_by: Candidate) -> bool:
+        """Whether an answer of ``served_by`` is second best."""
+        best = self.preferred
+        if self.demo or best is None:
+            return True
+        is_equal = served_by.is_balanced and (served_by.tier, served_by.owner) == (best.tier, best.owner)
+        return served_by.endpoint != best.endpoint and not is_equal
+
+    def refusal(self) -> LLMError | None:
+        """The error of a call that no endpoint may serve; None if one may."""
+        if self.candidates:
+            return None
+        name = self.feature.name
+        keyless = [skip for skip in self.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
+        if keyless and len(keyless) == len(self.skipped):
+            providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
+            return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
+        reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in self.skipped))
+        rests = [skip.rest for skip in self.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
+        if rests:
+            soonest = min(rests, key=lambda rest: rest.seconds)
+            return POLICY[soonest.category].error(
+                f"Every endpoint that may serve {name!r} is resting. {reasons}.",
+                feature=name,
+                retry_after=soonest.seconds,
+            )
+        return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "feature": self.feature.name,
+            "profile": self.profile,
+            "policy": self.policy,
+            "demo": self.demo,
+            "table_hash": self.table_hash,
+            "deadline_s": self.deadline,
+            "arm": self.arm,
+            "options": self.options.model_dump(exclude_none=True),
+            "candidates": [
+                {
+                    "endpoint": str(candidate.endpoint),
+                    "model_id": candidate.endpoint.model_id,
+                    "host": candidate.endpoint.provider.host,
+                    "key_owner": candidate.owner,
+                    "profile": candidate.profile,
+                    "group": candidate.group,
+                    "account": candidate.account and candidate.account.name,
+                    "tier": candidate.tier,
+                    "select": candidate.select.by,
+                    "layer": candidate.layer,
+                    "options": candidate.options.model_dump(exclude_none=True),
+                    "rest": candidate.rest and rest_reason(candidate.rest),
+                    "estimate": self._estimate(candidate),
+                    "on_failure": self._on_failure(candidate),
+                }
+                for candidate in self.candidates
+            ],
+            "skipped": [
+                {
+                    "endpoint": str(skip.endpoint),
+                    "account": skip.account,
+                    "code": skip.code.value,
+                    "reason": skip.reason,
+                }
+                for skip in self.skipped
+            ],
+        }
+
+    def _estimate(self, candidate: Candidate) -> dict[str, Any] | None:
+        if self.today is None:
+            return None
+        answer = candidate.options.max_output_tokens
+        return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
+
+    def _price(self, candidate: Candidate) -> str:
+        told = self._estimate(candidate) if self.needs.tokens else None
+        if told is None:
+            return ""
+        return (
+            f"  ${told['prompt_usd']} to ${told['at_most_usd']}" if told["prompt_usd"] else "  price unknown"
+        )
+
+    def _on_failure(self, candidate: Candidate) -> dict[str, Any]:
+        follow = consequences(self.feature, candidate.endpoint, candidate.owner)
+        return {category.value: asdict(what) for category, what in follow.items()}
+
+    @override
+    def __str__(self) -> str:
+        head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
+        head += f"  arm {self.arm}" if self.arm else ""
+        lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
+        lines += [
+            f"  {place}. {candidate.name}  {candidate.owner}'s key  ({candidate.layer})"
+            + _chosen_by(candidate)
+            + (f"  {rest_reason(candidate.rest)}" if candidate.rest else "")
+            + self._price(candidate)
+            for place, candidate in enumerate(self.candidates, 1)
+        ]
+        lines += [f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped]
+        refusal = self.refusal()
+        return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
+
+
+def _chosen_by(candidate: Candidate) -> str:
+    if candidate.select == ORDERED:
+        return ""
+    own = getattr(candidate.select, "name", "")
+    return f"  by {candidate.select.by}{' ' + own if own else ''} of {candidate.scope}"
+
+
+def rest_reason(rest: Rest) -> str:
+    """In words: what happened, and for how long it counts."""
+    what = POLICY[rest.category].sentence
+    match rest.kind:
+        case "limited":
+            room = (
+                f"; room in {rest.seconds:.3g} s"
+                if isfinite(rest.seconds)
+                else "; it asks for more than that alone"
+            )
+            return rest.reason + room
+        case "cooling":
+            return f"it {what}; left alone for {rest.seconds:.0f} s more"
+        case "open":
+            return f"it {what} again and again; left alone for {rest.seconds:.0f} s more"
+        case "probing":
+            return f"it {what} again and again; a probe is under way"
+
+
+def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:
+    if policy == "byok_only":
+        return (
+            f"None of your keys can serve {feature!r}: it runs on {providers}. Add a key for one of them; "
+            "keys of the house are not used in your stead."
+        )
+    named = (variable for skip in skips for variable in skip.endpoint.provider.api_key_envs)
+    variables = ", ".join(dict.fromkeys(named))
+    return f"No key is configured for {feature!r}: it runs on {providers}. Set one of {variables}."

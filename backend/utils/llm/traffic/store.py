@@ -1,0 +1,124 @@
+"""All of it together, for one process, behind one lock."""
+
+from __future__ import annotations
+
+import math
+import random as chance
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING
+
+from .arms import Arms
+from .ladders import Rungs, Scores
+from .members import Members
+from .meters import Meters
+from .turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .latency import Latency
+    from .members import Member, Timed
+    from .meters import Meter
+
+GRACE_SECONDS = 5.0
+"""A request of which nothing is told counts as over so many seconds after its time was up."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One request under way, and what was set aside for it."""
+
+    number: int
+    member: Member
+    meters: Sequence[Meter]
+    tokens: int
+    timed: Timed
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How a request went.
+
+    Attributes:
+        seconds: What it took to answer, or to fail: to the first token of a stream.
+        tokens: What it used; None if nobody said.
+        is_known_unused: Whether it certainly used no tokens.
+    """
+
+    seconds: float
+    tokens: int | None = None
+    is_known_unused: bool = False
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Traffic:
+    """What goes on in this process. Hold ``lock`` to choose and begin in one step; single methods take it themselves.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+        now: The wall clock.
+        random: From 0 up to, not including, 1.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        now: Callable[[], datetime] = _now,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.members = Members(clock)
+        self.meters = Meters(clock, lambda: now().timestamp())
+        self.turns = Turns(random)
+        self.rungs = Rungs()
+        self.scores = Scores(clock)
+        self.arms = Arms()
+        self._clock = clock
+        self._numbers = count(1)
+
+    def age(self, latency: Latency | None) -> float:
+        """Seconds since ``latency`` was last told anything; infinite if there is nothing to tell."""
+        return math.inf if latency is None else self._clock() - latency.at
+
+    def number(self) -> int:
+        """A number that nothing else here has."""
+        return next(self._numbers)
+
+    def begin(
+        self, member: Member, meters: Sequence[Meter], tokens: int, seconds: float, timed: Timed
+    ) -> Lease:
+        """A request goes out, which may take so long."""
+        lease = Lease(self.number(), member, meters, tokens, timed)
+        until = self._clock() + seconds + GRACE_SECONDS
+        with self.lock:
+            self.members.began(member, lease.number, until)
+            self.meters.take(meters, tokens, lease.number, until)
+        return lease
+
+    def answered(self, lease: Lease, sent: Sent) -> None:
+        """It was answered."""
+        with self.lock:
+            self._end(lease, sent)
+            self.members.answered(lease.member, lease.timed, sent.seconds)
+
+    def failed(self, lease: Lease, sent: Sent) -> None:
+        """It failed, and that is the endpoint's fault."""
+        with self.lock:
+            self._end(lease, sent)
+            self.members.failed(lease.member, lease.timed, sent.seconds)
+
+    def ended(self, lease: Lease, sent: Sent) -> None:
+        """It is over, and says nothing about how quick the endpoint is."""
+        with self.lock:
+            self._end(lease, sent)
+
+    def _end(self, lease: Lease, sent: Sent) -> None:
+        used = 0 if sent.is_known_unused else lease.tokens if sent.tokens is None else sent.tokens
+        self.members.ended(lease.member, lease.number)
+        self.meters.settle(lease.meters, lease.number, tokens=used - lease.tokens)

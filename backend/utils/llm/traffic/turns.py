@@ -1,0 +1,54 @@
+"""Whose turn it is: smooth weights, the share that explores, and the dice that the next choice falls by."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .members import Member
+
+
+class Turns:
+    """Of each scope. Its owner has the lock.
+
+    Args:
+        random: From 0 up to, not including, 1.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._thrown: float | None = None
+        self._standing: defaultdict[str, defaultdict[Member, float]] = defaultdict(lambda: defaultdict(float))
+        self._choices: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def dice(self) -> float:
+        """What the next choice falls by. It stays the same until a choice is made, so that a plan shows it."""
+        if self._thrown is None:
+            self._thrown = self._random()
+        return self._thrown
+
+    def standing(self, scope: str, member: Member) -> float:
+        """What ``member`` has saved up in ``scope``."""
+        standing = self._standing.get(scope)
+        return standing[member] if standing is not None else 0.0
+
+    def weigh(self, scope: str, chosen: Member, weights: Mapping[Member, float]) -> None:
+        """Each of those that could be chosen saves up its weight, and the one that was pays for all."""
+        standing = self._standing[scope]
+        for member, weight in weights.items():
+            standing[member] += weight
+        standing[chosen] -= sum(weights.values())
+
+    def explores(self, scope: str, share: float) -> bool:
+        """Whether the next choice in ``scope`` is one of those that look around: every twentieth, say."""
+        nth = self._choices.get(scope, 0) + 1
+        return int(nth * share) > int((nth - 1) * share)
+
+    def chosen(self, scope: str) -> None:
+        """A choice was made in ``scope``."""
+        self._choices[scope] += 1
+        self._thrown = None
