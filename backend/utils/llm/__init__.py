@@ -23,43 +23,54 @@ if TYPE_CHECKING:
     from .errors import LLMError, UnknownFeatureError
     from .model_config import Table
     from .route import Needs, Route
+    from .selector import Choosing, Pause, Stop, Use, in_order
 
 __all__ = [
     "Caller",
+    "Choosing",
     "KeyPolicy",
     "LLMError",
     "Needs",
     "Patchbay",
+    "Pause",
     "QosInfo",
     "Route",
+    "Stop",
     "Table",
     "UnknownFeatureError",
+    "Use",
     "current_caller",
     "explain",
     "get_llm",
     "get_model",
     "get_provider",
     "get_qos_info",
+    "in_order",
     "use",
     "use_caller",
 ]
 
 _ROOMS = {
     "Caller": "caller",
+    "Choosing": "selector",
     "KeyPolicy": "caller",
     "LLMError": "errors",
-    "Needs": "routing",
+    "Needs": "route",
+    "Pause": "selector",
     "Patchbay": "clients",
     "QosInfo": "clients",
-    "Route": "routing",
+    "Route": "route",
+    "Stop": "selector",
     "Table": "model_config",
     "UnknownFeatureError": "errors",
+    "Use": "selector",
     "current_caller": "caller",
     "explain": "clients",
     "get_llm": "clients",
     "get_model": "clients",
     "get_provider": "clients",
     "get_qos_info": "clients",
+    "in_order": "selector",
     "use": "clients",
     "use_caller": "caller",
 }

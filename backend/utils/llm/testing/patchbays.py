@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..clock import Time
     from ..driver.bench import Observer
+    from ..selector import Selector
     from .loopback import LoopbackProvider
 
 HOUSE_KEYS = {"LOOPBACK_OPENAI_KEY": "house-key-of-openai", "LOOPBACK_GEMINI_KEY": "house-key-of-gemini"}
@@ -60,6 +61,7 @@ def loopback_patchbay(
     environ: Mapping[str, str] = HOUSE_KEYS,
     time: Time | None = None,
     observer: Observer | None = None,
+    selectors: Mapping[str, Selector] | None = None,
 ) -> Patchbay:
     """A patchbay on `loopback_table`. Put it in force with `use`, and `close` it at the end.
 
@@ -70,6 +72,7 @@ def loopback_patchbay(
         environ: The house's keys.
         time: A `VirtualTime`'s, for tests of waits.
         observer: As of `Patchbay`.
+        selectors: As of `Patchbay`.
     """
     table = Table(text=loopback_table(provider, features, more), environ=environ)
-    return Patchbay(table, time=time, observer=observer)
+    return Patchbay(table, time=time, observer=observer, selectors=selectors)
