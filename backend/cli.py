@@ -91,6 +91,9 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         list[str] | None,
         typer.Option(help="As a caller who brought a key for this provider. May be repeated."),
     ] = None,
+    user: Annotated[str | None, typer.Option(help="As this user.")] = None,
+    tier: Annotated[str | None, typer.Option(help="As a caller of this tier.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="As part of this conversation.")] = None,
     failures: Annotated[
         bool, typer.Option("--failures", help="Also what would follow each failure.")
     ] = False,
@@ -98,7 +101,8 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
 ) -> None:
     """Where a call of FEATURE would run now, and why. Sends nothing."""
     needs = Needs(tools=tools, structured_output=structured, images=images, tokens=tokens)
-    caller = Caller(keys=dict.fromkeys(byok or (), "a-key"))
+    keys = dict.fromkeys(byok or (), "a-key")
+    caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
     with _errors(as_json=as_json):
         route = _patchbay(as_json=as_json).explain(feature, caller=caller, needs=needs)
     if as_json:

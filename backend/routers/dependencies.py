@@ -22,6 +22,7 @@ from backend.conversations.store import ConversationStore
 from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.route import Needs
 
 COOKIE: Final = "patchbay_token"
 _KEY_HEADER: Final = "x-byok-"
@@ -87,8 +88,8 @@ class Facade(Protocol):
         """The table in force."""
         ...
 
-    def explain(self, feature: str) -> Explanation:
-        """How the caller in context would be served."""
+    def explain(self, feature: str, *, needs: Needs | None = None) -> Explanation:
+        """How the caller in context would be served with what they need."""
         ...
 
 

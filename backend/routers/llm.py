@@ -1,12 +1,26 @@
 """What runs on what, and why."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.route import Needs
 
 from .dependencies import ServicesDep, identify
+
+
+class Wanted(BaseModel):
+    """What the call would need of an endpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tools: bool = False
+    structured: bool = False
+    images: bool = False
+    tokens: int = Field(0, ge=0, description="Length of the prompt.")
+
 
 router: Final = APIRouter(prefix="/v1/llm", tags=["llm"], dependencies=[Depends(identify)])
 
@@ -18,6 +32,9 @@ async def qos(services: ServicesDep) -> QosInfo:
 
 
 @router.get("/explain/{feature}")
-async def explain(feature: str, services: ServicesDep) -> dict[str, Any]:
+async def explain(feature: str, services: ServicesDep, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
     """How a call of ``feature`` by this caller, made now, would be served. Nothing is sent."""
-    return services.facade.explain(feature).as_dict()
+    needs = Needs(
+        tools=wanted.tools, structured_output=wanted.structured, images=wanted.images, tokens=wanted.tokens
+    )
+    return services.facade.explain(feature, needs=needs).as_dict()

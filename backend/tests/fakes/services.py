@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from backend.conversations.store import Conversation
     from backend.local_model import State
+    from backend.utils.llm.route import Needs
 
 ANN = {"authorization": "Bearer token-of-ann"}
 BOB = {"authorization": "Bearer token-of-bob"}
@@ -94,10 +95,11 @@ class FakeFacade:
             providers={},
         )
 
-    def explain(self, feature: str) -> FakeRoute:
+    def explain(self, feature: str, *, needs: Needs | None = None) -> FakeRoute:
         if feature != "conv_folder":
             raise UnknownFeatureError(feature, ["conv_folder"])
-        return FakeRoute({"feature": feature, "user": current_caller().user_id})
+        tokens = needs.tokens if needs else 0
+        return FakeRoute({"feature": feature, "user": current_caller().user_id, "tokens": tokens})
 
 
 @dataclass(frozen=True)

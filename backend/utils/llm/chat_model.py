@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import AsyncRuns, Bench, Call, Runs, Watch, watched
+from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, watched
 from .errors import CallError
 from .options import Options
 from .providers import Ask
@@ -204,7 +204,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _answer(self._call(messages, kwargs), Runs(run_manager), messages, stop)
+        return _answer(self._call(messages, stop, kwargs), Runs(run_manager))
 
     @override
     async def _agenerate(
@@ -214,7 +214,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await _aanswer(self._call(messages, kwargs), AsyncRuns(run_manager), messages, stop)
+        return await _aanswer(self._call(messages, stop, kwargs), AsyncRuns(run_manager))
 
     @override
     def _stream(
@@ -224,13 +224,13 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, kwargs, streams=True), Runs(run_manager or self._watching())
+        call, runs = self._call(messages, stop, kwargs, streams=True), Runs(run_manager or self._watching())
         if call.needs_whole_answer:
-            yield _whole(_answer(call, runs, messages, stop))
+            yield _whole(_answer(call, runs))
             return
         while True:
-            with runs.of(call.attempt(messages)) as attempt:
-                yield from attempt.stream(messages, stop)
+            with runs.of(call.attempt()) as attempt:
+                yield from attempt.stream()
                 return
 
     @override
@@ -241,13 +241,16 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, kwargs, streams=True), AsyncRuns(run_manager or self._watching())
+        call, runs = (
+            self._call(messages, stop, kwargs, streams=True),
+            AsyncRuns(run_manager or self._watching()),
+        )
         if call.needs_whole_answer:
-            yield _whole(await _aanswer(call, runs, messages, stop))
+            yield _whole(await _aanswer(call, runs))
             return
         while True:
-            async with runs.of(await call.aattempt(messages)) as attempt:
-                async with aclosing(attempt.astream(messages, stop)) as chunks:
+            async with runs.of(await call.aattempt()) as attempt:
+                async with aclosing(attempt.astream()) as chunks:
                     async for chunk in chunks:
                         yield chunk
                 return
@@ -263,11 +266,18 @@ class FeatureChatModel(BaseChatModel):
         now = current_caller()
         return self.made_for if now is HOUSE else now
 
-    def _call(self, messages: list[BaseMessage], kwargs: dict[str, Any], *, streams: bool = False) -> Call:
-        ask = self._ask(kwargs)
-        accept = kwargs.get("accept")
-        needs = _needs(messages, ask, streams=streams and ask.schema is None and accept is None)
-        return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, ask, accept)
+    def _call(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+        *,
+        streams: bool = False,
+    ) -> Call:
+        question = Question(messages, stop, self._ask(kwargs), kwargs.get("accept"))
+        is_tested = question.ask.schema is not None or question.accept is not None
+        needs = _needs(messages, question.ask, streams=streams and not is_tested)
+        return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, question)
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
         return Ask(
@@ -374,18 +384,16 @@ def _address(block: dict[str, Any]) -> str:
     return str(told.get("url", "") if isinstance(told, dict) else told).lower()
 
 
-def _answer(call: Call, runs: Runs, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+def _answer(call: Call, runs: Runs) -> ChatResult:
     while True:
-        with runs.of(call.attempt(messages)) as attempt:
-            return attempt.generate(messages, stop)
+        with runs.of(call.attempt()) as attempt:
+            return attempt.generate()
 
 
-async def _aanswer(
-    call: Call, runs: AsyncRuns, messages: list[BaseMessage], stop: list[str] | None
-) -> ChatResult:
+async def _aanswer(call: Call, runs: AsyncRuns) -> ChatResult:
     while True:
-        async with runs.of(await call.aattempt(messages)) as attempt:
-            return await attempt.agenerate(messages, stop)
+        async with runs.of(await call.aattempt()) as attempt:
+            return await attempt.agenerate()
 
 
 def _parsed(message: AIMessage) -> Any:

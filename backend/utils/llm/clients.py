@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .model_config import Endpoint, Snapshot
     from .route import Needs, Route
     from .selector import Selector
+    from .traffic import Traffic
     from .transport import LiveAddress
 
 MOST_MODELS = 1024
@@ -68,16 +69,38 @@ class ProviderInfo(BaseModel):
     house_key: Literal["present", "absent", "not needed"]
 
 
+class TrialInfo(BaseModel):
+    """What one arm of a split, or a shadow, did in this process.
+
+    Attributes:
+        arm: ``control``, an endpoint at its share, or ``shadow`` and the endpoint that is watched.
+        requests: Those of which something was learnt.
+        mean_cost_usd: Of the answers whose price is known.
+        stopped: Why the trial is over; None if it goes on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: str
+    arm: str
+    requests: int
+    failed: int
+    mean_s: float | None
+    mean_cost_usd: float | None
+    stopped: str | None
+
+
 class QosInfo(BaseModel):
     """The whole table in force. No secret can appear in it: it is built from names and figures only.
 
     Attributes:
         retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
+        trials: The arms of splits, and shadows, that had a request.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    schema_version: int = 1
+    schema_version: int = 2
     table_hash: str
     source: str | None
     profile: str
@@ -89,6 +112,7 @@ class QosInfo(BaseModel):
     features: dict[str, FeatureInfo]
     providers: dict[str, ProviderInfo]
     retirements: tuple[Retiring, ...] = ()
+    trials: tuple[TrialInfo, ...] = ()
 
 
 class Patchbay:
@@ -192,6 +216,7 @@ class Patchbay:
             features={name: self._feature_info(name, snapshot) for name in sorted(snapshot.features)},
             providers=_provider_infos(snapshot),
             retirements=retiring(snapshot, self._today()),
+            trials=_trials(self._bench.health.traffic) if self._bench is not None else (),
         )
 
     def close(self) -> None:
@@ -256,6 +281,22 @@ class Patchbay:
             deadline_s=route.deadline,
             problem=str(refusal) if refusal else None,
             retires=nearest(snapshot.chain(name, snapshot.profile), self._today()),
+        )
+
+
+def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
+    with traffic.lock:
+        return tuple(
+            TrialInfo(
+                feature=feature,
+                arm=name,
+                requests=arm.judged,
+                failed=arm.failed,
+                mean_s=arm.mean_seconds,
+                mean_cost_usd=arm.mean_cost,
+                stopped=traffic.arms.why_over(feature, name),
+            )
+            for (feature, name), arm in sorted(traffic.arms.all().items())
         )
 
 

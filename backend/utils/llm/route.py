@@ -17,17 +17,37 @@ from .forecast import consequences, estimate
 from .health import Circuit
 from .model_config import ORDERED, Latency, LeastBusy, LeastUsed, Quota, Weighted
 from .options import Options
+from .traffic import CONTROL
 
 if TYPE_CHECKING:
     from datetime import date
 
     from .caller import Caller, KeyOwner, KeyPolicy
     from .health import Rest
-    from .model_config import Account, Endpoint, Feature, Selection
+    from .model_config import Account, Endpoint, Feature, Selection, Share
     from .traffic import Member, Meter
 
+_DECIDING = (
+    "attempts",
+    "deadline",
+    "limits",
+    "max_attempts",
+    "max_cost_usd",
+    "on_invalid_output",
+    "on_refusal",
+    "select",
+    "shadow",
+    "split",
+    "stop",
+    "wait",
+)
+"""The values of a feature's row that a route depends on."""
 BALANCED = (Latency, LeastBusy, LeastUsed, Quota, Weighted)
 """Ways to choose among endpoints of which each is as good as the other."""
+
+
+ON_TRIAL = -1
+"""The tier of an endpoint that is on trial: before all others."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +183,8 @@ class Route:
         needs: What was asked for.
         today: The day of the decision.
         caller: Who asks.
-        arm: Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one.
+        share: The endpoint on trial that the caller gets first, if any.
+        is_shadow: Whether it is that of a copy, whose answer is thrown away.
         demo: True if the demo model serves because the house has no key.
     """
 
@@ -180,7 +201,22 @@ class Route:
     needs: Needs = field(default_factory=Needs)
     today: date | None = None
     caller: Caller = HOUSE
-    arm: str | None = None
+    share: Share | None = None
+    is_shadow: bool = False
+
+    @property
+    def arm(self) -> str | None:
+        """Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one."""
+        if self.share is not None:
+            return str(self.share.endpoint)
+        return CONTROL if self.feature.split else None
+
+    @property
+    def compared_as(self) -> str | None:
+        """What the figures of its arm are kept under; None if nothing is compared."""
+        if self.is_shadow:
+            return f"shadow {self.candidates[0].endpoint}"
+        return str(self.share) if self.share is not None else self.arm
 
     def is_degraded(self, served_by: Candidate) -> bool:
         """Whether an answer of ``served_by`` is second best."""
@@ -221,6 +257,7 @@ class Route:
             "deadline_s": self.deadline,
             "arm": self.arm,
             "options": self.options.model_dump(exclude_none=True),
+            "layers": {name: self._layer(name) for name in _DECIDING},
             "candidates": [
                 {
                     "endpoint": str(candidate.endpoint),
@@ -234,6 +271,7 @@ class Route:
                     "select": candidate.select.by,
                     "layer": candidate.layer,
                     "options": candidate.options.model_dump(exclude_none=True),
+                    "option_layers": self._option_layers(candidate),
                     "rest": candidate.rest and rest_reason(candidate.rest),
                     "estimate": self._estimate(candidate),
                     "on_failure": self._on_failure(candidate),
@@ -250,6 +288,29 @@ class Route:
                 for skip in self.skipped
             ],
         }
+
+    def _layer(self, name: str) -> str:
+        """Where a value of the feature's row comes from."""
+        feature = self.feature
+        return f"{feature.layer}, features.{feature.name}.{name}" if name in feature.written else "default"
+
+    def _option_layers(self, candidate: Candidate) -> dict[str, str]:
+        """Where each option of ``candidate`` that is set comes from: the call, the feature, the endpoint or nowhere."""
+        feature, model = self.feature, f"{self.feature.layer}, models.{candidate.endpoint}.options"
+        layers = dict.fromkeys(candidate.options.model_dump(exclude_none=True), "default")
+        layers |= dict.fromkeys(candidate.endpoint.options.model_fields_set, model)
+        own = f"{feature.layer}, features.{feature.name}.options"
+        layers |= dict.fromkeys(feature.options.model_fields_set, own)
+        return layers | dict.fromkeys(self.needs.options.model_fields_set, "call")
+
+    def _options_in_words(self, candidate: Candidate) -> str:
+        layers = self._option_layers(candidate)
+        told = [
+            f"{name} {getattr(candidate.options, name)} ({layer})"
+            for name, layer in layers.items()
+            if layer != "default"
+        ]
+        return f"\n       {', '.join(told)}" if told else ""
 
     def _estimate(self, candidate: Candidate) -> dict[str, Any] | None:
         if self.today is None:
@@ -279,6 +340,7 @@ class Route:
             + _chosen_by(candidate)
             + (f"  {rest_reason(candidate.rest)}" if candidate.rest else "")
             + self._price(candidate)
+            + self._options_in_words(candidate)
             for place, candidate in enumerate(self.candidates, 1)
         ]
         lines += [f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped]

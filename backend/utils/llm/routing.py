@@ -13,9 +13,9 @@ from .failures import POLICY, Category
 from .filters import Case, skip
 from .health import MemoryHealth, Rest
 from .keys import fingerprint
-from .route import Candidate, Route, Skip, SkipCode, rest_reason
+from .route import ON_TRIAL, Candidate, Route, Skip, SkipCode, rest_reason
 from .selection import Situation, ordered
-from .split import arm_name, share_of
+from .split import share_of
 from .traffic import Meter
 
 if TYPE_CHECKING:
@@ -54,14 +54,34 @@ def plan(
     """
     health = health or MemoryHealth(time.monotonic)
     with health.traffic.lock:
-        return _decided(Case(snapshot, snapshot.feature(feature), caller, needs, today, health))
+        case = Case(snapshot, snapshot.feature(feature), caller, needs, today, health)
+        share, over = _trial(case)
+        return replace(_decided(case, _in_order(case, share), over), share=share)
 
 
-def _decided(case: Case) -> Route:
+def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health) -> Route:
+    """How a copy of a call on ``route`` would be served by the endpoint of ``share`` alone: one request, house's key."""
+    feature = replace(
+        route.feature,
+        attempts=1,
+        max_attempts=1,
+        max_cost_usd=None,
+        split=(),
+        shadow=(),
+        on_invalid_output="raise",
+    )
+    caller = route.caller.model_copy(update={"keys": {}, "key_policy": "house_only"})
+    layer = f"{feature.layer}, features.{feature.name}.shadow"
+    case = Case(snapshot, feature, caller, replace(route.needs, streams=False), today, health)
+    with health.traffic.lock:
+        found = _beside(share, "house", snapshot.profile, layer)
+        return replace(_decided(case, found), is_shadow=True, demo=False)
+
+
+def _decided(case: Case, found: Iterable[Candidate], over: Iterable[Skip] = ()) -> Route:
     snapshot, named, caller = case.snapshot, case.feature, case.caller
     above = _laid(case.needs.options, named.options)
-    share, over = _trial(case)
-    settled = (_settled(one, case, above) for one in _in_order(case, share))
+    settled = (_settled(one, case, above) for one in found)
     judged = [skip(one, case) or replace(one, rest=rest_of(one, case.health, case.needs)) for one in settled]
     able = _each_once(one for one in judged if isinstance(one, Candidate))
     free = [one for one in able if one.rest is None]
@@ -83,7 +103,6 @@ def _decided(case: Case) -> Route:
         needs=case.needs,
         today=case.today,
         caller=caller,
-        arm=arm_name(share) if named.split else None,
     )
 
 
@@ -99,7 +118,7 @@ def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
     traffic, feature = case.health.traffic, case.feature
     if not feature.split:
         return None, []
-    ended = {share: traffic.arms.why_over(feature.name, arm_name(share)) for share in feature.split}
+    ended = {share: traffic.arms.why_over(feature.name, str(share)) for share in feature.split}
     over = [
         Skip(share.endpoint, SkipCode.SPLIT_OVER, f"its trial was stopped: {reason}")
         for share, reason in ended.items()
@@ -128,9 +147,7 @@ def _candidates(
     feature: Feature, chain: Chain, owner: KeyOwner, profile: str, share: Share | None
 ) -> Iterator[Candidate]:
     if share is not None:
-        layer = f"features.{feature.name}.split"
-        for account in _accounts(share.endpoint, owner):
-            yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=-1)
+        yield from _beside(share, owner, profile, f"{feature.layer}, features.{feature.name}.split")
     for place, tier in enumerate(chain.tiers):
         scope = _scope(feature, tier, place, owner)
         for endpoint in tier.endpoints:
@@ -146,6 +163,12 @@ def _candidates(
                     select=tier.select,
                     scope=scope,
                 )
+
+
+def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator[Candidate]:
+    """An endpoint that stands in no chain, with each of its accounts."""
+    for account in _accounts(share.endpoint, owner):
+        yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
 
 
 def _scope(feature: Feature, tier: Tier, place: int, owner: KeyOwner) -> str:

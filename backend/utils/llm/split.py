@@ -5,8 +5,6 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from .traffic import CONTROL
-
 if TYPE_CHECKING:
     from .caller import Caller
     from .model_config import Feature, Share
@@ -27,11 +25,6 @@ def share_of(feature: Feature, caller: Caller, dice: float) -> Share | None:
             return share
         point -= share.percent
     return None
-
-
-def arm_name(share: Share | None) -> str:
-    """What receipts call the arm."""
-    return CONTROL if share is None else str(share.endpoint)
 
 
 def _hashed(unit: str, feature: Feature) -> float:

@@ -22,7 +22,7 @@ from backend.tests.fakes.simulation import (
 )
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.dispatch import Dispatch, Try, Wait
-from backend.utils.llm.driver import Bench
+from backend.utils.llm.driver import Bench, Question
 from backend.utils.llm.errors import (
     AllAttemptsFailedError,
     CallError,
@@ -598,7 +598,7 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
         world = World({"f": list(edge)}, behaves={edge[0]: fails(category)})
         bench = Bench(Table(text=table({"f": list(edge)}), environ=KEYS))
         called = world.call(caller=caller)
-        call = bench.call(bench.table.snapshot, "f", caller, Needs(), Ask(Options()), None)
+        call = bench.call(bench.table.snapshot, "f", caller, Needs(), Question([], None, Ask(Options())))
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner

@@ -20,7 +20,20 @@ async def test_qos_is_the_whole_table(connect: Connect) -> None:
 async def test_explain_answers_for_the_caller(connect: Connect) -> None:
     response = await connect().get("/v1/llm/explain/conv_folder", headers=ANN)
 
-    assert response.json() == {"feature": "conv_folder", "user": "ann"}
+    assert response.json() == {"feature": "conv_folder", "user": "ann", "tokens": 0}
+
+
+async def test_explain_is_told_what_the_call_needs(connect: Connect) -> None:
+    response = await connect().get("/v1/llm/explain/conv_folder?tokens=9000", headers=ANN)
+
+    assert response.json()["tokens"] == 9000
+
+
+@pytest.mark.parametrize("query", ["tokens=-1", "tokens=many", "tokns=9"])
+async def test_explain_refuses_needs_that_it_does_not_know(connect: Connect, query: str) -> None:
+    response = await connect().get(f"/v1/llm/explain/conv_folder?{query}", headers=ANN)
+
+    assert response.status_code == 422
 
 
 async def test_explain_of_an_unknown_feature_names_the_nearest(connect: Connect) -> None:

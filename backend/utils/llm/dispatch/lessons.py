@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..failures import POLICY, Category
 from ..filters import tier_scope
 from ..model_config import ByTier, CostLadder
+from ..route import ON_TRIAL
 from ..routing import tokens_of
 from ..selection import tier_of, timed
 from ..traffic import CONTROL, Sent
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
-ON_TRIAL = -1
-"""The tier of an endpoint that is on trial."""
 _NO_VERDICT = frozenset({Category.CANCELLED, Category.BUG})
 
 
@@ -104,8 +103,9 @@ class Lessons:
             score = attempt.score if attempt.score is not None else float(is_ok)
             with traffic.lock:
                 traffic.scores.add(candidate.scope, str(candidate.endpoint), score)
-        if self._route.arm is not None and (self._route.arm == CONTROL or candidate.tier == ON_TRIAL):
-            self._compare(self._route.arm, attempt, is_ok=is_ok)
+        arm = self._route.compared_as
+        if arm is not None and (arm == CONTROL or candidate.tier == ON_TRIAL):
+            self._compare(arm, attempt, is_ok=is_ok)
 
     def _compare(self, arm: str, attempt: Attempt, *, is_ok: bool) -> None:
         feature, traffic = self._route.feature, self._health.traffic
@@ -114,7 +114,8 @@ class Lessons:
             after = traffic.arms.arm(feature.name, arm).after(
                 is_ok=is_ok, seconds=seconds, cost=attempt.cost_usd
             )
-            reason = traffic.arms.judge(feature.name, arm, after, feature.stop)
+            stop = None if self._route.is_shadow else feature.stop
+            reason = traffic.arms.judge(feature.name, arm, after, stop)
         if reason is not None:
             log.error("the trial of %s for %s was stopped: %s", arm, feature.name, reason)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bench import Bench
-from .call import Accept, Call
+from .call import Accept, Call, Question
 from .runs import AsyncRuns, Runs, Watch, watched
 
-__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Runs", "Watch", "watched"]
+__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Question", "Runs", "Watch", "watched"]

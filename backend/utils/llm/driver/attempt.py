@@ -59,6 +59,7 @@ _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 class _Request(NamedTuple):
     client: BaseChatModel
     messages: list[BaseMessage]
+    stop: list[str] | None
     kwargs: dict[str, Any]
     ticket: Ticket
 
@@ -119,7 +120,7 @@ class RunningAttempt:
         if endpoint not in clients:
             await asyncio.to_thread(clients.client, endpoint)
 
-    def _prepare(self, messages: list[BaseMessage]) -> _Request:
+    def _prepare(self) -> _Request:
         """The client, and the request in its words. The first call of an endpoint builds its client."""
         bench, candidate, seconds = self._call.bench, self.step.candidate, self.step.seconds
         endpoint = candidate.endpoint
@@ -134,34 +135,35 @@ class RunningAttempt:
         )
         return _Request(
             client,
-            self._call.messages(messages, self.step),
+            self._call.messages(self.step),
+            self._call.question.stop,
             {**wording, "timeout": seconds},
             self._ticket,
         )
 
     # Whole answers -------------------------------------------------------------------------------------------------
 
-    def generate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+    def generate(self) -> ChatResult:
         """The answer with its receipt."""
-        request = self._prepare(messages)
-        result = request.client._generate(request.messages, stop=stop, **request.kwargs)
+        request = self._prepare()
+        result = request.client._generate(request.messages, stop=request.stop, **request.kwargs)
         with self._judging():
             message = self._checked(result)
-            if self._call.accept is not None:
+            if self._call.question.accept is not None:
                 with _rejecting():
-                    self._heed(at_once(self._call.accept(_subject(message)), _ASYNC_ACCEPT))
+                    self._heed(at_once(self._call.question.accept(_subject(message)), _ASYNC_ACCEPT))
         return self._deliver(message)
 
-    async def agenerate(self, messages: list[BaseMessage], stop: list[str] | None) -> ChatResult:
+    async def agenerate(self) -> ChatResult:
         """As `generate`."""
         await self._built()
-        request = self._prepare(messages)
-        result = await request.client._agenerate(request.messages, stop=stop, **request.kwargs)
+        request = self._prepare()
+        result = await request.client._agenerate(request.messages, stop=request.stop, **request.kwargs)
         with self._judging():
             message = self._checked(result)
-            if self._call.accept is not None:
+            if self._call.question.accept is not None:
                 with _rejecting():
-                    verdict = self._call.accept(_subject(message))
+                    verdict = self._call.question.accept(_subject(message))
                     self._heed(await verdict if isawaitable(verdict) else verdict)
         return self._deliver(message)
 
@@ -203,12 +205,12 @@ class RunningAttempt:
 
     # Streams -------------------------------------------------------------------------------------------------------
 
-    def stream(self, messages: list[BaseMessage], stop: list[str] | None) -> Iterator[ChatGenerationChunk]:
+    def stream(self) -> Iterator[ChatGenerationChunk]:
         """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
-        request = self._prepare(messages)
+        request = self._prepare()
         chunks = cast(
             "Generator[ChatGenerationChunk]",
-            request.client._stream(request.messages, stop=stop, **request.kwargs),
+            request.client._stream(request.messages, stop=request.stop, **request.kwargs),
         )
         self._expect_chunk(request.ticket)
         try:
@@ -221,15 +223,13 @@ class RunningAttempt:
                 request.ticket.body.close()
         yield self._last_chunk()
 
-    async def astream(
-        self, messages: list[BaseMessage], stop: list[str] | None
-    ) -> AsyncGenerator[ChatGenerationChunk]:
+    async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
         await self._built()
-        request = self._prepare(messages)
+        request = self._prepare()
         chunks = cast(
             "AsyncGenerator[ChatGenerationChunk]",
-            request.client._astream(request.messages, stop=stop, **request.kwargs),
+            request.client._astream(request.messages, stop=request.stop, **request.kwargs),
         )
         self._expect_chunk(request.ticket)
         try:
@@ -290,6 +290,7 @@ class RunningAttempt:
         self.record = self._recorded("ok")
         receipt = self._call.dispatch.succeeded(self.record)
         self._call.observed(self.record)
+        self._call.bench.shadows.follow(self._call)
         if self.record.substituted and self.step.candidate.endpoint.provider.access != "embedded":
             log.warning("%s was served as %s", self.record.endpoint, self.record.served_model)
         return receipt

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from ..clock import Time
 from ..health import Health, MemoryHealth
 from ..providers import ChatClients
-from ..routing import plan
+from ..routing import plan, shadow
 from ..traffic import Traffic
 from ..transport import SigningTransport
 from .call import Call
+from .shadow import Shadows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..caller import Caller
-    from ..model_config import Snapshot, Table
-    from ..providers import Ask
+    from ..model_config import Share, Snapshot, Table
     from ..receipt import Attempt
     from ..route import Needs, Route
     from ..selector import Selector
     from ..transport import LiveAddress
-    from .call import Accept
+    from .call import Question
 
     Observer = Callable[[Route, Attempt], None]
 
@@ -52,6 +52,7 @@ class Bench:
         self.health = health or _memory(self.time)
         self.observer = observer
         self.selectors = dict(selectors or {})
+        self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)
 
@@ -60,7 +61,7 @@ class Bench:
         return self._plan(self.table.snapshot, feature, caller, needs)
 
     def call(
-        self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, ask: Ask, accept: Accept | None
+        self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, question: Question
     ) -> Call:
         """A call that ``snapshot`` decides from end to end, whatever is put in force meanwhile.
 
@@ -68,7 +69,11 @@ class Bench:
             LLMError: If no endpoint may serve it: nothing was sent.
         """
         route = self._plan(snapshot, feature, caller, needs)
-        return Call(self, route, {"user": caller.keys, "house": snapshot.house_keys}, ask, accept)
+        return Call(self, snapshot, route, question)
+
+    def shadow_plan(self, snapshot: Snapshot, route: Route, share: Share) -> Route:
+        """How a copy of a call on ``route`` would be served by an endpoint that is only watched."""
+        return shadow(snapshot, route, share, today=self.time.now().date(), health=self.health)
 
     def _plan(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
         return plan(snapshot, feature, caller, needs, today=self.time.now().date(), health=self.health)

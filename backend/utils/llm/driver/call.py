@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,12 @@ from .attempt import RunningAttempt
 from .awaiting import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from langchain_core.messages import BaseMessage
-    from pydantic import SecretStr
 
-    from ..caller import KeyOwner
     from ..failures import BadAnswer
+    from ..model_config import Share, Snapshot
     from ..providers import Ask
     from ..receipt import Attempt
     from ..route import Candidate, Route
@@ -48,6 +47,21 @@ less than is enough rejects it too. Anything else that it raises is raised.
 """
 
 
+@dataclass(frozen=True)
+class Question:
+    """What product code asks.
+
+    Attributes:
+        stop: Words at which the answer ends.
+        accept: A further test of the answer.
+    """
+
+    messages: list[BaseMessage]
+    stop: list[str] | None
+    ask: Ask
+    accept: Accept | None = None
+
+
 class Call:
     """One call of a feature.
 
@@ -58,29 +72,40 @@ class Call:
     def __init__(
         self,
         bench: Bench,
+        snapshot: Snapshot,
         route: Route,
-        keys: Mapping[KeyOwner, Mapping[str, SecretStr]],
-        ask: Ask,
-        accept: Accept | None,
+        question: Question,
     ) -> None:
         self.bench = bench
-        self.accept = accept
+        self.snapshot = snapshot
+        self.question = question
         self.dispatch = Dispatch(route, bench.health, clock=bench.time.clock, random=bench.time.random)
-        self._ask = ask
-        self._keys = keys
         self._repair: list[BaseMessage] = []
+
+    def copied_to(self, share: Share) -> Call | None:
+        """A copy of this call for an endpoint that is only watched; None if that one may not serve it.
+
+        Only of what the house pays: a user's key, or their money, is not for our curiosity.
+        """
+        route = self.dispatch.route
+        if route.is_shadow or self.dispatch.attempts[-1].key_owner != "house":
+            return None
+        copy = self.bench.shadow_plan(self.snapshot, route, share)
+        if not copy.candidates or copy.candidates[0].rest is not None:
+            return None
+        return Call(self.bench, self.snapshot, copy, replace(self.question, accept=None))
 
     @property
     def schema(self) -> Schema | None:
         """What the answer has to look like."""
-        return self._ask.schema
+        return self.question.ask.schema
 
     @property
     def needs_whole_answer(self) -> bool:
         """Whether nothing may be handed on before the answer was tested."""
-        return self._ask.schema is not None or self.accept is not None
+        return self.schema is not None or self.question.accept is not None
 
-    def attempt(self, messages: Sequence[BaseMessage]) -> RunningAttempt:
+    def attempt(self) -> RunningAttempt:
         """The next attempt, as a context: it ends the call, or is swallowed so that the loop goes on.
 
         Raises:
@@ -90,20 +115,20 @@ class Call:
         while not isinstance(step, Try):
             if isinstance(step, Consult):
                 with self._selecting(step):
-                    choice = at_once(self._say(step, messages), _ASYNC_SELECTOR)
+                    choice = at_once(self._say(step), _ASYNC_SELECTOR)
                 step = self.dispatch.choose(choice)
             else:
                 self.bench.time.sleep(step.seconds)
                 step = self.dispatch.next()
         return RunningAttempt(self, step)
 
-    async def aattempt(self, messages: Sequence[BaseMessage]) -> RunningAttempt:
+    async def aattempt(self) -> RunningAttempt:
         """As `attempt`."""
         step = self.dispatch.next()
         while not isinstance(step, Try):
             if isinstance(step, Consult):
                 with self._selecting(step):
-                    said = self._say(step, messages)
+                    said = self._say(step)
                     choice = await said if isawaitable(said) else said
                 step = self.dispatch.choose(choice)
             else:
@@ -111,10 +136,10 @@ class Call:
                 step = self.dispatch.next()
         return RunningAttempt(self, step)
 
-    def _say(self, step: Consult, messages: Sequence[BaseMessage]) -> Any:
+    def _say(self, step: Consult) -> Any:
         """What the selector says, or a promise of it."""
         selector = self.bench.selectors[step.selector]
-        return selector(replace(step.choosing, messages=tuple(messages)))
+        return selector(replace(step.choosing, messages=tuple(self.question.messages)))
 
     @contextmanager
     def _selecting(self, step: Consult) -> Iterator[None]:
@@ -128,13 +153,15 @@ class Call:
 
     def ask(self, candidate: Candidate) -> Ask:
         """What is asked of ``candidate``."""
-        return replace(self._ask, options=candidate.options)
+        return replace(self.question.ask, options=candidate.options)
 
     def credential(self, candidate: Candidate) -> Credential:
         """The credential that the route chose for ``candidate``."""
-        provider, account = candidate.endpoint.provider.name, candidate.account
-        secret = self._keys[candidate.owner].get(account.slot if account else provider)
-        return Credential(candidate.owner, secret)
+        if candidate.owner == "user":
+            keys, slot = self.dispatch.route.caller.keys, candidate.endpoint.provider.name
+        else:
+            keys, slot = self.snapshot.house_keys, candidate.account.slot if candidate.account else ""
+        return Credential(candidate.owner, keys.get(slot))
 
     # Repair --------------------------------------------------------------------------------------------------------
 
@@ -152,8 +179,9 @@ class Call:
             HumanMessage(advice.format(reason=fault.reason or "it is not what was asked for")),
         ]
 
-    def messages(self, messages: list[BaseMessage], step: Try) -> list[BaseMessage]:
-        """What to send: ``messages``, and for a repair the answer that did not do and what is wrong with it."""
+    def messages(self, step: Try) -> list[BaseMessage]:
+        """What to send; for a repair also the answer that did not do and what is wrong with it."""
+        messages = self.question.messages
         return [*messages, *self._repair] if step.repair else messages
 
     # Records -------------------------------------------------------------------------------------------------------

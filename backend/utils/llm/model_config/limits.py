@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from typing_extensions import override
+
+from .problems import broken, did_you_mean
 
 Period = Literal["second", "minute", "hour", "day", "month"]
 SECONDS: dict[Period, float] = {
@@ -18,7 +20,9 @@ SECONDS: dict[Period, float] = {
     "month": 2_592_000.0,
 }
 """Of each period. A month counts from its first day to the next one's, in UTC; 30 days stand for its length."""
-_WRITTEN = re.compile(rf"([1-9][0-9_]*) ?/ ?({'|'.join(SECONDS)})")
+_WRITTEN = re.compile(r"([0-9]{1,15}(?:_[0-9]{1,15})*) ?/ ?([a-z]+)")
+_IN_WORDS = re.compile(r"([0-9][0-9_,]*) *(?:/|per|a|an|each|every)? *([a-z]+)", re.IGNORECASE)
+_RULE = 'must be written like "90000/minute", per second, minute, hour, day or month'
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,13 @@ class Rate:
             return written
         found = _WRITTEN.fullmatch(written.strip()) if isinstance(written, str) else None
         if found is None:
-            raise ValueError(f'must be written like "90000/minute", per {", ".join(SECONDS)}')
-        return cls(int(found[1]), found[2])  # type: ignore[arg-type]
+            raise broken(_RULE, _meant(written))
+        period = next((known for known in SECONDS if known == found[2]), None)
+        if period is None:
+            raise broken(f"there is no period {found[2]!r}", did_you_mean(found[2], SECONDS))
+        if (amount := int(found[1])) < 1:
+            raise broken("must let out at least 1", "Leave it out if nothing is limited.")
+        return cls(amount, period)
 
     @property
     def resets(self) -> bool:
@@ -52,12 +61,31 @@ class Rate:
         return f"{self.amount}/{self.per}"
 
 
+def _meant(written: object) -> str:
+    """A guess at the rate that somebody had in mind."""
+    if isinstance(written, int) and not isinstance(written, bool) and written > 0:
+        return f'Did you mean "{written}/minute"?'
+    found = _IN_WORDS.fullmatch(written.strip()) if isinstance(written, str) else None
+    period = found and found[2].lower().removesuffix("s")
+    if found is None or period not in SECONDS:
+        return ""
+    return f'Did you mean "{re.sub("[_,]", "", found[1])}/{period}"?'
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _one_for_each_period(rates: tuple[Rate, ...]) -> tuple[Rate, ...]:
+    periods = [rate.per for rate in rates]
+    for period in SECONDS:
+        if periods.count(period) > 1:
+            raise broken(f"says twice how much is let out per {period}", "Keep the smaller one.")
+    return rates
+
+
 RateField = Annotated[Rate, BeforeValidator(Rate.read), PlainSerializer(str)]
-Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list)]
+Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidator(_one_for_each_period)]
 
 
 class Limits(BaseModel):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pydantic import ValidationError
 
 _KINDER = {
+    "dict_type": "must be a table",
     "extra_forbidden": "unknown key",
     "missing": "is missing",
+    "model_attributes_type": "must be a table",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
 }
 _FEW = 12
+Loc = tuple[int | str, ...]
+"""Where a value stands in its row: keys, and places in lists."""
 
 
 class Problems:
@@ -39,15 +47,37 @@ class Problems:
             (path, rule, shown), f"{path}{shown}{where}: {rule}.{' ' + fix if fix else ''}"
         )
 
-    def add_validation(self, path: str, error: ValidationError, *, layer: str, known: Iterable[str]) -> None:
-        """Note every finding of a row that does not fit its type."""
-        for detail in error.errors(include_url=False, include_context=False):
-            place = ".".join(filter(None, [path, *map(str, detail["loc"])]))
-            kind, value = detail["type"], detail["input"]
-            fix = did_you_mean(str(detail["loc"][-1]), known) if kind == "extra_forbidden" else ""
-            showable = kind != "missing" and "base_url" not in detail["loc"]  # which may hold a password
+    def add_validation(
+        self,
+        error: ValidationError,
+        *,
+        layer: str,
+        place: Callable[[Loc], str],
+        known: Callable[[Loc], Iterable[str]],
+    ) -> None:
+        """Note every finding of a row that does not fit its type.
+
+        Args:
+            error: What does not fit.
+            layer: Where the row comes from.
+            place: The path of a value of the row.
+            known: The keys that could stand where an unknown one does.
+        """
+        for detail in error.errors(include_url=False):
+            loc, kind, value, context = detail["loc"], detail["type"], detail["input"], detail.get("ctx", {})
+            fix = (
+                did_you_mean(str(loc[-1]), known(loc))
+                if kind == "extra_forbidden"
+                else context.get("fix", "")
+            )
+            showable = kind != "missing" and "base_url" not in loc  # which may hold a password
             shown = value if showable and isinstance(value, str | int | float | bool) else None
-            self.add(place, _KINDER.get(kind, _sentence(detail["msg"])), value=shown, layer=layer, fix=fix)
+            self.add(place(loc), _rule(detail["msg"], kind, context), value=shown, layer=layer, fix=fix)
+
+
+def broken(rule: str, fix: str = "") -> PydanticCustomError:
+    """What a validator raises: the rule that a value breaks, and a way out. It is a `ValueError`."""
+    return PydanticCustomError("broken", "{rule}", {"rule": rule, "fix": fix})
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -59,5 +89,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"Known: {', '.join(known)}." if known and len(known) <= _FEW else ""
 
 
-def _sentence(message: str) -> str:
-    return message[:1].lower() + message[1:]
+def _rule(message: str, kind: str, context: dict[str, Any]) -> str:
+    if kind == "too_short":
+        return f"must hold at least {context['min_length']}"
+    if kind == "value_error":
+        return str(context["error"])
+    return _KINDER.get(kind, message[:1].lower() + message[1:])

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
+from math import fsum
 from typing import TYPE_CHECKING
 
 from ..catalogue import LACKS, Capabilities, capabilities
+from .choices import check_choices
 from .problems import Problems, did_you_mean
 from .schema import FeatureRow, ModelRow, ProviderRow
-from .select import ORDERED, ByTier, ContextLadder, Weighted
+from .select import ORDERED
 from .snapshot import Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
 
 if TYPE_CHECKING:
@@ -54,10 +56,11 @@ class Resolver:
         own = {name: self._profile_chains(name) for name in rows.profiles}
         self.features = self._features(own)
         self._check_complete(own)
-        overlays = {**self._pins(), **self._environment()}
-        self.chains = {profile: {**served, **overlays} for profile, served in own.items()}
+        written = {profile: {**served, **self._pins()} for profile, served in own.items()}
+        overrides = self._environment()
+        self.chains = {profile: {**served, **overrides} for profile, served in written.items()}
         self._check_endpoints()
-        self._check_selections()
+        self._check_choices(written, overrides)
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
 
     def _check_providers(self) -> None:
@@ -70,6 +73,16 @@ class Resolver:
                 rule = "a provider has one key or several accounts, not both"
                 fix = "Make the one key an account."
                 self._problems.add(f"providers.{name}.api_key_env", rule, layer=self._layer, fix=fix)
+            self._check_keys_differ(name, row)
+
+    def _check_keys_differ(self, name: str, row: ProviderRow) -> None:
+        """Two accounts with one key would be counted apart, and rest together."""
+        first: dict[str, str] = {}
+        for account, own in row.accounts.items():
+            if (other := first.setdefault(own.api_key_env, account)) != account:
+                path = f"providers.{name}.accounts.{account}.api_key_env"
+                rule = f"is the key of the account {other!r} already"
+                self._problems.add(path, rule, value=own.api_key_env, layer=self._layer)
 
     def _check_spelling(self, path: str, name: str, what: str) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
@@ -162,7 +175,9 @@ class Resolver:
     def _chain(self, feature: str, links: tuple[str, ...], path: str, layer: str) -> Chain:
         row = self._rows.features.get(feature, FeatureRow())
         tiers = tuple(tier for link in links for tier in self._tiers(link, path, layer))
-        return Chain(tiers if row.select == ORDERED else tuple(_gathered(tiers, row.select)), layer)
+        if row.select != ORDERED:
+            tiers = tuple(_gathered(tiers, row.select))
+        return Chain(tiers, layer, path, links)
 
     def _tiers(self, link: str, path: str, layer: str) -> Iterator[Tier]:
         if link.startswith("group:"):
@@ -182,6 +197,9 @@ class Resolver:
 
     def _endpoint(self, written: str, path: str, layer: str) -> Endpoint | None:
         name, _, model = written.partition(":")
+        if name == "group":
+            self._problems.add(path, "must be an endpoint, not a group", value=written, layer=layer)
+            return None
         if not (name and model):
             self._problems.add(path, "an endpoint is written provider:model", value=written, layer=layer)
             return None
@@ -218,17 +236,20 @@ class Resolver:
     def _feature(self, name: str) -> Feature:
         row = self._rows.features.get(name, FeatureRow())
         as_written = FeatureRow.model_fields.keys() - {"pin", "select", "split", "shadow"}
-        if sum(row.split.values()) > _WHOLE:
-            self._problems.add(f"features.{name}.split", "is more than 100 percent", layer=self._layer)
+        if (whole := fsum(row.split.values())) > _WHOLE:
+            rule, fix = f"is {whole:g} percent in all, more than 100", "What is left is served as before."
+            self._problems.add(f"features.{name}.split", rule, layer=self._layer, fix=fix)
         return Feature(
             name=name,
             split=self._shares(row.split, f"features.{name}.split"),
             shadow=self._shares(row.shadow, f"features.{name}.shadow"),
+            written=frozenset(row.model_fields_set),
+            layer=self._layer,
             **{key: getattr(row, key) for key in as_written},
         )
 
     def _shares(self, written: Mapping[str, float], path: str) -> tuple[Share, ...]:
-        found = {link: self._endpoint(link, f"{path}.{link}", self._layer) for link in written}
+        found = {link: self._endpoint(link, path, self._layer) for link in written}
         return tuple(Share(endpoint, written[link]) for link, endpoint in found.items() if endpoint)
 
     def _check_complete(self, chains: Mapping[str, Mapping[str, Chain]]) -> None:
@@ -268,66 +289,22 @@ class Resolver:
         for served in self.chains.values():
             for name, chain in served.items():
                 feature = self.features.get(name) or self._feature(name)
-                on_trial = (share.endpoint for share in (*feature.split, *feature.shadow))
-                for endpoint in (*chain, *on_trial):
+                beside = (share.endpoint for share in (*feature.split, *feature.shadow))
+                for endpoint in (*chain, *beside):
                     self._check_options(f"features.{name}.options", feature.options, endpoint)
                     self._check_abilities(feature, endpoint)
 
-    # How one is chosen ---------------------------------------------------------------------------------------------
-
-    def _check_selections(self) -> None:
-        for name, group in self._rows.groups.items():
-            here = {frozenset(map(str, self._group_endpoints(name)))}
-            self._check_selection(f"groups.{name}.select", group.select, here)
-        for name, row in self._rows.features.items():
-            chains = [served[name] for served in self.chains.values() if name in served]
-            path = f"features.{name}.select"
-            own = {
-                frozenset(map(str, tier.endpoints))
-                for chain in chains
-                for tier in chain.tiers
-                if not tier.group
-            }
-            if chains and row.select != ORDERED and not own:
-                fix = "Write it at the group."
-                self._problems.add(
-                    path, "the feature has no endpoints of its own to choose from", layer=self._layer, fix=fix
-                )
-            else:
-                self._check_selection(path, row.select, own)
-        self._check_nothing_beside_tiers()
-
-    def _check_selection(self, path: str, select: Selection, choices: set[frozenset[str]]) -> None:
-        """Every endpoint that ``select`` names is one of those it chooses from; and by tier also the other way round."""
-        known = frozenset[str]().union(*choices)
-        for named in sorted(_named(select) - known):
-            fix = did_you_mean(named, known)
-            self._problems.add(path, f"{named!r} is none of the endpoints here", layer=self._layer, fix=fix)
-        if isinstance(select, ByTier):
-            if select.default not in select.tiers:
-                fix = did_you_mean(select.default, select.tiers)
-                self._problems.add(
-                    f"{path}.default",
-                    "there is no such tier",
-                    value=select.default,
-                    layer=self._layer,
-                    fix=fix,
-                )
-            for unused in sorted(known - _named(select)):
-                self._problems.add(path, f"no tier may use {unused!r}", layer=self._layer)
-
-    def _check_nothing_beside_tiers(self) -> None:
-        """Whatever stands beside a selection by tier would be open to every tier."""
-        for served in self.chains.values():
-            for name, chain in served.items():
-                if len(chain.tiers) > 1 and any(isinstance(tier.select, ByTier) for tier in chain.tiers):
-                    rule = "a selection by tier must be the whole chain: what stands beside it is open to every tier"
-                    self._problems.add(f"features.{name}", rule, layer=self._layer)
-                row = self._rows.features.get(name)
-                beside = row is not None and (row.split or row.shadow)
-                if beside and any(isinstance(tier.select, ByTier) for tier in chain.tiers):
-                    rule = "a selection by tier does not go with a split or a shadow: they know no tiers"
-                    self._problems.add(f"features.{name}", rule, layer=self._layer)
+    def _check_choices(
+        self, written: Mapping[str, Mapping[str, Chain]], overrides: Mapping[str, Chain]
+    ) -> None:
+        chains: dict[str, list[Chain]] = {}
+        for served in written.values():
+            for feature, chain in served.items():
+                chains.setdefault(feature, []).append(chain)
+        groups = {name: self._group_endpoints(name) for name in self._rows.groups}
+        check_choices(
+            self._rows, self._layer, self._problems, groups=groups, chains=chains, overrides=overrides
+        )
 
     def _check_options(self, path: str, options: Options, endpoint: Endpoint) -> None:
         api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
@@ -356,18 +333,6 @@ def _gathered(tiers: tuple[Tier, ...], select: Selection) -> Iterator[Tier]:
             yield Tier(tuple(endpoint for tier in run for endpoint in tier.endpoints), select=select)
         else:
             yield from run
-
-
-def _named(select: Selection) -> frozenset[str]:
-    match select:
-        case Weighted():
-            return frozenset(select.weights)
-        case ContextLadder():
-            return frozenset(select.up_to)
-        case ByTier():
-            return frozenset(link for tier in select.tiers.values() for link in tier.endpoints)
-        case _:
-            return frozenset()
 
 
 def _accounts(name: str, row: ProviderRow) -> tuple[Account, ...]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from .problems import Problems, did_you_mean
 from .schema import FeatureRow, GroupRow, Head, ModelRow, ProfileRow, ProviderRow
+from .select import strategy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from .problems import Loc
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "features": FeatureRow,
@@ -78,13 +82,51 @@ def _fit(row: type[RowT], path: str, value: object, layer: str, problems: Proble
     try:
         return row.model_validate(value)
     except ValidationError as error:
-        problems.add_validation(path, error, layer=layer, known=_field_names(row))
+        problems.add_validation(
+            error,
+            layer=layer,
+            place=lambda loc: ".".join([*filter(None, [path]), *_as_written(loc, value)]),
+            known=lambda loc: _known_keys(row, value, loc),
+        )
         return None
 
 
-def _field_names(row: type[BaseModel]) -> set[str]:
-    nested = (field.annotation for field in row.model_fields.values())
-    inner = (
-        set(kind.model_fields) for kind in nested if isinstance(kind, type) and issubclass(kind, BaseModel)
-    )
-    return set(row.model_fields).union(*inner)
+def _as_written(loc: Loc, written: Any) -> Iterator[str]:
+    """Without the places in a list that nobody wrote: one value may stand for a list of one."""
+    for part in loc:
+        if not isinstance(part, int) or isinstance(written, list):
+            yield str(part)
+            written = _below(written, part)
+
+
+def _known_keys(row: Any, written: Any, loc: Loc) -> Iterable[str]:
+    """The keys that could stand where the last of ``loc`` does."""
+    for part in loc[:-1]:
+        row, written = _value_type(row, part), _below(written, part)
+    models = [kind for kind in _types(row) if issubclass(kind, BaseModel)]
+    strategy = strategy_of(written)
+    fitting = [strategy] if strategy in models else models
+    return {key for model in fitting for key in model.model_fields}
+
+
+def _value_type(kind: Any, part: int | str) -> Any:
+    """The type of what stands at ``part`` of a ``kind``."""
+    for one in _types(kind):
+        if issubclass(one, BaseModel) and part in one.model_fields:
+            return one.model_fields[str(part)].annotation
+    inner = get_args(kind)
+    return inner[1] if get_origin(kind) is dict else inner[0]
+
+
+def _types(kind: Any) -> list[type]:
+    """The classes that a type stands for."""
+    if get_origin(kind) is Annotated or get_origin(kind) in {Union, UnionType}:
+        return [one for inner in get_args(kind) for one in _types(inner)]
+    return [kind] if isinstance(kind, type) else []
+
+
+def _below(written: Any, part: int | str) -> Any:
+    try:
+        return written[part]
+    except (KeyError, IndexError, TypeError):
+        return None

@@ -71,7 +71,7 @@ class ProviderRow(Row):
 
     api: Api
     api_key_env: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
-    accounts: dict[str, AccountRow] = Field(default_factory=dict)
+    accounts: dict[str, AccountRow] = Field(default_factory=dict, min_length=1)
     limits: Limits = NO_LIMITS
     user_limits: Limits = NO_LIMITS
     base_url: str | None = None
@@ -86,7 +86,8 @@ class ProviderRow(Row):
             raise ValueError("must be an http or https address")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must hold no user, password, query or fragment")
-        is_keyed = info.data.get("api_key_env") or info.data.get("accounts")
+        # What is wrong itself is not in the data, but it was written.
+        is_keyed = info.data.get("api_key_env", "wrong") or info.data.get("accounts", "wrong")
         if parts.scheme == "http" and is_keyed and parts.hostname not in LOOPBACK:
             raise ValueError("must be https: a key would travel in clear text")
         return base_url

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from .limits import RateField
+from .problems import broken, did_you_mean
 
 
 class _Strategy(BaseModel):
@@ -64,6 +66,18 @@ class Allowance(_Strategy):
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     tokens: RateField | None = None
     until: float = Field(0.9, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_go(self) -> Self:
+        if self.tokens is not None and len(self.endpoints) == 1:
+            raise broken(
+                "has tokens, but no second endpoint to go on with", "Name one, or leave the tokens out."
+            )
+        if self.tokens is None and "until" in self.model_fields_set:
+            raise broken(
+                "has until, but no tokens that it is a share of", 'Add tokens = "…/day", or leave it out.'
+            )
+        return self
 
 
 def _allowance(written: object) -> object:
@@ -129,25 +143,50 @@ class Custom(_Strategy):
     name: str
 
 
-def _spelt_out(written: object) -> object:
-    """``"latency"`` is short for ``{ by = "latency" }``."""
-    return {"by": written} if isinstance(written, str) else written
+Strategy = (
+    Ordered
+    | Weighted
+    | LeastUsed
+    | LeastBusy
+    | Latency
+    | ByTier
+    | ContextLadder
+    | CostLadder
+    | Quota
+    | Custom
+)
+STRATEGIES: dict[str, type[Strategy]] = {kind.model_fields["by"].default: kind for kind in get_args(Strategy)}
+"""By what ``by`` says."""
 
 
-Selection = Annotated[
-    Annotated[
-        Ordered
-        | Weighted
-        | LeastUsed
-        | LeastBusy
-        | Latency
-        | ByTier
-        | ContextLadder
-        | CostLadder
-        | Quota
-        | Custom,
-        Field(discriminator="by"),
-    ],
-    BeforeValidator(_spelt_out),
-]
+def strategy_of(written: object) -> type[Strategy] | None:
+    """The strategy that ``written`` names: ``"latency"`` is short for ``{ by = "latency" }``."""
+    by = written.get("by") if isinstance(written, Mapping) else written
+    return STRATEGIES.get(by) if isinstance(by, str) else None
+
+
+def _selection(written: object) -> Strategy:
+    """Not left to a discriminated union, which tells of its own insides when something is wrong."""
+    if isinstance(written, get_args(Strategy)):
+        return written
+    if not isinstance(written, str | Mapping):
+        raise broken('must be the name of a strategy, or a table { by = "…" }', _known_to(None))
+    by = written.get("by") if isinstance(written, Mapping) else written
+    kind = strategy_of(written)
+    if by is None:
+        raise broken("does not say by what: by is missing", _known_to(None))
+    if kind is None:
+        raise broken(f"there is no strategy {by!r}", _known_to(by))
+    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
+    if needed and isinstance(written, str):
+        shown = ", ".join(["by", *needed])
+        raise broken(f"{by} needs more than its name", f"Write a table: {{ {shown} }}.")
+    return kind.model_validate({"by": by} if isinstance(written, str) else written)
+
+
+def _known_to(by: object) -> str:
+    return did_you_mean(by if isinstance(by, str) else "", STRATEGIES)
+
+
+Selection = Annotated[Strategy, PlainValidator(_selection)]
 ORDERED = Ordered()

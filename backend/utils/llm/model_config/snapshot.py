@@ -140,10 +140,21 @@ class Tier:
 
 @dataclass(frozen=True)
 class Chain:
-    """A feature's tiers in one profile, and the layer that put them there."""
+    """A feature's tiers in one profile, and the layer that put them there.
+
+    Attributes:
+        path: Where it is written, and ``links`` what is written there.
+    """
 
     tiers: tuple[Tier, ...]
     layer: str
+    path: str = ""
+    links: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The endpoints that it names itself, not by a group."""
+        return frozenset(link for link in self.links if not link.startswith("group:"))
 
     def __iter__(self) -> Iterator[Endpoint]:
         return (endpoint for tier in self.tiers for endpoint in tier.endpoints)
@@ -155,6 +166,10 @@ class Share:
 
     endpoint: Endpoint
     percent: float
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.endpoint} at {self.percent:g} %"
 
 
 @dataclass(frozen=True)
@@ -168,6 +183,7 @@ class Feature:
         limits: What is let out for this feature, whoever serves it.
         deadline: Seconds for a whole call, waits and fallbacks included.
         wait: The most seconds that a call waits for an endpoint that a provider wants to be left alone.
+        written: The keys of its row, and ``layer`` where they stand; all other values are defaults.
         max_cost_usd: Endpoints whose answer could cost more are not used.
         attempts: The most requests that one call may send to one endpoint.
         max_attempts: The most requests of one call in all.
@@ -192,6 +208,8 @@ class Feature:
     max_attempts: int = 10
     on_refusal: Literal["raise", "next"] = "raise"
     on_invalid_output: Literal["raise", "next"] = "next"
+    written: frozenset[str] = frozenset()
+    layer: str = ""
 
 
 @dataclass(frozen=True)

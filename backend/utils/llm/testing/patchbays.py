@@ -53,7 +53,7 @@ extends = "premium"
 """
 
 
-def loopback_patchbay(
+def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     provider: LoopbackProvider,
     features: Mapping[str, str | Sequence[str]],
     more: str = "",

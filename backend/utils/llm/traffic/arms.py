@@ -75,10 +75,14 @@ class Arms:
         """What it did so far."""
         return self._arms.get((feature, arm), Arm())
 
-    def judge(self, feature: str, arm: str, after: Arm, stop: StopRow) -> str | None:
-        """Note what ``arm`` did; the reason if that ends its trial now."""
+    def all(self) -> dict[tuple[str, str], Arm]:
+        """What every arm of every feature did."""
+        return dict(self._arms)
+
+    def judge(self, feature: str, arm: str, after: Arm, stop: StopRow | None) -> str | None:
+        """Note what ``arm`` did; the reason if that ends its trial now. Without ``stop`` nothing does."""
         self._arms[feature, arm] = after
-        if arm == CONTROL or (feature, arm) in self._over:
+        if stop is None or arm == CONTROL or (feature, arm) in self._over:
             return None
         reason = _verdict(after, self.arm(feature, CONTROL), stop)
         if reason is not None:

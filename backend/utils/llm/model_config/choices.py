@@ -1,0 +1,218 @@
+"""Whether each strategy can choose from what it is given: every name in it leads somewhere, and nothing goes round it.
+
+Names are compared as they are written, so that an endpoint that is wrong for another reason is not told of twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .problems import did_you_mean
+from .schema import FeatureRow
+from .select import ORDERED, ByTier, ContextLadder, CostLadder, Quota, Weighted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from .problems import Problems
+    from .rows import Rows
+    from .select import Selection
+    from .snapshot import Chain, Endpoint
+
+WHOLE = "a selection by tier must be the whole chain: what stands beside it is open to every tier"
+NO_TIERS = "does not go with a selection by tier: it knows no tiers"
+
+
+class Choices:
+    """The check of one document's selections.
+
+    Args:
+        rows: Of the document.
+        layer: What the document is called.
+        problems: Where findings go.
+    """
+
+    def __init__(self, rows: Rows, layer: str, problems: Problems) -> None:
+        self._rows = rows
+        self._layer = layer
+        self._problems = problems
+
+    # Groups ----------------------------------------------------------------------------------------------------------
+
+    def check_group(self, name: str, endpoints: tuple[Endpoint, ...]) -> None:
+        """What the group called ``name`` chooses among: ``endpoints``, as far as they are right."""
+        row, path = self._rows.groups[name], f"groups.{name}.select"
+        self._check_names(path, row.select, [frozenset(row.endpoints)])
+        if len(endpoints) == len(row.endpoints):
+            self._check_quota(path, row.select, endpoints)
+        heir = self._rows.groups.get(row.then or "")
+        if row.then and any(isinstance(one.select, ByTier) for one in (row, heir) if one):
+            self._add(f"groups.{name}.then", WHOLE, value=row.then)
+
+    # Features --------------------------------------------------------------------------------------------------------
+
+    def check_feature(self, name: str, chains: Iterable[Chain]) -> None:
+        """What the feature called ``name`` chooses among in each of its ``chains``, those of the environment apart."""
+        row, path = self._row(name), f"features.{name}.select"
+        chains = list({chain.path: chain for chain in chains}.values())
+        own = [chain.own for chain in chains]
+        if row.select != ORDERED and chains and not any(own):
+            rule = "the feature has no endpoints of its own to choose from"
+            self._add(path, rule, fix="Write it at the group.")
+        elif chains:
+            self._check_names(path, row.select, own)
+            if all(len(chain.own) == len(_of_the_feature(chain)) for chain in chains):
+                self._check_quota(
+                    path, row.select, [one for chain in chains for one in _of_the_feature(chain)]
+                )
+        for chain in chains:
+            self._check_chain(name, chain)
+            self._check_tiers_are_served(f"{path}.tiers", row.select, chain)
+        self._check_settings(name, chains)
+
+    def check_override(self, name: str, chain: Chain) -> None:
+        """Whether what the environment says fits the feature called ``name``, whose selection stands in the file."""
+        select, value = self._row(name).select, ", ".join(chain.links)
+        missing = ", ".join(map(repr, sorted(_named(select) - chain.own)))
+        said = f"features.{name}.select"
+        if missing:
+            rule, fix = (
+                f"{said} names {missing}, which is not here",
+                "Name the same endpoints, or change the table.",
+            )
+            self._problems.add(chain.path, rule, value=value, layer="environment", fix=fix)
+        if isinstance(select, ByTier):
+            for unlisted in sorted(chain.own - _named(select)):
+                rule = f"{said} lets no tier use {unlisted!r}"
+                self._problems.add(chain.path, rule, value=value, layer="environment")
+        self._check_chain(name, chain)
+        self._check_settings(name, [chain])
+
+    def _check_chain(self, name: str, chain: Chain) -> None:
+        """Whatever stands beside a selection by tier would be open to every tier."""
+        groups = [
+            self._rows.groups.get(link.removeprefix("group:"))
+            for link in chain.links
+            if link not in chain.own
+        ]
+        is_by_tier = isinstance(self._row(name).select, ByTier)
+        if (is_by_tier and groups) or (len(chain.links) > 1 and any(_is_by_tier(group) for group in groups)):
+            self._problems.add(chain.path, WHOLE, value=", ".join(chain.links), layer=chain.layer)
+
+    def _check_tiers_are_served(self, path: str, select: Selection, chain: Chain) -> None:
+        """Profiles may differ, but none may leave a tier with nothing."""
+        if not isinstance(select, ByTier) or not chain.own:
+            return
+        for tier, allowed in select.tiers.items():
+            if not chain.own.intersection(allowed.endpoints):
+                self._add(
+                    f"{path}.{tier}", f"none of its endpoints is in {chain.path}, so nothing serves it there"
+                )
+
+    def _check_settings(self, name: str, chains: list[Chain]) -> None:
+        """What a feature says beside its selection, and what goes against it."""
+        row, selections = self._row(name), [tier.select for chain in chains for tier in chain.tiers]
+        if any(isinstance(select, ByTier) for select in selections):
+            for key in ("split", "shadow"):
+                if getattr(row, key):
+                    self._add(f"features.{name}.{key}", NO_TIERS)
+        if row.on_invalid_output == "raise" and any(isinstance(select, CostLadder) for select in selections):
+            rule, fix = "a ladder by cost climbs after such an answer", 'Write "next", or leave it out.'
+            self._add(f"features.{name}.on_invalid_output", rule, value="raise", fix=fix)
+        if "stop" in row.model_fields_set and not row.split:
+            self._add(f"features.{name}.stop", "there is no split to stop")
+
+    # Selections ------------------------------------------------------------------------------------------------------
+
+    def _check_names(self, path: str, select: Selection, choices: list[frozenset[str]]) -> None:
+        """Every endpoint that ``select`` names is one of those it chooses from; by tier also the other way round."""
+        known = frozenset[str]().union(*choices)
+        for where, named in _names(select):
+            if named not in known:
+                fix = did_you_mean(named, known)
+                self._add(f"{path}.{where}", f"{named!r} is none of the endpoints here", fix=fix)
+        if not isinstance(select, ByTier):
+            return
+        if select.default not in select.tiers:
+            fix = did_you_mean(select.default, select.tiers)
+            self._add(f"{path}.default", "there is no such tier", value=select.default, fix=fix)
+        for unused in sorted(known - _named(select)):
+            fix = "Give it to a tier, or take it out of the chain."
+            self._add(f"{path}.tiers", f"no tier may use {unused!r}", fix=fix)
+
+    def _check_quota(self, path: str, select: Selection, endpoints: Iterable[Endpoint]) -> None:
+        if isinstance(select, Quota) and not any(_has_quota(endpoint) for endpoint in endpoints):
+            rule = "nothing here has a limit per day or month, so there is no quota to go by"
+            fix = 'Write one at a provider or an account: limits = { tokens = "1000000/day" }.'
+            self._add(path, rule, fix=fix)
+
+    def _row(self, feature: str) -> FeatureRow:
+        return self._rows.features.get(feature, FeatureRow())
+
+    def _add(self, path: str, rule: str, *, value: object = None, fix: str = "") -> None:
+        self._problems.add(path, rule, value=value, layer=self._layer, fix=fix)
+
+
+def check_choices(
+    rows: Rows,
+    layer: str,
+    problems: Problems,
+    *,
+    groups: Mapping[str, tuple[Endpoint, ...]],
+    chains: Mapping[str, Iterable[Chain]],
+    overrides: Mapping[str, Chain],
+) -> None:
+    """Check every selection of a document.
+
+    Args:
+        rows: Of the document.
+        layer: What the document is called.
+        problems: Where findings go.
+        groups: Group to its endpoints.
+        chains: Feature to the chains that the document gives it.
+        overrides: Feature to the chain that the environment gives it.
+    """
+    choices = Choices(rows, layer, problems)
+    for name, endpoints in groups.items():
+        choices.check_group(name, endpoints)
+    for name, own in chains.items():
+        choices.check_feature(name, own)
+    for name, chain in overrides.items():
+        choices.check_override(name, chain)
+
+
+def _names(select: Selection) -> Iterator[tuple[str, str]]:
+    """Every endpoint that ``select`` names, each with the key where it does."""
+    match select:
+        case Weighted():
+            yield from (("weights", name) for name in select.weights)
+        case ContextLadder():
+            yield from (("up_to", name) for name in select.up_to)
+        case ByTier():
+            for tier, allowed in select.tiers.items():
+                yield from ((f"tiers.{tier}", name) for name in allowed.endpoints)
+        case _:
+            pass
+
+
+def _named(select: Selection) -> frozenset[str]:
+    return frozenset(name for _, name in _names(select))
+
+
+def _is_by_tier(group: object) -> bool:
+    return isinstance(getattr(group, "select", None), ByTier)
+
+
+def _of_the_feature(chain: Chain) -> list[Endpoint]:
+    return [endpoint for tier in chain.tiers if tier.group is None for endpoint in tier.endpoints]
+
+
+def _has_quota(endpoint: Endpoint) -> bool:
+    provider = endpoint.provider
+    held = [
+        provider.limits,
+        provider.user_limits,
+        endpoint.limits,
+        *(account.limits for account in provider.accounts),
+    ]
+    return any(rate.resets for limits in held for rate in (*limits.requests, *limits.tokens))
