@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,14 +13,18 @@ import pytest
 
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category
+from backend.utils.llm.model_config import Limits
 from backend.utils.llm.model_config.schema import (
+    AccountRow,
     FeatureRow,
     GroupRow,
     Head,
     ModelRow,
     ProfileRow,
     ProviderRow,
+    StopRow,
 )
+from backend.utils.llm.model_config.select import STRATEGIES, Allowance
 from backend.utils.llm.options import Options
 
 if TYPE_CHECKING:
@@ -39,9 +44,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[groups.NAME]`": GroupRow,
     '## `[models."provider:model"]`': ModelRow,
     "## `[profiles.NAME]`": ProfileRow,
+    "## `[providers.NAME.accounts.ACCOUNT]`": AccountRow,
     "## `[providers.NAME]`": ProviderRow,
+    "## `limits = { … }`": Limits,
     "## `options = { … }`": Options,
+    "## `stop = { … }`": StopRow,
+    "### `tiers.TIER = { … }`": Allowance,
 }
+OF_A_STRATEGY = {f'### `select = {{ by = "{by}" }}`': kind for by, kind in STRATEGIES.items()}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
@@ -50,7 +60,7 @@ def table_rows(page: Path, heading: str | None = None) -> dict[str, list[str]]:
     """The tables' rows by what stands in backticks in their first cell; of one section, or of the whole page."""
     text = page.read_text(encoding="utf-8")
     if heading is not None:
-        text = text.partition(f"{heading}\n")[2].partition("\n## ")[0]
+        text = re.split(r"\n##+ ", text.partition(f"\n{heading}\n")[2])[0]
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
     return {row[0].strip(" `"): [cell.strip(" `") for cell in row[1:]] for row in rows}
 
@@ -79,6 +89,36 @@ def broken(page: Path, link: str) -> bool:
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_the_reference_of_the_table_names_every_key_and_no_other(heading: str) -> None:
     assert set(table_rows(TABLE, heading)) == set(SECTIONS[heading].model_fields)
+
+
+def test_the_reference_of_the_table_names_every_strategy_and_no_other() -> None:
+    assert set(table_rows(TABLE, "## `select = …`")) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("heading", OF_A_STRATEGY)
+def test_the_reference_of_the_table_names_every_key_of_a_strategy(heading: str) -> None:
+    keys = set(OF_A_STRATEGY[heading].model_fields) - {"by"}
+
+    assert set(table_rows(TABLE, heading)) == keys
+    assert (f"\n{heading}\n" in TABLE.read_text(encoding="utf-8")) == bool(keys)
+
+
+@pytest.mark.parametrize("heading", [*SECTIONS, *OF_A_STRATEGY])
+def test_the_reference_of_the_table_tells_every_default_as_it_is(heading: str) -> None:
+    """Of those that are one value; where none is set, or where the column is another, it says so in words."""
+    fields = (SECTIONS | OF_A_STRATEGY)[heading].model_fields
+    told = {key: cells[1] for key, cells in table_rows(TABLE, heading).items()}
+    plain = {
+        key: field.default for key, field in fields.items() if isinstance(field.default, str | int | float)
+    }
+
+    if SECTIONS.get(heading) is not ModelRow:
+        assert {key: told.get(key) for key in plain.keys() - {"by"}} == {
+            key: json.dumps(default) for key, default in plain.items() if key != "by"
+        }
+        assert {key for key, cell in told.items() if cell == "required"} == {
+            key for key, field in fields.items() if field.is_required()
+        }
 
 
 def test_the_reference_of_the_errors_tells_every_code_as_it_is() -> None:

@@ -6,6 +6,7 @@ import heapq
 import json
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -17,13 +18,13 @@ from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category, Failure
 from backend.utils.llm.health import MemoryHealth
 from backend.utils.llm.model_config import parse
-from backend.utils.llm.receipt import Attempt
+from backend.utils.llm.receipt import Attempt, Usage
 from backend.utils.llm.route import Needs
 from backend.utils.llm.routing import plan
 from backend.utils.llm.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from backend.utils.llm.dispatch import Try
     from backend.utils.llm.health import Circuit
@@ -64,15 +65,19 @@ class Reply(NamedTuple):
         failure: None if it answers.
         seconds: How long it takes, if it is given so long.
         partial: The text that had been handed on when a stream broke.
+        first_token: When its first token came, if it is a stream.
+        tokens: What it used, prompt and answer together, if it says.
     """
 
     failure: Failure | None = None
     seconds: float = 0.0
     partial: str | None = None
+    first_token: float | None = None
+    tokens: int | None = None
 
 
-Behaviour = Reply | list[Reply] | dict[float, Reply]
-"""The same each time; or one after the other, the last one for ever; or, by the clock, what holds from when on."""
+Behaviour = Reply | list[Reply] | dict[float, Reply] | Callable[[float], Reply]
+"""The same each time; one after the other, the last one for ever; by the clock, what holds from when on; what it says."""
 
 OK = Reply()
 HANG = Reply(seconds=math.inf)
@@ -257,6 +262,8 @@ class World:
             return behaviour
         if isinstance(behaviour, dict):
             return behaviour[max(since for since in behaviour if since <= self.now)]
+        if callable(behaviour):
+            return behaviour(self.now)
         return behaviour.pop(0) if len(behaviour) > 1 else behaviour[0]
 
     def sent_to(self, endpoint: str) -> list[Request]:
@@ -305,6 +312,8 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
         outcome="ok",
         started=START + timedelta(seconds=started),
         duration=timedelta(seconds=reply.seconds),
+        first_token=None if reply.first_token is None else timedelta(seconds=reply.first_token),
+        usage=None if reply.tokens is None else Usage(reply.tokens),
     )
     if failure is None:
         return attempt

@@ -276,7 +276,7 @@ class FeatureChatModel(BaseChatModel):
     ) -> Call:
         question = Question(messages, stop, self._ask(kwargs), kwargs.get("accept"))
         is_tested = question.ask.schema is not None or question.accept is not None
-        needs = _needs(messages, question.ask, streams=streams and not is_tested)
+        needs = needs_of(messages, question.ask, streams=streams and not is_tested)
         return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, question)
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
@@ -349,7 +349,8 @@ def _schema_of_response_format(response_format: Any) -> Schema | None:
     return schema_of(schema, strict=described.get("strict"))
 
 
-def _needs(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
+def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
+    """What a call with ``messages`` and ``ask`` needs of an endpoint. Nothing is tokenised."""
     contents = (message.content for message in messages if isinstance(message.content, list))
     blocks = [block for content in contents for block in content if isinstance(block, dict)]
     pictures = [block for block in blocks if block.get("type") in _PICTURES]

@@ -149,8 +149,20 @@ class Patchbay:
         self._observer = observer
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._bench: Bench | None = None
+
+    @property
+    def health(self) -> Health:
+        """What is known of the endpoints. Made on first use: calls and `explain` share it."""
+        from .health import MemoryHealth
+        from .traffic import Traffic
+
+        with self._lock:
+            if self._health is None:
+                time = self._time
+                self._health = MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))
+            return self._health
 
     @property
     def bench(self) -> Bench:
@@ -163,7 +175,7 @@ class Patchbay:
                     self.table,
                     self._live,
                     time=self._time,
-                    health=self._health,
+                    health=self.health,
                     observer=self._observer,
                     selectors=self._selectors,
                 )
@@ -216,7 +228,7 @@ class Patchbay:
             features={name: self._feature_info(name, snapshot) for name in sorted(snapshot.features)},
             providers=_provider_infos(snapshot),
             retirements=retiring(snapshot, self._today()),
-            trials=_trials(self._bench.health.traffic) if self._bench is not None else (),
+            trials=_trials(self.health.traffic),
         )
 
     def close(self) -> None:
@@ -245,8 +257,7 @@ class Patchbay:
     def _plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
         from .routing import plan
 
-        health = self._bench.health if self._bench is not None else self._health
-        return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=health)
+        return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=self.health)
 
     def _missing_selectors(self, snapshot: Snapshot) -> list[str]:
         known = ", ".join(sorted(self._selectors)) or "none"

@@ -52,7 +52,8 @@ def plan(
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
             route without candidates.
     """
-    health = health or MemoryHealth(time.monotonic)
+    if health is None:
+        health = MemoryHealth(time.monotonic)
     with health.traffic.lock:
         case = Case(snapshot, snapshot.feature(feature), caller, needs, today, health)
         share, over = _trial(case)

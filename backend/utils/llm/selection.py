@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
+from math import inf, log2
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .model_config import (
@@ -20,6 +22,7 @@ from .model_config import (
     Quota,
     Weighted,
 )
+from .traffic import seconds_until_reset_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .traffic import Member, Timed, Traffic
 
 Candidates = list["Candidate"]
+_tier = attrgetter("owner", "tier")
 
 
 class Situation(NamedTuple):
@@ -42,7 +46,7 @@ class Situation(NamedTuple):
 def ordered(candidates: Iterable[Candidate], situation: Situation) -> Candidates:
     """``candidates``, tier by tier, each in the order in which they would be tried now."""
     order: Candidates = []
-    for _, run in groupby(candidates, key=lambda one: (one.owner, one.tier)):
+    for _, run in groupby(candidates, key=_tier):
         tier = list(run)
         strategy = _STRATEGIES.get(type(tier[0].select)) if len(tier) > 1 else None
         order += strategy(tier, situation) if strategy is not None else tier
@@ -51,16 +55,10 @@ def ordered(candidates: Iterable[Candidate], situation: Situation) -> Candidates
 
 def chosen(candidate: Candidate, among: Sequence[Candidate], situation: Situation) -> None:
     """``candidate`` is asked; it was chosen ``among`` those of its tier that could be."""
-    caller, traffic = situation.caller, situation.traffic
-    match candidate.select:
-        case Weighted():
-            traffic.turns.weigh(candidate.scope, candidate.member, _weights(among))
-        case ContextLadder() if caller.conversation_id:
-            traffic.rungs.served(candidate.scope, caller.conversation_id, str(candidate.endpoint))
-        case Latency() | CostLadder():
-            traffic.turns.chosen(candidate.scope)
-        case _:
-            pass
+    situation.traffic.turns.chosen(candidate.scope)
+    follow = _AFTERMATH.get(type(candidate.select))
+    if follow is not None:
+        follow(candidate, among, situation)
 
 
 def timed(needs: Needs) -> Timed:
@@ -76,74 +74,89 @@ def tier_of(select: ByTier, caller: Caller) -> str:
 # Each as good as the other -------------------------------------------------------------------------------------------
 
 
-def _account_weight(candidate: Candidate) -> int:
-    return candidate.account.weight if candidate.account else 1
+def _shares(tier: Sequence[Candidate]) -> list[int]:
+    """The weight of each one's account."""
+    return [one.account.weight if one.account is not None else 1 for one in tier]
+
+
+def _sorted(tier: Candidates, keys: Sequence[float] | Sequence[tuple[float, float]]) -> Candidates:
+    return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]
 
 
 def _weights(tier: Sequence[Candidate]) -> dict[Member, float]:
     """An endpoint's weight is shared by its accounts, as theirs say."""
-    select = cast("Weighted", tier[0].select)
+    weights, members = cast("Weighted", tier[0].select).weights, [one.member for one in tier]
+    if len({endpoint for endpoint, _ in members}) == len(members):
+        return {member: weights.get(member[0], 1) for member in members}
+    shares = dict(zip(members, _shares(tier), strict=True))
     totals: Counter[str] = Counter()
-    for one in tier:
-        totals[str(one.endpoint)] += _account_weight(one)
-    return {
-        one.member: select.weights.get(str(one.endpoint), 1)
-        * _account_weight(one)
-        / totals[str(one.endpoint)]
-        for one in tier
-    }
+    for (endpoint, _), share in shares.items():
+        totals[endpoint] += share
+    return {member: weights.get(member[0], 1) * share / totals[member[0]] for member, share in shares.items()}
 
 
 def _by_weight(tier: Candidates, situation: Situation) -> Candidates:
-    weights, turns = _weights(tier), situation.traffic.turns
-    return sorted(tier, key=lambda one: -turns.standing(one.scope, one.member) - weights[one.member])
+    standing = situation.traffic.turns.standing(tier[0].scope)
+    return _sorted(tier, [-standing.get(member, 0.0) - weight for member, weight in _weights(tier).items()])
+
+
+def _pay(candidate: Candidate, among: Sequence[Candidate], situation: Situation) -> None:
+    situation.traffic.turns.weigh(candidate.scope, candidate.member, _weights(among))
+
+
+def _heats(tier: Sequence[Candidate], situation: Situation) -> list[float]:
+    """How much each was used lately, for its weight, as logarithms."""
+    loads = situation.traffic.members.loads([one.member for one in tier])
+    return [load.heat - log2(share) for load, share in zip(loads, _shares(tier), strict=True)]
 
 
 def _least_used(tier: Candidates, situation: Situation) -> Candidates:
-    members = situation.traffic.members
-    return sorted(tier, key=lambda one: members.used(one.member) / _account_weight(one))
+    return _sorted(tier, _heats(tier, situation))
 
 
 def _least_busy(tier: Candidates, situation: Situation) -> Candidates:
-    members = situation.traffic.members
+    now, loads = situation.traffic.clock(), situation.traffic.members.loads([one.member for one in tier])
+    busy = [load.under_way.count(now) / share for load, share in zip(loads, _shares(tier), strict=True)]
+    return _sorted(tier, list(zip(busy, _heats(tier, situation), strict=True)))
 
-    def load(one: Candidate) -> tuple[float, float]:
-        weight = _account_weight(one)
-        return members.busy(one.member) / weight, members.used(one.member) / weight
 
-    return sorted(tier, key=load)
+def _catch_up(candidate: Candidate, among: Sequence[Candidate], situation: Situation) -> None:
+    """Who could not be chosen for a while is not flooded to make up for it: it starts level with the others."""
+    traffic = situation.traffic
+    new = traffic.turns.newcomers(candidate.scope, {one.member for one in among})
+    if not new:
+        return
+    heats = zip(among, _heats(among, situation), strict=True)
+    level = min((heat for one, heat in heats if one.member not in new), default=-inf)
+    for one, share in zip(among, _shares(among), strict=True):
+        if one.member in new:
+            traffic.members.catch_up(one.member, level + log2(share))
 
 
 def _soonest_reset(tier: Candidates, situation: Situation) -> Candidates:
-    meters = situation.traffic.meters
-    return sorted(tier, key=lambda one: meters.seconds_until_reset(one.meters))
+    resets = situation.traffic.meters.seconds_until_resets()
+    return _sorted(tier, [seconds_until_reset_of(one.meters, resets) for one in tier])
 
 
 def _by_latency(tier: Candidates, situation: Situation) -> Candidates:
-    """The quicker of two that the dice draw, then the others by how quick they are; now and then the stalest first.
+    """By how quick they are; now and then the one that was not timed for longest comes first.
 
     How quick one would be is its latency times the requests that it has under way, this one included. So calls that
     come at once do not all run to the one that was quickest before them. Of what is not known the best is assumed.
     """
-    by_quickness = _quickest_first(tier, situation)
-    first = _stalest(tier, situation)
-    if first is None:
-        drawn = _two_of(tier, situation.traffic.turns.dice)
-        first = next(one for one in by_quickness if one in drawn)
-    return [first, *(one for one in by_quickness if one is not first)]
-
-
-def _quickest_first(tier: Candidates, situation: Situation) -> Candidates:
-    members, kind = situation.traffic.members, timed(situation.needs)
-    known = {one.member: members.latency(one.member, kind) for one in tier}
-    best = min((latency.seconds for latency in known.values() if latency), default=1.0)
-
-    def expected(one: Candidate) -> tuple[float, float]:
-        latency = known[one.member]
-        seconds = latency.seconds if latency else best
-        return seconds * (members.busy(one.member) + 1) / _account_weight(one), members.used(one.member)
-
-    return sorted(tier, key=expected)
+    traffic, kind = situation.traffic, timed(situation.needs)
+    now, loads = traffic.clock(), traffic.members.loads([one.member for one in tier])
+    hopes = [load.hoped(kind, now) for load in loads]
+    best = min((hope for hope in hopes if hope is not None), default=1.0)
+    order = _sorted(
+        tier,
+        [
+            ((best if hope is None else hope) * (load.under_way.count(now) + 1) / share, load.heat)
+            for load, hope, share in zip(loads, hopes, _shares(tier), strict=True)
+        ],
+    )
+    stalest = _stalest(tier, situation)
+    return order if stalest is None else [stalest, *(one for one in order if one is not stalest)]
 
 
 def _stalest(tier: Candidates, situation: Situation) -> Candidate | None:
@@ -151,18 +164,11 @@ def _stalest(tier: Candidates, situation: Situation) -> Candidate | None:
     select, traffic = cast("Latency", tier[0].select), situation.traffic
     if not traffic.turns.explores(tier[0].scope, select.explore):
         return None
-    members, kind = traffic.members, timed(situation.needs)
-    ages = [(traffic.age(members.latency(one.member, kind)), one) for one in tier]
-    age, stalest = max(ages, key=lambda pair: pair[0])
-    return stalest if age >= select.stale_after and not members.busy(stalest.member) else None
-
-
-def _two_of(tier: Candidates, dice: float) -> tuple[Candidate, Candidate]:
-    """Two different ones, each pair as likely as the other, out of one throw."""
-    first = int(dice * len(tier))
-    rest = dice * len(tier) - first
-    second = int(rest * (len(tier) - 1))
-    return tier[first], tier[second + (second >= first)]
+    kind, now, members = timed(situation.needs), traffic.clock(), traffic.members
+    timed_at = [members.timed_at(one.member, kind) for one in tier]
+    place = timed_at.index(min(timed_at))
+    is_free = now - timed_at[place] >= select.stale_after and not members.busy(tier[place].member)
+    return tier[place] if is_free else None
 
 
 # Ladders, best first -------------------------------------------------------------------------------------------------
@@ -189,13 +195,20 @@ def _by_context(tier: Candidates, situation: Situation) -> Candidates:
     return tier[::-1]
 
 
+def _stand_on(candidate: Candidate, _: Sequence[Candidate], situation: Situation) -> None:
+    if situation.caller.conversation_id:
+        rungs = situation.traffic.rungs
+        rungs.served(candidate.scope, situation.caller.conversation_id, candidate.member[0])
+
+
 def _by_score(tier: Candidates, situation: Situation) -> Candidates:
     """From the first rung whose answers are good enough, or unknown, upwards; then what lies below."""
     select, traffic = cast("CostLadder", tier[0].select), situation.traffic
-    if traffic.turns.explores(tier[0].scope, select.explore):
+    scope, least, remember = tier[0].scope, select.least, select.remember
+    if traffic.turns.explores(scope, select.explore):
         return tier
     for place, one in enumerate(tier):
-        mean = traffic.scores.mean(one.scope, str(one.endpoint), least=select.least, remember=select.remember)
+        mean = traffic.scores.mean(scope, one.member[0], least=least, remember=remember)
         if mean is None or mean >= select.enough:
             return [*tier[place:], *tier[:place]]
     return tier[::-1]
@@ -212,3 +225,10 @@ _STRATEGIES: dict[type, Callable[[Candidates, Situation], Candidates]] = {
     Weighted: _by_weight,
 }
 """What is not here stays as it was written: ordered, and custom selections, which others order."""
+_AFTERMATH: dict[type, Callable[[Candidate, Sequence[Candidate], Situation], None]] = {
+    ContextLadder: _stand_on,
+    LeastBusy: _catch_up,
+    LeastUsed: _catch_up,
+    Weighted: _pay,
+}
+"""What a choice leaves behind."""

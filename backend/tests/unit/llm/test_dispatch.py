@@ -596,7 +596,7 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
     caller = users_own("red", "blue", "green", policy=policy)
     for category in Category:
         world = World({"f": list(edge)}, behaves={edge[0]: fails(category)})
-        bench = Bench(Table(text=table({"f": list(edge)}), environ=KEYS))
+        bench = Bench(Table(text=table({"f": list(edge)}), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
         call = bench.call(bench.table.snapshot, "f", caller, Needs(), Question([], None, Ask(Options())))
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..clock import Time
-from ..health import Health, MemoryHealth
 from ..providers import ChatClients
 from ..routing import plan, shadow
-from ..traffic import Traffic
 from ..transport import SigningTransport
 from .call import Call
 from .shadow import Shadows
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..caller import Caller
+    from ..health import Health
     from ..model_config import Share, Snapshot, Table
     from ..receipt import Attempt
     from ..route import Needs, Route
@@ -32,7 +31,7 @@ class Bench:
 
     Args:
         live: Embedded providers by name.
-        health: Where health is kept; by default in this process.
+        health: Where health is kept.
         observer: Told of every attempt. What it raises changes nothing.
         selectors: What the table's custom selections name.
     """
@@ -42,14 +41,14 @@ class Bench:
         table: Table,
         live: Mapping[str, LiveAddress] | None = None,
         *,
+        health: Health,
         time: Time | None = None,
-        health: Health | None = None,
         observer: Observer | None = None,
         selectors: Mapping[str, Selector] | None = None,
     ) -> None:
         self.table = table
         self.time = time or Time()
-        self.health = health or _memory(self.time)
+        self.health = health
         self.observer = observer
         self.selectors = dict(selectors or {})
         self.shadows = Shadows(self.time.random)
@@ -77,7 +76,3 @@ class Bench:
 
     def _plan(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
         return plan(snapshot, feature, caller, needs, today=self.time.now().date(), health=self.health)
-
-
-def _memory(time: Time) -> Health:
-    return MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))

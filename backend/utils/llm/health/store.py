@@ -123,7 +123,7 @@ class MemoryHealth:
     """
 
     def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
-        self.traffic = traffic or Traffic(clock)
+        self.traffic = Traffic(clock) if traffic is None else traffic
         self._clock = clock
         self._lock = threading.Lock()
         self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()

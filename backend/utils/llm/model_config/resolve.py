@@ -237,7 +237,10 @@ class Resolver:
         row = self._rows.features.get(name, FeatureRow())
         as_written = FeatureRow.model_fields.keys() - {"pin", "select", "split", "shadow"}
         if (whole := fsum(row.split.values())) > _WHOLE:
-            rule, fix = f"is {whole:g} percent in all, more than 100", "What is left is served as before."
+            rule, fix = (
+                f"is {whole:g} percent in all, more than 100",
+                "Lower the shares; what they leave is the control's.",
+            )
             self._problems.add(f"features.{name}.split", rule, layer=self._layer, fix=fix)
         return Feature(
             name=name,

@@ -167,7 +167,7 @@ def strategy_of(written: object) -> type[Strategy] | None:
 
 def _selection(written: object) -> Strategy:
     """Not left to a discriminated union, which tells of its own insides when something is wrong."""
-    if isinstance(written, get_args(Strategy)):
+    if isinstance(written, Strategy):
         return written
     if not isinstance(written, str | Mapping):
         raise broken('must be the name of a strategy, or a table { by = "…" }', _known_to(None))
@@ -179,9 +179,10 @@ def _selection(written: object) -> Strategy:
         raise broken(f"there is no strategy {by!r}", _known_to(by))
     needed = [name for name, field in kind.model_fields.items() if field.is_required()]
     if needed and isinstance(written, str):
-        shown = ", ".join(["by", *needed])
+        shown = ", ".join([f'by = "{by}"', *(f"{name} = …" for name in needed)])
         raise broken(f"{by} needs more than its name", f"Write a table: {{ {shown} }}.")
-    return kind.model_validate({"by": by} if isinstance(written, str) else written)
+    fitted: Strategy = kind.model_validate({"by": by} if isinstance(written, str) else written)
+    return fitted
 
 
 def _known_to(by: object) -> str:

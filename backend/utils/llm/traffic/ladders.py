@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +31,29 @@ class Rungs:
             self._last.popitem(last=False)
 
 
+class _Lately:
+    """Scores, each with its time, and their sum."""
+
+    __slots__ = ("scores", "total")
+
+    def __init__(self) -> None:
+        self.scores: deque[tuple[float, float]] = deque()
+        self.total = 0.0
+
+    def add(self, at: float, score: float) -> None:
+        self.scores.append((at, score))
+        self.total += score
+        if len(self.scores) > MOST_SCORES:
+            self._drop()
+
+    def forget(self, until: float) -> None:
+        while self.scores and self.scores[0][0] <= until:
+            self._drop()
+
+    def _drop(self) -> None:
+        self.total -= self.scores.popleft()[1]
+
+
 class Scores:
     """How good the answers to each feature were, by endpoint. Its owner has the lock.
 
@@ -40,15 +63,16 @@ class Scores:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._scores: dict[tuple[str, str], deque[tuple[float, float]]] = {}
+        self._scores: defaultdict[tuple[str, str], _Lately] = defaultdict(_Lately)
 
     def mean(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
         """The mean of the last scores; None if there are fewer than ``least`` in the last ``remember`` seconds."""
-        since = self._clock() - remember
-        recent = [score for at, score in self._scores.get((feature, endpoint), ()) if at > since]
-        return sum(recent) / len(recent) if len(recent) >= least else None
+        lately = self._scores.get((feature, endpoint))
+        if lately is None:
+            return None
+        lately.forget(self._clock() - remember)
+        return lately.total / len(lately.scores) if len(lately.scores) >= least else None
 
     def add(self, feature: str, endpoint: str, score: float) -> None:
         """One more, from 0 to 1."""
-        scores = self._scores.setdefault((feature, endpoint), deque(maxlen=MOST_SCORES))
-        scores.append((self._clock(), score))
+        self._scores[feature, endpoint].add(self._clock(), score)

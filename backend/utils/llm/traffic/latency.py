@@ -14,6 +14,9 @@ FAILURE_SECONDS = 30.0
 FAILURE_FACTOR = 3.0
 """A failure counts as an answer that takes so many times as long as usual: failing fast is not being fast."""
 LONGEST = 60.0
+FADES = 2.0
+"""After so many seconds without news an endpoint may have become quicker, by half at most: so two that change places
+are found out as soon as the quick one is slow, not only when it is time to look around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class Latency:
     def first(cls, seconds: float, now: float) -> Self:
         """Of the first answer."""
         return cls(seconds, now)
+
+    def hoped(self, now: float) -> float:
+        """What it may be by now."""
+        age = now - self.at
+        return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
     def answered(self, seconds: float, now: float) -> Latency:
         """After an answer that took ``seconds``. The longer nothing was heard, the more it counts."""

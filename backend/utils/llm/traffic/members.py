@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from .latency import Latency, after_answer, after_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 HALF_LIFE = 60.0
-"""A request of so many seconds ago counts half: who comes back after a pause is not flooded to make up for it."""
+"""A request of so many seconds ago counts half."""
 
 Member = tuple[str, str]
 """An endpoint, and the fingerprint of the house's key; ``users`` for all keys that users bring."""
 Timed = Literal["first_token", "total"]
 
 
-def forget_lost(under_way: dict[int, float], now: float) -> None:
-    """Drop the oldest requests of which nobody told how they ended, although it is past the time by which they had to."""
-    while under_way and under_way[oldest := next(iter(under_way))] <= now:
-        del under_way[oldest]
+class UnderWay:
+    """Requests that went out, by number, each with the time by which somebody must have told how it ended."""
 
-
-class _Load:
-    """Of one member. Not thread-safe: `Members` is used under the lock of its owner."""
-
-    __slots__ = ("latency", "under_way", "used", "used_at")
+    __slots__ = ("_soonest", "_until")
 
     def __init__(self) -> None:
-        self.under_way: dict[int, float] = {}
-        self.used = 0.0
-        self.used_at = 0.0
+        self._until: dict[int, float] = {}
+        self._soonest = math.inf
+        """Before this time none is lost."""
+
+    def add(self, number: int, until: float) -> None:
+        """One more; if nothing is told of it ``until`` then, it is lost, and no longer counts."""
+        self._until[number] = until
+        self._soonest = min(self._soonest, until)
+
+    def remove(self, number: int) -> None:
+        """It is over."""
+        self._until.pop(number, None)
+
+    def count(self, now: float) -> int:
+        """How many there are."""
+        if now >= self._soonest:
+            self._until = {number: until for number, until in self._until.items() if until > now}
+            self._soonest = min(self._until.values(), default=math.inf)
+        return len(self._until)
+
+
+class Load:
+    """Of one member.
+
+    Attributes:
+        latency: How quick it is, as far as that is known.
+        under_way: Its requests under way.
+        heat: How much it was used lately, as a logarithm to which time adds nothing: who has the least needs no clock.
+    """
+
+    __slots__ = ("heat", "latency", "under_way")
+
+    def __init__(self) -> None:
         self.latency: dict[Timed, Latency] = {}
+        self.under_way = UnderWay()
+        self.heat = -math.inf
+
+    def used(self, now: float) -> float:
+        """How many requests it had lately."""
+        return float(2.0 ** (self.heat - now / HALF_LIFE))
+
+    def hoped(self, timed: Timed, now: float) -> float | None:
+        """How quick it may be by now; None if nothing is known."""
+        latency = self.latency.get(timed)
+        return None if latency is None else latency.hoped(now)
+
+    def began(self, number: int, now: float, until: float) -> None:
+        """A request goes out."""
+        self.heat = math.log2(self.used(now) + 1.0) + now / HALF_LIFE
+        self.under_way.add(number, until)
+
+
+_IDLE = Load()
 
 
 class Members:
@@ -44,44 +88,52 @@ class Members:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._loads: dict[Member, _Load] = {}
+        self._loads: dict[Member, Load] = {}
+
+    def loads(self, members: Iterable[Member]) -> list[Load]:
+        """All that is known of each, to read."""
+        known = self._loads
+        return [known.get(member, _IDLE) for member in members]
 
     def busy(self, member: Member) -> int:
         """How many of its requests are under way."""
-        load = self._loads.get(member)
-        if load is None or not load.under_way:
-            return 0
-        forget_lost(load.under_way, self._clock())
-        return len(load.under_way)
+        return self._loads.get(member, _IDLE).under_way.count(self._clock())
 
     def used(self, member: Member) -> float:
         """How many requests it had lately."""
-        load = self._loads.get(member)
-        return 0.0 if load is None else load.used * 0.5 ** ((self._clock() - load.used_at) / HALF_LIFE)
+        return self._loads.get(member, _IDLE).used(self._clock())
 
     def latency(self, member: Member, timed: Timed) -> Latency | None:
         """How quick it is; None if that is not known."""
-        load = self._loads.get(member)
-        return None if load is None else load.latency.get(timed)
+        return self._loads.get(member, _IDLE).latency.get(timed)
+
+    def timed_at(self, member: Member, timed: Timed) -> float:
+        """When it was timed last; minus infinity if never."""
+        latency = self.latency(member, timed)
+        return -math.inf if latency is None else latency.at
 
     def began(self, member: Member, number: int, until: float) -> None:
         """A request goes out; if nothing is told of it ``until`` then, it counts as over."""
-        load = self._loads.setdefault(member, _Load())
-        load.used, load.used_at = self.used(member) + 1.0, self._clock()
-        load.under_way[number] = until
+        self._own(member).began(number, self._clock(), until)
 
     def ended(self, member: Member, number: int) -> None:
         """A request is over."""
-        load = self._loads.get(member)
-        if load is not None:
-            load.under_way.pop(number, None)
+        self._loads.get(member, _IDLE).under_way.remove(number)
 
     def answered(self, member: Member, timed: Timed, seconds: float) -> None:
         """It took so long to answer."""
-        latency = self._loads.setdefault(member, _Load()).latency
+        latency = self._own(member).latency
         latency[timed] = after_answer(latency.get(timed), seconds, self._clock())
 
     def failed(self, member: Member, timed: Timed, seconds: float) -> None:
         """It took so long to fail."""
-        latency = self._loads.setdefault(member, _Load()).latency
+        latency = self._own(member).latency
         latency[timed] = after_failure(latency.get(timed), seconds, self._clock())
+
+    def catch_up(self, member: Member, heat: float) -> None:
+        """It counts as used no less than that: who was away is not flooded to make up for it."""
+        load = self._own(member)
+        load.heat = max(load.heat, heat)
+
+    def _own(self, member: Member) -> Load:
+        return self._loads.setdefault(member, Load())

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from .members import forget_lost
+from ..model_config.limits import Rate
+from .members import UnderWay
 from .windows import Window, seconds_until_reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..model_config.limits import Limits, Rate
+    from ..model_config.limits import Limits, Period
 
 MOST_SCOPES = 10_000
 """Beyond this many the one that was used longest ago is forgotten: callers bring keys without end."""
 POLL_SECONDS = 0.05
 """How often the first in a line looks again; the others look more seldom, by their place."""
 LONGEST_POLL = 1.0
+_MOST_PLACES = 20
+"""Who stands further back looks as seldom as the last."""
 GRACE_SECONDS = 1.0
 """Who does not look again so many seconds after they meant to has left the line."""
 
@@ -57,8 +61,11 @@ class _Count:
 
     def __init__(self) -> None:
         self.windows: dict[tuple[str, Rate], Window] = {}
-        self.under_way: dict[int, float] = {}
+        self.under_way = UnderWay()
         self.line: OrderedDict[int, float] = OrderedDict()
+
+
+_UNUSED = Window()
 
 
 class Meters:
@@ -86,43 +93,53 @@ class Meters:
         return max(found, key=lambda one: one.seconds, default=None)
 
     def _obstacles(self, meter: Meter, tokens: int, who: int) -> Iterator[Full]:
-        count = self._counts.get(meter.scope) or _Count()
-        now = self._epoch()
-        for kind, rate, amount in _amounts(meter.limits, tokens):
-            window = count.windows.get((kind, rate)) or Window()
-            seconds = window.seconds_until_room(amount, rate, now)
+        """What is in the way, with room set aside for those who stand before ``who``, as if each asked for as much."""
+        count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
+        before, now = self._place(count, who), self._epoch()
+        for kind, rate, amount in _amounts(limits, tokens):
+            window = count.windows.get((kind, rate), _UNUSED)
+            room = max(amount, min(amount * (before + 1), rate.amount))
+            seconds = window.seconds_until_room(room, rate, now)
             if seconds > 0:
-                yield Full(
-                    meter.scope, f"{rate.amount} {kind} per {rate.per} {meter.name}", seconds, rate.resets
-                )
-        place = self._place(count, who)
-        forget_lost(count.under_way, self._clock())
-        most = meter.limits.concurrency
-        if most is not None and len(count.under_way) >= most:
-            yield Full(meter.scope, f"{most} requests at once {meter.name}", _poll(place))
-        elif place > 0:
-            yield Full(meter.scope, f"others wait for room {meter.name}", _poll(place))
+                what = f"{rate.amount} {kind} per {rate.per} {meter.name}"
+                yield Full(meter.scope, what, seconds, rate.resets)
+        most = limits.concurrency
+        if most is not None and count.under_way.count(self._clock()) + before >= most:
+            yield Full(meter.scope, f"{most} requests at once {meter.name}", _poll(before))
 
-    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
-        """A request goes out; if nothing is told of it ``until`` then, it is no longer under way."""
-        for meter in meters:
-            count = self._count(meter.scope)
-            self._add(count, meter.limits, 1, tokens)
-            if meter.limits.concurrency is not None:
-                count.under_way[number] = until
+    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> float:
+        """A request goes out; if nothing is told of it ``until`` then, it is no longer under way.
 
-    def settle(self, meters: Sequence[Meter], number: int, *, requests: int = 0, tokens: int = 0) -> None:
-        """A request is over, and used so many more or fewer requests and tokens than were taken."""
-        for meter in meters:
-            count = self._count(meter.scope)
-            count.under_way.pop(number, None)
-            self._add(count, meter.limits, requests, tokens)
-
-    def seconds_until_reset(self, meters: Sequence[Meter]) -> float:
-        """Until the first of their quotas begins anew; infinite if there are none."""
+        Returns:
+            The time that it counts for.
+        """
         now = self._epoch()
-        rates = (rate for meter in meters for _, rate, _ in _amounts(meter.limits, 0) if rate.resets)
-        return min((seconds_until_reset(rate, now) for rate in rates), default=math.inf)
+        for meter in meters:
+            count = self._count(meter.scope)
+            for kind, rate, amount in _amounts(meter.limits, tokens):
+                count.windows[kind, rate] = count.windows.get((kind, rate), _UNUSED).plus(amount, rate, now)
+            if meter.limits.concurrency is not None:
+                count.under_way.add(number, until)
+        return now
+
+    def settle(self, meters: Sequence[Meter], number: int, tokens: int, taken: float) -> None:
+        """A request that counts for ``taken`` is over, and used so many tokens more, or fewer, than were set aside."""
+        now = self._epoch()
+        for meter in meters:
+            count = self._count(meter.scope)
+            count.under_way.remove(number)
+            for rate in meter.limits.tokens:
+                window = count.windows.get(("tokens", rate), _UNUSED)
+                count.windows["tokens", rate] = (
+                    window.plus(tokens, rate, now)
+                    if tokens > 0
+                    else window.minus(-tokens, rate, taken, now)
+                )
+
+    def seconds_until_resets(self) -> dict[Period, float]:
+        """Until the quotas of each kind begin anew."""
+        now = self._epoch()
+        return {per: seconds_until_reset(Rate(1, per), now) for per in ("day", "month")}
 
     # Usage without reservation ---------------------------------------------------------------------------------------
 
@@ -135,7 +152,7 @@ class Meters:
     def use(self, scope: str, rate: Rate, tokens: int) -> None:
         """So many tokens more."""
         windows = self._count(scope).windows
-        windows["tokens", rate] = windows.get(("tokens", rate), Window()).plus(tokens, rate, self._epoch())
+        windows["tokens", rate] = windows.get(("tokens", rate), _UNUSED).plus(tokens, rate, self._epoch())
 
     # Lines -----------------------------------------------------------------------------------------------------------
 
@@ -150,19 +167,13 @@ class Meters:
 
     def _place(self, count: _Count, who: int) -> int:
         """How many stand before ``who``."""
-        now = self._clock()
-        for gone in [other for other, until in count.line.items() if until <= now and other != who]:
-            del count.line[gone]
-        return next((place for place, other in enumerate(count.line) if other == who), len(count.line))
+        line, now = count.line, self._clock()
+        while line and line[first := next(iter(line))] <= now and first != who:
+            del line[first]
+        places = enumerate(islice(line, _MOST_PLACES))
+        return next((place for place, other in places if other == who), len(line))
 
     # Counts ----------------------------------------------------------------------------------------------------------
-
-    def _add(self, count: _Count, limits: Limits, requests: int, tokens: int) -> None:
-        now = self._epoch()
-        for kind, rate, _ in _amounts(limits, 0):
-            amount = requests if kind == "requests" else tokens
-            if amount:
-                count.windows[kind, rate] = count.windows.get((kind, rate), Window()).plus(amount, rate, now)
 
     def _count(self, scope: str) -> _Count:
         count = self._counts.setdefault(scope, _Count())
@@ -170,6 +181,18 @@ class Meters:
         if len(self._counts) > MOST_SCOPES:
             self._counts.popitem(last=False)
         return count
+
+
+def seconds_until_reset_of(meters: Sequence[Meter], resets: dict[Period, float]) -> float:
+    """Until the first of the quotas of ``meters`` begins anew; infinite if there are none."""
+    return min(
+        [
+            resets.get(rate.per, math.inf)
+            for meter in meters
+            for rate in (*meter.limits.requests, *meter.limits.tokens)
+        ],
+        default=math.inf,
+    )
 
 
 def _amounts(limits: Limits, tokens: int) -> Iterator[tuple[str, Rate, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random as chance
 import threading
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from .turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .latency import Latency
     from .members import Member, Timed
     from .meters import Meter
 
@@ -29,13 +27,14 @@ GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Lease:
-    """One request under way, and what was set aside for it."""
+    """One request under way, what was set aside for it, and when, in seconds since the epoch."""
 
     number: int
     member: Member
     meters: Sequence[Meter]
     tokens: int
     timed: Timed
+    taken: float
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,8 @@ class Traffic:
         self.rungs = Rungs()
         self.scores = Scores(clock)
         self.arms = Arms()
-        self._clock = clock
+        self.clock = clock
         self._numbers = count(1)
-
-    def age(self, latency: Latency | None) -> float:
-        """Seconds since ``latency`` was last told anything; infinite if there is nothing to tell."""
-        return math.inf if latency is None else self._clock() - latency.at
 
     def number(self) -> int:
         """A number that nothing else here has."""
@@ -94,12 +89,11 @@ class Traffic:
         self, member: Member, meters: Sequence[Meter], tokens: int, seconds: float, timed: Timed
     ) -> Lease:
         """A request goes out, which may take so long."""
-        lease = Lease(self.number(), member, meters, tokens, timed)
-        until = self._clock() + seconds + GRACE_SECONDS
+        number, until = self.number(), self.clock() + seconds + GRACE_SECONDS
         with self.lock:
-            self.members.began(member, lease.number, until)
-            self.meters.take(meters, tokens, lease.number, until)
-        return lease
+            self.members.began(member, number, until)
+            taken = self.meters.take(meters, tokens, number, until)
+        return Lease(number, member, meters, tokens, timed, taken)
 
     def answered(self, lease: Lease, sent: Sent) -> None:
         """It was answered."""
@@ -121,4 +115,4 @@ class Traffic:
     def _end(self, lease: Lease, sent: Sent) -> None:
         used = 0 if sent.is_known_unused else lease.tokens if sent.tokens is None else sent.tokens
         self.members.ended(lease.member, lease.number)
-        self.meters.settle(lease.meters, lease.number, tokens=used - lease.tokens)
+        self.meters.settle(lease.meters, lease.number, used - lease.tokens, lease.taken)

@@ -21,8 +21,9 @@ class Turns:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._thrown: float | None = None
-        self._standing: defaultdict[str, defaultdict[Member, float]] = defaultdict(lambda: defaultdict(float))
+        self._standing: dict[str, dict[Member, float]] = {}
         self._choices: defaultdict[str, int] = defaultdict(int)
+        self._present: dict[str, set[Member]] = {}
 
     @property
     def dice(self) -> float:
@@ -31,17 +32,22 @@ class Turns:
             self._thrown = self._random()
         return self._thrown
 
-    def standing(self, scope: str, member: Member) -> float:
-        """What ``member`` has saved up in ``scope``."""
-        standing = self._standing.get(scope)
-        return standing[member] if standing is not None else 0.0
+    def standing(self, scope: str) -> Mapping[Member, float]:
+        """What each member has saved up in ``scope``."""
+        return self._standing.get(scope, {})
 
     def weigh(self, scope: str, chosen: Member, weights: Mapping[Member, float]) -> None:
         """Each of those that could be chosen saves up its weight, and the one that was pays for all."""
-        standing = self._standing[scope]
+        standing = self._standing.setdefault(scope, {})
         for member, weight in weights.items():
-            standing[member] += weight
+            standing[member] = standing.get(member, 0.0) + weight
         standing[chosen] -= sum(weights.values())
+
+    def newcomers(self, scope: str, members: set[Member]) -> set[Member]:
+        """Those of ``members``, who may be chosen now, who could not be the last time; none the first time."""
+        before = self._present.get(scope, members)
+        self._present[scope] = members
+        return members - before
 
     def explores(self, scope: str, share: float) -> bool:
         """Whether the next choice in ``scope`` is one of those that look around: every twentieth, say."""

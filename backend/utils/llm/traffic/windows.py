@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ..model_config.limits import Rate
 
 
-_SLACK = 1e-6
-"""Of a token: what rounding may be off by."""
+_SLACK_SECONDS = 2e-6
+"""What clocks and sums of floats may be off by: room that comes so soon is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Window:
     """What was used in the current period and in the one before.
 
     Per second, minute and hour it slides: of the period before, as much counts as lies less than one period back, as
-    if it had been used evenly. Days and months begin at zero, in UTC, as a provider's quotas do.
+    if it had been used evenly. What that lets out, a bucket lets out too that is as large as the rate and is filled
+    evenly, as providers have it. Days and months begin at zero, in UTC, as a provider's quotas do.
     """
 
     begins: float = -math.inf
@@ -41,19 +42,28 @@ class Window:
         """How much counts at ``now``."""
         window = self.at(rate, now)
         share = 1.0 - (now - window.begins) / SECONDS[rate.per] if window.previous else 0.0
-        return window.current + window.previous * max(0.0, share)
+        return window.current + window.previous * min(1.0, max(0.0, share))
 
     def plus(self, amount: float, rate: Rate, now: float) -> Window:
-        """After ``amount`` more, or less."""
+        """After ``amount`` more."""
         window = self.at(rate, now)
-        return replace(window, current=max(0.0, window.current + amount))
+        return replace(window, current=window.current + amount)
+
+    def minus(self, amount: float, rate: Rate, taken: float, now: float) -> Window:
+        """After ``amount`` that was added at ``taken`` turned out not to be used: it is given back where it counts."""
+        window = self.at(rate, now)
+        if taken >= window.begins:
+            return replace(window, current=max(0.0, window.current - amount))
+        if taken >= window.begins - SECONDS[rate.per]:
+            return replace(window, previous=max(0.0, window.previous - amount))
+        return window
 
     def seconds_until_room(self, amount: float, rate: Rate, now: float) -> float:
         """Seconds until ``amount`` more fits; 0 if it does now, infinite if it never will."""
         if amount > rate.amount:
             return math.inf
         window, room = self.at(rate, now), rate.amount - amount
-        if window.used(rate, now) <= room + _SLACK:
+        if window.used(rate, now) <= room + rate.amount * _SLACK_SECONDS / SECONDS[rate.per]:
             return 0.0
         ends = _end(rate, window.begins)
         if rate.resets:

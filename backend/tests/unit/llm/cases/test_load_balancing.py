@@ -80,7 +80,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("by", BALANCED)
     def test_the_other_account_takes_over_at_once(self, call: Driver, lab: Lab, by: str) -> None:
-        lab.runs_on(ONE, row=select(by), more=lab.pool())
+        lab.runs_on(ONE, row=select(by), more=lab.pool('limits = { requests = "100/day" }'))
         lab.answers("m", DOWN, "m")
 
         assert lab.ask(call).text == "m"
@@ -167,6 +167,16 @@ class TestWeights:
         asked = lab.asked
         assert (asked.count("m"), asked.count("x")) == (4, 4)
 
+    @pytest.mark.parametrize("by", [*BALANCED, "latency"])
+    def test_what_explain_shows_first_is_asked_first(self, call: Driver, lab: Lab, by: str) -> None:
+        limits = '[providers.openai.limits]\nrequests = "1000/day"'
+        lab.runs_on(*TWO, "openai:z", row=select(by), more=limits)
+
+        for _ in range(8):
+            shown = lab.patchbay.explain("f").candidates[0].endpoint.model
+            lab.ask(call)
+            assert lab.asked == [shown]
+
     def test_explaining_takes_nobody_s_turn(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(*TWO, row=select("weighted"))
         lab.ask(call)
@@ -193,14 +203,14 @@ class TestLeastBusy:
 
         assert lab.accounts == ["a", "b", "b"]
 
-    def test_a_stream_that_is_not_read_to_its_end_keeps_its_account_busy(self, lab: Lab) -> None:
+    def test_a_stream_keeps_its_account_busy_until_it_is_read(self, lab: Lab) -> None:
         lab.runs_on(ONE, row=select("least_busy"), more=lab.pool())
 
         reading = lab.llm().stream("hi")
         next(reading)
         for _ in range(2):
             lab.ask(invoke)
-        reading.close()
+        list(reading)
         lab.ask(invoke)
 
         assert lab.accounts == ["a", "b", "b", "a"]
@@ -213,7 +223,8 @@ class TestLeastBusy:
             await anext(reading)
             for _ in range(2):
                 await lab.llm().ainvoke("hi")
-            await reading.aclose()
+            async for _ in reading:
+                pass
             await lab.llm().ainvoke("hi")
 
         asyncio.run(read())
