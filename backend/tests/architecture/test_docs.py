@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category
-from backend.utils.llm.model_config import Limits
+from backend.utils.llm.model_config import Limits, parse
 from backend.utils.llm.model_config.schema import (
     AccountRow,
     FeatureRow,
@@ -26,6 +30,8 @@ from backend.utils.llm.model_config.schema import (
 )
 from backend.utils.llm.model_config.select import STRATEGIES, Allowance
 from backend.utils.llm.options import Options
+from backend.utils.llm.route import Needs
+from backend.utils.llm.routing import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +42,14 @@ ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "docs" / "reference" / "table.md"
 ATTEMPTS = ROOT / "docs" / "reference" / "attempts.md"
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
+CHOOSING = ROOT / "docs" / "how-to" / "choose-an-endpoint.md"
+PROVIDERS = {
+    "openai": 'api = "openai"\napi_key_env = "OPENAI_API_KEY"',
+    "gemini": 'api = "gemini"\napi_key_env = "GEMINI_API_KEY"',
+    "anthropic": 'api = "openai"\nbase_url = "https://api.anthropic.com/v1/"\napi_key_env = "ANTHROPIC_API_KEY"',
+}
+"""What the examples of `CHOOSING` leave out."""
+WRITTEN_ON = date(2026, 11, 21)
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -158,6 +172,56 @@ def test_every_decision_is_in_the_list() -> None:
     listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))
 
     assert sorted(listed) == sorted(page.name for page in folder.glob("0*.md"))
+
+
+class Shown(NamedTuple):
+    """A command that a page shows, and the part of a table that stands above it."""
+
+    rows: str
+    command: str
+    output: str
+
+    @property
+    def table(self) -> str:
+        """The whole one."""
+        left_out = [
+            f"[providers.{name}]\n{row}"
+            for name, row in PROVIDERS.items()
+            if f"[providers.{name}]" not in self.rows
+        ]
+        return "\n".join([self.rows, *left_out, "[profiles.byok]", 'extends = "premium"'])
+
+
+def shown(page: Path) -> list[Shown]:
+    found, rows = [], ""
+    for kind, block in re.findall(
+        r"^```(toml|console)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    ):
+        if kind == "toml":
+            rows = block
+        else:
+            command, _, output = block.partition("\n")
+            found.append(Shown(rows, command, output))
+    return found
+
+
+def explained(one: Shown) -> str:
+    """What the command line's ``explain`` says on the day of the page's writing, with a key for every provider."""
+    options = argparse.ArgumentParser()
+    options.add_argument("feature")
+    options.add_argument("--tokens", type=int, default=0)
+    for name in ("--user", "--tier"):
+        options.add_argument(name)
+    asked = options.parse_args(shlex.split(one.command.partition(" explain ")[2]))
+    keys = {name: f"a-key-of-{name}" for name in re.findall(r'api_key_env *= *"(.*?)"', one.table)}
+    caller = Caller(user_id=asked.user, tier=asked.tier)
+    snapshot = parse(one.table, environ=keys, source=Path("llm.toml"))
+    return f"{plan(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)}\n"
+
+
+@pytest.mark.parametrize("one", shown(CHOOSING), ids=lambda one: one.command)
+def test_explain_says_what_the_page_shows(one: Shown) -> None:
+    assert one.output == explained(one)
 
 
 def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, watched
+from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, delivered, watched
 from .errors import CallError
 from .options import Options
 from .providers import Ask
@@ -386,15 +386,21 @@ def _address(block: dict[str, Any]) -> str:
 
 
 def _answer(call: Call, runs: Runs) -> ChatResult:
-    while True:
-        with runs.of(call.attempt()) as attempt:
-            return attempt.generate()
+    try:
+        while True:
+            with runs.of(call.attempt()) as attempt:
+                return attempt.generate()
+    except CallError as error:
+        return delivered(*call.second_best(error))
 
 
 async def _aanswer(call: Call, runs: AsyncRuns) -> ChatResult:
-    while True:
-        async with runs.of(await call.aattempt()) as attempt:
-            return await attempt.agenerate()
+    try:
+        while True:
+            async with runs.of(await call.aattempt()) as attempt:
+                return await attempt.agenerate()
+    except CallError as error:
+        return delivered(*call.second_best(error))
 
 
 def _parsed(message: AIMessage) -> Any:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
+    Rule = Callable[["Candidate", "Case"], "Fault | None"]
+
     from .caller import Caller
     from .health import Health
     from .model_config import Feature, Snapshot
@@ -35,9 +37,9 @@ class Case:
     health: Health
 
 
-def skip(candidate: Candidate, case: Case) -> Skip | None:
-    """Why ``candidate`` may not serve; None if it may."""
-    for rule in _RULES:
+def skip(candidate: Candidate, case: Case, rules: tuple[Rule, ...]) -> Skip | None:
+    """Why ``candidate`` may not serve by ``rules``; None if it may."""
+    for rule in rules:
         fault = rule(candidate, case)
         if fault is not None:
             account = candidate.account.name if candidate.account else None
@@ -140,13 +142,9 @@ def _too_dear(candidate: Candidate, case: Case) -> Fault | None:
     return SkipCode.PRICE, f"{told}, and a call may cost ${most}"
 
 
-_RULES: tuple[Callable[[Candidate, Case], Fault | None], ...] = (
-    _key_missing,
-    _not_of_the_tier,
-    _retired,
-    _ability_missing,
-    _chat_tools_missing,
-    _option_refused,
-    _window_too_small,
-    _too_dear,
-)
+KEY_RULES = (_key_missing,)
+"""What comes first: an endpoint that nobody has a key for is not worth another word."""
+LASTING_RULES = (_retired, _ability_missing, _chat_tools_missing, _option_refused)
+"""What is the same for all calls of a day that need the same abilities."""
+PASSING_RULES = (_not_of_the_tier, _window_too_small, _too_dear)
+"""What may change from call to call."""

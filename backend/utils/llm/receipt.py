@@ -102,12 +102,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The whole call. The last attempt is the one that answered.
+    """The whole call.
 
     Attributes:
         profile: The profile that decided.
         degraded: True if another endpoint than the first choice answered, or the demo model did.
         table_hash: The snapshot of the table that decided.
+        answered: The attempt whose answer is handed on.
         arm: Which arm of the feature's split the call was in; None without one.
     """
 
@@ -116,6 +117,7 @@ class Receipt:
     attempts: tuple[Attempt, ...]
     degraded: bool
     table_hash: str
+    answered: Attempt
     arm: str | None = None
 
     @property
@@ -127,7 +129,7 @@ class Receipt:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; this is what stands in ``response_metadata["receipt"]``."""
-        answered = self.attempts[-1]
+        answered = self.answered
         cost = self.cost_usd
         return {
             "feature": self.feature,
@@ -138,6 +140,7 @@ class Receipt:
             "attempts": [attempt.as_dict() for attempt in self.attempts],
             "cost_usd": None if cost is None else str(cost),
             "degraded": self.degraded,
+            "accepted": answered.outcome == "ok",
             "arm": self.arm,
             "table_hash": self.table_hash,
         }

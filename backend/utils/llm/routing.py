@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .failures import POLICY, Category
-from .filters import Case, skip
+from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, skip
 from .health import MemoryHealth, Rest
 from .keys import fingerprint
 from .route import ON_TRIAL, Candidate, Route, Skip, SkipCode, rest_reason
@@ -19,7 +19,7 @@ from .split import share_of
 from .traffic import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from .caller import Caller, KeyOwner
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from .model_config import Account, Chain, Endpoint, Feature, Limits, Share, Snapshot, Tier
     from .options import Options
     from .route import Needs
+
+MOST_KINDS = 4096
+"""How many kinds of calls are kept for one table, before it is begun anew."""
+
+_Known = tuple[Candidate, Skip | None]
 
 
 def plan(
@@ -57,7 +62,7 @@ def plan(
     with health.traffic.lock:
         case = Case(snapshot, snapshot.feature(feature), caller, needs, today, health)
         share, over = _trial(case)
-        return replace(_decided(case, _in_order(case, share), over), share=share)
+        return replace(_decided(case, _known(case, share), over), share=share)
 
 
 def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health) -> Route:
@@ -75,28 +80,26 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     layer = f"{feature.layer}, features.{feature.name}.shadow"
     case = Case(snapshot, feature, caller, replace(route.needs, streams=False), today, health)
     with health.traffic.lock:
-        found = _beside(share, "house", snapshot.profile, layer)
+        found = _with_faults(_beside(share, "house", snapshot.profile, layer), case)
         return replace(_decided(case, found), is_shadow=True, demo=False)
 
 
-def _decided(case: Case, found: Iterable[Candidate], over: Iterable[Skip] = ()) -> Route:
+def _decided(case: Case, found: Iterable[_Known], over: Iterable[Skip] = ()) -> Route:
     snapshot, named, caller = case.snapshot, case.feature, case.caller
-    above = _laid(case.needs.options, named.options)
-    settled = (_settled(one, case, above) for one in found)
-    judged = [skip(one, case) or replace(one, rest=rest_of(one, case.health, case.needs)) for one in settled]
+    judged = [_judged(candidate, fault, case) for candidate, fault in found]
     able = _each_once(one for one in judged if isinstance(one, Candidate))
-    free = [one for one in able if one.rest is None]
-    candidates = _chosen_from(free, case) if free else _last_resort(able, named)
-    best = candidates if len(free) == len(able) else _chosen_from(able, case)
-    kept = {_place(one) for one in candidates}
-    skipped = [one for one in map(_left_out, judged) if one is not None and _place(one) not in kept]
+    best = _chosen_from(able, case)
+    candidates = _free_first(best, case)
+    left_out = [one for one in map(_left_out, judged) if one is not None]
+    kept = {_place(one) for one in candidates} if left_out else set()
+    skipped = [one for one in left_out if _place(one) not in kept]
     return Route(
         feature=named,
         profile=snapshot.profile if caller.policy == "house_only" else snapshot.byok_profile,
         policy=caller.policy,
         candidates=tuple(candidates),
         skipped=tuple(dict.fromkeys([*over, *skipped])),
-        options=above,
+        options=_laid(case.needs.options, named.options),
         deadline=named.deadline,
         demo=snapshot.demo_active and caller.policy != "byok_only",
         table_hash=snapshot.hash,
@@ -105,6 +108,25 @@ def _decided(case: Case, found: Iterable[Candidate], over: Iterable[Skip] = ()) 
         today=case.today,
         caller=caller,
     )
+
+
+def _judged(candidate: Candidate, fault: Skip | None, case: Case) -> Candidate | Skip:
+    """``candidate`` with its rest, or why it may not serve."""
+    if candidate.owner == "user":
+        candidate = _with_users_key(candidate, case)
+    skipped = skip(candidate, case, KEY_RULES) or fault or skip(candidate, case, PASSING_RULES)
+    if skipped is not None:
+        return skipped
+    rest = rest_of(candidate, case.health, case.needs)
+    return candidate if rest is None else replace(candidate, rest=rest)
+
+
+def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:
+    """Those that do not rest; if all do, those that are worth a wait or a probe."""
+    free = [one for one in best if one.rest is None]
+    if not free:
+        return _last_resort(best, case.feature)
+    return best if len(free) == len(best) else _chosen_from(free, case)
 
 
 def _chosen_from(able: list[Candidate], case: Case) -> list[Candidate]:
@@ -127,6 +149,30 @@ def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
     ]
     share = share_of(feature, case.caller, traffic.turns.dice)
     return (None if share is None or ended[share] is not None else share), over
+
+
+def _known(case: Case, share: Share | None) -> Sequence[_Known]:
+    """Everybody in order of preference, each with the fault that it has for all calls like this one.
+
+    Worked out once for each kind of call, and kept with the table.
+    """
+    needs, kept = case.needs, case.snapshot.kept
+    if needs.options.model_fields_set:
+        return _with_faults(_in_order(case, share), case)
+    abilities = (needs.tools, needs.structured_output, needs.images, needs.remote_images)
+    kind = (case.feature.name, case.caller.policy, share, abilities, case.today)
+    found = kept.get(kind)
+    if found is None:
+        if len(kept) >= MOST_KINDS:
+            kept.clear()
+        found = kept[kind] = _with_faults(_in_order(case, share), case)
+    return found
+
+
+def _with_faults(candidates: Iterable[Candidate], case: Case) -> tuple[_Known, ...]:
+    above = _laid(case.needs.options, case.feature.options)
+    settled = (_settled(one, case, above) for one in candidates)
+    return tuple((one, skip(one, case, LASTING_RULES)) for one in settled)
 
 
 def _in_order(case: Case, share: Share | None) -> Iterator[Candidate]:
@@ -185,15 +231,16 @@ def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]
 
 
 def _settled(candidate: Candidate, case: Case, above: Options) -> Candidate:
-    key = _key(candidate, case)
-    options = _laid(above, candidate.endpoint.options)
-    return replace(candidate, key=key, options=options, meters=_meters(candidate, case.feature, key))
+    """With its options; and with its key, if that is the house's."""
+    account = candidate.account
+    key = fingerprint(case.snapshot.house_keys.get(account.slot)) if account else "open"
+    options, meters = _laid(above, candidate.endpoint.options), _meters(candidate, case.feature, key)
+    return replace(candidate, key=key, options=options, meters=meters)
 
 
-def _key(candidate: Candidate, case: Case) -> str:
-    if candidate.owner == "user":
-        return fingerprint(case.caller.keys.get(candidate.endpoint.provider.name))
-    return fingerprint(case.snapshot.house_keys.get(candidate.account.slot)) if candidate.account else "open"
+def _with_users_key(candidate: Candidate, case: Case) -> Candidate:
+    key = fingerprint(case.caller.keys.get(candidate.endpoint.provider.name))
+    return replace(candidate, key=key, meters=_meters(candidate, case.feature, key))
 
 
 def _laid(above: Options, below: Options) -> Options:

@@ -22,7 +22,7 @@ from .model_config import (
     Quota,
     Weighted,
 )
-from .traffic import seconds_until_reset_of
+from .traffic import first_reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,7 +79,7 @@ def _shares(tier: Sequence[Candidate]) -> list[int]:
     return [one.account.weight if one.account is not None else 1 for one in tier]
 
 
-def _sorted(tier: Candidates, keys: Sequence[float] | Sequence[tuple[float, float]]) -> Candidates:
+def _sorted(tier: Candidates, keys: Sequence[float] | Sequence[tuple[float, ...]]) -> Candidates:
     return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]
 
 
@@ -116,8 +116,13 @@ def _least_used(tier: Candidates, situation: Situation) -> Candidates:
 
 def _least_busy(tier: Candidates, situation: Situation) -> Candidates:
     now, loads = situation.traffic.clock(), situation.traffic.members.loads([one.member for one in tier])
-    busy = [load.under_way.count(now) / share for load, share in zip(loads, _shares(tier), strict=True)]
-    return _sorted(tier, list(zip(busy, _heats(tier, situation), strict=True)))
+    return _sorted(
+        tier,
+        [
+            (load.failing is not None and load.failing.is_too_often(now), load.under_way.count(now) / share, load.heat - log2(share))
+            for load, share in zip(loads, _shares(tier), strict=True)
+        ],
+    )
 
 
 def _catch_up(candidate: Candidate, among: Sequence[Candidate], situation: Situation) -> None:
@@ -134,8 +139,8 @@ def _catch_up(candidate: Candidate, among: Sequence[Candidate], situation: Situa
 
 
 def _soonest_reset(tier: Candidates, situation: Situation) -> Candidates:
-    resets = situation.traffic.meters.seconds_until_resets()
-    return _sorted(tier, [seconds_until_reset_of(one.meters, resets) for one in tier])
+    resets = situation.traffic.meters.resets()
+    return _sorted(tier, [first_reset(one.meters, resets) for one in tier])
 
 
 def _by_latency(tier: Candidates, situation: Situation) -> Candidates:
@@ -143,15 +148,21 @@ def _by_latency(tier: Candidates, situation: Situation) -> Candidates:
 
     How quick one would be is its latency times the requests that it has under way, this one included. So calls that
     come at once do not all run to the one that was quickest before them. Of what is not known the best is assumed.
+    Whatever fails too often comes after the others.
     """
     traffic, kind = situation.traffic, timed(situation.needs)
     now, loads = traffic.clock(), traffic.members.loads([one.member for one in tier])
-    hopes = [load.hoped(kind, now) for load in loads]
-    best = min((hope for hope in hopes if hope is not None), default=1.0)
+    known = [load.latency.get(kind) for load in loads]
+    hopes = [None if latency is None else latency.hoped(now) for latency in known]
+    best = min([hope for hope in hopes if hope is not None], default=1.0) if None in hopes else 1.0
     order = _sorted(
         tier,
         [
-            ((best if hope is None else hope) * (load.under_way.count(now) + 1) / share, load.heat)
+            (
+                load.failing is not None and load.failing.is_too_often(now),
+                (best if hope is None else hope) * (load.under_way.count(now) + 1) / share,
+                load.heat,
+            )
             for load, hope, share in zip(loads, hopes, _shares(tier), strict=True)
         ],
     )

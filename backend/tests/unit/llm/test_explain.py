@@ -99,7 +99,7 @@ def shared() -> Iterator[LoopbackProvider]:
         yield running
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(table=tables(), history=st.lists(calls(), min_size=1, max_size=5))
 def test_a_call_does_what_explain_shows(
     shared: LoopbackProvider, table: tuple[list[str], str], history: list[Call]

@@ -327,13 +327,21 @@ class Dispatch:
         """The call is over; this is its receipt."""
         self.attempts.append(attempt)
         self._lessons.succeeded(self._candidate, attempt)
+        return self._receipt(attempt, degraded=self.route.is_degraded(self._candidate))
+
+    def settled_for(self, attempt: Attempt) -> Receipt:
+        """The call is over, and the rejected answer of ``attempt`` is handed on because there was no better one."""
+        return self._receipt(attempt, degraded=True)
+
+    def _receipt(self, answered: Attempt, *, degraded: bool) -> Receipt:
         return Receipt(
             feature=self.route.feature.name,
             profile=self._candidate.profile,
             attempts=tuple(self.attempts),
-            degraded=self.route.is_degraded(self._candidate),
+            degraded=degraded,
             table_hash=self.route.table_hash,
             arm=self.route.arm,
+            answered=answered,
         )
 
     def failed(self, attempt: Attempt, failure: Failure, *, partial: str | None = None) -> LLMError | None:
@@ -443,7 +451,7 @@ class Dispatch:
                 refusals = sum(attempt.category is failure.category for attempt in self.attempts)
                 return feature.on_refusal == "next" and refusals == 1
             case "if the feature allows":
-                return feature.on_invalid_output == "next"
+                return feature.on_invalid_output != "raise"
             case _:
                 return True
 

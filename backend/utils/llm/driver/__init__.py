@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .attempt import delivered
 from .bench import Bench
 from .call import Accept, Call, Question
 from .runs import AsyncRuns, Runs, Watch, watched
 
-__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Question", "Runs", "Watch", "watched"]
+__all__ = ["Accept", "AsyncRuns", "Bench", "Call", "Question", "Runs", "Watch", "delivered", "watched"]

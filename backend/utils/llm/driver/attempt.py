@@ -100,11 +100,16 @@ class RunningAttempt:
             return False
         if isinstance(error, BadAnswer):
             self._call.reject(self._answer, error)
+            self._keep_if_scored()
         if final is None:
             return True
         if isinstance(final, CallError):
             final.answer = self._answer
         raise final from (None if self._may_be_quoted(failure) else error)
+
+    def _keep_if_scored(self) -> None:
+        if self._answer is not None and self.record is not None:
+            self._call.keep_best(self._answer, self.record)
 
     def _may_be_quoted(self, failure: Failure) -> bool:
         """Whether the SDK's exception may quote an answer, from whose body the key was not taken off as from an error's."""
@@ -197,11 +202,11 @@ class RunningAttempt:
         self._answer = normalised(first.message, result.llm_output, first.generation_info)
         if any_refused(result):
             raise BadAnswer(Category.REFUSAL)
-        return checked(self._answer, self._call.schema)
+        self._answer = checked(self._answer, self._call.schema)
+        return self._answer
 
     def _deliver(self, message: AIMessage) -> ChatResult:
-        message.response_metadata = {**message.response_metadata, RECEIPT_KEY: self._succeed().as_dict()}
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return delivered(message, self._succeed())
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -334,6 +339,12 @@ class RunningAttempt:
             account=account.name if account else None,
             score=self._score,
         )
+
+
+def delivered(message: AIMessage, receipt: Receipt) -> ChatResult:
+    """An answer with its receipt, in LangChain's wrapping."""
+    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: receipt.as_dict()}
+    return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 # The caller's own test ---------------------------------------------------------------------------------------------

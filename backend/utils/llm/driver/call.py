@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..failures import BadAnswer
     from ..model_config import Share, Snapshot
     from ..providers import Ask
-    from ..receipt import Attempt
+    from ..receipt import Attempt, Receipt
     from ..route import Candidate, Route
     from ..structured import Schema
     from .bench import Bench
@@ -81,6 +81,7 @@ class Call:
         self.question = question
         self.dispatch = Dispatch(route, bench.health, clock=bench.time.clock, random=bench.time.random)
         self._repair: list[BaseMessage] = []
+        self._best: tuple[AIMessage, Attempt] | None = None
 
     def copied_to(self, share: Share) -> Call | None:
         """A copy of this call for an endpoint that is only watched; None if that one may not serve it.
@@ -183,6 +184,25 @@ class Call:
         """What to send; for a repair also the answer that did not do and what is wrong with it."""
         messages = self.question.messages
         return [*messages, *self._repair] if step.repair else messages
+
+    # The best of the rejected ----------------------------------------------------------------------------------------
+
+    def keep_best(self, answer: AIMessage, attempt: Attempt) -> None:
+        """Remember an answer that was rejected for its score, if none that was had a better one."""
+        best = self._best[1].score if self._best is not None else None
+        if attempt.score is not None and (best is None or attempt.score > best):
+            self._best = answer, attempt
+
+    def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
+        """What is handed on instead of ``error``, if the feature settles for the best of the rejected answers.
+
+        Raises:
+            LLMError: ``error``, if it does not, or there is none.
+        """
+        if self._best is None or self.dispatch.route.feature.on_invalid_output != "best":
+            raise error
+        answer, attempt = self._best
+        return answer, self.dispatch.settled_for(attempt)
 
     # Records -------------------------------------------------------------------------------------------------------
 

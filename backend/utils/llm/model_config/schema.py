@@ -113,6 +113,7 @@ class GroupRow(Row):
     then: str | None = None
 
 
+OnInvalidOutput = Literal["raise", "next", "best"]
 Percent = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -155,7 +156,7 @@ class FeatureRow(Row):
     attempts: int = Field(3, ge=1, le=10)
     max_attempts: int = Field(10, ge=1, le=100)
     on_refusal: Literal["raise", "next"] = "raise"
-    on_invalid_output: Literal["raise", "next"] = "next"
+    on_invalid_output: OnInvalidOutput = "next"
 
 
 class ModelRow(Row):

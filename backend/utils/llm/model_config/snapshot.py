@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -12,7 +12,7 @@ from ..catalogue import retirement
 from ..errors import UnknownFeatureError
 from ..options import Options
 from .limits import NO_LIMITS, Limits
-from .schema import STOP, StopRow
+from .schema import STOP, OnInvalidOutput, StopRow
 from .select import ORDERED, Custom, Selection
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ class Feature:
         attempts: The most requests that one call may send to one endpoint.
         max_attempts: The most requests of one call in all.
         on_refusal: Whether another endpoint may be asked, once, after a refusal.
-        on_invalid_output: Whether another endpoint may be asked after an answer that does not fit and its repair.
+        on_invalid_output: Whether another endpoint may be asked after an answer that does not fit and its repair; and
+            with ``best`` whether the best of those that were scored, and rejected, is handed on if none was accepted.
     """
 
     name: str
@@ -207,7 +208,7 @@ class Feature:
     attempts: int = 3
     max_attempts: int = 10
     on_refusal: Literal["raise", "next"] = "raise"
-    on_invalid_output: Literal["raise", "next"] = "next"
+    on_invalid_output: OnInvalidOutput = "next"
     written: frozenset[str] = frozenset()
     layer: str = ""
 
@@ -224,6 +225,7 @@ class Snapshot:
         house_keys: The house's own keys, by the slot of their account.
         hash: Twelve hex digits over everything above except the keys themselves.
         source: The file it came from.
+        kept: What routing has worked out from it once and for all.
     """
 
     profile: str
@@ -236,6 +238,7 @@ class Snapshot:
     hash: str
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def feature(self, name: str) -> Feature:
         """The feature called ``name``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .arms import CONTROL
 from .members import Member, Timed
-from .meters import Full, Meter, seconds_until_reset_of
+from .meters import Full, Meter, first_reset
 from .store import Lease, Sent, Traffic
 
-__all__ = ["CONTROL", "Full", "Lease", "Member", "Meter", "Sent", "Timed", "Traffic", "seconds_until_reset_of"]
+__all__ = ["CONTROL", "Full", "Lease", "Member", "Meter", "Sent", "Timed", "Traffic", "first_reset"]

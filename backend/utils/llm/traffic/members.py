@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from .latency import Latency, after_answer, after_failure
+from .latency import Failing, Latency, after_answer, after_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,25 +50,22 @@ class Load:
 
     Attributes:
         latency: How quick it is, as far as that is known.
+        failing: How often it fails; None if it never did.
         under_way: Its requests under way.
         heat: How much it was used lately, as a logarithm to which time adds nothing: who has the least needs no clock.
     """
 
-    __slots__ = ("heat", "latency", "under_way")
+    __slots__ = ("failing", "heat", "latency", "under_way")
 
     def __init__(self) -> None:
         self.latency: dict[Timed, Latency] = {}
+        self.failing: Failing | None = None
         self.under_way = UnderWay()
         self.heat = -math.inf
 
     def used(self, now: float) -> float:
         """How many requests it had lately."""
         return float(2.0 ** (self.heat - now / HALF_LIFE))
-
-    def hoped(self, timed: Timed, now: float) -> float | None:
-        """How quick it may be by now; None if nothing is known."""
-        latency = self.latency.get(timed)
-        return None if latency is None else latency.hoped(now)
 
     def began(self, number: int, now: float, until: float) -> None:
         """A request goes out."""
@@ -122,13 +119,16 @@ class Members:
 
     def answered(self, member: Member, timed: Timed, seconds: float) -> None:
         """It took so long to answer."""
-        latency = self._own(member).latency
-        latency[timed] = after_answer(latency.get(timed), seconds, self._clock())
+        load, now = self._own(member), self._clock()
+        load.latency[timed] = after_answer(load.latency.get(timed), seconds, now)
+        if load.failing is not None:
+            load.failing = load.failing.told(now, failed=False)
 
     def failed(self, member: Member, timed: Timed, seconds: float) -> None:
         """It took so long to fail."""
-        latency = self._own(member).latency
-        latency[timed] = after_failure(latency.get(timed), seconds, self._clock())
+        load, now = self._own(member), self._clock()
+        load.latency[timed] = after_failure(load.latency.get(timed), seconds, now)
+        load.failing = (load.failing or Failing()).told(now, failed=True)
 
     def catch_up(self, member: Member, heat: float) -> None:
         """It counts as used no less than that: who was away is not flooded to make up for it."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..model_config.limits import Rate
 from .members import UnderWay
-from .windows import Window, seconds_until_reset
+from .windows import Window, resets_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..model_config.limits import Limits, Period
 
@@ -80,6 +80,7 @@ class Meters:
         self._clock = clock
         self._epoch = epoch
         self._counts: OrderedDict[str, _Count] = OrderedDict()
+        self._resets: dict[Period, float] = {"day": -math.inf}
 
     def full(self, meters: Sequence[Meter], tokens: int, who: int = 0) -> Full | None:
         """What keeps a request of ``tokens`` back for longest; None if it may go out.
@@ -131,15 +132,15 @@ class Meters:
             for rate in meter.limits.tokens:
                 window = count.windows.get(("tokens", rate), _UNUSED)
                 count.windows["tokens", rate] = (
-                    window.plus(tokens, rate, now)
-                    if tokens > 0
-                    else window.minus(-tokens, rate, taken, now)
+                    window.plus(tokens, rate, now) if tokens > 0 else window.minus(-tokens, rate, taken, now)
                 )
 
-    def seconds_until_resets(self) -> dict[Period, float]:
-        """Until the quotas of each kind begin anew."""
+    def resets(self) -> Mapping[Period, float]:
+        """When the quotas of each kind begin anew, in seconds since the epoch."""
         now = self._epoch()
-        return {per: seconds_until_reset(Rate(1, per), now) for per in ("day", "month")}
+        if now >= self._resets["day"]:
+            self._resets = {per: resets_at(Rate(1, per), now) for per in ("day", "month")}
+        return self._resets
 
     # Usage without reservation ---------------------------------------------------------------------------------------
 
@@ -183,16 +184,15 @@ class Meters:
         return count
 
 
-def seconds_until_reset_of(meters: Sequence[Meter], resets: dict[Period, float]) -> float:
-    """Until the first of the quotas of ``meters`` begins anew; infinite if there are none."""
-    return min(
-        [
-            resets.get(rate.per, math.inf)
-            for meter in meters
-            for rate in (*meter.limits.requests, *meter.limits.tokens)
-        ],
-        default=math.inf,
-    )
+def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:
+    """When the first of the quotas of ``meters`` begins anew; infinite if there are none."""
+    first = math.inf
+    for meter in meters:
+        for rate in meter.limits.requests + meter.limits.tokens:
+            at = resets.get(rate.per)
+            if at is not None and at < first:
+                first = at
+    return first
 
 
 def _amounts(limits: Limits, tokens: int) -> Iterator[tuple[str, Rate, int]]:

@@ -74,9 +74,9 @@ class Window:
         return ends + length * (1.0 - room / window.current) - now
 
 
-def seconds_until_reset(rate: Rate, now: float) -> float:
-    """Until a day's or a month's quota begins anew."""
-    return _end(rate, _beginning(rate, now)) - now
+def resets_at(rate: Rate, now: float) -> float:
+    """When a day's or a month's quota begins anew."""
+    return _end(rate, _beginning(rate, now))
 
 
 def _beginning(rate: Rate, now: float) -> float:

@@ -183,8 +183,8 @@ class TestAcrossCalls:
             lab.ask(call, accept=lambda answer: answer.text == "big")
             climbs.append(" ".join(lab.asked))
 
-        assert set(climbs) <= {"mid big", "cheap mid big", "big"}
-        assert "cheap mid big" in climbs
+        assert set(climbs) <= {"mid big", "cheap mid big", "cheap big", "big"}
+        assert any(climb.startswith("cheap") for climb in climbs)
 
     def test_if_none_is_good_enough_calls_start_at_the_top(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(CHEAP, MID, BIG, row=ladder(least=1, explore=0.01))

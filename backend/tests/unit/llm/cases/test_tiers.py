@@ -83,7 +83,7 @@ class TestAllowances:
         assert lab.asked == ["mid", "small"]
 
     def test_the_share_at_which_that_happens_is_the_table_s(self, lab: Lab, call: Driver) -> None:
-        lab.runs_on(*POOL, more=TIERS.replace("month\"", "month\", until = 0.5"))
+        lab.runs_on(*POOL, more=TIERS.replace('month"', 'month", until = 0.5'))
         has_used(lab, call, 50_000)
 
         lab.ask(call, caller=of("pro"))
