@@ -15,7 +15,7 @@ from backend.database.conversations import SqlConversationStore
 from backend.database.engine import make_engine
 from backend.database.migrations import upgrade
 from backend.database.tokens import TokenStore
-from backend.routers import chat, conversations, errors, health, llm, pages
+from backend.routers import chat, conversations, errors, health, llm, metrics, pages
 from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
 from backend.settings import Settings, environment
@@ -86,7 +86,7 @@ def create_app(
     )
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, conversations, chat, pages):
+    for room in (health, llm, metrics, conversations, chat, pages):
         app.include_router(room.router)
     return app
 

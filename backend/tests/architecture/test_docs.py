@@ -175,7 +175,7 @@ def test_every_decision_is_in_the_list() -> None:
 
 
 class Shown(NamedTuple):
-    """A command that a page shows, and the part of a table that stands above it."""
+    """What a page shows of a command, or of ``explain("chat")``, and the part of a table that stands above it."""
 
     rows: str
     command: str
@@ -195,10 +195,12 @@ class Shown(NamedTuple):
 def shown(page: Path) -> list[Shown]:
     found, rows = [], ""
     for kind, block in re.findall(
-        r"^```(toml|console)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        r"^```(toml|console|text)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
     ):
         if kind == "toml":
             rows = block
+        elif kind == "text":
+            found.append(Shown(rows, "Python: explain chat", block))
         else:
             command, _, output = block.partition("\n")
             found.append(Shown(rows, command, output))
@@ -219,7 +221,10 @@ def explained(one: Shown) -> str:
     return f"{plan(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)}\n"
 
 
-@pytest.mark.parametrize("one", shown(CHOOSING), ids=lambda one: one.command)
+EXPLANATIONS = {f"{number}: {one.command}": one for number, one in enumerate(shown(CHOOSING), 1)}
+
+
+@pytest.mark.parametrize("one", EXPLANATIONS.values(), ids=EXPLANATIONS)
 def test_explain_says_what_the_page_shows(one: Shown) -> None:
     assert one.output == explained(one)
 

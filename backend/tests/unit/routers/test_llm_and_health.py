@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.routers.headers import SECURITY_HEADERS
-from backend.tests.fakes.services import ANN, FakeLocalModel, services
+from backend.routers.metrics import exposition
+from backend.tests.fakes.services import ANN, FakeFacade, FakeLocalModel, services
+from backend.utils.llm.clients import TrialInfo
+from backend.utils.llm.radar import Retiring
 
 if TYPE_CHECKING:
     from .conftest import Connect
@@ -40,6 +45,37 @@ async def test_explain_of_an_unknown_feature_names_the_nearest(connect: Connect)
     response = await connect().get("/v1/llm/explain/conv_foldr", headers=ANN)
 
     assert (response.status_code, response.json()["error"]["nearest"]) == (404, ["conv_folder"])
+
+
+async def test_metrics_are_for_those_who_sign_in(connect: Connect) -> None:
+    assert (await connect().get("/metrics")).status_code == 401
+
+
+async def test_metrics_tell_the_table_the_days_to_each_shutdown_and_the_trials() -> None:
+    leaves = Retiring(
+        endpoint="openai:gpt-5", day=date(2026, 12, 11), days=20, replacement=None, features=(), profiles=()
+    )
+    control = TrialInfo(
+        feature="f", arm="control", requests=7, failed=2, mean_s=None, mean_cost_usd=None, stopped=None
+    )
+    qos = FakeFacade().get_qos_info().model_copy(update={"retirements": (leaves,), "trials": (control,)})
+
+    text = exposition(qos)
+
+    assert set(text.splitlines()) >= {
+        'patchbay_table_info{hash="abc",profile="premium"} 1.0',
+        'patchbay_model_days_to_shutdown{endpoint="openai:gpt-5"} 20.0',
+        'patchbay_trial_requests_total{arm="control",feature="f"} 7.0',
+        'patchbay_trial_failures_total{arm="control",feature="f"} 2.0',
+        'patchbay_trial_stopped{arm="control",feature="f"} 0.0',
+    }
+
+
+async def test_metrics_are_in_prometheus_s_format(connect: Connect) -> None:
+    response = await connect().get("/metrics", headers=ANN)
+
+    assert response.headers["content-type"] == CONTENT_TYPE_LATEST
+    assert 'patchbay_table_info{hash="abc"' in response.text
 
 
 async def test_health_is_open(connect: Connect) -> None:

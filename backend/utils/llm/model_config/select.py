@@ -41,7 +41,7 @@ class LeastBusy(_Strategy):
 
 
 class Latency(_Strategy):
-    """The quicker of two that are drawn; how quick, by the answers of late.
+    """The quickest by the answers of late, times the requests that it has under way.
 
     Streams are timed to their first token, whole answers to their end.
 
