@@ -22,7 +22,7 @@ from rich.table import Table as Grid
 from backend.local_model import LocalModel
 from backend.printing import ability_lines, finding_line, receipt_line
 from backend.settings import Settings, environment
-from backend.utils.llm import Caller, Needs, Patchbay, Table
+from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
 from backend.utils.llm.catalogue import capabilities, retirement, sources
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import ConfigError, LLMError
@@ -261,7 +261,10 @@ def _today() -> date:
 def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchbay:
     with _errors(as_json=as_json):
         live = {"local": local_model} if local_model else None
-        return Patchbay(Table(environ=environment()), live=live)
+        table = Table(environ=environment())
+        # The application's own selectors are not here: what they choose from is taken as it is written.
+        selectors = dict.fromkeys(table.snapshot.selectors, in_order)
+        return Patchbay(table, live=live, selectors=selectors)
 
 
 @contextmanager

@@ -88,8 +88,10 @@ class Facade(Protocol):
         """The table in force."""
         ...
 
-    def explain(self, feature: str, *, needs: Needs | None = None) -> Explanation:
-        """How the caller in context would be served with what they need."""
+    def explain(
+        self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
+    ) -> Explanation:
+        """How ``caller``, by default the one in context, would be served with what they need."""
         ...
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend.utils.llm.caller import current_caller
 from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.route import Needs
 
@@ -20,6 +21,7 @@ class Wanted(BaseModel):
     structured: bool = False
     images: bool = False
     tokens: int = Field(0, ge=0, description="Length of the prompt.")
+    conversation: str | None = Field(None, max_length=200, description="What the call belongs to.")
 
 
 router: Final = APIRouter(prefix="/v1/llm", tags=["llm"], dependencies=[Depends(identify)])
@@ -37,4 +39,7 @@ async def explain(feature: str, services: ServicesDep, wanted: Annotated[Wanted,
     needs = Needs(
         tools=wanted.tools, structured_output=wanted.structured, images=wanted.images, tokens=wanted.tokens
     )
-    return services.facade.explain(feature, needs=needs).as_dict()
+    caller = current_caller()
+    if wanted.conversation is not None:
+        caller = caller.model_copy(update={"conversation_id": wanted.conversation})
+    return services.facade.explain(feature, caller=caller, needs=needs).as_dict()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from backend.conversations.store import InvalidCursorError, Page
 from backend.routers.dependencies import Services
 from backend.tests.fakes.models import ScriptedModels
-from backend.utils.llm.caller import current_caller
+from backend.utils.llm.caller import Caller, current_caller
 from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.errors import UnknownFeatureError
 
@@ -95,11 +95,12 @@ class FakeFacade:
             providers={},
         )
 
-    def explain(self, feature: str, *, needs: Needs | None = None) -> FakeRoute:
+    def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> FakeRoute:
         if feature != "conv_folder":
             raise UnknownFeatureError(feature, ["conv_folder"])
         tokens = needs.tokens if needs else 0
-        return FakeRoute({"feature": feature, "user": current_caller().user_id, "tokens": tokens})
+        asking = caller or current_caller()
+        return FakeRoute({"feature": feature, "user": asking.user_id, "tokens": tokens})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .caller import HOUSE, current_caller
 from .clock import Time
-from .model_config import Table
+from .model_config import Problems, Table, did_you_mean
 from .radar import Retires, Retiring, nearest, retiring
 
 if TYPE_CHECKING:
@@ -259,12 +259,14 @@ class Patchbay:
 
         return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=self.health)
 
-    def _missing_selectors(self, snapshot: Snapshot) -> list[str]:
-        known = ", ".join(sorted(self._selectors)) or "none"
-        return [
-            f"select = {{ by = 'custom', name = {name!r} }}: the application registers no such selector. Known: {known}."
-            for name in sorted(snapshot.selectors - self._selectors.keys())
-        ]
+    def _missing_selectors(self, snapshot: Snapshot) -> tuple[str, ...]:
+        found = Problems()
+        for name, path in snapshot.selectors.items():
+            if name not in self._selectors:
+                rule = "the application registers no such selector"
+                fix = did_you_mean(name, self._selectors) or "Give it to Patchbay(selectors={…})."
+                found.add(f"{path}.name", rule, value=name, fix=fix)
+        return found.found
 
     def _today(self) -> date:
         return self._time.now().date()

@@ -99,6 +99,7 @@ class Candidate:
         account: The house's account that the key belongs to; None for a user's key, and where there are no keys.
         key: The fingerprint of the key.
         tier: Its place among the tiers of the chain: all of one are tried before the next one's.
+        place: Its place in the tier as it is written.
         select: How one is chosen among the endpoints of its tier, and ``scope`` what that choice is called.
         meters: The limits that its requests count for.
         options: What it is asked with: the call's options over the feature's over the endpoint's own.
@@ -113,6 +114,7 @@ class Candidate:
     account: Account | None = None
     key: str = "open"
     tier: int = 0
+    place: int = 0
     select: Selection = ORDERED
     scope: str = ""
     meters: tuple[Meter, ...] = ()
@@ -336,7 +338,7 @@ class Route:
         head += f"  arm {self.arm}" if self.arm else ""
         lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
         lines += [
-            f"  {place}. {candidate.name}  {candidate.owner}'s key  ({candidate.layer})"
+            f"  {place}. {candidate.name}  {_whose(candidate)}  ({candidate.layer})"
             + _chosen_by(candidate)
             + (f"  {rest_reason(candidate.rest)}" if candidate.rest else "")
             + self._price(candidate)
@@ -346,6 +348,11 @@ class Route:
         lines += [f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped]
         refusal = self.refusal()
         return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
+
+
+def _whose(candidate: Candidate) -> str:
+    is_keyless = candidate.owner == "house" and candidate.account is None
+    return "no key needed" if is_keyless else f"{candidate.owner}'s key"
 
 
 def _chosen_by(candidate: Candidate) -> str:

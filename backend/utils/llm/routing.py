@@ -195,21 +195,24 @@ def _candidates(
 ) -> Iterator[Candidate]:
     if share is not None:
         yield from _beside(share, owner, profile, f"{feature.layer}, features.{feature.name}.split")
-    for place, tier in enumerate(chain.tiers):
-        scope = _scope(feature, tier, place, owner)
-        for endpoint in tier.endpoints:
-            for account in _accounts(endpoint, owner):
-                yield Candidate(
-                    endpoint,
-                    owner,
-                    profile,
-                    chain.layer,
-                    tier.group,
-                    account,
-                    tier=place,
-                    select=tier.select,
-                    scope=scope,
-                )
+    for number, tier in enumerate(chain.tiers):
+        scope = _scope(feature, tier, number, owner)
+        members = (
+            (endpoint, account) for endpoint in tier.endpoints for account in _accounts(endpoint, owner)
+        )
+        for place, (endpoint, account) in enumerate(members):
+            yield Candidate(
+                endpoint,
+                owner,
+                profile,
+                chain.layer,
+                tier.group,
+                account,
+                tier=number,
+                place=place,
+                select=tier.select,
+                scope=scope,
+            )
 
 
 def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator[Candidate]:
@@ -218,11 +221,11 @@ def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator
         yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
 
 
-def _scope(feature: Feature, tier: Tier, place: int, owner: KeyOwner) -> str:
+def _scope(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
     """What a choice is called: a group's is the same for all features that use it."""
     named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
     return (
-        f"{named}{f' {place}' if place and not tier.group else ''}{' for users' if owner == 'user' else ''}"
+        f"{named}{f' {number}' if number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
     )
 
 

@@ -119,7 +119,11 @@ def _least_busy(tier: Candidates, situation: Situation) -> Candidates:
     return _sorted(
         tier,
         [
-            (load.failing is not None and load.failing.is_too_often(now), load.under_way.count(now) / share, load.heat - log2(share))
+            (
+                load.failing is not None and load.failing.is_too_often(now),
+                load.under_way.count(now) / share,
+                load.heat - log2(share),
+            )
             for load, share in zip(loads, _shares(tier), strict=True)
         ],
     )

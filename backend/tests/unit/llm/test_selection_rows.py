@@ -630,7 +630,7 @@ class TestCustomSelectors:
     def test_a_registered_one_is_in_force(self) -> None:
         patchbay = Patchbay(Table(text=f"{TABLE}\n{self.ROW}", environ={}), selectors={"cheapest": in_order})
 
-        assert patchbay.table.snapshot.selectors == {"cheapest"}
+        assert patchbay.table.snapshot.selectors == {"cheapest": "features.chat.select"}
 
     @pytest.mark.parametrize("selectors", [None, {"dearest": in_order}])
     def test_one_that_is_not_registered_is_a_problem_at_construction(self, selectors: Any) -> None:

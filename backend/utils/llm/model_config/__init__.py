@@ -8,6 +8,7 @@ from ..catalogue import capabilities
 from ..options import request_kwargs
 from .limits import Limits, Rate
 from .load import load, parse, table_path
+from .problems import Problems, did_you_mean
 from .select import (
     ORDERED,
     ByTier,
@@ -40,6 +41,7 @@ __all__ = [
     "LeastUsed",
     "Limits",
     "Ordered",
+    "Problems",
     "Provider",
     "Quota",
     "Rate",
@@ -49,6 +51,7 @@ __all__ = [
     "Table",
     "Tier",
     "Weighted",
+    "did_you_mean",
     "get_route_options",
     "load",
     "parse",

@@ -256,10 +256,15 @@ class Snapshot:
         return self.chains[profile][feature]
 
     @property
-    def selectors(self) -> frozenset[str]:
-        """The custom selectors that it names."""
-        tiers = (tier for served in self.chains.values() for chain in served.values() for tier in chain.tiers)
-        return frozenset(tier.select.name for tier in tiers if isinstance(tier.select, Custom))
+    def selectors(self) -> dict[str, str]:
+        """The custom selectors that it names, each with the place where it does."""
+        return {
+            tier.select.name: f"groups.{tier.group}.select" if tier.group else f"features.{feature}.select"
+            for served in self.chains.values()
+            for feature, chain in served.items()
+            for tier in chain.tiers
+            if isinstance(tier.select, Custom)
+        }
 
     @property
     def demo_active(self) -> bool:

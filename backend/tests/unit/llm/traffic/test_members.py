@@ -1,0 +1,134 @@
+"""How busy, how much used, how quick each endpoint is, with each key."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.utils.llm.traffic.members import HALF_LIFE, Members, UnderWay
+
+A, B = ("red:m", "key"), ("red:m", "another key")
+HOUR = 3600.0
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def members(clock: Clock) -> Members:
+    return Members(clock)
+
+
+def test_a_request_is_under_way_until_it_ends(members: Members) -> None:
+    members.began(A, 1, HOUR)
+    members.began(A, 2, HOUR)
+    members.ended(A, 1)
+
+    assert (members.busy(A), members.busy(B)) == (1, 0)
+
+
+def test_what_ends_twice_or_never_began_changes_nothing(members: Members) -> None:
+    members.began(A, 1, HOUR)
+    for number in (2, 1, 1):
+        members.ended(A, number)
+        members.ended(B, number)
+
+    assert (members.busy(A), members.busy(B)) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(1, 50)), max_size=60))
+def test_lost_requests_are_forgotten_when_their_time_is_up_and_others_are_not(
+    events: list[tuple[bool, int, int]],
+) -> None:
+    """Whichever began first, and whatever ended meanwhile."""
+    under_way, known = UnderWay(), dict[int, float]()
+    for now, (begins, number, seconds) in enumerate(events):
+        if begins:
+            under_way.add(number, now + seconds)
+            known[number] = now + seconds
+        else:
+            under_way.remove(number)
+            known.pop(number, None)
+        assert under_way.count(now) == sum(until > now for until in known.values())
+
+
+def test_a_request_of_a_minute_ago_counts_half(members: Members, clock: Clock) -> None:
+    members.began(A, 1, HOUR)
+    clock.now += HALF_LIFE
+    members.began(A, 2, HOUR)
+
+    assert members.used(A) == pytest.approx(1.5)
+    assert members.used(B) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B]), st.floats(0, 1000)), min_size=1, max_size=50))
+def test_who_has_the_least_heat_was_used_least(requests: list[tuple[tuple[str, str], float]]) -> None:
+    clock = Clock()
+    members = Members(clock)
+    for number, (member, pause) in enumerate(requests):
+        clock.now += pause
+        members.began(member, number, HOUR)
+
+    one, other = members.loads([A, B])
+    if abs(members.used(A) - members.used(B)) > 1e-6:
+        assert (one.heat < other.heat) == (members.used(A) < members.used(B))
+
+
+def test_weeks_of_work_do_not_wear_it_out(members: Members, clock: Clock) -> None:
+    clock.now = 90 * 86_400.0
+    for number in range(3):
+        members.began(A, number, clock.now + 1)
+
+    assert members.used(A) == pytest.approx(3.0)
+
+
+def test_who_catches_up_is_as_used_as_the_other_and_never_less_than_it_was(members: Members) -> None:
+    members.began(A, 1, HOUR)
+    heat = members.loads([A])[0].heat
+
+    members.catch_up(B, heat)
+    members.catch_up(A, heat - 1)
+
+    assert (members.used(A), members.used(B)) == (1.0, 1.0)
+
+
+def test_streams_and_whole_answers_are_timed_apart(members: Members) -> None:
+    members.answered(A, "total", 3.0)
+    members.answered(A, "first_token", 0.2)
+
+    total, first = members.latency(A, "total"), members.latency(A, "first_token")
+    assert total is not None
+    assert first is not None
+    assert (total.seconds, first.seconds) == (3.0, 0.2)
+
+
+def test_what_is_not_known_is_not_guessed(members: Members) -> None:
+    members.began(A, 1, HOUR)
+
+    assert members.latency(A, "total") is None
+    assert members.loads([A, B])[0].failing is None
+
+
+def test_a_failure_tells_that_it_fails_and_answers_that_it_no_longer_does(members: Members) -> None:
+    members.failed(A, "total", 0.005)
+    shares = []
+    for _ in range(3):
+        failing = members.loads([A])[0].failing
+        assert failing is not None
+        shares.append(failing.share)
+        members.answered(A, "total", 0.1)
+
+    assert shares == [0.2, pytest.approx(0.16), pytest.approx(0.128)]

@@ -1,0 +1,330 @@
+"""What may go out under limits, and who waits for room."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.utils.llm.model_config.limits import Limits
+from backend.utils.llm.traffic.meters import GRACE_SECONDS, MOST_SCOPES, Meter, Meters, first_reset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
+LONG = 1e9
+
+
+class Clock:
+    """Both clocks: they show what it is set to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def epoch(self) -> float:
+        return NOON + self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def meters(clock: Clock) -> Meters:
+    return Meters(clock, clock.epoch)
+
+
+def meter(scope: str = "key", **limits: object) -> Meter:
+    return Meter(scope, f"with {scope}", Limits.model_validate(limits))
+
+
+def send(meters: Meters, of: Sequence[Meter], count: int, tokens: int = 0) -> int:
+    """Take room for as many of ``count`` requests as have it."""
+    numbers = [
+        number
+        for number in range(1, count + 1)
+        if meters.full(of, tokens) is None and _taken(meters, of, tokens, number)
+    ]
+    return len(numbers)
+
+
+def _taken(meters: Meters, of: Sequence[Meter], tokens: int, number: int) -> bool:
+    meters.take(of, tokens, number, LONG)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"requests": "3/minute"}, "3 requests per minute with key"),
+        ({"tokens": "350/minute"}, "350 tokens per minute with key"),
+        ({"concurrency": 3}, "3 requests at once with key"),
+    ],
+)
+def test_what_is_over_a_limit_may_not_go_out_and_is_told_which(
+    meters: Meters, limits: dict[str, object], words: str
+) -> None:
+    key = meter(**limits)
+
+    assert send(meters, [key], 10, tokens=100) == 3
+    full = meters.full([key], 100)
+    assert full is not None
+    assert (full.scope, full.what, full.is_quota) == ("key", words, False)
+
+
+def test_of_several_limits_the_one_that_takes_longest_is_told(meters: Meters) -> None:
+    of = [meter("feature", requests=["1/second", "1/day"]), meter("key", requests="1/hour")]
+    send(meters, of, 1)
+
+    full = meters.full(of, 0)
+
+    assert full is not None
+    assert (full.what, full.is_quota, full.seconds) == ("1 requests per day with feature", True, 12 * 3600)
+
+
+def test_each_scope_counts_for_itself(meters: Meters) -> None:
+    send(meters, [meter("ann", requests="1/minute")], 1)
+
+    assert meters.full([meter("ann", requests="1/minute")], 0) is not None
+    assert meters.full([meter("bob", requests="1/minute")], 0) is None
+
+
+def test_what_asks_for_more_than_there_ever_is_never_goes_out(meters: Meters) -> None:
+    full = meters.full([meter(tokens="100/minute")], 101)
+
+    assert full is not None
+    assert full.seconds == math.inf
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "take", "settle", "lose"]),
+        st.integers(0, 60),
+        st.integers(0, 60),
+        st.floats(0, 50),
+    ),
+    max_size=80,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(events=events)
+def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, int, int, float]]) -> None:
+    """What each request takes is set aside first; what it did not use of it is given back."""
+    clock = Clock()
+    meters = Meters(clock, clock.epoch)
+    of = [
+        meter("key", requests="20/minute", tokens=["300/minute", "500/day"], concurrency=4),
+        meter("feature", concurrency=3),
+    ]
+    under_way: dict[int, tuple[int, float, float]] = {}
+    used: list[tuple[float, int]] = []
+    for number, (what, tokens, actual, pause) in enumerate(events):
+        clock.now += pause
+        if what == "take" and meters.full(of, tokens) is None:
+            taken = meters.take(of, tokens, number, clock.now + 100)
+            under_way[number] = (tokens, taken, clock.now + 100)
+        elif what == "settle" and under_way:
+            settled, (asked, taken, _) = under_way.popitem()
+            meters.settle(of, settled, min(actual, asked) - asked, taken)
+            used.append((taken, min(actual, asked)))
+
+        counts = [until for _, _, until in under_way.values() if until > clock.now]
+        known = [*used, *((taken, asked) for asked, taken, _ in under_way.values())]
+        assert len(counts) <= 3
+        assert sum(amount for at, amount in known if at // 60 == clock.epoch() // 60) <= 300
+        assert sum(amount for at, amount in known if at // 86_400 == clock.epoch() // 86_400) <= 500
+
+
+def test_what_was_not_used_is_given_back(meters: Meters) -> None:
+    key = meter(tokens="100/minute")
+    taken = meters.take([key], 100, 1, LONG)
+    assert meters.full([key], 1) is not None
+
+    meters.settle([key], 1, -70, taken)
+
+    assert meters.full([key], 70) is None
+    assert meters.full([key], 71) is not None
+
+
+def test_what_was_used_beyond_that_counts_too(meters: Meters) -> None:
+    key = meter(tokens="100/minute")
+    taken = meters.take([key], 0, 1, LONG)
+
+    meters.settle([key], 1, 80, taken)
+
+    assert meters.full([key], 21) is not None
+
+
+def test_the_request_itself_is_not_given_back(meters: Meters) -> None:
+    key = meter(requests="1/minute", tokens="100/minute")
+    taken = meters.take([key], 50, 1, LONG)
+
+    meters.settle([key], 1, -50, taken)
+
+    assert meters.full([key], 50) is not None
+
+
+@pytest.mark.parametrize("order", [(10.0, 500.0), (500.0, 10.0)])
+def test_a_request_of_which_nothing_is_told_holds_its_place_until_its_time_is_up(
+    meters: Meters, clock: Clock, order: tuple[float, float]
+) -> None:
+    """Also if one that may take longer began before it."""
+    key = meter(concurrency=2)
+    for number, until in enumerate(order):
+        meters.take([key], 0, number, until)
+
+    clock.now = 9.9
+    assert meters.full([key], 0) is not None
+    clock.now = 10.0
+    assert meters.full([key], 0) is None
+
+
+def test_beyond_ten_thousand_the_scope_that_was_used_longest_ago_is_forgotten(meters: Meters) -> None:
+    for number in range(MOST_SCOPES + 1):
+        meters.take([meter(f"user {number}", requests="1/day")], 0, number, LONG)
+
+    assert len(meters._counts) == MOST_SCOPES
+    assert meters.full([meter("user 0", requests="1/day")], 0) is None
+    assert meters.full([meter("user 1", requests="1/day")], 0) is not None
+
+
+class TestLines:
+    """First come, first served."""
+
+    KEY = meter(concurrency=2)
+
+    def fill(self, meters: Meters, count: int = 2) -> None:
+        for number in range(count):
+            meters.take([self.KEY], 0, number, LONG)
+
+    def test_room_is_set_aside_for_each_who_stands_before(self, meters: Meters) -> None:
+        self.fill(meters)
+        for who in (11, 12, 13):
+            meters.stand("key", who, 1.0)
+        for number in range(2):
+            meters.settle([self.KEY], number, 0, NOON)
+
+        may_go = [meters.full([self.KEY], 0, who) is None for who in (11, 12, 13, 0)]
+
+        assert may_go == [True, True, False, False]
+
+    def test_who_leaves_makes_room_for_the_next(self, meters: Meters) -> None:
+        self.fill(meters, 1)
+        for who in (11, 12):
+            meters.stand("key", who, 1.0)
+        assert meters.full([self.KEY], 0, 12) is not None
+
+        meters.leave("key", 11)
+
+        assert meters.full([self.KEY], 0, 12) is None
+
+    def test_who_stands_again_keeps_their_place(self, meters: Meters) -> None:
+        self.fill(meters, 1)
+        for who in (11, 12, 11):
+            meters.stand("key", who, 1.0)
+
+        assert meters.full([self.KEY], 0, 11) is None
+        assert meters.full([self.KEY], 0, 12) is not None
+
+    def test_who_does_not_come_back_is_dropped(self, meters: Meters, clock: Clock) -> None:
+        self.fill(meters, 1)
+        meters.stand("key", 11, 5.0)
+        meters.stand("key", 12, 60.0)
+
+        clock.now = 5.0 + GRACE_SECONDS - 0.1
+        assert meters.full([self.KEY], 0, 12) is not None
+        clock.now = 5.0 + GRACE_SECONDS
+        assert meters.full([self.KEY], 0, 12) is None
+
+    def test_who_stands_in_the_line_for_a_rate_is_told_their_own_time(self, meters: Meters) -> None:
+        key = meter(requests="6/minute")
+        send(meters, [key], 6)
+        for who in (11, 12, 13):
+            meters.stand("key", who, 1.0)
+
+        found = [meters.full([key], 0, who) for who in (11, 12, 13)]
+
+        assert [full.seconds for full in found if full] == pytest.approx([70.0, 80.0, 90.0])
+
+    def test_the_first_looks_again_soonest(self, meters: Meters) -> None:
+        self.fill(meters)
+        for who in range(11, 61):
+            meters.stand("key", who, 1.0)
+
+        found = [meters.full([self.KEY], 0, who) for who in range(11, 61)]
+
+        seconds = [full.seconds for full in found if full]
+        assert seconds[:3] == pytest.approx([0.05, 0.1, 0.15])
+        assert seconds == sorted(seconds)
+        assert seconds[-1] == 1.0
+
+    @given(leaving=st.lists(st.integers(1, 12), max_size=12))
+    def test_whoever_leaves_the_others_keep_their_order(self, leaving: list[int]) -> None:
+        clock = Clock()
+        meters, key = Meters(clock, clock.epoch), meter(concurrency=1)
+        for who in range(1, 13):
+            meters.stand("key", who, 1.0)
+        for who in leaving:
+            meters.leave("key", who)
+
+        served = []
+        while waiting := [who for who in range(1, 13) if who not in {*leaving, *served}]:
+            able = [who for who in reversed(waiting) if meters.full([key], 0, who) is None]
+            assert able == waiting[:1]
+            meters.leave("key", able[0])
+            served.append(able[0])
+
+
+class TestQuotas:
+    """When they begin anew."""
+
+    @pytest.mark.parametrize(
+        ("limits", "per"),
+        [
+            ({"requests": "5/day"}, "day"),
+            ({"tokens": ["5/month", "1/minute"]}, "month"),
+            ({"requests": "5/month", "tokens": "9/day"}, "day"),
+            ({"requests": "5/hour"}, None),
+        ],
+    )
+    def test_the_first_that_does_counts(
+        self, meters: Meters, limits: dict[str, object], per: str | None
+    ) -> None:
+        resets = meters.resets()
+        ends = {
+            "day": datetime(2026, 11, 22, tzinfo=UTC).timestamp(),
+            "month": datetime(2026, 12, 1, tzinfo=UTC).timestamp(),
+            None: math.inf,
+        }
+
+        assert first_reset([meter(**limits)], resets) == ends[per]
+
+    def test_the_next_day_has_its_own_end(self, meters: Meters, clock: Clock) -> None:
+        before = meters.resets()["day"]
+        clock.now = 12 * 3600
+
+        assert meters.resets()["day"] == before + 86_400
+
+
+class TestUsage:
+    """What a tier used, without reservation."""
+
+    def test_it_adds_up_and_begins_anew(self, meters: Meters, clock: Clock) -> None:
+        rate = Limits.model_validate({"tokens": "100/day"}).tokens[0]
+        for _ in range(3):
+            meters.use("user ann", rate, 50)
+
+        assert meters.used("user ann", rate) == 150
+        assert meters.used("user bob", rate) == 0
+        clock.now = 12 * 3600
+        assert meters.used("user ann", rate) == 0
