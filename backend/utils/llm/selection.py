@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Candidates = list["Candidate"]
 _tier = attrgetter("owner", "tier")
+_place = attrgetter("place")
 
 
 class Situation(NamedTuple):
@@ -49,7 +50,7 @@ def ordered(candidates: Iterable[Candidate], situation: Situation) -> Candidates
     for _, run in groupby(candidates, key=_tier):
         tier = list(run)
         strategy = _STRATEGIES.get(type(tier[0].select)) if len(tier) > 1 else None
-        order += strategy(tier, situation) if strategy is not None else tier
+        order += strategy(sorted(tier, key=_place), situation) if strategy is not None else tier
     return order
 
 

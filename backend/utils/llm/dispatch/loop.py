@@ -84,6 +84,8 @@ class Dispatch:
         self._number = self._traffic.number()
         self._line: str | None = None
         self._asked: Consult | None = None
+        self._promised: Pending | None = None
+        """What a selector chose, and what is only waited for."""
         self._questions = 0
 
     # What to do next -----------------------------------------------------------------------------------------------
@@ -107,7 +109,7 @@ class Dispatch:
         now = self._clock()
         if self._ends_at - now < LEAST_SECONDS:
             raise endings.out_of_time(self.route, self.attempts)
-        return self._first_step(now) or self._without_admission(now)
+        return self._kept_promise(now) or self._first_step(now) or self._without_admission(now)
 
     def _first_step(self, now: float) -> Try | Wait | Consult | None:
         """The first of what is left that may go out; a retry that is not due yet is waited for."""
@@ -254,7 +256,7 @@ class Dispatch:
 
     def _question(self, tier: list[Pending], now: float) -> Consult | None:
         """What to ask the selector of ``tier``; None if nothing of it may be asked now."""
-        free = tuple(one.candidate for one in tier if self._rest_of(one.candidate) is None)
+        free = tuple(one.candidate for one in tier if self._may_be_chosen(one, now))
         select = tier[0].candidate.select
         if not free or not isinstance(select, Custom):
             return None
@@ -275,9 +277,27 @@ class Dispatch:
         self._asked = Consult(select.name, choosing)
         return self._asked
 
+    def _may_be_chosen(self, pending: Pending, now: float) -> bool:
+        """Also a retry whose endpoint only rests until it is due."""
+        rest = self._rest_of(pending.candidate)
+        return rest is None or (rest.kind == "cooling" and now + rest.seconds <= pending.not_before)
+
     def _rests(self) -> Iterator[tuple[str, Rest | None]]:
-        for one in self._pending:
-            yield one.candidate.name, self._rest_of(one.candidate)
+        yield from ((skip.name, skip.rest) for skip in self.route.skipped)
+        yield from ((one.candidate.name, self._rest_of(one.candidate)) for one in self._pending)
+
+    def _kept_promise(self, now: float) -> Try | Wait | None:
+        """What the selector chose, once it is due; then it is not asked again."""
+        promised, self._promised = self._promised, None
+        if promised is None or promised not in self._pending:
+            return None
+        return self._when_due(promised, now)
+
+    def _when_due(self, pending: Pending, now: float) -> Try | Wait | None:
+        if pending.not_before > now:
+            self._promised = pending
+            return Wait(pending.not_before - now)
+        return self._admitted(pending, now)
 
     def choose(self, choice: object) -> Try | Wait:
         """What to do after the selector said ``choice``.
@@ -309,13 +329,10 @@ class Dispatch:
         return self._take(pending, used)
 
     def _take(self, pending: Pending, used: Candidate) -> Try | Wait:
-        now = self._clock()
-        if pending.not_before > now:
-            return Wait(pending.not_before - now)
         settled = replace(pending, candidate=used)
         self._pending = [settled if one is pending else one for one in self._pending]
         with self._traffic.lock:
-            return self._admitted(settled, now) or Wait(0.0)
+            return self._when_due(settled, self._clock()) or Wait(0.0)
 
     def astray(self, selector: str, what: str) -> LLMError:
         """The error of a selector that did what it may not."""

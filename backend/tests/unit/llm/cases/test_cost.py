@@ -107,7 +107,7 @@ class TestWithinACall:
         assert Decimal(told["cost_usd"]) == Decimal(first["cost_usd"]) + Decimal(second["cost_usd"])
 
     def test_if_all_are_rejected_the_last_answer_is_in_the_error(self, lab: Lab, call: Driver) -> None:
-        """Ours raises; only the last rung gets a repair."""
+        """Ours raises, unless the table says "best"; only the last rung gets a repair."""
         lab.runs_on(CHEAP, MID, row=SELECT)
         named(lab)
 
@@ -118,6 +118,16 @@ class TestWithinACall:
         assert caught.value.answer is not None
         assert caught.value.answer.text == "mid"
         assert {one.outcome for one in caught.value.attempts} == {"rejected"}
+
+    def test_a_feature_may_settle_for_the_best_of_the_rejected(self, lab: Lab, call: Driver) -> None:
+        lab.runs_on(CHEAP, MID, row=f'{SELECT}\non_invalid_output = "best"')
+        named(lab)
+        scores = {"cheap": 0.6, "mid": 0.4}
+
+        answer = lab.ask(call, accept=lambda answer: scores[answer.text])
+
+        assert answer.text == "cheap"
+        assert {one["outcome"] for one in receipt(answer)["attempts"]} == {"rejected"}
 
 
 class TestAcrossCalls:

@@ -1,0 +1,356 @@
+"""Each strategy as an order over candidates, and what a choice leaves behind."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.tests.fakes.simulation import KEYS, World
+from backend.utils.llm.caller import HOUSE, Caller
+from backend.utils.llm.failures import Category
+from backend.utils.llm.model_config import ByTier
+from backend.utils.llm.route import Needs
+from backend.utils.llm.selection import Situation, chosen, ordered, tier_of, timed
+from backend.utils.llm.traffic import Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.utils.llm.route import Candidate
+
+RED, BLUE, GREEN = NAMES = ["red:m", "blue:m", "green:m"]
+LIMITS = '[providers.{}.limits]\nrequests = "9/{}"\n'
+SELECTIONS = {
+    "ordered": '"ordered"',
+    "weighted": f'{{ by = "weighted", weights = {{ "{BLUE}" = 2 }} }}',
+    "least_used": '"least_used"',
+    "least_busy": '"least_busy"',
+    "latency": '"latency"',
+    "quota": '"quota"',
+    "tier": f'{{ by = "tier", default = "free", tiers = {{ free = ["{BLUE}", "{RED}", "{GREEN}"] }} }}',
+    "context": '"context"',
+    "cost": '"cost"',
+}
+
+
+class Bench:
+    """Three endpoints, one of them to be chosen; and what goes on with each."""
+
+    def __init__(
+        self, select: str, more: str = "", *, caller: Caller = HOUSE, needs: Needs | None = None
+    ) -> None:
+        self.world = World({"f": NAMES}, f"[features.f]\nselect = {select}\n{more}")
+        self.traffic = self.world.health.traffic
+        self.needs, self.caller = needs or Needs(), caller
+        self.tier = list(self.world.plan("f", caller).candidates)
+        self.tier.sort(key=lambda one: NAMES.index(str(one.endpoint)))
+
+    @property
+    def situation(self) -> Situation:
+        return Situation(self.needs, self.caller, self.traffic)
+
+    @property
+    def order(self) -> list[str]:
+        return [str(one.endpoint) for one in ordered(self.tier, self.situation)]
+
+    def choose(self, among: Sequence[Candidate] | None = None) -> str:
+        """Ask the first, as a dispatch does, and leave it under way."""
+        able = list(among or self.tier)
+        first = ordered(able, self.situation)[0]
+        chosen(first, able, self.situation)
+        self.traffic.begin(first.member, first.meters, 0, 60, timed(self.needs))
+        return str(first.endpoint)
+
+    def told(self, name: str, seconds: float | None, *, failed: bool = False) -> None:
+        """One request to ``name``; None if nothing was told of it yet."""
+        one = self.tier[NAMES.index(name)]
+        lease = self.traffic.begin(one.member, one.meters, 0, 60, timed(self.needs))
+        if seconds is not None:
+            (self.traffic.failed if failed else self.traffic.answered)(lease, Sent(seconds))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    select=st.sampled_from(sorted(SELECTIONS)),
+    events=st.lists(
+        st.tuples(st.sampled_from(NAMES), st.none() | st.floats(0.001, 60), st.booleans(), st.floats(0, 10)),
+        max_size=30,
+    ),
+)
+def test_an_order_leaves_nobody_out_and_looking_at_it_changes_nothing(
+    select: str, events: list[tuple[str, float | None, bool, float]]
+) -> None:
+    bench = Bench(SELECTIONS[select], LIMITS.format("red", "day"))
+    for name, seconds, failed, pause in events:
+        bench.told(name, seconds, failed=failed)
+        bench.choose()
+        bench.world.pass_time(pause)
+
+    order = bench.order
+
+    assert sorted(order) == sorted(NAMES)
+    assert bench.order == order
+    assert bench.choose() == order[0]
+
+
+@pytest.mark.parametrize("select", ['"ordered"', '{ by = "custom", name = "mine" }'])
+def test_what_others_order_stays_as_it_was_written(select: str) -> None:
+    bench = Bench(select)
+    bench.told(RED, 60.0)
+
+    assert bench.order == NAMES
+
+
+def test_tiers_keep_their_places() -> None:
+    """The slow first tier is tried before the quick second one."""
+    rows = '[groups.first]\nendpoints = ["red:m", "red:n"]\nselect = "latency"\nthen = "second"\n'
+    rows += '[groups.second]\nendpoints = ["blue:m", "blue:n"]\nselect = "latency"'
+    world = World({"f": "group:first"}, rows)
+    traffic = world.health.traffic
+    for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
+        lease = traffic.begin(one.member, (), 0, 60, "total")
+        traffic.answered(lease, Sent(seconds))
+
+    order = ordered(world.plan("f").candidates, Situation(Needs(), HOUSE, traffic))
+
+    assert [str(one.endpoint) for one in order] == ["red:n", "red:m", "blue:n", "blue:m"]
+
+
+class TestLatency:
+    """The quickest first."""
+
+    def test_by_what_their_answers_took(self) -> None:
+        bench = Bench(SELECTIONS["latency"])
+        for name, seconds in zip(NAMES, (0.3, 0.1, 0.2), strict=True):
+            bench.told(name, seconds)
+
+        assert bench.order == [BLUE, GREEN, RED]
+
+    def test_times_what_they_have_under_way(self) -> None:
+        bench = Bench(SELECTIONS["latency"])
+        for name, seconds in zip(NAMES, (0.1, 0.25, 0.35), strict=True):
+            bench.told(name, seconds)
+
+        assert [bench.choose() for _ in range(6)] == [RED, RED, BLUE, RED, GREEN, RED]
+
+    def test_of_what_is_not_known_the_best_is_assumed(self) -> None:
+        bench = Bench(SELECTIONS["latency"])
+        bench.told(RED, 0.3)
+        bench.told(BLUE, 0.1)
+
+        assert bench.order == [GREEN, BLUE, RED]
+
+    def test_what_has_only_failed_so_far_comes_last(self) -> None:
+        bench = Bench(SELECTIONS["latency"])
+        bench.told(RED, 0.005, failed=True)
+        bench.told(BLUE, 5.0)
+        bench.told(GREEN, 9.0)
+
+        assert bench.order == [BLUE, GREEN, RED]
+
+    def test_now_and_then_the_one_that_was_not_timed_for_longest_comes_first(self) -> None:
+        bench = Bench(SELECTIONS["latency"])
+        for name, seconds in zip(NAMES, (0.1, 5.0, 11.0), strict=True):
+            bench.told(name, seconds)
+            bench.world.pass_time(1.0)
+
+        asked = []
+        for _ in range(40):
+            asked.append(bench.choose([one for one in bench.tier if str(one.endpoint) != RED]))
+            bench.world.pass_time(70)
+            bench.told(BLUE, 5.0)
+
+        assert [nth for nth, name in enumerate(asked, 1) if name == GREEN] == [20, 40]
+
+    def test_but_not_one_that_was_timed_just_now_or_is_about_to_be(self) -> None:
+        bench = Bench('{ by = "latency", explore = 0.5, stale_after = 2 }')
+        bench.told(RED, 0.1)
+        bench.told(BLUE, 0.5)
+        bench.told(GREEN, 0.9)
+        bench.traffic.turns.chosen(bench.tier[0].scope)
+
+        assert bench.order[0] == RED
+        bench.world.pass_time(2.0)
+        bench.told(RED, 0.1)
+        assert bench.order[0] == BLUE
+        bench.told(BLUE, None)
+        assert bench.order[0] == RED
+
+
+class TestQuota:
+    """What is lost soonest is used first."""
+
+    def test_by_the_end_of_their_quotas_and_those_without_one_last(self) -> None:
+        more = LIMITS.format("blue", "month") + LIMITS.format("green", "day")
+
+        assert Bench(SELECTIONS["quota"], more).order == [GREEN, BLUE, RED]
+
+
+class TestLeastUsed:
+    """In turn."""
+
+    def test_who_is_back_is_level_with_the_others_and_not_ahead_of_them(self) -> None:
+        bench = Bench(SELECTIONS["least_used"])
+        others = bench.tier[1:]
+        for _ in range(3):
+            bench.choose()
+        for _ in range(100):
+            bench.choose(others)
+
+        back = [bench.choose() for _ in range(31)]
+
+        assert back.count(RED) == 11
+
+    def test_what_a_feature_uses_counts_for_the_others_too(self) -> None:
+        bench = Bench(SELECTIONS["least_used"])
+        for _ in range(5):
+            bench.told(RED, 0.1)
+
+        assert bench.order == [BLUE, GREEN, RED]
+
+
+class TestByTier:
+    """What the caller's tier may use, best first."""
+
+    @pytest.mark.parametrize(
+        ("tier", "known"), [("gold", "gold"), ("free", "free"), ("iron", "free"), (None, "free")]
+    )
+    def test_who_has_no_tier_that_is_known_has_the_default_one(self, tier: str | None, known: str) -> None:
+        select = ByTier.model_validate({"default": "free", "tiers": {"gold": RED, "free": BLUE}})
+
+        assert tier_of(select, Caller(tier=tier)) == known
+
+    def test_the_order_is_the_tier_s_own(self) -> None:
+        assert Bench(SELECTIONS["tier"]).order == [BLUE, RED, GREEN]
+
+
+class TestContextLadder:
+    """The first rung that is long enough."""
+
+    UP_TO = f'{{ by = "context", up_to = {{ "{RED}" = 100, "{BLUE}" = 1000 }} }}'
+
+    @pytest.mark.parametrize(
+        ("tokens", "order"),
+        [
+            (100, [RED, BLUE, GREEN]),
+            (101, [BLUE, GREEN, RED]),
+            (1001, [GREEN, RED, BLUE]),
+        ],
+    )
+    def test_from_there_upwards_then_the_shorter_ones(self, tokens: int, order: list[str]) -> None:
+        assert Bench(self.UP_TO, needs=Needs(tokens=tokens)).order == order
+
+    @pytest.mark.parametrize(("tokens", "first"), [(81, BLUE), (80, RED)])
+    def test_a_conversation_that_has_climbed_comes_down_once_it_fits_well(
+        self, tokens: int, first: str
+    ) -> None:
+        bench = Bench(self.UP_TO, caller=Caller(conversation_id="talk"), needs=Needs(tokens=500))
+        assert bench.choose() == BLUE
+
+        bench.needs = Needs(tokens=tokens)
+
+        assert bench.order[0] == first
+
+    def test_without_a_conversation_nothing_is_remembered(self) -> None:
+        bench = Bench(self.UP_TO, needs=Needs(tokens=500))
+        bench.choose()
+        bench.needs = Needs(tokens=90)
+
+        assert bench.order[0] == RED
+
+
+class TestCostLadder:
+    """The cheapest whose answers are good enough."""
+
+    def scored(self, *scores: tuple[str, float, int]) -> Bench:
+        bench = Bench('{ by = "cost", least = 5, enough = 0.8 }')
+        for name, score, times in scores:
+            for _ in range(times):
+                bench.traffic.scores.add("feature f", name, score)
+        return bench
+
+    @pytest.mark.parametrize(
+        ("scores", "order"),
+        [
+            ([], [RED, BLUE, GREEN]),
+            ([(RED, 0.8, 5)], [RED, BLUE, GREEN]),
+            ([(RED, 0.7, 4)], [RED, BLUE, GREEN]),
+            ([(RED, 0.7, 5)], [BLUE, GREEN, RED]),
+            ([(RED, 0.7, 5), (BLUE, 0.1, 5)], [GREEN, RED, BLUE]),
+            ([(RED, 0.1, 5), (BLUE, 0.2, 5), (GREEN, 0.3, 5)], [GREEN, BLUE, RED]),
+        ],
+        ids=["unknown", "good enough", "too few", "not good enough", "neither of two", "none"],
+    )
+    def test_from_there_upwards_then_what_lies_below(
+        self, scores: list[tuple[str, float, int]], order: list[str]
+    ) -> None:
+        assert self.scored(*scores).order == order
+
+    def test_every_twentieth_call_starts_at_the_bottom_all_the_same(self) -> None:
+        bench = self.scored((RED, 0.1, 5))
+
+        asked = [bench.choose() for _ in range(40)]
+
+        assert [nth for nth, name in enumerate(asked, 1) if name == RED] == [20, 40]
+
+
+class TestAccounts:
+    """Of one endpoint, each with its key."""
+
+    ROWS = (
+        '[providers.pool]\napi = "openai"\nbase_url = "https://pool.example/v1"\n[providers.pool.accounts]\n'
+        'one = { api_key_env = "ONE_KEY" }\ntwo = { api_key_env = "TWO_KEY", weight = 3 }\n'
+    )
+
+    @pytest.mark.parametrize(
+        ("select", "of_eight"), [("weighted", 2), ("least_used", 2), ("least_busy", 2), ("latency", 2)]
+    )
+    def test_one_whose_weight_is_three_gets_three_times_as_much(self, select: str, of_eight: int) -> None:
+        keys = {**KEYS, "ONE_KEY": "house-one", "TWO_KEY": "house-two"}
+        world = World({"f": "pool:m"}, f'[features.f]\nselect = "{select}"\n{self.ROWS}', environ=keys)
+        situation = Situation(Needs(), HOUSE, world.health.traffic)
+        tier, asked = list(world.plan("f").candidates), []
+        for _ in range(8):
+            first = ordered(tier, situation)[0]
+            chosen(first, tier, situation)
+            world.health.traffic.begin(first.member, (), 0, 60, "total")
+            asked.append(first.account.name if first.account else None)
+
+        assert asked.count("one") == of_eight
+
+
+@pytest.mark.parametrize("select", sorted(SELECTIONS))
+def test_a_choice_among_twenty_is_cheap(select: str) -> None:
+    """Twenty microseconds on a quiet machine; here so many times that, which no other load makes fail."""
+    names = [f"red:{number}" for number in range(20)]
+    tiers = ", ".join(f'"{name}"' for name in names)
+    spelt = {
+        "tier": f'{{ by = "tier", default = "free", tiers = {{ free = [{tiers}] }} }}',
+        "weighted": '"weighted"',
+    }
+    rows = f"[features.f]\nselect = {spelt.get(select, SELECTIONS[select])}\n{LIMITS.format('red', 'day')}"
+    world = World({"f": names}, rows)
+    situation = Situation(Needs(), Caller(conversation_id="talk"), world.health.traffic)
+    tier = list(world.plan("f").candidates)
+
+    began = time.process_time()
+    for _ in range(500):
+        chosen(ordered(tier, situation)[0], tier, situation)
+
+    assert (time.process_time() - began) / 500 < 10 * 20e-6
+
+
+def test_what_could_not_be_chosen_is_chosen_after_its_rest() -> None:
+    bench = Bench(SELECTIONS["weighted"])
+    bench.world.health.cool(bench.tier[1].circuit, 10.0, Category.MODEL_NOT_FOUND)
+
+    during = [bench.world.call().tried[0] for _ in range(4)]
+    bench.world.pass_time(10.0)
+    after = [bench.world.call().tried[0] for _ in range(4)]
+
+    assert BLUE not in during
+    assert after.count(BLUE) == 2
