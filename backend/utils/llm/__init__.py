@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         get_model,
         get_provider,
         get_qos_info,
+        rate,
         use,
     )
     from .errors import LLMError, UnknownFeatureError
@@ -46,6 +47,7 @@ __all__ = [
     "get_provider",
     "get_qos_info",
     "in_order",
+    "rate",
     "use",
     "use_caller",
 ]
@@ -71,6 +73,7 @@ _ROOMS = {
     "get_provider": "clients",
     "get_qos_info": "clients",
     "in_order": "selector",
+    "rate": "clients",
     "use": "clients",
     "use_caller": "caller",
 }

@@ -213,6 +213,21 @@ class Patchbay:
 
         return self._plan(feature, caller or current_caller(), needs or Needs())
 
+    def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
+        """How good an answer was, told afterwards. See `rate` of this module."""
+        from .routing import ladders
+
+        if not 0 <= score <= 1:
+            raise ValueError(f"a score is a figure from 0 to 1, not {score!r}")
+        endpoint, traffic = receipt["endpoint"], self.health.traffic
+        found = ladders(
+            self.table.snapshot, receipt["feature"], receipt["profile"], endpoint, receipt["key_owner"]
+        )
+        with traffic.lock:
+            for scope in found:
+                traffic.scores.add(scope, endpoint, score)
+        return bool(found)
+
     def get_qos_info(self) -> QosInfo:
         """Everything that the table says and the process knows about it."""
         snapshot = self.table.snapshot
@@ -421,3 +436,20 @@ def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None =
         UnknownFeatureError: If the table holds no such feature.
     """
     return _in_force.get().explain(feature, caller=caller, needs=needs)
+
+
+def rate(receipt: Mapping[str, Any], score: float) -> bool:
+    """Say how good an answer was, when that is known: a user's thumb, or the verdict of another model. Sends nothing.
+
+    Cost ladders start where answers have been good enough lately. True if the endpoint that answered stands on one;
+    else nothing goes by the score.
+
+    Args:
+        receipt: The answer's ``response_metadata["receipt"]``.
+        score: From 0, useless, to 1, as good as can be.
+
+    Raises:
+        ValueError: If it is no such figure.
+        UnknownFeatureError: If the receipt's feature is no longer in the table.
+    """
+    return _in_force.get().rate(receipt, score)

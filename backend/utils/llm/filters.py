@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .catalogue import LACKS
 from .forecast import most_usd
@@ -12,10 +12,8 @@ from .route import Skip, SkipCode
 from .selection import tier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import date
-
-    Rule = Callable[["Candidate", "Case"], "Fault | None"]
 
     from .caller import Caller
     from .health import Health
@@ -37,7 +35,31 @@ class Case:
     health: Health
 
 
-def skip(candidate: Candidate, case: Case, rules: tuple[Rule, ...]) -> Skip | None:
+CaseT = TypeVar("CaseT")
+
+
+class Sized(Protocol):
+    """What the rules of size go by: a `Case`, or the route that came of it."""
+
+    @property
+    def feature(self) -> Feature:
+        """What is called."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """What the call needs of an endpoint."""
+        ...
+
+    @property
+    def today(self) -> date:
+        """The day, for prices."""
+        ...
+
+
+def skip(
+    candidate: Candidate, case: CaseT, rules: Iterable[Callable[[Candidate, CaseT], Fault | None]]
+) -> Skip | None:
     """Why ``candidate`` may not serve by ``rules``; None if it may."""
     for rule in rules:
         fault = rule(candidate, case)
@@ -113,15 +135,11 @@ def _chat_tools_missing(candidate: Candidate, case: Case) -> Fault | None:
 
 def _option_refused(candidate: Candidate, case: Case) -> Fault | None:
     """The demo endpoint stands in for all others, so what it has no word for is left out there."""
-    endpoint = candidate.endpoint
-    api, can, mode = endpoint.provider.api, endpoint.can, endpoint.api_mode
-    refused = candidate.options.problems(api, endpoint.model, can, mode)
-    if not refused or endpoint == case.snapshot.demo:
-        return None
-    return SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)
+    fault = _beyond_the_api(candidate, case)
+    return None if fault is None or candidate.endpoint == case.snapshot.demo else fault
 
 
-def _window_too_small(candidate: Candidate, case: Case) -> Fault | None:
+def _window_too_small(candidate: Candidate, case: Sized) -> Fault | None:
     tokens, room = case.needs.tokens, candidate.room
     if tokens <= room:
         return None
@@ -129,7 +147,7 @@ def _window_too_small(candidate: Candidate, case: Case) -> Fault | None:
     return SkipCode.WINDOW, f"about {tokens} tokens exceed the {room} that its window of {window} leaves"
 
 
-def _too_dear(candidate: Candidate, case: Case) -> Fault | None:
+def _too_dear(candidate: Candidate, case: Sized) -> Fault | None:
     """A price that nobody knows is no price within the limit, unless nobody bills."""
     most, endpoint = case.feature.max_cost_usd, candidate.endpoint
     if most is None or endpoint.provider.access != "key":
@@ -142,9 +160,23 @@ def _too_dear(candidate: Candidate, case: Case) -> Fault | None:
     return SkipCode.PRICE, f"{told}, and a call may cost ${most}"
 
 
+def _beyond_the_api(candidate: Candidate, _: Sized) -> Fault | None:
+    endpoint = candidate.endpoint
+    refused = candidate.options.problems(
+        endpoint.provider.api, endpoint.model, endpoint.can, endpoint.api_mode
+    )
+    return (
+        (SkipCode.OPTION, "; ".join(f"{option}: {reason}" for option, reason in refused)) if refused else None
+    )
+
+
 KEY_RULES = (_key_missing,)
 """What comes first: an endpoint that nobody has a key for is not worth another word."""
 LASTING_RULES = (_retired, _ability_missing, _chat_tools_missing, _option_refused)
 """What is the same for all calls of a day that need the same abilities."""
-PASSING_RULES = (_not_of_the_tier, _window_too_small, _too_dear)
+SIZE_RULES = (_window_too_small, _too_dear)
+"""What depends on the length of prompt and answer."""
+SELECTOR_RULES = (_beyond_the_api, *SIZE_RULES)
+"""What the options must keep to that a selector sets."""
+PASSING_RULES = (_not_of_the_tier, *SIZE_RULES)
 """What may change from call to call."""

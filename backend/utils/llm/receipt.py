@@ -59,7 +59,7 @@ class Attempt:
         first_byte: Time to the answer's first byte, if one came.
         first_token: Time to the first content of a stream.
         account: Which of the house's accounts it went out with, if there are several.
-        score: How good the answer is, from 0 to 1, if whoever judges it gave a figure.
+        score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
         cost_usd: None if unknown, never 0 for that.
     """
 

@@ -199,9 +199,9 @@ class Route:
     deadline: float
     demo: bool
     table_hash: str
+    needs: Needs
+    today: date
     preferred: Candidate | None = None
-    needs: Needs = field(default_factory=Needs)
-    today: date | None = None
     caller: Caller = HOUSE
     share: Share | None = None
     is_shadow: bool = False
@@ -314,16 +314,14 @@ class Route:
         ]
         return f"\n       {', '.join(told)}" if told else ""
 
-    def _estimate(self, candidate: Candidate) -> dict[str, Any] | None:
-        if self.today is None:
-            return None
+    def _estimate(self, candidate: Candidate) -> dict[str, Any]:
         answer = candidate.options.max_output_tokens
         return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
 
     def _price(self, candidate: Candidate) -> str:
-        told = self._estimate(candidate) if self.needs.tokens else None
-        if told is None:
+        if not self.needs.tokens:
             return ""
+        told = self._estimate(candidate)
         return (
             f"  ${told['prompt_usd']} to ${told['at_most_usd']}" if told["prompt_usd"] else "  price unknown"
         )

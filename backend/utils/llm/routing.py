@@ -13,6 +13,7 @@ from .failures import POLICY, Category
 from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, skip
 from .health import MemoryHealth, Rest
 from .keys import fingerprint
+from .model_config import CostLadder
 from .route import ON_TRIAL, Candidate, Route, Skip, SkipCode, rest_reason
 from .selection import Situation, ordered
 from .split import share_of
@@ -227,6 +228,21 @@ def _scope(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
     return (
         f"{named}{f' {number}' if number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
     )
+
+
+def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
+    """The choices among cost ladders that ``endpoint`` stands on, for ``feature`` in ``profile``.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature.
+    """
+    named = snapshot.feature(feature)
+    chain = snapshot.chains.get(profile, {}).get(feature)
+    return [
+        _scope(named, tier, number, owner)
+        for number, tier in enumerate(chain.tiers if chain else ())
+        if isinstance(tier.select, CostLadder) and endpoint in map(str, tier.endpoints)
+    ]
 
 
 def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]:

@@ -111,3 +111,31 @@ class TestTheBestOfTheRejected:
         found = model.with_structured_output(Answer, accept=lambda answer: answer.mark).invoke("?")
 
         assert found == Answer(mark=0.6)
+
+
+class TestScoresThatComeLater:
+    """A user's thumb comes when the answer is long out."""
+
+    ROW = '[features.f]\nselect = { by = "cost", least = 3, explore = 0.01 }'
+
+    def test_an_endpoint_whose_answers_were_not_good_enough_is_no_longer_started_with(
+        self, provider: LoopbackProvider, make: Make, call: Driver
+    ) -> None:
+        patchbay = make([CHEAP, DEAR], self.ROW)
+        served = []
+        for _ in range(4):
+            told = receipt(call(patchbay.get_llm("f"), "?"))
+            served.append(told["endpoint"])
+            assert patchbay.rate(told, 0.5)
+
+        assert served == [CHEAP, CHEAP, CHEAP, DEAR]
+
+    def test_where_nothing_goes_by_scores_that_is_said(self, make: Make, call: Driver) -> None:
+        patchbay = make([CHEAP, DEAR])
+
+        assert not patchbay.rate(receipt(call(patchbay.get_llm("f"), "?")), 1.0)
+
+    @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
+    def test_a_score_is_from_0_to_1(self, make: Make, score: float) -> None:
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            make(CHEAP).rate({}, score)

@@ -99,13 +99,20 @@ class Lessons:
         if attempt.category in _NO_VERDICT:
             return
         is_ok, traffic = attempt.outcome == "ok", self._health.traffic
-        if isinstance(candidate.select, CostLadder) and (is_ok or attempt.outcome == "rejected"):
-            score = attempt.score if attempt.score is not None else float(is_ok)
+        score = self._score(attempt) if isinstance(candidate.select, CostLadder) else None
+        if score is not None:
             with traffic.lock:
                 traffic.scores.add(candidate.scope, str(candidate.endpoint), score)
         arm = self._route.compared_as
         if arm is not None and (arm == CONTROL or candidate.tier == ON_TRIAL):
             self._compare(arm, attempt, is_ok=is_ok)
+
+    def _score(self, attempt: Attempt) -> float | None:
+        """How good its answer is; None if nobody judged it."""
+        if attempt.score is not None or attempt.outcome == "rejected":
+            return attempt.score or 0.0
+        was_judged = attempt.outcome == "ok" and self._route.needs.structured_output
+        return 1.0 if was_judged else None
 
     def _compare(self, arm: str, attempt: Attempt, *, is_ok: bool) -> None:
         feature, traffic = self._route.feature, self._health.traffic

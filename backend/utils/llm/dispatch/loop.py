@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..failures import LONGEST_WAIT, POLICY, Category, Failure, backoff
+from ..filters import SELECTOR_RULES, skip
 from ..model_config import ORDERED, CostLadder, Custom
 from ..receipt import Receipt
 from ..routing import is_within_reach, rest_of, tokens_of
@@ -320,12 +321,9 @@ class Dispatch:
         pending = next((one for one in self._pending if one.candidate is candidate), None)
         if pending is None or not any(one is candidate for one in choosing.candidates):
             raise self.astray(name, f"chose {_told(choice)}, which is none of the candidates")
-        endpoint = candidate.endpoint
-        refused = used.options.problems(
-            endpoint.provider.api, endpoint.model, endpoint.can, endpoint.api_mode
-        )
-        if refused:
-            raise self.astray(name, "; ".join(f"set {option}: {reason}" for option, reason in refused))
+        fault = skip(used, self.route, SELECTOR_RULES)
+        if fault is not None:
+            raise self.astray(name, f"set options that {candidate.name} cannot be asked with: {fault.reason}")
         return self._take(pending, used)
 
     def _take(self, pending: Pending, used: Candidate) -> Try | Wait:

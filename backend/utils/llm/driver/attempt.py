@@ -186,6 +186,7 @@ class RunningAttempt:
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test said
         """A figure is how good the answer is, and less than is enough rejects it."""
         if verdict is None or verdict is True:
+            self._score = 1.0
             return
         if not isinstance(verdict, bool):
             self._score = min(1.0, max(0.0, float(verdict)))

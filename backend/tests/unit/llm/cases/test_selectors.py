@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backend.utils.llm.route import Candidate
-    from backend.utils.llm.testing import Reply
+    from backend.utils.llm.testing import LoopbackProvider, Reply
 
+    from ..conftest import Make
     from .conftest import Driver, Lab
 
 P, S, T = "openai:p", "openai:s", "gemini:t"
@@ -423,3 +424,38 @@ class TestObservers:
 
         assert lab.asked == ["p", "s"]
         assert seen == ["failed", "ok"]
+
+
+class TestOptionsThatItSets:
+    """What a selector sets is held to what the table's own options are held to."""
+
+    @pytest.mark.parametrize(
+        ("row", "options", "why"),
+        [
+            ("", {"max_output_tokens": 10**9}, "answers with at most"),
+            ("max_cost_usd = 0.001", {"max_output_tokens": 100_000}, "a call may cost"),
+            ("", {"thinking_budget": 5}, "no such option"),
+        ],
+        ids=["longer than the model's answers", "dearer than a call may be", "not of this API"],
+    )
+    def test_are_refused_where_they_go_beyond(
+        self,
+        provider: LoopbackProvider,
+        make: Make,
+        call: Driver,
+        row: str,
+        options: dict[str, int],
+        why: str,
+    ) -> None:
+        def greedy(choosing: Choosing) -> Use:
+            return Use(choosing.candidates[0], Options(**options))
+
+        select = (
+            '[features.f]\nselect = { by = "custom", name = "greedy" }\noptions = { max_output_tokens = 9 }\n'
+        )
+        patchbay = make(["openai:gpt-6-luna"], select + row, selectors={"greedy": greedy})
+
+        with pytest.raises(SelectorError, match=why):
+            call(patchbay.get_llm("f"), "hello")
+
+        assert not provider.requests
