@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .route import Candidate, Needs
     from .traffic import Member, Timed, Traffic
 
+ABOUT = 1.25
+"""Who takes no longer than so many times the best is about as quick."""
+
 Candidates = list["Candidate"]
 _tier = attrgetter("owner", "tier")
 _place = attrgetter("place")
@@ -152,27 +155,35 @@ def _by_latency(tier: Candidates, situation: Situation) -> Candidates:
     """By how quick they are; now and then the one that was not timed for longest comes first.
 
     How quick one would be is its latency times the requests that it has under way, this one included. So calls that
-    come at once do not all run to the one that was quickest before them. Of what is not known the best is assumed.
-    Whatever fails too often comes after the others.
+    come at once do not all run to the one that was quickest before them. Of those that are about as quick as the best
+    the dice draw two, and the quicker of these comes first: so that processes that do not know of each other do not
+    all choose the same one either. Of what is not known the best is assumed. Whatever fails too often comes last.
     """
     traffic, kind = situation.traffic, timed(situation.needs)
     now, loads = traffic.clock(), traffic.members.loads([one.member for one in tier])
     known = [load.latency.get(kind) for load in loads]
     hopes = [None if latency is None else latency.hoped(now) for latency in known]
     best = min([hope for hope in hopes if hope is not None], default=1.0) if None in hopes else 1.0
-    order = _sorted(
-        tier,
-        [
-            (
-                load.failing is not None and load.failing.is_too_often(now),
-                (best if hope is None else hope) * (load.under_way.count(now) + 1) / share,
-                load.heat,
-            )
-            for load, hope, share in zip(loads, hopes, _shares(tier), strict=True)
-        ],
-    )
-    stalest = _stalest(tier, situation)
-    return order if stalest is None else [stalest, *(one for one in order if one is not stalest)]
+    prospects = [
+        (
+            load.failing is not None and load.failing.is_too_often(now),
+            (best if hope is None else hope) * (load.under_way.count(now) + 1) / share,
+            load.heat,
+        )
+        for load, hope, share in zip(loads, hopes, _shares(tier), strict=True)
+    ]
+    order = _sorted(tier, prospects)
+    first = _stalest(tier, situation) or order[_drawn(sorted(prospects), traffic.turns.dice)]
+    return [first, *(one for one in order if one is not first)]
+
+
+def _drawn(prospects: list[tuple[bool, float, float]], dice: float) -> int:
+    """The place of the better of two that are drawn from those about as quick as the first."""
+    is_failing, quickest, _ = prospects[0]
+    near = sum(failing == is_failing and seconds <= ABOUT * quickest for failing, seconds, _ in prospects)
+    first = int(dice * near)
+    second = int((dice * near - first) * (near - 1))
+    return min(first, second + (second >= first)) if near > 1 else 0
 
 
 def _stalest(tier: Candidates, situation: Situation) -> Candidate | None:
