@@ -65,15 +65,11 @@ class Reply(NamedTuple):
         failure: None if it answers.
         seconds: How long it takes, if it is given so long.
         partial: The text that had been handed on when a stream broke.
-        first_token: When its first token came, if it is a stream.
-        tokens: What it used, prompt and answer together, if it says.
     """
 
     failure: Failure | None = None
     seconds: float = 0.0
     partial: str | None = None
-    first_token: float | None = None
-    tokens: int | None = None
 
 
 Behaviour = Reply | list[Reply] | dict[float, Reply] | Callable[[float], Reply]
@@ -145,6 +141,10 @@ class World:
         lag: How much later than asked a request that takes too long is really over.
         jitter: What chance gives each time; by default it is a seeded stream of chances.
         selectors: What custom selections name.
+
+    Attributes:
+        first_tokens: Seconds to the first token of each endpoint's answers, if they are streams.
+        tokens: What each endpoint's answers use, prompt and answer together, if it says.
     """
 
     def __init__(
@@ -161,6 +161,8 @@ class World:
         self.snapshot = parse(table(features, more), environ=environ)
         self.behaves: dict[str, Behaviour] = dict(behaves or {})
         self.selectors = dict(selectors or {})
+        self.first_tokens: dict[str, float] = {}
+        self.tokens: dict[str, int] = {}
         self.now = 0.0
         self.health = MemoryHealth(self.clock, Traffic(self.clock, self.wall_clock, random.Random(11).random))  # noqa: S311
         self.requests: list[Request] = []
@@ -250,7 +252,7 @@ class World:
         called.replies.append(reply)
         attempt = _attempt(step.candidate, reply, started)
         if reply.failure is None:
-            called.receipt = dispatch.succeeded(attempt)
+            called.receipt = dispatch.succeeded(self._measured(attempt))
         else:
             called.error = dispatch.failed(attempt, reply.failure, partial=reply.partial)
 
@@ -265,6 +267,14 @@ class World:
         if callable(behaviour):
             return behaviour(self.now)
         return behaviour.pop(0) if len(behaviour) > 1 else behaviour[0]
+
+    def _measured(self, attempt: Attempt) -> Attempt:
+        first, tokens = self.first_tokens.get(attempt.endpoint), self.tokens.get(attempt.endpoint)
+        return replace(
+            attempt,
+            first_token=None if first is None else timedelta(seconds=first),
+            usage=None if tokens is None else Usage(tokens),
+        )
 
     def sent_to(self, endpoint: str) -> list[Request]:
         return [one for one in self.requests if str(one.candidate.endpoint) == endpoint]
@@ -312,8 +322,6 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
         outcome="ok",
         started=START + timedelta(seconds=started),
         duration=timedelta(seconds=reply.seconds),
-        first_token=None if reply.first_token is None else timedelta(seconds=reply.first_token),
-        usage=None if reply.tokens is None else Usage(reply.tokens),
     )
     if failure is None:
         return attempt

@@ -6,6 +6,7 @@ in one step holds the lock of the traffic that they read and write.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from itertools import groupby
 from math import inf, log2
@@ -50,11 +51,18 @@ class Situation(NamedTuple):
 def ordered(candidates: Iterable[Candidate], situation: Situation) -> Candidates:
     """``candidates``, tier by tier, each in the order in which they would be tried now."""
     order: Candidates = []
-    for _, run in groupby(candidates, key=_tier):
-        tier = list(run)
+    for tier in _tiers(list(candidates)):
         strategy = _STRATEGIES.get(type(tier[0].select)) if len(tier) > 1 else None
         order += strategy(sorted(tier, key=_place), situation) if strategy is not None else tier
     return order
+
+
+def _tiers(candidates: Candidates) -> list[Candidates]:
+    """Most often there is one. Of a last resort the tiers may come mixed, as each may be asked."""
+    keys = list(map(_tier, candidates))
+    if keys and keys.count(keys[0]) == len(keys):
+        return [candidates]
+    return [list(run) for _, run in groupby(candidates, key=_tier)]
 
 
 def chosen(candidate: Candidate, among: Sequence[Candidate], situation: Situation) -> None:
@@ -172,18 +180,19 @@ def _by_latency(tier: Candidates, situation: Situation) -> Candidates:
         )
         for load, hope, share in zip(loads, hopes, _shares(tier), strict=True)
     ]
-    order = _sorted(tier, prospects)
-    first = _stalest(tier, situation) or order[_drawn(sorted(prospects), traffic.turns.dice)]
+    ranks = sorted(zip(prospects, range(len(tier)), strict=True))
+    order = [tier[place] for _, place in ranks]
+    is_failing, quickest, _ = ranks[0][0]
+    near = bisect_right(ranks, ((is_failing, ABOUT * quickest, inf), inf))
+    first = _stalest(tier, situation) or order[_better_of_two(near, traffic.turns.dice)]
     return [first, *(one for one in order if one is not first)]
 
 
-def _drawn(prospects: list[tuple[bool, float, float]], dice: float) -> int:
-    """The place of the better of two that are drawn from those about as quick as the first."""
-    is_failing, quickest, _ = prospects[0]
-    near = sum(failing == is_failing and seconds <= ABOUT * quickest for failing, seconds, _ in prospects)
-    first = int(dice * near)
-    second = int((dice * near - first) * (near - 1))
-    return min(first, second + (second >= first)) if near > 1 else 0
+def _better_of_two(ranked: int, dice: float) -> int:
+    """The better of two different ones of so many that are ranked; each pair is as likely as the other."""
+    first = int(dice * ranked)
+    second = int((dice * ranked - first) * (ranked - 1))
+    return min(first, second + (second >= first)) if ranked > 1 else 0
 
 
 def _stalest(tier: Candidates, situation: Situation) -> Candidate | None:

@@ -17,7 +17,6 @@ from backend.tests.fakes.simulation import (
     KEYS,
     Behaviour,
     Called,
-    Reply,
     World,
     fails,
     ok,
@@ -192,11 +191,8 @@ class TestLatency:
         assert share(asked(world), RED) >= 0.9
 
     def test_streams_are_timed_to_their_first_token_and_whole_answers_to_their_end(self) -> None:
-        behaves: dict[str, Behaviour] = {
-            RED: Reply(seconds=0.9, first_token=0.05),
-            BLUE: Reply(seconds=0.3, first_token=0.25),
-        }
-        world = World({"f": [RED, BLUE]}, LATENCY, behaves=behaves)
+        world = World({"f": [RED, BLUE]}, LATENCY, behaves={RED: ok(0.9), BLUE: ok(0.3)})
+        world.first_tokens = {RED: 0.05, BLUE: 0.25}
         for number in range(100):
             world.start(needs=Needs(streams=True), at=number * 2.0)
             world.start(needs=Needs(streams=False), at=number * 2.0 + 1)
@@ -346,7 +342,7 @@ class TestQuota:
     def test_what_a_request_may_use_is_set_aside_and_what_it_did_not_use_is_given_back(self) -> None:
         limits = 'limits = { tokens = "100/day" }'
         world = pooled('"quota"', limits, limits)
-        world.behaves[POOL] = Reply(seconds=1.0, tokens=30)
+        world.behaves[POOL], world.tokens[POOL] = ok(1.0), 30
         for _ in range(3):
             world.start(needs=Needs(tokens=60))
 
@@ -494,7 +490,6 @@ class TestLines:
 
         assert world.now <= 10 * 1.3
 
-    @pytest.mark.xfail(reason="Dispatch._next says out_of_time although nothing was sent")
     def test_a_slumber_that_lasted_too_long_is_no_time_out_of_the_provider(self) -> None:
         world = limited("endpoint", "concurrency = 1", "deadline = 5")
         assert isinstance(world.dispatch().next(), Try)

@@ -120,6 +120,17 @@ def test_tiers_keep_their_places() -> None:
     assert [str(one.endpoint) for one in order] == ["red:n", "red:m", "blue:n", "blue:m"]
 
 
+def test_runs_of_a_tier_that_are_apart_stay_apart() -> None:
+    """A last resort is ordered by when each may be asked, whatever its tier."""
+    rows = '[groups.first]\nendpoints = ["red:m", "green:m"]\nselect = "latency"\nthen = "second"\n'
+    world = World({"f": "group:first"}, rows + '[groups.second]\nendpoints = "blue:m"')
+    red, green, blue = world.plan("f").candidates
+
+    order = ordered([green, blue, red], Situation(Needs(), HOUSE, world.health.traffic))
+
+    assert order == [green, blue, red]
+
+
 class TestLatency:
     """The quickest first."""
 

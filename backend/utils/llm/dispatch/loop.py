@@ -103,13 +103,17 @@ class Dispatch:
             ):  # whoever chooses and whoever is chosen are one step: no two see the same room
                 return self._next()
         except BaseException:
-            self._leave_line()
+            self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """The call ends without another step: nobody waits behind it any longer."""
+        self._leave_line()
 
     def _next(self) -> Try | Wait | Consult:
         now = self._clock()
         if self._ends_at - now < LEAST_SECONDS:
-            raise endings.out_of_time(self.route, self.attempts)
+            raise self._too_late()
         return self._kept_promise(now) or self._first_step(now) or self._without_admission(now)
 
     def _first_step(self, now: float) -> Try | Wait | Consult | None:
@@ -168,6 +172,13 @@ class Dispatch:
         if rest.kind == "probing":
             return min(rest.seconds, PROBE_POLL_SECONDS)
         return rest.seconds if rest.kind != "open" and is_within_reach(rest, self.route.feature) else None
+
+    def _too_late(self) -> LLMError:
+        """Its deadline is over; whoever only waited is told what for, not that a provider was slow."""
+        rests = [(one.candidate, self._rest_of(one.candidate)) for one in self._pending]
+        if not self.attempts and rests and all(rest is not None for _, rest in rests):
+            return endings.nothing_left(self.route, rests)
+        return endings.out_of_time(self.route, self.attempts)
 
     def _nothing_left(self, rests: list[tuple[Candidate, Rest | None]]) -> LLMError:
         if self._failure is not None:

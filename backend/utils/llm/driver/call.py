@@ -119,7 +119,8 @@ class Call:
                     choice = at_once(self._say(step), _ASYNC_SELECTOR)
                 step = self.dispatch.choose(choice)
             else:
-                self.bench.time.sleep(step.seconds)
+                with self._waiting():
+                    self.bench.time.sleep(step.seconds)
                 step = self.dispatch.next()
         return RunningAttempt(self, step)
 
@@ -133,7 +134,8 @@ class Call:
                     choice = await said if isawaitable(said) else said
                 step = self.dispatch.choose(choice)
             else:
-                await self.bench.time.asleep(step.seconds)
+                with self._waiting():
+                    await self.bench.time.asleep(step.seconds)
                 step = self.dispatch.next()
         return RunningAttempt(self, step)
 
@@ -141,6 +143,15 @@ class Call:
         """What the selector says, or a promise of it."""
         selector = self.bench.selectors[step.selector]
         return selector(replace(step.choosing, messages=tuple(self.question.messages)))
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Whoever is cancelled while it waits leaves the line."""
+        try:
+            yield
+        except BaseException:
+            self.dispatch.abandon()
+            raise
 
     @contextmanager
     def _selecting(self, step: Consult) -> Iterator[None]:
