@@ -28,7 +28,12 @@ ENDPOINTS = [
     *(f"{provider}:{model}" for provider in ("openai", "pool") for model in MODELS),
     "gemini:gemini-3.5-flash-lite",
 ]
-REPLIES: dict[str, Reply] = {"well": Text("well"), "down": Status(503), "slow down": Status(429), "no quota": Status(402)}
+REPLIES: dict[str, Reply] = {
+    "well": Text("well"),
+    "down": Status(503),
+    "slow down": Status(429),
+    "no quota": Status(402),
+}
 SIMPLE = ["ordered", "weighted", "least_used", "least_busy", "latency", "context", "cost"]
 
 
