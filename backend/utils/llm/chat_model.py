@@ -5,7 +5,6 @@ It decides nothing when it is made. Route, key and endpoint are settled when it 
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, cast
@@ -22,6 +21,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, ValidationError
 from typing_extensions import override
 
+from . import tokens
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
 from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, delivered, watched
@@ -30,9 +30,6 @@ from .options import Options
 from .providers import Ask
 from .route import Needs, Route
 from .structured import Schema, schema_of
-
-_CHARACTERS_PER_TOKEN = 4
-"""A rough figure for English prose; it only keeps calls away from windows that are clearly too small."""
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
@@ -359,21 +356,10 @@ def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) ->
         structured_output=ask.schema is not None,
         images=bool(pictures),
         remote_images=any(_address(block).startswith(("http:", "https:")) for block in pictures),
-        tokens=_characters(messages, ask) // _CHARACTERS_PER_TOKEN,
+        tokens=tokens.of_prompt(messages, ask),
         streams=streams,
         options=ask.options,
     )
-
-
-def _characters(messages: list[BaseMessage], ask: Ask) -> int:
-    """Of the texts and the tools. No copy is made of a text: it may be a megabyte."""
-    contents = (message.content for message in messages)
-    texts = sum(len(text) if isinstance(text, str) else _characters_of_blocks(text) for text in contents)
-    return texts + sum(len(json.dumps(tool, default=str)) for tool in ask.tools)
-
-
-def _characters_of_blocks(blocks: list[Any]) -> int:
-    return sum(len(block) if isinstance(block, str) else len(block.get("text") or "") for block in blocks)
 
 
 _PICTURES = frozenset({"image", "image_url", "input_image", "media"})

@@ -59,6 +59,7 @@ class Attempt:
         first_byte: Time to the answer's first byte, if one came.
         first_token: Time to the first content of a stream.
         account: Which of the house's accounts it went out with, if there are several.
+        handed_on: Of a stream that was broken off, about how many tokens had been handed on.
         score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
         cost_usd: None if unknown, never 0 for that.
     """
@@ -78,6 +79,7 @@ class Attempt:
     first_token: timedelta | None = None
     account: str | None = None
     score: float | None = None
+    handed_on: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

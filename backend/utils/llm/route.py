@@ -218,7 +218,14 @@ class Route:
         """What the figures of its arm are kept under; None if nothing is compared."""
         if self.is_shadow:
             return f"shadow {self.candidates[0].endpoint}"
-        return str(self.share) if self.share is not None else self.arm
+        if self.share is not None:
+            return str(self.share)
+        return self.control if self.feature.split else None
+
+    @property
+    def control(self) -> str:
+        """What those who are in no trial are compared as: begun anew with each split."""
+        return f"{CONTROL} of {', '.join(map(str, self.feature.split))}"
 
     def is_degraded(self, served_by: Candidate) -> bool:
         """Whether an answer of ``served_by`` is second best."""
@@ -244,7 +251,7 @@ class Route:
             return POLICY[soonest.category].error(
                 f"Every endpoint that may serve {name!r} is resting. {reasons}.",
                 feature=name,
-                retry_after=soonest.seconds,
+                retry_after=None if soonest.is_guess else soonest.seconds,
             )
         return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
 
@@ -364,13 +371,12 @@ def rest_reason(rest: Rest) -> str:
     """In words: what happened, and for how long it counts."""
     what = POLICY[rest.category].sentence
     match rest.kind:
+        case "limited" if rest.is_guess:
+            return rest.reason
         case "limited":
-            room = (
-                f"; room in {rest.seconds:.3g} s"
-                if isfinite(rest.seconds)
-                else "; it asks for more than that alone"
-            )
-            return rest.reason + room
+            is_finite = isfinite(rest.seconds)
+            room = f"room in {rest.seconds:.3g} s" if is_finite else "it asks for more than that alone"
+            return f"{rest.reason}; {room}"
         case "cooling":
             return f"it {what}; left alone for {rest.seconds:.0f} s more"
         case "open":

@@ -13,7 +13,7 @@ from .failures import POLICY, Category
 from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, skip
 from .health import MemoryHealth, Rest
 from .keys import fingerprint
-from .model_config import CostLadder
+from .model_config import NO_LIMITS, CostLadder
 from .route import ON_TRIAL, Candidate, Route, Skip, SkipCode, rest_reason
 from .selection import Situation, ordered
 from .split import share_of
@@ -75,6 +75,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
         max_cost_usd=None,
         split=(),
         shadow=(),
+        limits=NO_LIMITS,
         on_invalid_output="raise",
     )
     caller = route.caller.model_copy(update={"keys": {}, "key_policy": "house_only"})
@@ -148,7 +149,7 @@ def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
         for share, reason in ended.items()
         if reason is not None
     ]
-    share = share_of(feature, case.caller, traffic.turns.dice)
+    share = share_of(feature, case.caller, traffic.turns.toss)
     return (None if share is None or ended[share] is not None else share), over
 
 
@@ -328,7 +329,14 @@ def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) ->
     if full is None:
         return None
     category = Category.QUOTA if full.is_quota else Category.RATE_LIMIT
-    return Rest(full.seconds, category, "limited", reason=f"no more than {full.what}", scope=full.scope)
+    return Rest(
+        full.seconds,
+        category,
+        "limited",
+        reason=f"no more than {full.what}",
+        scope=full.scope,
+        is_guess=full.is_guess,
+    )
 
 
 def _last_resort(able: list[Candidate], feature: Feature) -> list[Candidate]:

@@ -180,10 +180,11 @@ def _by_latency(tier: Candidates, situation: Situation) -> Candidates:
         )
         for load, hope, share in zip(loads, hopes, _shares(tier), strict=True)
     ]
-    ranks = sorted(zip(prospects, range(len(tier)), strict=True))
-    order = [tier[place] for _, place in ranks]
-    is_failing, quickest, _ = ranks[0][0]
-    near = bisect_right(ranks, ((is_failing, ABOUT * quickest, inf), inf))
+    prospect_of = prospects.__getitem__
+    ranks = sorted(range(len(tier)), key=prospect_of)
+    is_failing, quickest, _ = prospects[ranks[0]]
+    near = bisect_right(ranks, (is_failing, ABOUT * quickest, inf), key=prospect_of)
+    order = [tier[rank] for rank in ranks]
     first = _stalest(tier, situation) or order[_better_of_two(near, traffic.turns.dice)]
     return [first, *(one for one in order if one is not first)]
 

@@ -7,12 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from backend.tests.fakes.simulation import World, fails, ok
 from backend.utils.llm import Caller
-from backend.utils.llm.errors import RejectedRequestError
+from backend.utils.llm.errors import RejectedCredentialError, RejectedRequestError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.testing import Status
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -140,15 +142,35 @@ class TestWhenItEnds:
         assert (trials[f"{TRIAL} at 50 %"].stopped is not None) == ends
 
     def test_explain_says_that_it_is_over_and_why(self, provider: LoopbackProvider, make: Make) -> None:
-        provider.always(Status(400), model="gpt-6.1-terra")
-        patchbay = make(CONTROL, split(50, "stop = { after = 5 }"))
+        provider.always(Status(404), model="gpt-6.1-terra")
+        patchbay = make(CONTROL, split(50, "stop = { after = 1 }"), time=VirtualTime().time)
         for user in USERS[:30]:
-            _tolerant(patchbay, user)
+            patchbay.get_llm("f", caller=user).invoke("hello")
 
         route = patchbay.explain("f", caller=USERS[0])
         (over,) = (skip for skip in route.skipped if skip.code == "split_over")
         assert (str(over.endpoint), route.arm) == (TRIAL, "control")
-        assert "5 of 5 requests failed" in over.reason
+        assert "1 of 1 requests failed" in over.reason
+
+    @pytest.mark.parametrize("status", [400, 401])
+    def test_what_one_caller_does_wrong_does_not_end_it(
+        self, provider: LoopbackProvider, make: Make, status: int
+    ) -> None:
+        provider.always(Status(status), model="gpt-6.1-terra")
+        patchbay = make(CONTROL, split(50, "stop = { after = 1 }"))
+        clumsy = next(user for user in USERS if shown(patchbay, user) == TRIAL)
+        theirs = clumsy.model_copy(update={"keys": {"openai": SecretStr("a-revoked-key")}})
+        for _ in range(5):
+            with pytest.raises((RejectedRequestError, RejectedCredentialError)):
+                patchbay.get_llm("f", caller=theirs).invoke("hello")
+
+        assert shown(patchbay, clumsy) == TRIAL
+
+    def test_the_control_begins_anew_with_another_split(self) -> None:
+        world = trial({"red:small": ok(0.5), "blue:small": ok(0.5)})
+
+        assert world.health.traffic.arms.arm("f", "control of blue:small at 50 %").judged > 50
+        assert world.health.traffic.arms.arm("f", "control of green:small at 50 %").judged == 0
 
     def test_another_share_is_another_trial(self) -> None:
         world = trial({"red:small": ok(0.5), "blue:small": ok(1.0)})
@@ -156,10 +178,3 @@ class TestWhenItEnds:
 
         assert arms.why_over("f", "blue:small at 50 %") is not None
         assert arms.why_over("f", "blue:small at 10 %") is None
-
-
-def _tolerant(patchbay: Patchbay, user: Caller) -> None:
-    try:
-        patchbay.get_llm("f", caller=user).invoke("hello")
-    except RejectedRequestError:
-        return  # those on trial

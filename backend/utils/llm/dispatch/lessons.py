@@ -11,7 +11,7 @@ from ..model_config import ByTier, CostLadder
 from ..route import ON_TRIAL
 from ..routing import tokens_of
 from ..selection import tier_of, timed
-from ..traffic import CONTROL, Sent
+from ..traffic import Sent
 from ..transport import ERROR_STATUS
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
-_NO_VERDICT = frozenset({Category.CANCELLED, Category.BUG})
+_OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
+_OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
 
 
 class Lessons:
@@ -45,6 +46,11 @@ class Lessons:
             candidate.member, candidate.meters, tokens, seconds, timed(needs)
         )
 
+    def received(self) -> None:
+        """The endpoint is done with it: whoever tests the answer does not keep others out meanwhile."""
+        if self._lease is not None:
+            self._health.traffic.received(self._lease)
+
     def succeeded(self, candidate: Candidate, attempt: Attempt) -> None:
         """It was answered, and the answer is handed on."""
         self._health.answered(candidate.circuit)
@@ -61,7 +67,8 @@ class Lessons:
             is_its_fault = POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient
             tell = self._health.traffic.failed if is_its_fault else self._health.traffic.ended
             tell(self._lease, self._sent(attempt, failure))
-        self._judge(candidate, attempt)
+        if was_patient and _says_something(candidate, failure):
+            self._judge(candidate, attempt)
         self._count(candidate, attempt)
 
     def _sent(self, attempt: Attempt, failure: Failure | None = None) -> Sent:
@@ -96,15 +103,13 @@ class Lessons:
 
     def _judge(self, candidate: Candidate, attempt: Attempt) -> None:
         """What it says about an endpoint on trial, or about the control; and about the rung of a ladder."""
-        if attempt.category in _NO_VERDICT:
-            return
         is_ok, traffic = attempt.outcome == "ok", self._health.traffic
         score = self._score(attempt) if isinstance(candidate.select, CostLadder) else None
         if score is not None:
             with traffic.lock:
                 traffic.scores.add(candidate.scope, str(candidate.endpoint), score)
         arm = self._route.compared_as
-        if arm is not None and (arm == CONTROL or candidate.tier == ON_TRIAL):
+        if arm is not None and (arm == self._route.control or candidate.tier == ON_TRIAL):
             self._compare(arm, attempt, is_ok=is_ok)
 
     def _score(self, attempt: Attempt) -> float | None:
@@ -122,20 +127,34 @@ class Lessons:
                 is_ok=is_ok, seconds=seconds, cost=attempt.cost_usd
             )
             stop = None if self._route.is_shadow else feature.stop
-            reason = traffic.arms.judge(feature.name, arm, after, stop)
+            reason = traffic.arms.judge(feature.name, arm, after, stop, against=self._route.control)
         if reason is not None:
             log.error("the trial of %s for %s was stopped: %s", arm, feature.name, reason)
 
     def _count(self, candidate: Candidate, attempt: Attempt) -> None:
         """What a caller's tier has used of its tokens."""
         select, caller = candidate.select, self._route.caller
-        if not isinstance(select, ByTier) or attempt.usage is None:
+        if not isinstance(select, ByTier):
             return
         rate, traffic = select.tiers[tier_of(select, caller)].tokens, self._health.traffic
         if rate is not None:
             with traffic.lock:
-                used = attempt.usage.input + attempt.usage.output
-                traffic.meters.use(tier_scope(candidate, caller), rate, used)
+                traffic.meters.use(tier_scope(candidate, caller), rate, self._used(candidate, attempt))
+
+    def _used(self, candidate: Candidate, attempt: Attempt) -> int:
+        """The tokens of an attempt; of one that was broken off, what it may have used."""
+        if attempt.usage is not None:
+            return attempt.usage.input + attempt.usage.output
+        is_refused = attempt.status is None or attempt.status >= ERROR_STATUS
+        return 0 if is_refused else max(tokens_of(candidate, self._route.needs), attempt.handed_on)
+
+
+def _says_something(candidate: Candidate, failure: Failure) -> bool:
+    """Whether it says something about the endpoint, and not about the one call, or a caller's key."""
+    policy, category = POLICY[failure.category], failure.category
+    if category in _OF_THE_KEY:
+        return candidate.owner == "house"
+    return policy.health in {"counts", "cool endpoint"} or policy.is_rejection or category in _OF_THE_ENDPOINT
 
 
 def _is_unbilled(failure: Failure | None) -> bool:

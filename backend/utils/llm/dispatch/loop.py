@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from ..failures import LONGEST_WAIT, POLICY, Category, Failure, backoff
 from ..filters import SELECTOR_RULES, skip
 from ..model_config import ORDERED, CostLadder, Custom
+from ..options import Options
 from ..receipt import Receipt
+from ..route import Candidate
 from ..routing import is_within_reach, rest_of, tokens_of
 from ..selection import Situation, chosen, ordered
 from ..selector import Choosing, Pause, Stop, Use
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from ..failures import Policy
     from ..health import Circuit, Health, Rest
     from ..receipt import Attempt
-    from ..route import Candidate, Route
+    from ..route import Route
 
 SHARE_OF_THE_REST = 2 / 3
 """What an attempt may take of the deadline while other endpoints are left for which there must be time."""
@@ -153,13 +155,13 @@ class Dispatch:
             if (probe := self._admitted(pending, now, last_resort=True)) is not None:
                 return probe
         rests = [(one.candidate, self._rest_of(one.candidate)) for one in self._pending]
-        waits = [(wait, rest) for _, rest in rests if (wait := self._worth_waiting(rest)) is not None]
+        waits = [(wait, one, rest) for one, rest in rests if (wait := self._worth_waiting(rest)) is not None]
         if not waits:
             raise self._nothing_left(rests)
-        seconds, rest = min(waits, key=lambda pair: pair[0])
+        seconds, candidate, rest = min(waits, key=lambda wait: wait[0])
         if not self._has_time_for(seconds, now):
             raise self._nothing_left(rests)
-        self._stand_in_line(rest, seconds)
+        self._stand_in_line(candidate, rest, seconds)
         return Wait(seconds)
 
     def _rest_of(self, candidate: Candidate) -> Rest | None:
@@ -232,14 +234,15 @@ class Dispatch:
             self._purses.add(purse)
             self._health.first_request(purse)
 
-    def _stand_in_line(self, rest: Rest | None, seconds: float) -> None:
+    def _stand_in_line(self, candidate: Candidate, rest: Rest | None, seconds: float) -> None:
         """Whoever waits for room is served before those who come later."""
         scope = rest.scope if rest is not None and rest.kind == "limited" else None
         if scope != self._line:
             self._leave_line()
         if scope is not None:
             self._line = scope
-            self._traffic.meters.stand(scope, self._number, seconds)
+            tokens = tokens_of(candidate, self.route.needs)
+            self._traffic.meters.stand(scope, self._number, seconds, tokens)
 
     def _leave_line(self) -> None:
         if self._line is not None:
@@ -320,15 +323,19 @@ class Dispatch:
         """
         assert self._asked is not None  # noqa: S101 - told only after `next` asked
         name, choosing = self._asked.selector, self._asked.choosing
+        if self._ends_at - self._clock() < LEAST_SECONDS:
+            raise self._too_late()
         match choice:
             case Stop(reason):
                 raise endings.stopped(self.route, self.attempts, name, reason)
-            case Pause(seconds):
+            case Pause(float() | int() as seconds):
                 return Wait(min(max(0.0, seconds), max(0.0, self._ends_at - self._clock())))
-            case Use(candidate, options):
+            case Use(Candidate() as candidate, Options() as options):
                 used = replace(candidate, options=options.over(candidate.options))
+            case Candidate() as candidate:
+                used = candidate
             case _:
-                candidate = used = choice  # type: ignore[assignment]
+                raise self.astray(name, f"said {_told(choice)}, which is no choice")
         pending = next((one for one in self._pending if one.candidate is candidate), None)
         if pending is None or not any(one is candidate for one in choosing.candidates):
             raise self.astray(name, f"chose {_told(choice)}, which is none of the candidates")
@@ -354,6 +361,10 @@ class Dispatch:
         self.attempts.append(attempt)
         self._lessons.succeeded(self._candidate, attempt)
         return self._receipt(attempt, degraded=self.route.is_degraded(self._candidate))
+
+    def received(self) -> None:
+        """The endpoint is done with the request, though it is not known yet whether its answer will do."""
+        self._lessons.received()
 
     def settled_for(self, attempt: Attempt) -> Receipt:
         """The call is over, and the rejected answer of ``attempt`` is handed on because there was no better one."""

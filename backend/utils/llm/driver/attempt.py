@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from .. import tokens
 from ..answers import (
     PARSED_KEY,
     any_refused,
@@ -77,6 +78,7 @@ class RunningAttempt:
         self._handed_on = 0
         self._first_token_at: float | None = None
         self._score: float | None = None
+        self._ended_at: float | None = None
         self._ticket: Ticket | None = None
         self._is_no_ones_answer = False
         self.record: Attempt | None = None
@@ -152,6 +154,7 @@ class RunningAttempt:
         """The answer with its receipt."""
         request = self._prepare()
         result = request.client._generate(request.messages, stop=request.stop, **request.kwargs)
+        self._received()
         with self._judging():
             message = self._checked(result)
             if self._call.question.accept is not None:
@@ -164,6 +167,7 @@ class RunningAttempt:
         await self._built()
         request = self._prepare()
         result = await request.client._agenerate(request.messages, stop=request.stop, **request.kwargs)
+        self._received()
         with self._judging():
             message = self._checked(result)
             if self._call.question.accept is not None:
@@ -171,6 +175,11 @@ class RunningAttempt:
                     verdict = self._call.question.accept(_subject(message))
                     self._heed(await verdict if isawaitable(verdict) else verdict)
         return self._deliver(message)
+
+    def _received(self) -> None:
+        """The provider is done. What a test of the answer takes is not its time, and keeps nobody out."""
+        self._ended_at = self._time.clock()
+        self._call.dispatch.received()
 
     @contextmanager
     def _judging(self) -> Iterator[None]:
@@ -328,7 +337,7 @@ class RunningAttempt:
             key_owner=self.step.candidate.owner,
             outcome=outcome,
             started=self._started,
-            duration=timedelta(seconds=self._time.clock() - self._started_at),
+            duration=timedelta(seconds=(self._ended_at or self._time.clock()) - self._started_at),
             category=failure.category if failure else None,
             status=wire.status,
             first_byte=_since(wire.sent_at, wire.first_byte_at),
@@ -339,6 +348,7 @@ class RunningAttempt:
             first_token=_since(self._started_at, self._first_token_at),
             account=account.name if account else None,
             score=self._score,
+            handed_on=tokens.of_text(self._partial() or "") if failure is not None else 0,
         )
 
 

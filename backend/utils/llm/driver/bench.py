@@ -68,6 +68,8 @@ class Bench:
             LLMError: If no endpoint may serve it: nothing was sent.
         """
         route = self._plan(snapshot, feature, caller, needs)
+        if route.feature.split:
+            self.health.traffic.planned()
         return Call(self, snapshot, route, question)
 
     def shadow_plan(self, snapshot: Snapshot, route: Route, share: Share) -> Route:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
@@ -112,32 +113,41 @@ class Call:
         Raises:
             LLMError: The call is over: its time is up, or all that is left is resting, or a selector ends it.
         """
-        step = self.dispatch.next()
-        while not isinstance(step, Try):
-            if isinstance(step, Consult):
-                with self._selecting(step):
-                    choice = at_once(self._say(step), _ASYNC_SELECTOR)
-                step = self.dispatch.choose(choice)
-            else:
-                with self._waiting():
+        with self._searching():
+            step = self.dispatch.next()
+            while not isinstance(step, Try):
+                if isinstance(step, Consult):
+                    with self._selecting(step):
+                        choice = at_once(self._say(step), _ASYNC_SELECTOR)
+                    step = self.dispatch.choose(choice)
+                else:
                     self.bench.time.sleep(step.seconds)
-                step = self.dispatch.next()
+                    step = self.dispatch.next()
         return RunningAttempt(self, step)
 
     async def aattempt(self) -> RunningAttempt:
         """As `attempt`."""
-        step = self.dispatch.next()
-        while not isinstance(step, Try):
-            if isinstance(step, Consult):
-                with self._selecting(step):
-                    said = self._say(step)
-                    choice = await said if isawaitable(said) else said
-                step = self.dispatch.choose(choice)
-            else:
-                with self._waiting():
+        with self._searching():
+            step = self.dispatch.next()
+            while not isinstance(step, Try):
+                if isinstance(step, Consult):
+                    with self._selecting(step):
+                        choice = await self._await(self._say(step), step)
+                    step = self.dispatch.choose(choice)
+                else:
                     await self.bench.time.asleep(step.seconds)
-                step = self.dispatch.next()
+                    step = self.dispatch.next()
         return RunningAttempt(self, step)
+
+    async def _await(self, said: Any, step: Consult) -> Any:
+        """What a selector says, if it says so within the deadline."""
+        if not isawaitable(said):
+            return said
+        try:
+            async with asyncio.timeout(step.choosing.seconds_left):
+                return await said
+        except TimeoutError:
+            raise self.dispatch.astray(step.selector, "did not answer within the call's deadline") from None
 
     def _say(self, step: Consult) -> Any:
         """What the selector says, or a promise of it."""
@@ -145,8 +155,8 @@ class Call:
         return selector(replace(step.choosing, messages=tuple(self.question.messages)))
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Whoever is cancelled while it waits leaves the line."""
+    def _searching(self) -> Iterator[None]:
+        """Whatever ends the call while it looks for an endpoint, it leaves the line."""
         try:
             yield
         except BaseException:

@@ -48,6 +48,7 @@ class Rest:
         kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
             somebody else's probe; ``limited`` has no room under our own limits.
         reason: The limit, in words, and ``scope`` whose it is.
+        is_guess: Whether ``seconds`` is only when to look again.
         openings: How often the breaker was opened, or found to be rightly open by a probe: whoever sees it grow knows
             how the probe ended.
     """
@@ -58,6 +59,7 @@ class Rest:
     openings: int = field(default=0, compare=False)
     reason: str = ""
     scope: str = ""
+    is_guess: bool = False
 
 
 class Health(Protocol):

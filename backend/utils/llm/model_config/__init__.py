@@ -6,7 +6,7 @@ from typing import Any
 
 from ..catalogue import capabilities
 from ..options import request_kwargs
-from .limits import Limits, Rate
+from .limits import NO_LIMITS, Limits, Rate
 from .load import load, parse, table_path
 from .problems import Problems, did_you_mean
 from .select import (
@@ -27,6 +27,7 @@ from .snapshot import Account, Chain, Endpoint, Feature, Provider, Share, Snapsh
 from .table import Table
 
 __all__ = [
+    "NO_LIMITS",
     "ORDERED",
     "Account",
     "ByTier",

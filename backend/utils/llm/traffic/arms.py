@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ..model_config.schema import StopRow
 
 CONTROL = "control"
+MEMORY = 2_000
+"""Requests after which what was before counts half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Arm:
 
     def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Arm:
         """After one more request."""
+        if self.judged >= MEMORY:
+            return self._faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
         if not is_ok:
             return replace(self, judged=self.judged + 1, failed=self.failed + 1)
         return replace(
@@ -42,6 +46,10 @@ class Arm:
             cost=self.cost + float(cost or 0),
             priced=self.priced + (cost is not None),
         )
+
+    def _faded(self) -> Arm:
+        """Half of it: what is long past counts less and less."""
+        return Arm(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
 
     @property
     def error_share(self) -> float:
@@ -79,12 +87,14 @@ class Arms:
         """What every arm of every feature did."""
         return dict(self._arms)
 
-    def judge(self, feature: str, arm: str, after: Arm, stop: StopRow | None) -> str | None:
+    def judge(
+        self, feature: str, arm: str, after: Arm, stop: StopRow | None, *, against: str = CONTROL
+    ) -> str | None:
         """Note what ``arm`` did; the reason if that ends its trial now. Without ``stop`` nothing does."""
         self._arms[feature, arm] = after
-        if stop is None or arm == CONTROL or (feature, arm) in self._over:
+        if stop is None or arm == against or (feature, arm) in self._over:
             return None
-        reason = _verdict(after, self.arm(feature, CONTROL), stop)
+        reason = _verdict(after, self.arm(feature, against), stop)
         if reason is not None:
             self._over[feature, arm] = reason
         return reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,8 +22,9 @@ MOST_SCOPES = 10_000
 POLL_SECONDS = 0.05
 """How often the first in a line looks again; the others look more seldom, by their place."""
 LONGEST_POLL = 1.0
-_MOST_PLACES = 20
-"""Who stands further back looks as seldom as the last."""
+SETTLING_SECONDS = 0.25
+"""How often the first looks again for what others may give back of what was set aside for them."""
+_MOST_LOOKED_AT = 200
 GRACE_SECONDS = 1.0
 """Who does not look again so many seconds after they meant to has left the line."""
 
@@ -48,21 +50,84 @@ class Full(NamedTuple):
         what: The limit, in words.
         seconds: Until it may; infinite if never.
         is_quota: Whether it is a day's or a month's.
+        is_guess: Whether ``seconds`` is only when to look again: nobody knows when others are done.
     """
 
     scope: str
     what: str
     seconds: float
     is_quota: bool = False
+    is_guess: bool = False
+
+
+class _Line:
+    """Who waits for room, by the order in which their calls began, and how much each asks for."""
+
+    __slots__ = ("_asks", "_order")
+
+    def __init__(self) -> None:
+        self._order: list[int] = []
+        self._asks: dict[int, tuple[float, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def stand(self, who: int, until: float, tokens: int) -> None:
+        """Stand there until then at least."""
+        if who not in self._asks:
+            insort(self._order, who)
+        self._asks[who] = (until, tokens)
+
+    def leave(self, who: int) -> None:
+        """Stand there no longer."""
+        if self._asks.pop(who, None) is not None:
+            self._order.remove(who)
+
+    def before(self, who: int, now: float) -> int:
+        """How many stand before ``who``, which is 0 for somebody who has only come."""
+        while self._order and (first := self._order[0]) != who and self._asks[first][0] <= now:
+            self.leave(first)  # it did not come back
+        return bisect_left(self._order, who) if who else len(self._order)
+
+    def asked(self, before: int, most: int) -> int:
+        """How many tokens the first so many ask for, counted no further than ``most``."""
+        tokens = 0
+        for who in islice(self._order, before):
+            tokens += self._asks[who][1]
+            if tokens >= most:
+                break
+        return tokens
+
+
+class _Ask(NamedTuple):
+    """``room`` of ``rate``, of which so much is set aside, and not used yet."""
+
+    kind: str
+    rate: Rate
+    room: int
+    unsettled: int
 
 
 class _Count:
-    __slots__ = ("line", "under_way", "windows")
+    """Of one scope.
+
+    Attributes:
+        reserved: Tokens that are set aside for requests under way: some of them will be given back.
+    """
+
+    __slots__ = ("line", "reserved", "under_way", "windows")
 
     def __init__(self) -> None:
-        self.windows: dict[tuple[str, Rate], Window] = {}
+        self.windows: dict[tuple[str, Period], Window] = {}
         self.under_way = UnderWay()
-        self.line: OrderedDict[int, float] = OrderedDict()
+        self.reserved: dict[int, int] = {}
+        self.line = _Line()
+
+    def is_live(self, resets: Mapping[Period, float], now: float) -> bool:
+        """Whether it must not be forgotten: somebody waits, or is under way, or a quota would begin anew."""
+        if len(self.line) or self.under_way.count(now):
+            return True
+        return any(per in resets and window.current for (_, per), window in self.windows.items())
 
 
 _UNUSED = Window()
@@ -94,19 +159,35 @@ class Meters:
         return max(found, key=lambda one: one.seconds, default=None)
 
     def _obstacles(self, meter: Meter, tokens: int, who: int) -> Iterator[Full]:
-        """What is in the way, with room set aside for those who stand before ``who``, as if each asked for as much."""
-        count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
-        before, now = self._place(count, who), self._epoch()
-        for kind, rate, amount in _amounts(limits, tokens):
-            window = count.windows.get((kind, rate), _UNUSED)
-            room = max(amount, min(amount * (before + 1), rate.amount))
-            seconds = window.seconds_until_room(room, rate, now)
-            if seconds > 0:
-                what = f"{rate.amount} {kind} per {rate.per} {meter.name}"
-                yield Full(meter.scope, what, seconds, rate.resets)
+        """What is in the way, with room set aside for those who stand before ``who``."""
+        count, limits, clock = self._counts.get(meter.scope) or _Count(), meter.limits, self._clock()
+        before = count.line.before(who, clock)
+        for rate in limits.requests:
+            room = min(before + 1, rate.amount)
+            yield from self._too_many(meter, count, _Ask("requests", rate, room, 0), before)
+        for rate in limits.tokens:
+            room = max(tokens, min(count.line.asked(before, rate.amount) + tokens, rate.amount))
+            unsettled = sum(count.reserved.values())
+            yield from self._too_many(meter, count, _Ask("tokens", rate, room, unsettled), before)
         most = limits.concurrency
-        if most is not None and count.under_way.count(self._clock()) + before >= most:
-            yield Full(meter.scope, f"{most} requests at once {meter.name}", _poll(before))
+        if most is not None and count.under_way.count(clock) + before >= most:
+            what = f"{most} requests at once {meter.name}"
+            yield Full(meter.scope, what, _poll(before // most), is_guess=True)
+
+    def _too_many(self, meter: Meter, count: _Count, ask: _Ask, before: int) -> Iterator[Full]:
+        """Whether there is no room. What is only set aside may be given back at any time: look again soon."""
+        rate, now = ask.rate, self._epoch()
+        window = count.windows.get((ask.kind, rate.per), _UNUSED)
+        seconds = window.seconds_until_room(ask.room, rate, now)
+        if seconds <= 0:
+            return
+        what = f"{rate.amount} {ask.kind} per {rate.per} {meter.name}"
+        settled = window.minus(ask.unsettled, rate, now, now) if ask.unsettled else window
+        if settled.seconds_until_room(ask.room, rate, now) <= 0:
+            soon = min(seconds, LONGEST_POLL, SETTLING_SECONDS * (before + 1))
+            yield Full(meter.scope, what, soon, is_guess=True)
+        else:
+            yield Full(meter.scope, what, seconds, rate.resets)
 
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> float:
         """A request goes out; if nothing is told of it ``until`` then, it is no longer under way.
@@ -118,10 +199,18 @@ class Meters:
         for meter in meters:
             count = self._count(meter.scope)
             for kind, rate, amount in _amounts(meter.limits, tokens):
-                count.windows[kind, rate] = count.windows.get((kind, rate), _UNUSED).plus(amount, rate, now)
-            if meter.limits.concurrency is not None:
-                count.under_way.add(number, until)
+                window = count.windows.get((kind, rate.per), _UNUSED)
+                count.windows[kind, rate.per] = window.plus(amount, rate, now)
+            if not count.under_way.count(self._clock()):
+                count.reserved.clear()
+            count.reserved[number] = tokens
+            count.under_way.add(number, until)
         return now
+
+    def received(self, meters: Sequence[Meter], number: int) -> None:
+        """A request was answered: it is no longer under way, though what it used is not known yet."""
+        for meter in meters:
+            self._count(meter.scope).under_way.remove(number)
 
     def settle(self, meters: Sequence[Meter], number: int, tokens: int, taken: float) -> None:
         """A request that counts for ``taken`` is over, and used so many tokens more, or fewer, than were set aside."""
@@ -129,9 +218,10 @@ class Meters:
         for meter in meters:
             count = self._count(meter.scope)
             count.under_way.remove(number)
+            count.reserved.pop(number, None)
             for rate in meter.limits.tokens:
-                window = count.windows.get(("tokens", rate), _UNUSED)
-                count.windows["tokens", rate] = (
+                window = count.windows.get(("tokens", rate.per), _UNUSED)
+                count.windows["tokens", rate.per] = (
                     window.plus(tokens, rate, now) if tokens > 0 else window.minus(-tokens, rate, taken, now)
                 )
 
@@ -147,32 +237,25 @@ class Meters:
     def used(self, scope: str, rate: Rate) -> float:
         """How many tokens of ``rate`` were used."""
         count = self._counts.get(scope)
-        window = count.windows.get(("tokens", rate)) if count else None
+        window = count.windows.get(("tokens", rate.per)) if count else None
         return window.used(rate, self._epoch()) if window else 0.0
 
     def use(self, scope: str, rate: Rate, tokens: int) -> None:
         """So many tokens more."""
         windows = self._count(scope).windows
-        windows["tokens", rate] = windows.get(("tokens", rate), _UNUSED).plus(tokens, rate, self._epoch())
+        window = windows.get(("tokens", rate.per), _UNUSED)
+        windows["tokens", rate.per] = window.plus(tokens, rate, self._epoch())
 
     # Lines -----------------------------------------------------------------------------------------------------------
 
-    def stand(self, scope: str, who: int, seconds: float) -> None:
-        """Stand in the line of ``scope``, or go on standing there, for so many seconds."""
-        self._count(scope).line[who] = self._clock() + seconds + GRACE_SECONDS
+    def stand(self, scope: str, who: int, seconds: float, tokens: int) -> None:
+        """Stand in the line of ``scope``, or go on standing there, for so many seconds, for so many tokens."""
+        self._count(scope).line.stand(who, self._clock() + seconds + GRACE_SECONDS, tokens)
 
     def leave(self, scope: str, who: int) -> None:
         """Leave the line of ``scope``."""
         if (count := self._counts.get(scope)) is not None:
-            count.line.pop(who, None)
-
-    def _place(self, count: _Count, who: int) -> int:
-        """How many stand before ``who``."""
-        line, now = count.line, self._clock()
-        while line and line[first := next(iter(line))] <= now and first != who:
-            del line[first]
-        places = enumerate(islice(line, _MOST_PLACES))
-        return next((place for place, other in places if other == who), len(line))
+            count.line.leave(who)
 
     # Counts ----------------------------------------------------------------------------------------------------------
 
@@ -180,8 +263,15 @@ class Meters:
         count = self._counts.setdefault(scope, _Count())
         self._counts.move_to_end(scope)
         if len(self._counts) > MOST_SCOPES:
-            self._counts.popitem(last=False)
+            self._forget_one()
         return count
+
+    def _forget_one(self) -> None:
+        """The one that was used longest ago, of those that nobody would miss; if need be, of all."""
+        resets, now = self.resets(), self._clock()
+        old = islice(self._counts.items(), _MOST_LOOKED_AT)
+        unmissed = next((scope for scope, count in old if not count.is_live(resets, now)), None)
+        del self._counts[unmissed if unmissed is not None else next(iter(self._counts))]
 
 
 def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:
@@ -202,5 +292,6 @@ def _amounts(limits: Limits, tokens: int) -> Iterator[tuple[str, Rate, int]]:
         yield "tokens", rate, tokens
 
 
-def _poll(place: int) -> float:
-    return min(LONGEST_POLL, POLL_SECONDS * (place + 1))
+def _poll(turns: int) -> float:
+    """Seconds until it is worth looking again for whoever must let the places change hands so often before."""
+    return min(LONGEST_POLL, POLL_SECONDS * (turns + 1))

@@ -81,6 +81,11 @@ class Traffic:
         self.clock = clock
         self._numbers = count(1)
 
+    def planned(self) -> None:
+        """A call was planned."""
+        with self.lock:
+            self.turns.planned()
+
     def number(self) -> int:
         """A number that nothing else here has."""
         return next(self._numbers)
@@ -94,6 +99,12 @@ class Traffic:
             self.members.began(member, number, until)
             taken = self.meters.take(meters, tokens, number, until)
         return Lease(number, member, meters, tokens, timed, taken)
+
+    def received(self, lease: Lease) -> None:
+        """The endpoint is done with it; what it used, and whether it will do, is told later."""
+        with self.lock:
+            self.members.ended(lease.member, lease.number)
+            self.meters.received(lease.meters, lease.number)
 
     def answered(self, lease: Lease, sent: Sent) -> None:
         """It was answered."""

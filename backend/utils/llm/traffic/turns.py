@@ -21,6 +21,7 @@ class Turns:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._thrown: float | None = None
+        self._tossed: float | None = None
         self._standing: dict[str, dict[Member, float]] = {}
         self._choices: defaultdict[str, int] = defaultdict(int)
         self._present: dict[str, set[Member]] = {}
@@ -31,6 +32,17 @@ class Turns:
         if self._thrown is None:
             self._thrown = self._random()
         return self._thrown
+
+    @property
+    def toss(self) -> float:
+        """As `dice`, for the arm of a caller whom nobody named; the same until a call was planned by it."""
+        if self._tossed is None:
+            self._tossed = self._random()
+        return self._tossed
+
+    def planned(self) -> None:
+        """A call was planned: the next one gets another toss."""
+        self._tossed = None
 
     def standing(self, scope: str) -> Mapping[Member, float]:
         """What each member has saved up in ``scope``."""

@@ -205,7 +205,7 @@ class TestLines:
     def test_room_is_set_aside_for_each_who_stands_before(self, meters: Meters) -> None:
         self.fill(meters)
         for who in (11, 12, 13):
-            meters.stand("key", who, 1.0)
+            meters.stand("key", who, 1.0, 1)
         for number in range(2):
             meters.settle([self.KEY], number, 0, NOON)
 
@@ -216,7 +216,7 @@ class TestLines:
     def test_who_leaves_makes_room_for_the_next(self, meters: Meters) -> None:
         self.fill(meters, 1)
         for who in (11, 12):
-            meters.stand("key", who, 1.0)
+            meters.stand("key", who, 1.0, 1)
         assert meters.full([self.KEY], 0, 12) is not None
 
         meters.leave("key", 11)
@@ -226,15 +226,15 @@ class TestLines:
     def test_who_stands_again_keeps_their_place(self, meters: Meters) -> None:
         self.fill(meters, 1)
         for who in (11, 12, 11):
-            meters.stand("key", who, 1.0)
+            meters.stand("key", who, 1.0, 1)
 
         assert meters.full([self.KEY], 0, 11) is None
         assert meters.full([self.KEY], 0, 12) is not None
 
     def test_who_does_not_come_back_is_dropped(self, meters: Meters, clock: Clock) -> None:
         self.fill(meters, 1)
-        meters.stand("key", 11, 5.0)
-        meters.stand("key", 12, 60.0)
+        meters.stand("key", 11, 5.0, 1)
+        meters.stand("key", 12, 60.0, 1)
 
         clock.now = 5.0 + GRACE_SECONDS - 0.1
         assert meters.full([self.KEY], 0, 12) is not None
@@ -245,7 +245,7 @@ class TestLines:
         key = meter(requests="6/minute")
         send(meters, [key], 6)
         for who in (11, 12, 13):
-            meters.stand("key", who, 1.0)
+            meters.stand("key", who, 1.0, 1)
 
         found = [meters.full([key], 0, who) for who in (11, 12, 13)]
 
@@ -254,12 +254,12 @@ class TestLines:
     def test_the_first_looks_again_soonest(self, meters: Meters) -> None:
         self.fill(meters)
         for who in range(11, 61):
-            meters.stand("key", who, 1.0)
+            meters.stand("key", who, 1.0, 1)
 
         found = [meters.full([self.KEY], 0, who) for who in range(11, 61)]
 
         seconds = [full.seconds for full in found if full]
-        assert seconds[:3] == pytest.approx([0.05, 0.1, 0.15])
+        assert seconds[:3] == pytest.approx([0.05, 0.05, 0.1])
         assert seconds == sorted(seconds)
         assert seconds[-1] == 1.0
 
@@ -268,7 +268,7 @@ class TestLines:
         clock = Clock()
         meters, key = Meters(clock, clock.epoch), meter(concurrency=1)
         for who in range(1, 13):
-            meters.stand("key", who, 1.0)
+            meters.stand("key", who, 1.0, 1)
         for who in leaving:
             meters.leave("key", who)
 
