@@ -70,8 +70,8 @@ class Choices:
             self._check_tiers_are_served(f"{path}.tiers", row.select, chain)
         self._check_settings(name, chains)
 
-    def check_override(self, name: str, chain: Chain) -> None:
-        """Whether what the environment says fits the feature called ``name``, whose selection stands in the file."""
+    def check_override(self, name: str, chain: Chain, own: Iterable[Chain]) -> None:
+        """Whether what the environment says fits the feature called ``name``, which the file gives its ``own`` chains."""
         select, value = self._row(name).select, ", ".join(chain.links)
         missing = ", ".join(map(repr, sorted(_named(select) - chain.own)))
         said = f"features.{name}.select"
@@ -85,6 +85,10 @@ class Choices:
             for unlisted in sorted(chain.own - _named(select)):
                 rule = f"{said} lets no tier use {unlisted!r}"
                 self._problems.add(chain.path, rule, value=value, layer="environment")
+        if any(map(_goes_by_tier, own)) and not _goes_by_tier(chain):
+            rule = "the table serves this feature by tier, and this would be open to every tier"
+            fix = "Name the group that chooses by tier, or change the table."
+            self._problems.add(chain.path, rule, value=value, layer="environment", fix=fix)
         self._check_chain(name, chain)
         self._check_settings(name, [chain])
 
@@ -178,7 +182,7 @@ def check_choices(
     for name, own in chains.items():
         choices.check_feature(name, own)
     for name, chain in overrides.items():
-        choices.check_override(name, chain)
+        choices.check_override(name, chain, chains.get(name, ()))
 
 
 def _names(select: Selection) -> Iterator[tuple[str, str]]:
@@ -201,6 +205,10 @@ def _named(select: Selection) -> frozenset[str]:
 
 def _is_by_tier(group: object) -> bool:
     return isinstance(getattr(group, "select", None), ByTier)
+
+
+def _goes_by_tier(chain: Chain) -> bool:
+    return any(isinstance(tier.select, ByTier) for tier in chain.tiers)
 
 
 def _of_the_feature(chain: Chain) -> list[Endpoint]:
