@@ -94,15 +94,15 @@ class Dispatch:
     # What to do next -----------------------------------------------------------------------------------------------
 
     def next(self) -> Try | Wait | Consult:
-        """What to do now. Consult at the start, after a wait, and after `failed` returned None.
+        """What to do now. To be asked at the start, after a wait, and after `failed` returned None.
+
+        Choosing an endpoint and beginning to use it are one step: no two calls see the same free place.
 
         Raises:
             LLMError: The call is over: its time is up, or all that is left is resting.
         """
         try:
-            with (
-                self._traffic.lock
-            ):  # whoever chooses and whoever is chosen are one step: no two see the same room
+            with self._traffic.lock:
                 return self._next()
         except BaseException:
             self.abandon()
