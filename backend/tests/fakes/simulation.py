@@ -223,6 +223,7 @@ class World:
 
     def _course(self, feature: str, caller: Caller, needs: Needs | None) -> Iterator[float]:
         called = Called(self.plan(feature, caller, needs), self.now)
+        self.health.traffic.planned()
         self.calls.append(called)
         try:
             dispatch = Dispatch(called.route, self.health, clock=self.clock, random=self._chance)
