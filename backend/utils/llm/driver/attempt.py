@@ -328,6 +328,7 @@ class RunningAttempt:
         return final
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
+        ended_at = self._time.clock() if self._ended_at is None else self._ended_at
         endpoint, account, wire = self.step.candidate.endpoint, self.step.candidate.account, self._wire
         answer = self._answer or _joined(self._chunks)
         usage = Usage.of(answer.usage_metadata) if answer is not None else None
@@ -337,7 +338,7 @@ class RunningAttempt:
             key_owner=self.step.candidate.owner,
             outcome=outcome,
             started=self._started,
-            duration=timedelta(seconds=(self._ended_at or self._time.clock()) - self._started_at),
+            duration=timedelta(seconds=ended_at - self._started_at),
             category=failure.category if failure else None,
             status=wire.status,
             first_byte=_since(wire.sent_at, wire.first_byte_at),
