@@ -319,7 +319,7 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
     attempt = Attempt(
         endpoint=str(candidate.endpoint),
         key_owner=candidate.owner,
-        account=candidate.account.name if candidate.account else None,
+        account=candidate.account_name,
         outcome="ok",
         started=START + timedelta(seconds=started),
         duration=timedelta(seconds=reply.seconds),

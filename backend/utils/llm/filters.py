@@ -64,8 +64,7 @@ def skip(
     for rule in rules:
         fault = rule(candidate, case)
         if fault is not None:
-            account = candidate.account.name if candidate.account else None
-            return Skip(candidate.endpoint, *fault, account=account)
+            return Skip(candidate.endpoint, *fault, account=candidate.account_name)
     return None
 
 

@@ -20,6 +20,11 @@ Outcome = Literal["ok", "rejected", "failed", "cancelled"]
 """``rejected``: an answer came, and was paid for, but could not be handed on."""
 
 
+def called(endpoint: object, account: str | None) -> str:
+    """For people: the endpoint, and the account if there are several."""
+    return f"{endpoint} ({account})" if account else str(endpoint)
+
+
 @dataclass(frozen=True)
 class Usage:
     """Tokens of one attempt. ``cached`` and ``cache_write`` are part of the input, ``reasoning`` of the output."""
@@ -29,6 +34,11 @@ class Usage:
     cached: int = 0
     cache_write: int = 0
     reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.input + self.output
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None) -> Usage | None:

@@ -17,6 +17,7 @@ from .forecast import consequences, estimate
 from .health import Circuit
 from .model_config import ORDERED, Latency, LeastBusy, LeastUsed, Quota, Weighted
 from .options import Options
+from .receipt import called
 from .traffic import CONTROL
 
 if TYPE_CHECKING:
@@ -142,10 +143,14 @@ class Candidate:
         return isinstance(self.select, BALANCED)
 
     @property
+    def account_name(self) -> str | None:
+        """Which of the house's accounts it goes out with, if there are several."""
+        return self.account.name if self.account else None
+
+    @property
     def name(self) -> str:
         """For people: the endpoint, and the account if there are several."""
-        account = self.account.name if self.account else None
-        return f"{self.endpoint} ({account})" if account else str(self.endpoint)
+        return called(self.endpoint, self.account_name)
 
     @property
     def room(self) -> int:
@@ -171,7 +176,7 @@ class Skip:
     @property
     def name(self) -> str:
         """For people: the endpoint, and the account if there are several."""
-        return f"{self.endpoint} ({self.account})" if self.account else str(self.endpoint)
+        return called(self.endpoint, self.account)
 
 
 @dataclass(frozen=True)
@@ -275,7 +280,7 @@ class Route:
                     "key_owner": candidate.owner,
                     "profile": candidate.profile,
                     "group": candidate.group,
-                    "account": candidate.account and candidate.account.name,
+                    "account": candidate.account_name,
                     "tier": candidate.tier,
                     "select": candidate.select.by,
                     "layer": candidate.layer,

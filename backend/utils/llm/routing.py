@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .model_config import Account, Chain, Endpoint, Feature, Limits, Share, Snapshot, Tier
     from .options import Options
     from .route import Needs
+    from .traffic import Full
 
 MOST_KINDS = 4096
 """How many kinds of calls are kept for one table, before it is begun anew."""
@@ -127,7 +128,7 @@ def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:
     """Those that do not rest; if all do, those that are worth a wait or a probe."""
     free = [one for one in best if one.rest is None]
     if not free:
-        return _last_resort(best, case.feature)
+        return _last_resort(best, case)
     return best if len(free) == len(best) else _chosen_from(free, case)
 
 
@@ -323,11 +324,9 @@ def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) ->
         who: The call's number, if it stands in a line.
     """
     rest = health.resting(candidate.key_circuit) or health.resting(candidate.circuit)
-    if rest is not None or not candidate.meters:
-        return rest
-    full = health.traffic.meters.full(candidate.meters, tokens_of(candidate, needs), who)
+    full = _full(candidate, health, needs, who) if rest is None else None
     if full is None:
-        return None
+        return rest
     category = Category.QUOTA if full.is_quota else Category.RATE_LIMIT
     return Rest(
         full.seconds,
@@ -339,11 +338,25 @@ def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) ->
     )
 
 
-def _last_resort(able: list[Candidate], feature: Feature) -> list[Candidate]:
+def _full(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Full | None:
+    if not candidate.meters:
+        return None
+    return health.traffic.meters.full(candidate.meters, tokens_of(candidate, needs), who)
+
+
+def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
     """All that could serve is resting: those whose breaker may be probed, then those that can be waited for."""
-    worth = [(one.rest, one) for one in able if one.rest is not None and is_within_reach(one.rest, feature)]
-    worth.sort(key=lambda pair: pair[0].seconds if pair[0].kind in {"cooling", "limited"} else 0.0)
-    return [one for _, one in worth]
+    worth = [one for one in able if one.rest is not None and is_within_reach(one.rest, case.feature)]
+    return sorted(worth, key=lambda one: _earliest(one, case))
+
+
+def _earliest(candidate: Candidate, case: Case) -> float:
+    """In how many seconds ``candidate``, which rests, may be asked. A breaker may be probed as soon as there is room."""
+    rest = candidate.rest
+    if rest is not None and rest.kind in {"cooling", "limited"}:
+        return rest.seconds
+    full = _full(candidate, case.health, case.needs)
+    return 0.0 if full is None else full.seconds
 
 
 def is_within_reach(rest: Rest, feature: Feature) -> bool:
@@ -361,7 +374,7 @@ def is_within_reach(rest: Rest, feature: Feature) -> bool:
 def _place(one: Candidate | Skip) -> tuple[Endpoint, str | None]:
     if isinstance(one, Skip):
         return one.endpoint, one.account
-    return one.endpoint, one.account.name if one.account else None
+    return one.endpoint, one.account_name
 
 
 def _left_out(judged: Candidate | Skip) -> Skip | None:
@@ -372,5 +385,4 @@ def _left_out(judged: Candidate | Skip) -> Skip | None:
 
 def resting(candidate: Candidate, rest: Rest) -> Skip:
     """``candidate`` as one that is not tried because it rests."""
-    account = candidate.account.name if candidate.account else None
-    return Skip(candidate.endpoint, SkipCode(rest.kind), rest_reason(rest), rest, account)
+    return Skip(candidate.endpoint, SkipCode(rest.kind), rest_reason(rest), rest, candidate.account_name)

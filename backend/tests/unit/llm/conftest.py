@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -91,3 +92,12 @@ def make(provider: LoopbackProvider) -> Iterator[Make]:
             return patchbay
 
         yield make
+
+
+@pytest.fixture
+def _hectic() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)

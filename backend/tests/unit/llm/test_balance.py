@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import sys
-import threading
 from collections import Counter
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from backend.tests.fakes.simulation import (
     settle,
     users_own,
 )
+from backend.tests.fakes.threads import hammer
 from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.dispatch import Try, Wait
 from backend.utils.llm.errors import RateLimitedError
@@ -533,32 +532,6 @@ class TestLines:
             waiting.next()
 
 
-@pytest.fixture
-def _hectic() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
-
-
-def hammer(work: Callable[[], None], threads: int = 8) -> None:
-    """Let so many threads do ``work`` at once."""
-    gate, done = threading.Barrier(threads), []
-
-    def body() -> None:
-        gate.wait()
-        work()
-        done.append(True)
-
-    running = [threading.Thread(target=body) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    assert len(done) == threads
-
-
 @pytest.mark.usefixtures("_hectic")
 class TestThreads:
     """Real ones: whoever chooses and whoever is chosen are one step."""
@@ -568,7 +541,7 @@ class TestThreads:
         under_way: list[object] = []
         seen: list[int] = []
 
-        def work() -> None:
+        def work(_: int) -> None:
             for _ in range(20):
                 dispatch = world.dispatch()
                 while not isinstance(step := dispatch.next(), Try):
@@ -588,7 +561,7 @@ class TestThreads:
         world = World({"f": [RED, BLUE]}, row)
         chosen: list[str] = []
 
-        def work() -> None:
+        def work(_: int) -> None:
             for _ in range(125):
                 dispatch = world.dispatch()
                 step = dispatch.next()

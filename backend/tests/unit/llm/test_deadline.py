@@ -79,17 +79,32 @@ FAULTS: dict[str, Reply] = {
 }
 
 
-class Misbehaving:
+class Port:
+    """Where a server listens that no HTTP library is."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+
+    @property
+    def gemini_url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def openai_url(self) -> str:
+        return f"{self.gemini_url}/v1"
+
+
+class Misbehaving(Port):
     """A server that does to each connection what ``conduct`` says: what no HTTP library could be made to do."""
 
     def __init__(self, conduct: Conduct, *, receive_buffer: int | None = None) -> None:
         self._conduct = conduct
         self._closing = threading.Event()
         self._connections: list[socket.socket] = []
-        self._listener = socket.socket()
+        super().__init__()
         if receive_buffer is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
         self._listener.listen()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
@@ -107,14 +122,6 @@ class Misbehaving:
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(5)
-
-    @property
-    def gemini_url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    @property
-    def openai_url(self) -> str:
-        return f"{self.gemini_url}/v1"
 
     @property
     def connections(self) -> int:
@@ -211,12 +218,11 @@ def reads_slowly(connection: socket.socket, closing: threading.Event) -> None:
         pass
 
 
-class Full:
+class Full(Port):
     """A port whose queue of connections is full: one more is neither taken nor refused."""
 
     def __init__(self) -> None:
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
+        super().__init__()
         self._listener.listen(0)
         self._waiting = [socket.socket() for _ in range(4)]
         for one in self._waiting:
@@ -226,14 +232,6 @@ class Full:
     def close(self) -> None:
         for one in [*self._waiting, self._listener]:
             one.close()
-
-    @property
-    def gemini_url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    @property
-    def openai_url(self) -> str:
-        return f"{self.gemini_url}/v1"
 
 
 def chain_of(chain: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backend.utils.llm import Caller, Needs
@@ -104,7 +104,24 @@ def shared() -> Iterator[LoopbackProvider]:
         yield running
 
 
+def _house(tier: str | None, **replies: str) -> Call:
+    return Call(Caller(tier=tier), Needs(tokens=0), 0.0, {**dict.fromkeys(MODELS, "well"), **replies})
+
+
+OPEN_AND_FULL = (
+    ["openai:gpt-6-luna", "openai:gpt-6.1-terra"],
+    """
+    [features.f]
+    select = { by = "tier", default = "free", tiers = { free = ["openai:gpt-6.1-terra"], \
+        pro = ["openai:gpt-6-luna", "openai:gpt-6.1-terra"] } }
+    limits = { requests = "3/minute" }
+    """,
+)
+"""An endpoint whose breaker may be probed, but not before the feature's limit has room."""
+
+
 @settings(max_examples=100, deadline=None)
+@example(OPEN_AND_FULL, [_house(None), *2 * [_house(None, **{"gpt-6.1-terra": "down"})], _house("pro")])
 @given(table=tables(), history=st.lists(calls(), min_size=1, max_size=5))
 def test_a_call_does_what_explain_shows(
     shared: LoopbackProvider, table: tuple[list[str], str], history: list[Call]

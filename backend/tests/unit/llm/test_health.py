@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-from typing import TYPE_CHECKING, TypeVar
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.tests.fakes.clock import Clock
+from backend.tests.fakes.threads import hammer
 from backend.utils.llm.failures import Category
 from backend.utils.llm.health import Breaker, Circuit, MemoryHealth, Rest, RetryBudget
 from backend.utils.llm.health.store import LONGEST_COOLING, MOST_CIRCUITS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-T = TypeVar("T")
 CIRCUIT = Circuit("red:m", "key")
 OTHER = Circuit("red:m", "another key")
-
-
-class Clock:
-    """Shows what it is set to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -419,33 +403,6 @@ class TestMemory:
     def test_each_provider_has_a_budget_of_its_own(self, health: MemoryHealth) -> None:
         assert sum(health.may_retry("red") for _ in range(50)) == 10
         assert sum(health.may_retry("blue") for _ in range(50)) == 10
-
-
-@pytest.fixture
-def _hectic() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
-
-
-def hammer(work: Callable[[int], T], threads: int = 8) -> list[T]:
-    """Let so many threads do ``work`` at once; what it gave each."""
-    gate = threading.Barrier(threads)
-    given_back: list[T] = []
-
-    def body(number: int) -> None:
-        gate.wait()
-        given_back.append(work(number))
-
-    running = [threading.Thread(target=body, args=(number,)) for number in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    assert len(given_back) == threads
-    return given_back
 
 
 @pytest.mark.usefixtures("_hectic")

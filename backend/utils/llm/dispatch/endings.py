@@ -15,6 +15,7 @@ from ..errors import (
     StreamInterruptedError,
 )
 from ..failures import POLICY, Category
+from ..receipt import called
 from ..routing import resting
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def failed(
 def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
     """Several endpoints were tried; arguments as of `failed`."""
     name = route.feature.name
-    tried = "; ".join(f"{_name(attempt)}: {_outcome(attempt)}" for attempt in attempts)
+    tried = "; ".join(
+        f"{called(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
+    )
     error = AllAttemptsFailedError(
         f"Every endpoint of {name!r} failed. {tried}.", feature=name, attempts=attempts, retry_after=hint
     )
@@ -116,16 +119,8 @@ def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidat
 
 
 def _is_of(attempt: Attempt, candidate: Candidate) -> bool:
-    account = candidate.account.name if candidate.account else None
-    return (attempt.endpoint, attempt.account, attempt.key_owner) == (
-        str(candidate.endpoint),
-        account,
-        candidate.owner,
-    )
-
-
-def _name(attempt: Attempt) -> str:
-    return f"{attempt.endpoint} ({attempt.account})" if attempt.account else attempt.endpoint
+    asked = (str(candidate.endpoint), candidate.account_name, candidate.owner)
+    return (attempt.endpoint, attempt.account, attempt.key_owner) == asked
 
 
 def _outcome(attempt: Attempt) -> str:

@@ -74,7 +74,7 @@ class Lessons:
     def _sent(self, attempt: Attempt, failure: Failure | None = None) -> Sent:
         is_to_first = timed(self._route.needs) == "first_token"
         time = attempt.first_token if is_to_first and attempt.first_token is not None else attempt.duration
-        used = attempt.usage.input + attempt.usage.output if attempt.usage else None
+        used = attempt.usage.total if attempt.usage else None
         return Sent(time.total_seconds(), used, is_known_unused=used is None and _is_unbilled(failure))
 
     # Health ----------------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Lessons:
     def _used(self, candidate: Candidate, attempt: Attempt) -> int:
         """The tokens of an attempt; of one that was broken off, what it may have used."""
         if attempt.usage is not None:
-            return attempt.usage.input + attempt.usage.output
+            return attempt.usage.total
         is_refused = attempt.status is None or attempt.status >= ERROR_STATUS
         return 0 if is_refused else max(tokens_of(candidate, self._route.needs), attempt.handed_on)
 

@@ -329,7 +329,7 @@ class RunningAttempt:
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
-        endpoint, account, wire = self.step.candidate.endpoint, self.step.candidate.account, self._wire
+        endpoint, wire = self.step.candidate.endpoint, self._wire
         answer = self._answer or _joined(self._chunks)
         usage = Usage.of(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
@@ -347,7 +347,7 @@ class RunningAttempt:
             usage=usage,
             cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, self._started),
             first_token=_since(self._started_at, self._first_token_at),
-            account=account.name if account else None,
+            account=self.step.candidate.account_name,
             score=self._score,
             handed_on=tokens.of_text(self._partial() or "") if failure is not None else 0,
         )

@@ -136,4 +136,7 @@ class Members:
         load.heat = max(load.heat, heat)
 
     def _own(self, member: Member) -> Load:
-        return self._loads.setdefault(member, Load())
+        load = self._loads.get(member)
+        if load is None:
+            load = self._loads[member] = Load()
+        return load

@@ -260,8 +260,11 @@ class Meters:
     # Counts ----------------------------------------------------------------------------------------------------------
 
     def _count(self, scope: str) -> _Count:
-        count = self._counts.setdefault(scope, _Count())
-        self._counts.move_to_end(scope)
+        count = self._counts.get(scope)
+        if count is not None:
+            self._counts.move_to_end(scope)
+            return count
+        count = self._counts[scope] = _Count()
         if len(self._counts) > MOST_SCOPES:
             self._forget_one()
         return count

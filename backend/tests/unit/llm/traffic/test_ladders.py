@@ -6,20 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.tests.fakes.clock import Clock
 from backend.utils.llm.traffic.ladders import MOST_CONVERSATIONS, MOST_SCORES, Rungs, Scores
 
 SMALL, LARGE = "red:small", "red:large"
 HOUR = 3600.0
-
-
-class Clock:
-    """Shows what it is set to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class TestRungs:

@@ -6,25 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.tests.fakes.clock import Clock
 from backend.utils.llm.traffic.members import HALF_LIFE, Members, UnderWay
 
 A, B = ("red:m", "key"), ("red:m", "another key")
 HOUR = 3600.0
 
 
-class Clock:
-    """Shows what it is set to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

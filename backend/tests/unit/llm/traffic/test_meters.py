@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.tests.fakes.clock import Clock
 from backend.utils.llm.model_config.limits import Limits
 from backend.utils.llm.traffic.meters import GRACE_SECONDS, MOST_SCOPES, Meter, Meters, first_reset
 
@@ -20,26 +21,20 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 LONG = 1e9
 
 
-class Clock:
-    """Both clocks: they show what it is set to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+class Clocks(Clock):
+    """The wall clock as well."""
 
     def epoch(self) -> float:
         return NOON + self.now
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Clocks:
+    return Clocks()
 
 
 @pytest.fixture
-def meters(clock: Clock) -> Meters:
+def meters(clock: Clocks) -> Meters:
     return Meters(clock, clock.epoch)
 
 
@@ -115,7 +110,7 @@ events = st.lists(
 @given(events=events)
 def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, int, int, float]]) -> None:
     """What each request takes is set aside first; what it did not use of it is given back."""
-    clock = Clock()
+    clock = Clocks()
     meters = Meters(clock, clock.epoch)
     of = [
         meter("key", requests="20/minute", tokens=["300/minute", "500/day"], concurrency=4),
@@ -171,7 +166,7 @@ def test_the_request_itself_is_not_given_back(meters: Meters) -> None:
 
 @pytest.mark.parametrize("order", [(10.0, 500.0), (500.0, 10.0)])
 def test_a_request_of_which_nothing_is_told_holds_its_place_until_its_time_is_up(
-    meters: Meters, clock: Clock, order: tuple[float, float]
+    meters: Meters, clock: Clocks, order: tuple[float, float]
 ) -> None:
     """Also if one that may take longer began before it."""
     key = meter(concurrency=2)
@@ -231,7 +226,7 @@ class TestLines:
         assert meters.full([self.KEY], 0, 11) is None
         assert meters.full([self.KEY], 0, 12) is not None
 
-    def test_who_does_not_come_back_is_dropped(self, meters: Meters, clock: Clock) -> None:
+    def test_who_does_not_come_back_is_dropped(self, meters: Meters, clock: Clocks) -> None:
         self.fill(meters, 1)
         meters.stand("key", 11, 5.0, 1)
         meters.stand("key", 12, 60.0, 1)
@@ -265,7 +260,7 @@ class TestLines:
 
     @given(leaving=st.lists(st.integers(1, 12), max_size=12))
     def test_whoever_leaves_the_others_keep_their_order(self, leaving: list[int]) -> None:
-        clock = Clock()
+        clock = Clocks()
         meters, key = Meters(clock, clock.epoch), meter(concurrency=1)
         for who in range(1, 13):
             meters.stand("key", who, 1.0, 1)
@@ -304,7 +299,7 @@ class TestQuotas:
 
         assert first_reset([meter(**limits)], resets) == ends[per]
 
-    def test_the_next_day_has_its_own_end(self, meters: Meters, clock: Clock) -> None:
+    def test_the_next_day_has_its_own_end(self, meters: Meters, clock: Clocks) -> None:
         before = meters.resets()["day"]
         clock.now = 12 * 3600
 
@@ -314,7 +309,7 @@ class TestQuotas:
 class TestUsage:
     """What a tier used, without reservation."""
 
-    def test_it_adds_up_and_begins_anew(self, meters: Meters, clock: Clock) -> None:
+    def test_it_adds_up_and_begins_anew(self, meters: Meters, clock: Clocks) -> None:
         rate = Limits.model_validate({"tokens": "100/day"}).tokens[0]
         for _ in range(3):
             meters.use("user ann", rate, 50)
