@@ -5,10 +5,10 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install the locked requirements into .venv; does nothing when they are there
 	@set -euo pipefail; source backend/setup.sh; prepare dev
@@ -41,3 +41,9 @@ check: lint types arch deps test ## Everything that CI checks
 
 run: ## Start the service
 	./backend/run.sh
+
+bench: install ## Compare what calls cost with the clients underneath and with other routers; half an hour
+	PYTHONPATH=. $(PY) -m benchmarks.calls
+
+bench-short: install ## Measure the gates of performance; a minute and a half
+	PYTHONPATH=. $(PY) -m benchmarks.gates
