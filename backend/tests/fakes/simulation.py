@@ -94,6 +94,18 @@ def fails(
     return Reply(Failure(category, status, hint, may_retry), seconds)
 
 
+class Running(NamedTuple):
+    """One request under way, and what it will come to."""
+
+    step: Try
+    reply: Reply
+    started: float
+
+    @property
+    def ends_at(self) -> float:
+        return self.started + self.reply.seconds
+
+
 class Request(NamedTuple):
     """One request as its endpoint saw it, whether the endpoint's breaker was not closed, and when it ended."""
 
@@ -235,27 +247,54 @@ class World:
                     called.waits.append(step.seconds)
                     yield step.seconds
                 else:
-                    yield from self._attempt(dispatch, step, called)
+                    yield from self._sent(dispatch, step, called)
         except LLMError as error:
             called.error = error
         called.ended = self.now
 
-    def _attempt(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
+    def _sent(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
+        """One request, and its hedge, if there is one."""
+        running = [self._begun(step, called)]
+        after = dispatch.hedge_after(step) if called.route.feature.hedge else None
+        if after is not None and running[0].ends_at > self.now + after:
+            yield after
+            hedge = dispatch.hedge(step)
+            running += [] if hedge is None else [self._begun(hedge, called)]
+        while running:
+            ended = min(running, key=lambda one: one.ends_at)
+            yield ended.ends_at - self.now
+            running.remove(ended)
+            failure = ended.reply.failure
+            if failure is None or dispatch.ends_with(ended.step, failure):
+                for loser in running:
+                    self._lost(dispatch, loser)
+                running = []
+            self._told(dispatch, ended, called)
+
+    def _begun(self, step: Try, called: Called) -> Running:
         called.steps.append(step)
         reply = self._reply(step.candidate)
         if reply.seconds > step.seconds:
             reply = Reply(Failure(Category.TIMEOUT), step.seconds + self._lag)
-        started = self.now
-        self.requests.append(
-            Request(step.candidate, started, self.is_open(step.candidate.circuit), started + reply.seconds)
-        )
-        yield reply.seconds
+        begun = Running(step, reply, self.now)
+        is_probe = self.is_open(step.candidate.circuit)
+        self.requests.append(Request(step.candidate, self.now, is_probe, begun.ends_at))
+        return begun
+
+    def _told(self, dispatch: Dispatch, ended: Running, called: Called) -> None:
+        step, reply = ended.step, ended.reply
         called.replies.append(reply)
-        attempt = _attempt(step.candidate, reply, started)
+        attempt = replace(_attempt(step.candidate, reply, ended.started), hedge=step.hedge)
         if reply.failure is None:
-            called.receipt = dispatch.succeeded(self._measured(attempt))
+            called.receipt = dispatch.succeeded(step, self._measured(attempt))
         else:
-            called.error = dispatch.failed(attempt, reply.failure, partial=reply.partial)
+            called.error = dispatch.failed(step, attempt, reply.failure, partial=reply.partial)
+
+    def _lost(self, dispatch: Dispatch, loser: Running) -> None:
+        cancelled = Reply(Failure(Category.CANCELLED), self.now - loser.started)
+        attempt = _attempt(loser.step.candidate, cancelled, loser.started)
+        attempt = replace(attempt, outcome="cancelled", hedge=loser.step.hedge)
+        dispatch.failed(loser.step, attempt, Failure(Category.CANCELLED))
 
     # Endpoints -----------------------------------------------------------------------------------------------------
 
@@ -303,9 +342,9 @@ def settle(dispatch: Dispatch, step: Try, category: Category | None = None) -> L
     reply = OK if category is None else fails(category)
     attempt = _attempt(step.candidate, reply, 0.0)
     if reply.failure is None:
-        dispatch.succeeded(attempt)
+        dispatch.succeeded(step, attempt)
         return None
-    return dispatch.failed(attempt, reply.failure)
+    return dispatch.failed(step, attempt, reply.failure)
 
 
 def users_own(*providers: str, name: str = "ann", policy: str | None = None) -> Caller:

@@ -24,7 +24,7 @@ from typing_extensions import override
 from . import tokens
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, delivered, watched
+from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, araced, delivered, raced, watched
 from .errors import CallError
 from .options import Options
 from .providers import Ask
@@ -226,7 +226,8 @@ class FeatureChatModel(BaseChatModel):
             yield _whole(_answer(call, runs))
             return
         while True:
-            with runs.of(call.attempt()) as attempt:
+            first = call.attempt()
+            with raced(call, first, runs, streams=True) if call.hedges else runs.of(first) as attempt:
                 yield from attempt.stream()
                 return
 
@@ -246,7 +247,8 @@ class FeatureChatModel(BaseChatModel):
             yield _whole(await _aanswer(call, runs))
             return
         while True:
-            async with runs.of(await call.aattempt()) as attempt:
+            first = await call.aattempt()
+            async with araced(call, first, runs, streams=True) if call.hedges else runs.of(first) as attempt:
                 async with aclosing(attempt.astream()) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -374,7 +376,8 @@ def _address(block: dict[str, Any]) -> str:
 def _answer(call: Call, runs: Runs) -> ChatResult:
     try:
         while True:
-            with runs.of(call.attempt()) as attempt:
+            first = call.attempt()
+            with raced(call, first, runs) if call.hedges else runs.of(first) as attempt:
                 return attempt.generate()
     except CallError as error:
         return delivered(*call.second_best(error))
@@ -383,7 +386,8 @@ def _answer(call: Call, runs: Runs) -> ChatResult:
 async def _aanswer(call: Call, runs: AsyncRuns) -> ChatResult:
     try:
         while True:
-            async with runs.of(await call.aattempt()) as attempt:
+            first = await call.aattempt()
+            async with araced(call, first, runs) if call.hedges else runs.of(first) as attempt:
                 return await attempt.agenerate()
     except CallError as error:
         return delivered(*call.second_best(error))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .catalogue import Capabilities
 
 Api = Literal["openai", "gemini"]
+Client = Literal["direct", "sdk"]
+"""How a request gets to the transport: past the SDK's own request path, or through it."""
 ApiMode = Literal["chat", "responses"]
 Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_above"]
 

@@ -72,6 +72,8 @@ class Attempt:
         handed_on: Of a stream that was broken off, about how many tokens had been handed on.
         score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
         cost_usd: None if unknown, never 0 for that.
+        hedge: Whether it went out beside the first request, which took too long.
+        estimated: Whether usage and cost are our estimate: it was given up for the other's answer, and is billed all the same.
     """
 
     endpoint: str
@@ -90,6 +92,8 @@ class Attempt:
     account: str | None = None
     score: float | None = None
     handed_on: int = 0
+    hedge: bool = False
+    estimated: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -107,6 +111,8 @@ class Attempt:
             "first_byte_ms": None if self.first_byte is None else _milliseconds(self.first_byte),
             "first_token_ms": None if self.first_token is None else _milliseconds(self.first_token),
             "score": self.score,
+            "hedge": self.hedge,
+            "estimated": self.estimated,
             "usage": vars(self.usage).copy() if self.usage else None,
             "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
         }

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from .model_config import Endpoint, Feature, Snapshot
     from .model_config.rows import Rows
 
-Kind = Literal["retires", "unknown_model", "no_price", "tools_refused", "one_provider", "unused_row"]
+Kind = Literal[
+    "retires", "unknown_model", "no_price", "tools_refused", "one_provider", "no_hedge", "unused_row"
+]
 
 
 class Finding(BaseModel):
@@ -77,6 +79,7 @@ def review(
         *_unpriced(snapshot, today),
         *_refused_tools(snapshot),
         *_lonely(snapshot),
+        *_unhedged(snapshot),
         *_unused(snapshot, rows),
     )
 
@@ -213,6 +216,25 @@ def _lonely(snapshot: Snapshot) -> Iterator[Finding]:
             features=(feature,),
             profiles=tuple(sorted(profiles)),
         )
+
+
+def _unhedged(snapshot: Snapshot) -> Iterator[Finding]:
+    """Features that are to be hedged where there is nobody to hedge with."""
+    for name, feature in sorted(snapshot.features.items()):
+        alone = {
+            profile: served[name]
+            for profile, served in sorted(snapshot.chains.items())
+            if feature.hedge and len(set(map(str, served[name]))) == 1
+        }
+        if alone:
+            only = ", ".join(sorted({str(endpoint) for chain in alone.values() for endpoint in chain}))
+            yield Finding(
+                kind="no_hedge",
+                subject=name,
+                says=f"{_served([name], alone)}: hedge needs a second endpoint, and only {only} serves it.",
+                features=(name,),
+                profiles=tuple(alone),
+            )
 
 
 # Words -------------------------------------------------------------------------------------------------------------

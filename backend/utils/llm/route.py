@@ -18,7 +18,7 @@ from .health import Circuit
 from .model_config import ORDERED, Latency, LeastBusy, LeastUsed, Quota, Weighted
 from .options import Options
 from .receipt import called
-from .traffic import CONTROL
+from .traffic import CONTROL, ENOUGH
 
 if TYPE_CHECKING:
     from datetime import date
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _DECIDING = (
     "attempts",
     "deadline",
+    "hedge",
     "limits",
     "max_attempts",
     "max_cost_usd",
@@ -180,6 +181,33 @@ class Skip:
 
 
 @dataclass(frozen=True)
+class Hedge:
+    """When a second endpoint is asked beside the first one.
+
+    Attributes:
+        after: In so many seconds; None if that is not known yet, or it never is.
+        known: How many answers of the first one tell it.
+        never: Why it never is; None if it may be.
+    """
+
+    after: float | None
+    known: int
+    never: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"after_s": self.after, "known": self.known, "never": self.never}
+
+    @override
+    def __str__(self) -> str:
+        if self.never is not None:
+            return f"not hedged: {self.never}"
+        if self.after is None:
+            return f"hedges once {ENOUGH} answers are known, now {self.known}"
+        return f"hedged after {self.after:.3g} s"
+
+
+@dataclass(frozen=True)
 class Route:
     """The decision for one call.
 
@@ -193,6 +221,7 @@ class Route:
         share: The endpoint on trial that the caller gets first, if any.
         is_shadow: Whether it is that of a copy, whose answer is thrown away.
         demo: True if the demo model serves because the house has no key.
+        hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
     """
 
     feature: Feature
@@ -210,6 +239,7 @@ class Route:
     caller: Caller = HOUSE
     share: Share | None = None
     is_shadow: bool = False
+    hedge: Hedge | None = None
 
     @property
     def arm(self) -> str | None:
@@ -270,6 +300,7 @@ class Route:
             "table_hash": self.table_hash,
             "deadline_s": self.deadline,
             "arm": self.arm,
+            "hedge": None if self.hedge is None else self.hedge.as_dict(),
             "options": self.options.model_dump(exclude_none=True),
             "layers": {name: self._layer(name) for name in _DECIDING},
             "candidates": [
@@ -346,6 +377,7 @@ class Route:
     def __str__(self) -> str:
         head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
         head += f"  arm {self.arm}" if self.arm else ""
+        head += f"  {self.hedge}" if self.hedge else ""
         lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
         lines += [
             f"  {place}. {candidate.name}  {_whose(candidate)}  ({candidate.layer})"

@@ -13,9 +13,9 @@ from .failures import POLICY, Category
 from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, skip
 from .health import MemoryHealth, Rest
 from .keys import fingerprint
-from .model_config import NO_LIMITS, CostLadder
-from .route import ON_TRIAL, Candidate, Route, Skip, SkipCode, rest_reason
-from .selection import Situation, ordered
+from .model_config import NO_LIMITS, CostLadder, Custom
+from .route import ON_TRIAL, Candidate, Hedge, Route, Skip, SkipCode, rest_reason
+from .selection import Situation, ordered, timed
 from .split import share_of
 from .traffic import Meter
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_KINDS = 4096
 """How many kinds of calls are kept for one table, before it is begun anew."""
+LEAST_REQUESTS = 2
+"""A call that may send fewer in all has none for a hedge."""
 
 _Known = tuple[Candidate, Skip | None]
 
@@ -78,6 +80,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
         shadow=(),
         limits=NO_LIMITS,
         on_invalid_output="raise",
+        hedge=False,
     )
     caller = route.caller.model_copy(update={"keys": {}, "key_policy": "house_only"})
     layer = f"{feature.layer}, features.{feature.name}.shadow"
@@ -110,6 +113,7 @@ def _decided(case: Case, found: Iterable[_Known], over: Iterable[Skip] = ()) -> 
         needs=case.needs,
         today=case.today,
         caller=caller,
+        hedge=_hedge(candidates, case) if named.hedge and candidates else None,
     )
 
 
@@ -369,6 +373,27 @@ def is_within_reach(rest: Rest, feature: Feature) -> bool:
             return wait_pays and rest.seconds <= min(feature.wait, feature.deadline)
         case _:
             return True
+
+
+# Hedging -----------------------------------------------------------------------------------------------------------
+
+
+def _hedge(candidates: Sequence[Candidate], case: Case) -> Hedge:
+    first, *others = candidates
+    tail = case.health.traffic.tails.of(case.feature.name, str(first.endpoint), timed(case.needs))
+    never = unhedged(first, others, case.feature)
+    return Hedge(tail.p95 if never is None else None, len(tail), never)
+
+
+def unhedged(first: Candidate, others: Iterable[Candidate], feature: Feature) -> str | None:
+    """Why no second request may go out beside the one to ``first``; None if it may."""
+    if isinstance(first.select, Custom):
+        return "a selector of the application chooses"
+    if feature.max_attempts < LEAST_REQUESTS:
+        return "a call may send one request only"
+    if all(other.endpoint == first.endpoint for other in others):
+        return "no second endpoint may serve"
+    return None
 
 
 def _place(one: Candidate | Skip) -> tuple[Endpoint, str | None]:

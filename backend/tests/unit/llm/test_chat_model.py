@@ -170,7 +170,7 @@ class TestRequests:
         config = provider.requests[-1].body["generationConfig"]
         assert config["maxOutputTokens"] == 77
         assert config["seed"] == 5
-        assert config["thinkingConfig"]["thinking_level"] == "LOW"
+        assert config["thinkingConfig"]["thinkingLevel"] == "LOW"
         assert config["responseMimeType"] == "application/json"
         patchbay.close()
 

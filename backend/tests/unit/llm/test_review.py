@@ -137,6 +137,17 @@ class TestFeatures:
 
         assert said("one_provider", found) == ["chat (byok, premium): only openai serves it."]
 
+    def test_a_feature_that_is_to_be_hedged_with_nobody_is_told(self) -> None:
+        hedged = "[features.chat]\nhedge = true"
+
+        assert reviewed(GOOD, hedged) == []
+        (lonely, unhedged) = reviewed('"openai:gpt-6-luna"', hedged)
+        assert lonely.kind == "one_provider"
+        assert (unhedged.kind, unhedged.says) == (
+            "no_hedge",
+            "chat (byok, premium): hedge needs a second endpoint, and only openai:gpt-6-luna serves it.",
+        )
+
     @pytest.mark.parametrize(
         ("chat", "more", "told"),
         [

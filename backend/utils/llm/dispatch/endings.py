@@ -71,7 +71,7 @@ def failed(
     if failure.category is Category.CREDENTIAL:
         return _rejected_key(route, attempts, candidate)
     policy = POLICY[failure.category]
-    count = sum(_is_of(attempt, candidate) for attempt in attempts)
+    count = sum(is_of(attempt, candidate) for attempt in attempts)
     times = f" (asked {count} times)" if count > 1 else ""
     return policy.error(
         f"{candidate.name} {policy.sentence}{times}.", feature=name, attempts=attempts, retry_after=hint
@@ -118,7 +118,8 @@ def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidat
     return error
 
 
-def _is_of(attempt: Attempt, candidate: Candidate) -> bool:
+def is_of(attempt: Attempt, candidate: Candidate) -> bool:
+    """Whether it was ``candidate`` that was asked."""
     asked = (str(candidate.endpoint), candidate.account_name, candidate.owner)
     return (attempt.endpoint, attempt.account, attempt.key_owner) == asked
 

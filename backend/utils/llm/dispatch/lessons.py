@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
 """A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
 _OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
+_GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
 _OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
 
 
@@ -36,26 +37,27 @@ class Lessons:
     def __init__(self, route: Route, health: Health) -> None:
         self._route = route
         self._health = health
-        self._lease: Lease | None = None
+        self._hedges = route.feature.hedge
 
-    def began(self, step: Try) -> None:
-        """A request goes out."""
-        candidate, needs = step.candidate, self._route.needs
-        tokens, seconds = tokens_of(candidate, needs), step.most_seconds
-        self._lease = self._health.traffic.begin(
-            candidate.member, candidate.meters, tokens, seconds, timed(needs)
+    def began(self, candidate: Candidate, most_seconds: float) -> Lease:
+        """A request goes out, which may take so long."""
+        needs = self._route.needs
+        tokens = tokens_of(candidate, needs)
+        return self._health.traffic.begin(
+            candidate.member, candidate.meters, tokens, most_seconds, timed(needs)
         )
 
-    def received(self) -> None:
+    def received(self, step: Try) -> None:
         """The endpoint is done with it: whoever tests the answer does not keep others out meanwhile."""
-        if self._lease is not None:
-            self._health.traffic.received(self._lease)
+        self._health.traffic.received(step.lease)
 
-    def succeeded(self, candidate: Candidate, attempt: Attempt) -> None:
+    def succeeded(self, step: Try, attempt: Attempt) -> None:
         """It was answered, and the answer is handed on."""
+        candidate, sent = step.candidate, self._sent(attempt)
         self._health.answered(candidate.circuit)
-        if self._lease is not None:
-            self._health.traffic.answered(self._lease, self._sent(attempt))
+        self._health.traffic.answered(step.lease, sent)
+        if self._hedges:
+            self._time(candidate, sent, is_known=True)
         self._judge(candidate, attempt)
         self._count(candidate, attempt)
 
@@ -63,10 +65,12 @@ class Lessons:
         """It went wrong, and is tried again after ``delay`` seconds, if that is not None."""
         candidate, was_patient = step.candidate, _was_patient(step, failure)
         self._cool(candidate, failure, delay)
-        if self._lease is not None:
-            is_its_fault = POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient
-            tell = self._health.traffic.failed if is_its_fault else self._health.traffic.ended
-            tell(self._lease, self._sent(attempt, failure))
+        is_its_fault = POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient
+        tell = self._health.traffic.failed if is_its_fault else self._health.traffic.ended
+        sent = self._sent(attempt, failure)
+        tell(step.lease, sent)
+        if self._hedges:
+            self._time_failure(candidate, attempt, failure, sent)
         if was_patient and _says_something(candidate, failure):
             self._judge(candidate, attempt)
         self._count(candidate, attempt)
@@ -76,6 +80,19 @@ class Lessons:
         time = attempt.first_token if is_to_first and attempt.first_token is not None else attempt.duration
         used = attempt.usage.total if attempt.usage else None
         return Sent(time.total_seconds(), used, is_known_unused=used is None and _is_unbilled(failure))
+
+    def _time_failure(self, candidate: Candidate, attempt: Attempt, failure: Failure, sent: Sent) -> None:
+        """An answer that was rejected took its time, and what was given up took at least that. Nothing else tells any."""
+        is_known = POLICY[failure.category].is_rejection or attempt.first_token is not None
+        if is_known or failure.category in _GIVEN_UP:
+            self._time(candidate, sent, is_known=is_known)
+
+    def _time(self, candidate: Candidate, sent: Sent, *, is_known: bool) -> None:
+        """How long it took, or at least took: what others of the feature are measured by, before they are hedged."""
+        feature, traffic = self._route.feature.name, self._health.traffic
+        with traffic.lock:
+            tail = traffic.tails.of(feature, str(candidate.endpoint), timed(self._route.needs))
+            (tail.took if is_known else tail.took_at_least)(sent.seconds)
 
     # Health ----------------------------------------------------------------------------------------------------------
 

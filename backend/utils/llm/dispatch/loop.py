@@ -1,27 +1,25 @@
 """The attempt loop of one call as a state machine without I/O: what to try next, how long to wait, when to stop.
 
 Consult `next`, do what it says, tell the outcome; repeat until the call is over. Four drivers (plain and streaming,
-synchronous and asynchronous) share it. It owns all retries: nothing below it sends a request twice.
+synchronous and asynchronous) share it. It owns all retries: nothing below it sends a request twice. A call has one
+request under way, or two of a feature that hedges: then `next` is asked when both have ended.
 """
 
 from __future__ import annotations
 
 import random as chance
-from collections import Counter
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ..failures import LONGEST_WAIT, POLICY, Category, Failure, backoff
-from ..filters import SELECTOR_RULES, skip
-from ..model_config import ORDERED, CostLadder, Custom
-from ..options import Options
+from ..failures import POLICY
+from ..model_config import ORDERED, Custom
 from ..receipt import Receipt
-from ..route import Candidate
 from ..routing import is_within_reach, rest_of, tokens_of
 from ..selection import Situation, chosen, ordered
-from ..selector import Choosing, Pause, Stop, Use
-from . import endings
+from ..selector import Pause
+from . import endings, hedging
+from .consulting import Consulting
+from .following import Following, Left
 from .lessons import Lessons
 from .steps import LEAST_SECONDS, Consult, Pending, Try, Wait
 
@@ -29,17 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..errors import LLMError
-    from ..failures import Policy
+    from ..failures import Failure
     from ..health import Circuit, Health, Rest
     from ..receipt import Attempt
-    from ..route import Route
+    from ..route import Candidate, Route
 
 SHARE_OF_THE_REST = 2 / 3
 """What an attempt may take of the deadline while other endpoints are left for which there must be time."""
 PROBE_POLL_SECONDS = 0.5
 """How often a call that has nothing but a circuit under probe looks again."""
-MOST_QUESTIONS = 100
-"""A selector that was asked so often for one call goes round in circles."""
 
 
 class Dispatch:
@@ -70,26 +66,22 @@ class Dispatch:
         self._traffic = health.traffic
         self._situation = Situation(route.needs, route.caller, health.traffic)
         self._lessons = Lessons(route, health)
+        self._following = Following(route, health, random)
         self._clock = clock
-        self._random = random
         self._ends_at = clock() + route.deadline
         self._pending = [Pending(candidate) for candidate in route.candidates]
-        self._sent: Counter[Circuit] = Counter()
-        self._ended: Counter[tuple[Circuit, Category]] = Counter()
         self._shares: dict[Circuit, float] = {}
-        self._repaired: set[Circuit] = set()
-        self._purses: set[str] = set()
-        self._hints: dict[Circuit, float | None] = {}
         self._known: dict[Circuit, int] = {}
         """Openings of each breaker when this call first looked: what was found dead since is not worth a probe."""
-        self._current: Try | None = None
-        self._failure: Failure | None = None
+        self._first: Try | None = None
+        self._racing: tuple[Try, ...] = ()
+        """The first request and its hedge, those of them that are under way, once there is a hedge."""
+        self._failed: tuple[Try, Failure] | None = None
         self._number = self._traffic.number()
         self._line: str | None = None
-        self._asked: Consult | None = None
+        self._consulting: Consulting | None = None
         self._promised: Pending | None = None
         """What a selector chose, and what is only waited for."""
-        self._questions = 0
 
     # What to do next -----------------------------------------------------------------------------------------------
 
@@ -183,8 +175,8 @@ class Dispatch:
         return endings.out_of_time(self.route, self.attempts)
 
     def _nothing_left(self, rests: list[tuple[Candidate, Rest | None]]) -> LLMError:
-        if self._failure is not None:
-            return self._final_error(self._failure, is_last=True)
+        if self._failed is not None:
+            return self._final_error(*self._failed, is_last=True)
         return endings.nothing_left(self.route, rests)
 
     # Taking leave ----------------------------------------------------------------------------------------------------
@@ -205,21 +197,31 @@ class Dispatch:
         tokens = tokens_of(candidate, self.route.needs)
         return self._traffic.meters.full(candidate.meters, tokens, self._number) is None
 
-    def _begin(self, pending: Pending, seconds: float, now: float) -> Try:
+    def _begin(self, pending: Pending, seconds: float, now: float, *, hedge: bool = False) -> Try:
         candidate = pending.candidate
         if not pending.is_retry:
             chosen(candidate, self._among(pending), self._situation)
         self._shares[candidate.circuit] = self._share_ends(candidate, len(self._pending) - 1, now)
         self._pending = [one for one in self._pending if one is not pending]
-        self._earn(candidate)
-        self._sent[candidate.circuit] += 1
-        rest = self._health.resting(candidate.circuit)
-        is_probe = rest is not None and rest.kind == "probing"
+        self._following.began(candidate)
         most = min(candidate.options.timeout, self._ends_at - now)
-        self._current = Try(candidate, seconds, most, pending.repair, is_probe)
         self._leave_line()
-        self._lessons.began(self._current)
-        return self._current
+        step = Try(
+            candidate,
+            seconds,
+            most,
+            self._lessons.began(candidate, most),
+            repair=pending.repair,
+            probe=self._is_probed(candidate),
+            hedge=hedge,
+        )
+        self._first = self._first or step
+        return step
+
+    def _is_probed(self, candidate: Candidate) -> bool:
+        """Whether a probe of it is under way: the request that was admitted just now."""
+        rest = self._health.resting(candidate.circuit)
+        return rest is not None and rest.kind == "probing"
 
     def _among(self, pending: Pending) -> list[Candidate]:
         """Those of its tier that could have been chosen instead."""
@@ -227,12 +229,6 @@ class Dispatch:
             one.candidate for one in self._pending if not one.is_retry and _is_beside(one, pending.candidate)
         )
         return [one for one in same if one is pending.candidate or self._rest_of(one) is None]
-
-    def _earn(self, candidate: Candidate) -> None:
-        purse = _purse(candidate)
-        if purse not in self._purses:
-            self._purses.add(purse)
-            self._health.first_request(purse)
 
     def _stand_in_line(self, candidate: Candidate, rest: Rest | None, seconds: float) -> None:
         """Whoever waits for room is served before those who come later."""
@@ -272,25 +268,12 @@ class Dispatch:
     def _question(self, tier: list[Pending], now: float) -> Consult | None:
         """What to ask the selector of ``tier``; None if nothing of it may be asked now."""
         free = tuple(one.candidate for one in tier if self._may_be_chosen(one, now))
-        select = tier[0].candidate.select
-        if not free or not isinstance(select, Custom):
+        if not free:
             return None
-        self._questions += 1
-        if self._questions > MOST_QUESTIONS:
-            raise self.astray(select.name, f"was asked {MOST_QUESTIONS} times and came to no end")
-        caller = self.route.caller
-        choosing = Choosing(
-            feature=self.route.feature.name,
-            caller=caller.model_copy(update={"keys": {}, "key_policy": caller.policy}),
-            needs=self.route.needs,
-            candidates=free,
-            attempts=tuple(self.attempts),
-            seconds_left=self._ends_at - now,
-            attempts_left=self.route.feature.max_attempts - len(self.attempts),
-            resting={name: rest for name, rest in self._rests() if rest is not None},
-        )
-        self._asked = Consult(select.name, choosing)
-        return self._asked
+        resting = {name: rest for name, rest in self._rests() if rest is not None}
+        if self._consulting is None:
+            self._consulting = Consulting(self.route)
+        return self._consulting.question(free, self.attempts, resting, self._ends_at - now)
 
     def _may_be_chosen(self, pending: Pending, now: float) -> bool:
         """Also a retry whose endpoint only rests until it is due."""
@@ -321,31 +304,14 @@ class Dispatch:
             SelectionStoppedError: It wants the call to end.
             SelectorError: It said what it may not.
         """
-        assert self._asked is not None  # noqa: S101 - told only after `next` asked
-        name, choosing = self._asked.selector, self._asked.choosing
-        if self._ends_at - self._clock() < LEAST_SECONDS:
+        left = self._ends_at - self._clock()
+        if left < LEAST_SECONDS:
             raise self._too_late()
-        match choice:
-            case Stop(reason):
-                raise endings.stopped(self.route, self.attempts, name, reason)
-            case Pause(float() | int() as seconds):
-                return Wait(min(max(0.0, seconds), max(0.0, self._ends_at - self._clock())))
-            case Use(Candidate() as candidate, Options() as options):
-                used = replace(candidate, options=options.over(candidate.options))
-            case Candidate() as candidate:
-                used = candidate
-            case _:
-                raise self.astray(name, f"said {_told(choice)}, which is no choice")
-        pending = next((one for one in self._pending if one.candidate is candidate), None)
-        if pending is None or not any(one is candidate for one in choosing.candidates):
-            raise self.astray(name, f"chose {_told(choice)}, which is none of the candidates")
-        fault = skip(used, self.route, SELECTOR_RULES)
-        if fault is not None:
-            raise self.astray(name, f"set options that {candidate.name} cannot be asked with: {fault.reason}")
-        return self._take(pending, used)
-
-    def _take(self, pending: Pending, used: Candidate) -> Try | Wait:
-        settled = replace(pending, candidate=used)
+        assert self._consulting is not None  # noqa: S101 - told only after `next` asked
+        said = self._consulting.heard(choice, self._pending, self.attempts)
+        if isinstance(said, Pause):
+            return Wait(min(max(0.0, said.seconds), left))
+        pending, settled = said
         self._pending = [settled if one is pending else one for one in self._pending]
         with self._traffic.lock:
             return self._when_due(settled, self._clock()) or Wait(0.0)
@@ -354,26 +320,75 @@ class Dispatch:
         """The error of a selector that did what it may not."""
         return endings.went_astray(self.route, self.attempts, selector, what)
 
+    # A second request beside the first -------------------------------------------------------------------------------
+
+    def hedge_after(self, step: Try) -> float | None:
+        """In how many seconds a second request may go out beside ``step``; None if none may.
+
+        To be asked whenever a request of a feature that hedges goes out, before anything else: it counts the calls.
+        """
+        if step is not self._first:
+            return None
+        with self._traffic.lock:
+            return hedging.after(step, self._pending, self.route, self._traffic.tails)
+
+    def hedge(self, step: Try) -> Try | None:
+        """The request that goes out beside ``step``, which has taken too long; None if none may now.
+
+        It goes where the call would have gone next, if that may be asked at once, and not to probe it.
+        """
+        with self._traffic.lock:
+            now, tails, feature = self._clock(), self._traffic.tails, self.route.feature.name
+            if not tails.can_pay(feature) or self._ends_at - now < LEAST_SECONDS:
+                return None
+            following = (one for one in hedging.order(self._tiers(), step) if self._may_hedge_with(one, now))
+            pending = next(following, None)
+            if pending is None:
+                return None
+            tails.pay(feature)
+            hedge = self._begin(pending, self._seconds_for(pending, now), now, hedge=True)
+            self._racing = (step, hedge)
+            return hedge
+
+    def _may_hedge_with(self, pending: Pending, now: float) -> bool:
+        """Take leave for it."""
+        candidate, seconds = pending.candidate, self._seconds_for(pending, now)
+        if self._rest_of(candidate) is not None:
+            return False
+        if self._health.admit(candidate.circuit, seconds, last_resort=False) is not None:
+            return False
+        if self._is_probed(candidate):
+            self._health.release(candidate.circuit)
+            return False
+        return True
+
+    def ends_with(self, step: Try, failure: Failure) -> bool:
+        """Whether ``failure`` of ``step`` ends the call, even if another request is under way."""
+        is_over = POLICY[failure.category].again == "no" and not step.hedge
+        return is_over and not self._following.may_move_on(step, failure, self.attempts)
+
     # What came of it -----------------------------------------------------------------------------------------------
 
-    def succeeded(self, attempt: Attempt) -> Receipt:
+    def succeeded(self, step: Try, attempt: Attempt) -> Receipt:
         """The call is over; this is its receipt."""
-        self.attempts.append(attempt)
-        self._lessons.succeeded(self._candidate, attempt)
-        return self._receipt(attempt, degraded=self.route.is_degraded(self._candidate))
+        self._ends(step, attempt)
+        self._lessons.succeeded(step, attempt)
+        candidate = step.candidate
+        return self._receipt(attempt, candidate.profile, degraded=self.route.is_degraded(candidate))
 
-    def received(self) -> None:
+    def received(self, step: Try) -> None:
         """The endpoint is done with the request, though it is not known yet whether its answer will do."""
-        self._lessons.received()
+        self._lessons.received(step)
 
     def settled_for(self, attempt: Attempt) -> Receipt:
         """The call is over, and the rejected answer of ``attempt`` is handed on because there was no better one."""
-        return self._receipt(attempt, degraded=True)
+        served_by = next(one for one in self.route.candidates if endings.is_of(attempt, one))
+        return self._receipt(attempt, served_by.profile, degraded=True)
 
-    def _receipt(self, answered: Attempt, *, degraded: bool) -> Receipt:
+    def _receipt(self, answered: Attempt, profile: str, *, degraded: bool) -> Receipt:
         return Receipt(
             feature=self.route.feature.name,
-            profile=self._candidate.profile,
+            profile=profile,
             attempts=tuple(self.attempts),
             degraded=degraded,
             table_hash=self.route.table_hash,
@@ -381,157 +396,84 @@ class Dispatch:
             answered=answered,
         )
 
-    def failed(self, attempt: Attempt, failure: Failure, *, partial: str | None = None) -> LLMError | None:
-        """None if something else may be tried; else the error that ends the call.
+    def failed(
+        self, step: Try, attempt: Attempt, failure: Failure, *, partial: str | None = None
+    ) -> LLMError | None:
+        """None if something else may be tried, or is under way; else the error that ends the call.
 
         Args:
+            step: Which request it was.
             attempt: What was tried.
             failure: How it went wrong.
             partial: The text that was already handed on, if any: then nothing else may be tried.
         """
-        self.attempts.append(attempt)
-        self._failure = failure
-        self._ended[self._candidate.circuit, failure.category] += 1
-        self._hints[self._candidate.circuit] = failure.retry_after
-        self._lessons.taught(self._step, failure)
-        delay = None if partial is not None else self._delay(failure)
-        self._lessons.failed(self._step, attempt, failure, delay)
+        self._ends(step, attempt)
+        self._failed = step, failure
+        self._following.failed(step.candidate, failure)
+        self._lessons.taught(step, failure)
+        delay = None if partial is not None else self._following.delay(step, failure, self._left_for(step))
+        self._lessons.failed(step, attempt, failure, delay)
         if partial is not None:
-            return endings.interrupted(self.route, self.attempts, self._candidate, partial)
+            return endings.interrupted(self.route, self.attempts, step.candidate, partial)
         if delay is not None:
-            self._pending.insert(self._place_of_retry(), self._again(failure, delay))
+            self._pending.insert(self._place_of_retry(step), self._again(step, failure, delay))
             return None
-        may_move_on = self._may_move_on(failure)
-        self._pending = self._allowed_after(failure) if may_move_on else []
-        return None if self._pending else self._final_error(failure, is_last=may_move_on)
+        may_move_on = self._following.may_move_on(step, failure, self.attempts)
+        if may_move_on:
+            has_room = self._requests_left > 0
+            self._pending = self._following.allowed(self._pending, step, failure) if has_room else []
+        if self._racing:
+            return None
+        if not may_move_on:
+            self._pending = []
+        return None if self._pending else self._final_error(step, failure, is_last=may_move_on)
 
-    def _again(self, failure: Failure, delay: float) -> Pending:
+    def _ends(self, step: Try, attempt: Attempt) -> None:
+        """Attempts stand in the order in which they began: a hedge may end before the first does."""
+        self.attempts.insert(0 if step is self._first else len(self.attempts), attempt)
+        if self._racing:
+            self._racing = tuple(one for one in self._racing if one is not step)
+
+    def _again(self, step: Try, failure: Failure, delay: float) -> Pending:
         """The same endpoint, later. A repair that failed for another reason is still one."""
-        is_repair = self._step.repair or _policy(failure).again == "repair"
-        return Pending(self._candidate, self._clock() + delay, is_repair, is_retry=True)
+        is_repair = step.repair or POLICY[failure.category].again == "repair"
+        return Pending(step.candidate, self._clock() + delay, is_repair, is_retry=True)
 
-    def _place_of_retry(self) -> int:
+    def _place_of_retry(self, step: Try) -> int:
         """At once; but where each is as good as the other, after those that were not asked yet."""
-        return self._place_after_tier() if self._candidate.is_balanced else 0
+        return self._beside(step) if step.candidate.is_balanced else 0
 
-    def _place_after_tier(self) -> int:
-        """After those of its tier that were not asked yet."""
-        return sum(not one.is_retry and _is_beside(one, self._candidate) for one in self._pending)
+    def _beside(self, step: Try) -> int:
+        """How many of its tier were not asked yet."""
+        return sum(not one.is_retry and _is_beside(one, step.candidate) for one in self._pending)
 
-    # The same endpoint again ---------------------------------------------------------------------------------------
+    @property
+    def _requests_left(self) -> int:
+        """How many more the call may send."""
+        return self.route.feature.max_attempts - len(self.attempts) - len(self._racing)
 
-    def _delay(self, failure: Failure) -> float | None:
-        """Seconds to wait before the same endpoint is asked again; None if it should not be."""
-        policy, used = _policy(failure), self._candidate.circuit
-        most = self._candidate.endpoint.attempts or self.route.feature.attempts
-        room = self.route.feature.max_attempts - len(self.attempts) - len(self._pending)
-        if policy.again == "no" or self._sent[used] >= most or room < 1:
-            return None
-        if policy.again == "repair":
-            return self._repair_delay()
-        if self._ended[used, failure.category] >= policy.tries:
-            return None
-        delay = self._backoff(failure)
-        longest = LONGEST_WAIT if failure.retry_after is None else self.route.feature.wait
-        if delay > longest or not self._is_within_share(delay):
-            return None
-        return delay if self._may_retry(failure) else None
-
-    def _is_within_share(self, delay: float) -> bool:
-        """Whether a request after ``delay`` leaves the others their time."""
-        ends_at = self._shares[self._candidate.circuit] if self._pending else self._ends_at
-        return self._clock() + delay + LEAST_SECONDS <= ends_at
-
-    def _repair_delay(self) -> float | None:
-        """A repair does not wait. Each endpoint gets one; of a cost ladder only the last, as the next rung is the repair."""
-        if self._candidate.circuit in self._repaired or not self._is_within_share(0.0):
-            return None
-        if isinstance(self._candidate.select, CostLadder) and self._place_after_tier():
-            return None
-        self._repaired.add(self._candidate.circuit)
-        return 0.0
-
-    def _backoff(self, failure: Failure) -> float:
-        retry = self._sent[self._candidate.circuit]
-        if failure.category is Category.CONNECT and retry == 1 and failure.retry_after is None:
-            return 0.0  # most likely a connection that had gone stale
-        return backoff(retry, failure.retry_after, self._random)
-
-    def _may_retry(self, failure: Failure) -> bool:
-        """Asked last, because a retry that is granted is spent."""
-        rest = self._health.resting(self._candidate.circuit)
-        is_open = rest is not None and rest.kind == "open"
-        return failure.may_retry and not is_open and self._health.may_retry(_purse(self._candidate))
-
-    # The next endpoint ---------------------------------------------------------------------------------------------
-
-    def _allowed_after(self, failure: Failure) -> list[Pending]:
-        if len(self.attempts) >= self.route.feature.max_attempts:
-            return []
-        used = self._candidate
-        match _policy(failure).next_endpoint:
-            case "larger window":
-                return [one for one in self._pending if one.candidate.room > used.room]
-            case "another key" | "another key, if this one is the house's":
-                return [one for one in self._pending if one.candidate.key_circuit != used.key_circuit]
-            case _:
-                return self._pending
-
-    def _may_move_on(self, failure: Failure) -> bool:
-        feature = self.route.feature
-        match _policy(failure).next_endpoint:
-            case "no":
-                return False
-            case "another key, if this one is the house's":
-                return self._candidate.owner == "house"
-            case "once, if the feature allows":
-                refusals = sum(attempt.category is failure.category for attempt in self.attempts)
-                return feature.on_refusal == "next" and refusals == 1
-            case "if the feature allows":
-                return feature.on_invalid_output != "raise"
-            case _:
-                return True
+    def _left_for(self, step: Try) -> Left:
+        ends_at = self._shares[step.candidate.circuit] if self._pending else self._ends_at
+        requests = self._requests_left - len(self._pending)
+        return Left(requests, self._clock(), ends_at, self._beside(step))
 
     # How a call ends -----------------------------------------------------------------------------------------------
 
-    @property
-    def _step(self) -> Try:
-        assert self._current is not None  # noqa: S101 - told only after `next`
-        return self._current
-
-    @property
-    def _candidate(self) -> Candidate:
-        return self._step.candidate
-
-    def _final_error(self, failure: Failure, *, is_last: bool) -> LLMError:
+    def _final_error(self, step: Try, failure: Failure, *, is_last: bool) -> LLMError:
         """The error of the call.
 
         Args:
-            failure: How the last attempt went wrong.
+            step: The last request.
+            failure: How it went wrong.
             is_last: Nothing is left to try; else something is, but after this failure it may not be tried.
         """
         tried = {(attempt.endpoint, attempt.account, attempt.key_owner) for attempt in self.attempts}
-        # When the first endpoint wants to be asked again, by the last that each said.
-        hint = min((told for told in self._hints.values() if told is not None), default=None)
+        hint = self._following.hint
         if is_last and len(tried) > 1:
             return endings.all_failed(self.route, self.attempts, hint)
-        return endings.failed(self.route, self.attempts, self._candidate, failure, hint)
-
-
-def _policy(failure: Failure) -> Policy:
-    return POLICY[failure.category]
-
-
-def _purse(candidate: Candidate) -> str:
-    """Whose retries are spent: users with bad luck leave the house its own."""
-    return f"{candidate.endpoint.provider.name} for the {candidate.owner}"
+        return endings.failed(self.route, self.attempts, step.candidate, failure, hint)
 
 
 def _is_beside(one: Pending, other: Candidate) -> bool:
     """Whether it is of the same tier."""
     return (one.candidate.owner, one.candidate.tier) == (other.owner, other.tier)
-
-
-def _told(choice: object) -> str:
-    """What a selector said, without anything that could be secret."""
-    return str(getattr(choice, "endpoint", type(choice).__name__))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..route import Candidate
     from ..selector import Choosing
+    from ..traffic import Lease
 
 LEAST_SECONDS = 0.05
 """With less than this left of the deadline, no attempt is started."""
@@ -20,15 +21,19 @@ class Try:
     Attributes:
         seconds: The most that it may take, so that there is time for the endpoints that are left.
         most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
+        lease: What is set aside for it.
         repair: Feed the last answer's fault back.
         probe: Others wait for its outcome.
+        hedge: It goes out beside the first request, which has taken too long.
     """
 
     candidate: Candidate
     seconds: float
     most_seconds: float
+    lease: Lease = field(repr=False, compare=False)
     repair: bool = False
     probe: bool = False
+    hedge: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,14 @@ class _Request(NamedTuple):
 
 
 class RunningAttempt:
-    """One request under way. Leaving it by an exception classifies, records, and lets the loop go on if it may."""
+    """One request under way. Leaving it by an exception classifies, records, and lets the loop go on if it may.
+
+    Attributes:
+        is_raced: Whether another thread may give it up.
+        is_beaten: Whether it was given up for another one's answer.
+    """
+
+    is_raced = is_beaten = _is_given_up = False
 
     def __init__(self, call: Call, step: Try) -> None:
         self._call = call
@@ -137,6 +144,10 @@ class RunningAttempt:
             endpoint.provider, self._call.credential(candidate), seconds, candidate.options.connect_timeout
         )
         self._started_at, self._started = self._time.clock(), self._time.now()
+        if self.is_raced:
+            self._ticket.expect_interrupts()
+            if self._is_given_up:
+                self._ticket.cancel()
         wording = ADAPTERS[endpoint.provider.api].kwargs(
             self._call.ask(candidate), endpoint, self._ticket.number
         )
@@ -148,10 +159,37 @@ class RunningAttempt:
             self._ticket,
         )
 
+    # Another one beside it -----------------------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """From another thread: let its request end, as soon as it can be ended."""
+        self._is_given_up = True  # before the look: one that is only being prepared sees it
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    def put_away(self) -> None:
+        """Nothing more is sent with its ticket, even if it was opened after all was over."""
+        if self._ticket is not None:
+            self._call.bench.transport.desk.close(self._ticket)
+
+    def ends_call(self, error: BaseException) -> bool:
+        """Whether the call is over with ``error``, even if another request is under way."""
+        if self._is_no_ones_answer or is_control_flow(error):
+            return True
+        return self._call.dispatch.ends_with(self.step, self._failure(error))
+
     # Whole answers -------------------------------------------------------------------------------------------------
 
     def generate(self) -> ChatResult:
         """The answer with its receipt."""
+        return self.deliver(self.answer())
+
+    async def agenerate(self) -> ChatResult:
+        """As `generate`."""
+        return self.deliver(await self.aanswer())
+
+    def answer(self) -> AIMessage:
+        """The answer, after it was tested. The call may still want another one's."""
         request = self._prepare()
         result = request.client._generate(request.messages, stop=request.stop, **request.kwargs)
         self._received()
@@ -160,10 +198,10 @@ class RunningAttempt:
             if self._call.question.accept is not None:
                 with _rejecting():
                     self._heed(at_once(self._call.question.accept(_subject(message)), _ASYNC_ACCEPT))
-        return self._deliver(message)
+        return message
 
-    async def agenerate(self) -> ChatResult:
-        """As `generate`."""
+    async def aanswer(self) -> AIMessage:
+        """As `answer`."""
         await self._built()
         request = self._prepare()
         result = await request.client._agenerate(request.messages, stop=request.stop, **request.kwargs)
@@ -174,12 +212,12 @@ class RunningAttempt:
                 with _rejecting():
                     verdict = self._call.question.accept(_subject(message))
                     self._heed(await verdict if isawaitable(verdict) else verdict)
-        return self._deliver(message)
+        return message
 
     def _received(self) -> None:
         """The provider is done. What a test of the answer takes is not its time, and keeps nobody out."""
         self._ended_at = self._time.clock()
-        self._call.dispatch.received()
+        self._call.dispatch.received(self.step)
 
     @contextmanager
     def _judging(self) -> Iterator[None]:
@@ -215,7 +253,8 @@ class RunningAttempt:
         self._answer = checked(self._answer, self._call.schema)
         return self._answer
 
-    def _deliver(self, message: AIMessage) -> ChatResult:
+    def deliver(self, message: AIMessage) -> ChatResult:
+        """The answer with its receipt: it is what the call hands on."""
         return delivered(message, self._succeed())
 
     # Streams -------------------------------------------------------------------------------------------------------
@@ -303,7 +342,7 @@ class RunningAttempt:
 
     def _succeed(self) -> Receipt:
         self.record = self._recorded("ok")
-        receipt = self._call.dispatch.succeeded(self.record)
+        receipt = self._call.dispatch.succeeded(self.step, self.record)
         self._call.observed(self.record)
         self._call.bench.shadows.follow(self._call)
         if self.record.substituted and self.step.candidate.endpoint.provider.access != "embedded":
@@ -318,7 +357,7 @@ class RunningAttempt:
 
     def _fail(self, failure: Failure) -> LLMError | None:
         self.record = self._recorded(_outcome(failure), failure)
-        final = self._call.dispatch.failed(self.record, failure, partial=self._partial())
+        final = self._call.dispatch.failed(self.step, self.record, failure, partial=self._partial())
         self._call.observed(self.record)
         policy, candidate = POLICY[failure.category], self.step.candidate
         if self._is_no_ones_answer:
@@ -331,7 +370,8 @@ class RunningAttempt:
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
         endpoint, wire = self.step.candidate.endpoint, self._wire
         answer = self._answer or _joined(self._chunks)
-        usage = Usage.of(answer.usage_metadata) if answer is not None else None
+        told = Usage.of(answer.usage_metadata) if answer is not None else None
+        usage = self._estimate(answer) if told is None and self.is_beaten else told
         served = served_model(answer) if answer is not None else None
         return Attempt(
             endpoint=str(endpoint),
@@ -350,7 +390,16 @@ class RunningAttempt:
             account=self.step.candidate.account_name,
             score=self._score,
             handed_on=tokens.of_text(self._partial() or "") if failure is not None else 0,
+            hedge=self.step.hedge,
+            estimated=usage is not told,
         )
+
+    def _estimate(self, answer: AIMessage | None) -> Usage:
+        """What a provider bills of a request on which we hung up: what was asked, and what had come by then."""
+        if self._wire.sent_at is None:
+            return Usage()
+        prompt = self._call.dispatch.route.needs.tokens
+        return Usage(input=prompt, output=tokens.of_text(answer.text) if answer is not None else 0)
 
 
 def delivered(message: AIMessage, receipt: Receipt) -> ChatResult:

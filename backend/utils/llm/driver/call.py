@@ -66,6 +66,9 @@ class Question:
 class Call:
     """One call of a feature.
 
+    Attributes:
+        hedges: Whether a request of it may get another one beside it.
+
     Raises:
         LLMError: On construction, if no endpoint may serve it: nothing was sent.
     """
@@ -81,6 +84,7 @@ class Call:
         self.snapshot = snapshot
         self.question = question
         self.dispatch = Dispatch(route, bench.health, clock=bench.time.clock, random=bench.time.random)
+        self.hedges = route.feature.hedge
         self._repair: list[BaseMessage] = []
         self._best: tuple[AIMessage, Attempt] | None = None
 
@@ -90,7 +94,8 @@ class Call:
         Only of what the house pays: a user's key, or their money, is not for our curiosity.
         """
         route = self.dispatch.route
-        if route.is_shadow or self.dispatch.attempts[-1].key_owner != "house":
+        answered = (attempt for attempt in self.dispatch.attempts if attempt.outcome == "ok")
+        if route.is_shadow or any(attempt.key_owner != "house" for attempt in answered):
             return None
         copy = self.bench.shadow_plan(self.snapshot, route, share)
         if not copy.candidates or copy.candidates[0].rest is not None:
@@ -138,6 +143,15 @@ class Call:
                     await self.bench.time.asleep(step.seconds)
                     step = self.dispatch.next()
         return RunningAttempt(self, step)
+
+    def hedge_after(self, attempt: RunningAttempt) -> float | None:
+        """In how many seconds another request may go out beside ``attempt``; None if none may."""
+        return self.dispatch.hedge_after(attempt.step)
+
+    def hedge(self, attempt: RunningAttempt) -> RunningAttempt | None:
+        """The request that goes out beside ``attempt``, which has taken too long; None if none may now."""
+        step = self.dispatch.hedge(attempt.step)
+        return None if step is None else RunningAttempt(self, step)
 
     async def _await(self, said: Any, step: Consult) -> Any:
         """What a selector says, if it says so within the deadline."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..catalogue import ChatTools, Effort
-from ..options import Api, ApiMode, Options
+from ..options import Api, ApiMode, Client, Options
 from .limits import NO_LIMITS, Limits
 from .select import ORDERED, Selection
 
@@ -67,9 +67,11 @@ class ProviderRow(Row):
     Attributes:
         limits: What each of the house's keys is held to.
         user_limits: What each key is held to that a user brings.
+        client: ``direct`` sends requests past the SDK, ``sdk`` through it: slower, for when the two differ.
     """
 
     api: Api
+    client: Client = "direct"
     api_key_env: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
     accounts: dict[str, AccountRow] = Field(default_factory=dict, min_length=1)
     limits: Limits = NO_LIMITS
@@ -157,6 +159,7 @@ class FeatureRow(Row):
     max_attempts: int = Field(10, ge=1, le=100)
     on_refusal: Literal["raise", "next"] = "raise"
     on_invalid_output: OnInvalidOutput = "next"
+    hedge: bool = False
 
 
 class ModelRow(Row):

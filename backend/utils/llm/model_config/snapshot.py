@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from ..catalogue import Capabilities, Effort, Retirement
-    from ..options import Api, ApiMode
+    from ..options import Api, ApiMode, Client
 
 Access = Literal["key", "open", "embedded"]
 
@@ -52,12 +52,14 @@ class Provider:
             address and secret are known only while it runs.
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
+        client: Whether requests go past the SDK, or through it.
     """
 
     name: str
     api: Api
     access: Access
     base_url: str
+    client: Client = "direct"
     accounts: tuple[Account, ...] = ()
     limits: Limits = NO_LIMITS
     user_limits: Limits = NO_LIMITS
@@ -190,6 +192,7 @@ class Feature:
         on_refusal: Whether another endpoint may be asked, once, after a refusal.
         on_invalid_output: Whether another endpoint may be asked after an answer that does not fit and its repair; and
             with ``best`` whether the best of those that were scored, and rejected, is handed on if none was accepted.
+        hedge: Whether a second endpoint is asked beside the first one when that takes longer than nearly ever.
     """
 
     name: str
@@ -209,6 +212,7 @@ class Feature:
     max_attempts: int = 10
     on_refusal: Literal["raise", "next"] = "raise"
     on_invalid_output: OnInvalidOutput = "next"
+    hedge: bool = False
     written: frozenset[str] = frozenset()
     layer: str = ""
 

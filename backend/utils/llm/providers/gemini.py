@@ -23,7 +23,10 @@ class Gemini:
         """A `ChatGoogleGenerativeAI` on our transport, which reads nothing from the environment."""
         from .gemini_client import gemini_chat
 
-        return gemini_chat(endpoint.model_id, endpoint.provider.base_url, PLACEHOLDER_KEY, transport)
+        chat = gemini_chat(endpoint.model_id, endpoint.provider.base_url, PLACEHOLDER_KEY, transport)
+        if endpoint.provider.client == "direct":
+            chat.send_directly(transport)
+        return chat
 
     def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:
         """The keyword arguments of one request."""

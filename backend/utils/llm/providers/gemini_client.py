@@ -10,7 +10,9 @@ its reader here. Imported only when a client is built.
 
 from __future__ import annotations
 
+import json
 from contextlib import aclosing, closing
+from math import ceil
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
@@ -20,22 +22,28 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import PrivateAttr, SecretStr, model_validator
 from typing_extensions import override
 
+from .direct import Direct
 from .gemini_answers import StreamReader, result_of
+from .gemini_words import body_of, error_of, path_of, response_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
+    from google.genai.types import GenerateContentConfig
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from ..transport import SigningTransport
 
+STREAMING = "streamGenerateContent?alt=sse"
+
 
 class GeminiChat(ChatGoogleGenerativeAI):
     """The adapter's class, on our transport."""
 
     _client_cleanup: Any = PrivateAttr(default=None)
+    _direct: Direct | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     @override
@@ -66,6 +74,11 @@ class GeminiChat(ChatGoogleGenerativeAI):
     def _models(self) -> Any:
         return cast("Client", self.client).models
 
+    def send_directly(self, transport: SigningTransport) -> None:
+        """From now on: past the SDK, on ``transport``."""
+        headers = cast("Client", self.client)._api_client._http_options.headers or {}  # noqa: SLF001 - the SDK's own
+        self._direct = Direct(transport, str(self.base_url), headers, error_of)
+
     @override
     def _generate(
         self,
@@ -75,7 +88,9 @@ class GeminiChat(ChatGoogleGenerativeAI):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._prepare_request(messages, stop=stop, **kwargs)
-        return result_of(self._models.generate_content(**request))
+        if self._direct is None:
+            return result_of(self._models.generate_content(**request))
+        return result_of(response_of(self._direct.ask(*_worded("generateContent", **request))))
 
     @override
     async def _agenerate(
@@ -86,7 +101,9 @@ class GeminiChat(ChatGoogleGenerativeAI):
         **kwargs: Any,
     ) -> ChatResult:
         request = self._prepare_request(messages, stop=stop, **kwargs)
-        return result_of(await self.async_client.models.generate_content(**request))
+        if self._direct is None:
+            return result_of(await self.async_client.models.generate_content(**request))
+        return result_of(response_of(await self._direct.aask(*_worded("generateContent", **request))))
 
     @override
     def _stream(
@@ -96,11 +113,15 @@ class GeminiChat(ChatGoogleGenerativeAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        request = self._prepare_request(messages, stop=stop, **kwargs)
-        reader = StreamReader()
-        parts = cast("Generator[Any]", self._models.generate_content_stream(**request))
-        with closing(parts):
-            yield from map(reader.read, parts)
+        request, reader = self._prepare_request(messages, stop=stop, **kwargs), StreamReader()
+        if self._direct is None:
+            parts = cast("Generator[Any]", self._models.generate_content_stream(**request))
+            with closing(parts):
+                yield from map(reader.read, parts)
+            return
+        with closing(self._direct.events(*_worded(STREAMING, **request))) as events:
+            for event in events:
+                yield reader.read(response_of(json.loads(event.data)))
 
     @override
     async def _astream(
@@ -110,12 +131,27 @@ class GeminiChat(ChatGoogleGenerativeAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request = self._prepare_request(messages, stop=stop, **kwargs)
-        reader = StreamReader()
-        stream = await self.async_client.models.generate_content_stream(**request)
-        async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
-            async for part in parts:
-                yield reader.read(part)
+        request, reader = self._prepare_request(messages, stop=stop, **kwargs), StreamReader()
+        if self._direct is None:
+            stream = await self.async_client.models.generate_content_stream(**request)
+            async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
+                async for part in parts:
+                    yield reader.read(part)
+            return
+        async with aclosing(self._direct.aevents(*_worded(STREAMING, **request))) as events:
+            async for event in events:
+                yield reader.read(response_of(json.loads(event.data)))
+
+
+def _worded(
+    method: str, model: str, contents: list[Any], config: GenerateContentConfig
+) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """The path, the body and the headers of a request."""
+    options = config.http_options
+    headers = dict(options.headers or {}) if options is not None else {}
+    if options is not None and options.timeout is not None:
+        headers["x-server-timeout"] = str(ceil(options.timeout / 1000))
+    return path_of(model, method), body_of(contents, config), headers
 
 
 def gemini_chat(model: str, base_url: str, placeholder: str, transport: SigningTransport) -> GeminiChat:

@@ -6,32 +6,126 @@ the first, and what went wrong behind a 200.
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI
 from openai import APIError, BaseModel
-from pydantic import SecretStr
+from pydantic import PrivateAttr, SecretStr
 from typing_extensions import override
 
+from .direct import Direct
 from .told import OTHERS_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from langchain_core.messages import BaseMessageChunk
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.messages import BaseMessage, BaseMessageChunk
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from ..transport import SigningTransport
+    from .direct import Event
 
-ChatT = TypeVar("ChatT", bound=ChatOpenAI)
+PATH = "/chat/completions"
+STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
+ChatT = TypeVar("ChatT", bound="DirectChat")
 
 
-class OpenAIChat(ChatOpenAI):
-    """The adapter's class, with nothing lost."""
+class DirectChat(ChatOpenAI):
+    """The adapter's class, which may send its requests past the SDK."""
+
+    _direct: Direct | None = PrivateAttr(default=None)
+
+    def send_directly(self, transport: SigningTransport) -> None:
+        """From now on: past the SDK, on ``transport``."""
+        told = self.root_client.default_headers
+        headers = {name: value for name, value in told.items() if isinstance(value, str)}
+        raising = self.root_client._make_status_error_from_response  # noqa: SLF001 - the SDK's own exception
+        self._direct = Direct(transport, str(self.root_client.base_url), headers, raising)
+
+    def _worded(
+        self, messages: list[BaseMessage], kwargs: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The body and the headers of a request, as the SDK takes them out of what the adapter hands to it."""
+        payload = self._get_request_payload(messages, **kwargs)
+        seconds, extra = payload.pop("timeout", None), payload.pop("extra_body", None)
+        headers = {**payload.pop("extra_headers", {}), "x-stainless-read-timeout": str(seconds)}
+        return {**payload, **(extra or {})}, headers
+
+
+class OpenAIChat(DirectChat):
+    """Chat Completions, with nothing lost."""
 
     use_responses_api: bool | None = False
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if self._direct is None:
+            return super()._generate(messages, stop, run_manager, **kwargs)
+        return self._create_chat_result(
+            self._direct.ask(PATH, *self._worded(messages, {**kwargs, "stop": stop}))
+        )
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        if self._direct is None:
+            return await super()._agenerate(messages, stop, run_manager, **kwargs)
+        return self._create_chat_result(
+            await self._direct.aask(PATH, *self._worded(messages, {**kwargs, "stop": stop}))
+        )
+
+    @override
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, *args: Any, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        if self._direct is None:
+            yield from super()._stream(messages, stop, *args, **kwargs)
+            return
+        worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
+        with closing(self._direct.events(PATH, *worded)) as events:
+            for event in events:
+                if (chunk := self._read(event)) is not None:
+                    yield chunk
+
+    @override
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        if self._direct is None:
+            async for chunk in super()._astream(messages, stop, *args, **kwargs):
+                yield chunk
+            return
+        worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
+        async with aclosing(self._direct.aevents(PATH, *worded)) as events:
+            async for event in events:
+                if (made := self._read(event)) is not None:
+                    yield made
+
+    def _read(self, event: Event) -> ChatGenerationChunk | None:
+        """What ``event`` adds to the answer.
+
+        Raises:
+            APIError: If it tells an error.
+        """
+        told = json.loads(event.data)
+        raise_for(told.get("error"))
+        return self._convert_chunk_to_generation_chunk(told, AIMessageChunk, None)
 
     @override
     def _convert_chunk_to_generation_chunk(
@@ -57,11 +151,16 @@ class OpenAIChat(ChatOpenAI):
     def _create_chat_result(
         self, response: dict[str, Any] | BaseModel, generation_info: dict[str, Any] | None = None
     ) -> ChatResult:
-        raise_for(response.get("error") if isinstance(response, dict) else getattr(response, "error", None))
-        return super()._create_chat_result(response, generation_info)
+        told = response if isinstance(response, dict) else vars(response)
+        raise_for(told.get("error"))
+        result = super()._create_chat_result(response, generation_info)
+        if isinstance(response, dict):
+            for generation, choice in zip(result.generations, response["choices"], strict=True):
+                _keep_refusal(generation.message, choice["message"])
+        return result
 
 
-def _keep_refusal(message: AIMessageChunk, delta: Mapping[str, Any]) -> None:
+def _keep_refusal(message: BaseMessage, delta: Mapping[str, Any]) -> None:
     if refusal := delta.get("refusal"):
         message.additional_kwargs["refusal"] = refusal
 

@@ -28,7 +28,10 @@ class OpenAICompatible:
         from .responses_client import ResponsesChat
 
         kind = ResponsesChat if endpoint.api_mode == "responses" else OpenAIChat
-        return openai_chat(kind, endpoint.model_id, endpoint.provider.base_url, PLACEHOLDER_KEY, transport)
+        chat = openai_chat(kind, endpoint.model_id, endpoint.provider.base_url, PLACEHOLDER_KEY, transport)
+        if endpoint.provider.client == "direct":
+            chat.send_directly(transport)
+        return chat
 
     def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:
         """The keyword arguments of one request."""

@@ -13,33 +13,34 @@ from .openai_client import raise_for
 from .stops import Stops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from openai.types.responses import Response, ResponseFunctionToolCall, ResponseStreamEvent, ResponseUsage
+    Told = Mapping[str, Any]
 
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _FAILED = frozenset({"failed", "cancelled"})
 
 
-def result_of(response: Response, stop: Sequence[str] | None = None) -> ChatResult:
+def result_of(response: Told, stop: Sequence[str] | None = None) -> ChatResult:
     """A whole answer.
 
     Raises:
         APIError: If it tells an error instead.
     """
     _raise_if_failed(response)
-    parts = [part for item in response.output if item.type == "message" for part in item.content]
-    texts = [part for part in parts if part.type == "output_text"]
-    refusal = "".join(part.refusal for part in parts if part.type == "refusal")
-    calls = [item for item in response.output if item.type == "function_call"]
+    items = response["output"]
+    parts = [part for item in items if item["type"] == "message" for part in item["content"]]
+    texts = [part for part in parts if part["type"] == "output_text"]
+    refusal = "".join(part["refusal"] for part in parts if part["type"] == "refusal")
+    calls = [item for item in items if item["type"] == "function_call"]
     tool_calls, invalid = _calls(calls)
-    likely = [token for part in texts for token in part.logprobs or ()]
+    likely = [token for part in texts for token in part.get("logprobs") or ()]
     message = AIMessage(
-        content=Stops(stop).cut("".join(part.text for part in texts)),
-        id=response.id,
+        content=Stops(stop).cut("".join(part["text"] for part in texts)),
+        id=response["id"],
         tool_calls=tool_calls,
         invalid_tool_calls=invalid,
-        usage_metadata=_usage(response.usage),
+        usage_metadata=_usage(response.get("usage")),
         response_metadata={**_metadata(response, called=bool(calls)), **_likely(likely)},
         additional_kwargs={"refusal": refusal} if refusal else {},
     )
@@ -57,49 +58,50 @@ class StreamReader:
         self._stops = Stops(stop)
         self._called = False
 
-    def read(self, event: ResponseStreamEvent) -> AIMessageChunk | None:
+    def read(self, event: Told) -> AIMessageChunk | None:
         """What ``event`` adds to the answer; None for nothing.
 
         Raises:
             APIError: If it tells an error.
         """
-        if event.type == "error":
-            raise_for(event)
+        if event["type"] == "error":
+            raise_for(event.get("error") or event)
         added = self._added(event)
         return AIMessageChunk(**{"content": "", **added}) if added else None
 
-    def _added(self, event: ResponseStreamEvent) -> dict[str, Any]:
-        match event.type:
+    def _added(self, event: Told) -> dict[str, Any]:
+        match event["type"]:
             case "response.output_text.delta":
-                likely = _likely(getattr(event, "logprobs", None) or ())
-                return {"content": self._stops.add(event.delta), "response_metadata": likely}
+                likely = _likely(event.get("logprobs") or ())
+                return {"content": self._stops.add(event["delta"]), "response_metadata": likely}
             case "response.refusal.delta":
-                return {"additional_kwargs": {"refusal": event.delta}}
-            case "response.output_item.added" if event.item.type == "function_call":
-                return self._opened(event.item, event.output_index)
+                return {"additional_kwargs": {"refusal": event["delta"]}}
+            case "response.output_item.added" if event["item"]["type"] == "function_call":
+                return self._opened(event["item"], event["output_index"])
             case "response.function_call_arguments.delta":
-                return _call_piece(event.output_index, args=event.delta)
+                return _call_piece(event["output_index"], args=event["delta"])
             case "response.completed" | "response.incomplete" | "response.failed":
-                return self._last(event.response)
+                return self._last(event["response"])
             case _:
                 return {}
 
-    def _opened(self, call: ResponseFunctionToolCall, place: int) -> dict[str, Any]:
+    def _opened(self, call: Told, place: int) -> dict[str, Any]:
         self._called = True
-        return _call_piece(place, name=call.name, args=call.arguments, id=call.call_id)
+        return _call_piece(place, name=call["name"], args=call["arguments"], id=call["call_id"])
 
-    def _last(self, response: Response) -> dict[str, Any]:
+    def _last(self, response: Told) -> dict[str, Any]:
         _raise_if_failed(response)
         return {
             "content": self._stops.rest(),
-            "id": response.id,
-            "usage_metadata": _usage(response.usage),
+            "id": response["id"],
+            "usage_metadata": _usage(response.get("usage")),
             "response_metadata": _metadata(response, called=self._called),
         }
 
 
-def _raise_if_failed(response: Response) -> None:
-    raise_for(response.error or (response.status in _FAILED and {"code": response.status}))
+def _raise_if_failed(response: Told) -> None:
+    status = response.get("status")
+    raise_for(response.get("error") or (status in _FAILED and {"code": status}))
 
 
 def _call_piece(place: int, **told: str) -> dict[str, Any]:
@@ -107,11 +109,14 @@ def _call_piece(place: int, **told: str) -> dict[str, Any]:
     return {"tool_call_chunks": [piece]}
 
 
-def _calls(items: Iterable[ResponseFunctionToolCall]) -> tuple[list[Any], list[Any]]:
+def _calls(items: Iterable[Told]) -> tuple[list[Any], list[Any]]:
     """Calls whose arguments can be read, and those whose cannot."""
     good, bad = [], []
     for item in items:
-        raw = {"id": item.call_id, "function": {"name": item.name, "arguments": item.arguments}}
+        raw = {
+            "id": item["call_id"],
+            "function": {"name": item["name"], "arguments": item["arguments"]},
+        }
         try:
             good.append(parse_tool_call(raw, return_id=True))
         except ValueError as error:
@@ -119,34 +124,33 @@ def _calls(items: Iterable[ResponseFunctionToolCall]) -> tuple[list[Any], list[A
     return good, bad
 
 
-def _metadata(response: Response, *, called: bool) -> dict[str, Any]:
+def _metadata(response: Told, *, called: bool) -> dict[str, Any]:
     return {
-        "id": response.id,
-        "model_name": response.model,
+        "id": response["id"],
+        "model_name": response.get("model"),
         "model_provider": "openai",
-        "service_tier": response.service_tier,
+        "service_tier": response.get("service_tier"),
         "finish_reason": _finish_reason(response, called=called),
     }
 
 
-def _finish_reason(response: Response, *, called: bool) -> str | None:
+def _finish_reason(response: Told, *, called: bool) -> str | None:
     """Why it ended, by the names of Chat Completions; None if it has not."""
-    if response.status == "completed":
+    if response.get("status") == "completed":
         return "tool_calls" if called else "stop"
-    details = response.incomplete_details
-    reason = details.reason if details is not None else None
+    reason = (response.get("incomplete_details") or {}).get("reason")
     return None if reason is None else _REASONS.get(reason, reason)
 
 
-def _usage(usage: ResponseUsage | None) -> UsageMetadata | None:
-    if usage is None:
+def _usage(told: Told | None) -> UsageMetadata | None:
+    if told is None:
         return None
-    told = usage.model_dump(warnings=False)  # a server that is not OpenAI's may leave out the details
+    # A server that is not OpenAI's may leave out the details.
     inward, outward = told.get("input_tokens_details") or {}, told.get("output_tokens_details") or {}
     return UsageMetadata(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        total_tokens=usage.total_tokens,
+        input_tokens=told["input_tokens"],
+        output_tokens=told["output_tokens"],
+        total_tokens=told["total_tokens"],
         input_token_details=InputTokenDetails(
             cache_read=inward.get("cached_tokens") or 0, cache_creation=inward.get("cache_write_tokens") or 0
         ),
@@ -154,6 +158,6 @@ def _usage(usage: ResponseUsage | None) -> UsageMetadata | None:
     )
 
 
-def _likely(tokens: Sequence[Any]) -> dict[str, Any]:
+def _likely(tokens: Sequence[Told]) -> dict[str, Any]:
     """Log probabilities in the shape of Chat Completions."""
-    return {"logprobs": {"content": [token.model_dump() for token in tokens]}} if tokens else {}
+    return {"logprobs": {"content": list(tokens)}} if tokens else {}

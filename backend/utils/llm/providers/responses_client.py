@@ -6,22 +6,29 @@ message's content, tells no reason to finish, and drops how likely the tokens we
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_openai import ChatOpenAI
 from typing_extensions import override
 
+from .openai_client import DirectChat, raise_for
 from .responses_answers import StreamReader, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage
+    from pydantic import BaseModel
+
+    from .direct import Event
+
+PATH = "/responses"
 
 
-class ResponsesChat(ChatOpenAI):
+class ResponsesChat(DirectChat):
     """The adapter's class, whose answers look like those of Chat Completions."""
 
     use_responses_api: bool | None = True
@@ -34,8 +41,10 @@ class ResponsesChat(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        if self._direct is not None:
+            return result_of(self._direct.ask(PATH, *self._worded(messages, kwargs)), stop)
         payload = self._get_request_payload(messages, **kwargs)
-        return result_of(self.root_client.responses.create(**payload), stop)
+        return result_of(_plain(self.root_client.responses.create(**payload)), stop)
 
     @override
     async def _agenerate(
@@ -45,8 +54,10 @@ class ResponsesChat(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        if self._direct is not None:
+            return result_of(await self._direct.aask(PATH, *self._worded(messages, kwargs)), stop)
         payload = self._get_request_payload(messages, **kwargs)
-        return result_of(await self.root_async_client.responses.create(**payload), stop)
+        return result_of(_plain(await self.root_async_client.responses.create(**payload)), stop)
 
     @override
     def _stream(
@@ -56,9 +67,8 @@ class ResponsesChat(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        payload = self._get_request_payload(messages, **kwargs, stream=True)
         reader = StreamReader(stop)
-        with self.root_client.responses.create(**payload) as events:
+        with closing(self._events(messages, {**kwargs, "stream": True})) as events:
             for event in events:
                 if (chunk := reader.read(event)) is not None:
                     yield ChatGenerationChunk(message=chunk)
@@ -71,9 +81,40 @@ class ResponsesChat(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        payload = self._get_request_payload(messages, **kwargs, stream=True)
         reader = StreamReader(stop)
-        async with await self.root_async_client.responses.create(**payload) as events:
+        async with aclosing(self._aevents(messages, {**kwargs, "stream": True})) as events:
             async for event in events:
                 if (chunk := reader.read(event)) is not None:
                     yield ChatGenerationChunk(message=chunk)
+
+    def _events(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Generator[dict[str, Any]]:
+        if self._direct is not None:
+            with closing(self._direct.events(PATH, *self._worded(messages, kwargs))) as events:
+                yield from map(_read, events)
+            return
+        with self.root_client.responses.create(**self._get_request_payload(messages, **kwargs)) as told:
+            yield from map(_plain, told)
+
+    async def _aevents(
+        self, messages: list[BaseMessage], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[dict[str, Any]]:
+        if self._direct is not None:
+            async with aclosing(self._direct.aevents(PATH, *self._worded(messages, kwargs))) as events:
+                async for event in events:
+                    yield _read(event)
+            return
+        payload = self._get_request_payload(messages, **kwargs)
+        async with await self.root_async_client.responses.create(**payload) as told:
+            async for one in told:
+                yield _plain(one)
+
+
+def _read(event: Event) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(event.data)
+    raise_for(told.get("error"))
+    return told
+
+
+def _plain(told: BaseModel) -> dict[str, Any]:
+    """What the SDK made an object of, as it was."""
+    return told.model_dump(warnings=False)

@@ -6,5 +6,18 @@ from .arms import CONTROL
 from .members import Member, Timed
 from .meters import Full, Meter, first_reset
 from .store import Lease, Sent, Traffic
+from .tails import ENOUGH, Tails
 
-__all__ = ["CONTROL", "Full", "Lease", "Member", "Meter", "Sent", "Timed", "Traffic", "first_reset"]
+__all__ = [
+    "CONTROL",
+    "ENOUGH",
+    "Full",
+    "Lease",
+    "Member",
+    "Meter",
+    "Sent",
+    "Tails",
+    "Timed",
+    "Traffic",
+    "first_reset",
+]

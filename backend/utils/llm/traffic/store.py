@@ -13,6 +13,7 @@ from .arms import Arms
 from .ladders import Rungs, Scores
 from .members import Members
 from .meters import Meters
+from .tails import Tails
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Traffic:
         self.rungs = Rungs()
         self.scores = Scores(clock)
         self.arms = Arms()
+        self.tails = Tails()
         self.clock = clock
         self._numbers = count(1)
 

@@ -1,14 +1,29 @@
 """Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
 
+from .clocks import Interrupt
+from .exchange import AsyncReply, Reply, Request
 from .signing import SigningTransport
-from .ticket import ERROR_STATUS, TICKET_HEADER, Address, Credential, LiveAddress, Ticket, TicketDesk, Wire
+from .ticket import (
+    ERROR_STATUS,
+    TICKET_HEADER,
+    Address,
+    Credential,
+    LiveAddress,
+    Ticket,
+    TicketDesk,
+    Wire,
+)
 
 __all__ = [
     "ERROR_STATUS",
     "TICKET_HEADER",
     "Address",
+    "AsyncReply",
     "Credential",
+    "Interrupt",
     "LiveAddress",
+    "Reply",
+    "Request",
     "SigningTransport",
     "Ticket",
     "TicketDesk",

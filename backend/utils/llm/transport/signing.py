@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -17,12 +18,13 @@ import httpx2
 
 from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
 from .clocks import in_time, in_time_here
+from .exchange import AsyncReply, Reply, Request
 from .pools import Pools
-from .streams import WatchedStream, httpx_stream
+from .streams import AsyncBody, Body, HttpxBody
 from .ticket import ERROR_STATUS, TICKET_HEADER, TicketDesk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .ticket import Address, LiveAddress, Ticket, Wire
 
@@ -41,16 +43,16 @@ _IDENTITY_HEADERS = (
     TICKET_HEADER,
 )
 _BODY_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
+_NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
 _TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
 
 
-class _Request(Protocol):
+class _SdkRequest(Protocol):
     """What `httpx.Request` and `httpx2.Request` have in common."""
 
     method: str
     url: Any
     headers: Any
-    extensions: Any
 
     def read(self) -> bytes: ...
 
@@ -72,29 +74,53 @@ class SigningTransport:
         self.pools = Pools()
         self._live = dict(live or {})
 
-    def handle_request(self, request: _Request) -> Any:
-        """Send ``request`` from a thread."""
-        ticket = self._admit(request)
-        live = self._wait_for(ticket)
-        signed = self._sign(request, request.read(), ticket, live)
-        with in_time_here(ticket):
-            response = self.pools.for_threads().handle_request(signed)
-            _note_head(ticket.wire, response)
-            if response.status_code >= ERROR_STATUS:
-                response = _error(response, response.read(), ticket)
-        return _answer(request, response, ticket)
+    def send(self, number: str | None, request: Request) -> Reply:
+        """Sign ``request`` with the credential of the ticket with that number, and send it, from a thread.
 
-    async def handle_async_request(self, request: _Request) -> Any:
-        """Send ``request`` from an event loop."""
-        ticket = self._admit(request)
-        live = await self._await(ticket)
-        signed = self._sign(request, await request.aread(), ticket, live)
+        Raises:
+            LLMError: It was not sent.
+            httpx2.TransportError: No answer came.
+        """
+        ticket = self._admit(number, request.url)
+        signed = self._signed(request, ticket, self._wait_for(ticket))
+        left = max(0.0, ticket.left())
+        # Reading and writing go by the ticket's clocks, which move while the answer comes.
+        waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
+        with in_time_here(ticket):
+            response = self.pools.for_threads().handle_request(
+                httpx2.Request(
+                    signed.method,
+                    signed.url,
+                    headers=signed.headers,
+                    content=signed.content,
+                    extensions={"timeout": waits},
+                )
+            )
+            _note_head(ticket.wire, response.status_code, response.headers)
+            if response.status_code < ERROR_STATUS:
+                return Reply(response.status_code, response.headers, body=Body(response, ticket))
+            content = _noted_error(response.read(), ticket)
+        return Reply(response.status_code, response.headers, content)
+
+    async def asend(self, number: str | None, request: Request) -> AsyncReply:
+        """As `send`, from an event loop."""
+        ticket = self._admit(number, request.url)
+        signed = self._signed(request, ticket, await self._await(ticket))
         async with in_time(ticket):
-            response = await (await self.pools.for_this_loop()).handle_async_request(signed)
-            _note_head(ticket.wire, response)
-            if response.status_code >= ERROR_STATUS:
-                response = _error(response, await response.aread(), ticket)
-        return _answer(request, response, ticket)
+            response = await (await self.pools.for_this_loop()).send(signed, ticket.connect_seconds)
+            _note_head(ticket.wire, response.status, response.headers)
+            if response.status < ERROR_STATUS:
+                return AsyncReply(response.status, response.headers, body=AsyncBody(response, ticket))
+            content = _noted_error(await response.read(), ticket)
+        return AsyncReply(response.status, response.headers, content)
+
+    def handle_request(self, request: _SdkRequest) -> Any:
+        """Send what an SDK's HTTP client wants to send, from a thread."""
+        return _answer(request, self.send(*_taken_from(request, request.read())))
+
+    async def handle_async_request(self, request: _SdkRequest) -> Any:
+        """As `handle_request`, from an event loop."""
+        return _answer(request, await self.asend(*_taken_from(request, await request.aread())))
 
     def close(self) -> None:
         """Nothing: an SDK's client that goes away must not close what all clients share; `Pools.close` does."""
@@ -116,11 +142,11 @@ class SigningTransport:
 
     # Admission -----------------------------------------------------------------------------------------------------
 
-    def _admit(self, request: _Request) -> Ticket:
-        ticket = self.desk.find(request.headers.get(TICKET_HEADER))
+    def _admit(self, number: str | None, url: str) -> Ticket:
+        ticket = self.desk.find(number)
         if ticket is None:
             raise CredentialNotAllowedError("A request without a running attempt was not sent.")
-        if _origin(str(request.url)) != _origin(ticket.provider.base_url):
+        if _origin(url) != _origin(ticket.provider.base_url):
             raise self._refuse(
                 ticket,
                 CredentialNotAllowedError(
@@ -164,25 +190,17 @@ class SigningTransport:
 
     # Signature -----------------------------------------------------------------------------------------------------
 
-    def _sign(self, request: _Request, body: bytes, ticket: Ticket, live: Address | None) -> httpx2.Request:
-        """The request as it goes out. A new one: what the SDK holds, and might follow a redirect with, has no key."""
-        headers = httpx2.Headers(request.headers.multi_items())
-        for name in (*_IDENTITY_HEADERS, "host"):
-            headers.pop(name, None)
-        headers.update(dict(ticket.provider.headers))
+    def _signed(self, request: Request, ticket: Ticket, live: Address | None) -> Request:
+        """The request as it goes out. A new one: what an SDK holds, and might follow a redirect with, has no key."""
+        headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
+        headers["accept-encoding"] = "gzip, deflate"
+        headers.update(ticket.provider.headers)
         headers.update(_signature(ticket, live))
-        url = (
-            _rebased(str(request.url), ticket.provider.base_url, live.base_url) if live else str(request.url)
-        )
+        url = _rebased(request.url, ticket.provider.base_url, live.base_url) if live else request.url
         ticket.wire.requests += 1
-        ticket.wire.bytes_sent = len(body)
+        ticket.wire.bytes_sent = len(request.content)
         ticket.wire.sent_at = ticket.clock()
-        left = max(0.0, ticket.left())
-        # Reading and writing go by the ticket's clocks, which move while the answer comes.
-        waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
-        return httpx2.Request(
-            request.method, url, headers=headers, content=body, extensions={"timeout": waits}
-        )
+        return Request(url, headers, request.content, request.method)
 
 
 def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:
@@ -193,6 +211,7 @@ def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if ticket.provider.api == "openai" else {"x-goog-api-key": key}
 
 
+@lru_cache(maxsize=1024)
 def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -205,32 +224,44 @@ def _rebased(url: str, told: str, live: str) -> str:
 # What the wire said ------------------------------------------------------------------------------------------------
 
 
-def _note_head(wire: Wire, response: httpx2.Response) -> None:
-    wire.status = response.status_code
-    wire.headers = {name: response.headers[name] for name in _TOLD_HEADERS if name in response.headers}
+def _note_head(wire: Wire, status: int, headers: Mapping[str, str]) -> None:
+    wire.status = status
+    wire.headers = {name: headers[name] for name in _TOLD_HEADERS if name in headers}
 
 
-def _error(response: httpx2.Response, body: bytes, ticket: Ticket) -> httpx2.Response:
-    """The same answer with its body read and decoded, without the key: some providers repeat it."""
+def _noted_error(body: bytes, ticket: Ticket) -> bytes:
+    """The body of an error answer without the key: some providers repeat it."""
     secret = ticket.credential.secret
     if secret is not None:
         body = body.replace(secret.get_secret_value().encode(), b"***")
     ticket.wire.first_byte_at = ticket.clock()
     ticket.wire.error_body = body[:_LONGEST_ERROR]
-    kept = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
-    return httpx2.Response(response.status_code, headers=kept, content=body, extensions=response.extensions)
+    return body
 
 
-def _answer(request: object, response: httpx2.Response, ticket: Ticket) -> Any:
-    """The response, in the family that the request came from."""
-    stream = WatchedStream(response.stream, ticket)
+# An SDK's own requests ---------------------------------------------------------------------------------------------
+
+
+def _taken_from(request: _SdkRequest, content: bytes) -> tuple[str | None, Request]:
+    """The number of its ticket, and what it wants to send."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    number = headers.pop(TICKET_HEADER, None)
+    return number, Request(str(request.url), headers, content, request.method)
+
+
+def _answer(request: object, reply: Reply | AsyncReply) -> Any:
+    """The reply, in the family that the request came from."""
+    headers = [(name, value) for name, value in _items(reply.headers) if name.lower() not in _BODY_HEADERS]
     if isinstance(request, httpx2.Request):
-        return httpx2.Response(
-            response.status_code, headers=response.headers, stream=stream, extensions=response.extensions
-        )
-    return httpx.Response(
-        response.status_code,
-        headers=response.headers.multi_items(),
-        stream=httpx_stream(stream, response.headers),
-        extensions=response.extensions,
-    )
+        if reply.body is None:
+            return httpx2.Response(reply.status, headers=headers, content=reply.content)
+        return httpx2.Response(reply.status, headers=headers, stream=reply.body)
+    if reply.body is None:
+        return httpx.Response(reply.status, headers=headers, content=reply.content)
+    is_events = reply.headers.get("content-type", "").startswith("text/event-stream")
+    return httpx.Response(reply.status, headers=headers, stream=HttpxBody(reply.body, is_events=is_events))
+
+
+def _items(headers: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """All of them, also those that come more than once."""
+    return headers.multi_items() if isinstance(headers, httpx2.Headers) else headers.items()

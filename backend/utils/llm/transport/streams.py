@@ -1,8 +1,9 @@
-"""Bodies of answers, watched on their way to the SDK."""
+"""Bodies of answers, watched on their way: when their first byte comes, and that they keep to their attempt's time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import httpx
 import httpx2
@@ -13,20 +14,36 @@ from .clocks import in_time, in_time_here
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from .pools import AsyncResponse
     from .ticket import Ticket
 
+DRAIN_SECONDS = 0.2
+"""How long the end of a body is waited for once its last event has come."""
 
-class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """The provider's own body. Notes when its first byte arrives, and is cut when the attempt's time is up."""
 
-    def __init__(self, body: Any, ticket: Ticket) -> None:
-        self._body = body
+class _Watched:
+    def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
-        ticket.body = self
+        ticket.body = self  # type: ignore[assignment]
+
+    def _note(self) -> None:
+        if self._ticket.wire.first_byte_at is None:
+            self._ticket.wire.first_byte_at = self._ticket.clock()
+        if self._ticket.left() < 0:
+            raise httpx2.ReadTimeout("The attempt's time is up.")
+
+
+class Body(_Watched, httpx2.SyncByteStream):
+    """Read from a thread."""
+
+    def __init__(self, response: httpx2.Response, ticket: Ticket) -> None:
+        super().__init__(ticket)
+        self._response = response
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        parts = iter(self._body)
+        is_plain = "content-encoding" not in self._response.headers
+        parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
         while True:
             with in_time_here(self._ticket):
                 part = next(parts, None)
@@ -35,32 +52,55 @@ class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
             self._note()
             yield part
 
+    def drain(self) -> None:
+        """Read what is left, which says nothing more, so that the connection can be kept."""
+        self._ticket.expect_within(DRAIN_SECONDS)
+        with suppress(httpx2.TransportError):
+            for _ in self:
+                pass
+
+    @override
+    def close(self) -> None:
+        """Give the connection back, or close it if something is left to read."""
+        self._response.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        self.close()
+
+
+class AsyncBody(_Watched, httpx2.AsyncByteStream):
+    """Read from an event loop."""
+
+    def __init__(self, response: AsyncResponse, ticket: Ticket) -> None:
+        super().__init__(ticket)
+        self._response = response
+
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = aiter(self._body)
         while True:
             async with in_time(self._ticket):
-                part = await anext(parts, None)
-            if part is None:
+                part = await self._response.part()
+            if not part:
                 return
             self._note()
             yield part
 
-    @override
+    async def drain(self) -> None:
+        """Read what is left, which says nothing more, so that the connection can be kept."""
+        self._ticket.expect_within(DRAIN_SECONDS)
+        with suppress(httpx2.TransportError):
+            async for _ in self:
+                pass
+
     def close(self) -> None:
-        """Give the connection back."""
-        self._body.close()
+        """Give the connection back, or close it if something is left to read."""
+        self._response.close()
 
     @override
     async def aclose(self) -> None:
-        """Give the connection back."""
-        await self._body.aclose()
-
-    def _note(self) -> None:
-        if self._ticket.wire.first_byte_at is None:
-            self._ticket.wire.first_byte_at = self._ticket.clock()
-        if self._ticket.left() < 0:
-            raise httpx2.ReadTimeout("The attempt's time is up.")
+        """As `close`."""
+        self.close()
 
 
 class _Comments:
@@ -84,21 +124,25 @@ class _Comments:
         return b"".join(kept)
 
 
-class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The same body for a client of the older family."""
+class HttpxBody(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The same for a client of the older family.
 
-    def __init__(self, body: WatchedStream, comments: _Comments | None) -> None:
+    Args:
+        is_events: Whether it is a stream of events.
+    """
+
+    def __init__(self, body: Body | AsyncBody, *, is_events: bool) -> None:
         self._body = body
-        self._comments = comments
+        self._comments = _Comments() if is_events else None
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        for part in self._body:
+        for part in self._body:  # type: ignore[union-attr]
             yield self._comments.without(part) if self._comments else part
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._body:
+        async for part in self._body:  # type: ignore[union-attr]
             yield self._comments.without(part) if self._comments else part
 
     @override
@@ -107,11 +151,4 @@ class _HttpxStream(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     @override
     async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-def httpx_stream(body: WatchedStream, headers: httpx2.Headers) -> _HttpxStream:
-    """``body`` as `httpx` wants it."""
-    is_events = headers.get("content-type", "").startswith("text/event-stream")
-    is_plain = headers.get("content-encoding", "identity") == "identity"
-    return _HttpxStream(body, _Comments() if is_events and is_plain else None)
+        self._body.close()

@@ -6,10 +6,13 @@ alone. A ticket is opened for one attempt, its number travels in a header, and t
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
+
+from .clocks import Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,12 +93,15 @@ class Ticket:
         self.wire = Wire()
         self.body: Body | None = None
         """The last answer's, once it comes. Some SDKs leave it open when they are left in its middle."""
+        self.interrupt: Interrupt | None = None
+        """Ends a thread's wait on a socket."""
         self._began_at = clock()
         self._ends_at = self._due = self._began_at + seconds
 
     def extend(self, seconds: float) -> None:
-        """The attempt may take ``seconds`` in all, counted from its beginning."""
-        self._ends_at = self._began_at + seconds
+        """The attempt may take ``seconds`` in all, counted from its beginning. One that was cancelled takes no longer."""
+        if self._ends_at > -math.inf:
+            self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
         """The next thing has to happen within ``seconds``, and within the attempt's time."""
@@ -104,6 +110,16 @@ class Ticket:
     def left(self) -> float:
         """Seconds until the next thing is due; negative if it is late."""
         return self._due - self.clock()
+
+    def expect_interrupts(self) -> None:
+        """Another thread may want to `cancel` it while one waits on a socket: that has to be prepared."""
+        self.interrupt = Interrupt()
+
+    def cancel(self) -> None:
+        """From any thread: whatever is due is late now, and so is what a thread waits for on a socket, if that can be."""
+        self._ends_at = self._due = -math.inf
+        if self.interrupt is not None:
+            self.interrupt.set()
 
 
 class TicketDesk:

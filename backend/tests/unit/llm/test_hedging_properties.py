@@ -1,0 +1,111 @@
+"""Whatever endpoints do and callers bring, a hedged call keeps the bounds of any call, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.tests.fakes.simulation import World
+from backend.utils.llm.failures import Category
+from backend.utils.llm.traffic.tails import CALLS_PER_HEDGE, ENOUGH
+
+from .test_dispatch_properties import ENDPOINTS, ENDS_A_CALL, TIGHT, callers, replies
+
+if TYPE_CHECKING:
+    from backend.tests.fakes.simulation import Called
+
+C = Category
+whole = replies.map(lambda reply: reply._replace(partial=None))
+
+
+@st.composite
+def hedged_histories(draw: st.DrawFn) -> World:
+    """A few calls of a feature that hedges, after a tenth of a second or a second; all over."""
+    chain = draw(st.lists(st.sampled_from(ENDPOINTS), min_size=1, max_size=4, unique=True))
+    row = f"""
+        [features.f]
+        hedge = true
+        select = "{draw(st.sampled_from(["ordered", "least_busy", "latency"]))}"
+        deadline = {draw(st.sampled_from([1.0, 7.0, 120.0]))}
+        attempts = {draw(st.integers(1, 3))}
+        max_attempts = {draw(st.integers(1, 6))}
+        on_refusal = "{draw(st.sampled_from(["raise", "next"]))}"
+        on_invalid_output = "{draw(st.sampled_from(["raise", "next"]))}"
+        limits = {{ concurrency = {draw(st.integers(1, 4))} }}
+    """
+    world = World(
+        {"f": chain}, row, behaves={one: draw(st.lists(whole, min_size=1, max_size=6)) for one in chain}
+    )
+    tails = world.health.traffic.tails
+    usual = draw(st.sampled_from([0.1, 1.0]))
+    for endpoint in chain:
+        for _ in range(ENOUGH):
+            tails.of("f", endpoint, "total").took(usual)
+    for _ in range(CALLS_PER_HEDGE * draw(st.integers(0, 5))):
+        tails.called("f")
+    for _ in range(draw(st.integers(1, 8))):
+        world.start(caller=draw(callers), at=draw(st.sampled_from([0.0, 0.5, 3.0, 31.0, 100.0])))
+    world.run()
+    return world
+
+
+@settings(max_examples=300, deadline=None)
+@given(world=hedged_histories())
+def test_every_call_keeps_its_bounds(world: World) -> None:
+    feature = world.snapshot.feature("f")
+    for called in world.calls:
+        assert (called.receipt is None) != (called.error is None)
+        assert called.seconds <= feature.deadline + TIGHT
+        assert [attempt.endpoint for attempt in called.attempts] == called.tried
+        assert [attempt.hedge for attempt in called.attempts] == [step.hedge for step in called.steps]
+        assert len(called.tried) <= feature.max_attempts
+        per_circuit = Counter(step.candidate.circuit for step in called.steps)
+        assert all(count <= feature.attempts for count in per_circuit.values())
+        assert {step.candidate.circuit for step in called.steps} <= {
+            one.circuit for one in called.route.candidates
+        }
+
+
+@settings(max_examples=300, deadline=None)
+@given(world=hedged_histories())
+def test_the_second_request_may_be_a_hedge_and_no_other(world: World) -> None:
+    for called in world.calls:
+        hedges = [place for place, step in enumerate(called.steps) if step.hedge]
+        assert hedges in ([], [1])
+        for place in hedges:
+            first, hedge = called.steps[0].candidate, called.steps[place].candidate
+            assert hedge.endpoint != first.endpoint
+            assert not called.steps[place].probe
+            assert hedge.owner == "user" or called.route.policy != "byok_only"
+
+
+@settings(max_examples=300, deadline=None)
+@given(world=hedged_histories())
+def test_what_ends_a_call_ends_it_with_a_hedge_too(world: World) -> None:
+    for called in world.calls:
+        if not called.attempts:
+            continue
+        first, owner = called.attempts[0], called.steps[0].candidate.owner
+        is_refused_user = first.category is C.CREDENTIAL and owner == "user"
+        if first.outcome == "failed" and (first.category in ENDS_A_CALL or is_refused_user):
+            assert _begun_after(called) == 0
+            # Unless its hedge answered, which it can only before that.
+            assert called.error is not None
+
+
+def _begun_after(called: Called) -> int:
+    """How many requests began when the first had failed."""
+    failed_at = called.attempts[0].started + called.attempts[0].duration
+    return sum(one.started >= failed_at and not one.hedge for one in called.attempts[1:])
+
+
+@settings(max_examples=300, deadline=None)
+@given(world=hedged_histories())
+def test_nothing_is_left_under_way(world: World) -> None:
+    traffic = world.health.traffic
+    assert all(load.under_way.count(world.now) == 0 for load in traffic.members._loads.values())
+    assert all(count.under_way.count(world.now) == 0 for count in traffic.meters._counts.values())
+    assert all(not count.reserved for count in traffic.meters._counts.values())
