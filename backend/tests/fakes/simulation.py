@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -284,7 +284,7 @@ class World:
     def _told(self, dispatch: Dispatch, ended: Running, called: Called) -> None:
         step, reply = ended.step, ended.reply
         called.replies.append(reply)
-        attempt = replace(_attempt(step.candidate, reply, ended.started), hedge=step.hedge)
+        attempt = _attempt(step.candidate, reply, ended.started)._replace(hedge=step.hedge)
         if reply.failure is None:
             called.receipt = dispatch.succeeded(step, self._measured(attempt))
         else:
@@ -293,7 +293,7 @@ class World:
     def _lost(self, dispatch: Dispatch, loser: Running) -> None:
         cancelled = Reply(Failure(Category.CANCELLED), self.now - loser.started)
         attempt = _attempt(loser.step.candidate, cancelled, loser.started)
-        attempt = replace(attempt, outcome="cancelled", hedge=loser.step.hedge)
+        attempt = attempt._replace(outcome="cancelled", hedge=loser.step.hedge)
         dispatch.failed(loser.step, attempt, Failure(Category.CANCELLED))
 
     # Endpoints -----------------------------------------------------------------------------------------------------
@@ -310,8 +310,7 @@ class World:
 
     def _measured(self, attempt: Attempt) -> Attempt:
         first, tokens = self.first_tokens.get(attempt.endpoint), self.tokens.get(attempt.endpoint)
-        return replace(
-            attempt,
+        return attempt._replace(
             first_token=None if first is None else timedelta(seconds=first),
             usage=None if tokens is None else Usage(tokens),
         )
@@ -366,8 +365,7 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
     if failure is None:
         return attempt
     is_rejection = POLICY[failure.category].is_rejection
-    return replace(
-        attempt,
+    return attempt._replace(
         outcome="rejected" if is_rejection else "failed",
         category=failure.category,
         status=failure.status,

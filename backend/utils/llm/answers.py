@@ -44,15 +44,16 @@ MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
 
 
 def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
-    """``message`` with its text as one string and its finish reason by OpenAI's names.
+    """``message``, after its text was made one string, and its finish reason one of OpenAI's names.
 
     Args:
-        message: As the SDK's adapter made it.
+        message: As the SDK's adapter made it, for us alone: it is changed, because a copy takes ten times as long.
         told: What the adapter told beside the message; LangChain merges it into the metadata only later.
     """
-    metadata = {
-        key: value for source in (*told, message.response_metadata) for key, value in (source or {}).items()
-    }
+    metadata: dict[str, Any] = {}
+    for source in told:
+        metadata |= source or {}
+    metadata |= message.response_metadata
     reason = metadata.get("finish_reason")
     if not isinstance(reason, str):
         metadata.pop("finish_reason", None)
@@ -60,10 +61,10 @@ def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
         metadata["finish_reason"] = (
             "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
         )
-    update: dict[str, Any] = {"response_metadata": metadata}
+    message.response_metadata = metadata
     if isinstance(message.content, list) and (text := _only_text(message.content)) is not None:
-        update["content"] = text
-    return message.model_copy(update=update)
+        message.content = text
+    return message
 
 
 def _only_text(blocks: list[Any]) -> str | None:
@@ -106,20 +107,24 @@ def has_content(message: AIMessage) -> bool:
 
 def refused(message: AIMessage) -> bool:
     """Whether the model, or a filter before or behind it, declined; in a stream, any of its choices."""
-    feedback = message.response_metadata.get("prompt_feedback") or {}
-    reasons = [finish_reason(message), *message.response_metadata.get(OTHERS_KEY, ())]
-    filtered = any(FINISH_REASONS.get(reason, reason) == "content_filter" for reason in reasons if reason)
-    return filtered or bool(message.additional_kwargs.get("refusal") or feedback.get("block_reason"))
+    told = message.response_metadata
+    feedback, others = told.get("prompt_feedback") or {}, told.get(OTHERS_KEY, ())
+    if _filtered(finish_reason(message)) or any(map(_filtered, others)):
+        return True
+    return bool(message.additional_kwargs.get("refusal") or feedback.get("block_reason"))
 
 
-def any_refused(result: ChatResult) -> bool:
-    """Whether any of the choices of a whole answer was declined."""
-    messages = (
+def _filtered(reason: str | None) -> bool:
+    return reason is not None and FINISH_REASONS.get(reason, reason) == "content_filter"
+
+
+def choices_of(result: ChatResult) -> list[AIMessage]:
+    """All the answers that a provider gave, the first one first; ``result``'s own messages, normalised."""
+    return [
         normalised(generation.message, result.llm_output, generation.generation_info)
         for generation in result.generations
         if isinstance(generation.message, AIMessage)
-    )
-    return any(map(refused, messages))
+    ]
 
 
 def checked(message: AIMessage, schema: Schema | None) -> AIMessage:

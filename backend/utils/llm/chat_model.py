@@ -26,9 +26,10 @@ from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
 from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, araced, delivered, raced, watched
 from .errors import CallError
-from .options import Options
+from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .route import Needs, Route
+from .routing import foremost
 from .structured import Schema, schema_of
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
@@ -73,12 +74,13 @@ class FeatureChatModel(BaseChatModel):
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        first = next(iter(self.route().candidates), None)
-        params = LangSmithParams(ls_provider="patchbay", ls_model_name=self.feature, ls_model_type="chat")
-        if first is not None:
-            params["ls_provider"] = first.endpoint.provider.name
-            params["ls_model_name"] = kwargs.pop("model", first.endpoint.model)
-        options = self._options(kwargs).over(self.bench.table.snapshot.feature(self.feature).options)
+        """For traces: what stands first in the table. Who is asked is told by the runs of the attempts."""
+        snapshot = self.bench.table.snapshot
+        first = foremost(snapshot, self.feature, self._caller())
+        model = kwargs.pop("model", first.model)
+        params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
+        given, below = self._options(kwargs), snapshot.feature(self.feature).options
+        options = below if given is NO_OPTIONS else given.over(below)
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
         if options.max_output_tokens is not None:
@@ -279,6 +281,8 @@ class FeatureChatModel(BaseChatModel):
         return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, question)
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
+        if not kwargs:
+            return Ask(NO_OPTIONS, cache_key=self.cache_key)
         return Ask(
             options=self._options(kwargs),
             tools=tuple(kwargs.get("tools") or ()),
@@ -296,7 +300,7 @@ class FeatureChatModel(BaseChatModel):
         """
         settings = {key: value for key, value in kwargs.items() if key not in _CALL_SETTINGS}
         if not settings:
-            return _NO_OPTIONS
+            return NO_OPTIONS
         try:
             return Options.model_validate(settings)
         except ValidationError as error:
@@ -305,7 +309,6 @@ class FeatureChatModel(BaseChatModel):
             raise ValueError(f"{self.feature}: options of the call: {wrong}. Known: {known}.") from None
 
 
-_NO_OPTIONS = Options()
 _CALL_SETTINGS = frozenset(
     {
         "accept",
@@ -350,9 +353,13 @@ def _schema_of_response_format(response_format: Any) -> Schema | None:
 
 def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
     """What a call with ``messages`` and ``ask`` needs of an endpoint. Nothing is tokenised."""
-    contents = (message.content for message in messages if isinstance(message.content, list))
-    blocks = [block for content in contents for block in content if isinstance(block, dict)]
-    pictures = [block for block in blocks if block.get("type") in _PICTURES]
+    pictures = [
+        block
+        for message in messages
+        if isinstance(message.content, list)
+        for block in message.content
+        if isinstance(block, dict) and block.get("type") in _PICTURES
+    ]
     return Needs(
         tools=bool(ask.tools),
         structured_output=ask.schema is not None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from .catalogue import LACKS
 from .forecast import most_usd
@@ -12,7 +12,7 @@ from .route import Skip, SkipCode
 from .selection import tier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from datetime import date
 
     from .caller import Caller
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 Fault = tuple[SkipCode, str]
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """One call to decide: all that the decision depends on."""
 
     snapshot: Snapshot
@@ -36,6 +35,7 @@ class Case:
 
 
 CaseT = TypeVar("CaseT")
+Rule = Callable[["Candidate", Case], "Fault | None"]
 
 
 class Sized(Protocol):

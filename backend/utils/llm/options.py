@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import override
 
 from .catalogue import Effort
 
@@ -119,6 +120,11 @@ class Options(BaseModel):
     first_chunk_timeout: Annotated[float, Wire(ours=True)] = Field(60.0, gt=0, le=3600)
     chunk_timeout: Annotated[float, Wire(ours=True)] = Field(30.0, gt=0, le=3600)
 
+    @override
+    def __hash__(self) -> int:
+        """What differs most. Every call looks up how its options are worded; all of them take long to hash."""
+        return hash((self.temperature, self.max_output_tokens, self.effort, self.timeout, self.top_p))
+
     def over(self, below: Options) -> Options:
         """These options laid over ``below``: what is set here wins, in ``safety`` each threshold for itself."""
         own = {name: getattr(self, name) for name in self.model_fields_set}
@@ -151,6 +157,7 @@ class Options(BaseModel):
         return None
 
 
+NO_OPTIONS = Options()
 _REJECTIONS = {
     "temperature": "has fixed sampling and rejects it",
     "logprobs": "does not tell how likely its tokens were",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +24,7 @@ def called(endpoint: object, account: str | None) -> str:
     return f"{endpoint} ({account})" if account else str(endpoint)
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one attempt. ``cached`` and ``cache_write`` are part of the input, ``reasoning`` of the output."""
 
     input: int = 0
@@ -56,8 +54,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One request sent to one endpoint with one credential.
 
     Attributes:
@@ -113,13 +110,12 @@ class Attempt:
             "score": self.score,
             "hedge": self.hedge,
             "estimated": self.estimated,
-            "usage": vars(self.usage).copy() if self.usage else None,
+            "usage": self.usage._asdict() if self.usage else None,
             "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
         }
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The whole call.
 
     Attributes:

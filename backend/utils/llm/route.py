@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
@@ -16,7 +16,7 @@ from .failures import POLICY
 from .forecast import consequences, estimate
 from .health import Circuit
 from .model_config import ORDERED, Latency, LeastBusy, LeastUsed, Quota, Weighted
-from .options import Options
+from .options import NO_OPTIONS, Options
 from .receipt import called
 from .traffic import CONTROL, ENOUGH
 
@@ -52,8 +52,7 @@ ON_TRIAL = -1
 """The tier of an endpoint that is on trial: before all others."""
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """What a call needs of an endpoint.
 
     Attributes:
@@ -69,7 +68,7 @@ class Needs:
     remote_images: bool = False
     tokens: int = 0
     streams: bool = False
-    options: Options = field(default_factory=Options)
+    options: Options = NO_OPTIONS
 
 
 class SkipCode(StrEnum):
@@ -120,7 +119,7 @@ class Candidate:
     select: Selection = ORDERED
     scope: str = ""
     meters: tuple[Meter, ...] = ()
-    options: Options = field(default_factory=Options)
+    options: Options = NO_OPTIONS
     rest: Rest | None = None
 
     @cached_property
@@ -143,7 +142,7 @@ class Candidate:
         """Whether the endpoints of its tier are each as good as the other."""
         return isinstance(self.select, BALANCED)
 
-    @property
+    @cached_property
     def account_name(self) -> str | None:
         """Which of the house's accounts it goes out with, if there are several."""
         return self.account.name if self.account else None
@@ -153,7 +152,7 @@ class Candidate:
         """For people: the endpoint, and the account if there are several."""
         return called(self.endpoint, self.account_name)
 
-    @property
+    @cached_property
     def room(self) -> int:
         """The longest prompt that leaves room for the answer, in tokens."""
         return self.endpoint.can.room(self.options.max_output_tokens)
@@ -207,8 +206,7 @@ class Hedge:
         return f"hedged after {self.after:.3g} s"
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """The decision for one call.
 
     Attributes:
@@ -267,6 +265,8 @@ class Route:
         best = self.preferred
         if self.demo or best is None:
             return True
+        if served_by is best:
+            return False
         is_equal = served_by.is_balanced and (served_by.tier, served_by.owner) == (best.tier, best.owner)
         return served_by.endpoint != best.endpoint and not is_equal
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+from .caller import HOUSE
 from .failures import POLICY, Category
-from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, skip
-from .health import MemoryHealth, Rest
+from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, Rule, skip
+from .health import MemoryHealth, Rest, RestKind
 from .keys import fingerprint
-from .model_config import NO_LIMITS, CostLadder, Custom
-from .route import ON_TRIAL, Candidate, Hedge, Route, Skip, SkipCode, rest_reason
+from .model_config import NO_LIMITS, CostLadder, Custom, Ordered
+from .route import ON_TRIAL, Candidate, Hedge, Needs, Route, Skip, SkipCode, rest_reason
 from .selection import Situation, ordered, timed
 from .split import share_of
 from .traffic import Meter
@@ -27,11 +28,18 @@ if TYPE_CHECKING:
     from .health import Circuit, Health
     from .model_config import Account, Chain, Endpoint, Feature, Limits, Share, Snapshot, Tier
     from .options import Options
-    from .route import Needs
     from .traffic import Full
 
 MOST_KINDS = 4096
 """How many kinds of calls are kept for one table, before it is begun anew."""
+LASTING_CODES = frozenset(SkipCode) - {
+    SkipCode.WINDOW,
+    SkipCode.TIER,
+    SkipCode.PRICE,
+    SkipCode.SPLIT_OVER,
+    *(SkipCode(kind) for kind in get_args(RestKind)),
+}
+"""Why an endpoint may never serve a call of a kind, on that day and with that table."""
 LEAST_REQUESTS = 2
 """A call that may send fewer in all has none for a hedge."""
 
@@ -66,7 +74,22 @@ def plan(
     with health.traffic.lock:
         case = Case(snapshot, snapshot.feature(feature), caller, needs, today, health)
         share, over = _trial(case)
-        return replace(_decided(case, _known(case, share), over), share=share)
+        return _as_usual(case, share) or _keep_if_usual(
+            _decided(case, _known(case, share), share, over), case
+        )
+
+
+def foremost(snapshot: Snapshot, feature: str, caller: Caller) -> Endpoint:
+    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature.
+    """
+    name, policy = snapshot.feature(feature).name, caller.policy
+    if snapshot.demo_active and snapshot.demo is not None and policy != "byok_only":
+        return snapshot.demo
+    profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
+    return next(iter(snapshot.chain(name, profile)))
 
 
 def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health) -> Route:
@@ -84,13 +107,13 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     )
     caller = route.caller.model_copy(update={"keys": {}, "key_policy": "house_only"})
     layer = f"{feature.layer}, features.{feature.name}.shadow"
-    case = Case(snapshot, feature, caller, replace(route.needs, streams=False), today, health)
+    case = Case(snapshot, feature, caller, route.needs._replace(streams=False), today, health)
     with health.traffic.lock:
         found = _with_faults(_beside(share, "house", snapshot.profile, layer), case)
-        return replace(_decided(case, found), is_shadow=True, demo=False)
+        return _decided(case, found, None)._replace(is_shadow=True, demo=False)
 
 
-def _decided(case: Case, found: Iterable[_Known], over: Iterable[Skip] = ()) -> Route:
+def _decided(case: Case, found: Iterable[_Known], share: Share | None, over: Iterable[Skip] = ()) -> Route:
     snapshot, named, caller = case.snapshot, case.feature, case.caller
     judged = [_judged(candidate, fault, case) for candidate, fault in found]
     able = _each_once(one for one in judged if isinstance(one, Candidate))
@@ -113,6 +136,7 @@ def _decided(case: Case, found: Iterable[_Known], over: Iterable[Skip] = ()) -> 
         needs=case.needs,
         today=case.today,
         caller=caller,
+        share=share,
         hedge=_hedge(candidates, case) if named.hedge and candidates else None,
     )
 
@@ -121,7 +145,8 @@ def _judged(candidate: Candidate, fault: Skip | None, case: Case) -> Candidate |
     """``candidate`` with its rest, or why it may not serve."""
     if candidate.owner == "user":
         candidate = _with_users_key(candidate, case)
-    skipped = skip(candidate, case, KEY_RULES) or fault or skip(candidate, case, PASSING_RULES)
+        fault = skip(candidate, case, KEY_RULES) or fault
+    skipped = fault or skip(candidate, case, PASSING_RULES)
     if skipped is not None:
         return skipped
     rest = rest_of(candidate, case.health, case.needs)
@@ -138,6 +163,67 @@ def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:
 
 def _chosen_from(able: list[Candidate], case: Case) -> list[Candidate]:
     return ordered(able, Situation(case.needs, case.caller, case.health.traffic))
+
+
+# What is kept with the table ---------------------------------------------------------------------------------------
+
+
+class _Usual(NamedTuple):
+    """The decision for a kind of call for which only health and the length of the prompt matter.
+
+    Attributes:
+        room: The longest prompt that every endpoint takes.
+    """
+
+    route: Route
+    room: int
+
+
+def _as_usual(case: Case, share: Share | None) -> Route | None:
+    """The decision, if it is the same as ever: nobody rests, and the prompt is not too long for anybody."""
+    usual = case.snapshot.kept.get(("usual", _kind(case, share)))
+    if usual is None or case.needs.tokens > usual.room:
+        return None
+    route: Route = usual.route
+    if any(rest_of(one, case.health, case.needs) is not None for one in route.candidates):
+        return None
+    return route._replace(needs=case.needs, caller=case.caller)
+
+
+def _keep_if_usual(route: Route, case: Case) -> Route:
+    kind = _kind(case, route.share)
+    if kind is not None and _is_usual(route):
+        room = min(one.room for one in route.candidates)
+        _keep(("usual", kind), _Usual(route._replace(needs=Needs(), caller=HOUSE), room), case)
+    return route
+
+
+def _is_usual(route: Route) -> bool:
+    """Whether all that decided lasts, but for health and the length of the prompt, which have left nobody out."""
+    feature = route.feature
+    if not route.candidates or route.policy != "house_only":
+        return False
+    if feature.split or feature.hedge or feature.max_cost_usd is not None:
+        return False
+    is_plain = all(
+        one.rest is None and not one.meters and isinstance(one.select, Ordered) for one in route.candidates
+    )
+    return is_plain and all(skip.code in LASTING_CODES for skip in route.skipped)
+
+
+def _kind(case: Case, share: Share | None) -> tuple[Any, ...] | None:
+    """What the call is like, as far as it matters to what is kept; None if nothing is."""
+    needs = case.needs
+    if needs.options.model_fields_set:
+        return None
+    abilities = (needs.tools, needs.structured_output, needs.images, needs.remote_images)
+    return case.feature.name, case.caller.policy, share, abilities, case.today
+
+
+def _keep(key: tuple[Any, ...], value: Any, case: Case) -> None:
+    if len(case.snapshot.kept) >= MOST_KINDS:
+        case.snapshot.kept.clear()
+    case.snapshot.kept[key] = value
 
 
 # Who there is ------------------------------------------------------------------------------------------------------
@@ -161,25 +247,26 @@ def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
 def _known(case: Case, share: Share | None) -> Sequence[_Known]:
     """Everybody in order of preference, each with the fault that it has for all calls like this one.
 
-    Worked out once for each kind of call, and kept with the table.
+    Worked out once for each kind of call.
     """
-    needs, kept = case.needs, case.snapshot.kept
-    if needs.options.model_fields_set:
-        return _with_faults(_in_order(case, share), case)
-    abilities = (needs.tools, needs.structured_output, needs.images, needs.remote_images)
-    kind = (case.feature.name, case.caller.policy, share, abilities, case.today)
-    found = kept.get(kind)
+    kind = _kind(case, share)
+    found: Sequence[_Known] | None = case.snapshot.kept.get(("known", kind))
     if found is None:
-        if len(kept) >= MOST_KINDS:
-            kept.clear()
-        found = kept[kind] = _with_faults(_in_order(case, share), case)
+        found = _with_faults(_in_order(case, share), case)
+        if kind is not None:
+            _keep(("known", kind), found, case)
     return found
 
 
 def _with_faults(candidates: Iterable[Candidate], case: Case) -> tuple[_Known, ...]:
     above = _laid(case.needs.options, case.feature.options)
     settled = (_settled(one, case, above) for one in candidates)
-    return tuple((one, skip(one, case, LASTING_RULES)) for one in settled)
+    return tuple((one, skip(one, case, _lasting_rules(one))) for one in settled)
+
+
+def _lasting_rules(candidate: Candidate) -> tuple[Rule, ...]:
+    """Which keys the house has is the same for all calls; which ones a user brought is not."""
+    return LASTING_RULES if candidate.owner == "user" else (*KEY_RULES, *LASTING_RULES)
 
 
 def _in_order(case: Case, share: Share | None) -> Iterator[Candidate]:
@@ -269,6 +356,8 @@ def _with_users_key(candidate: Candidate, case: Case) -> Candidate:
 
 
 def _laid(above: Options, below: Options) -> Options:
+    if not above.model_fields_set:
+        return below
     return above.over(below) if below.model_fields_set else above
 
 

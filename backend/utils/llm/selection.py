@@ -51,7 +51,10 @@ class Situation(NamedTuple):
 def ordered(candidates: Iterable[Candidate], situation: Situation) -> Candidates:
     """``candidates``, tier by tier, each in the order in which they would be tried now."""
     order: Candidates = []
-    for tier in _tiers(list(candidates)):
+    everybody = list(candidates)
+    if len(everybody) < 2:  # noqa: PLR2004 - nothing to choose
+        return everybody
+    for tier in _tiers(everybody):
         strategy = _STRATEGIES.get(type(tier[0].select)) if len(tier) > 1 else None
         order += strategy(sorted(tier, key=_place), situation) if strategy is not None else tier
     return order

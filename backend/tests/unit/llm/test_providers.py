@@ -10,7 +10,7 @@ from google.genai.types import BlockedReason, FinishReason
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from backend.utils.llm.answers import FINISH_REASONS, any_refused
+from backend.utils.llm.answers import FINISH_REASONS, choices_of, refused
 from backend.utils.llm.catalogue import FAMILIES, Capabilities
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import (
@@ -141,7 +141,7 @@ class TestRefusals:
             for told in ("stop", reason)
         ]
 
-        assert any_refused(ChatResult(generations=choices)) is expected
+        assert any(map(refused, choices_of(ChatResult(generations=choices)))) is expected
 
 
 @pytest.mark.usefixtures("patchbay")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import override
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -42,6 +43,11 @@ class Capabilities(BaseModel):
     logprobs: bool = False
     cache_key: bool = False
     efforts: tuple[Effort, ...] = ()
+
+    @override
+    def __hash__(self) -> int:
+        """What differs most, as every call looks one up."""
+        return hash((self.context_window, self.max_output, self.efforts))
 
     def nearest_effort(self, intent: Effort) -> Effort | None:
         """The model's own effort that is closest to ``intent``; None if it has no such control."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _DATE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{2}-\d{4}|\d{2}-\d{2}|\d{4}|00\d)$")
 """How vendors date the snapshots of a model."""
@@ -24,6 +25,7 @@ def undated(name: str) -> str:
     return _DATE.sub("", name)
 
 
+@lru_cache(maxsize=4096)
 def is_served_as_asked(model_id: str, served: str | None) -> bool:
     """Whether the model that an answer names is the one that was asked for.
 

@@ -94,7 +94,7 @@ class Consulting:
         if fault is not None:
             what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
             raise self._astray(attempts, what)
-        return pending, replace(pending, candidate=used)
+        return pending, pending._replace(candidate=used)
 
     def _astray(self, attempts: Sequence[Attempt], what: str) -> LLMError:
         assert self._asked is not None  # noqa: S101 - told only after a question

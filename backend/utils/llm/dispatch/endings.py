@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -38,7 +37,7 @@ def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
 def nothing_left(route: Route, rests: Sequence[tuple[Candidate, Rest | None]]) -> LLMError:
     """All that is left is resting, for longer than it is worth waiting."""
     skips = tuple(resting(candidate, rest) for candidate, rest in rests if rest is not None)
-    refusal = replace(route, candidates=(), skipped=(*route.skipped, *skips)).refusal()
+    refusal = route._replace(candidates=(), skipped=(*route.skipped, *skips)).refusal()
     return refusal or NoEndpointError("Nothing is left to try.", feature=route.feature.name)
 
 

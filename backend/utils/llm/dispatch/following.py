@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..failures import LONGEST_WAIT, POLICY, Category, backoff
@@ -50,15 +49,15 @@ class Following:
         self._feature = route.feature
         self._health = health
         self._random = random
-        self._sent: Counter[Circuit] = Counter()
-        self._ended: Counter[tuple[Circuit, Category]] = Counter()
+        self._sent: dict[Circuit, int] = {}
+        self._ended: dict[tuple[Circuit, Category], int] = {}
         self._repaired: set[Circuit] = set()
         self._purses: set[str] = set()
         self._hints: dict[Circuit, float | None] = {}
 
     def began(self, candidate: Candidate) -> None:
         """A request goes out."""
-        self._sent[candidate.circuit] += 1
+        self._sent[candidate.circuit] = self._sent.get(candidate.circuit, 0) + 1
         purse = _purse(candidate)
         if purse not in self._purses:
             self._purses.add(purse)
@@ -66,7 +65,8 @@ class Following:
 
     def failed(self, candidate: Candidate, failure: Failure) -> None:
         """It went wrong."""
-        self._ended[candidate.circuit, failure.category] += 1
+        ended = candidate.circuit, failure.category
+        self._ended[ended] = self._ended.get(ended, 0) + 1
         self._hints[candidate.circuit] = failure.retry_after
 
     @property

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..failures import POLICY
-from ..model_config import ORDERED, Custom
+from ..model_config import Custom, Ordered
 from ..receipt import Receipt
 from ..routing import is_within_reach, rest_of, tokens_of
 from ..selection import Situation, chosen, ordered
@@ -127,9 +127,9 @@ class Dispatch:
 
     def _tiers(self) -> Iterator[list[Pending]]:
         """What is left, tier by tier, in the order in which it would be tried now."""
-        for _, run in groupby(self._pending, key=lambda one: (one.candidate.owner, one.candidate.tier)):
+        for _, run in groupby(self._pending, key=_tier):
             tier = list(run)
-            yield self._chosen_order(tier) if tier[0].candidate.select != ORDERED else tier
+            yield tier if isinstance(tier[0].candidate.select, Ordered) else self._chosen_order(tier)
 
     def _chosen_order(self, tier: list[Pending]) -> list[Pending]:
         """Those not asked yet as their strategy says; retries keep their places before or after them."""
@@ -199,7 +199,7 @@ class Dispatch:
 
     def _begin(self, pending: Pending, seconds: float, now: float, *, hedge: bool = False) -> Try:
         candidate = pending.candidate
-        if not pending.is_retry:
+        if not (pending.is_retry or isinstance(candidate.select, Ordered)):
             chosen(candidate, self._among(pending), self._situation)
         self._shares[candidate.circuit] = self._share_ends(candidate, len(self._pending) - 1, now)
         self._pending = [one for one in self._pending if one is not pending]
@@ -472,6 +472,10 @@ class Dispatch:
         if is_last and len(tried) > 1:
             return endings.all_failed(self.route, self.attempts, hint)
         return endings.failed(self.route, self.attempts, step.candidate, failure, hint)
+
+
+def _tier(one: Pending) -> tuple[str, int]:
+    return one.candidate.owner, one.candidate.tier
 
 
 def _is_beside(one: Pending, other: Candidate) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ..route import Candidate
@@ -51,8 +51,7 @@ class Consult:
     choosing: Choosing
 
 
-@dataclass(frozen=True)
-class Pending:
+class Pending(NamedTuple):
     """One request that may still be sent.
 
     Attributes:

@@ -17,8 +17,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from .. import tokens
 from ..answers import (
     PARSED_KEY,
-    any_refused,
     checked,
+    choices_of,
     finish_reason,
     has_content,
     normalised,
@@ -37,6 +37,7 @@ from .awaiting import at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
+    from datetime import datetime
     from types import TracebackType
 
     from langchain_core.language_models import BaseChatModel
@@ -87,13 +88,14 @@ class RunningAttempt:
         self._score: float | None = None
         self._ended_at: float | None = None
         self._ticket: Ticket | None = None
-        self._is_no_ones_answer = False
+        self._result: ChatResult | None = None
         self.record: Attempt | None = None
         """What became of it, once it is over."""
 
     def __enter__(self) -> Self:
         self._outer = sys.exception()
-        self._started_at, self._started = self._time.clock(), self._time.now()
+        self._started_at = self._time.clock()
+        self._started: datetime | None = None
         return self
 
     def __exit__(
@@ -103,9 +105,9 @@ class RunningAttempt:
             self._call.bench.transport.desk.close(self._ticket)
         if error is None or self.record is not None:
             return False
-        failure = self._failure(error)
-        final = self._fail(failure)
-        if failure.category is Category.CANCELLED or self._is_no_ones_answer:
+        failure, is_nobodys = self._failure(error), self._is_nobodys(error)
+        final = self._fail(failure, is_ours=not is_nobodys)
+        if failure.category is Category.CANCELLED or is_nobodys:
             return False
         if isinstance(error, BadAnswer):
             self._call.reject(self._answer, error)
@@ -174,7 +176,7 @@ class RunningAttempt:
 
     def ends_call(self, error: BaseException) -> bool:
         """Whether the call is over with ``error``, even if another request is under way."""
-        if self._is_no_ones_answer or is_control_flow(error):
+        if self._is_nobodys(error) or is_control_flow(error):
             return True
         return self._call.dispatch.ends_with(self.step, self._failure(error))
 
@@ -192,12 +194,11 @@ class RunningAttempt:
         """The answer, after it was tested. The call may still want another one's."""
         request = self._prepare()
         result = request.client._generate(request.messages, stop=request.stop, **request.kwargs)
-        self._received()
-        with self._judging():
-            message = self._checked(result)
-            if self._call.question.accept is not None:
-                with _rejecting():
-                    self._heed(at_once(self._call.question.accept(_subject(message)), _ASYNC_ACCEPT))
+        self._received(result)
+        message = self._checked(result)
+        if self._call.question.accept is not None:
+            with _rejecting():
+                self._heed(at_once(self._call.question.accept(_subject(message)), _ASYNC_ACCEPT))
         return message
 
     async def aanswer(self) -> AIMessage:
@@ -205,30 +206,22 @@ class RunningAttempt:
         await self._built()
         request = self._prepare()
         result = await request.client._agenerate(request.messages, stop=request.stop, **request.kwargs)
-        self._received()
-        with self._judging():
-            message = self._checked(result)
-            if self._call.question.accept is not None:
-                with _rejecting():
-                    verdict = self._call.question.accept(_subject(message))
-                    self._heed(await verdict if isawaitable(verdict) else verdict)
+        self._received(result)
+        message = self._checked(result)
+        if self._call.question.accept is not None:
+            with _rejecting():
+                verdict = self._call.question.accept(_subject(message))
+                self._heed(await verdict if isawaitable(verdict) else verdict)
         return message
 
-    def _received(self) -> None:
+    def _received(self, result: ChatResult) -> None:
         """The provider is done. What a test of the answer takes is not its time, and keeps nobody out."""
-        self._ended_at = self._time.clock()
+        self._result, self._ended_at = result, self._time.clock()
         self._call.dispatch.received(self.step)
 
-    @contextmanager
-    def _judging(self) -> Iterator[None]:
-        """From here on the provider is out of it: what goes wrong is the answer's fault, the caller's code's or ours."""
-        try:
-            yield
-        except BadAnswer:
-            raise
-        except Exception:
-            self._is_no_ones_answer = True
-            raise
+    def _is_nobodys(self, error: BaseException) -> bool:
+        """Whether neither provider nor answer is at fault: once it is there, only the caller's code, or ours, is left."""
+        return self._result is not None and isinstance(error, Exception) and not isinstance(error, BadAnswer)
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test said
         """A figure is how good the answer is, and less than is enough rejects it."""
@@ -244,18 +237,21 @@ class RunningAttempt:
 
     def _checked(self, result: ChatResult) -> AIMessage:
         """The message, if it may be handed on as far as we can tell."""
-        first = result.generations[0] if result.generations else None
-        if first is None or not isinstance(first.message, AIMessage):
+        choices = choices_of(result)
+        if not choices:
             raise BadAnswer(Category.EMPTY)
-        self._answer = normalised(first.message, result.llm_output, first.generation_info)
-        if any_refused(result):
+        self._answer, *others = choices
+        if any(map(refused, others)):
             raise BadAnswer(Category.REFUSAL)
         self._answer = checked(self._answer, self._call.schema)
         return self._answer
 
     def deliver(self, message: AIMessage) -> ChatResult:
         """The answer with its receipt: it is what the call hands on."""
-        return delivered(message, self._succeed())
+        result, receipt = self._result, self._succeed()
+        if result is None:
+            return delivered(message, receipt)
+        return _told_by(result, message, receipt)
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -350,34 +346,32 @@ class RunningAttempt:
         return receipt
 
     def _failure(self, error: BaseException) -> Failure:
-        if self._is_no_ones_answer and not is_control_flow(error):
+        if self._is_nobodys(error) and not is_control_flow(error):
             return Failure(Category.BUG, self._wire.status)
         api = self.step.candidate.endpoint.provider.api
         return classify(error, self._wire, api, now=self._time.now(), outer=self._outer)
 
-    def _fail(self, failure: Failure) -> LLMError | None:
+    def _fail(self, failure: Failure, *, is_ours: bool) -> LLMError | None:
         self.record = self._recorded(_outcome(failure), failure)
         final = self._call.dispatch.failed(self.step, self.record, failure, partial=self._partial())
         self._call.observed(self.record)
         policy, candidate = POLICY[failure.category], self.step.candidate
-        if self._is_no_ones_answer:
-            return final
-        if policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
+        if is_ours and policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
             log.error("%s %s (with the %s's key)", candidate.endpoint, policy.sentence, candidate.owner)
         return final
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
         endpoint, wire = self.step.candidate.endpoint, self._wire
-        answer = self._answer or _joined(self._chunks)
-        told = Usage.of(answer.usage_metadata) if answer is not None else None
-        usage = self._estimate(answer) if told is None and self.is_beaten else told
+        answer, started = self._answer or _joined(self._chunks), self._started or self._time.now()
+        known = Usage.of(answer.usage_metadata) if answer is not None else None
+        usage = self._estimate(answer) if known is None and self.is_beaten else known
         served = served_model(answer) if answer is not None else None
         return Attempt(
             endpoint=str(endpoint),
             key_owner=self.step.candidate.owner,
             outcome=outcome,
-            started=self._started,
+            started=started,
             duration=timedelta(seconds=ended_at - self._started_at),
             category=failure.category if failure else None,
             status=wire.status,
@@ -385,13 +379,13 @@ class RunningAttempt:
             served_model=served,
             substituted=not is_served_as_asked(endpoint.model_id, served),
             usage=usage,
-            cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, self._started),
+            cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, started),
             first_token=_since(self._started_at, self._first_token_at),
             account=self.step.candidate.account_name,
             score=self._score,
             handed_on=tokens.of_text(self._partial() or "") if failure is not None else 0,
             hedge=self.step.hedge,
-            estimated=usage is not told,
+            estimated=usage is not known,
         )
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
@@ -404,8 +398,29 @@ class RunningAttempt:
 
 def delivered(message: AIMessage, receipt: Receipt) -> ChatResult:
     """An answer with its receipt, in LangChain's wrapping."""
-    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: receipt.as_dict()}
+    _tell(message, receipt)
     return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _told_by(result: ChatResult, message: AIMessage, receipt: Receipt) -> ChatResult:
+    """The same in the wrapping in which the adapter gave it; making another takes as long as all that was tested."""
+    _tell(message, receipt)
+    generation = result.generations[0]
+    if generation.message is not message:
+        generation.message = message
+    if generation.text != message.text:
+        generation.text = message.text
+    if generation.generation_info is not None:  # LangChain would merge it in again, as it was
+        generation.generation_info = None
+    if result.llm_output is not None:
+        result.llm_output = None
+    if len(result.generations) > 1:
+        result.generations = [generation]
+    return result
+
+
+def _tell(message: AIMessage, receipt: Receipt) -> None:
+    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: receipt.as_dict()}
 
 
 # The caller's own test ---------------------------------------------------------------------------------------------

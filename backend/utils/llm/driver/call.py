@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from ..dispatch import Wait
     from ..failures import BadAnswer
     from ..model_config import Share, Snapshot
     from ..providers import Ask
@@ -48,8 +49,7 @@ less than is enough rejects it too. Anything else that it raises is raised.
 """
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """What product code asks.
 
     Attributes:
@@ -100,7 +100,7 @@ class Call:
         copy = self.bench.shadow_plan(self.snapshot, route, share)
         if not copy.candidates or copy.candidates[0].rest is not None:
             return None
-        return Call(self.bench, self.snapshot, copy, replace(self.question, accept=None))
+        return Call(self.bench, self.snapshot, copy, self.question._replace(accept=None))
 
     @property
     def schema(self) -> Schema | None:
@@ -118,31 +118,43 @@ class Call:
         Raises:
             LLMError: The call is over: its time is up, or all that is left is resting, or a selector ends it.
         """
-        with self._searching():
-            step = self.dispatch.next()
-            while not isinstance(step, Try):
-                if isinstance(step, Consult):
-                    with self._selecting(step):
-                        choice = at_once(self._say(step), _ASYNC_SELECTOR)
-                    step = self.dispatch.choose(choice)
-                else:
-                    self.bench.time.sleep(step.seconds)
-                    step = self.dispatch.next()
+        step = self.dispatch.next()
+        if not isinstance(step, Try):
+            with self._searching():
+                step = self._search(step)
         return RunningAttempt(self, step)
+
+    def _search(self, step: Wait | Consult) -> Try:
+        found: Try | Wait | Consult = step
+        while not isinstance(found, Try):
+            if isinstance(found, Consult):
+                with self._selecting(found):
+                    choice = at_once(self._say(found), _ASYNC_SELECTOR)
+                found = self.dispatch.choose(choice)
+            else:
+                self.bench.time.sleep(found.seconds)
+                found = self.dispatch.next()
+        return found
 
     async def aattempt(self) -> RunningAttempt:
         """As `attempt`."""
-        with self._searching():
-            step = self.dispatch.next()
-            while not isinstance(step, Try):
-                if isinstance(step, Consult):
-                    with self._selecting(step):
-                        choice = await self._await(self._say(step), step)
-                    step = self.dispatch.choose(choice)
-                else:
-                    await self.bench.time.asleep(step.seconds)
-                    step = self.dispatch.next()
+        step = self.dispatch.next()
+        if not isinstance(step, Try):
+            with self._searching():
+                step = await self._asearch(step)
         return RunningAttempt(self, step)
+
+    async def _asearch(self, step: Wait | Consult) -> Try:
+        found: Try | Wait | Consult = step
+        while not isinstance(found, Try):
+            if isinstance(found, Consult):
+                with self._selecting(found):
+                    choice = await self._await(self._say(found), found)
+                found = self.dispatch.choose(choice)
+            else:
+                await self.bench.time.asleep(found.seconds)
+                found = self.dispatch.next()
+        return found
 
     def hedge_after(self, attempt: RunningAttempt) -> float | None:
         """In how many seconds another request may go out beside ``attempt``; None if none may."""
@@ -189,7 +201,7 @@ class Call:
 
     def ask(self, candidate: Candidate) -> Ask:
         """What is asked of ``candidate``."""
-        return replace(self.question.ask, options=candidate.options)
+        return self.question.ask._replace(options=candidate.options)
 
     def credential(self, candidate: Candidate) -> Credential:
         """The credential that the route chose for ``candidate``."""

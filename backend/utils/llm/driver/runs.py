@@ -45,7 +45,7 @@ class Runs:
         run: Any = None
         try:
             with attempt:
-                if self._manager.handlers:
+                if self._manager is not None:
                     with _Harmless():
                         run = self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
                 yield attempt
@@ -75,14 +75,14 @@ class _AsyncRun:
     A class, not a generator: a loop that ends closes the generators of abandoned streams in any order.
     """
 
-    def __init__(self, manager: AsyncCallbackManager, attempt: RunningAttempt) -> None:
+    def __init__(self, manager: AsyncCallbackManager | None, attempt: RunningAttempt) -> None:
         self._manager = manager
         self._attempt = attempt
         self._run: Any = None
 
     async def __aenter__(self) -> RunningAttempt:
         attempt = self._attempt.__enter__()
-        if self._manager.handlers:
+        if self._manager is not None:
             try:
                 with _Harmless():
                     inputs, name = _inputs(attempt), _name(attempt)
@@ -152,14 +152,15 @@ def watched(config: RunnableConfig | None) -> tuple[RunnableConfig | None, Watch
     return merge_configs(given, {"callbacks": [watch]}), watch
 
 
-def _under(manager: type[ManagerT], parent: Any) -> ManagerT:
-    """A manager whose runs are children of ``parent``, as LangChain's own of chains."""
+def _under(manager: type[ManagerT], parent: Any) -> ManagerT | None:
+    """A manager whose runs are children of ``parent``, as LangChain's own of chains; None if nobody wants to know."""
+    if parent is None or not parent.inheritable_handlers:
+        return None
     run_id = getattr(parent, "run_id", None) or getattr(parent, "parent_run_id", None)
     made = manager(handlers=[], parent_run_id=run_id)
-    if parent is not None:
-        made.set_handlers(parent.inheritable_handlers)
-        made.add_tags(parent.inheritable_tags)
-        made.add_metadata(parent.inheritable_metadata)
+    made.set_handlers(parent.inheritable_handlers)
+    made.add_tags(parent.inheritable_tags)
+    made.add_metadata(parent.inheritable_metadata)
     return made
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .breaker import Breaker
 from .budget import RetryBudget
-from .store import Circuit, Health, MemoryHealth, Rest
+from .store import Circuit, Health, MemoryHealth, Rest, RestKind
 
-__all__ = ["Breaker", "Circuit", "Health", "MemoryHealth", "Rest", "RetryBudget"]
+__all__ = ["Breaker", "Circuit", "Health", "MemoryHealth", "Rest", "RestKind", "RetryBudget"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -106,9 +107,22 @@ class Endpoint:
 
     @override
     def __str__(self) -> str:
+        return self._name
+
+    @override
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _name(self) -> str:
         return f"{self.provider.name}:{self.model}"
 
-    @property
+    @cached_property
+    def _hash(self) -> int:
+        """Every call looks an endpoint up; all of its fields take long to hash, and never change."""
+        return hash((self._name, self.api_mode, self.options))
+
+    @cached_property
     def model_id(self) -> str:
         """The model's name on the wire."""
         return self.provider.model_id(self.model)
@@ -270,7 +284,7 @@ class Snapshot:
             if isinstance(tier.select, Custom)
         }
 
-    @property
+    @cached_property
     def demo_active(self) -> bool:
         """Whether the demo endpoint serves the house's calls: no provider that the house could pay is configured."""
         if self.demo is None:

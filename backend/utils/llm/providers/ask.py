@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from ..transport import SigningTransport
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(NamedTuple):
     """The settings of one call, the same for every endpoint it may go to.
 
     Attributes:

@@ -193,8 +193,10 @@ class Meters:
         """A request goes out; if nothing is told of it ``until`` then, it is no longer under way.
 
         Returns:
-            The time that it counts for.
+            The time that it counts for; 0 if it counts for nothing.
         """
+        if not meters:
+            return 0.0
         now = self._epoch()
         for meter in meters:
             count = self._count(meter.scope)
@@ -214,7 +216,7 @@ class Meters:
 
     def settle(self, meters: Sequence[Meter], number: int, tokens: int, taken: float) -> None:
         """A request that counts for ``taken`` is over, and used so many tokens more, or fewer, than were set aside."""
-        now = self._epoch()
+        now = self._epoch() if meters else taken
         for meter in meters:
             count = self._count(meter.scope)
             count.under_way.remove(number)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random as chance
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .arms import Arms
 from .ladders import Rungs, Scores
@@ -26,8 +25,7 @@ GRACE_SECONDS = 5.0
 """A request of which nothing is told counts as over so many seconds after its time was up."""
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """One request under way, what was set aside for it, and when, in seconds since the epoch."""
 
     number: int
@@ -38,8 +36,7 @@ class Lease:
     taken: float
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(NamedTuple):
     """How a request went.
 
     Attributes:
