@@ -43,12 +43,13 @@ _SILENT_BLOCKS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
 
 
-def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
+def normalised(message: MessageT, *told: Mapping[str, Any] | None, once: set[str] | None = None) -> MessageT:
     """``message``, after its text was made one string, and its finish reason one of OpenAI's names.
 
     Args:
         message: As the SDK's adapter made it, for us alone: it is changed, because a copy takes ten times as long.
         told: What the adapter told beside the message; LangChain merges it into the metadata only later.
+        once: Of a stream, what its metadata has told before; it grows by what this chunk tells.
     """
     metadata: dict[str, Any] = {}
     for source in told:
@@ -61,7 +62,7 @@ def normalised(message: MessageT, *told: Mapping[str, Any] | None) -> MessageT:
         metadata["finish_reason"] = (
             "tool_calls" if message.tool_calls and reason == "STOP" else FINISH_REASONS[reason]
         )
-    message.response_metadata = metadata
+    message.response_metadata = metadata if once is None else _told_once(metadata, once)
     if isinstance(message.content, list) and (text := _only_text(message.content)) is not None:
         message.content = text
     return message
@@ -80,7 +81,7 @@ def _only_text(blocks: list[Any]) -> str | None:
     return "".join(texts)
 
 
-def told_once(metadata: Mapping[str, Any], told: set[str]) -> dict[str, Any]:
+def _told_once(metadata: Mapping[str, Any], told: set[str]) -> dict[str, Any]:
     """A chunk's ``metadata`` without what an earlier chunk has ``told``: joined, chunks would say "stopstop"."""
     new = {key: value for key, value in metadata.items() if key in _ADDS_UP or key not in told}
     told.update(new)

@@ -24,7 +24,6 @@ from ..answers import (
     normalised,
     refused,
     served_model,
-    told_once,
 )
 from ..catalogue import is_served_as_asked
 from ..errors import CallError
@@ -82,6 +81,7 @@ class RunningAttempt:
         self._time = call.bench.time
         self._answer: AIMessage | None = None
         self._chunks: list[AIMessageChunk] = []
+        self._held: list[ChatGenerationChunk] = []
         self._told: set[str] = set()
         self._handed_on = 0
         self._first_token_at: float | None = None
@@ -304,19 +304,30 @@ class RunningAttempt:
     def _pass_on(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
         if not isinstance(chunk.message, AIMessageChunk):
             return []
-        message = normalised(chunk.message, chunk.generation_info)
-        message.response_metadata = told_once(message.response_metadata, self._told)
-        message.chunk_position = None
-        self._chunks.append(message)
+        message = self._noted(chunk, chunk.message)
+        self._held.append(chunk)
         if not self._handed_on and not has_content(message):
             return []
         if not self._handed_on:
             self._first_token_at = self._time.clock()
             if self._ticket is not None:
                 self._ticket.extend(self.step.most_seconds)
-        ready = self._chunks[self._handed_on :]
+        ready, self._held = self._held, []
         self._handed_on = len(self._chunks)
-        return [ChatGenerationChunk(message=message) for message in ready]
+        return ready
+
+    def _noted(self, chunk: ChatGenerationChunk, message: AIMessageChunk) -> AIMessageChunk:
+        """``message`` of ``chunk``, normalised in place: a copy of each takes as long as reading it did."""
+        content = message.content
+        normalised(message, chunk.generation_info, once=self._told)
+        if message.content is not content:
+            chunk.text = message.text
+        if chunk.generation_info is not None:  # LangChain would merge it in again, as it was
+            chunk.generation_info = None
+        if message.chunk_position is not None:
+            message.chunk_position = None
+        self._chunks.append(message)
+        return message
 
     def _last_chunk(self) -> ChatGenerationChunk:
         self._answer = _joined(self._chunks)
