@@ -70,7 +70,7 @@ def create_app(
                 app.state.services = Services(SqlConversationStore(sessions), known, facade, local_model)
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
-                async with _reloading(facade):
+                async with _reloading(facade), _warming(facade):
                     yield
         finally:
             await engine.dispose()
@@ -119,6 +119,18 @@ async def _reloading(facade: Facade) -> AsyncIterator[None]:
     finally:
         if watch is not None:
             watch.cancel()
+
+
+@asynccontextmanager
+async def _warming(facade: Facade) -> AsyncIterator[None]:
+    """Import SDKs and build clients beside the first requests, so that none has to wait for all of it."""
+    task = asyncio.to_thread(facade.warm_up) if isinstance(facade, Patchbay) else None
+    warming = None if task is None else asyncio.create_task(task)
+    try:
+        yield
+    finally:
+        if warming is not None:
+            await warming
 
 
 async def _watch(table: Table) -> None:

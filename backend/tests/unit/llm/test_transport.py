@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,9 @@ from pydantic import SecretStr
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import Patchbay, get_llm, use
-from backend.utils.llm.errors import CredentialNotAllowedError, MissingCredentialError
+from backend.utils.llm.errors import CredentialNotAllowedError, LLMError, MissingCredentialError
 from backend.utils.llm.model_config import Table
-from backend.utils.llm.testing import LoopbackProvider, Status
+from backend.utils.llm.testing import LoopbackProvider, Status, Trickle
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.transport import TICKET_HEADER, Credential, SigningTransport
 from backend.utils.llm.transport.clocks import BoundedBackend, in_time_here
@@ -326,6 +328,20 @@ class TestLoopsAndThreads:
 
         pool = patchbay.bench.transport.pools.for_threads()
         assert len(pool._pool.connections) == 1
+
+
+async def test_an_error_that_is_cut_short_leaves_no_connection(provider: LoopbackProvider) -> None:
+    provider.always(Trickle(Status(503), 10.0))
+    patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"}, "[features.f]\ndeadline = 0.5")
+
+    with warnings.catch_warnings(record=True) as left_open:
+        warnings.simplefilter("always")
+        with pytest.raises(LLMError):
+            await patchbay.get_llm("f").ainvoke("hi")
+        gc.collect()
+
+    assert [str(warning.message) for warning in left_open] == []
+    await patchbay.aclose()
 
 
 class Unreachable(httpcore2.NetworkBackend):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from ..caller import HOUSE
 from ..clock import Time
+from ..pricing import cost
 from ..providers import ChatClients
+from ..receipt import Usage
+from ..route import Needs
 from ..routing import plan, shadow
 from ..transport import SigningTransport
 from .call import Call
@@ -18,12 +23,15 @@ if TYPE_CHECKING:
     from ..health import Health
     from ..model_config import Share, Snapshot, Table
     from ..receipt import Attempt
-    from ..route import Needs, Route
+    from ..route import Route
     from ..selector import Selector
     from ..transport import LiveAddress
     from .call import Question
 
     Observer = Callable[[Route, Attempt], None]
+
+
+log = logging.getLogger(__name__)
 
 
 class Bench:
@@ -54,6 +62,17 @@ class Bench:
         self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)
+
+    def warm_up(self) -> None:
+        """See `Patchbay.warm_up`."""
+        routes = (self.plan(feature, HOUSE, Needs()) for feature in self.table.snapshot.features)
+        try:
+            for endpoint in dict.fromkeys(one.endpoint for route in routes for one in route.candidates[:1]):
+                self.clients.client(endpoint)
+                cost(endpoint.provider.name, endpoint.model_id, Usage(), self.time.now())
+            self.transport.pools.warm_up()
+        except Exception:
+            log.exception("the warm-up was broken off; calls will do the rest themselves")
 
     def plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
         """How a call made now would be served."""

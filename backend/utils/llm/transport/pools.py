@@ -97,14 +97,17 @@ class AsyncResponse:
         raise told
 
     async def read(self) -> bytes:
-        """All of it.
+        """All of it; then the connection is given back, or closed if it broke off.
 
         Raises:
             httpx2.ReadError: The connection broke.
         """
         parts = []
-        while part := await self.part():
-            parts.append(part)
+        try:
+            while part := await self.part():
+                parts.append(part)
+        finally:
+            self.close()
         return b"".join(parts)
 
     def close(self) -> None:
@@ -209,6 +212,10 @@ class Pools:
 
     def __len__(self) -> int:
         return len(self._loops) + (self._threads is not None)
+
+    def warm_up(self) -> None:
+        """Load the certificates that connections are tested with."""
+        _tls()
 
     def for_threads(self) -> httpx2.HTTPTransport:
         """The pool of synchronous calls."""

@@ -1,0 +1,63 @@
+"""What the first calls would wait for is done at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from backend.main import create_app
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from backend.tests.unit.llm.conftest import Make
+    from backend.utils.llm.testing import LoopbackProvider
+
+CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+
+
+def test_the_clients_that_calls_try_first_are_built_and_nothing_is_sent(
+    make: Make, provider: LoopbackProvider
+) -> None:
+    patchbay = make(CHAIN)
+
+    patchbay.warm_up()
+
+    first, second = (candidate.endpoint for candidate in patchbay.explain("f").candidates)
+    assert first in patchbay.bench.clients
+    assert second not in patchbay.bench.clients
+    assert not provider.requests
+
+
+def test_a_client_that_cannot_be_built_is_left_to_its_calls(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def client(self, _: object) -> None:
+            raise ImportError("no SDK")
+
+    patchbay = make(CHAIN)
+    patchbay.bench.clients = Broken()  # type: ignore[assignment]
+
+    with caplog.at_level(logging.ERROR):
+        patchbay.warm_up()
+
+    assert "warm-up was broken off" in caplog.text
+
+
+def test_a_server_does_so_beside_its_start(make: Make, tmp_path: Path) -> None:
+    patchbay = make(CHAIN)
+    app = create_app(Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay, announce=lambda _: None)
+
+    async def start_and_stop() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+        await patchbay.aclose()
+
+    asyncio.run(start_and_stop())
+
+    assert len(patchbay.bench.clients) == 1
