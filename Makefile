@@ -37,7 +37,7 @@ deps: install ## Look for undeclared and unused requirements
 test: install ## Run every test
 	./backend/test.sh
 
-check: lint types arch deps test ## Everything that CI checks
+check: lint types arch deps test bench-short ## Everything that CI checks
 
 run: ## Start the service
 	./backend/run.sh

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 NOBODY = cast("Conductor", None)
 
 
-def judge(*ratios: float, gate: float = 0.70, goal: float = 0.45) -> Verdict:
+def judge(*ratios: float, gate: float = 0.70, goal: float = 0.45, held: float | None = None) -> Verdict:
     """The verdict on measurements that say ``ratios``, one after another."""
     left = iter(ratios)
-    return judged(Gate("call", gate, goal, lambda _conductor: Found(next(left), "told")), NOBODY)
+    return judged(Gate("call", gate, goal, lambda _conductor: Found(next(left), "told"), held), NOBODY)
 
 
 def test_one_good_measurement_is_enough() -> None:
@@ -52,6 +52,13 @@ def test_what_is_far_too_slow_is_not_measured_again() -> None:
     assert (verdict.is_missed, verdict.measurements) == (True, 1)
 
 
+def test_a_gate_that_is_not_kept_yet_ends_the_build_only_where_it_is_worse_than_what_is_held() -> None:
+    verdicts = [judge(0.60, gate=0.32, held=0.80), judge(1.20, gate=0.32, held=0.80)]
+
+    assert [verdict.is_worse_than_ever for verdict in verdicts] == [False, True]
+    assert [verdict.word for verdict in verdicts] == ["missed, 0.80 held", "**missed**"]
+
+
 def test_the_table_tells_ratio_gate_goal_and_verdict() -> None:
     text = printed([judge(0.60), judge(1.20)])
 
@@ -63,7 +70,7 @@ def test_the_table_tells_ratio_gate_goal_and_verdict() -> None:
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.what)
 def test_every_goal_is_beyond_its_gate(gate: Gate) -> None:
-    assert 0 < gate.goal < gate.gate
+    assert 0 < gate.goal < gate.gate <= gate.limit
 
 
 def test_no_gate_is_there_twice() -> None:
