@@ -19,9 +19,11 @@ from backend.utils.llm.errors import (
     RefusedError,
     StreamInterruptedError,
 )
+from backend.utils.llm.providers import ChatClients
 from backend.utils.llm.providers.stops import Stops
 from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.transport import SigningTransport
 
 from .samples import add
 
@@ -242,3 +244,28 @@ class TestStops:
 
     def test_without_sequences_nothing_is_held_back(self) -> None:
         assert [Stops().add(piece) for piece in ("one ", "two")] == ["one ", "two"]
+
+
+@pytest.mark.parametrize(
+    ("row", "is_the_same"),
+    [
+        ('[models."openai:gpt-6.1-sol"]\nlimits = { requests = "5/minute" }', True),
+        ('[models."openai:gpt-6.1-sol"]\noptions = { max_output_tokens = 99 }', True),
+        ('[models."openai:gpt-6.1-sol"]\napi_mode = "responses"', False),
+    ],
+    ids=["limits", "options", "another API"],
+)
+def test_a_client_stays_as_long_as_what_it_is_built_from(
+    provider: LoopbackProvider,
+    row: str,
+    is_the_same: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    chain = {"f": "openai:gpt-6.1-sol"}
+    before, after = (
+        loopback_patchbay(provider, chain, more).explain("f").candidates[0].endpoint for more in ("", row)
+    )
+    clients = ChatClients(SigningTransport())
+
+    assert before != after
+    assert (clients.client(before) is clients.client(after)) is is_the_same
+    assert len(clients) == (1 if is_the_same else 2)

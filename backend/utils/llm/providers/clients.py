@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .gemini import Gemini
 from .openai_compatible import OpenAICompatible
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from ..model_config import Endpoint
-    from ..options import Api
+    from ..options import Api, ApiMode, Client
     from ..transport import SigningTransport
     from .ask import Adapter
 
@@ -23,31 +23,47 @@ MOST_CLIENTS = 256
 ADAPTERS: dict[Api, Adapter] = {"openai": OpenAICompatible(), "gemini": Gemini()}
 
 
+class _Kind(NamedTuple):
+    """What a client is built from. A new table that says something else of an endpoint needs no new client."""
+
+    api: Api
+    client: Client
+    base_url: str
+    model_id: str
+    api_mode: ApiMode
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> _Kind:
+        provider = endpoint.provider
+        return cls(provider.api, provider.client, provider.base_url, endpoint.model_id, endpoint.api_mode)
+
+
 class ChatClients:
     """Builds each endpoint's client once."""
 
     def __init__(self, transport: SigningTransport) -> None:
         self._transport = transport
         self._lock = threading.Lock()
-        self._clients: OrderedDict[Endpoint, BaseChatModel] = OrderedDict()
+        self._clients: OrderedDict[_Kind, BaseChatModel] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def __contains__(self, endpoint: Endpoint) -> bool:
-        return endpoint in self._clients
+        return _Kind.of(endpoint) in self._clients
 
     def client(self, endpoint: Endpoint) -> BaseChatModel:
         """The client of ``endpoint``. The first call imports the SDK and builds it."""
-        client = self._clients.get(endpoint)
+        client = self._clients.get(_Kind.of(endpoint))
         return client if client is not None else self._build(endpoint)
 
     def _build(self, endpoint: Endpoint) -> BaseChatModel:
+        kind = _Kind.of(endpoint)
         with self._lock:
-            client = self._clients.get(endpoint)
+            client = self._clients.get(kind)
             if client is None:
                 client = ADAPTERS[endpoint.provider.api].build(endpoint, self._transport)
-                self._clients[endpoint] = client
+                self._clients[kind] = client
                 if len(self._clients) > MOST_CLIENTS:
                     self._clients.popitem(last=False)
             return client
