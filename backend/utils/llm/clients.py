@@ -196,7 +196,7 @@ class Patchbay:
             model = self._make(key)
         made_for = current_caller()
         if caller is not None or made_for is not HOUSE:
-            model = model.model_copy(update={"caller": caller, "made_for": made_for})
+            model = model.on_behalf_of(caller, made_for)
         return model  # type: ignore[no-any-return]
 
     def get_model(self, feature: str) -> str:
