@@ -198,6 +198,7 @@ GATES = (
         0.70,
         0.45,
         _beside(OURS, BARE, Task(mode="sync", concurrency=16)),
+        held=0.85,
     ),
     Gate("call, 16 in flight : LiteLLM's Router", 0.35, 0.20, _beside(OURS, ROUTER, Task(concurrency=16))),
 )

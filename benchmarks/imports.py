@@ -7,7 +7,7 @@ pydantic with one model made, and twice: the bare import, which fetches nothing,
 from it. `get_llm` is measured against a look-up in a dict, in one process, with a caller in the context and without.
 
 Prints a table in Markdown, in about a minute. Exit code 1 if an import of the facade takes 150 ms or more, if the bare
-one brings in LangChain or an SDK, or if `get_llm` takes more than twenty look-ups. If an import takes too long, the five
+one brings in LangChain or an SDK, or if `get_llm` takes more than twenty look-ups, or sixty with a caller. If an import takes too long, the five
 modules that took most of it are named.
 """
 
@@ -23,7 +23,8 @@ from .witness import Witness
 
 TIMES = 5
 MOST_IMPORT_MS, GOAL_IMPORT_MS = 150.0, 50.0
-MOST_LOOKUPS, GOAL_LOOKUPS = 20.0, 5.0
+MOST_LOOKUPS = {"house": 20.0, "caller": 60.0}
+"""A microsecond, and three, on the machine where a look-up takes 50 ns."""
 STRANGERS = ("langchain", "langsmith", "openai", "google.genai", "httpx")
 NAMES = "from backend.utils.llm import Caller, LLMError, get_llm, use_caller"
 BARE = "import backend.utils.llm"
@@ -174,9 +175,11 @@ def _faults(starts: dict[str, Start], hits: dict[str, float]) -> list[str]:
     ]
     brought = next(iter(facade.values())).strangers
     strangers = [f"`{BARE}` brings in {brought:.0f} modules of others"] if brought else []
-    lookups = {name: hits[name] / hits["lookup"] for name in ("house", "caller")}
+    lookups = {name: hits[name] / hits["lookup"] for name in MOST_LOOKUPS}
     dear = [
-        f"get_llm ({name}) is {many:.0f} look-ups" for name, many in lookups.items() if many > MOST_LOOKUPS
+        f"get_llm ({name}) is {many:.0f} look-ups"
+        for name, many in lookups.items()
+        if many > MOST_LOOKUPS[name]
     ]
     return [*slow, *strangers, *dear]
 
