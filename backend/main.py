@@ -13,9 +13,13 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import make_engine
+from backend.database.keys import SqlKeyStore
 from backend.database.migrations import upgrade
 from backend.database.tokens import TokenStore
-from backend.routers import chat, conversations, errors, health, llm, metrics, pages
+from backend.keys.keychain import Keychain
+from backend.keys.masters import master_keys
+from backend.keys.vault import Vault
+from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
 from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
 from backend.settings import Settings, environment
@@ -53,9 +57,13 @@ def create_app(
         announce: Is told the first access token, when the first start makes one; it can be had only this once.
             By default it goes to standard error, as a login link.
         launch_token: A further access token, of the first user, that holds until the application stops.
+
+    Raises:
+        MasterKeyError: If master keys are told that are none.
     """
     settings = settings or Settings()
     tell = announce or _link_printer(settings)
+    vault = Vault(master_keys(settings.master_keys, settings.master_keys_path))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,7 +75,13 @@ def create_app(
             async with _facade(patchbay) as facade:
                 _warn_of_retirements(facade)
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
-                app.state.services = Services(SqlConversationStore(sessions), known, facade, local_model)
+                app.state.services = Services(
+                    SqlConversationStore(sessions),
+                    known,
+                    facade,
+                    Keychain(SqlKeyStore(sessions), vault),
+                    local_model,
+                )
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
                 async with _reloading(facade), _warming(facade):
@@ -86,7 +100,7 @@ def create_app(
     )
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, metrics, conversations, chat, pages):
+    for room in (health, llm, keys, metrics, conversations, chat, pages):
         app.include_router(room.router)
     return app
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 ROOT: Final = Path(__file__).parents[1]
@@ -26,6 +26,9 @@ class Settings(BaseSettings):
         host: The address that the service listens on.
         port: The port that it listens on; 0 takes a free one.
         data_dir: Where the database and everything else that is kept lies.
+        master_keys: The keys that lock users' stored keys, the newest first, with commas between them. Without them,
+            there is a file.
+        master_keys_file: That file; by default it lies beside the database, and is made when it is first needed.
         local_llm_gguf: A model file to serve in place of the built-in demo model.
 
     Raises:
@@ -45,6 +48,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = ROOT / ".data"
+    master_keys: SecretStr | None = None
+    master_keys_file: Annotated[Path | None, BeforeValidator(_blank_is_none)] = None
     local_llm_gguf: Annotated[Path | None, BeforeValidator(_blank_is_none)] = Field(
         default=None, validation_alias="LOCAL_LLM_GGUF"
     )
@@ -53,6 +58,11 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The file of the SQLite database."""
         return self.data_dir.expanduser() / "patchbay.sqlite3"
+
+    @property
+    def master_keys_path(self) -> Path:
+        """The file of the master keys, for when they are not told."""
+        return (self.master_keys_file or self.data_dir / "master.keys").expanduser()
 
 
 def environment(dotenv: Path = DOTENV) -> dict[str, str]:

@@ -82,3 +82,33 @@ class AccessTokenRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class UserKeyRow(Base):
+    """One version of a user's key for a provider: sealed, and bound to every column that says whose it is."""
+
+    __tablename__ = "user_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str]
+    user_id: Mapped[str]
+    provider: Mapped[str]
+    master: Mapped[str]
+    wrapped: Mapped[bytes]
+    box: Mapped[bytes | None]
+    fingerprint: Mapped[str]
+    tail: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+Index("ix_user_keys_of_user", UserKeyRow.user_id, UserKeyRow.tenant_id, UserKeyRow.provider)
+Index(
+    "uq_user_keys_current",
+    UserKeyRow.user_id,
+    UserKeyRow.tenant_id,
+    UserKeyRow.provider,
+    unique=True,
+    sqlite_where=UserKeyRow.valid_until.is_(None),
+)

@@ -19,6 +19,8 @@ from pydantic import SecretStr, ValidationError
 from starlette.requests import HTTPConnection
 
 from backend.conversations.store import ConversationStore
+from backend.keys.keychain import Keychain
+from backend.keys.store import Owner
 from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import QosInfo
@@ -129,6 +131,7 @@ class Services:
     conversations: ConversationStore
     tokens: Tokens
     facade: Facade
+    keychain: Keychain
     local_model: LocalModelView | None = None
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = _new_id
@@ -136,7 +139,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: the user that the token was given to, and the caller with the keys that came along."""
+    """Who asks: the user that the token was given to, and the caller with the keys that came along or are stored."""
 
     user_id: str
     caller: Caller
@@ -158,24 +161,45 @@ def get_services(connection: HTTPConnection) -> Services:
     return cast("Services", connection.app.state.services)
 
 
-async def identify(
+async def authenticate(
     connection: HTTPConnection, services: Annotated[Services, Depends(get_services)]
+) -> Owner:
+    """Who the request's token was given to. Keys are not looked at.
+
+    Raises:
+        UnauthenticatedError: Without a valid token.
+    """
+    token = _token(connection)
+    owner = await services.tokens.find(token) if token else None
+    if owner is None:
+        raise UnauthenticatedError
+    return Owner(owner.user_id)
+
+
+async def identify(
+    connection: HTTPConnection,
+    services: Annotated[Services, Depends(get_services)],
+    owner: Annotated[Owner, Depends(authenticate)],
 ) -> AsyncIterator[Identity]:
     """The identity behind the request's token, with its caller in context.
 
     Raises:
         UnauthenticatedError: Without a valid token.
         HTTPException: If a header that should carry a key does not name a provider.
+        NotEnrolledError: If a key came that the user did not enrol.
     """
-    token = _token(connection)
-    owner = await services.tokens.find(token) if token else None
-    if owner is None:
-        raise UnauthenticatedError
-    caller = _caller(owner.user_id, _keys(connection.headers))
-    with use_caller(caller):
-        yield Identity(owner.user_id, caller)
+    asking = _caller(owner.user_id, _keys(connection.headers))
+    loan = await services.keychain.lend(owner, asking.keys)
+    # A copy, because making a caller looks at each key's value, and would open those that are stored.
+    caller = asking.model_copy(update={"keys": loan.keys})
+    try:
+        with use_caller(caller):
+            yield Identity(owner.user_id, caller)
+    finally:
+        await services.keychain.note_use(loan)
 
 
+OwnerDep = Annotated[Owner, Depends(authenticate)]
 ServicesDep = Annotated[Services, Depends(get_services)]
 IdentityDep = Annotated[Identity, Depends(identify)]
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from backend.conversations.store import InvalidCursorError, Page
 from backend.routers.dependencies import Services
+from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.models import ScriptedModels
 from backend.utils.llm.caller import Caller, current_caller
-from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.clients import ProviderInfo, QosInfo
 from backend.utils.llm.errors import UnknownFeatureError
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from backend.local_model import State
     from backend.utils.llm.route import Needs
 
+PROVIDER = ProviderInfo(
+    api="openai", host="provider.test", access="key", api_key_envs=("KEY",), house_key="present"
+)
 ANN = {"authorization": "Bearer token-of-ann"}
 BOB = {"authorization": "Bearer token-of-bob"}
 
@@ -92,7 +96,7 @@ class FakeFacade:
             demo_active=True,
             problems=(),
             features={},
-            providers={},
+            providers={name: PROVIDER for name in ("gemini", "openai")},
         )
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> FakeRoute:
@@ -114,5 +118,9 @@ def services(
     models: Callable[[str], BaseChatModel] | None = None, local_model: FakeLocalModel | None = None
 ) -> Services:
     return Services(
-        InMemoryConversations(), InMemoryTokens(), FakeFacade(models or ScriptedModels()), local_model
+        InMemoryConversations(),
+        InMemoryTokens(),
+        FakeFacade(models or ScriptedModels()),
+        keychain(),
+        local_model,
     )

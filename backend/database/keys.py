@@ -1,0 +1,105 @@
+"""Users' own keys in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, delete, or_, select, text, update
+
+from backend.database.tables import UserKeyRow
+from backend.keys.store import KeptKey
+from backend.keys.vault import Place, Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.keys.store import Owner, Renew
+
+
+class SqlKeyStore:
+    """A `KeyStore`. It keeps nothing in memory, so a key that one process removed is gone in all of them."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+        self._sessions = sessions
+
+    async def add(self, key: KeptKey, *, others_until: datetime) -> None:
+        """As `KeyStore.add`. Versions that no longer hold are thrown away."""
+        row, mine = UserKeyRow, _is_of(key.place)
+        async with self._sessions.begin() as session:
+            # A write comes first, so that of two who add at once one waits for the other.
+            await session.execute(
+                update(row).where(mine, row.valid_until.is_(None)).values(valid_until=others_until)
+            )
+            await session.execute(delete(row).where(mine, row.valid_until <= key.created_at))
+            session.add(_row(key))
+
+    async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
+        """As `KeyStore.of`."""
+        row = UserKeyRow
+        query = (
+            select(row)
+            .where(_belongs_to(owner), or_(row.valid_until.is_(None), row.valid_until > now))
+            .order_by(row.provider, row.valid_until.is_not(None), row.created_at.desc())
+        )
+        async with self._sessions() as session:
+            return [_kept(found) for found in await session.scalars(query)]
+
+    async def remove(self, owner: Owner, provider: str) -> bool:
+        """As `KeyStore.remove`."""
+        change = delete(UserKeyRow).where(_belongs_to(owner), UserKeyRow.provider == provider)
+        async with self._sessions.begin() as session:
+            return (await session.execute(change.returning(UserKeyRow.id))).first() is not None
+
+    async def note_use(self, rows: Collection[str], now: datetime) -> None:
+        """As `KeyStore.note_use`."""
+        change = update(UserKeyRow).where(UserKeyRow.id.in_(rows)).values(last_used_at=now)
+        async with self._sessions.begin() as session:
+            await session.execute(change)
+
+    async def rewrap(self, renew: Renew) -> int:
+        """As `KeyStore.rewrap`."""
+        async with self._sessions.begin() as session:
+            await session.execute(text("BEGIN IMMEDIATE"))
+            renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))
+            for key in renewed:
+                change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
+                await session.execute(change.values(master=key.sealed.master, wrapped=key.sealed.wrapped))
+        return len(renewed)
+
+
+def _belongs_to(owner: Owner) -> ColumnElement[bool]:
+    return and_(UserKeyRow.user_id == owner.user_id, UserKeyRow.tenant_id == owner.tenant_id)
+
+
+def _is_of(place: Place) -> ColumnElement[bool]:
+    row = UserKeyRow
+    return and_(
+        row.user_id == place.user_id, row.tenant_id == place.tenant_id, row.provider == place.provider
+    )
+
+
+def _row(key: KeptKey) -> UserKeyRow:
+    place, sealed = key.place, key.sealed
+    return UserKeyRow(
+        id=place.row,
+        tenant_id=place.tenant_id,
+        user_id=place.user_id,
+        provider=place.provider,
+        master=sealed.master,
+        wrapped=sealed.wrapped,
+        box=sealed.box,
+        fingerprint=sealed.fingerprint,
+        tail=key.tail,
+        created_at=key.created_at,
+        last_used_at=key.last_used_at,
+        valid_until=key.valid_until,
+    )
+
+
+def _kept(row: UserKeyRow) -> KeptKey:
+    place = Place(row.tenant_id, row.user_id, row.provider, row.id)
+    sealed = Sealed(row.master, row.wrapped, row.box, row.fingerprint)
+    return KeptKey(place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until)

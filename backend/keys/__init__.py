@@ -1,0 +1,11 @@
+"""Users' own keys: enrolled, kept, lent to one request at a time.
+
+::
+
+    masters    the keys that lock all others, from the environment or a file
+    vault      seals a key for one place; opens it there and nowhere else
+    lent       a stored key on its way: opened when a call needs it, not before
+    store      what has to be kept, as a Protocol; `backend.database.keys` keeps it
+    keychain   enrols, lists, removes, and lends a user's keys to a request
+    trial      whether a key works, by one cheap call
+"""

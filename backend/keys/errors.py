@@ -1,0 +1,87 @@
+"""What can go wrong with users' keys. No error holds a key, nor a part of one.
+
+::
+
+    LLMError
+    └── KeychainError
+        ├── MasterKeyError         the keys that lock all others are not usable
+        ├── UnreadableKeyError     a stored key does not open
+        ├── NotEnrolledError       a request brought keys that its user did not enrol
+        ├── MalformedKeyError      what should be a key cannot be one
+        ├── UnknownProviderError   the table has no such provider that takes keys
+        └── KeyNotFoundError       the user has no key for that provider
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backend.utils.llm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class KeychainError(LLMError):
+    """Base of everything that the keychain raises on purpose."""
+
+    code = "keychain"
+
+
+class MasterKeyError(KeychainError):
+    """The master keys cannot be used; says what to do. It is the operator's to mend."""
+
+    code = "master_key"
+
+
+class UnreadableKeyError(KeychainError):
+    """A stored key does not open: its master key is gone, or the row is not what was written."""
+
+    code = "key_unreadable"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"The stored key for {provider} cannot be opened any more. Store it again.")
+
+
+class NotEnrolledError(KeychainError):
+    """A request brought keys that its user did not enrol. The same for a key that never was and for another one."""
+
+    code = "key_not_enrolled"
+    http_status = 403
+
+    def __init__(self, providers: Iterable[str]) -> None:
+        self.providers = tuple(providers)
+        super().__init__(
+            f"You did not enrol the key that came for {', '.join(self.providers)}. "
+            "Enrol a key with PUT /v1/keys/{provider}, or leave its header out."
+        )
+
+
+class MalformedKeyError(KeychainError):
+    """What should be a key cannot be one."""
+
+    code = "key_malformed"
+    http_status = 422
+
+    def __init__(self) -> None:
+        super().__init__("A key is 8 to 512 printable ASCII characters without spaces.")
+
+
+class UnknownProviderError(KeychainError):
+    """The table has no such provider, or it takes no keys."""
+
+    code = "unknown_provider"
+    http_status = 404
+
+    def __init__(self, provider: str, known: Iterable[str] = ()) -> None:
+        super().__init__(f"There is no provider {provider!r} that takes keys. There are: {', '.join(known)}.")
+
+
+class KeyNotFoundError(KeychainError):
+    """The user has no key for that provider."""
+
+    code = "key_not_found"
+    http_status = 404
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"You have no key for {provider}.")

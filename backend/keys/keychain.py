@@ -1,0 +1,188 @@
+"""Enrols, lists and removes a user's keys, and lends them to a request."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import uuid4
+
+from .errors import KeyNotFoundError, MalformedKeyError, NotEnrolledError, UnreadableKeyError
+from .lent import LentKey
+from .store import KeptKey, KeyStore, Owner
+from .vault import Place, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from pydantic import SecretStr
+
+    from .masters import Masters
+
+log = logging.getLogger(__name__)
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{8,512}")
+_TAIL: Final = 4
+_LONG: Final = 20
+"""From how many characters on a key's last four tell little enough of it to be shown."""
+_STALE: Final = timedelta(minutes=1)
+"""How old ``last_used_at`` may be: so that a request is not a write each time."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """The keys of one request, provider to secret, and the versions that they are."""
+
+    keys: Mapping[str, SecretStr]
+    versions: Mapping[str, KeptKey]
+
+    def used(self) -> Collection[KeptKey]:
+        """The versions that came with the request, or were opened in it."""
+        return [self.versions[provider] for provider, key in self.keys.items() if _was_used(key)]
+
+
+class Keychain:
+    """Users' keys. It opens none by itself: whoever asks a lent one for its value does."""
+
+    def __init__(
+        self,
+        store: KeyStore,
+        vault: Vault,
+        *,
+        clock: Callable[[], datetime] = _now,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._new_id = new_id
+
+    async def enrol(
+        self, owner: Owner, provider: str, key: SecretStr, *, keep: bool = True, overlap: timedelta
+    ) -> KeptKey:
+        """Make ``key`` the user's for ``provider``; the one before holds for ``overlap`` more.
+
+        Args:
+            owner: Whose it is.
+            provider: Where it is good for.
+            key: It is stored if ``keep``, else it has to come with every request.
+            keep: Whether to store it.
+            overlap: For how long the key before is accepted beside it.
+
+        Raises:
+            MalformedKeyError: If it cannot be a key.
+            MasterKeyError: If there is nothing to lock it with.
+        """
+        plain = key.get_secret_value().strip()
+        if not _KEY.fullmatch(plain):
+            raise MalformedKeyError
+        now = self._clock()
+        place = Place(owner.tenant_id, owner.user_id, provider, self._new_id())
+        tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
+        kept = KeptKey(place, self._vault.seal(plain, place, keep=keep), tail, now)
+        await self._store.add(kept, others_until=now + overlap)
+        log.info("keys.enrolled user=%s provider=%s stored=%s", owner.user_id, provider, keep)
+        return kept
+
+    async def of(self, owner: Owner) -> Sequence[KeptKey]:
+        """Every version that holds, by provider, the newest first."""
+        return await self._store.of(owner, self._clock())
+
+    async def remove(self, owner: Owner, provider: str) -> None:
+        """Forget the user's key for ``provider``. From now on no process accepts or uses it.
+
+        Raises:
+            KeyNotFoundError: If there is none.
+        """
+        if not await self._store.remove(owner, provider):
+            raise KeyNotFoundError(provider)
+        log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
+
+    async def lend(self, owner: Owner, brought: Mapping[str, SecretStr]) -> Loan:
+        """The keys of a request: those that it brought, and for other providers those that are stored.
+
+        Raises:
+            NotEnrolledError: If it brought one that the user did not enrol.
+            UnreadableKeyError: If what it brought cannot be compared.
+        """
+        held = await self.of(owner)
+        versions = self._stored(held) | self._recognised(brought, held)
+        keys = {provider: brought.get(provider) or self._lent(key) for provider, key in versions.items()}
+        return Loan(keys, versions)
+
+    async def note_use(self, loan: Loan) -> None:
+        """Remember when the keys that were used were. That this fails is no reason for a request to."""
+        now = self._clock()
+        stale = [key.place.row for key in loan.used() if _is_stale(key, now)]
+        if not stale:
+            return
+        try:
+            await self._store.note_use(stale, now)
+        except Exception:
+            log.exception("keys.use_not_noted")
+
+    def _stored(self, held: Iterable[KeptKey]) -> dict[str, KeptKey]:
+        return {key.place.provider: key for key in held if key.is_stored and key.valid_until is None}
+
+    def _recognised(self, brought: Mapping[str, SecretStr], held: Sequence[KeptKey]) -> dict[str, KeptKey]:
+        found = {provider: self._version(provider, key, held) for provider, key in brought.items()}
+        if strange := sorted(provider for provider, version in found.items() if version is None):
+            raise NotEnrolledError(strange)
+        return {provider: version for provider, version in found.items() if version is not None}
+
+    def _version(self, provider: str, key: SecretStr, held: Iterable[KeptKey]) -> KeptKey | None:
+        plain = key.get_secret_value()
+        mine = (one for one in held if one.place.provider == provider)
+        return next((one for one in mine if self._vault.matches(plain, one.sealed, one.place)), None)
+
+    def _lent(self, key: KeptKey) -> SecretStr:
+        return LentKey(lambda: self._vault.open(key.sealed, key.place))
+
+
+class Rotation(NamedTuple):
+    """What came of a rotation, in versions of keys."""
+
+    locked_anew: int
+    unreadable: int
+
+
+async def rotate(store: KeyStore, masters: Masters) -> Rotation:
+    """Lock everything anew under a new master key, also while servers are running.
+
+    What does not open any more is left as it is.
+
+    Raises:
+        MasterKeyError: If the master keys cannot be read or written.
+    """
+    vault = Vault(masters)
+    unreadable = 0
+
+    def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
+        nonlocal unreadable
+        newest = masters.renew({key.sealed.master for key in keys})
+        for key in keys:
+            try:
+                if key.sealed.master != newest.name:
+                    yield key._replace(sealed=vault.rewrap(key.sealed, key.place))
+            except UnreadableKeyError:
+                unreadable += 1
+
+    return Rotation(await store.rewrap(renew), unreadable)
+
+
+def _was_used(key: SecretStr) -> bool:
+    return key.was_opened if isinstance(key, LentKey) else True
+
+
+def _is_stale(key: KeptKey, now: datetime) -> bool:
+    return key.last_used_at is None or now - key.last_used_at >= _STALE

@@ -1,0 +1,210 @@
+"""Master keys: they lock the data key of every row. The newest locks, all of them open."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+
+from typing_extensions import override
+
+from .errors import MasterKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pydantic import SecretStr
+
+BYTES: Final = 32
+_HEADER: Final = (
+    "# Master keys of Patchbay, the newest first. Whoever has this file opens every stored key.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """One master key. It is printed by its name, and not pickled.
+
+    Attributes:
+        name: Tells which key it is and nothing about it: the head of its SHA-256. 256 random bits cannot be guessed.
+    """
+
+    name: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> MasterKey:
+        """The key that is written as ``text``.
+
+        Raises:
+            MasterKeyError: If it is no key; the text is not repeated.
+        """
+        try:
+            secret = base64.b64decode(text, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            secret = b""
+        if len(secret) != BYTES:
+            raise MasterKeyError(
+                "A master key is 32 bytes in base64. `python -m backend keys new` makes one."
+            ) from None
+        return cls(hashlib.sha256(secret).hexdigest()[:16], secret)
+
+    @classmethod
+    def new(cls) -> MasterKey:
+        """A random one."""
+        return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
+
+    def text(self) -> str:
+        """As it is written in the environment and in the file."""
+        return base64.urlsafe_b64encode(self.secret).decode()
+
+    @override
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a master key is not pickled")
+
+
+class Masters(Protocol):
+    """The master keys in force."""
+
+    def newest(self) -> MasterKey:
+        """The one that locks.
+
+        Raises:
+            MasterKeyError: If there is none.
+        """
+        ...
+
+    def find(self, name: str) -> MasterKey | None:
+        """The one of that name, if it is still there."""
+        ...
+
+    def renew(self, used: Collection[str]) -> MasterKey:
+        """The one that everything is to be locked with from now on; those in ``used`` stay.
+
+        Raises:
+            MasterKeyError: If the keys cannot be read or written.
+        """
+        ...
+
+
+class GivenMasters:
+    """Master keys that somebody else keeps, as the environment tells them: the newest first.
+
+    To rotate them, put a new one in front and start the service again; then everything can be locked anew.
+
+    Raises:
+        MasterKeyError: If one of them is no key, or there is none.
+    """
+
+    def __init__(self, text: SecretStr) -> None:
+        self._keys = _parse(text.get_secret_value().replace(",", "\n"))
+
+    def newest(self) -> MasterKey:
+        """As `Masters.newest`."""
+        return self._keys[0]
+
+    def find(self, name: str) -> MasterKey | None:
+        """As `Masters.find`."""
+        return _find(self._keys, name)
+
+    def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
+        """The first one: what is new was put there by whoever keeps them."""
+        return self._keys[0]
+
+
+class MasterFile:
+    """Master keys in a file of ours, for its owner alone. It is made when it is first needed.
+
+    It is read again when it was changed, so a running server follows a rotation by another process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_as: tuple[int, int] | None = None
+        self._keys: Sequence[MasterKey] = ()
+
+    def newest(self) -> MasterKey:
+        """As `Masters.newest`."""
+        keys = self._current()
+        if not keys:
+            self._write([MasterKey.new()], replace=False)
+            keys = self._current()
+        return keys[0]
+
+    def find(self, name: str) -> MasterKey | None:
+        """As `Masters.find`."""
+        return _find(self._current(), name)
+
+    def renew(self, used: Collection[str]) -> MasterKey:
+        """A new one in front. The one before stays for whoever is still writing with it; older ones only if used.
+
+        Two must not do so at once: the caller holds the database's write lock.
+        """
+        before = self._current()
+        kept = [key for place, key in enumerate(before) if place == 0 or key.name in used]
+        self._write([MasterKey.new(), *kept], replace=True)
+        return self.newest()
+
+    def _current(self) -> Sequence[MasterKey]:
+        try:
+            found = self._path.stat()
+            mark = (found.st_ino, found.st_mtime_ns)
+            if mark != self._read_as:
+                self._keys, self._read_as = _parse(self._path.read_text(encoding="ascii")), mark
+        except FileNotFoundError:
+            return ()
+        except (OSError, UnicodeDecodeError) as error:
+            raise MasterKeyError(f"{self._path} cannot be read: {type(error).__name__}.") from None
+        return self._keys
+
+    def _write(self, keys: Sequence[MasterKey], *, replace: bool) -> None:
+        """All or nothing, and on disk before anything is locked with it."""
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as file:
+                file.write(_HEADER + "".join(f"{key.text()}\n" for key in keys))
+                file.flush()
+                os.fsync(file.fileno())
+            _put(Path(file.name), self._path, replace=replace)
+        except OSError as error:
+            raise MasterKeyError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+
+def master_keys(given: SecretStr | None, path: Path) -> Masters:
+    """Those that were given, else those in the file ``path``.
+
+    Raises:
+        MasterKeyError: If what was given is not a list of keys.
+    """
+    return MasterFile(path) if given is None else GivenMasters(given)
+
+
+def _put(file: Path, path: Path, *, replace: bool) -> None:
+    """Move ``file``, which only its owner may read, to ``path``. Without ``replace``, who comes second yields."""
+    if replace:
+        file.replace(path)
+        return
+    try:
+        os.link(file, path)
+    except FileExistsError:
+        pass
+    finally:
+        file.unlink()
+
+
+def _parse(text: str) -> Sequence[MasterKey]:
+    lines = [line.strip() for line in text.split("\n")]
+    found = tuple(MasterKey.parse(line) for line in lines if line and not line.startswith("#"))
+    if not found:
+        raise MasterKeyError("There is no master key. `python -m backend keys new` makes one.")
+    return found
+
+
+def _find(keys: Sequence[MasterKey], name: str) -> MasterKey | None:
+    return next((key for key in keys if key.name == name), None)

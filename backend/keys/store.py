@@ -1,0 +1,71 @@
+"""What has to be kept of users' keys, and what whoever keeps it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from .vault import Place, Sealed
+
+
+class Owner(NamedTuple):
+    """Whose keys they are. ``tenant_id`` is blank where there are no tenants."""
+
+    user_id: str
+    tenant_id: str = ""
+
+
+class KeptKey(NamedTuple):
+    """One version of a user's key for one provider, as it is kept. It may be printed.
+
+    Attributes:
+        tail: The last characters of the key, to be told by; blank if that would tell too much of it.
+        valid_until: Set when another version took its place.
+    """
+
+    place: Place
+    sealed: Sealed
+    tail: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+    valid_until: datetime | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the key itself is kept, and not only its fingerprint."""
+        return self.sealed.box is not None
+
+
+Renew = Callable[["Sequence[KeptKey]"], "Iterable[KeptKey]"]
+
+
+class KeyStore(Protocol):
+    """Keeps versions of keys. Whatever it answers is so now, for every process."""
+
+    async def add(self, key: KeptKey, *, others_until: datetime) -> None:
+        """Keep ``key`` as the current version; the one before it holds until then. Both, or neither."""
+        ...
+
+    async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
+        """Every version that holds at ``now``, by provider, the newest first."""
+        ...
+
+    async def remove(self, owner: Owner, provider: str) -> bool:
+        """Forget every version; False if there was none."""
+        ...
+
+    async def note_use(self, rows: Collection[str], now: datetime) -> None:
+        """These were used."""
+        ...
+
+    async def rewrap(self, renew: Renew) -> int:
+        """Hand every version to ``renew`` and keep those that it returns, while nobody else writes.
+
+        Returns:
+            How many those were.
+        """
+        ...

@@ -1,0 +1,130 @@
+"""Whether a key works: one cheap call with it, and nothing that the provider said."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+
+from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.errors import LLMError
+from backend.utils.llm.failures import Category
+from backend.utils.llm.route import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
+    from backend.utils.llm.clients import QosInfo
+
+Verdict = Literal["valid", "revoked", "no_quota", "no_access", "unclear"]
+
+PROMPT: Final = "Answer with: ok"
+LONGEST: Final = 256
+"""Tokens of the answer. A reasoning model thinks some before it says ``ok``."""
+SECONDS: Final = 30.0
+_NEEDS: Final = Needs(tokens=len(PROMPT))
+_DEAR: Final = float("inf")
+
+_VERDICTS: Final[Mapping[Category, Verdict]] = {
+    Category.CREDENTIAL: "revoked",
+    Category.QUOTA: "no_quota",
+    Category.MODEL_NOT_FOUND: "no_access",
+    Category.UNSUPPORTED: "no_access",
+    # The provider took the key and said something that is no answer.
+    Category.EMPTY: "valid",
+    Category.REFUSAL: "valid",
+    Category.TRUNCATED: "valid",
+    Category.INVALID_OUTPUT: "valid",
+    Category.CONTEXT: "valid",
+}
+
+_SENTENCES: Final[Mapping[Verdict, str]] = {
+    "valid": "The provider accepts the key.",
+    "revoked": "The provider refuses the key: it is wrong, expired or revoked.",
+    "no_quota": "The key is accepted, but its quota or credit is used up.",
+    "no_access": "The key is accepted, but may not use the model.",
+    "unclear": "The provider could not be asked, or did not say. Try again later.",
+}
+
+
+class Explained(Protocol):
+    """A route, as far as it matters here."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        ...
+
+
+class Facade(Protocol):
+    """What a trial needs of the facade; `Patchbay` is one."""
+
+    def get_llm(self, feature: str) -> BaseChatModel:
+        """The chat model of ``feature``."""
+        ...
+
+    def get_qos_info(self) -> QosInfo:
+        """The table in force."""
+        ...
+
+    def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explained:
+        """How ``caller`` would be served."""
+        ...
+
+
+class Trial(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        endpoint: Who was asked; None if the table has nothing that the key could be tried on.
+    """
+
+    verdict: Verdict
+    endpoint: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, in words."""
+        return _SENTENCES[self.verdict]
+
+
+async def try_key(facade: Facade, caller: Caller) -> Trial:
+    """Call the cheapest feature that ``caller``, who has one key, can be served, and judge by what follows."""
+    found = await asyncio.to_thread(_cheapest, facade, caller)
+    if found is None:
+        return Trial("unclear")
+    feature, endpoint = found
+    try:
+        with use_caller(caller):
+            async with asyncio.timeout(SECONDS):
+                await facade.get_llm(feature).ainvoke(PROMPT, max_output_tokens=LONGEST)
+    except TimeoutError:
+        return Trial("unclear", endpoint)
+    except LLMError as error:
+        return _judged(error, endpoint)
+    return Trial("valid", endpoint)
+
+
+def _cheapest(facade: Facade, caller: Caller) -> tuple[str, str] | None:
+    """The feature whose first endpoint costs least, and that endpoint."""
+    features = facade.get_qos_info().features
+    routes = {name: facade.explain(name, caller=caller, needs=_NEEDS).as_dict() for name in features}
+    served = [name for name, route in routes.items() if route["candidates"]]
+    if not served:
+        return None
+    feature = min(served, key=lambda name: _price(routes[name]["candidates"]))
+    return feature, routes[feature]["candidates"][0]["endpoint"]
+
+
+def _price(candidates: Sequence[Mapping[str, Any]]) -> float:
+    told = candidates[0]["estimate"]["at_most_usd"]
+    return _DEAR if told is None else float(told)
+
+
+def _judged(error: LLMError, endpoint: str) -> Trial:
+    if not error.attempts:
+        return Trial("unclear", endpoint)
+    last = error.attempts[-1]
+    if last.category is Category.CREDENTIAL and last.status == 403:  # noqa: PLR2004 - HTTP's Forbidden
+        return Trial("no_access", last.endpoint)
+    return Trial(_VERDICTS.get(last.category or Category.BUG, "unclear"), last.endpoint)

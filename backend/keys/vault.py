@@ -1,0 +1,133 @@
+"""Seals a user's key for one place, and opens it there and nowhere else.
+
+Every row has random bytes of its own: half of them lock the key with AES-256-GCM, half of them are the secret of its
+fingerprint. A master key locks these bytes, so that a new master key means 100 bytes to lock anew and no key to open.
+Both locks are bound to the place, so what is moved to another row, user, tenant or provider does not open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from .errors import UnreadableKeyError
+
+if TYPE_CHECKING:
+    from .masters import MasterKey, Masters
+
+_HALF: Final = 32
+_NONCE: Final = 12
+
+
+class Place(NamedTuple):
+    """What a sealed key is bound to.
+
+    Attributes:
+        row: The id of the row that it stands in.
+    """
+
+    tenant_id: str
+    user_id: str
+    provider: str
+    row: str
+
+    def bound(self, use: str) -> bytes:
+        """The place and the use as bytes, the same for no other place or use."""
+        return json.dumps(["patchbay", 1, use, *self]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What is kept of a key.
+
+    Attributes:
+        master: The name of the master key that ``wrapped`` opens with.
+        wrapped: The row's own random bytes, locked.
+        box: The key, locked; None if it was enrolled and not stored.
+        fingerprint: The key's keyed hash.
+    """
+
+    master: str
+    wrapped: bytes
+    box: bytes | None
+    fingerprint: str
+
+
+class Vault:
+    """Locks with the newest master key, and opens with any of them."""
+
+    def __init__(self, masters: Masters) -> None:
+        self._masters = masters
+
+    def seal(self, key: str, place: Place, *, keep: bool) -> Sealed:
+        """What is kept of ``key`` at ``place``; without ``keep``, nothing that it could be had from.
+
+        Raises:
+            MasterKeyError: If there is no master key to lock with.
+        """
+        own = secrets.token_bytes(2 * _HALF)
+        master = self._masters.newest()
+        box = _lock(own[:_HALF], key.encode(), place.bound("key")) if keep else None
+        return Sealed(master.name, _wrap(own, master, place), box, _fingerprint(own, key, place))
+
+    def open(self, sealed: Sealed, place: Place) -> str:
+        """The key.
+
+        Raises:
+            UnreadableKeyError: If it was not stored, not here, or its master key is gone.
+        """
+        if sealed.box is None:
+            raise UnreadableKeyError(place.provider)
+        own = self._unwrap(sealed, place)
+        return _open(own[:_HALF], sealed.box, place.bound("key"), place).decode()
+
+    def matches(self, key: str, sealed: Sealed, place: Place) -> bool:
+        """Whether ``key`` is the one that was sealed. Takes the same time whatever of it is wrong.
+
+        Raises:
+            UnreadableKeyError: If what was sealed was not sealed here, or its master key is gone.
+        """
+        found = _fingerprint(self._unwrap(sealed, place), key, place)
+        return hmac.compare_digest(found, sealed.fingerprint)
+
+    def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
+        """The same under the newest master key. The user's key is not opened.
+
+        Raises:
+            UnreadableKeyError: As `matches`.
+        """
+        own, master = self._unwrap(sealed, place), self._masters.newest()
+        return replace(sealed, master=master.name, wrapped=_wrap(own, master, place))
+
+    def _unwrap(self, sealed: Sealed, place: Place) -> bytes:
+        master = self._masters.find(sealed.master)
+        if master is None:
+            raise UnreadableKeyError(place.provider)
+        return _open(master.secret, sealed.wrapped, place.bound("data key"), place)
+
+
+def _wrap(own: bytes, master: MasterKey, place: Place) -> bytes:
+    return _lock(master.secret, own, place.bound("data key"))
+
+
+def _fingerprint(own: bytes, key: str, place: Place) -> str:
+    return hmac.new(own[_HALF:], place.bound("fingerprint") + key.encode(), hashlib.sha256).hexdigest()
+
+
+def _lock(secret: bytes, plain: bytes, bound: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + AESGCM(secret).encrypt(nonce, plain, bound)
+
+
+def _open(secret: bytes, locked: bytes, bound: bytes, place: Place) -> bytes:
+    try:
+        return AESGCM(secret).decrypt(locked[:_NONCE], locked[_NONCE:], bound)
+    except (InvalidTag, ValueError):
+        raise UnreadableKeyError(place.provider) from None

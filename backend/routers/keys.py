@@ -1,0 +1,133 @@
+"""A user's own keys over HTTP. No answer holds a key.
+
+Who asks is told by the token alone, so that a client that sends its key with every request can enrol it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from backend.keys.errors import KeyNotFoundError, UnknownProviderError
+from backend.keys.store import KeptKey
+from backend.keys.trial import Verdict, try_key
+
+from .dependencies import IdentityDep, OwnerDep, ServicesDep
+
+LONGEST_OVERLAP: Final = 30 * 24 * 60 * 60
+_SHOWN: Final = 16
+"""Characters of a fingerprint: enough to tell keys apart."""
+
+router: Final = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+
+class Enrolment(BaseModel):
+    """A key, and how it is to be had later.
+
+    Attributes:
+        store: Whether it is kept, sealed; else it has to come with every request.
+        overlap_s: For how many seconds the key before is accepted beside it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: SecretStr
+    store: bool = True
+    overlap_s: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = 0
+
+
+class KeyView(BaseModel):
+    """What may be told of a key.
+
+    Attributes:
+        last_four: Blank if the key is so short that they would tell too much.
+        fingerprint: Of this enrolment: the same key, enrolled again or by another, has another one.
+        valid_until: Until when it holds, if another one took its place.
+    """
+
+    provider: str
+    stored: bool
+    last_four: str
+    fingerprint: str
+    created_at: datetime
+    last_used_at: datetime | None
+    valid_until: datetime | None
+
+    @classmethod
+    def of(cls, key: KeptKey) -> "KeyView":
+        """What may be told of ``key``."""
+        return cls(
+            provider=key.place.provider,
+            stored=key.is_stored,
+            last_four=key.tail,
+            fingerprint=key.sealed.fingerprint[:_SHOWN],
+            created_at=key.created_at,
+            last_used_at=key.last_used_at,
+            valid_until=key.valid_until,
+        )
+
+
+class KeyList(BaseModel):
+    """Every version that holds, by provider, the newest first."""
+
+    keys: tuple[KeyView, ...]
+
+
+class TrialView(BaseModel):
+    """Whether a key works."""
+
+    provider: str
+    verdict: Verdict
+    message: str
+    endpoint: str | None
+
+
+@router.get("")
+async def browse(owner: OwnerDep, services: ServicesDep) -> KeyList:
+    """All keys of the user."""
+    return KeyList(keys=tuple(map(KeyView.of, await services.keychain.of(owner))))
+
+
+@router.get("/{provider}")
+async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList:
+    """The user's key for one provider, and the one before while that holds."""
+    held = await services.keychain.of(owner)
+    mine = tuple(KeyView.of(key) for key in held if key.place.provider == provider)
+    if not mine:
+        raise KeyNotFoundError(provider)
+    return KeyList(keys=mine)
+
+
+@router.put("/{provider}")
+async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
+    """Make a key the user's, in place of the one before."""
+    rows = services.facade.get_qos_info().providers
+    known = sorted(name for name, row in rows.items() if row.access != "embedded")
+    if provider not in known:
+        raise UnknownProviderError(provider, known)
+    overlap = timedelta(seconds=enrolment.overlap_s)
+    kept = await services.keychain.enrol(
+        owner, provider, enrolment.key, keep=enrolment.store, overlap=overlap
+    )
+    return KeyView.of(kept)
+
+
+@router.delete("/{provider}", status_code=204)
+async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Response:
+    """Forget the user's key, and the one before. From now on nobody is served with it."""
+    await services.keychain.remove(owner, provider)
+    return Response(status_code=204)
+
+
+@router.post("/{provider}/test")
+async def test(provider: str, identity: IdentityDep, services: ServicesDep) -> TrialView:
+    """Try the user's key with one cheap call: the one that came with this request, else the stored one."""
+    key = identity.caller.keys.get(provider)
+    if key is None:
+        raise KeyNotFoundError(provider)
+    caller = identity.caller.model_copy(update={"keys": {provider: key}, "key_policy": "byok_only"})
+    trial = await try_key(services.facade, caller)
+    return TrialView(
+        provider=provider, verdict=trial.verdict, message=trial.sentence, endpoint=trial.endpoint
+    )

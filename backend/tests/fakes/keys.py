@@ -1,0 +1,72 @@
+"""Users' keys in memory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from backend.keys.keychain import Keychain
+from backend.keys.masters import GivenMasters, MasterKey
+from backend.keys.store import KeptKey
+from backend.keys.vault import Place, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from backend.keys.store import Owner, Renew
+
+ENROLLED = {("ann", "openai"): "sk-of-ann"}
+"""What users have enrolled, and not stored."""
+
+
+class InMemoryKeys:
+    """A `KeyStore` that forgets."""
+
+    def __init__(self, kept: Sequence[KeptKey] = ()) -> None:
+        self.kept = list(kept)
+
+    async def add(self, key: KeptKey, *, others_until: datetime) -> None:
+        self.kept = [
+            one._replace(valid_until=one.valid_until or others_until) if slot(one) == slot(key) else one
+            for one in self.kept
+        ]
+        self.kept.insert(0, key)
+
+    async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
+        mine = [one for one in self.kept if slot(one)[:2] == owner]
+        return [one for one in mine if one.valid_until is None or one.valid_until > now]
+
+    async def remove(self, owner: Owner, provider: str) -> bool:
+        before, gone = self.kept, (*owner, provider)
+        self.kept = [one for one in before if slot(one) != gone]
+        return len(self.kept) < len(before)
+
+    async def note_use(self, rows: Collection[str], now: datetime) -> None:
+        self.kept = [one._replace(last_used_at=now) if one.place.row in rows else one for one in self.kept]
+
+    async def rewrap(self, renew: Renew) -> int:
+        renewed = {one.place: one for one in renew(self.kept)}
+        self.kept = [renewed.get(one.place, one) for one in self.kept]
+        return len(renewed)
+
+
+def slot(key: KeptKey) -> tuple[str, str, str]:
+    return key.place.user_id, key.place.tenant_id, key.place.provider
+
+
+def given(*keys: MasterKey) -> GivenMasters:
+    """Master keys as the environment tells them; by default a new one."""
+    return GivenMasters(SecretStr(",".join(key.text() for key in keys or (MasterKey.new(),))))
+
+
+def keychain(enrolled: Mapping[tuple[str, str], str] = ENROLLED) -> Keychain:
+    """A keychain in which these are enrolled."""
+    vault = Vault(given())
+    kept = [_kept(vault, Place("", user, provider, user), key) for (user, provider), key in enrolled.items()]
+    return Keychain(InMemoryKeys(kept), vault)
+
+
+def _kept(vault: Vault, place: Place, key: str) -> KeptKey:
+    return KeptKey(place, vault.seal(key, place, keep=False), "", datetime(2026, 11, 21, tzinfo=UTC))
