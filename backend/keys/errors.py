@@ -63,8 +63,10 @@ class MalformedKeyError(KeychainError):
     code = "key_malformed"
     http_status = 422
 
-    def __init__(self) -> None:
-        super().__init__("A key is 8 to 512 printable ASCII characters without spaces.")
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"That is no key for {provider}: a key is 8 to 512 printable ASCII characters without spaces."
+        )
 
 
 class UnknownProviderError(KeychainError):

@@ -85,7 +85,7 @@ class Keychain:
         """
         plain = key.get_secret_value().strip()
         if not _KEY.fullmatch(plain):
-            raise MalformedKeyError
+            raise MalformedKeyError(provider)
         now = self._clock()
         place = Place(owner.tenant_id, owner.user_id, provider, self._new_id())
         tail = plain[-_TAIL:] if len(plain) >= _LONG else ""

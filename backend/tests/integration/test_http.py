@@ -92,7 +92,8 @@ async def test_a_brought_key_pays_for_every_step_and_the_houses_for_none(
     started: Started, provider: LoopbackProvider
 ) -> None:
     async with started.client() as client:
-        created = await client.post("/v1/conversations", json=BODY, headers={"x-byok-openai": "sk-of-ann"})
+        brought = await enrolled(client, "openai")
+        created = await client.post("/v1/conversations", json=BODY, headers=brought)
 
     assert {request.key for request in provider.requests} == {"sk-of-ann"}
     assert {receipt["key_owner"] for receipt in created.json()["receipts"].values()} == {"user"}
@@ -102,7 +103,8 @@ async def test_a_key_that_serves_nothing_sends_nothing_and_keeps_the_transcript(
     started: Started, provider: LoopbackProvider
 ) -> None:
     async with started.client() as client:
-        created = (await client.post("/v1/conversations", json=BODY, headers={"x-byok-gemini": "k"})).json()
+        brought = await enrolled(client, "gemini")
+        created = (await client.post("/v1/conversations", json=BODY, headers=brought)).json()
 
     assert (created["status"], set(created["errors"].values())) == ("failed", {"credential_missing"})
     assert len(provider.requests) == 0
@@ -110,8 +112,10 @@ async def test_a_key_that_serves_nothing_sends_nothing_and_keeps_the_transcript(
 
 async def test_no_key_is_in_the_answer_or_on_disk(started: Started, tmp_path: Path) -> None:
     async with started.client() as client:
-        created = await client.post("/v1/conversations", json=BODY, headers={"x-byok-openai": "sk-of-ann"})
+        brought = await enrolled(client, "openai")
+        created = await client.post("/v1/conversations", json=BODY, headers=brought)
 
+    assert created.status_code == 201
     assert "sk-of-ann" not in created.text
     on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir())  # noqa: ASYNC240 - nothing else runs
     assert b"sk-of-ann" not in on_disk
@@ -203,6 +207,13 @@ async def test_a_client_that_leaves_closes_the_providers_stream(
             await anext(answer.aiter_lines())
 
         assert await asyncio.to_thread(provider.wait_until, lambda requests: requests[-1].closed_by_client)
+
+
+async def enrolled(client: httpx2.AsyncClient, provider: str) -> dict[str, str]:
+    """The header of a key that was enrolled and not stored."""
+    body = {"key": "sk-of-ann", "store": False}
+    assert (await client.put(f"/v1/keys/{provider}", json=body)).status_code == 200
+    return {f"x-byok-{provider}": "sk-of-ann"}
 
 
 def question(created: dict[str, Any]) -> dict[str, str]:

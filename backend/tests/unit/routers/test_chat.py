@@ -134,7 +134,7 @@ async def test_the_models_are_asked_for_the_caller_with_their_key(connect: Conne
         return models(feature)
 
     await connect(await holding(get_llm)).post(
-        "/v1/chat", json=QUESTION, headers=ANN | {"x-byok-openai": "sk"}
+        "/v1/chat", json=QUESTION, headers=ANN | {"x-byok-openai": "sk-of-ann"}
     )
 
     (caller,) = asked_for

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator  # noqa: TC003 - FastAPI reads it
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from backend.routers.dependencies import COOKIE, IdentityDep
-from backend.tests.fakes.services import ANN, BOB
+from backend.tests.fakes.keys import keychain
+from backend.tests.fakes.services import ANN, BOB, services
 from backend.utils.llm.caller import HOUSE, current_caller
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def seen() -> dict[str, Any]:
     """The caller in context, as JSON."""
     caller = current_caller()
     keys = {provider: key.get_secret_value() for provider, key in caller.keys.items()}
-    return {"user": caller.user_id, "keys": keys, "policy": caller.policy}
+    return {"user": caller.user_id, "keys": keys, "policy": caller.policy, "tier": caller.tier}
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ async def test_the_token_comes_in_a_header_or_in_the_login_cookie(
 ) -> None:
     response = await connect(probe).get("/probe", headers=headers)
 
-    assert response.json() == {"user": "ann", "keys": {}, "policy": "house_only"}
+    assert response.json() == {"user": "ann", "keys": {}, "policy": "house_only", "tier": None}
 
 
 @pytest.mark.parametrize("path", ["/probe", "/probe/thread"])
@@ -110,7 +112,8 @@ async def test_a_brought_key_reaches_the_caller_in_the_handler(
 ) -> None:
     response = await connect(probe).get(path, headers=ANN | KEY)
 
-    assert response.json() == {"user": "ann", "keys": {"openai": "sk-of-ann"}, "policy": "byok_only"}
+    told = response.json()
+    assert (told["user"], told["keys"], told["policy"]) == ("ann", {"openai": "sk-of-ann"}, "byok_only")
 
 
 async def test_a_brought_key_reaches_the_caller_in_a_stream(probe: FastAPI, connect: Connect) -> None:
@@ -161,9 +164,64 @@ async def test_a_blank_key_is_no_key(blank: str, probe: FastAPI, connect: Connec
 
 @pytest.mark.parametrize("name", ["my_own-provider2", "gemini"])
 async def test_any_provider_may_be_named(name: str, probe: FastAPI, connect: Connect) -> None:
-    response = await connect(probe).get("/probe", headers=ANN | {f"X-BYOK-{name.upper()}": "k"})
+    probe.state.services = replace(services(), keychain=keychain({("ann", name): "a-key"}))
 
-    assert response.json()["keys"] == {name: "k"}
+    response = await connect(probe).get("/probe", headers=ANN | {f"X-BYOK-{name.upper()}": "a-key"})
+
+    assert response.json()["keys"] == {name: "a-key"}
+
+
+@pytest.mark.parametrize(
+    ("user", "header", "key"),
+    [
+        pytest.param(ANN, "x-byok-openai", "sk-of-anno", id="longer"),
+        pytest.param(ANN, "x-byok-openai", "sk-of-an", id="shorter"),
+        pytest.param(ANN, "x-byok-openai", "SK-OF-ANN", id="in capitals"),
+        pytest.param(ANN, "x-byok-gemini", "sk-of-ann", id="of another provider"),
+        pytest.param(BOB, "x-byok-openai", "sk-of-ann", id="of another user"),
+    ],
+)
+async def test_a_key_that_its_user_did_not_enrol_is_refused_and_its_provider_named(
+    user: dict[str, str], header: str, key: str, probe: FastAPI, connect: Connect
+) -> None:
+    response = await connect(probe).get("/probe", headers=user | {header: key})
+
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (403, "key_not_enrolled")
+    assert header.removeprefix("x-byok-") in error["message"]
+    assert key not in response.text
+
+
+async def test_one_enrolled_key_does_not_vouch_for_another(probe: FastAPI, connect: Connect) -> None:
+    strange = {"x-byok-gemini": "sk-of-ann", "x-byok-acme": "sk-of-ann"}
+
+    response = await connect(probe).get("/probe", headers=ANN | KEY | strange)
+
+    assert "the key that came for acme, gemini." in response.json()["error"]["message"]
+
+
+def test_a_key_that_was_not_enrolled_denies_a_websocket(probe: FastAPI) -> None:
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        TestClient(probe).websocket_connect("/probe/socket", headers=BOB | KEY),
+    ):
+        pass
+
+    assert denied.value.status_code == 403
+
+
+async def test_a_key_without_a_token_is_not_looked_at(probe: FastAPI, connect: Connect) -> None:
+    response = await connect(probe).get("/probe", headers=KEY)
+
+    assert response.status_code == 401
+
+
+async def test_a_key_gives_no_plan(probe: FastAPI, connect: Connect) -> None:
+    with_key = (await connect(probe).get("/probe", headers=ANN | KEY)).json()
+    without = (await connect(probe).get("/probe", headers=ANN)).json()
+
+    assert with_key["keys"]
+    assert with_key["tier"] == without["tier"] is None
 
 
 @pytest.mark.parametrize("name", ["x-byok-", "x-byok-open.ai"])
