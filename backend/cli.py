@@ -5,6 +5,7 @@ Every verb takes ``--json``. Errors go to standard error, and the exit status is
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
+    from backend.keys.keychain import Rotation
     from backend.utils.llm import QosInfo, Route
     from backend.utils.llm.lmi_import import Import
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model."
 )
+keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the keys that users store.")
+app.add_typer(keys, name="keys")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -225,6 +229,54 @@ def serve(
     from backend.serve import serve as run
 
     raise typer.Exit(run(Settings(), once=once))
+
+
+@keys.command()
+def rotate(*, as_json: Json = False) -> None:
+    """Lock every user's key anew under a new master key. Servers may be running.
+
+    Where PATCHBAY_MASTER_KEYS tells the master keys, put the new one in front of it first, and start the servers again.
+    """
+    with _errors(as_json=as_json):
+        done = asyncio.run(_rotate(Settings()))
+    if as_json:
+        _print_json(done._asdict())
+        return
+    out.print(f"{done.locked_anew} keys were locked anew, under the master key {done.master}.", markup=False)
+    if done.unreadable:
+        err.print(
+            f"{done.unreadable} could not be opened: their master key is gone. Their users can store them again."
+        )
+
+
+@keys.command()
+def new(*, as_json: Json = False) -> None:
+    """Print a new master key, for PATCHBAY_MASTER_KEYS. Nothing uses it yet."""
+    from backend.keys.masters import MasterKey
+
+    made = MasterKey.new()
+    if as_json:
+        _print_json({"name": made.name, "master_key": made.text()})
+    else:
+        sys.stdout.write(f"{made.text()}\n")
+
+
+async def _rotate(settings: Settings) -> Rotation:
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    from backend.database.engine import make_engine
+    from backend.database.keys import SqlKeyStore
+    from backend.database.migrations import upgrade
+    from backend.keys.keychain import rotate
+    from backend.keys.masters import master_keys
+
+    engine = make_engine(settings.database_path)
+    try:
+        await upgrade(engine)
+        masters = master_keys(settings.master_keys, settings.master_keys_path)
+        return await rotate(SqlKeyStore(async_sessionmaker(engine)), masters)
+    finally:
+        await engine.dispose()
 
 
 def _loaded(path: Path | None, *, as_json: bool) -> Table:

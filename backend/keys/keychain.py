@@ -150,8 +150,14 @@ class Keychain:
 
 
 class Rotation(NamedTuple):
-    """What came of a rotation, in versions of keys."""
+    """What came of a rotation, in versions of keys.
 
+    Attributes:
+        master: The name of the master key that locks them now.
+        unreadable: Those that were left as they are, because they do not open.
+    """
+
+    master: str
     locked_anew: int
     unreadable: int
 
@@ -159,7 +165,7 @@ class Rotation(NamedTuple):
 async def rotate(store: KeyStore, masters: Masters) -> Rotation:
     """Lock everything anew under a new master key, also while servers are running.
 
-    What does not open any more is left as it is.
+    What does not open is left as it is.
 
     Raises:
         MasterKeyError: If the master keys cannot be read or written.
@@ -177,7 +183,8 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
             except UnreadableKeyError:
                 unreadable += 1
 
-    return Rotation(await store.rewrap(renew), unreadable)
+    locked_anew = await store.rewrap(renew)
+    return Rotation(masters.newest().name, locked_anew, unreadable)
 
 
 def _was_used(key: SecretStr) -> bool:

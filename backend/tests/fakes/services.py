@@ -96,7 +96,7 @@ class FakeFacade:
             demo_active=True,
             problems=(),
             features={},
-            providers={name: PROVIDER for name in ("gemini", "openai")},
+            providers=dict.fromkeys(("gemini", "openai"), PROVIDER),
         )
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> FakeRoute:

@@ -1,0 +1,235 @@
+"""What a user's keychain accepts, lends and forgets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from backend.keys.errors import (
+    KeyNotFoundError,
+    MalformedKeyError,
+    MasterKeyError,
+    NotEnrolledError,
+    UnreadableKeyError,
+)
+from backend.keys.keychain import Keychain, rotate
+from backend.keys.masters import MasterFile, MasterKey
+from backend.keys.store import Owner
+from backend.keys.vault import Vault
+from backend.tests.fakes.keys import InMemoryKeys, given
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANN, BOB = Owner("ann"), Owner("bob")
+OLD, NEW = SecretStr("sk-canary-old-0123456789"), SecretStr("sk-canary-new-0123456789")
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NONE, HOUR = timedelta(0), timedelta(hours=1)
+
+
+class Clock:
+    now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Bench:
+    """A keychain with everything below it."""
+
+    def __init__(self, *masters: MasterKey) -> None:
+        self.store = InMemoryKeys()
+        self.clock = Clock()
+        self.vault = Vault(given(*masters))
+        self.keychain = Keychain(self.store, self.vault, clock=self.clock)
+
+    async def lent(self, owner: Owner = ANN, **brought: SecretStr) -> dict[str, str]:
+        loan = await self.keychain.lend(owner, brought)
+        return {provider: key.get_secret_value() for provider, key in loan.keys.items()}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+class TestStored:
+    async def test_it_is_lent_to_its_user_and_to_nobody_else(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+
+        assert await bench.lent() == {"openai": OLD.get_secret_value()}
+        assert await bench.lent(BOB) == {}
+        assert await bench.lent(ANN._replace(tenant_id="acme")) == {}
+
+    async def test_it_is_not_opened_before_a_call_needs_it(self, bench: Bench) -> None:
+        kept = await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        spoilt = kept._replace(sealed=Bench().vault.seal("another", kept.place, keep=True))
+        bench.store.kept = [spoilt]
+
+        await bench.keychain.of(ANN)
+        loan = await bench.keychain.lend(ANN, {})
+
+        with pytest.raises(UnreadableKeyError):
+            loan.keys["openai"].get_secret_value()
+
+    async def test_the_newest_is_lent_at_once(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=HOUR)
+        await bench.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
+
+        assert await bench.lent() == {"openai": NEW.get_secret_value()}
+
+    async def test_one_that_is_removed_is_lent_no_more(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
+
+        await bench.keychain.remove(ANN, "openai")
+
+        assert await bench.lent() == {}
+        with pytest.raises(NotEnrolledError):
+            await bench.lent(openai=OLD)
+
+    async def test_what_is_not_there_cannot_be_removed(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+
+        with pytest.raises(KeyNotFoundError):
+            await bench.keychain.remove(BOB, "openai")
+
+    async def test_one_that_comes_with_the_request_goes_before_it(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await bench.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
+
+        assert await bench.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
+
+
+class TestBrought:
+    async def test_it_is_accepted_once_it_was_enrolled(self, bench: Bench) -> None:
+        with pytest.raises(NotEnrolledError):
+            await bench.lent(openai=OLD)
+
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+
+        assert await bench.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
+        assert await bench.lent() == {}
+
+    async def test_the_one_before_is_accepted_while_the_overlap_lasts(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await bench.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=HOUR)
+
+        bench.clock.now = NOON + HOUR - timedelta(seconds=1)
+        assert await bench.lent(openai=OLD)
+
+        bench.clock.now = NOON + HOUR
+        assert await bench.lent(openai=NEW)
+        with pytest.raises(NotEnrolledError):
+            await bench.lent(openai=OLD)
+
+    async def test_without_an_overlap_the_one_before_ends_at_once(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await bench.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=NONE)
+
+        with pytest.raises(NotEnrolledError):
+            await bench.lent(openai=OLD)
+
+    async def test_all_that_were_not_enrolled_are_named(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+
+        with pytest.raises(NotEnrolledError) as refused:
+            await bench.lent(openai=OLD, gemini=OLD, acme=OLD)
+
+        assert refused.value.providers == ("acme", "gemini")
+        assert OLD.get_secret_value() not in f"{refused.value} {refused.value!r} {refused.value.as_dict()}"
+
+
+class TestEnrolment:
+    @pytest.mark.parametrize(
+        "text",
+        ["", " ", "short", "with a blank", "with\nnewline", "ünïcödé-key", "x" * 513, "a-key\x7f\x7f\x7f"],
+        ids=repr,
+    )
+    async def test_what_cannot_be_a_key_is_refused_and_not_repeated(self, text: str, bench: Bench) -> None:
+        with pytest.raises(MalformedKeyError) as refused:
+            await bench.keychain.enrol(ANN, "openai", SecretStr(text), overlap=NONE)
+
+        assert not text.strip() or text not in str(refused.value)
+
+    async def test_blanks_around_a_key_are_no_part_of_it(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", SecretStr(f" {OLD.get_secret_value()}\n"), overlap=NONE)
+
+        assert await bench.lent() == {"openai": OLD.get_secret_value()}
+
+    @pytest.mark.parametrize(("key", "tail"), [("x" * 16 + "1234", "1234"), ("x" * 15 + "1234", "")])
+    async def test_the_last_four_are_kept_of_a_long_key_only(self, key: str, tail: str, bench: Bench) -> None:
+        kept = await bench.keychain.enrol(ANN, "openai", SecretStr(key), overlap=NONE)
+
+        assert kept.tail == tail
+
+    async def test_without_a_usable_master_key_nothing_is_kept(self, bench: Bench, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        vault = Vault(MasterFile(tmp_path / "file" / "master.keys"))
+
+        with pytest.raises(MasterKeyError):
+            await Keychain(bench.store, vault).enrol(ANN, "openai", OLD, overlap=NONE)
+
+        assert bench.store.kept == []
+
+
+class TestUse:
+    async def test_a_key_that_was_opened_was_used(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol(ANN, "gemini", NEW, overlap=NONE)
+        loan = await bench.keychain.lend(ANN, {})
+        loan.keys["openai"].get_secret_value()
+
+        await bench.keychain.note_use(loan)
+
+        used = {key.place.provider: key.last_used_at for key in await bench.keychain.of(ANN)}
+        assert used == {"openai": NOON, "gemini": None}
+
+    async def test_it_is_noted_at_most_once_a_minute(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        for seconds, noted in [(0, 0), (59, 0), (60, 60)]:
+            bench.clock.now = NOON + timedelta(seconds=seconds)
+            await bench.keychain.note_use(await bench.keychain.lend(ANN, {"openai": OLD}))
+            (key,) = await bench.keychain.of(ANN)
+            assert key.last_used_at == NOON + timedelta(seconds=noted)
+
+    async def test_that_it_cannot_be_noted_fails_no_request(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def away(*_: object) -> None:
+            raise OSError
+
+        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        loan = await bench.keychain.lend(ANN, {"openai": OLD})
+        monkeypatch.setattr(bench.store, "note_use", away)
+
+        await bench.keychain.note_use(loan)
+
+        assert "keys.use_not_noted" in caplog.text
+
+
+class TestRotation:
+    async def test_everything_is_locked_with_the_newest_and_opens_as_before(self) -> None:
+        older, newer = MasterKey.new(), MasterKey.new()
+        bench = Bench(older)
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol(BOB, "openai", NEW, keep=False, overlap=NONE)
+
+        done = await rotate(bench.store, given(newer, older))
+
+        assert done == (newer.name, 2, 0)
+        after = Keychain(bench.store, Vault(given(newer)))
+        assert (await after.lend(ANN, {})).keys["openai"].get_secret_value() == OLD.get_secret_value()
+        assert (await after.lend(BOB, {"openai": NEW})).keys
+
+    async def test_what_does_not_open_is_left_and_told(self) -> None:
+        newer = MasterKey.new()
+        bench = Bench()
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        before = list(bench.store.kept)
+
+        assert await rotate(bench.store, given(newer)) == (newer.name, 0, 1)
+        assert bench.store.kept == before

@@ -1,0 +1,139 @@
+"""Where the keys that lock all others come from."""
+
+from __future__ import annotations
+
+import pickle
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from backend.keys.errors import MasterKeyError
+from backend.keys.masters import GivenMasters, MasterFile, MasterKey, master_keys
+from backend.tests.fakes.keys import given
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "kept" / "master.keys"
+
+
+class TestMasterKey:
+    def test_it_is_written_and_read(self) -> None:
+        made = MasterKey.new()
+
+        assert MasterKey.parse(made.text()) == made
+
+    def test_no_two_are_the_same(self) -> None:
+        assert len({MasterKey.new().name for _ in range(20)}) == 20
+
+    def test_it_is_not_printed(self) -> None:
+        made = MasterKey.new()
+
+        assert repr(made) == f"MasterKey(name='{made.name}')"
+
+    def test_it_is_not_pickled(self) -> None:
+        with pytest.raises(TypeError):
+            pickle.dumps(MasterKey.new())
+
+    @pytest.mark.parametrize("text", ["", "short", "ü" * 44, "A" * 43, "A" * 88, "!" * 44])
+    def test_what_is_no_key_is_refused_and_not_repeated(self, text: str) -> None:
+        with pytest.raises(MasterKeyError) as refused:
+            MasterKey.parse(text)
+
+        assert not text or text not in str(refused.value)
+
+
+class TestGivenMasters:
+    def test_the_first_one_locks_and_all_of_them_open(self) -> None:
+        first, second = MasterKey.new(), MasterKey.new()
+        masters = given(first, second)
+
+        assert masters.newest() == first
+        assert [masters.find(key.name) for key in (first, second)] == [first, second]
+        assert masters.find("another") is None
+
+    def test_blanks_between_them_do_not_matter(self) -> None:
+        key = MasterKey.new()
+
+        assert GivenMasters(SecretStr(f" {key.text()} ,\n")).newest() == key
+
+    def test_one_that_is_no_key_spoils_all(self) -> None:
+        with pytest.raises(MasterKeyError, match="keys new"):
+            GivenMasters(SecretStr(f"{MasterKey.new().text()},canary"))
+
+    def test_they_go_before_the_file(self, path: Path) -> None:
+        key = MasterKey.new()
+
+        assert master_keys(SecretStr(key.text()), path).newest() == key
+        assert not path.exists()
+
+
+class TestMasterFile:
+    def test_it_is_made_when_it_is_first_needed_for_its_owner_alone(self, path: Path) -> None:
+        masters = MasterFile(path)
+        assert not path.exists()
+
+        made = masters.newest()
+
+        assert MasterFile(path).newest() == made
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+    def test_looking_for_a_key_makes_none(self, path: Path) -> None:
+        assert MasterFile(path).find("any") is None
+        assert not path.exists()
+
+    def test_of_two_who_make_it_at_once_both_have_the_same(self, path: Path) -> None:
+        late, early = MasterFile(path), MasterFile(path)
+        made = early.newest()
+
+        late._write([MasterKey.new()], replace=False)
+
+        assert late.newest() == early.newest() == made
+        assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+    def test_a_new_one_comes_in_front_and_the_one_before_stays(self, path: Path) -> None:
+        masters = MasterFile(path)
+        before = masters.newest()
+
+        newest = masters.renew(used=())
+
+        assert masters.newest() == newest != before
+        assert masters.find(before.name) == before
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("used", [True, False])
+    def test_an_older_one_stays_if_anything_is_locked_with_it(self, path: Path, *, used: bool) -> None:
+        masters = MasterFile(path)
+        oldest = masters.newest()
+        masters.renew(used=())
+
+        masters.renew(used={oldest.name} if used else ())
+
+        assert (masters.find(oldest.name) is not None) == used
+
+    def test_a_change_by_another_process_is_followed(self, path: Path) -> None:
+        here, there = MasterFile(path), MasterFile(path)
+        here.newest()
+
+        newest = there.renew(used=())
+
+        assert here.newest() == newest
+
+    def test_a_file_without_a_key_is_not_taken_for_a_first_use(self, path: Path) -> None:
+        path.parent.mkdir()
+        path.write_text("# nothing\n")
+
+        with pytest.raises(MasterKeyError):
+            MasterFile(path).newest()
+
+    def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+
+        with pytest.raises(MasterKeyError, match="cannot be"):
+            MasterFile(tmp_path / "file" / "master.keys").newest()

@@ -1,0 +1,128 @@
+"""What is sealed for one place opens there and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from backend.keys.errors import UnreadableKeyError
+from backend.keys.masters import MasterKey
+from backend.keys.vault import Place, Sealed, Vault
+from backend.tests.fakes.keys import given
+
+KEY = "sk-canary-of-ann-0123456789"
+PLACE = Place("acme", "ann", "openai", "row-1")
+ELSEWHERE = [
+    PLACE._replace(tenant_id="other"),
+    PLACE._replace(user_id="bob"),
+    PLACE._replace(provider="gemini"),
+    PLACE._replace(row="row-2"),
+    Place("ac", "meann", "openai", "row-1"),
+]
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return Vault(given())
+
+
+@pytest.fixture
+def sealed(vault: Vault) -> Sealed:
+    return vault.seal(KEY, PLACE, keep=True)
+
+
+def test_what_was_sealed_opens(vault: Vault, sealed: Sealed) -> None:
+    assert vault.open(sealed, PLACE) == KEY
+
+
+@pytest.mark.parametrize("place", ELSEWHERE, ids=str)
+def test_it_opens_nowhere_else(vault: Vault, sealed: Sealed, place: Place) -> None:
+    for attempt in (vault.open, vault.rewrap):
+        with pytest.raises(UnreadableKeyError):
+            attempt(sealed, place)
+    with pytest.raises(UnreadableKeyError):
+        vault.matches(KEY, sealed, place)
+
+
+def test_two_users_cannot_swap_their_boxes(vault: Vault, sealed: Sealed) -> None:
+    theirs = PLACE._replace(user_id="bob", row="row-2")
+    of_bob = vault.seal("sk-of-bob-0123456789", theirs, keep=True)
+
+    for swapped in (replace(of_bob, box=sealed.box), replace(of_bob, wrapped=sealed.wrapped), sealed):
+        with pytest.raises(UnreadableKeyError):
+            vault.open(swapped, theirs)
+
+
+@pytest.mark.parametrize("part", ["wrapped", "box"])
+@pytest.mark.parametrize("where", [0, 20, -1])
+def test_what_was_altered_does_not_open(vault: Vault, sealed: Sealed, part: str, where: int) -> None:
+    altered = bytearray(getattr(sealed, part))
+    altered[where] ^= 1
+
+    with pytest.raises(UnreadableKeyError):
+        vault.open(replace(sealed, **{part: bytes(altered)}), PLACE)
+
+
+@pytest.mark.parametrize("part", ["wrapped", "box"])
+def test_what_was_cut_short_does_not_open(vault: Vault, sealed: Sealed, part: str) -> None:
+    with pytest.raises(UnreadableKeyError):
+        vault.open(replace(sealed, **{part: getattr(sealed, part)[:8]}), PLACE)
+
+
+def test_the_same_key_is_never_sealed_the_same(vault: Vault, sealed: Sealed) -> None:
+    again = vault.seal(KEY, PLACE, keep=True)
+
+    assert not {sealed.wrapped, sealed.box, sealed.fingerprint} & {again.wrapped, again.box, again.fingerprint}
+
+
+def test_a_key_is_recognised_and_no_other(vault: Vault, sealed: Sealed) -> None:
+    assert vault.matches(KEY, sealed, PLACE)
+    for other in ("", KEY[:-1], f"{KEY}0", KEY.upper(), "ü"):
+        assert not vault.matches(other, sealed, PLACE)
+
+
+def test_an_empty_fingerprint_is_matched_by_nothing(vault: Vault, sealed: Sealed) -> None:
+    blank = replace(sealed, fingerprint="")
+
+    assert not vault.matches(KEY, blank, PLACE)
+    assert not vault.matches("", blank, PLACE)
+
+
+def test_a_key_that_is_not_kept_is_recognised_and_cannot_be_had(vault: Vault) -> None:
+    sealed = vault.seal(KEY, PLACE, keep=False)
+
+    assert vault.matches(KEY, sealed, PLACE)
+    with pytest.raises(UnreadableKeyError):
+        vault.open(sealed, PLACE)
+
+
+def test_nothing_that_is_kept_holds_the_key(sealed: Sealed) -> None:
+    assert KEY not in repr(sealed)
+    assert KEY.encode() not in (sealed.wrapped + (sealed.box or b""))
+
+
+def test_an_older_master_key_still_opens() -> None:
+    older, newer = MasterKey.new(), MasterKey.new()
+    sealed = Vault(given(older)).seal(KEY, PLACE, keep=True)
+
+    assert Vault(given(newer, older)).open(sealed, PLACE) == KEY
+
+
+def test_what_is_locked_anew_opens_with_the_newest_alone_and_is_the_same_key() -> None:
+    older, newer = MasterKey.new(), MasterKey.new()
+    sealed = Vault(given(older)).seal(KEY, PLACE, keep=True)
+
+    anew = Vault(given(newer, older)).rewrap(sealed, PLACE)
+
+    assert (anew.master, anew.box, anew.fingerprint) == (newer.name, sealed.box, sealed.fingerprint)
+    assert Vault(given(newer)).open(anew, PLACE) == KEY
+    assert Vault(given(newer)).matches(KEY, anew, PLACE)
+
+
+def test_without_its_master_key_nothing_opens(sealed: Sealed) -> None:
+    with pytest.raises(UnreadableKeyError) as refused:
+        Vault(given()).open(sealed, PLACE)
+
+    assert "openai" in str(refused.value)
+    assert refused.value.__cause__ is None
