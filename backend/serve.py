@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table as Grid
 
 from backend.conversations.sample import SAMPLE
+from backend.keys.errors import MasterKeyError
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import receipt_line
@@ -52,6 +53,9 @@ def serve(settings: Settings, *, once: bool) -> int:
     with listener, use(patchbay):
         try:
             return asyncio.run(_Run(settings, patchbay, local_model, listener).go(once=once))
+        except MasterKeyError as error:
+            _say(str(error))
+            return 1
         except KeyboardInterrupt:
             _say("\nStopped.")
             return 0

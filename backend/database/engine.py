@@ -36,6 +36,7 @@ def _prepare(connection: Any, _record: object) -> None:
     try:
         _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: sealed keys, for one
     finally:
         cursor.close()
 

@@ -7,5 +7,6 @@
     lent       a stored key on its way: opened when a call needs it, not before
     store      what has to be kept, as a Protocol; `backend.database.keys` keeps it
     keychain   enrols, lists, removes, and lends a user's keys to a request
+    pace       how often keys may be tried
     trial      whether a key works, by one cheap call
 """

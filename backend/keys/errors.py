@@ -9,7 +9,8 @@
         ├── NotEnrolledError       a request brought keys that its user did not enrol
         ├── MalformedKeyError      what should be a key cannot be one
         ├── UnknownProviderError   the table has no such provider that takes keys
-        └── KeyNotFoundError       the user has no key for that provider
+        ├── KeyNotFoundError       the user has no key for that provider
+        └── TooManyTrialsError     the user tried keys too often
 """
 
 from __future__ import annotations
@@ -70,20 +71,31 @@ class MalformedKeyError(KeychainError):
 
 
 class UnknownProviderError(KeychainError):
-    """The table has no such provider, or it takes no keys."""
+    """The table has no such provider, or it takes no keys. What was asked for may be a key, and is not repeated."""
 
     code = "unknown_provider"
     http_status = 404
 
-    def __init__(self, provider: str, known: Iterable[str] = ()) -> None:
-        super().__init__(f"There is no provider {provider!r} that takes keys. There are: {', '.join(known)}.")
+    def __init__(self, known: Iterable[str]) -> None:
+        super().__init__(f"There is no such provider that takes keys. There are: {', '.join(known)}.")
 
 
 class KeyNotFoundError(KeychainError):
-    """The user has no key for that provider."""
+    """The user has no key for that provider. What was asked for may be a key, and is not repeated."""
 
     code = "key_not_found"
     http_status = 404
 
-    def __init__(self, provider: str) -> None:
-        super().__init__(f"You have no key for {provider}.")
+    def __init__(self) -> None:
+        super().__init__("You have no key for that provider.")
+
+
+class TooManyTrialsError(KeychainError):
+    """The user tried keys too often."""
+
+    code = "too_many_trials"
+    http_status = 429
+    retryable = True
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__("Keys can be tried six times a minute.", retry_after=retry_after)

@@ -105,7 +105,7 @@ class Keychain:
             KeyNotFoundError: If there is none.
         """
         if not await self._store.remove(owner, provider):
-            raise KeyNotFoundError(provider)
+            raise KeyNotFoundError
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def lend(self, owner: Owner, brought: Mapping[str, SecretStr]) -> Loan:

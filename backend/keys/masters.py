@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 import os
 import secrets
 import tempfile
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+log = logging.getLogger(__name__)
+
 BYTES: Final = 32
+_OTHERS: Final = 0o077
 _HEADER: Final = (
     "# Master keys of Patchbay, the newest first. Whoever has this file opens every stored key.\n"
 )
@@ -157,6 +161,8 @@ class MasterFile:
             mark = (found.st_ino, found.st_mtime_ns)
             if mark != self._read_as:
                 self._keys, self._read_as = _parse(self._path.read_text(encoding="ascii")), mark
+                if found.st_mode & _OTHERS:
+                    log.warning("%s is open to others than its owner: chmod 600 it", self._path)
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeDecodeError) as error:
@@ -187,15 +193,25 @@ def master_keys(given: SecretStr | None, path: Path) -> Masters:
 
 def _put(file: Path, path: Path, *, replace: bool) -> None:
     """Move ``file``, which only its owner may read, to ``path``. Without ``replace``, who comes second yields."""
-    if replace:
-        file.replace(path)
-        return
     try:
-        os.link(file, path)
+        if replace:
+            file.replace(path)
+        else:
+            os.link(file, path)
     except FileExistsError:
         pass
     finally:
-        file.unlink()
+        file.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on disk: what is locked next must not outlive its master key."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _parse(text: str) -> Sequence[MasterKey]:

@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
+from backend.keys.pace import Pace
 from backend.keys.store import Owner
 from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
@@ -133,6 +134,7 @@ class Services:
     facade: Facade
     keychain: Keychain
     local_model: LocalModelView | None = None
+    pace: Pace = field(default_factory=Pace)
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = _new_id
 

@@ -95,7 +95,7 @@ async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList
     held = await services.keychain.of(owner)
     mine = tuple(KeyView.of(key) for key in held if key.place.provider == provider)
     if not mine:
-        raise KeyNotFoundError(provider)
+        raise KeyNotFoundError
     return KeyList(keys=mine)
 
 
@@ -105,7 +105,7 @@ async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: 
     rows = services.facade.get_qos_info().providers
     known = sorted(name for name, row in rows.items() if row.access != "embedded")
     if provider not in known:
-        raise UnknownProviderError(provider, known)
+        raise UnknownProviderError(known)
     overlap = timedelta(seconds=enrolment.overlap_s)
     kept = await services.keychain.enrol(
         owner, provider, enrolment.key, keep=enrolment.store, overlap=overlap
@@ -121,11 +121,12 @@ async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Respo
 
 
 @router.post("/{provider}/test")
-async def test(provider: str, identity: IdentityDep, services: ServicesDep) -> TrialView:
+async def test(provider: str, owner: OwnerDep, identity: IdentityDep, services: ServicesDep) -> TrialView:
     """Try the user's key with one cheap call: the one that came with this request, else the stored one."""
     key = identity.caller.keys.get(provider)
     if key is None:
-        raise KeyNotFoundError(provider)
+        raise KeyNotFoundError
+    services.pace.admit(owner)
     caller = identity.caller.model_copy(update={"keys": {provider: key}, "key_policy": "byok_only"})
     trial = await try_key(services.facade, caller)
     return TrialView(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from backend.keys.errors import KeychainError
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category
@@ -81,7 +82,7 @@ def table_rows(page: Path, heading: str | None = None) -> dict[str, list[str]]:
 
 def errors(kind: type[LLMError] = LLMError) -> Iterator[type[LLMError]]:
     """The whole tree, without what other tests may have added to it."""
-    if kind.__module__ == LLMError.__module__:
+    if kind.__module__ in {LLMError.__module__, KeychainError.__module__}:
         yield kind
     for below in kind.__subclasses__():
         yield from errors(below)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
+from backend.keys.masters import GivenMasters, MasterFile
 from backend.main import create_app
 from backend.serve import serve
 from backend.settings import Settings
@@ -349,6 +351,34 @@ class TestStart:
         assert [record for record in caplog.records if record.name == "backend.main"] == []
 
 
+class TestKeys:
+    def test_a_new_master_key_can_be_used_as_it_is_printed(self) -> None:
+        printed = run("keys", "new").stdout.strip()
+
+        assert GivenMasters(SecretStr(printed)).newest().name
+        assert told("keys", "new")["master_key"] != printed
+
+    def test_rotating_tells_what_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
+
+        done = told("keys", "rotate")
+
+        assert (done["locked_anew"], done["unreadable"]) == (0, 0)
+        assert MasterFile(tmp_path / "data" / "master.keys").newest().name == done["master"]
+
+    def test_master_keys_that_are_none_are_told_and_not_repeated(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
+        monkeypatch.setenv("PATCHBAY_MASTER_KEYS", CANARY)
+
+        result = run("keys", "rotate")
+
+        assert result.exit_code == 1
+        assert "keys new" in result.stderr
+        assert CANARY not in result.output
+
+
 class TestServe:
     """`./backend/run.sh` on a provider that has a key: no built-in model is started."""
 
@@ -384,4 +414,15 @@ class TestServe:
         assert serve(settings, once=True) == 1
 
         assert "not TOML" in capsys.readouterr().out
+        assert not settings.data_dir.exists()
+
+    def test_master_keys_that_are_none_are_told_before_anything_starts(
+        self, settings: Settings, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        wrong = settings.model_copy(update={"master_keys": SecretStr(CANARY)})
+
+        assert serve(wrong, once=True) == 1
+
+        assert "keys new" in (printed := capsys.readouterr().out)
+        assert CANARY not in printed
         assert not settings.data_dir.exists()

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1)])
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("secure_delete", 1)]
+)
 async def test_every_connection_is_prepared(engine: AsyncEngine, pragma: str, value: object) -> None:
     async with engine.connect() as first, engine.connect() as second:
         for connection in (first, second):

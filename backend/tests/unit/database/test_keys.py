@@ -100,7 +100,10 @@ class TestEveryStore:
 
         await store.note_use(["1"], NOON)
 
-        assert [key.last_used_at for owner in (ANN, BOB) for key in await store.of(owner, NOON)] == [NOON, None]
+        assert [key.last_used_at for owner in (ANN, BOB) for key in await store.of(owner, NOON)] == [
+            NOON,
+            None,
+        ]
 
     async def test_what_is_locked_anew_is_kept(self, store: KeyStore) -> None:
         await store.add(version("1"), others_until=NOON)

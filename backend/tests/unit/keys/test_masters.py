@@ -132,6 +132,17 @@ class TestMasterFile:
         with pytest.raises(MasterKeyError):
             MasterFile(path).newest()
 
+    @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
+    def test_others_than_the_owner_who_may_read_it_are_warned_of(
+        self, path: Path, mode: int, caplog: pytest.LogCaptureFixture, *, warned: bool
+    ) -> None:
+        MasterFile(path).newest()
+        path.chmod(mode)
+
+        MasterFile(path).newest()
+
+        assert ("open to others" in caplog.text) == warned
+
     def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
 

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
-FEATURES = {"dear": "openai:gpt-5.1", "cheap": "openai:gpt-6-luna", "elsewhere": "gemini:gemini-3.5-flash-lite"}
-ANN = Caller(user_id="ann", keys={"openai": "sk-of-ann"})  # type: ignore[dict-item]
+FEATURES = {
+    "dear": "openai:gpt-5.1",
+    "cheap": "openai:gpt-6-luna",
+    "elsewhere": "gemini:gemini-3.5-flash-lite",
+}
+ANN = Caller(user_id="ann", keys={"openai": "sk-of-ann"})
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ async def test_what_the_provider_answers_decides(
 async def test_a_key_that_nothing_of_the_table_can_use_is_unclear_and_not_sent(
     patchbay: Patchbay, provider: LoopbackProvider
 ) -> None:
-    caller = Caller(user_id="ann", keys={"acme": "sk-of-ann"})  # type: ignore[dict-item]
+    caller = Caller(user_id="ann", keys={"acme": "sk-of-ann"})
 
     assert await try_key(patchbay, caller) == Trial("unclear")
     assert len(provider.requests) == 0

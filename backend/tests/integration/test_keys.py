@@ -1,0 +1,217 @@
+"""Users' keys the whole way: HTTP, the real facade, a provider on loopback, a database and master keys on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from backend.database.engine import make_engine
+from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
+from backend.utils.llm.testing import Status, Text
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import httpx2
+
+    from backend.utils.llm.testing import LoopbackProvider
+
+KEY, ANOTHER = "sk-canary-of-ann-012345679876", "sk-canary-anew-0123456798766789"
+
+
+@pytest.fixture
+async def started(provider: LoopbackProvider, tmp_path: Path) -> AsyncIterator[Started]:
+    for feature, answer in ANSWERS.items():
+        provider.always(answer, model=MODELS[feature])
+    patchbay = loopback_patchbay(provider, {feature: f"openai:{model}" for feature, model in MODELS.items()})
+    yield Started(tmp_path / "data", patchbay)
+    await patchbay.aclose()
+
+
+async def store(client: httpx2.AsyncClient, key: str = KEY) -> None:
+    assert (await client.put("/v1/keys/openai", json={"key": key})).status_code == 200
+
+
+async def process(client: httpx2.AsyncClient) -> httpx2.Response:
+    return await client.post("/v1/conversations", json=BODY)
+
+
+async def rotate(data_dir: Path) -> dict[str, object]:
+    """The command, in a process of its own."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "backend", "keys", "rotate", "--json"),
+        env={"PATCHBAY_DATA_DIR": str(data_dir)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await child.communicate()
+    return json.loads(told)
+
+
+async def test_a_stored_key_pays_without_being_sent_again(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        await store(client)
+        created = await process(client)
+
+    assert {request.key for request in provider.requests} == {KEY}
+    assert {receipt["key_owner"] for receipt in created.json()["receipts"].values()} == {"user"}
+
+
+async def test_it_survives_a_restart(started: Started, provider: LoopbackProvider) -> None:
+    async with started.client() as client:
+        await store(client)
+    async with started.client() as client:
+        await process(client)
+
+    assert {request.key for request in provider.requests} == {KEY}
+
+
+async def test_a_replaced_key_pays_no_more(started: Started, provider: LoopbackProvider) -> None:
+    async with started.client() as client:
+        await store(client)
+        await store(client, ANOTHER)
+        await process(client)
+
+    assert {request.key for request in provider.requests} == {ANOTHER}
+
+
+async def test_a_key_that_one_server_removed_another_does_not_use(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as here, started.client() as there:
+        await store(here)
+        await process(there)
+        assert {request.key for request in provider.requests} == {KEY}
+
+        await here.delete("/v1/keys/openai")
+
+        assert (await there.get("/v1/keys/openai")).status_code == 404
+        await process(there)
+        assert provider.requests[-1].key == "house-key-of-openai"
+        refused = await there.get("/v1/llm/qos", headers={"x-byok-openai": KEY})
+        assert refused.json()["error"]["code"] == "key_not_enrolled"
+
+
+async def test_the_master_key_is_rotated_while_a_server_serves(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        await store(client)
+        before = (started.data_dir / "master.keys").read_text().split()[-1]
+
+        serving = asyncio.create_task(keep_serving(client))
+        first, second = await rotate(started.data_dir), await rotate(started.data_dir)
+        serving.cancel()
+        statuses = await asyncio.gather(serving, return_exceptions=True)
+
+        await process(client)
+        await store(client, ANOTHER)
+        await process(client)
+
+    assert isinstance(statuses[0], asyncio.CancelledError)
+    assert [done["locked_anew"] for done in (first, second)] == [1, 1]
+    assert before not in (started.data_dir / "master.keys").read_text()
+    assert {request.key for request in provider.requests} == {KEY, ANOTHER}
+
+
+async def keep_serving(client: httpx2.AsyncClient) -> None:
+    """Calls with the stored key, one after the other; ends with the first that fails."""
+    while True:
+        created = await process(client)
+        assert created.json()["errors"] == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (Text("ok"), "valid"),
+        (Status(401, message=f"Incorrect API key provided: {KEY}."), "revoked"),
+        (Status(429, error_code="insufficient_quota", message=KEY), "no_quota"),
+        (Status(404, message=KEY), "no_access"),
+    ],
+    ids=["valid", "revoked", "no_quota", "no_access"],
+)
+async def test_a_trial_tells_what_is_the_matter_and_nothing_that_the_provider_said(
+    answer: Text | Status, verdict: str, started: Started, provider: LoopbackProvider
+) -> None:
+    for model in MODELS.values():
+        provider.always(answer, model=model)
+
+    async with started.client() as client:
+        await store(client)
+        told = await client.post("/v1/keys/openai/test")
+
+    assert told.json()["verdict"] == verdict
+    assert KEY not in told.text
+    assert {request.key for request in provider.requests} == {KEY}
+
+
+async def test_a_key_that_is_not_stored_is_tried_when_it_comes_along(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        await client.put("/v1/keys/openai", json={"key": KEY, "store": False})
+        without = await client.post("/v1/keys/openai/test")
+        with_it = await client.post("/v1/keys/openai/test", headers={"x-byok-openai": KEY})
+
+    assert without.json()["error"]["code"] == "key_not_found"
+    assert with_it.json()["verdict"] == "valid"
+    assert {request.key for request in provider.requests} == {KEY}
+
+
+async def test_a_key_is_in_no_answer_log_or_file(
+    started: Started, provider: LoopbackProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ways of a stored key and of one that comes along, those that fail among them."""
+    caplog.set_level(logging.DEBUG)
+    answers = []
+    async with started.client() as client:
+        await store(client)
+        answers.append(await process(client))
+        provider.always(
+            Status(401, message=f"Incorrect API key provided: {KEY}."), model=MODELS["chat_responses"]
+        )
+        question = {"conversation_id": answers[0].json()["id"], "question": "When?"}
+        brought = {"x-byok-openai": KEY}
+        answers += [
+            await client.post("/v1/chat", json=question),
+            await client.post("/v1/chat", json=question, headers=brought),
+            await client.post("/v1/chat", json=question, headers={"x-byok-gemini": KEY}),
+            await client.get("/v1/keys"),
+            await client.post("/v1/keys/openai/test"),
+            await client.put("/v1/keys/openai", json={"key": f"{KEY} {KEY}"}),
+            await client.put("/v1/keys/openai", json={"key": [KEY]}),
+        ]
+        on_disk = [path.read_bytes() for path in started.data_dir.iterdir()]
+
+    assert [answer.status_code for answer in answers] == [201, 403, 403, 403, 200, 200, 422, 422]
+    assert not any(KEY in answer.text for answer in answers)
+    assert not any(KEY.encode() in content for content in on_disk)
+    assert [record for record in caplog.records if KEY in f"{record.getMessage()} {record.__dict__}"] == []
+    assert KEY not in caplog.text
+
+
+async def test_a_key_that_was_moved_to_another_row_serves_nobody(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        await store(client)
+        engine = make_engine(started.data_dir / "patchbay.sqlite3")
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE user_keys SET id = 'another'"))
+        await engine.dispose()
+
+        created = await process(client)
+
+    assert set(created.json()["errors"].values()) == {"key_unreadable"}
+    assert len(provider.requests) == 0
