@@ -14,18 +14,20 @@ _SHOWN = "**********"
 
 
 class LentKey(SecretStr):
-    """A stored key that is opened whenever its value is asked for, and holds it at no time.
+    """A stored key that is opened when its value is first asked for, and gone with the request.
 
     It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
-
-    Attributes:
-        was_opened: Whether anybody asked for it.
     """
 
     def __init__(self, opened: Callable[[], str]) -> None:
         super().__init__(_SHOWN)
-        self._opened = opened
-        self.was_opened = False
+        self._open = opened
+        self._value: SecretStr | None = None
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether anybody asked for it."""
+        return self._value is not None
 
     @override
     def get_secret_value(self) -> str:
@@ -34,8 +36,9 @@ class LentKey(SecretStr):
         Raises:
             UnreadableKeyError: If it does not open.
         """
-        self.was_opened = True
-        return self._opened()
+        if self._value is None:
+            self._value = SecretStr(self._open())
+        return self._value.get_secret_value()
 
     @override
     def __eq__(self, other: object) -> bool:

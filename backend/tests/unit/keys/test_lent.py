@@ -63,7 +63,15 @@ def test_its_copies_are_itself(key: LentKey) -> None:
     assert copy.copy(key) is copy.deepcopy(key) is key
 
 
-def test_it_holds_no_value_after_it_was_opened(key: LentKey) -> None:
+def test_it_is_opened_once_for_many_who_ask() -> None:
+    opened: list[str] = []
+    key = LentKey(lambda: opened.append(KEY) or KEY)  # type: ignore[func-returns-value]
+
+    assert [key.get_secret_value() for _ in range(3)] == [KEY] * 3
+    assert opened == [KEY]
+
+
+def test_what_it_holds_is_not_printed(key: LentKey) -> None:
     key.get_secret_value()
 
-    assert KEY not in str(vars(key))
+    assert KEY not in f"{vars(key)} {key} {key!r}"
