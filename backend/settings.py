@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 ROOT: Final = Path(__file__).parents[1]
 DOTENV: Final = ROOT / ".env"
+MASTER_KEYS: Final = "PATCHBAY_MASTER_KEYS"
 
 
 def _blank_is_none(value: object) -> object:
@@ -69,9 +70,11 @@ def environment(dotenv: Path = DOTENV) -> dict[str, str]:
     """The process environment, with the values of ``dotenv`` below it: for the facade and the local model's child.
 
     A blank line of the file is left out. A blank variable of the process stands, so that
-    ``OPENAI_API_KEY= backend/run.sh`` runs without the key that the file holds.
+    ``OPENAI_API_KEY= backend/run.sh`` runs without the key that the file holds. The master keys are for the vault alone,
+    so that no row of a table can name them as a provider's key.
     """
-    return _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
+    merged = _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
+    return {name: value for name, value in merged.items() if name != MASTER_KEYS}
 
 
 def _read(dotenv: Path) -> dict[str, str]:

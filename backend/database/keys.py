@@ -25,15 +25,16 @@ class SqlKeyStore:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    async def add(self, key: KeptKey, *, others_until: datetime) -> None:
-        """As `KeyStore.add`. Versions that no longer hold are thrown away."""
+    async def add(self, key: KeptKey, *, until: datetime) -> None:
+        """As `KeyStore.add`."""
         row, mine = UserKeyRow, _is_of(key.place)
         async with self._sessions.begin() as session:
             # A write comes first, so that of two who add at once one waits for the other.
-            await session.execute(
-                update(row).where(mine, row.valid_until.is_(None)).values(valid_until=others_until)
-            )
-            await session.execute(delete(row).where(mine, row.valid_until <= key.created_at))
+            await session.execute(delete(row).where(mine, row.valid_until.is_not(None)))
+            if until > key.created_at:
+                await session.execute(update(row).where(mine).values(valid_until=until))
+            else:
+                await session.execute(delete(row).where(mine))
             session.add(_row(key))
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:

@@ -90,7 +90,7 @@ class Keychain:
         place = Place(owner.tenant_id, owner.user_id, provider, self._new_id())
         tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
         kept = KeptKey(place, self._vault.seal(plain, place, keep=keep), tail, now)
-        await self._store.add(kept, others_until=now + overlap)
+        await self._store.add(kept, until=now + overlap)
         log.info("keys.enrolled user=%s provider=%s stored=%s", owner.user_id, provider, keep)
         return kept
 

@@ -46,8 +46,8 @@ Renew = Callable[["Sequence[KeptKey]"], "Iterable[KeptKey]"]
 class KeyStore(Protocol):
     """Keeps versions of keys. Whatever it answers is so now, for every process."""
 
-    async def add(self, key: KeptKey, *, others_until: datetime) -> None:
-        """Keep ``key`` as the current version; the one before it holds until then. Both, or neither."""
+    async def add(self, key: KeptKey, *, until: datetime) -> None:
+        """Keep ``key`` as the current version. The one before it holds ``until`` then, and older ones end. All, or nothing."""
         ...
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:

@@ -27,12 +27,10 @@ class InMemoryKeys:
     def __init__(self, kept: Sequence[KeptKey] = ()) -> None:
         self.kept = list(kept)
 
-    async def add(self, key: KeptKey, *, others_until: datetime) -> None:
-        self.kept = [
-            one._replace(valid_until=one.valid_until or others_until) if slot(one) == slot(key) else one
-            for one in self.kept
-        ]
-        self.kept.insert(0, key)
+    async def add(self, key: KeptKey, *, until: datetime) -> None:
+        others = [one for one in self.kept if slot(one) != slot(key)]
+        before = [one for one in self.kept if slot(one) == slot(key) and one.valid_until is None]
+        self.kept = [key, *(one._replace(valid_until=until) for one in before), *others]
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
         mine = [one for one in self.kept if slot(one)[:2] == owner]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.database.engine import make_engine
+from backend.keys.lent import LentKey
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -199,6 +201,16 @@ async def test_a_key_is_in_no_answer_log_or_file(
     assert not any(KEY.encode() in content for content in on_disk)
     assert [record for record in caplog.records if KEY in f"{record.getMessage()} {record.__dict__}"] == []
     assert KEY not in caplog.text
+
+
+async def test_after_its_request_no_lent_key_is_left(started: Started) -> None:
+    async with started.client() as client:
+        await store(client)
+        conversation = (await process(client)).json()["id"]
+        await client.post("/v1/chat", json={"conversation_id": conversation, "question": "When?"})
+        gc.collect()
+
+        assert [one for one in gc.get_objects() if isinstance(one, LentKey)] == []
 
 
 async def test_a_key_that_was_moved_to_another_row_serves_nobody(

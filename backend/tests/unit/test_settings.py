@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from backend.settings import ROOT, Settings, environment
 
@@ -77,6 +77,22 @@ def test_environment_lays_the_file_below_the_process(tmp_path: Path, monkeypatch
     assert merged["OPENAI_API_KEY"] == "of-the-file"
     assert merged["GEMINI_API_KEY"] == ""
     assert "LLM_CONFIG" not in merged
+
+
+def test_the_master_keys_are_not_for_the_facade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHBAY_MASTER_KEYS", "canary")
+
+    assert "canary" not in environment(dotenv("PATCHBAY_MASTER_KEYS=canary\n", tmp_path)).values()
+    assert "canary" not in repr(Settings(_env_file=None))
+    assert Settings(_env_file=None).master_keys == SecretStr("canary")
+
+
+def test_the_master_keys_lie_beside_the_database_unless_told_otherwise(tmp_path: Path) -> None:
+    beside = settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path)
+    apart = settings("PATCHBAY_MASTER_KEYS_FILE=~/master.keys\n", tmp_path)
+
+    assert beside.master_keys_path == tmp_path / "master.keys"
+    assert apart.master_keys_path == Path("~/master.keys").expanduser()
 
 
 def test_environment_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

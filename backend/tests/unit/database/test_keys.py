@@ -47,56 +47,50 @@ def store(request: pytest.FixtureRequest, sessions: Sessions) -> KeyStore:
 class TestEveryStore:
     async def test_what_was_kept_is_found_as_it_was(self, store: KeyStore) -> None:
         key = version("1")._replace(sealed=Sealed("m1", b"\x00\xff", None, "f"))
-        await store.add(key, others_until=NOON)
+        await store.add(key, until=NOON)
 
         assert await store.of(ANN, NOON) == [key]
 
     @pytest.mark.parametrize("other", [BOB, ANN._replace(tenant_id="acme")], ids=str)
     async def test_it_is_its_owners_alone(self, store: KeyStore, other: Owner) -> None:
-        await store.add(version("1"), others_until=NOON)
+        await store.add(version("1"), until=NOON)
 
         assert await rows(store, other) == []
         assert not await store.remove(other, "openai")
         assert await rows(store) == ["1"]
 
-    async def test_the_newest_comes_first(self, store: KeyStore) -> None:
-        for number in range(3):
-            at = NOON + timedelta(minutes=number)
-            await store.add(version(str(number), at=at), others_until=NOON + HOUR)
-
-        assert await rows(store) == ["2", "1", "0"]
-
     async def test_the_one_before_holds_until_its_time_is_up(self, store: KeyStore) -> None:
-        await store.add(version("1"), others_until=NOON)
-        await store.add(version("2"), others_until=NOON + HOUR)
+        await store.add(version("1"), until=NOON)
+        await store.add(version("2"), until=NOON + HOUR)
 
         assert await rows(store, now=NOON + HOUR - timedelta(seconds=1)) == ["2", "1"]
         assert await rows(store, now=NOON + HOUR) == ["2"]
 
-    async def test_a_third_does_not_lengthen_the_time_of_the_first(self, store: KeyStore) -> None:
-        await store.add(version("1"), others_until=NOON)
-        await store.add(version("2"), others_until=NOON + HOUR)
-        await store.add(version("3", at=NOON + HOUR / 2), others_until=NOON + 3 * HOUR)
+    async def test_of_many_that_follow_each_other_the_last_two_hold_the_newest_first(
+        self, store: KeyStore
+    ) -> None:
+        for number in range(4):
+            await store.add(version(str(number), at=NOON), until=NOON + HOUR)
 
-        assert await rows(store, now=NOON + HOUR) == ["3", "2"]
+        assert await rows(store) == ["3", "2"]
 
     async def test_a_key_for_one_provider_leaves_the_others_alone(self, store: KeyStore) -> None:
-        await store.add(version("1"), others_until=NOON)
-        await store.add(version("2", provider="gemini"), others_until=NOON)
+        await store.add(version("1"), until=NOON)
+        await store.add(version("2", provider="gemini"), until=NOON)
 
         assert sorted(await rows(store)) == ["1", "2"]
 
     async def test_every_version_is_forgotten_together(self, store: KeyStore) -> None:
-        await store.add(version("1"), others_until=NOON)
-        await store.add(version("2"), others_until=NOON + HOUR)
+        await store.add(version("1"), until=NOON)
+        await store.add(version("2"), until=NOON + HOUR)
 
         assert await store.remove(ANN, "openai")
         assert await rows(store) == []
         assert not await store.remove(ANN, "openai")
 
     async def test_use_is_noted(self, store: KeyStore) -> None:
-        await store.add(version("1"), others_until=NOON)
-        await store.add(version("2", BOB), others_until=NOON)
+        await store.add(version("1"), until=NOON)
+        await store.add(version("2", BOB), until=NOON)
 
         await store.note_use(["1"], NOON)
 
@@ -106,8 +100,8 @@ class TestEveryStore:
         ]
 
     async def test_what_is_locked_anew_is_kept(self, store: KeyStore) -> None:
-        await store.add(version("1"), others_until=NOON)
-        await store.add(version("2", BOB), others_until=NOON)
+        await store.add(version("1"), until=NOON)
+        await store.add(version("2", BOB), until=NOON)
         anew = Sealed("m2", b"anew", SEALED.box, SEALED.fingerprint)
 
         def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
@@ -120,7 +114,7 @@ class TestEveryStore:
 class TestTheDatabase:
     async def test_another_process_sees_a_removal_at_once(self, sessions: Sessions, tmp_path: Path) -> None:
         here = SqlKeyStore(sessions)
-        await here.add(version("1"), others_until=NOON)
+        await here.add(version("1"), until=NOON)
         engine = make_engine(tmp_path / "data" / "patchbay.sqlite3")
         there = SqlKeyStore(async_sessionmaker(engine))
         assert await rows(there) == ["1"]
@@ -134,14 +128,14 @@ class TestTheDatabase:
         store = SqlKeyStore(sessions)
 
         await asyncio.gather(
-            *(store.add(version(str(n)), others_until=NOON + HOUR) for n in range(8)),
+            *(store.add(version(str(n)), until=NOON + HOUR) for n in range(8)),
         )
 
         current = [key for key in await store.of(ANN, NOON) if key.valid_until is None]
         assert len(current) == 1
 
     async def test_two_current_versions_cannot_be(self, sessions: Sessions) -> None:
-        await SqlKeyStore(sessions).add(version("1"), others_until=NOON)
+        await SqlKeyStore(sessions).add(version("1"), until=NOON)
 
         with pytest.raises(IntegrityError):
             async with sessions.begin() as session:
@@ -152,11 +146,10 @@ class TestTheDatabase:
                     )
                 )
 
-    async def test_versions_whose_time_is_up_are_thrown_away_by_the_next(self, sessions: Sessions) -> None:
+    async def test_what_is_replaced_without_an_overlap_is_gone(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
         for number in range(3):
-            at = NOON + number * HOUR
-            await store.add(version(str(number), at=at), others_until=at)
+            await store.add(version(str(number)), until=NOON)
 
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM user_keys")) == 1
@@ -168,7 +161,7 @@ class TestTheDatabase:
         def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
             return [key._replace(sealed=Sealed("m2", b"w", b"b", "f")) for key in keys]
 
-        adding = [store.add(version(str(n), Owner(f"user-{n}")), others_until=NOON) for n in range(20)]
+        adding = [store.add(version(str(n), Owner(f"user-{n}")), until=NOON) for n in range(20)]
         await asyncio.gather(*adding[:10], store.rewrap(renew), *adding[10:])
 
         assert [len(await rows(store, Owner(f"user-{n}"))) for n in range(20)] == [1] * 20
