@@ -10,6 +10,7 @@
         ├── MalformedKeyError      what should be a key cannot be one
         ├── UnknownProviderError   the table has no such provider that takes keys
         ├── KeyNotFoundError       the user has no key for that provider
+        ├── KeyGivenBackError      a key that came with a request was asked for when that was over
         └── TooManyTrialsError     the user tried keys too often
 """
 
@@ -88,6 +89,18 @@ class KeyNotFoundError(KeychainError):
 
     def __init__(self) -> None:
         super().__init__("You have no key for that provider.")
+
+
+class KeyGivenBackError(KeychainError):
+    """A key that came with a request was asked for when the request was over."""
+
+    code = "key_given_back"
+    http_status = 403
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"The key for {provider} came with a request that is over. Store it for work that goes on."
+        )
 
 
 class TooManyTrialsError(KeychainError):

@@ -6,11 +6,12 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
 from .errors import KeyNotFoundError, MalformedKeyError, NotEnrolledError, UnreadableKeyError
-from .lent import LentKey
+from .lent import BroughtKey, StoredKey
 from .store import KeptKey, KeyStore, Owner
 from .vault import Place, Vault
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from .lent import LentKey
     from .masters import Masters
 
 log = logging.getLogger(__name__)
@@ -43,12 +45,12 @@ def _new_id() -> str:
 class Loan:
     """The keys of one request, provider to secret, and the versions that they are."""
 
-    keys: Mapping[str, SecretStr]
+    keys: Mapping[str, LentKey]
     versions: Mapping[str, KeptKey]
 
     def used(self) -> Collection[KeptKey]:
         """The versions that came with the request, or were opened in it."""
-        return [self.versions[provider] for provider, key in self.keys.items() if _was_used(key)]
+        return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
 
 class Keychain:
@@ -117,11 +119,15 @@ class Keychain:
         """
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
-        keys = {provider: brought.get(provider) or self._lent(key) for provider, key in versions.items()}
-        return Loan(keys, versions)
+        return Loan(self._lent(versions) | _brought(brought), versions)
 
-    async def note_use(self, loan: Loan) -> None:
-        """Remember when the keys that were used were. That this fails is no reason for a request to."""
+    async def take_back(self, loan: Loan) -> None:
+        """The request is over: its keys hold no value any more, and it is noted which of them were used.
+
+        That noting it fails is no reason for a request to.
+        """
+        for key in loan.keys.values():
+            key.give_back()
         now = self._clock()
         stale = [key.place.row for key in loan.used() if _is_stale(key, now)]
         if not stale:
@@ -145,8 +151,11 @@ class Keychain:
         mine = (one for one in held if one.place.provider == provider)
         return next((one for one in mine if self._vault.matches(plain, one.sealed, one.place)), None)
 
-    def _lent(self, key: KeptKey) -> SecretStr:
-        return LentKey(lambda: self._vault.open(key.sealed, key.place))
+    def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
+        return {
+            provider: StoredKey(partial(self._vault.open, key.sealed, key.place))
+            for provider, key in versions.items()
+        }
 
 
 class Rotation(NamedTuple):
@@ -187,8 +196,8 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
     return Rotation(masters.newest().name, locked_anew, unreadable)
 
 
-def _was_used(key: SecretStr) -> bool:
-    return key.was_opened if isinstance(key, LentKey) else True
+def _brought(keys: Mapping[str, SecretStr]) -> dict[str, LentKey]:
+    return {provider: BroughtKey(provider, key) for provider, key in keys.items()}
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

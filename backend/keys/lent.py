@@ -1,11 +1,18 @@
-"""A stored key on its way through a request."""
+"""A user's key on its way through a request.
+
+Long after a request, timers that it set and cancelled hold its context, and with it its caller. So keys are given back when
+the request is over: from then on what is lent holds no value.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from pydantic import SecretStr
 from typing_extensions import override
+
+from .errors import KeyGivenBackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,31 +21,22 @@ _SHOWN = "**********"
 
 
 class LentKey(SecretStr):
-    """A stored key that is opened when its value is first asked for, and gone with the request.
+    """A key that a request may use.
 
     It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
     """
 
-    def __init__(self, opened: Callable[[], str]) -> None:
+    def __init__(self) -> None:
         super().__init__(_SHOWN)
-        self._open = opened
-        self._value: SecretStr | None = None
 
     @property
-    def was_opened(self) -> bool:
-        """Whether anybody asked for it."""
-        return self._value is not None
+    @abstractmethod
+    def was_used(self) -> bool:
+        """Whether the request made use of it."""
 
-    @override
-    def get_secret_value(self) -> str:
-        """The key.
-
-        Raises:
-            UnreadableKeyError: If it does not open.
-        """
-        if self._value is None:
-            self._value = SecretStr(self._open())
-        return self._value.get_secret_value()
+    @abstractmethod
+    def give_back(self) -> None:
+        """Forget the value: the request is over."""
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -57,3 +55,68 @@ class LentKey(SecretStr):
     @override
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key is not pickled")
+
+
+class StoredKey(LentKey):
+    """One that is stored. It is opened when its value is first asked for.
+
+    Work that outlives the request may go on with it: then it is opened each time, and not kept.
+    """
+
+    def __init__(self, opened: Callable[[], str]) -> None:
+        super().__init__()
+        self._open = opened
+        self._value: SecretStr | None = None
+        self._was_used = self._is_over = False
+
+    @property
+    @override
+    def was_used(self) -> bool:
+        return self._was_used
+
+    @override
+    def get_secret_value(self) -> str:
+        """The key.
+
+        Raises:
+            UnreadableKeyError: If it does not open.
+        """
+        self._was_used = True
+        value = self._value or SecretStr(self._open())
+        if not self._is_over:
+            self._value = value
+        return value.get_secret_value()
+
+    @override
+    def give_back(self) -> None:
+        self._is_over, self._value = True, None
+
+
+class BroughtKey(LentKey):
+    """One that came with the request, and goes with it."""
+
+    def __init__(self, provider: str, key: SecretStr) -> None:
+        super().__init__()
+        self._provider = provider
+        self._value: SecretStr | None = key
+
+    @property
+    @override
+    def was_used(self) -> bool:
+        return True
+
+    @override
+    def get_secret_value(self) -> str:
+        """The key.
+
+        Raises:
+            KeyGivenBackError: If the request is over.
+        """
+        value = self._value
+        if value is None:
+            raise KeyGivenBackError(self._provider)
+        return value.get_secret_value()
+
+    @override
+    def give_back(self) -> None:
+        self._value = None

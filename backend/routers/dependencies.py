@@ -198,7 +198,7 @@ async def identify(
         with use_caller(caller):
             yield Identity(owner.user_id, caller)
     finally:
-        await services.keychain.note_use(loan)
+        await services.keychain.take_back(loan)
 
 
 OwnerDep = Annotated[Owner, Depends(authenticate)]

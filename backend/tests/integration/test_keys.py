@@ -10,10 +10,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.database.engine import make_engine
-from backend.keys.lent import LentKey
+from backend.keys.lent import BroughtKey, LentKey, StoredKey
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -203,14 +204,26 @@ async def test_a_key_is_in_no_answer_log_or_file(
     assert KEY not in caplog.text
 
 
-async def test_after_its_request_no_lent_key_is_left(started: Started) -> None:
+@pytest.mark.parametrize("stored", [True, False])
+async def test_after_its_request_no_value_of_a_key_is_left(
+    started: Started, provider: LoopbackProvider, *, stored: bool
+) -> None:
+    """Timers that were cancelled hold on to the request's caller. That one holds no value."""
+    brought = {} if stored else {"x-byok-openai": KEY}
     async with started.client() as client:
-        await store(client)
-        conversation = (await process(client)).json()["id"]
-        await client.post("/v1/chat", json={"conversation_id": conversation, "question": "When?"})
+        await client.put("/v1/keys/openai", json={"key": KEY, "store": stored})
+        created = await client.post("/v1/conversations", json=BODY, headers=brought)
+        question = {"conversation_id": created.json()["id"], "question": "When?"}
+        await client.post("/v1/chat", json=question, headers=brought)
+        del created
         gc.collect()
 
-        assert [one for one in gc.get_objects() if isinstance(one, LentKey)] == []
+        left = [one for one in gc.get_objects() if isinstance(one, LentKey)]
+        secrets = [one for one in gc.get_objects() if isinstance(one, SecretStr)]
+
+    assert {request.key for request in provider.requests} == {KEY}
+    assert not any(one._value for one in left if isinstance(one, StoredKey | BroughtKey))
+    assert not any(one.get_secret_value() == KEY for one in secrets if not isinstance(one, LentKey))
 
 
 async def test_a_key_that_was_moved_to_another_row_serves_nobody(

@@ -183,7 +183,7 @@ class TestUse:
         loan = await bench.keychain.lend(ANN, {})
         loan.keys["openai"].get_secret_value()
 
-        await bench.keychain.note_use(loan)
+        await bench.keychain.take_back(loan)
 
         used = {key.place.provider: key.last_used_at for key in await bench.keychain.of(ANN)}
         assert used == {"openai": NOON, "gemini": None}
@@ -192,7 +192,7 @@ class TestUse:
         await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         for seconds, noted in [(0, 0), (59, 0), (60, 60)]:
             bench.clock.now = NOON + timedelta(seconds=seconds)
-            await bench.keychain.note_use(await bench.keychain.lend(ANN, {"openai": OLD}))
+            await bench.keychain.take_back(await bench.keychain.lend(ANN, {"openai": OLD}))
             (key,) = await bench.keychain.of(ANN)
             assert key.last_used_at == NOON + timedelta(seconds=noted)
 
@@ -206,7 +206,7 @@ class TestUse:
         loan = await bench.keychain.lend(ANN, {"openai": OLD})
         monkeypatch.setattr(bench.store, "note_use", away)
 
-        await bench.keychain.note_use(loan)
+        await bench.keychain.take_back(loan)
 
         assert "keys.use_not_noted" in caplog.text
 

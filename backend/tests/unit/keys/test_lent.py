@@ -1,4 +1,4 @@
-"""A stored key tells nothing of itself until it is asked for its value."""
+"""A lent key tells nothing of itself until it is asked for its value, and holds none after its request."""
 
 from __future__ import annotations
 
@@ -8,69 +8,90 @@ import pickle
 import pytest
 from pydantic import SecretStr
 
-from backend.keys.lent import LentKey
+from backend.keys.errors import KeyGivenBackError
+from backend.keys.lent import BroughtKey, StoredKey
 from backend.utils.llm import Caller
 
 KEY = "sk-canary-of-ann-0123456789"
 
 
 @pytest.fixture
-def key() -> LentKey:
-    return LentKey(lambda: KEY)
+def key() -> StoredKey:
+    return StoredKey(lambda: KEY)
 
 
-def test_it_is_opened_when_it_is_asked_for(key: LentKey) -> None:
-    assert not key.was_opened
+def test_it_is_opened_when_it_is_asked_for(key: StoredKey) -> None:
+    assert not key.was_used
 
     assert key.get_secret_value() == KEY
-    assert key.was_opened
+    assert key.was_used
 
 
-def test_to_print_it_or_a_caller_who_has_it_opens_nothing(key: LentKey) -> None:
+def test_to_print_it_or_a_caller_who_has_it_opens_nothing(key: StoredKey) -> None:
     caller = Caller(user_id="ann").model_copy(update={"keys": {"openai": key}})
 
     shown = f"{key} {key!r} {caller} {caller!r} {caller.policy} {bool(key)} {len(key)}"
 
     assert KEY not in shown
-    assert not key.was_opened
+    assert not key.was_used
 
 
 @pytest.mark.parametrize("mode", ["json", "python"])
-def test_a_caller_who_has_it_is_dumped_without_it(key: LentKey, mode: str) -> None:
+def test_a_caller_who_has_it_is_dumped_without_it(key: StoredKey, mode: str) -> None:
     caller = Caller(user_id="ann").model_copy(update={"keys": {"openai": key}})
 
     assert KEY not in str(caller.model_dump(mode=mode))
 
 
-def test_it_counts_as_there(key: LentKey) -> None:
+def test_it_counts_as_there(key: StoredKey) -> None:
     assert key
 
 
-def test_it_equals_only_itself(key: LentKey) -> None:
+def test_it_equals_only_itself(key: StoredKey) -> None:
     assert key == key  # noqa: PLR0124 - the rule
-    assert key != LentKey(lambda: KEY)
+    assert key != StoredKey(lambda: KEY)
     assert key != SecretStr(KEY)
-    assert len({key, LentKey(lambda: KEY)}) == 2
-    assert not key.was_opened
+    assert len({key, StoredKey(lambda: KEY)}) == 2
+    assert not key.was_used
 
 
-def test_it_is_not_pickled(key: LentKey) -> None:
+def test_it_is_not_pickled(key: StoredKey) -> None:
     with pytest.raises(TypeError):
         pickle.dumps(key)
 
 
-def test_its_copies_are_itself(key: LentKey) -> None:
+def test_its_copies_are_itself(key: StoredKey) -> None:
     assert copy.copy(key) is copy.deepcopy(key) is key
 
 
 def test_it_is_opened_once_for_many_who_ask() -> None:
     values = iter([KEY])
-    key = LentKey(lambda: next(values))
+    key = StoredKey(lambda: next(values))
 
     assert [key.get_secret_value() for _ in range(3)] == [KEY] * 3
 
 
-def test_what_it_holds_is_not_printed(key: LentKey) -> None:
+def test_what_it_holds_is_not_printed(key: StoredKey) -> None:
     key.get_secret_value()
 
     assert KEY not in f"{vars(key)} {key} {key!r}"
+
+
+def test_once_given_back_a_stored_key_is_opened_each_time_and_not_kept(key: StoredKey) -> None:
+    key.get_secret_value()
+
+    key.give_back()
+
+    assert [key.get_secret_value() for _ in range(2)] == [KEY] * 2
+    assert key._value is None
+
+
+def test_once_given_back_a_key_that_came_along_is_gone() -> None:
+    key = BroughtKey("openai", SecretStr(KEY))
+    assert key.get_secret_value() == KEY
+
+    key.give_back()
+
+    with pytest.raises(KeyGivenBackError, match="openai"):
+        key.get_secret_value()
+    assert key._value is None
