@@ -95,7 +95,7 @@ class Vault:
             UnreadableKeyError: If what was sealed was not sealed here, or its master key is gone.
         """
         found = _fingerprint(self._unwrap(sealed, place), key, place)
-        return hmac.compare_digest(found, sealed.fingerprint)
+        return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())
 
     def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
         """The same under the newest master key. The user's key is not opened.

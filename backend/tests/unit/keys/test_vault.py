@@ -86,11 +86,14 @@ def test_a_key_is_recognised_and_no_other(vault: Vault, sealed: Sealed) -> None:
         assert not vault.matches(other, sealed, PLACE)
 
 
-def test_an_empty_fingerprint_is_matched_by_nothing(vault: Vault, sealed: Sealed) -> None:
-    blank = replace(sealed, fingerprint="")
+@pytest.mark.parametrize("fingerprint", ["", "ü"])
+def test_what_is_no_fingerprint_is_matched_by_nothing(
+    vault: Vault, sealed: Sealed, fingerprint: str
+) -> None:
+    spoiled = replace(sealed, fingerprint=fingerprint)
 
-    assert not vault.matches(KEY, blank, PLACE)
-    assert not vault.matches("", blank, PLACE)
+    assert not vault.matches(KEY, spoiled, PLACE)
+    assert not vault.matches("", spoiled, PLACE)
 
 
 def test_a_key_that_is_not_kept_is_recognised_and_cannot_be_had(vault: Vault) -> None:
