@@ -87,9 +87,7 @@ def test_a_key_is_recognised_and_no_other(vault: Vault, sealed: Sealed) -> None:
 
 
 @pytest.mark.parametrize("fingerprint", ["", "ü"])
-def test_what_is_no_fingerprint_is_matched_by_nothing(
-    vault: Vault, sealed: Sealed, fingerprint: str
-) -> None:
+def test_what_is_no_fingerprint_is_matched_by_nothing(vault: Vault, sealed: Sealed, fingerprint: str) -> None:
     spoiled = replace(sealed, fingerprint=fingerprint)
 
     assert not vault.matches(KEY, spoiled, PLACE)
