@@ -29,10 +29,11 @@ def python_of(environment: Environment) -> Path:
 def _build(folder: Path, requirements: Path) -> None:
     print(f"Building {folder.name}'s environment in {folder.relative_to(ROOT)}.", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    _uv("venv", "--python", sys.executable, str(folder))
+    _python("venv", "--without-pip", str(folder))
     # Wheels only: nothing is compiled, and no code of a package runs while it is installed.
-    _uv("pip", "install", "--python", str(folder), "--only-binary", ":all:", "-r", str(requirements))
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--python", str(folder))
+    _python("pip", *quiet, "install", "--only-binary", ":all:", "-r", str(requirements))
 
 
-def _uv(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "uv", "--quiet", *arguments], check=True)  # noqa: S603 - ours
+def _python(*module: str) -> None:
+    subprocess.run([sys.executable, "-m", *module], check=True)  # noqa: S603 - ours
