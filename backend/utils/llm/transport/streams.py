@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -9,24 +10,40 @@ import httpx
 import httpx2
 from typing_extensions import override
 
+from ..errors import OwnEndpointError
 from .clocks import in_time, in_time_here
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from .pools import AsyncResponse
     from .ticket import Ticket
 
+MOST_BYTES = 8_000_000
+"""The longest answer that is taken from an endpoint that a user named: more than ten times what a model can say."""
+LONGEST_ERROR = 65_536
+"""As much is looked at of what an error says."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body is waited for once its last event has come."""
 
 
 class _Watched:
-    def __init__(self, ticket: Ticket) -> None:
+    def __init__(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
         self._ticket = ticket
+        self._room = math.inf if ticket.provider.reach is None else MOST_BYTES
+        self._is_packed = headers.get("content-encoding", "identity") != "identity"
         ticket.body = self  # type: ignore[assignment]
 
-    def _note(self) -> None:
+    def _begin(self) -> None:
+        if self._is_packed and self._ticket.provider.reach is not None:
+            told = "Your own endpoint answered with a compressed body, though it was asked not to."
+            raise self._ticket.refuse(OwnEndpointError(told))
+
+    def _note(self, part: bytes) -> None:
+        self._room -= len(part)
+        if self._room < 0:
+            told = f"Your own endpoint sent more than the {MOST_BYTES:,} bytes that are taken from one."
+            raise self._ticket.refuse(OwnEndpointError(told))
         if self._ticket.wire.first_byte_at is None:
             self._ticket.wire.first_byte_at = self._ticket.clock()
         if self._ticket.left() < 0:
@@ -37,11 +54,12 @@ class Body(_Watched, httpx2.SyncByteStream):
     """Read from a thread."""
 
     def __init__(self, response: httpx2.Response, ticket: Ticket) -> None:
-        super().__init__(ticket)
+        super().__init__(ticket, response.headers)
         self._response = response
 
     @override
     def __iter__(self) -> Iterator[bytes]:
+        self._begin()
         is_plain = "content-encoding" not in self._response.headers
         parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
         while True:
@@ -49,8 +67,20 @@ class Body(_Watched, httpx2.SyncByteStream):
                 part = next(parts, None)
             if part is None:
                 return
-            self._note()
+            self._note(part)
             yield part
+
+    def beginning(self) -> bytes:
+        """As much of an error as is looked at; the connection is closed."""
+        read = bytearray()
+        try:
+            for part in self:
+                read += part
+                if len(read) >= LONGEST_ERROR:
+                    break
+        finally:
+            self.close()
+        return bytes(read[:LONGEST_ERROR])
 
     def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
@@ -73,18 +103,31 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     """Read from an event loop."""
 
     def __init__(self, response: AsyncResponse, ticket: Ticket) -> None:
-        super().__init__(ticket)
+        super().__init__(ticket, response.headers)
         self._response = response
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begin()
         while True:
             async with in_time(self._ticket):
                 part = await self._response.part()
             if not part:
                 return
-            self._note()
+            self._note(part)
             yield part
+
+    async def beginning(self) -> bytes:
+        """As much of an error as is looked at; the connection is closed."""
+        read = bytearray()
+        try:
+            async for part in self:
+                read += part
+                if len(read) >= LONGEST_ERROR:
+                    break
+        finally:
+            self.close()
+        return bytes(read[:LONGEST_ERROR])
 
     async def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
