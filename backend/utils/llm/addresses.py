@@ -116,7 +116,7 @@ class Reach:
         """What is wrong with a plain ``url``, as far as it can be told without looking its host up; None if nothing is."""
         address = literal(url)
         if address is not None and not self.permits(address):
-            return "its address is not one that you may name"
+            return "it is where you may not have one"
         if not self.is_public and not self.networks:
             return "it must be https"
         return None

@@ -284,7 +284,8 @@ def _in_order(case: Case, share: Share | None) -> Iterator[Candidate]:
     snapshot, feature, policy = case.snapshot, case.feature, case.caller.policy
     if (own := case.caller.served_by) is not None:
         endpoint = brought(own.base_url, own.model, snapshot.private_networks)
-        yield Candidate(endpoint, "user", snapshot.byok_profile, "the caller's own endpoint")
+        layer = f"the caller's own endpoint at {endpoint.provider.host}"
+        yield Candidate(endpoint, "user", snapshot.byok_profile, layer)
     elif policy != "house_only":
         chain = snapshot.chain(feature.name, snapshot.byok_profile)
         yield from _candidates(feature, chain, "user", snapshot.byok_profile, share)

@@ -88,6 +88,6 @@ def _looked_up(host: str, port: int) -> list[str]:
 
 
 def _permitted(reach: Reach, found: list[str]) -> list[str]:
-    if not all(reach.permits(ip_address(address)) for address in found):
+    if not found or not all(reach.permits(ip_address(address)) for address in found):
         raise ForbiddenAddressError
     return found
