@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -47,7 +47,7 @@ class Stranger(ThreadingHTTPServer):
         self.paths: list[str] = []
         self.names: list[str] = []
         if tls is not None:
-            tls.sni_callback = lambda _, name, __: self.names.append(name)  # type: ignore[assignment]
+            tls.sni_callback = lambda _, name, __: self.names.append(name)
             self.socket = tls.wrap_socket(self.socket, server_side=True)
 
     @property

@@ -26,8 +26,9 @@ from backend.utils.llm.model_config import brought
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 from backend.utils.llm.transport import Credential, Request, pools
-from backend.utils.llm.transport.streams import MOST_BYTES
+from backend.utils.llm.transport.streams import MOST_BYTES, PIECE_BYTES
 
+from .drivers import ainvoke, invoke
 from .samples import CANARY, Person, receipt
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ class Network:
         self.connects: list[tuple[Any, ...]] = []
 
     def look_up(self, host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        if host == PUBLIC:  # `socket.create_connection` asks once more how an address is written
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
         self.looked_up.append(host)
         if host not in self.answers:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -388,12 +391,9 @@ class TestService:
 
         assert [request.model for request in provider.requests] == ["gpt-6-luna"]
 
+    @pytest.mark.parametrize("call", [invoke, ainvoke])
     def test_the_certificate_and_the_host_are_those_of_the_name(
-        self,
-        lab: Patchbay,
-        call: Driver,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, lab: Patchbay, call: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = certificate("models.example", tmp_path)
         served, trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=file)
@@ -427,21 +427,54 @@ class TestWhatItSends:
 
     def test_an_answer_is_read_up_to_a_limit(self, lab: Patchbay, server: Stranger, call: Driver) -> None:
         sent = []
-        part = b"data: {}\n\n" * 20_000
-        server.reply = 200, {}, (sent.append(len(part)) or part for _ in range(1000))  # type: ignore[func-returns-value]
+        part = b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % (b"x" * 100_000)
 
-        with pytest.raises(OwnEndpointError, match="more than the 8,000,000 bytes"):
+        def sending() -> Iterator[bytes]:
+            while True:
+                sent.append(len(part))
+                yield part
+
+        server.reply = 200, {}, sending()
+
+        with pytest.raises(LLMError) as caught:
             call(lab.get_llm("f", caller=own(self.url(server))), "hi")
 
-        assert MOST_BYTES <= sum(sent) < 3 * MOST_BYTES
+        assert "more than 8,000,000 bytes" in told(caught.value)
+        assert sum(sent) < 3 * MOST_BYTES
         assert len(server.hosts) == 1, "asked once"
+
+    def test_a_stream_is_read_up_to_a_number_of_lines(
+        self, lab: Patchbay, server: Stranger, call: Driver
+    ) -> None:
+        server.reply = 200, {}, itertools.repeat(b"\n\r" * 1000, 1000)
+
+        with pytest.raises(OwnEndpointError, match="400,000 lines"):
+            call(lab.get_llm("f", caller=own(self.url(server))), "hi")
+
+    async def test_a_stream_leaves_the_loop_time_for_others(self, lab: Patchbay, server: Stranger) -> None:
+        server.reply = 200, {}, itertools.repeat(b'data: {"choices": []}\n\n' * 1000, 5)
+        turns = 0
+
+        async def another() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(another())
+        with pytest.raises(LLMError):
+            [chunk async for chunk in lab.get_llm("f", caller=own(self.url(server))).astream("hi")]
+        beside.cancel()
+
+        assert turns > 5 * 23_000 / PIECE_BYTES
+        await lab.aclose()
 
     def test_an_answer_that_is_one_long_line_is_read_in_good_time(
         self, lab: Patchbay, server: Stranger, stream: Driver
     ) -> None:
         server.reply = 200, {"Content-Type": "text/event-stream"}, itertools.repeat(b"x" * 1000, 20_000)
 
-        with pytest.raises(OwnEndpointError, match="more than the 8,000,000 bytes"):
+        with pytest.raises(OwnEndpointError, match="more than 8,000,000 bytes"):
             stream(lab.get_llm("f", caller=own(self.url(server))), "hi")
 
     def test_a_packed_answer_is_not_unpacked(self, lab: Patchbay, server: Stranger, call: Driver) -> None:
@@ -503,7 +536,7 @@ class TestMany:
         assert len(bench.clients) == 1
         assert len(bench.transport.pools) == 1
         (pool,) = bench.transport.pools._threads.values()
-        assert pool._pool.connections == []  # type: ignore[attr-defined]
+        assert pool._pool.connections == []
 
     async def test_the_same_asynchronously(self, lab: Patchbay, provider: LoopbackProvider) -> None:
         callers = [own(provider.openai_url, model=f"m-{n}", key=f"key-{n}") for n in range(50)]

@@ -89,14 +89,15 @@ class AsyncResponse:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    async def part(self) -> bytes:
-        """What came since the last look; empty at the end.
+    async def part(self, most: int | None = None) -> bytes:
+        """What came since the last look, up to ``most`` bytes; empty at the end.
 
         Raises:
             httpx2.ReadError: The connection broke.
         """
         try:
-            return await self._response.content.readany()
+            content = self._response.content
+            return await (content.readany() if most is None else content.read(most))
         except (aiohttp.ClientError, OSError) as error:
             told = _told(error)
         raise told

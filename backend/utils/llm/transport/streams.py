@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8_000_000
 """The longest answer that is taken from an endpoint that a user named: more than ten times what a model can say."""
+MOST_LINES = 400_000
+"""The same of a stream in lines: an event has at least two, and costs us far more time than whoever sends it."""
+PIECE_BYTES = 4096
+"""It is read in such pieces from an event loop, which is let go on after each."""
 LONGEST_ERROR = 65_536
 """As much is looked at of what an error says."""
 DRAIN_SECONDS = 0.2
@@ -30,24 +34,30 @@ DRAIN_SECONDS = 0.2
 class _Watched:
     def __init__(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
         self._ticket = ticket
-        self._room = math.inf if ticket.provider.reach is None else MOST_BYTES
+        self._is_guarded = ticket.provider.reach is not None
+        self._bytes = self._lines = 0
         self._is_packed = headers.get("content-encoding", "identity") != "identity"
         ticket.body = self  # type: ignore[assignment]
 
     def _begin(self) -> None:
-        if self._is_packed and self._ticket.provider.reach is not None:
+        if self._is_packed and self._is_guarded:
             told = "Your own endpoint answered with a compressed body, though it was asked not to."
             raise self._ticket.refuse(OwnEndpointError(told))
 
     def _note(self, part: bytes) -> None:
-        self._room -= len(part)
-        if self._room < 0:
-            told = f"Your own endpoint sent more than the {MOST_BYTES:,} bytes that are taken from one."
-            raise self._ticket.refuse(OwnEndpointError(told))
+        if self._is_guarded:
+            self._weigh(part)
         if self._ticket.wire.first_byte_at is None:
             self._ticket.wire.first_byte_at = self._ticket.clock()
         if self._ticket.left() < 0:
             raise httpx2.ReadTimeout("The attempt's time is up.")
+
+    def _weigh(self, part: bytes) -> None:
+        self._bytes += len(part)
+        self._lines += part.count(b"\n") + part.count(b"\r")
+        if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
+            told = f"Your own endpoint sent more than {MOST_BYTES:,} bytes, or {MOST_LINES:,} lines."
+            raise self._ticket.refuse(OwnEndpointError(told))
 
 
 class Body(_Watched, httpx2.SyncByteStream):
@@ -111,11 +121,15 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
         self._begin()
         while True:
             async with in_time(self._ticket):
-                part = await self._response.part()
+                part = await (self._piece() if self._is_guarded else self._response.part())
             if not part:
                 return
             self._note(part)
             yield part
+
+    async def _piece(self) -> bytes:
+        await asyncio.sleep(0)
+        return await self._response.part(PIECE_BYTES)
 
     async def beginning(self) -> bytes:
         """As much of an error as is looked at; the connection is closed."""
