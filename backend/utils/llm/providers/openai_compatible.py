@@ -32,6 +32,8 @@ class OpenAICompatible:
         chat = openai_chat(kind, endpoint.model_id, endpoint.provider.told_url, PLACEHOLDER_KEY, transport)
         if endpoint.provider.client == "direct":
             chat.send_directly(transport)
+        if endpoint.provider.access == OWN:
+            chat.be_wary()
         return chat
 
     def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:
