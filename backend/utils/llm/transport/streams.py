@@ -32,15 +32,14 @@ DRAIN_SECONDS = 0.2
 
 
 class _Watched:
-    def __init__(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
+    def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
         self._is_guarded = ticket.provider.reach is not None
         self._bytes = self._lines = 0
-        self._is_packed = headers.get("content-encoding", "identity") != "identity"
         ticket.body = self  # type: ignore[assignment]
 
-    def _begin(self) -> None:
-        if self._is_packed and self._is_guarded:
+    def _begin(self, headers: Mapping[str, str]) -> None:
+        if self._is_guarded and headers.get("content-encoding", "identity") != "identity":
             told = "Your own endpoint answered with a compressed body, though it was asked not to."
             raise self._ticket.refuse(OwnEndpointError(told))
 
@@ -64,12 +63,12 @@ class Body(_Watched, httpx2.SyncByteStream):
     """Read from a thread."""
 
     def __init__(self, response: httpx2.Response, ticket: Ticket) -> None:
-        super().__init__(ticket, response.headers)
+        super().__init__(ticket)
         self._response = response
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        self._begin()
+        self._begin(self._response.headers)
         is_plain = "content-encoding" not in self._response.headers
         parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
         while True:
@@ -113,12 +112,12 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     """Read from an event loop."""
 
     def __init__(self, response: AsyncResponse, ticket: Ticket) -> None:
-        super().__init__(ticket, response.headers)
+        super().__init__(ticket)
         self._response = response
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._begin()
+        self._begin(self._response.headers)
         while True:
             async with in_time(self._ticket):
                 part = await (self._piece() if self._is_guarded else self._response.part())
