@@ -108,9 +108,8 @@ class Reach:
 
     def permits(self, address: Address) -> bool:
         """Whether a connection to ``address`` may be made."""
-        if address in METADATA:
-            return False
-        return (self.is_public and is_public(address)) or any(address in one for one in self.networks)
+        is_opened = any(address in one for one in self.networks) and address not in METADATA
+        return is_opened or (self.is_public and is_public(address))
 
     def fault(self, url: str) -> str | None:
         """What is wrong with a plain ``url``, as far as it can be told without looking its host up; None if nothing is."""
@@ -133,7 +132,7 @@ def is_public(address: Address) -> bool:
         return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
     if isinstance(address, IPv6Address) and address not in _UNICAST:
         return False
-    return not any(address in network for network in _SPECIAL)
+    return address not in METADATA and not any(address in network for network in _SPECIAL)
 
 
 def plain(url: str) -> str:

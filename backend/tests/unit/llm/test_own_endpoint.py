@@ -8,6 +8,8 @@ import itertools
 import json
 import socket
 import ssl
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +28,7 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.model_config import brought
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
-from backend.utils.llm.transport import Credential, Request, pools
+from backend.utils.llm.transport import Credential, Request, look_up, pools
 from backend.utils.llm.transport.streams import MOST_BYTES, PIECE_BYTES
 
 from .drivers import ainvoke, invoke
@@ -290,6 +292,20 @@ class TestForgery:
 
         assert network.connects == []
 
+    def test_a_name_server_that_keeps_silent_is_not_waited_for(
+        self, house: Patchbay, network: Network, call: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answered = threading.Event()
+        monkeypatch.setattr(look_up, "RESOLVE_SECONDS", 0.05)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10) and [])
+
+        with pytest.raises(LLMError, match="could not be reached"):
+            call(house.get_llm("f", caller=own("https://public.example/v1")), "hi")
+
+        assert not answered.is_set()
+        answered.set()
+        assert network.connects == []
+
     def test_a_refusal_does_not_tell_what_was_found(self, house: Patchbay, network: Network) -> None:
         with pytest.raises(OwnEndpointError) as caught:
             house.get_llm("f", caller=own("https://admin.example/v1")).invoke("hi")
@@ -307,6 +323,22 @@ class TestForgery:
             with pytest.raises(CredentialNotAllowedError):
                 transport.send(ticket.number, request)
             with pytest.raises(CredentialNotAllowedError):
+                asyncio.run(transport.asend(ticket.number, request))
+
+        assert network.connects == []
+
+    def test_the_transport_tests_an_address_that_is_not_looked_up(
+        self, house: Patchbay, network: Network
+    ) -> None:
+        transport = house.bench.transport
+
+        for host in ("10.0.0.1", "[::1]", "169.254.169.254"):
+            there = brought(f"https://{host}/v1", "llama", ()).provider
+            request = Request(f"{there.told_url}/chat/completions", {}, b"{}")
+            ticket = transport.desk.open(there, Credential("user", SecretStr(CANARY)), 60.0)
+            with pytest.raises(OwnEndpointError):
+                transport.send(ticket.number, request)
+            with pytest.raises(OwnEndpointError):
                 asyncio.run(transport.asend(ticket.number, request))
 
         assert network.connects == []
@@ -520,6 +552,25 @@ class TestWhatItSends:
 
         with pytest.raises(LLMError, match="rejected the request"):
             call(lab.get_llm("f", caller=own(self.url(server))), "hi")
+
+    def test_an_answer_that_trickles_is_cut(
+        self, provider: LoopbackProvider, server: Stranger, call: Driver
+    ) -> None:
+        def trickling() -> Iterator[bytes]:
+            while True:
+                time.sleep(0.05)  # noqa: TID251 - the network's
+                yield b": still there\n\n"
+
+        hasty = loopback_table(provider, FEATURES, "[features.f]\ndeadline = 0.5")
+        patchbay = Patchbay(Table(text=f"{LOOPBACK}\n{hasty}", environ=HOUSE_KEYS))
+        server.reply = 200, {}, trickling()
+        began = time.monotonic()
+
+        with pytest.raises(LLMError, match=r"in time|deadline"):
+            call(patchbay.get_llm("f", caller=own(self.url(server))), "hi")
+
+        assert time.monotonic() - began < 2
+        patchbay.close()
 
     def test_its_code_still_says_what_went_wrong(self, lab: Patchbay, server: Stranger, call: Driver) -> None:
         server.reply = 400, {}, [b'{"error": {"code": "context_length_exceeded", "message": "no"}}']
