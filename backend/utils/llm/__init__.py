@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .caller import Caller, KeyPolicy, current_caller, use_caller
+    from .caller import Caller, KeyPolicy, OwnEndpoint, current_caller, use_caller
     from .clients import (
         Patchbay,
         QosInfo,
@@ -32,6 +32,7 @@ __all__ = [
     "KeyPolicy",
     "LLMError",
     "Needs",
+    "OwnEndpoint",
     "Patchbay",
     "Pause",
     "QosInfo",
@@ -58,6 +59,7 @@ _ROOMS = {
     "KeyPolicy": "caller",
     "LLMError": "errors",
     "Needs": "route",
+    "OwnEndpoint": "caller",
     "Pause": "selector",
     "Patchbay": "clients",
     "QosInfo": "clients",

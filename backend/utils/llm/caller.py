@@ -9,17 +9,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from .addresses import plain
 from .keys import is_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .model_config import Provider
+
 KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
 KeyOwner = Literal["house", "user"]
+
+
+class OwnEndpoint(BaseModel):
+    """An OpenAI-compatible server that a caller brings, with their key for it.
+
+    Attributes:
+        base_url: ``https://host[:port][/path]``, on the public internet. ``http``, and private addresses, only where
+            the table's ``private_networks`` let them in: that is told when a call is planned, and tested when its host
+            was looked up.
+        model: What it calls the model.
+        key: Never sent anywhere else. There has to be one, and the house's never takes its place.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: str
+    model: str = Field(pattern=r"^[!-~]{1,200}$")
+    key: SecretStr
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, base_url: str) -> str:
+        return plain(base_url)
+
+    @field_validator("key")
+    @classmethod
+    def _usable_key(cls, key: SecretStr) -> SecretStr:
+        stripped = key.get_secret_value().strip()
+        if not stripped or not is_key(stripped):
+            raise ValueError("must be a key: not empty, and without characters that no key has")
+        return SecretStr(stripped)
 
 
 class Caller(BaseModel):
@@ -33,7 +67,9 @@ class Caller(BaseModel):
         keys: Their own keys, provider to secret. Never printed, never stored.
             A key is printable ASCII without spaces: what is not could not travel in a header, and an HTTP library
             that refuses it would show it in its error.
-        key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller who brought keys and
+        own_endpoint: A server of theirs, which then takes the place of ``keys``: it serves every feature that is not
+            the house's to serve.
+        key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller who brought keys or an endpoint and
             ``house_only`` for one who did not; ``byok_then_house`` is only ever chosen explicitly.
     """
 
@@ -44,6 +80,7 @@ class Caller(BaseModel):
     tier: str | None = None
     conversation_id: str | None = None
     keys: Mapping[str, SecretStr] = Field(default_factory=dict)
+    own_endpoint: OwnEndpoint | None = None
     key_policy: KeyPolicy | None = None
 
     @field_validator("keys")
@@ -55,12 +92,34 @@ class Caller(BaseModel):
                 raise ValueError(f"the key for {provider} holds characters that no key has")
         return {provider: SecretStr(key) for provider, key in stripped.items() if key}
 
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.keys and self.own_endpoint is not None:
+            raise ValueError("keys or an own_endpoint, not both: nobody could tell which of them serves")
+        return self
+
     @property
     def policy(self) -> KeyPolicy:
         """The key policy in force."""
         if self.key_policy is not None:
             return self.key_policy
-        return "byok_only" if self.keys else "house_only"
+        return "byok_only" if self.keys or self.own_endpoint is not None else "house_only"
+
+    @property
+    def served_by(self) -> OwnEndpoint | None:
+        """The endpoint of their own that their calls go to; None if they go to the table's."""
+        return None if self.key_policy == "house_only" else self.own_endpoint
+
+    def key_for(self, provider: Provider) -> SecretStr | None:
+        """Their key for ``provider``; None if they brought none."""
+        if provider.access != "own":
+            return self.keys.get(provider.name)
+        own = self.own_endpoint
+        return own.key if own is not None and own.base_url == provider.base_url else None
+
+    def without_keys(self) -> Caller:
+        """The same caller, as somebody is told of them who needs no secret. The policy stays."""
+        return self.model_copy(update={"keys": {}, "own_endpoint": None, "key_policy": self.policy})
 
 
 HOUSE = Caller()

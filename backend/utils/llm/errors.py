@@ -15,6 +15,7 @@
     │   ├── ModelUnavailableError      the provider does not serve that model
     │   ├── StreamInterruptedError     after the first chunk; carries the partial text
     │   ├── NoEndpointError            no endpoint can do what the call needs
+    │   ├── OwnEndpointError           a caller's own endpoint is where it may not be, or sends too much
     │   └── SelectionStoppedError      a selector of the application said so; carries its reason
     ├── AllAttemptsFailedError         several endpoints were tried
     ├── SelectorError                  a selector of the application failed, or chose what it may not
@@ -277,6 +278,13 @@ class NoEndpointError(CallError):
     """No endpoint of the feature can do what the call needs. Nothing was sent."""
 
     code = "no_endpoint"
+    http_status = 422
+
+
+class OwnEndpointError(CallError):
+    """The caller's own endpoint may not be asked where it is, or sent what is not taken from such a one."""
+
+    code = "own_endpoint"
     http_status = 422
 
 

@@ -71,7 +71,7 @@ def skip(
 def _key_missing(candidate: Candidate, case: Case) -> Fault | None:
     provider, account = candidate.endpoint.provider, candidate.account
     if candidate.owner == "user":
-        if provider.name in case.caller.keys:
+        if case.caller.key_for(provider) is not None:
             return None
         return SkipCode.NOT_YOUR_KEY, f"the caller brought no key for {provider.name}"
     if account is not None and account.slot not in case.snapshot.house_keys:
@@ -132,6 +132,13 @@ def _chat_tools_missing(candidate: Candidate, case: Case) -> Fault | None:
     return SkipCode.NO_TOOLS, f'{endpoint.model} takes tools like this only with api_mode = "responses"'
 
 
+def _out_of_reach(candidate: Candidate, _: Case) -> Fault | None:
+    """Of a caller's own endpoint: what its address alone tells. Where its name leads is tested when it is looked up."""
+    provider = candidate.endpoint.provider
+    fault = provider.reach.fault(provider.base_url) if provider.reach is not None else None
+    return None if fault is None else (SkipCode.ADDRESS, fault)
+
+
 def _option_refused(candidate: Candidate, case: Case) -> Fault | None:
     """The demo endpoint stands in for all others, so what it has no word for is left out there."""
     fault = _beyond_the_api(candidate, case)
@@ -173,6 +180,9 @@ KEY_RULES = (_key_missing,)
 """What comes first: an endpoint that nobody has a key for is not worth another word."""
 LASTING_RULES = (_retired, _ability_missing, _chat_tools_missing, _option_refused)
 """What is the same for all calls of a day that need the same abilities."""
+OWN_RULES = (_out_of_reach, _ability_missing)
+"""The same for an endpoint that a caller brings. It stands in for all others, as the demo endpoint does, and takes what
+it has a word for; and whether a vendor still sells its model is nothing to it."""
 SIZE_RULES = (_window_too_small, _too_dear)
 """What depends on the length of prompt and answer."""
 SELECTOR_RULES = (_beyond_the_api, *SIZE_RULES)

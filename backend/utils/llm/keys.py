@@ -20,8 +20,14 @@ def is_key(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def fingerprint(secret: SecretStr | None) -> str:
-    """A name for a key that tells nothing about it, and is another one in every process."""
+def fingerprint(secret: SecretStr | None, place: str = "") -> str:
+    """A name for a key that tells nothing about it, and is another one in every process.
+
+    Args:
+        secret: The key.
+        place: Where it is for, if who is meant does not follow from the provider's name.
+    """
     if secret is None:
         return "open"
-    return blake2b(secret.get_secret_value().encode(), digest_size=8, key=_PROCESS).hexdigest()
+    named = f"{secret.get_secret_value()} {place}" if place else secret.get_secret_value()
+    return blake2b(named.encode(), digest_size=8, key=_PROCESS).hexdigest()

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from typing_extensions import override
 
 from .caller import HOUSE
-from .errors import LLMError, MissingCredentialError, NoEndpointError
+from .errors import LLMError, MissingCredentialError, NoEndpointError, OwnEndpointError
 from .failures import POLICY
 from .forecast import consequences, estimate
 from .health import Circuit
-from .model_config import ORDERED, Latency, LeastBusy, LeastUsed, Quota, Weighted
+from .model_config import ORDERED, OWN, Latency, LeastBusy, LeastUsed, Quota, Weighted
 from .options import NO_OPTIONS, Options
 from .receipt import called
 from .traffic import CONTROL, ENOUGH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
     from .caller import Caller, KeyOwner, KeyPolicy
@@ -85,6 +86,7 @@ class SkipCode(StrEnum):
     OPTION = "option"
     TIER = "tier"
     PRICE = "price"
+    ADDRESS = "address"
     SPLIT_OVER = "split_over"
     LIMITED = "limited"
     COOLING = "cooling"
@@ -134,8 +136,10 @@ class Candidate:
 
     @cached_property
     def member(self) -> Member:
-        """What traffic knows it by: all users' keys together."""
-        return (str(self.endpoint), "users" if self.owner == "user" else self.key)
+        """What traffic knows it by: all users' keys together, and all the endpoints that they bring."""
+        provider = self.endpoint.provider
+        name = provider.name if provider.access == OWN else str(self.endpoint)
+        return (name, "users" if self.owner == "user" else self.key)
 
     @property
     def is_balanced(self) -> bool:
@@ -279,6 +283,8 @@ class Route(NamedTuple):
         if keyless and len(keyless) == len(self.skipped):
             providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
             return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
+        if any(skip.code is SkipCode.ADDRESS for skip in self.skipped):
+            return OwnEndpointError(_misplaced(self.skipped), feature=name)
         reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in self.skipped))
         rests = [skip.rest for skip in self.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
         if rests:
@@ -420,6 +426,11 @@ def rest_reason(rest: Rest) -> str:
             return f"it {what} again and again; left alone for {rest.seconds:.0f} s more"
         case "probing":
             return f"it {what} again and again; a probe is under way"
+
+
+def _misplaced(skips: Iterable[Skip]) -> str:
+    reason = next(skip.reason for skip in skips if skip.code is SkipCode.ADDRESS)
+    return f"Your own endpoint was not asked: {reason}."
 
 
 def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from .caller import HOUSE
 from .failures import POLICY, Category
-from .filters import KEY_RULES, LASTING_RULES, PASSING_RULES, Case, Rule, skip
+from .filters import KEY_RULES, LASTING_RULES, OWN_RULES, PASSING_RULES, Case, Rule, skip
 from .health import MemoryHealth, Rest, RestKind
 from .keys import fingerprint
-from .model_config import NO_LIMITS, CostLadder, Custom, Ordered
+from .model_config import NO_LIMITS, OWN, CostLadder, Custom, Ordered, brought
 from .route import ON_TRIAL, Candidate, Hedge, Needs, Route, Skip, SkipCode, rest_reason
 from .selection import Situation, ordered, timed
 from .split import share_of
@@ -72,7 +72,7 @@ def plan(
     if health is None:
         health = MemoryHealth(time.monotonic)
     with health.traffic.lock:
-        case = Case(snapshot, snapshot.feature(feature), caller, needs, today, health)
+        case = Case(snapshot, _feature(snapshot, feature, caller), caller, needs, today, health)
         share, over = _trial(case)
         return _as_usual(case, share) or _keep_if_usual(
             _decided(case, _known(case, share), share, over), case
@@ -86,6 +86,8 @@ def foremost(snapshot: Snapshot, feature: str, caller: Caller) -> Endpoint:
         UnknownFeatureError: If the table holds no such feature.
     """
     name, policy = snapshot.feature(feature).name, caller.policy
+    if (own := caller.served_by) is not None:
+        return brought(own.base_url, own.model, snapshot.private_networks)
     if snapshot.demo_active and snapshot.demo is not None and policy != "byok_only":
         return snapshot.demo
     profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
@@ -105,7 +107,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
         on_invalid_output="raise",
         hedge=False,
     )
-    caller = route.caller.model_copy(update={"keys": {}, "key_policy": "house_only"})
+    caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only"})
     layer = f"{feature.layer}, features.{feature.name}.shadow"
     case = Case(snapshot, feature, caller, route.needs._replace(streams=False), today, health)
     with health.traffic.lock:
@@ -214,7 +216,7 @@ def _is_usual(route: Route) -> bool:
 def _kind(case: Case, share: Share | None) -> tuple[Any, ...] | None:
     """What the call is like, as far as it matters to what is kept; None if nothing is."""
     needs = case.needs
-    if needs.options.model_fields_set:
+    if needs.options.model_fields_set or case.caller.served_by is not None:
         return None
     abilities = (needs.tools, needs.structured_output, needs.images, needs.remote_images)
     return case.feature.name, case.caller.policy, share, abilities, case.today
@@ -227,6 +229,12 @@ def _keep(key: tuple[Any, ...], value: Any, case: Case) -> None:
 
 
 # Who there is ------------------------------------------------------------------------------------------------------
+
+
+def _feature(snapshot: Snapshot, name: str, caller: Caller) -> Feature:
+    """What is called. Trials, copies and hedges are between the table's endpoints."""
+    feature = snapshot.feature(name)
+    return feature if caller.served_by is None else replace(feature, split=(), shadow=(), hedge=False)
 
 
 def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
@@ -266,13 +274,19 @@ def _with_faults(candidates: Iterable[Candidate], case: Case) -> tuple[_Known, .
 
 def _lasting_rules(candidate: Candidate) -> tuple[Rule, ...]:
     """Which keys the house has is the same for all calls; which ones a user brought is not."""
+    if candidate.endpoint.provider.access == OWN:
+        return OWN_RULES
     return LASTING_RULES if candidate.owner == "user" else (*KEY_RULES, *LASTING_RULES)
 
 
 def _in_order(case: Case, share: Share | None) -> Iterator[Candidate]:
     """Every endpoint of the feature in order of preference, the caller's own keys before the house's."""
     snapshot, feature, policy = case.snapshot, case.feature, case.caller.policy
-    if policy != "house_only":
+    if (own := case.caller.served_by) is not None:
+        endpoint = brought(own.base_url, own.model, snapshot.private_networks)
+        layer = f"the caller's own endpoint at {endpoint.provider.host}"
+        yield Candidate(endpoint, "user", snapshot.byok_profile, layer)
+    elif policy != "house_only":
         chain = snapshot.chain(feature.name, snapshot.byok_profile)
         yield from _candidates(feature, chain, "user", snapshot.byok_profile, share)
     if policy == "byok_only":
@@ -351,7 +365,9 @@ def _settled(candidate: Candidate, case: Case, above: Options) -> Candidate:
 
 
 def _with_users_key(candidate: Candidate, case: Case) -> Candidate:
-    key = fingerprint(case.caller.keys.get(candidate.endpoint.provider.name))
+    provider = candidate.endpoint.provider
+    place = provider.base_url if provider.access == OWN else ""
+    key = fingerprint(case.caller.key_for(provider), place)
     return replace(candidate, key=key, meters=_meters(candidate, case.feature, key))
 
 

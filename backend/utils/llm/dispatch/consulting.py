@@ -54,7 +54,7 @@ class Consulting:
             raise endings.went_astray(route, attempts, select.name, what)
         choosing = Choosing(
             feature=route.feature.name,
-            caller=route.caller.model_copy(update={"keys": {}, "key_policy": route.caller.policy}),
+            caller=route.caller.without_keys(),
             needs=route.needs,
             candidates=free,
             attempts=tuple(attempts),

@@ -28,6 +28,7 @@ from ..answers import (
 from ..catalogue import is_served_as_asked
 from ..errors import CallError
 from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
+from ..model_config import OWN
 from ..pricing import cost
 from ..providers import ADAPTERS
 from ..receipt import RECEIPT_KEY, Attempt, Usage
@@ -388,7 +389,7 @@ class RunningAttempt:
             status=wire.status,
             first_byte=_since(wire.sent_at, wire.first_byte_at),
             served_model=served,
-            substituted=not is_served_as_asked(endpoint.model_id, served),
+            substituted=endpoint.provider.access != OWN and not is_served_as_asked(endpoint.model_id, served),
             usage=usage,
             cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, started),
             first_token=_since(self._started_at, self._first_token_at),

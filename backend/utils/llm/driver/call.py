@@ -206,10 +206,9 @@ class Call:
     def credential(self, candidate: Candidate) -> Credential:
         """The credential that the route chose for ``candidate``."""
         if candidate.owner == "user":
-            keys, slot = self.dispatch.route.caller.keys, candidate.endpoint.provider.name
-        else:
-            keys, slot = self.snapshot.house_keys, candidate.account.slot if candidate.account else ""
-        return Credential(candidate.owner, keys.get(slot))
+            return Credential("user", self.dispatch.route.caller.key_for(candidate.endpoint.provider))
+        slot = candidate.account.slot if candidate.account else ""
+        return Credential("house", self.snapshot.house_keys.get(slot))
 
     # Repair --------------------------------------------------------------------------------------------------------
 

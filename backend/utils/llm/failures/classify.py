@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
+from ..errors import CredentialNotAllowedError, LLMError, OwnEndpointError, ProviderDownError
 from .evidence import gather
 from .hints import may_retry, retry_after
 from .policy import Category
@@ -75,8 +75,7 @@ def classify(
     if isinstance(exception, BadAnswer):
         return Failure(exception.category, wire.status)
     if wire.refusal is not None:
-        down = isinstance(wire.refusal, ProviderDownError)
-        return Failure(Category.CONNECT if down else Category.BUG, error=wire.refusal)
+        return Failure(_refused(wire.refusal), wire.status, error=wire.refusal)
     if isinstance(exception, CredentialNotAllowedError):
         return Failure(Category.BUG, error=exception)
     seen = gather(exception, wire, api, outer)
@@ -86,6 +85,17 @@ def classify(
         retry_after(wire.headers, seen, now),
         may_retry(wire.headers),
     )
+
+
+def _refused(refusal: LLMError) -> Category:
+    """What it means that the transport would not."""
+    match refusal:
+        case ProviderDownError():
+            return Category.CONNECT
+        case OwnEndpointError():
+            return Category.REJECTED
+        case _:
+            return Category.BUG
 
 
 def is_control_flow(exception: BaseException) -> bool:

@@ -8,6 +8,7 @@ from ..catalogue import capabilities
 from ..options import request_kwargs
 from .limits import NO_LIMITS, Limits, Rate
 from .load import load, parse, table_path
+from .own import STAND_IN, brought
 from .problems import Problems, did_you_mean
 from .select import (
     ORDERED,
@@ -23,12 +24,14 @@ from .select import (
     Selection,
     Weighted,
 )
-from .snapshot import Account, Chain, Endpoint, Feature, Provider, Share, Snapshot, Tier
+from .snapshot import OWN, Account, Chain, Endpoint, Feature, Provider, Share, Snapshot, Tier
 from .table import Table
 
 __all__ = [
     "NO_LIMITS",
     "ORDERED",
+    "OWN",
+    "STAND_IN",
     "Account",
     "ByTier",
     "Chain",
@@ -52,6 +55,7 @@ __all__ = [
     "Table",
     "Tier",
     "Weighted",
+    "brought",
     "did_you_mean",
     "get_route_options",
     "load",

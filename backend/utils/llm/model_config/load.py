@@ -72,6 +72,7 @@ def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path |
         hash=_hash(document, environ, keys),
         source=source,
         house_keys=keys,
+        private_networks=rows.head.private_networks,
     )
 
 

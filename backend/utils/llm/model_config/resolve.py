@@ -15,7 +15,7 @@ from .choices import check_choices
 from .problems import Problems, did_you_mean
 from .schema import FeatureRow, ModelRow, ProviderRow
 from .select import ORDERED
-from .snapshot import Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
+from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,6 +66,9 @@ class Resolver:
     def _check_providers(self) -> None:
         for name in self._rows.names["providers"]:
             self._check_spelling(f"providers.{name}", name, "provider")
+            if name == OWN:
+                rule = "is what endpoints are called that callers bring"
+                self._problems.add(f"providers.{name}", rule, layer=self._layer, fix="Choose another name.")
         for name, row in self._rows.providers.items():
             for account in row.accounts:
                 self._check_spelling(f"providers.{name}.accounts.{account}", account, "account")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from ..addresses import PRIVATE, Network
 from ..catalogue import ChatTools, Effort
 from ..options import Api, ApiMode, Client, Options
 from .limits import NO_LIMITS, Limits
@@ -205,3 +207,20 @@ class Head(Row):
     profile: str = "premium"
     byok_profile: str = "byok"
     demo: str | None = None
+    private_networks: tuple[Network, ...] = ()
+
+    @field_validator("private_networks")
+    @classmethod
+    def _inside(cls, networks: tuple[Network, ...]) -> tuple[Network, ...]:
+        for network in networks:
+            if not any(_is_within(network, private) for private in PRIVATE):
+                raise ValueError(
+                    "must be private networks: what is public is open anyway, and the rest never is"
+                )
+        return networks
+
+
+def _is_within(network: Network, other: Network) -> bool:
+    if isinstance(network, IPv4Network):
+        return isinstance(other, IPv4Network) and network.subnet_of(other)
+    return isinstance(other, IPv6Network) and network.subnet_of(other)

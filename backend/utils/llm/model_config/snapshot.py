@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from ..addresses import Network, Reach
     from ..catalogue import Capabilities, Effort, Retirement
     from ..options import Api, ApiMode, Client
 
-Access = Literal["key", "open", "embedded"]
+Access = Literal["key", "open", "embedded", "own"]
+OWN: Final = "own"
+"""What an endpoint that a caller brings is called in the place of a provider's name. No provider of the table is."""
+
+
+OWN_URL = "https://own.endpoint.invalid/v1"
+"""The address of a caller's endpoint as a client knows it; the transport puts the real one in its place."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +57,10 @@ class Provider:
 
     Attributes:
         access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
-            address and secret are known only while it runs.
+            address and secret are known only while it runs, ``own`` is an endpoint that a caller brought.
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
+        reach: Where its host may be, if a caller brought it; None if the table says where it is.
         client: Whether requests go past the SDK, or through it.
     """
 
@@ -66,11 +74,17 @@ class Provider:
     user_limits: Limits = NO_LIMITS
     headers: tuple[tuple[str, str], ...] = ()
     model_prefixes: tuple[tuple[str, str], ...] = ()
+    reach: Reach | None = None
 
     @property
     def api_key_envs(self) -> tuple[str, ...]:
         """The variables that hold the house's keys."""
         return tuple(account.api_key_env for account in self.accounts)
+
+    @property
+    def told_url(self) -> str:
+        """What its client takes for its base URL: one client serves all endpoints that callers bring."""
+        return OWN_URL if self.access == OWN else self.base_url
 
     @property
     def host(self) -> str:
@@ -243,6 +257,7 @@ class Snapshot:
         house_keys: The house's own keys, by the slot of their account.
         hash: Twelve hex digits over everything above except the keys themselves.
         source: The file it came from.
+        private_networks: Where an endpoint may be that a caller brings, beside the public internet.
         kept: What routing has worked out from it once and for all.
     """
 
@@ -256,6 +271,7 @@ class Snapshot:
     hash: str
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
+    private_networks: tuple[Network, ...] = ()
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def feature(self, name: str) -> Feature:

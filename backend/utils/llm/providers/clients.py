@@ -1,4 +1,7 @@
-"""Chat clients, one for each endpoint. They hold no keys, so ten thousand users need as many as one."""
+"""Chat clients, one for each endpoint. They hold no keys, so ten thousand users need as many as one.
+
+Of the endpoints that users bring, there is one for all: it does not hold their addresses either.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..model_config import OWN, STAND_IN
 from .gemini import Gemini
 from .openai_compatible import OpenAICompatible
 
@@ -50,12 +54,13 @@ class ChatClients:
         return len(self._clients)
 
     def __contains__(self, endpoint: Endpoint) -> bool:
-        return _Kind.of(endpoint) in self._clients
+        return _Kind.of(_shared(endpoint)) in self._clients
 
     def client(self, endpoint: Endpoint) -> BaseChatModel:
         """The client of ``endpoint``. The first call imports the SDK and builds it."""
-        client = self._clients.get(_Kind.of(endpoint))
-        return client if client is not None else self._build(endpoint)
+        shared = _shared(endpoint)
+        client = self._clients.get(_Kind.of(shared))
+        return client if client is not None else self._build(shared)
 
     def _build(self, endpoint: Endpoint) -> BaseChatModel:
         kind = _Kind.of(endpoint)
@@ -67,3 +72,8 @@ class ChatClients:
                 if len(self._clients) > MOST_CLIENTS:
                     self._clients.popitem(last=False)
             return client
+
+
+def _shared(endpoint: Endpoint) -> Endpoint:
+    """The endpoint whose client serves ``endpoint``."""
+    return STAND_IN if endpoint.provider.access == OWN else endpoint

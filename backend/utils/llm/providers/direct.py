@@ -139,18 +139,22 @@ class _Reader:
     """Takes a stream apart into its events."""
 
     def __init__(self) -> None:
-        self._line = b""
+        self._line = bytearray()
         self._name = ""
         self._data: list[bytes] = []
 
     def read(self, part: bytes) -> Iterator[Event]:
         """The events that ``part`` completes."""
-        text = self._line + part
+        if b"\n" not in part and b"\r" not in part and not self._line.endswith(b"\r"):
+            self._line += part  # looked through once, however many parts a long line comes in
+            return
+        text = bytes(self._line) + part if self._line else part
         if b"\r" in text:
             held = text.endswith(b"\r")  # the other half of its end may be in the next part
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             text = text[:-1] + b"\r" if held else text
-        *lines, self._line = text.split(b"\n")
+        *lines, begun = text.split(b"\n")
+        self._line = bytearray(begun)
         for line in lines:
             if line:
                 self._note(line)
@@ -159,7 +163,7 @@ class _Reader:
 
     def rest(self) -> Iterator[Event]:
         """The last event, if the stream ended without saying so."""
-        if line := self._line.strip():
+        if line := bytes(self._line).strip():
             self._note(line)
         if self._data and not self._data[0].startswith(LAST):
             yield self._complete()

@@ -18,6 +18,7 @@ from pydantic import PrivateAttr, SecretStr
 from typing_extensions import override
 
 from .direct import Direct
+from .streamed_calls import StreamedCalls
 from .told import OTHERS_KEY
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class DirectChat(ChatOpenAI):
     """The adapter's class, which may send its requests past the SDK."""
 
     _direct: Direct | None = PrivateAttr(default=None)
+    _is_wary: bool = PrivateAttr(default=False)
+
+    def be_wary(self) -> None:
+        """From now on: whoever sends answers is a stranger."""
+        self._is_wary = True
 
     def send_directly(self, transport: SigningTransport) -> None:
         """From now on: past the SDK, on ``transport``."""
@@ -98,9 +104,10 @@ class OpenAIChat(DirectChat):
             yield from super()._stream(messages, stop, *args, **kwargs)
             return
         worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
+        calls = StreamedCalls() if self._is_wary else None
         with closing(self._direct.events(PATH, *worded)) as events:
             for event in events:
-                if (chunk := self._read(event)) is not None:
+                if (chunk := self._read(event, calls)) is not None:
                     yield chunk
 
     @override
@@ -112,19 +119,23 @@ class OpenAIChat(DirectChat):
                 yield chunk
             return
         worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
+        calls = StreamedCalls() if self._is_wary else None
         async with aclosing(self._direct.aevents(PATH, *worded)) as events:
             async for event in events:
-                if (made := self._read(event)) is not None:
+                if (made := self._read(event, calls)) is not None:
                     yield made
 
-    def _read(self, event: Event) -> ChatGenerationChunk | None:
-        """What ``event`` adds to the answer.
+    def _read(self, event: Event, calls: StreamedCalls | None) -> ChatGenerationChunk | None:
+        """What ``event`` adds to the answer, and to the tool calls if they are counted.
 
         Raises:
             APIError: If it tells an error.
+            BadAnswer: If there are too many tool calls.
         """
         told = json.loads(event.data)
         raise_for(told.get("error"))
+        if calls is not None:
+            calls.add(told)
         return self._convert_chunk_to_generation_chunk(told, AIMessageChunk, None)
 
     @override

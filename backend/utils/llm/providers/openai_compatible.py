@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..model_config import OWN
 from ..options import request_kwargs
 from ..transport import TICKET_HEADER
 
@@ -28,9 +29,11 @@ class OpenAICompatible:
         from .responses_client import ResponsesChat
 
         kind = ResponsesChat if endpoint.api_mode == "responses" else OpenAIChat
-        chat = openai_chat(kind, endpoint.model_id, endpoint.provider.base_url, PLACEHOLDER_KEY, transport)
+        chat = openai_chat(kind, endpoint.model_id, endpoint.provider.told_url, PLACEHOLDER_KEY, transport)
         if endpoint.provider.client == "direct":
             chat.send_directly(transport)
+        if endpoint.provider.access == OWN:
+            chat.be_wary()
         return chat
 
     def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:
@@ -38,6 +41,8 @@ class OpenAICompatible:
         words = _responses if endpoint.api_mode == "responses" else _chat
         options = request_kwargs(ask.options, "openai", endpoint.can, endpoint.api_mode)
         body = dict(options.get("extra_body", ()))
+        if endpoint.provider.access == OWN:  # its client is every other one's too, and was built for no model
+            body["model"] = endpoint.model_id
         if ask.cache_key and endpoint.can.cache_key:
             body["prompt_cache_key"] = ask.cache_key
         kwargs = words(ask, {**options, "extra_body": body})

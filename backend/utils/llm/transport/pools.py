@@ -4,6 +4,9 @@ For event loops it is aiohttp's: httpx2's takes three times the time for a reque
 
 A pool that outlives its loop fails the next loop's first request, so an asynchronous pool belongs to the loop it was
 made in and ends with it: an asynchronous generator that the loop knows is closed by `asyncio.run` before the loop is.
+
+Endpoints that users name have pools of their own, by where they may be. A connection there carries one request: each is
+looked up and checked anew, and ten thousand users leave no more sockets behind than one.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import asyncio
 import socket
 import threading
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -24,11 +27,13 @@ from typing_extensions import override
 from yarl import URL
 
 from .clocks import BoundedBackend
+from .look_up import RESOLVE_SECONDS, Resolver, addresses
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping
 
+    from ..addresses import Reach
     from .exchange import Request
 
 KEEPALIVE_SECONDS = 60.0
@@ -37,8 +42,6 @@ LIMITS = httpx2.Limits(
     max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE_SECONDS
 )
 LONGEST_HEADER = 65_536
-RESOLVE_SECONDS = 5.0
-"""How long the look-up of a host's name may take."""
 DEAD_PEER_SECONDS = 120
 """How long a peer may leave unacknowledged what was sent, also on a connection that we have given up."""
 LARGE_BODY = 1_000_000
@@ -48,14 +51,16 @@ LARGE_BODY = 1_000_000
 class _BoundedTransport(httpx2.HTTPTransport):
     """Its sockets keep to the time of each attempt. The class has no parameter for that; its pool has."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach | None) -> None:
         super().__init__(verify=_tls(), trust_env=False)
         self._pool = httpcore2.ConnectionPool(
             ssl_context=_tls(),
             max_connections=LIMITS.max_connections,
-            max_keepalive_connections=LIMITS.max_keepalive_connections,
+            max_keepalive_connections=LIMITS.max_keepalive_connections if reach is None else 0,
             keepalive_expiry=LIMITS.keepalive_expiry,
-            network_backend=BoundedBackend(httpcore2.SyncBackend()),
+            network_backend=BoundedBackend(
+                httpcore2.SyncBackend(), None if reach is None else partial(addresses, reach)
+            ),
         )
 
 
@@ -84,14 +89,15 @@ class AsyncResponse:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    async def part(self) -> bytes:
-        """What came since the last look; empty at the end.
+    async def part(self, most: int | None = None) -> bytes:
+        """What came since the last look, up to ``most`` bytes; empty at the end.
 
         Raises:
             httpx2.ReadError: The connection broke.
         """
         try:
-            return await self._response.content.readany()
+            content = self._response.content
+            return await (content.readany() if most is None else content.read(most))
         except (aiohttp.ClientError, OSError) as error:
             told = _told(error)
         raise told
@@ -116,18 +122,18 @@ class AsyncResponse:
 
 
 class AsyncPool:
-    """The connections of one event loop. To be made in it."""
+    """The connections of one event loop. To be made in it.
 
-    def __init__(self) -> None:
+    Args:
+        reach: Where the endpoints may be, if users name them. Their answers come as they were sent: what unpacks them
+            could be made to fill the memory.
+    """
+
+    def __init__(self, reach: Reach | None = None) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=_tls(),
-                limit=LIMITS.max_connections or 0,
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                resolver=_Resolver(),
-                socket_factory=self._socket,
-            ),
+            connector=self._connector(reach),
+            auto_decompress=reach is None,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
             max_line_size=LONGEST_HEADER,
@@ -157,6 +163,19 @@ class AsyncPool:
         else:
             return AsyncResponse(response)
         raise told
+
+    def _connector(self, reach: Reach | None) -> aiohttp.TCPConnector:
+        is_ours = reach is None
+        return aiohttp.TCPConnector(
+            ssl=_tls(),
+            limit=LIMITS.max_connections or 0,
+            keepalive_timeout=KEEPALIVE_SECONDS if is_ours else None,
+            force_close=not is_ours,
+            # The cache shares look-ups, and with them what is raised: one user's exception would be another's too.
+            use_dns_cache=is_ours,
+            resolver=_Resolver() if reach is None else Resolver(reach),
+            socket_factory=self._socket,
+        )
 
     async def aclose(self) -> None:
         """Close all, also what waits for a peer to read the rest of a request."""
@@ -200,59 +219,66 @@ def _told(error: Exception) -> httpx2.TransportError:
     return kind(said)
 
 
+_Held = tuple[AsyncPool, "AsyncGenerator[None, None]"]
+
+
 class Pools:
     """The connections of one transport."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._threads: httpx2.HTTPTransport | None = None
-        self._loops: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[AsyncPool, AsyncGenerator[None, None]]
-        ] = WeakKeyDictionary()
+        self._threads: dict[Reach | None, httpx2.HTTPTransport] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Reach | None, _Held]] = (
+            WeakKeyDictionary()
+        )
 
     def __len__(self) -> int:
-        return len(self._loops) + (self._threads is not None)
+        return sum(map(len, self._loops.values())) + len(self._threads)
 
     def warm_up(self) -> None:
         """Load the certificates that connections are tested with."""
         _tls()
 
-    def for_threads(self) -> httpx2.HTTPTransport:
-        """The pool of synchronous calls."""
+    def for_threads(self, reach: Reach | None = None) -> httpx2.HTTPTransport:
+        """The pool of synchronous calls: to the house's providers, or to endpoints that users name within ``reach``."""
         with self._lock:
-            if self._threads is None:
-                self._threads = _BoundedTransport()
-            return self._threads
+            pool = self._threads.get(reach)
+            if pool is None:
+                pool = self._threads[reach] = _BoundedTransport(reach)
+            return pool
 
-    async def for_this_loop(self) -> AsyncPool:
-        """The pool of the running loop."""
+    async def for_this_loop(self, reach: Reach | None = None) -> AsyncPool:
+        """The same of the running loop."""
         loop = asyncio.get_running_loop()
-        held = self._loops.get(loop)
+        held = self._loops.get(loop, _NONE).get(reach)
         if held is None:
-            pool = AsyncPool()
+            pool = AsyncPool(reach)
             lifetime = _close_with_loop(pool)
             held = pool, lifetime
             with self._lock:
                 for ended in [other for other in self._loops if other.is_closed()]:
                     del self._loops[ended]
-                self._loops[loop] = held
+                self._loops.setdefault(loop, {})[reach] = held
             await anext(lifetime)
         return held[0]
 
     def close(self) -> None:
-        """Close the pool of synchronous calls."""
+        """Close the pools of synchronous calls."""
         with self._lock:
-            pool, self._threads = self._threads, None
-        if pool is not None:
+            pools, self._threads = self._threads, {}
+        for pool in pools.values():
             pool.close()
 
     async def aclose(self) -> None:
-        """Close the running loop's pool, and the pool of synchronous calls."""
+        """Close the running loop's pools, and those of synchronous calls."""
         with self._lock:
-            held = self._loops.pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held[1].aclose()
+            held = self._loops.pop(asyncio.get_running_loop(), {})
+        for _, lifetime in held.values():
+            await lifetime.aclose()
         self.close()
+
+
+_NONE: dict[Reach | None, _Held] = {}
 
 
 async def _close_with_loop(pool: AsyncPool) -> AsyncGenerator[None, None]:

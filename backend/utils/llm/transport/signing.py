@@ -16,21 +16,23 @@ from urllib.parse import urlsplit
 import httpx
 import httpx2
 
-from ..errors import CredentialNotAllowedError, LLMError, ProviderDownError
+from ..errors import CredentialNotAllowedError, OwnEndpointError, ProviderDownError
 from .clocks import in_time, in_time_here
 from .exchange import AsyncReply, Reply, Request
+from .look_up import ForbiddenAddressError
 from .pools import Pools
-from .streams import AsyncBody, Body, HttpxBody
+from .streams import LONGEST_ERROR, AsyncBody, Body, HttpxBody
 from .ticket import ERROR_STATUS, TICKET_HEADER, TicketDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from ..addresses import Reach
+    from ..errors import LLMError
     from .ticket import Address, LiveAddress, Ticket, Wire
 
 START_SECONDS = 60.0
 """How long a request that comes early waits for an embedded provider to be ready."""
-_LONGEST_ERROR = 65_536
 _IDENTITY_HEADERS = (
     "api-key",
     "authorization",
@@ -87,19 +89,24 @@ class SigningTransport:
         # Reading and writing go by the ticket's clocks, which move while the answer comes.
         waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
         with in_time_here(ticket):
-            response = self.pools.for_threads().handle_request(
-                httpx2.Request(
-                    signed.method,
-                    signed.url,
-                    headers=signed.headers,
-                    content=signed.content,
-                    extensions={"timeout": waits},
+            try:
+                response = self.pools.for_threads(ticket.provider.reach).handle_request(
+                    httpx2.Request(
+                        signed.method,
+                        signed.url,
+                        headers=signed.headers,
+                        content=signed.content,
+                        extensions={"timeout": waits},
+                    )
                 )
-            )
+            except ForbiddenAddressError:
+                raise _forbidden(ticket) from None
             _note_head(ticket.wire, response.status_code, response.headers)
             if response.status_code < ERROR_STATUS:
                 return Reply(response.status_code, response.headers, body=Body(response, ticket))
-            content = _noted_error(response.read(), ticket)
+            is_ours = ticket.provider.reach is None
+            whole = response.read() if is_ours else Body(response, ticket).beginning()
+            content = _noted_error(whole, ticket)
         return Reply(response.status_code, response.headers, content)
 
     async def asend(self, number: str | None, request: Request) -> AsyncReply:
@@ -107,11 +114,17 @@ class SigningTransport:
         ticket = self._admit(number, request.url)
         signed = self._signed(request, ticket, await self._await(ticket))
         async with in_time(ticket):
-            response = await (await self.pools.for_this_loop()).send(signed, ticket.connect_seconds)
+            pool = await self.pools.for_this_loop(ticket.provider.reach)
+            try:
+                response = await pool.send(signed, ticket.connect_seconds)
+            except ForbiddenAddressError:
+                raise _forbidden(ticket) from None
             _note_head(ticket.wire, response.status, response.headers)
             if response.status < ERROR_STATUS:
                 return AsyncReply(response.status, response.headers, body=AsyncBody(response, ticket))
-            content = _noted_error(await response.read(), ticket)
+            is_ours = ticket.provider.reach is None
+            whole = response.read() if is_ours else AsyncBody(response, ticket).beginning()
+            content = _noted_error(await whole, ticket)
         return AsyncReply(response.status, response.headers, content)
 
     def handle_request(self, request: _SdkRequest) -> Any:
@@ -146,18 +159,15 @@ class SigningTransport:
         ticket = self.desk.find(number)
         if ticket is None:
             raise CredentialNotAllowedError("A request without a running attempt was not sent.")
-        if _origin(url) != _origin(ticket.provider.base_url):
-            raise self._refuse(
-                ticket,
+        if _origin(url) != _origin(ticket.provider.told_url):
+            raise ticket.refuse(
                 CredentialNotAllowedError(
                     f"A request bound for another host than {ticket.provider.name}'s was not sent."
-                ),
+                )
             )
+        if ticket.provider.reach is not None:
+            _admit_there(ticket, ticket.provider.reach)
         return ticket
-
-    def _refuse(self, ticket: Ticket, error: LLMError) -> LLMError:
-        ticket.wire.refusal = error
-        return error
 
     def _source(self, ticket: Ticket) -> LiveAddress | None:
         if ticket.provider.access != "embedded":
@@ -165,12 +175,11 @@ class SigningTransport:
         try:
             return self._live[ticket.provider.name]
         except KeyError:
-            raise self._refuse(
-                ticket,
+            raise ticket.refuse(
                 ProviderDownError(
                     f"The embedded provider {ticket.provider.name!r} is not running in this process. "
                     "Set a cloud provider's key, or pass a running one: Patchbay(live={…})."
-                ),
+                )
             ) from None
 
     def _wait_for(self, ticket: Ticket) -> Address | None:
@@ -180,7 +189,7 @@ class SigningTransport:
         try:
             return source.current() or source.address(min(START_SECONDS, max(0.0, ticket.left())))
         except Exception as error:
-            raise self._refuse(ticket, ProviderDownError(str(error))) from error
+            raise ticket.refuse(ProviderDownError(str(error))) from error
 
     async def _await(self, ticket: Ticket) -> Address | None:
         source = self._source(ticket)
@@ -193,14 +202,36 @@ class SigningTransport:
     def _signed(self, request: Request, ticket: Ticket, live: Address | None) -> Request:
         """The request as it goes out. A new one: what an SDK holds, and might follow a redirect with, has no key."""
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
-        headers["accept-encoding"] = "gzip, deflate"
+        headers["accept-encoding"] = "gzip, deflate" if ticket.provider.reach is None else "identity"
         headers.update(ticket.provider.headers)
         headers.update(_signature(ticket, live))
-        url = _rebased(request.url, ticket.provider.base_url, live.base_url) if live else request.url
+        told, real = ticket.provider.told_url, live.base_url if live else ticket.provider.base_url
+        url = request.url if told == real else _rebased(request.url, told, real)
         ticket.wire.requests += 1
         ticket.wire.bytes_sent = len(request.content)
         ticket.wire.sent_at = ticket.clock()
         return Request(url, headers, request.content, request.method)
+
+
+def _admit_there(ticket: Ticket, reach: Reach) -> None:
+    """Let no key but a user's go where a user says; and nothing to an address that is forbidden as it is written.
+
+    A host that is an address is not looked up, so that it would not be tested there.
+    """
+    if ticket.credential.owner != "user" or ticket.credential.secret is None:
+        raise ticket.refuse(
+            CredentialNotAllowedError(
+                "A request to a user's own endpoint without a key of theirs was not sent."
+            )
+        )
+    if reach.fault(ticket.provider.base_url) is not None:
+        raise _forbidden(ticket)
+
+
+def _forbidden(ticket: Ticket) -> LLMError:
+    return ticket.refuse(
+        OwnEndpointError("Your own endpoint was not asked: it is where you may not have one.")
+    )
 
 
 def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:
@@ -230,13 +261,16 @@ def _note_head(wire: Wire, status: int, headers: Mapping[str, str]) -> None:
 
 
 def _noted_error(body: bytes, ticket: Ticket) -> bytes:
-    """The body of an error answer without the key: some providers repeat it."""
+    """The body of an error answer without the key: some providers repeat it.
+
+    Of an endpoint that a user named nothing is handed on. What it says could be another service's of the house.
+    """
     secret = ticket.credential.secret
     if secret is not None:
         body = body.replace(secret.get_secret_value().encode(), b"***")
     ticket.wire.first_byte_at = ticket.clock()
-    ticket.wire.error_body = body[:_LONGEST_ERROR]
-    return body
+    ticket.wire.error_body = body[:LONGEST_ERROR]
+    return body if ticket.provider.reach is None else b""
 
 
 # An SDK's own requests ---------------------------------------------------------------------------------------------

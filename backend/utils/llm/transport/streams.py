@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,23 @@ import httpx
 import httpx2
 from typing_extensions import override
 
+from ..errors import OwnEndpointError
 from .clocks import in_time, in_time_here
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from .pools import AsyncResponse
     from .ticket import Ticket
 
+MOST_BYTES = 8_000_000
+"""The longest answer that is taken from an endpoint that a user named: more than ten times what a model can say."""
+MOST_LINES = 400_000
+"""The same of a stream in lines: an event has at least two, and costs us far more time than whoever sends it."""
+PIECE_BYTES = 4096
+"""It is read in such pieces from an event loop, which is let go on after each."""
+LONGEST_ERROR = 65_536
+"""As much is looked at of what an error says."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body is waited for once its last event has come."""
 
@@ -24,13 +34,29 @@ DRAIN_SECONDS = 0.2
 class _Watched:
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
+        self._is_guarded = ticket.provider.reach is not None
+        self._bytes = self._lines = 0
         ticket.body = self  # type: ignore[assignment]
 
-    def _note(self) -> None:
+    def _begin(self, headers: Mapping[str, str]) -> None:
+        if self._is_guarded and headers.get("content-encoding", "identity") != "identity":
+            told = "Your own endpoint answered with a compressed body, though it was asked not to."
+            raise self._ticket.refuse(OwnEndpointError(told))
+
+    def _note(self, part: bytes) -> None:
+        if self._is_guarded:
+            self._weigh(part)
         if self._ticket.wire.first_byte_at is None:
             self._ticket.wire.first_byte_at = self._ticket.clock()
         if self._ticket.left() < 0:
             raise httpx2.ReadTimeout("The attempt's time is up.")
+
+    def _weigh(self, part: bytes) -> None:
+        self._bytes += len(part)
+        self._lines += part.count(b"\n") + part.count(b"\r")
+        if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
+            told = f"Your own endpoint sent more than {MOST_BYTES:,} bytes, or {MOST_LINES:,} lines."
+            raise self._ticket.refuse(OwnEndpointError(told))
 
 
 class Body(_Watched, httpx2.SyncByteStream):
@@ -42,6 +68,7 @@ class Body(_Watched, httpx2.SyncByteStream):
 
     @override
     def __iter__(self) -> Iterator[bytes]:
+        self._begin(self._response.headers)
         is_plain = "content-encoding" not in self._response.headers
         parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
         while True:
@@ -49,8 +76,20 @@ class Body(_Watched, httpx2.SyncByteStream):
                 part = next(parts, None)
             if part is None:
                 return
-            self._note()
+            self._note(part)
             yield part
+
+    def beginning(self) -> bytes:
+        """As much of an error as is looked at; the connection is closed."""
+        read = bytearray()
+        try:
+            for part in self:
+                read += part
+                if len(read) >= LONGEST_ERROR:
+                    break
+        finally:
+            self.close()
+        return bytes(read[:LONGEST_ERROR])
 
     def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
@@ -78,13 +117,30 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begin(self._response.headers)
         while True:
             async with in_time(self._ticket):
-                part = await self._response.part()
+                part = await (self._piece() if self._is_guarded else self._response.part())
             if not part:
                 return
-            self._note()
+            self._note(part)
             yield part
+
+    async def _piece(self) -> bytes:
+        await asyncio.sleep(0)
+        return await self._response.part(PIECE_BYTES)
+
+    async def beginning(self) -> bytes:
+        """As much of an error as is looked at; the connection is closed."""
+        read = bytearray()
+        try:
+            async for part in self:
+                read += part
+                if len(read) >= LONGEST_ERROR:
+                    break
+        finally:
+            self.close()
+        return bytes(read[:LONGEST_ERROR])
 
     async def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""

@@ -48,7 +48,7 @@ class Wire:
         sent_at: When the request left.
         first_byte_at: When the answer's first byte arrived.
         bytes_sent: Length of the request's body.
-        refusal: Why the transport itself did not send the request.
+        refusal: Why the transport itself did not send the request, or did not take the answer.
     """
 
     requests: int = 0
@@ -110,6 +110,11 @@ class Ticket:
     def left(self) -> float:
         """Seconds until the next thing is due; negative if it is late."""
         return self._due - self.clock()
+
+    def refuse(self, error: LLMError) -> LLMError:
+        """Note why the transport itself would not, and give it back to be raised."""
+        self.wire.refusal = error
+        return error
 
     def expect_interrupts(self) -> None:
         """Another thread may want to `cancel` it while one waits on a socket: that has to be prepared."""
