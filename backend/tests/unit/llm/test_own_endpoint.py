@@ -564,6 +564,7 @@ class TestWhatItSends:
         hasty = loopback_table(provider, FEATURES, "[features.f]\ndeadline = 0.5")
         patchbay = Patchbay(Table(text=f"{LOOPBACK}\n{hasty}", environ=HOUSE_KEYS))
         server.reply = 200, {}, trickling()
+        patchbay.warm_up()  # the first client of a process imports its SDK
         began = time.monotonic()
 
         with pytest.raises(LLMError, match=r"in time|deadline"):
