@@ -170,6 +170,7 @@ class TestWhoAnswers:
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
         provider.always(Text("from the hedge"), model=second_model(chain))
+        provider.hold(second_model(chain))
 
         message = call(hedged(AT_ONCE).get_llm("f"), "hi")
 
