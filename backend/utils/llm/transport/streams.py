@@ -9,6 +9,7 @@ import httpx
 import httpx2
 from typing_extensions import override
 
+from ..caller import without_caller
 from .clocks import in_time, in_time_here
 
 if TYPE_CHECKING:
@@ -79,12 +80,15 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
-            async with in_time(self._ticket):
-                part = await self._response.part()
+            part = await without_caller(self._part())
             if not part:
                 return
             self._note()
             yield part
+
+    async def _part(self) -> bytes:
+        async with in_time(self._ticket):
+            return await self._response.part()
 
     async def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
