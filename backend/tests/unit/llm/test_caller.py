@@ -19,9 +19,15 @@ from backend.utils.llm.caller import (
     use_caller,
     without_caller,
 )
+from backend.utils.llm.clients import Patchbay, get_llm, use
+from backend.utils.llm.errors import MissingCallerError
+from backend.utils.llm.model_config import Table
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
+
+    from backend.utils.llm.testing import LoopbackProvider
 
 CANARY = "sk-canary-8f3a"
 
@@ -94,6 +100,50 @@ def test_a_thread_has_the_caller_of_the_context_it_was_given() -> None:
     thread.join()
 
     assert seen == ["u1"]
+
+
+class TestOnABareThread:
+    """A thread that was given no context knows nobody: what a model does there depends on where it was made."""
+
+    @pytest.fixture
+    def strict(self, provider: LoopbackProvider) -> Iterator[Patchbay]:
+        table = Table(text=loopback_table(provider, {"f": "openai:gpt-6-luna"}), environ=HOUSE_KEYS)
+        with use(Patchbay(table, require_caller=True)) as patchbay:
+            yield patchbay
+            patchbay.close()
+
+    @pytest.mark.usefixtures("patchbay")
+    def test_a_model_that_was_made_for_a_caller_keeps_them(self, provider: LoopbackProvider) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(keys={"openai": CANARY})):
+            pool.submit(get_llm("over_openai").invoke, "hi").result()
+
+        assert [request.key for request in provider.requests] == [CANARY]
+
+    @pytest.mark.usefixtures("patchbay")
+    def test_a_model_that_is_made_there_is_the_houses(self, provider: LoopbackProvider) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(keys={"openai": CANARY})):
+            pool.submit(lambda: get_llm("over_openai").invoke("hi")).result()
+
+        assert [request.key for request in provider.requests] == [HOUSE_KEYS["LOOPBACK_OPENAI_KEY"]]
+
+    @pytest.mark.usefixtures("strict")
+    def test_the_call_is_refused_where_somebody_has_to_be_named(self, provider: LoopbackProvider) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(keys={"openai": CANARY})):
+            asked = pool.submit(lambda: get_llm("f").invoke("hi"))
+
+            with pytest.raises(MissingCallerError, match="on nobody's behalf"):
+                asked.result()
+
+        assert provider.requests == ()
+
+    @pytest.mark.usefixtures("strict")
+    def test_it_is_made_where_somebody_is_named(self, provider: LoopbackProvider) -> None:
+        with carrying(ThreadPoolExecutor(1)) as pool:
+            for caller in (Caller(keys={"openai": CANARY}), Caller(user_id="nightly")):
+                with use_caller(caller):
+                    pool.submit(lambda: get_llm("f").invoke("hi")).result()
+
+        assert [request.key for request in provider.requests] == [CANARY, HOUSE_KEYS["LOOPBACK_OPENAI_KEY"]]
 
 
 def who(*_: object) -> str | None:
