@@ -73,7 +73,8 @@ async def astream(feature: str, user: str) -> None:
 
 
 async def astream_and_leave(feature: str, user: str) -> None:
-    async with aclosing(get_llm(feature).astream(f"long #1 for {user}")) as chunks:
+    reading: Any = get_llm(feature).astream(f"long #1 for {user}")
+    async with aclosing(reading) as chunks:
         async for _ in chunks:
             break
 
