@@ -77,7 +77,7 @@ class Witness:
         self._ask({"faults": faults})
 
     def counts(self) -> Counter[str]:
-        """``requests``, ``connections`` so far and ``open`` ones, ``wrong keys``, ``left in the middle``."""
+        """``requests``, ``connections`` so far and ``open`` ones, ``wrong keys``, ``house keys``, ``left in the middle``."""
         return Counter(self._ask({}))
 
     def _ask(self, what: dict[str, Any]) -> dict[str, int]:
@@ -199,6 +199,7 @@ class Connection(asyncio.Protocol):
         self._state.counts["requests"] += 1
         if not asked.is_signed_by_its_payer:
             self._state.counts["wrong keys"] += 1
+        self._state.counts["house keys"] += asked.key.startswith(f"{asked.provider}-house")
         await asyncio.sleep(SLOW_SECONDS if asked.kind == "slow" else _LATENCY_SECONDS)
         fault = "401" if asked.payer.startswith("bad") else self._state.faults.get(asked.model)
         if fault == "hang up":

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .caller import Caller, KeyPolicy, OwnEndpoint, current_caller, use_caller
+    from .caller import Caller, KeyPolicy, OwnEndpoint, carrying, current_caller, use_caller
     from .clients import (
         Patchbay,
         QosInfo,
@@ -41,6 +41,7 @@ __all__ = [
     "Table",
     "UnknownFeatureError",
     "Use",
+    "carrying",
     "current_caller",
     "explain",
     "get_llm",
@@ -68,6 +69,7 @@ _ROOMS = {
     "Table": "model_config",
     "UnknownFeatureError": "errors",
     "Use": "selector",
+    "carrying": "caller",
     "current_caller": "caller",
     "explain": "clients",
     "get_llm": "clients",

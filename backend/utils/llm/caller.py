@@ -1,26 +1,36 @@
 """Who asks, with whose keys, and what may be spent in whose name.
 
 A `Caller` is immutable and held for one request in one context variable, which tasks and threads that copy the
-context carry along. Without a caller, the house asks.
+context carry along; `carrying` makes an executor do so. Without a caller, the house asks.
+
+Whatever an event loop is to do later holds the context of whoever set it: also a timer that was cancelled, until its
+time comes, and a connection, while it is open. So what outlives a call is made `without_caller`, else it would hold
+the caller's keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, Self
+from contextvars import ContextVar, copy_context
+from types import coroutine
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from typing_extensions import override
 
 from .addresses import plain
 from .keys import is_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator
+    from concurrent.futures import Future
+    from contextvars import Context
 
     from .model_config import Provider
 
+T = TypeVar("T")
 KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
 KeyOwner = Literal["house", "user"]
 
@@ -139,3 +149,50 @@ def use_caller(caller: Caller) -> Iterator[Caller]:
         yield caller
     finally:
         _current.reset(token)
+
+
+class _Carrying(Executor):
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    @override
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return self._executor.submit(copy_context().run, fn, *args, **kwargs)
+
+    @override
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def carrying(executor: Executor) -> Executor:
+    """``executor``, whose threads work in the context of whoever gives them work, and so on behalf of their caller.
+
+    Processes cannot: what is given to them fails with a ``TypeError``.
+    """
+    return _Carrying(executor)
+
+
+def context_without_caller() -> Context:
+    """A copy of this context, for what outlives the call: on nobody's behalf, else as it is."""
+    context = copy_context()
+    context.run(_current.set, HOUSE)
+    return context
+
+
+@coroutine
+def without_caller(work: Awaitable[T]) -> Generator[Any, Any, T]:
+    """What ``work`` gives, awaited in a `context_without_caller`. It stays in this task, and is cancelled with it."""
+    steps: Any = work.__await__()
+    run = context_without_caller().run
+    step, told = steps.send, None
+    try:
+        while True:
+            waits_for = run(step, told)
+            try:
+                step, told = steps.send, (yield waits_for)
+            except BaseException as error:  # noqa: BLE001 - it is for the work
+                step, told = steps.throw, error
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    finally:
+        told = None  # an error would hold this frame, and this frame the error

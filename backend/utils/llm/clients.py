@@ -125,13 +125,14 @@ class Patchbay:
         health: What is known of the endpoints' health; by default kept in this process.
         observer: Told of every attempt. What it raises changes nothing.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
+        require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
 
     Raises:
         ConfigError: If the default table is wrong, or names a selector that is not among ``selectors``; nothing that
             does is put in force later either.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root
         self,
         table: Table | None = None,
         *,
@@ -140,6 +141,7 @@ class Patchbay:
         health: Health | None = None,
         observer: Observer | None = None,
         selectors: Mapping[str, Selector] | None = None,
+        require_caller: bool = False,
     ) -> None:
         self.table = table or Table()
         self._selectors = dict(selectors or {})
@@ -147,6 +149,7 @@ class Patchbay:
         self._time = time or Time()
         self._health = health
         self._observer = observer
+        self._require_caller = require_caller
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
         self._lock = threading.RLock()
@@ -178,6 +181,7 @@ class Patchbay:
                     health=self.health,
                     observer=self._observer,
                     selectors=self._selectors,
+                    require_caller=self._require_caller,
                 )
             return self._bench
 

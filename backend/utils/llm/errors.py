@@ -8,7 +8,8 @@
     ├── CredentialError
     │   ├── MissingCredentialError     nobody's key can serve this feature
     │   ├── RejectedCredentialError    the provider refused the key
-    │   └── CredentialNotAllowedError  the key may not do this, or go there
+    │   ├── CredentialNotAllowedError  the key may not do this, or go there
+    │   └── MissingCallerError         nobody was named, where somebody has to be
     ├── CallError                      one attempt failed, and no other was allowed
     │   ├── RateLimitedError  QuotaExceededError  CallTimeoutError  ProviderDownError
     │   ├── ContextTooLongError  RefusedError  InvalidOutputError  RejectedRequestError
@@ -151,6 +152,20 @@ class MissingCredentialError(CredentialError):
 
     code = "credential_missing"
     http_status = 403
+
+
+class MissingCallerError(CredentialError):
+    """Nobody was named on whose behalf to call, and `Patchbay(require_caller=True)` wants somebody. Nothing was sent."""
+
+    code = "caller_missing"
+    http_status = 500
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(
+            f"{feature!r} was called on nobody's behalf. Call it inside `use_caller`; a thread has to be given its "
+            "context, as `carrying(executor)` does. Work of the house has a caller without keys.",
+            feature=feature,
+        )
 
 
 class RejectedCredentialError(CredentialError, ModelAuthenticationError):

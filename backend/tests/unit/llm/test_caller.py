@@ -5,11 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
-from backend.utils.llm.caller import HOUSE, Caller, current_caller, use_caller
+from backend.utils.llm.caller import (
+    HOUSE,
+    Caller,
+    carrying,
+    current_caller,
+    use_caller,
+    without_caller,
+)
+from backend.utils.llm.clients import Patchbay, get_llm, use
+from backend.utils.llm.errors import MissingCallerError
+from backend.utils.llm.model_config import Table
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from backend.utils.llm.testing import LoopbackProvider
 
 CANARY = "sk-canary-8f3a"
 
@@ -82,3 +100,140 @@ def test_a_thread_has_the_caller_of_the_context_it_was_given() -> None:
     thread.join()
 
     assert seen == ["u1"]
+
+
+class TestOnABareThread:
+    """A thread that was given no context knows nobody: what a model does there depends on where it was made."""
+
+    @pytest.fixture
+    def strict(self, provider: LoopbackProvider) -> Iterator[Patchbay]:
+        table = Table(text=loopback_table(provider, {"f": "openai:gpt-6-luna"}), environ=HOUSE_KEYS)
+        with use(Patchbay(table, require_caller=True)) as patchbay:
+            yield patchbay
+            patchbay.close()
+
+    @pytest.mark.usefixtures("patchbay")
+    def test_a_model_that_was_made_for_a_caller_keeps_them(self, provider: LoopbackProvider) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(keys={"openai": CANARY})):
+            pool.submit(get_llm("over_openai").invoke, "hi").result()
+
+        assert [request.key for request in provider.requests] == [CANARY]
+
+    @pytest.mark.usefixtures("patchbay")
+    def test_a_model_that_is_made_there_is_the_houses(self, provider: LoopbackProvider) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(keys={"openai": CANARY})):
+            pool.submit(lambda: get_llm("over_openai").invoke("hi")).result()
+
+        assert [request.key for request in provider.requests] == [HOUSE_KEYS["LOOPBACK_OPENAI_KEY"]]
+
+    @pytest.mark.usefixtures("strict")
+    def test_the_call_is_refused_where_somebody_has_to_be_named(self, provider: LoopbackProvider) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(keys={"openai": CANARY})):
+            asked = pool.submit(lambda: get_llm("f").invoke("hi"))
+
+            with pytest.raises(MissingCallerError, match="on nobody's behalf"):
+                asked.result()
+
+        assert provider.requests == ()
+
+    @pytest.mark.usefixtures("strict")
+    def test_it_is_made_where_somebody_is_named(self, provider: LoopbackProvider) -> None:
+        with carrying(ThreadPoolExecutor(1)) as pool:
+            for caller in (Caller(keys={"openai": CANARY}), Caller(user_id="nightly")):
+                with use_caller(caller):
+                    pool.submit(lambda: get_llm("f").invoke("hi")).result()
+
+        assert [request.key for request in provider.requests] == [CANARY, HOUSE_KEYS["LOOPBACK_OPENAI_KEY"]]
+
+
+def who(*_: object) -> str | None:
+    return current_caller().user_id
+
+
+class TestCarrying:
+    """An executor whose threads work on behalf of whoever gives them work."""
+
+    def test_each_piece_of_work_has_the_caller_of_whoever_submitted_it(self) -> None:
+        with carrying(ThreadPoolExecutor(1)) as pool:
+            with use_caller(Caller(user_id="u1")):
+                first = pool.submit(who)
+            with use_caller(Caller(user_id="u2")):
+                second = list(pool.map(who, range(2)))
+            last = pool.submit(who)
+
+        assert [first.result(), *second, last.result()] == ["u1", "u2", "u2", None]
+
+    async def test_a_loop_gives_it_work(self) -> None:
+        with carrying(ThreadPoolExecutor(1)) as pool, use_caller(Caller(user_id="u1")):
+            assert await asyncio.get_running_loop().run_in_executor(pool, who) == "u1"
+
+    def test_without_it_nobody_is_the_caller(self) -> None:
+        with ThreadPoolExecutor(1) as pool, use_caller(Caller(user_id="u1")):
+            assert pool.submit(current_caller).result() is HOUSE
+
+    def test_what_it_sets_in_its_context_is_not_the_next_ones(self) -> None:
+        def become(user: str) -> None:
+            use_caller(Caller(user_id=user)).__enter__()
+
+        with carrying(ThreadPoolExecutor(1)) as pool:
+            pool.submit(become, "u1").result()
+
+            assert pool.submit(who).result() is None
+
+    def test_a_process_cannot_carry(self) -> None:
+        with carrying(ProcessPoolExecutor(1)) as pool, pytest.raises(TypeError):
+            pool.submit(who).result()
+
+
+class TestWithoutCaller:
+    """What outlives a call is made where nobody is the caller."""
+
+    async def test_the_work_has_no_caller_and_whoever_awaits_it_has(self) -> None:
+        async def work() -> str | None:
+            await asyncio.sleep(0)
+            return who()
+
+        with use_caller(Caller(user_id="u1")):
+            assert await without_caller(work()) is None
+            assert who() == "u1"
+
+    async def test_the_rest_of_the_context_is_there(self) -> None:
+        trace = contextvars.ContextVar("trace", default="none")
+        trace.set("t1")
+
+        async def work() -> str:
+            return trace.get()
+
+        assert await without_caller(work()) == "t1"
+
+    async def test_the_work_is_cancelled_with_whoever_awaits_it(self) -> None:
+        seen: list[str] = []
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+
+        task = asyncio.create_task(_awaiting(work()))
+        await asyncio.sleep(0)
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert seen == ["cancelled"]
+
+    async def test_errors_and_time_outs_pass(self) -> None:
+        async def fail() -> None:
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await without_caller(fail())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await without_caller(asyncio.sleep(60))
+
+
+async def _awaiting(work: Coroutine[Any, Any, None]) -> None:
+    await without_caller(work)

@@ -25,6 +25,7 @@ from ..answers import (
     refused,
     served_model,
 )
+from ..caller import without_caller
 from ..catalogue import is_served_as_asked
 from ..errors import CallError
 from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
@@ -135,7 +136,7 @@ class RunningAttempt:
         """Build the endpoint's client, if it is the first time, beside the event loop: its SDK takes a second."""
         clients, endpoint = self._call.bench.clients, self.step.candidate.endpoint
         if endpoint not in clients:
-            await asyncio.to_thread(clients.client, endpoint)
+            await without_caller(asyncio.to_thread(clients.client, endpoint))
 
     def _prepare(self) -> _Request:
         """The client, and the request in its words. The first call of an endpoint builds its client."""

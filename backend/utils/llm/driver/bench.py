@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..caller import HOUSE
 from ..clock import Time
+from ..errors import MissingCallerError
 from ..pricing import cost
 from ..providers import ChatClients
 from ..receipt import Usage
@@ -42,9 +43,10 @@ class Bench:
         health: Where health is kept.
         observer: Told of every attempt. What it raises changes nothing.
         selectors: What the table's custom selections name.
+        require_caller: Whether calls on nobody's behalf are refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what `Patchbay` is given
         self,
         table: Table,
         live: Mapping[str, LiveAddress] | None = None,
@@ -53,12 +55,14 @@ class Bench:
         time: Time | None = None,
         observer: Observer | None = None,
         selectors: Mapping[str, Selector] | None = None,
+        require_caller: bool = False,
     ) -> None:
         self.table = table
         self.time = time or Time()
         self.health = health
         self.observer = observer
         self.selectors = dict(selectors or {})
+        self.require_caller = require_caller
         self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)
@@ -84,8 +88,10 @@ class Bench:
         """A call that ``snapshot`` decides from end to end, whatever is put in force meanwhile.
 
         Raises:
-            LLMError: If no endpoint may serve it: nothing was sent.
+            LLMError: If no endpoint may serve it, or somebody has to be named: nothing was sent.
         """
+        if self.require_caller and caller is HOUSE:
+            raise MissingCallerError(feature)
         route = self._plan(snapshot, feature, caller, needs)
         if route.feature.split:
             self.health.traffic.planned()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
 
+from ..caller import context_without_caller, without_caller
 from ..dispatch import Consult, Dispatch, Try
 from ..errors import LLMError
 from ..failures import Category
@@ -152,7 +153,7 @@ class Call:
                     choice = await self._await(self._say(found), found)
                 found = self.dispatch.choose(choice)
             else:
-                await self.bench.time.asleep(found.seconds)
+                await without_caller(self.bench.time.asleep(found.seconds))
                 found = self.dispatch.next()
         return found
 
@@ -170,7 +171,9 @@ class Call:
         if not isawaitable(said):
             return said
         try:
-            async with asyncio.timeout(step.choosing.seconds_left):
+            async with asyncio.timeout(None) as clock:
+                ends_at = asyncio.get_running_loop().time() + step.choosing.seconds_left
+                context_without_caller().run(clock.reschedule, ends_at)
                 return await said
         except TimeoutError:
             raise self.dispatch.astray(step.selector, "did not answer within the call's deadline") from None

@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, closing, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from ..caller import without_caller
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -321,7 +323,8 @@ class _AsyncRace:
     async def _ends(self, seconds: float | None = None) -> list[AsyncRacer]:
         """Those that have ended within ``seconds``, answers first."""
         tasks = [one.task for one in self._running]
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting = asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await without_caller(waiting)
         return sorted(
             (one for one in self._running if one.task.done()), key=lambda one: one.error is not None
         )

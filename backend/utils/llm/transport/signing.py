@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import httpx2
 
+from ..caller import without_caller
 from ..errors import CredentialNotAllowedError, OwnEndpointError, ProviderDownError
 from .clocks import in_time, in_time_here
 from .exchange import AsyncReply, Reply, Request
@@ -113,6 +114,9 @@ class SigningTransport:
         """As `send`, from an event loop."""
         ticket = self._admit(number, request.url)
         signed = self._signed(request, ticket, await self._await(ticket))
+        return await without_caller(self._exchange(signed, ticket))
+
+    async def _exchange(self, signed: Request, ticket: Ticket) -> AsyncReply:
         async with in_time(ticket):
             pool = await self.pools.for_this_loop(ticket.provider.reach)
             try:

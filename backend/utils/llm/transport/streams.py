@@ -10,6 +10,7 @@ import httpx
 import httpx2
 from typing_extensions import override
 
+from ..caller import without_caller
 from ..errors import OwnEndpointError
 from .clocks import in_time, in_time_here
 
@@ -119,12 +120,15 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._begin(self._response.headers)
         while True:
-            async with in_time(self._ticket):
-                part = await (self._piece() if self._is_guarded else self._response.part())
+            part = await without_caller(self._part())
             if not part:
                 return
             self._note(part)
             yield part
+
+    async def _part(self) -> bytes:
+        async with in_time(self._ticket):
+            return await (self._piece() if self._is_guarded else self._response.part())
 
     async def _piece(self) -> bytes:
         await asyncio.sleep(0)
