@@ -119,7 +119,7 @@ class Keychain:
         """
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
-        return Loan(self._lent(versions) | _brought(brought), versions)
+        return Loan(self._lent(versions) | _brought(brought, versions), versions)
 
     async def take_back(self, loan: Loan) -> None:
         """The request is over: its keys hold no value any more, and it is noted which of them were used.
@@ -153,7 +153,7 @@ class Keychain:
 
     def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
         return {
-            provider: StoredKey(partial(self._vault.open, key.sealed, key.place))
+            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key)
             for provider, key in versions.items()
         }
 
@@ -196,8 +196,8 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
     return Rotation(masters.newest().name, locked_anew, unreadable)
 
 
-def _brought(keys: Mapping[str, SecretStr]) -> dict[str, LentKey]:
-    return {provider: BroughtKey(provider, key) for provider, key in keys.items()}
+def _brought(keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
+    return {provider: BroughtKey(provider, key, versions[provider]) for provider, key in keys.items()}
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

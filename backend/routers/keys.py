@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from backend.keys.errors import KeyNotFoundError, UnknownProviderError
 from backend.keys.store import KeptKey
 from backend.keys.trial import Verdict, try_key
+from backend.keys.trouble import Reason, Trouble
 
 from .dependencies import IdentityDep, OwnerDep, ServicesDep
 
@@ -37,6 +38,25 @@ class Enrolment(BaseModel):
     overlap_s: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = 0
 
 
+class TroubleView(BaseModel):
+    """Why a provider refuses a key: it is revoked, used up, or may not use a model. Never what the provider said.
+
+    Attributes:
+        since: When it was first refused for this reason.
+        last: When it last was, to the minute.
+    """
+
+    reason: Reason
+    endpoint: str
+    since: datetime
+    last: datetime
+
+    @classmethod
+    def of(cls, trouble: Trouble) -> "TroubleView":
+        """What may be told of ``trouble``: all of it."""
+        return cls(**trouble._asdict())
+
+
 class KeyView(BaseModel):
     """What may be told of a key.
 
@@ -44,6 +64,7 @@ class KeyView(BaseModel):
         last_four: Blank if the key is so short that they would tell too much.
         fingerprint: Of this enrolment: the same key, enrolled again or by another, has another one.
         valid_until: Until when it holds, if another one took its place.
+        trouble: Why its provider refuses it, if it does.
     """
 
     provider: str
@@ -53,6 +74,7 @@ class KeyView(BaseModel):
     created_at: datetime
     last_used_at: datetime | None
     valid_until: datetime | None
+    trouble: TroubleView | None
 
     @classmethod
     def of(cls, key: KeptKey) -> "KeyView":
@@ -65,6 +87,7 @@ class KeyView(BaseModel):
             created_at=key.created_at,
             last_used_at=key.last_used_at,
             valid_until=key.valid_until,
+            trouble=key.trouble and TroubleView.of(key.trouble),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from backend.keys.store import Owner, Renew
+    from backend.keys.trouble import Trouble
 
 ENROLLED = {("ann", "openai"): "sk-of-ann"}
 """What users have enrolled, and not stored."""
@@ -26,6 +27,7 @@ class InMemoryKeys:
 
     def __init__(self, kept: Sequence[KeptKey] = ()) -> None:
         self.kept = list(kept)
+        self.told: set[tuple[str, str, date]] = set()
 
     async def add(self, key: KeptKey, *, until: datetime) -> None:
         others = [one for one in self.kept if slot(one) != slot(key)]
@@ -43,6 +45,25 @@ class InMemoryKeys:
 
     async def note_use(self, rows: Collection[str], now: datetime) -> None:
         self.kept = [one._replace(last_used_at=now) if one.place.row in rows else one for one in self.kept]
+
+    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
+        before = next((one for one in self.kept if one.place.row == row), None)
+        if before is None:
+            return False
+        if before.trouble and before.trouble.reason == trouble.reason:
+            trouble = trouble._replace(since=before.trouble.since)
+        self.kept = [one._replace(trouble=trouble) if one is before else one for one in self.kept]
+        known = len(self.told)
+        self.told.add((row, trouble.reason, trouble.last.date()))
+        return len(self.told) > known
+
+    async def note_success(self, row: str, endpoint: str) -> None:
+        self.kept = [
+            one._replace(trouble=None)
+            if one.place.row == row and one.trouble and one.trouble.ends_with(endpoint)
+            else one
+            for one in self.kept
+        ]
 
     async def rewrap(self, renew: Renew) -> int:
         renewed = {one.place: one for one in renew(self.kept)}

@@ -43,6 +43,7 @@ class TestTold:
             "created_at",
             "last_used_at",
             "valid_until",
+            "trouble",
         }
         assert (made.json()["stored"], made.json()["last_four"]) == (True, "9876")
         assert len(made.json()["fingerprint"]) == 16
