@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
-from backend.database.tables import KeyNoticeRow, UserKeyRow, UtcDateTime
+from backend.database.tables import KeyNoticeRow, KeyOwnerRow, UserKeyRow, UtcDateTime
 from backend.keys.store import KeptKey
 from backend.keys.trouble import Trouble
 from backend.keys.vault import Place, Sealed
@@ -42,20 +42,37 @@ class SqlKeyStore:
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
         """As `KeyStore.of`."""
-        row = UserKeyRow
+        row, chose = UserKeyRow, KeyOwnerRow
         query = (
-            select(row)
+            select(row, chose.house_fallback)
+            .outerjoin(chose, and_(chose.user_id == row.user_id, chose.tenant_id == row.tenant_id))
             .where(_belongs_to(owner), or_(row.valid_until.is_(None), row.valid_until > now))
             .order_by(row.provider, row.valid_until.is_not(None), row.created_at.desc())
         )
         async with self._sessions() as session:
-            return [_kept(found) for found in await session.scalars(query)]
+            found = await session.execute(query)
+            return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
     async def remove(self, owner: Owner, provider: str) -> bool:
         """As `KeyStore.remove`."""
         change = delete(UserKeyRow).where(_belongs_to(owner), UserKeyRow.provider == provider)
         async with self._sessions.begin() as session:
             return (await session.execute(change.returning(UserKeyRow.id))).first() is not None
+
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        """As `KeyStore.choose`."""
+        new = insert(KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
+        change = new.on_conflict_do_update(
+            index_elements=["user_id", "tenant_id"], set_={"house_fallback": house_fallback}
+        )
+        async with self._sessions.begin() as session:
+            await session.execute(change)
+
+    async def chosen(self, owner: Owner) -> bool:
+        """As `KeyStore.chosen`."""
+        async with self._sessions() as session:
+            row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
+        return row is not None and row.house_fallback
 
     async def note_use(self, rows: Collection[str], now: datetime) -> None:
         """As `KeyStore.note_use`."""

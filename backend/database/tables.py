@@ -110,6 +110,16 @@ class UserKeyRow(Base):
     trouble_last: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class KeyOwnerRow(Base):
+    """What a user chose for their keys."""
+
+    __tablename__ = "key_owners"
+
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    house_fallback: Mapped[bool]
+
+
 class KeyNoticeRow(Base):
     """On which day the owner of a key was last told why it is refused. It goes with the key."""
 

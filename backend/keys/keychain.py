@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from backend.utils.llm.caller import KeyPolicy
+
     from .lent import LentKey
     from .masters import Masters
 
@@ -47,6 +49,12 @@ class Loan:
 
     keys: Mapping[str, LentKey]
     versions: Mapping[str, KeptKey]
+
+    @property
+    def policy(self) -> KeyPolicy | None:
+        """Whose keys may pay, if the owner of these chose it."""
+        chose = any(version.house_fallback for version in self.versions.values())
+        return "byok_then_house" if chose else None
 
     def used(self) -> Collection[KeptKey]:
         """The versions that came with the request, or were opened in it."""
@@ -99,6 +107,15 @@ class Keychain:
     async def of(self, owner: Owner) -> Sequence[KeptKey]:
         """Every version that holds, by provider, the newest first."""
         return await self._store.of(owner, self._clock())
+
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        """Whether the house may pay where the user's keys do not serve, for features that allow it."""
+        await self._store.choose(owner, house_fallback=house_fallback)
+        log.info("keys.chosen user=%s house_fallback=%s", owner.user_id, house_fallback)
+
+    async def chosen(self, owner: Owner) -> bool:
+        """Whether the user chose that the house may pay."""
+        return await self._store.chosen(owner)
 
     async def remove(self, owner: Owner, provider: str) -> None:
         """Forget the user's key for ``provider``. From now on no process accepts or uses it.

@@ -27,6 +27,7 @@ class KeptKey(NamedTuple):
         tail: The last characters of the key, to be told by; blank if that would tell too much of it.
         valid_until: Set when another version took its place.
         trouble: Why its provider refuses it, if it does.
+        house_fallback: Whether its owner chose that the house may pay where their keys do not serve.
     """
 
     place: Place
@@ -36,6 +37,7 @@ class KeptKey(NamedTuple):
     last_used_at: datetime | None = None
     valid_until: datetime | None = None
     trouble: Trouble | None = None
+    house_fallback: bool = False
 
     @property
     def is_stored(self) -> bool:
@@ -59,6 +61,14 @@ class KeyStore(Protocol):
 
     async def remove(self, owner: Owner, provider: str) -> bool:
         """Forget every version; False if there was none."""
+        ...
+
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        """What ``owner`` chose, for the keys that they have and those to come."""
+        ...
+
+    async def chosen(self, owner: Owner) -> bool:
+        """Whether ``owner`` chose that the house may pay; False if they chose nothing."""
         ...
 
     async def note_use(self, rows: Collection[str], now: datetime) -> None:

@@ -97,6 +97,22 @@ class KeyList(BaseModel):
     keys: tuple[KeyView, ...]
 
 
+class Choice(BaseModel):
+    """What a user chooses for all of their keys.
+
+    Attributes:
+        house_fallback: Whether the house may pay where their keys do not serve, for features that allow it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    house_fallback: bool
+
+
+class KeyRing(KeyList, Choice):
+    """All keys of a user, and what they chose for them."""
+
+
 class TrialView(BaseModel):
     """Whether a key works."""
 
@@ -107,9 +123,18 @@ class TrialView(BaseModel):
 
 
 @router.get("")
-async def browse(owner: OwnerDep, services: ServicesDep) -> KeyList:
-    """All keys of the user."""
-    return KeyList(keys=tuple(map(KeyView.of, await services.keychain.of(owner))))
+async def browse(owner: OwnerDep, services: ServicesDep) -> KeyRing:
+    """All keys of the user, and what they chose for them."""
+    held = await services.keychain.of(owner)
+    chosen = await services.keychain.chosen(owner)
+    return KeyRing(keys=tuple(map(KeyView.of, held)), house_fallback=chosen)
+
+
+@router.put("")
+async def choose(choice: Choice, owner: OwnerDep, services: ServicesDep) -> KeyRing:
+    """Settle whether the house may pay where the user's keys do not serve."""
+    await services.keychain.choose(owner, house_fallback=choice.house_fallback)
+    return await browse(owner, services)
 
 
 @router.get("/{provider}")

@@ -9,13 +9,13 @@ from pydantic import SecretStr
 
 from backend.keys.keychain import Keychain
 from backend.keys.masters import GivenMasters, MasterKey
-from backend.keys.store import KeptKey
+from backend.keys.store import KeptKey, Owner
 from backend.keys.vault import Place, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from backend.keys.store import Owner, Renew
+    from backend.keys.store import Renew
     from backend.keys.trouble import Trouble
 
 ENROLLED = {("ann", "openai"): "sk-of-ann"}
@@ -27,6 +27,7 @@ class InMemoryKeys:
 
     def __init__(self, kept: Sequence[KeptKey] = ()) -> None:
         self.kept = list(kept)
+        self.fallback: set[Owner] = set()
         self.told: set[tuple[str, str, date]] = set()
 
     async def add(self, key: KeptKey, *, until: datetime) -> None:
@@ -35,13 +36,21 @@ class InMemoryKeys:
         self.kept = [key, *(one._replace(valid_until=until) for one in before), *others]
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
-        mine = [one for one in self.kept if slot(one)[:2] == owner]
+        chosen = await self.chosen(owner)
+        mine = [one._replace(house_fallback=chosen) for one in self.kept if slot(one)[:2] == owner]
         return [one for one in mine if one.valid_until is None or one.valid_until > now]
 
     async def remove(self, owner: Owner, provider: str) -> bool:
         before, gone = self.kept, (*owner, provider)
         self.kept = [one for one in before if slot(one) != gone]
         return len(self.kept) < len(before)
+
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        self.fallback -= {owner}
+        self.fallback |= {owner} if house_fallback else set()
+
+    async def chosen(self, owner: Owner) -> bool:
+        return owner in self.fallback
 
     async def note_use(self, rows: Collection[str], now: datetime) -> None:
         self.kept = [one._replace(last_used_at=now) if one.place.row in rows else one for one in self.kept]

@@ -39,6 +39,7 @@ async def started(provider: LoopbackProvider, tmp_path: Path) -> AsyncIterator[S
     patchbay = loopback_patchbay(
         provider,
         {feature: f"openai:{model}" for feature, model in MODELS.items()},
+        "[features.conv_folder]\nhouse_fallback = true",
         observer=watch.observe,
     )
     yield Started(tmp_path / "data", patchbay, watch)
@@ -74,6 +75,30 @@ async def test_a_stored_key_pays_without_being_sent_again(
 
     assert {request.key for request in provider.requests} == {KEY}
     assert {receipt["key_owner"] for receipt in created.json()["receipts"].values()} == {"user"}
+
+
+async def test_the_house_pays_in_a_users_stead_if_both_say_so(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    """Everything runs on openai here, and the user's key is for gemini."""
+    async with started.client() as client:
+        await client.put("/v1/keys/gemini", json={"key": KEY})
+        await process(client)
+        assert len(provider.requests) == 0
+
+        await client.put("/v1/keys", json={"house_fallback": True})
+        created = await process(client)
+        routes = {
+            feature: (await client.get(f"/v1/llm/explain/{feature}")).json()
+            for feature in ("conv_folder", "conv_discard")
+        }
+
+    assert {route["feature"]: (route["policy"], len(route["candidates"])) for route in routes.values()} == {
+        "conv_folder": ("byok_then_house", 1),
+        "conv_discard": ("byok_only", 0),
+    }
+    assert "credential_missing" in created.json()["errors"].values()
+    assert {request.model for request in provider.requests} <= {MODELS["conv_folder"]}
 
 
 async def test_it_survives_a_restart(started: Started, provider: LoopbackProvider) -> None:

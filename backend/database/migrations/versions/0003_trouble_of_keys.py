@@ -1,4 +1,4 @@
-"""Why a provider refuses a user's key, and when its owner was told."""
+"""Why a provider refuses a user's key, when its owner was told, and what they chose for their keys."""
 
 from __future__ import annotations
 
@@ -24,9 +24,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("key_id", "reason", name="pk_key_notices"),
     )
+    op.create_table(
+        "key_owners",
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("tenant_id", sa.String(), nullable=False),
+        sa.Column("house_fallback", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "tenant_id", name="pk_key_owners"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("key_owners")
     op.drop_table("key_notices")
     for column in ("reason", "endpoint", "since", "last"):
         op.drop_column("user_keys", f"trouble_{column}")

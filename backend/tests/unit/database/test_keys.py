@@ -165,6 +165,22 @@ class TestEveryStore:
 
         assert await troubles(store) == [None, trouble()]
 
+    async def test_what_its_owner_chose_holds_for_all_their_keys_and_for_nobody_elses(
+        self, store: KeyStore
+    ) -> None:
+        await store.choose(ANN, house_fallback=True)
+        for number, owner in enumerate((ANN, BOB, ANN._replace(tenant_id="acme"))):
+            await store.add(version(str(number), owner), until=NOON)
+
+        assert [key.house_fallback for key in await store.of(ANN, NOON)] == [True]
+        assert await store.chosen(ANN)
+        for owner in (BOB, ANN._replace(tenant_id="acme")):
+            assert [key.house_fallback for key in await store.of(owner, NOON)] == [False]
+            assert not await store.chosen(owner)
+
+        await store.choose(ANN, house_fallback=False)
+        assert [key.house_fallback for key in await store.of(ANN, NOON)] == [False]
+
     async def test_what_is_locked_anew_is_kept(self, store: KeyStore) -> None:
         await store.add(version("1"), until=NOON)
         await store.add(version("2", BOB), until=NOON)
