@@ -19,6 +19,7 @@ from backend.database.tokens import TokenStore
 from backend.keys.keychain import Keychain
 from backend.keys.masters import master_keys
 from backend.keys.vault import Vault
+from backend.keys.watch import KeyWatch
 from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
 from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
@@ -47,6 +48,7 @@ def create_app(
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
     launch_token: str | None = None,
+    key_watch: KeyWatch | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
 
@@ -56,12 +58,15 @@ def create_app(
         local_model: The built-in model, to tell people about. Whoever passes it starts and stops it.
         announce: Is told the first access token, when the first start makes one; it can be had only this once.
             By default it goes to standard error, as a login link.
+        key_watch: The observer of the ``patchbay`` that was passed: sees users' keys that are refused. Without it, nobody
+            hears of them.
         launch_token: A further access token, of the first user, that holds until the application stops.
 
     Raises:
         MasterKeyError: If master keys are told that are none.
     """
     settings = settings or Settings()
+    watch = key_watch or KeyWatch()
     tell = announce or _link_printer(settings)
     vault = Vault(master_keys(settings.master_keys, settings.master_keys_path))
 
@@ -72,19 +77,20 @@ def create_app(
             await upgrade(engine)
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
-            async with _facade(patchbay) as facade:
+            async with _facade(patchbay, watch) as facade:
                 _warn_of_retirements(facade)
+                kept = SqlKeyStore(sessions)
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
                     SqlConversationStore(sessions),
                     known,
                     facade,
-                    Keychain(SqlKeyStore(sessions), vault),
+                    Keychain(kept, vault),
                     local_model,
                 )
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
-                async with _reloading(facade), _warming(facade):
+                async with watch.writing(kept), _reloading(facade), _warming(facade):
                     yield
         finally:
             await engine.dispose()
@@ -106,12 +112,12 @@ def create_app(
 
 
 @asynccontextmanager
-async def _facade(given: Facade | None) -> AsyncIterator[Facade]:
+async def _facade(given: Facade | None, watch: KeyWatch) -> AsyncIterator[Facade]:
     """The one that was given; else one of our own, closed at the end."""
     if given is not None:
         yield given
         return
-    own = Patchbay(Table(environ=environment()))
+    own = Patchbay(Table(environ=environment()), observer=watch.observe)
     try:
         yield own
     finally:

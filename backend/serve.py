@@ -20,6 +20,7 @@ from rich.table import Table as Grid
 
 from backend.conversations.sample import SAMPLE
 from backend.keys.errors import MasterKeyError
+from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import receipt_line
@@ -45,14 +46,15 @@ def serve(settings: Settings, *, once: bool) -> int:
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
     try:
-        patchbay = Patchbay(Table(environ=variables), live={"local": local_model})
+        watch = KeyWatch()
+        patchbay = Patchbay(Table(environ=variables), live={"local": local_model}, observer=watch.observe)
         listener = _listen(settings, any_port=once)
     except (LLMError, OSError) as error:
         _say(str(error))
         return 1
     with listener, use(patchbay):
         try:
-            return asyncio.run(_Run(settings, patchbay, local_model, listener).go(once=once))
+            return asyncio.run(_Run(settings, patchbay, local_model, listener, watch).go(once=once))
         except MasterKeyError as error:
             _say(str(error))
             return 1
@@ -86,7 +88,12 @@ class _Run:
     """One run of the service."""
 
     def __init__(
-        self, settings: Settings, patchbay: Patchbay, local_model: LocalModel, listener: socket.socket
+        self,
+        settings: Settings,
+        patchbay: Patchbay,
+        local_model: LocalModel,
+        listener: socket.socket,
+        watch: KeyWatch,
     ) -> None:
         host, port = listener.getsockname()[:2]
         self.origin = f"http://{host}:{port}"
@@ -101,6 +108,7 @@ class _Run:
             local_model=local_model,
             announce=self._remember,
             launch_token=self.launch_token,
+            key_watch=watch,
         )
         # No access log: a login link's token would stand in it.
         self.server = uvicorn.Server(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, text, update
+from sqlalchemy.dialects.sqlite import insert
 
-from backend.database.tables import UserKeyRow
+from backend.database.tables import KeyNoticeRow, KeyOwnerRow, UserKeyRow, UtcDateTime
 from backend.keys.store import KeptKey
+from backend.keys.trouble import Trouble
 from backend.keys.vault import Place, Sealed
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy.sql.dml import ReturningInsert
 
     from backend.keys.store import Owner, Renew
 
@@ -39,14 +42,16 @@ class SqlKeyStore:
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
         """As `KeyStore.of`."""
-        row = UserKeyRow
+        row, chose = UserKeyRow, KeyOwnerRow
         query = (
-            select(row)
+            select(row, chose.house_fallback)
+            .outerjoin(chose, and_(chose.user_id == row.user_id, chose.tenant_id == row.tenant_id))
             .where(_belongs_to(owner), or_(row.valid_until.is_(None), row.valid_until > now))
             .order_by(row.provider, row.valid_until.is_not(None), row.created_at.desc())
         )
         async with self._sessions() as session:
-            return [_kept(found) for found in await session.scalars(query)]
+            found = await session.execute(query)
+            return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
     async def remove(self, owner: Owner, provider: str) -> bool:
         """As `KeyStore.remove`."""
@@ -54,11 +59,53 @@ class SqlKeyStore:
         async with self._sessions.begin() as session:
             return (await session.execute(change.returning(UserKeyRow.id))).first() is not None
 
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        """As `KeyStore.choose`."""
+        new = insert(KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
+        change = new.on_conflict_do_update(
+            index_elements=["user_id", "tenant_id"], set_={"house_fallback": house_fallback}
+        )
+        async with self._sessions.begin() as session:
+            await session.execute(change)
+
+    async def chosen(self, owner: Owner) -> bool:
+        """As `KeyStore.chosen`."""
+        async with self._sessions() as session:
+            row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
+        return row is not None and row.house_fallback
+
     async def note_use(self, rows: Collection[str], now: datetime) -> None:
         """As `KeyStore.note_use`."""
         change = update(UserKeyRow).where(UserKeyRow.id.in_(rows)).values(last_used_at=now)
         async with self._sessions.begin() as session:
             await session.execute(change)
+
+    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
+        """As `KeyStore.note_trouble`."""
+        key, since = UserKeyRow, literal(trouble.since, UtcDateTime)
+        change = (
+            update(key)
+            .where(key.id == row)
+            .values(
+                trouble_reason=trouble.reason,
+                trouble_endpoint=trouble.endpoint,
+                trouble_since=case((key.trouble_reason == trouble.reason, key.trouble_since), else_=since),
+                trouble_last=trouble.last,
+            )
+        )
+        async with self._sessions.begin() as session:
+            if (await session.execute(change.returning(key.id))).first() is None:
+                return False
+            return (await session.execute(_told(row, trouble))).first() is not None
+
+    async def note_success(self, row: str, endpoint: str) -> None:
+        """As `KeyStore.note_success`."""
+        key = UserKeyRow
+        ends = or_(key.trouble_reason != "no_access", key.trouble_endpoint == endpoint)
+        change = update(key).where(key.id == row, ends)
+        nothing = dict.fromkeys(("trouble_reason", "trouble_endpoint", "trouble_since", "trouble_last"))
+        async with self._sessions.begin() as session:
+            await session.execute(change.values(nothing))
 
     async def rewrap(self, renew: Renew) -> int:
         """As `KeyStore.rewrap`."""
@@ -69,6 +116,16 @@ class SqlKeyStore:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
                 await session.execute(change.values(master=key.sealed.master, wrapped=key.sealed.wrapped))
         return len(renewed)
+
+
+def _told(row: str, trouble: Trouble) -> ReturningInsert[tuple[str]]:
+    """Note that the owner hears of ``trouble`` on its day; returns nothing if they already did."""
+    day = trouble.last.date()
+    new = insert(KeyNoticeRow).values(key_id=row, reason=trouble.reason, day=day)
+    newer = new.on_conflict_do_update(
+        index_elements=["key_id", "reason"], set_={"day": day}, where=KeyNoticeRow.day < day
+    )
+    return newer.returning(KeyNoticeRow.key_id)
 
 
 def _belongs_to(owner: Owner) -> ColumnElement[bool]:
@@ -103,4 +160,16 @@ def _row(key: KeptKey) -> UserKeyRow:
 def _kept(row: UserKeyRow) -> KeptKey:
     place = Place(row.tenant_id, row.user_id, row.provider, row.id)
     sealed = Sealed(row.master, row.wrapped, row.box, row.fingerprint)
-    return KeptKey(place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until)
+    return KeptKey(place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until, _trouble(row))
+
+
+def _trouble(row: UserKeyRow) -> Trouble | None:
+    reason, endpoint, since, last = (
+        row.trouble_reason,
+        row.trouble_endpoint,
+        row.trouble_since,
+        row.trouble_last,
+    )
+    if reason is None or endpoint is None or since is None or last is None:
+        return None
+    return Trouble(reason, endpoint, since, last)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import DateTime, Index, MetaData, Text
+from sqlalchemy import DateTime, ForeignKey, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
+
+from backend.keys.trouble import Reason
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -42,6 +44,7 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(
         naming_convention={
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
             "ix": "ix_%(column_0_N_label)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "pk": "pk_%(table_name)s",
@@ -101,6 +104,30 @@ class UserKeyRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    trouble_reason: Mapped[Reason | None] = mapped_column(String)
+    trouble_endpoint: Mapped[str | None]
+    trouble_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    trouble_last: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class KeyOwnerRow(Base):
+    """What a user chose for their keys."""
+
+    __tablename__ = "key_owners"
+
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    house_fallback: Mapped[bool]
+
+
+class KeyNoticeRow(Base):
+    """On which day the owner of a key was last told why it is refused. It goes with the key."""
+
+    __tablename__ = "key_notices"
+
+    key_id: Mapped[str] = mapped_column(ForeignKey(UserKeyRow.id, ondelete="CASCADE"), primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date]
 
 
 Index("ix_user_keys_of_user", UserKeyRow.user_id, UserKeyRow.tenant_id, UserKeyRow.provider)

@@ -5,8 +5,10 @@
     masters    the keys that lock all others, from the environment or a file
     vault      seals a key for one place; opens it there and nowhere else
     lent       a key on its way: opened when a call needs it, without a value when the request is over
+    trouble    why a provider refuses a key
     store      what has to be kept, as a Protocol; `backend.database.keys` keeps it
     keychain   enrols, lists, removes, and lends a user's keys to a request
     pace       how often keys may be tried
     trial      whether a key works, by one cheap call
+    watch      what calls tell of keys: those that are refused, for their owners to hear of
 """

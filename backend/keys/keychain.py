@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from backend.utils.llm.caller import KeyPolicy
+
     from .lent import LentKey
     from .masters import Masters
 
@@ -47,6 +49,12 @@ class Loan:
 
     keys: Mapping[str, LentKey]
     versions: Mapping[str, KeptKey]
+
+    @property
+    def policy(self) -> KeyPolicy | None:
+        """Whose keys may pay, if the owner of these chose it."""
+        chose = any(version.house_fallback for version in self.versions.values())
+        return "byok_then_house" if chose else None
 
     def used(self) -> Collection[KeptKey]:
         """The versions that came with the request, or were opened in it."""
@@ -100,6 +108,15 @@ class Keychain:
         """Every version that holds, by provider, the newest first."""
         return await self._store.of(owner, self._clock())
 
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        """Whether the house may pay where the user's keys do not serve, for features that allow it."""
+        await self._store.choose(owner, house_fallback=house_fallback)
+        log.info("keys.chosen user=%s house_fallback=%s", owner.user_id, house_fallback)
+
+    async def chosen(self, owner: Owner) -> bool:
+        """Whether the user chose that the house may pay."""
+        return await self._store.chosen(owner)
+
     async def remove(self, owner: Owner, provider: str) -> None:
         """Forget the user's key for ``provider``. From now on no process accepts or uses it.
 
@@ -119,7 +136,7 @@ class Keychain:
         """
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
-        return Loan(self._lent(versions) | _brought(brought), versions)
+        return Loan(self._lent(versions) | _brought(brought, versions), versions)
 
     async def take_back(self, loan: Loan) -> None:
         """The request is over: its keys hold no value any more, and it is noted which of them were used.
@@ -153,7 +170,7 @@ class Keychain:
 
     def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
         return {
-            provider: StoredKey(partial(self._vault.open, key.sealed, key.place))
+            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key)
             for provider, key in versions.items()
         }
 
@@ -196,8 +213,8 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
     return Rotation(masters.newest().name, locked_anew, unreadable)
 
 
-def _brought(keys: Mapping[str, SecretStr]) -> dict[str, LentKey]:
-    return {provider: BroughtKey(provider, key) for provider, key in keys.items()}
+def _brought(keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
+    return {provider: BroughtKey(provider, key, versions[provider]) for provider, key in keys.items()}
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

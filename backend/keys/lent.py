@@ -17,6 +17,8 @@ from .errors import KeyGivenBackError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .store import KeptKey
+
 _SHOWN = "**********"
 
 
@@ -24,10 +26,14 @@ class LentKey(SecretStr):
     """A key that a request may use.
 
     It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
+
+    Attributes:
+        version: Which one it is; None outside a keychain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version: KeptKey | None = None) -> None:
         super().__init__(_SHOWN)
+        self.version = version
 
     @property
     @abstractmethod
@@ -63,8 +69,8 @@ class StoredKey(LentKey):
     Work that outlives the request may go on with it: then it is opened each time, and not kept.
     """
 
-    def __init__(self, opened: Callable[[], str]) -> None:
-        super().__init__()
+    def __init__(self, opened: Callable[[], str], version: KeptKey | None = None) -> None:
+        super().__init__(version)
         self._open = opened
         self._value: SecretStr | None = None
         self._was_used = self._is_over = False
@@ -95,8 +101,8 @@ class StoredKey(LentKey):
 class BroughtKey(LentKey):
     """One that came with the request, and goes with it."""
 
-    def __init__(self, provider: str, key: SecretStr) -> None:
-        super().__init__()
+    def __init__(self, provider: str, key: SecretStr, version: KeptKey | None = None) -> None:
+        super().__init__(version)
         self._provider = provider
         self._value: SecretStr | None = key
 

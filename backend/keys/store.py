@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
+    from .trouble import Trouble
     from .vault import Place, Sealed
 
 
@@ -25,6 +26,8 @@ class KeptKey(NamedTuple):
     Attributes:
         tail: The last characters of the key, to be told by; blank if that would tell too much of it.
         valid_until: Set when another version took its place.
+        trouble: Why its provider refuses it, if it does.
+        house_fallback: Whether its owner chose that the house may pay where their keys do not serve.
     """
 
     place: Place
@@ -33,6 +36,8 @@ class KeptKey(NamedTuple):
     created_at: datetime
     last_used_at: datetime | None = None
     valid_until: datetime | None = None
+    trouble: Trouble | None = None
+    house_fallback: bool = False
 
     @property
     def is_stored(self) -> bool:
@@ -58,8 +63,28 @@ class KeyStore(Protocol):
         """Forget every version; False if there was none."""
         ...
 
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        """What ``owner`` chose, for the keys that they have and those to come."""
+        ...
+
+    async def chosen(self, owner: Owner) -> bool:
+        """Whether ``owner`` chose that the house may pay; False if they chose nothing."""
+        ...
+
     async def note_use(self, rows: Collection[str], now: datetime) -> None:
         """These were used."""
+        ...
+
+    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
+        """This version is refused. ``since`` stays as it was if it already was, for the same reason.
+
+        Returns:
+            Whether its owner was not told of that reason on that day. From now on, they were.
+        """
+        ...
+
+    async def note_success(self, row: str, endpoint: str) -> None:
+        """A call with this version worked at ``endpoint``: it has no trouble any more that this ends."""
         ...
 
     async def rewrap(self, renew: Renew) -> int:

@@ -10,6 +10,8 @@ from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.route import Needs
 
+from .trouble import Reason, reason_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import QosInfo
 
-Verdict = Literal["valid", "revoked", "no_quota", "no_access", "unclear"]
+Verdict = Reason | Literal["valid", "unclear"]
 
 PROMPT: Final = "Answer with: ok"
 LONGEST: Final = 256
@@ -27,9 +29,6 @@ _NEEDS: Final = Needs(tokens=len(PROMPT))
 _DEAR: Final = float("inf")
 
 _VERDICTS: Final[Mapping[Category, Verdict]] = {
-    Category.CREDENTIAL: "revoked",
-    Category.QUOTA: "no_quota",
-    Category.MODEL_NOT_FOUND: "no_access",
     Category.UNSUPPORTED: "no_access",
     # The provider took the key and said something that is no answer.
     Category.EMPTY: "valid",
@@ -125,6 +124,5 @@ def _judged(error: LLMError, endpoint: str) -> Trial:
     if not error.attempts:
         return Trial("unclear", endpoint)
     last = error.attempts[-1]
-    if last.category is Category.CREDENTIAL and last.status == 403:  # noqa: PLR2004 - HTTP's Forbidden
-        return Trial("no_access", last.endpoint)
-    return Trial(_VERDICTS.get(last.category or Category.BUG, "unclear"), last.endpoint)
+    verdict = reason_of(last) or _VERDICTS.get(last.category or Category.BUG, "unclear")
+    return Trial(verdict, last.endpoint)

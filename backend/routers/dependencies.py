@@ -193,7 +193,7 @@ async def identify(
     asking = _caller(owner.user_id, _keys(connection.headers))
     loan = await services.keychain.lend(owner, asking.keys)
     # A copy, because making a caller looks at each key's value, and would open those that are stored.
-    caller = asking.model_copy(update={"keys": loan.keys})
+    caller = asking.model_copy(update={"keys": loan.keys, "key_policy": loan.policy})
     try:
         with use_caller(caller):
             yield Identity(owner.user_id, caller)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from backend.keys.errors import KeyNotFoundError, UnknownProviderError
 from backend.keys.store import KeptKey
 from backend.keys.trial import Verdict, try_key
+from backend.keys.trouble import Reason, Trouble
 
 from .dependencies import IdentityDep, OwnerDep, ServicesDep
 
@@ -37,6 +38,25 @@ class Enrolment(BaseModel):
     overlap_s: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = 0
 
 
+class TroubleView(BaseModel):
+    """Why a provider refuses a key: it is revoked, used up, or may not use a model. Never what the provider said.
+
+    Attributes:
+        since: When it was first refused for this reason.
+        last: When it last was, to the minute.
+    """
+
+    reason: Reason
+    endpoint: str
+    since: datetime
+    last: datetime
+
+    @classmethod
+    def of(cls, trouble: Trouble) -> "TroubleView":
+        """What may be told of ``trouble``: all of it."""
+        return cls(**trouble._asdict())
+
+
 class KeyView(BaseModel):
     """What may be told of a key.
 
@@ -44,6 +64,7 @@ class KeyView(BaseModel):
         last_four: Blank if the key is so short that they would tell too much.
         fingerprint: Of this enrolment: the same key, enrolled again or by another, has another one.
         valid_until: Until when it holds, if another one took its place.
+        trouble: Why its provider refuses it, if it does.
     """
 
     provider: str
@@ -53,6 +74,7 @@ class KeyView(BaseModel):
     created_at: datetime
     last_used_at: datetime | None
     valid_until: datetime | None
+    trouble: TroubleView | None
 
     @classmethod
     def of(cls, key: KeptKey) -> "KeyView":
@@ -65,6 +87,7 @@ class KeyView(BaseModel):
             created_at=key.created_at,
             last_used_at=key.last_used_at,
             valid_until=key.valid_until,
+            trouble=key.trouble and TroubleView.of(key.trouble),
         )
 
 
@@ -72,6 +95,22 @@ class KeyList(BaseModel):
     """Every version that holds, by provider, the newest first."""
 
     keys: tuple[KeyView, ...]
+
+
+class Choice(BaseModel):
+    """What a user chooses for all of their keys.
+
+    Attributes:
+        house_fallback: Whether the house may pay where their keys do not serve, for features that allow it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    house_fallback: bool
+
+
+class KeyRing(KeyList, Choice):
+    """All keys of a user, and what they chose for them."""
 
 
 class TrialView(BaseModel):
@@ -84,9 +123,18 @@ class TrialView(BaseModel):
 
 
 @router.get("")
-async def browse(owner: OwnerDep, services: ServicesDep) -> KeyList:
-    """All keys of the user."""
-    return KeyList(keys=tuple(map(KeyView.of, await services.keychain.of(owner))))
+async def browse(owner: OwnerDep, services: ServicesDep) -> KeyRing:
+    """All keys of the user, and what they chose for them."""
+    held = await services.keychain.of(owner)
+    chosen = await services.keychain.chosen(owner)
+    return KeyRing(keys=tuple(map(KeyView.of, held)), house_fallback=chosen)
+
+
+@router.put("")
+async def choose(choice: Choice, owner: OwnerDep, services: ServicesDep) -> KeyRing:
+    """Settle whether the house may pay where the user's keys do not serve."""
+    await services.keychain.choose(owner, house_fallback=choice.house_fallback)
+    return await browse(owner, services)
 
 
 @router.get("/{provider}")

@@ -168,6 +168,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in relative if broken(page, link)] == []
 
 
+def test_what_the_page_on_security_names_is_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", page))
+    homes = (ROOT / "backend", ROOT / "backend" / "tests")
+
+    assert named
+    assert {path for path in named if not any((home / path).is_file() for home in homes)} == set()
+
+
 def test_every_decision_is_in_the_list() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = LINK.findall((folder / "README.md").read_text(encoding="utf-8"))

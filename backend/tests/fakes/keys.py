@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from backend.keys.keychain import Keychain
 from backend.keys.masters import GivenMasters, MasterKey
-from backend.keys.store import KeptKey
+from backend.keys.store import KeptKey, Owner
 from backend.keys.vault import Place, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from backend.keys.store import Owner, Renew
+    from backend.keys.store import Renew
+    from backend.keys.trouble import Trouble
 
 ENROLLED = {("ann", "openai"): "sk-of-ann"}
 """What users have enrolled, and not stored."""
@@ -26,6 +27,8 @@ class InMemoryKeys:
 
     def __init__(self, kept: Sequence[KeptKey] = ()) -> None:
         self.kept = list(kept)
+        self.fallback: set[Owner] = set()
+        self.told: set[tuple[str, str, date]] = set()
 
     async def add(self, key: KeptKey, *, until: datetime) -> None:
         others = [one for one in self.kept if slot(one) != slot(key)]
@@ -33,7 +36,8 @@ class InMemoryKeys:
         self.kept = [key, *(one._replace(valid_until=until) for one in before), *others]
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
-        mine = [one for one in self.kept if slot(one)[:2] == owner]
+        chosen = await self.chosen(owner)
+        mine = [one._replace(house_fallback=chosen) for one in self.kept if slot(one)[:2] == owner]
         return [one for one in mine if one.valid_until is None or one.valid_until > now]
 
     async def remove(self, owner: Owner, provider: str) -> bool:
@@ -41,8 +45,34 @@ class InMemoryKeys:
         self.kept = [one for one in before if slot(one) != gone]
         return len(self.kept) < len(before)
 
+    async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
+        self.fallback -= {owner}
+        self.fallback |= {owner} if house_fallback else set()
+
+    async def chosen(self, owner: Owner) -> bool:
+        return owner in self.fallback
+
     async def note_use(self, rows: Collection[str], now: datetime) -> None:
         self.kept = [one._replace(last_used_at=now) if one.place.row in rows else one for one in self.kept]
+
+    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
+        before = next((one for one in self.kept if one.place.row == row), None)
+        if before is None:
+            return False
+        if before.trouble and before.trouble.reason == trouble.reason:
+            trouble = trouble._replace(since=before.trouble.since)
+        self.kept = [one._replace(trouble=trouble) if one is before else one for one in self.kept]
+        known = len(self.told)
+        self.told.add((row, trouble.reason, trouble.last.date()))
+        return len(self.told) > known
+
+    async def note_success(self, row: str, endpoint: str) -> None:
+        self.kept = [
+            one._replace(trouble=None)
+            if one.place.row == row and one.trouble and one.trouble.ends_with(endpoint)
+            else one
+            for one in self.kept
+        ]
 
     async def rewrap(self, renew: Renew) -> int:
         renewed = {one.place: one for one in renew(self.kept)}

@@ -104,7 +104,9 @@ class FakeFacade:
             raise UnknownFeatureError(feature, ["conv_folder"])
         tokens = needs.tokens if needs else 0
         asking = caller or current_caller()
-        return FakeRoute({"feature": feature, "user": asking.user_id, "tokens": tokens})
+        return FakeRoute(
+            {"feature": feature, "user": asking.user_id, "tokens": tokens, "policy": asking.policy}
+        )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from backend.keys.watch import KeyWatch
     from backend.utils.llm import Patchbay
 
 BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
@@ -51,15 +52,16 @@ async def patchbay(provider: LoopbackProvider) -> AsyncIterator[Patchbay]:
 class Started:
     """An application that has been started on a database of its own, and its first token."""
 
-    def __init__(self, data_dir: Path, patchbay: Patchbay) -> None:
+    def __init__(self, data_dir: Path, patchbay: Patchbay, watch: KeyWatch | None = None) -> None:
         self.data_dir = data_dir
         self.patchbay = patchbay
+        self.watch = watch
         self.told: list[str] = []
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
         settings = Settings(_env_file=None, data_dir=self.data_dir)
-        app = create_app(settings, patchbay=self.patchbay, announce=self.told.append)
+        app = create_app(settings, patchbay=self.patchbay, announce=self.told.append, key_watch=self.watch)
         async with app.router.lifespan_context(app):
             headers = {"authorization": f"Bearer {self.told[0]}"}
             transport = httpx2.ASGITransport(app)

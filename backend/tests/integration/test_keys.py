@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from backend.database.engine import make_engine
 from backend.keys.lent import BroughtKey, LentKey, StoredKey
+from backend.keys.watch import KeyWatch
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -34,8 +35,14 @@ KEY, ANOTHER = "sk-canary-of-ann-012345679876", "sk-canary-anew-0123456798766789
 async def started(provider: LoopbackProvider, tmp_path: Path) -> AsyncIterator[Started]:
     for feature, answer in ANSWERS.items():
         provider.always(answer, model=MODELS[feature])
-    patchbay = loopback_patchbay(provider, {feature: f"openai:{model}" for feature, model in MODELS.items()})
-    yield Started(tmp_path / "data", patchbay)
+    watch = KeyWatch()
+    patchbay = loopback_patchbay(
+        provider,
+        {feature: f"openai:{model}" for feature, model in MODELS.items()},
+        "[features.conv_folder]\nhouse_fallback = true",
+        observer=watch.observe,
+    )
+    yield Started(tmp_path / "data", patchbay, watch)
     await patchbay.aclose()
 
 
@@ -68,6 +75,30 @@ async def test_a_stored_key_pays_without_being_sent_again(
 
     assert {request.key for request in provider.requests} == {KEY}
     assert {receipt["key_owner"] for receipt in created.json()["receipts"].values()} == {"user"}
+
+
+async def test_the_house_pays_in_a_users_stead_if_both_say_so(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    """Everything runs on openai here, and the user's key is for gemini."""
+    async with started.client() as client:
+        await client.put("/v1/keys/gemini", json={"key": KEY})
+        await process(client)
+        assert [request.model for request in provider.requests] == []
+
+        await client.put("/v1/keys", json={"house_fallback": True})
+        created = await process(client)
+        routes = {
+            feature: (await client.get(f"/v1/llm/explain/{feature}")).json()
+            for feature in ("conv_folder", "conv_discard")
+        }
+
+    assert {route["feature"]: (route["policy"], len(route["candidates"])) for route in routes.values()} == {
+        "conv_folder": ("byok_then_house", 1),
+        "conv_discard": ("byok_only", 0),
+    }
+    assert "credential_missing" in created.json()["errors"].values()
+    assert all(request.model == MODELS["conv_folder"] for request in provider.requests)
 
 
 async def test_it_survives_a_restart(started: Started, provider: LoopbackProvider) -> None:
@@ -157,6 +188,37 @@ async def test_a_trial_tells_what_is_the_matter_and_nothing_that_the_provider_sa
     assert told.json()["verdict"] == verdict
     assert KEY not in told.text
     assert {request.key for request in provider.requests} == {KEY}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_key_that_is_refused_says_why_until_a_call_works(
+    started: Started, provider: LoopbackProvider, caplog: pytest.LogCaptureFixture, *, stored: bool
+) -> None:
+    refused = Status(401, message=f"Incorrect API key provided: {KEY}.")
+    brought = {} if stored else {"x-byok-openai": KEY}
+    for model in MODELS.values():
+        provider.always(refused, model=model)
+
+    async with started.client() as client:
+        await client.put("/v1/keys/openai", json={"key": KEY, "store": stored})
+        for _ in range(2):
+            await client.post("/v1/conversations", json=BODY, headers=brought)
+    async with started.client() as client:
+        told = await client.get("/v1/keys/openai")
+        for feature, answer in ANSWERS.items():
+            provider.always(answer, model=MODELS[feature])
+        await client.post("/v1/keys/openai/test", headers=brought)
+    async with started.client() as client:
+        after = await client.get("/v1/keys")
+
+    (key,) = told.json()["keys"]
+    assert key["trouble"].keys() == {"reason", "endpoint", "since", "last"}
+    assert key["trouble"]["reason"] == "revoked"
+    assert [line for line in caplog.messages if line.startswith("keys.refused")] == [
+        f"keys.refused user=admin provider=openai reason=revoked endpoint={key['trouble']['endpoint']}"
+    ]
+    assert KEY not in told.text + caplog.text
+    assert after.json()["keys"][0]["trouble"] is None
 
 
 async def test_a_key_that_is_not_stored_is_tried_when_it_comes_along(

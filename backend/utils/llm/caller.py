@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextvars import Context
 
-    from .model_config import Provider
+    from .model_config import Feature, Provider
 
 T = TypeVar("T")
 KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
@@ -80,7 +80,8 @@ class Caller(BaseModel):
         own_endpoint: A server of theirs, which then takes the place of ``keys``: it serves every feature that is not
             the house's to serve.
         key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller who brought keys or an endpoint and
-            ``house_only`` for one who did not; ``byok_then_house`` is only ever chosen explicitly.
+            ``house_only`` for one who did not; ``byok_then_house`` is only ever chosen explicitly, and is
+            ``byok_only`` for a feature whose row does not say ``house_fallback``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -130,6 +131,11 @@ class Caller(BaseModel):
     def without_keys(self) -> Caller:
         """The same caller, as somebody is told of them who needs no secret. The policy stays."""
         return self.model_copy(update={"keys": {}, "own_endpoint": None, "key_policy": self.policy})
+
+    def policy_for(self, feature: Feature) -> KeyPolicy:
+        """The one for a call of ``feature``: the house pays in a user's stead only where the table allows it, too."""
+        policy = self.policy
+        return "byok_only" if policy == "byok_then_house" and not feature.house_fallback else policy
 
 
 HOUSE = Caller()

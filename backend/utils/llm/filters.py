@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from .caller import Caller
+    from .caller import Caller, KeyPolicy
     from .health import Health
     from .model_config import Feature, Snapshot
     from .route import Candidate, Needs
@@ -32,6 +32,11 @@ class Case(NamedTuple):
     needs: Needs
     today: date
     health: Health
+
+    @property
+    def policy(self) -> KeyPolicy:
+        """Whose keys may pay."""
+        return self.caller.policy_for(self.feature)
 
 
 CaseT = TypeVar("CaseT")

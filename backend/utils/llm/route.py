@@ -33,6 +33,7 @@ _DECIDING = (
     "attempts",
     "deadline",
     "hedge",
+    "house_fallback",
     "limits",
     "max_attempts",
     "max_cost_usd",

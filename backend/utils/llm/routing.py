@@ -85,7 +85,8 @@ def foremost(snapshot: Snapshot, feature: str, caller: Caller) -> Endpoint:
     Raises:
         UnknownFeatureError: If the table holds no such feature.
     """
-    name, policy = snapshot.feature(feature).name, caller.policy
+    named = snapshot.feature(feature)
+    name, policy = named.name, caller.policy_for(named)
     if (own := caller.served_by) is not None:
         return brought(own.base_url, own.model, snapshot.private_networks)
     if snapshot.demo_active and snapshot.demo is not None and policy != "byok_only":
@@ -116,7 +117,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
 
 
 def _decided(case: Case, found: Iterable[_Known], share: Share | None, over: Iterable[Skip] = ()) -> Route:
-    snapshot, named, caller = case.snapshot, case.feature, case.caller
+    snapshot, named, policy = case.snapshot, case.feature, case.policy
     judged = [_judged(candidate, fault, case) for candidate, fault in found]
     able = _each_once(one for one in judged if isinstance(one, Candidate))
     best = _chosen_from(able, case)
@@ -126,18 +127,18 @@ def _decided(case: Case, found: Iterable[_Known], share: Share | None, over: Ite
     skipped = [one for one in left_out if _place(one) not in kept]
     return Route(
         feature=named,
-        profile=snapshot.profile if caller.policy == "house_only" else snapshot.byok_profile,
-        policy=caller.policy,
+        profile=snapshot.profile if policy == "house_only" else snapshot.byok_profile,
+        policy=policy,
         candidates=tuple(candidates),
         skipped=tuple(dict.fromkeys([*over, *skipped])),
         options=_laid(case.needs.options, named.options),
         deadline=named.deadline,
-        demo=snapshot.demo_active and caller.policy != "byok_only",
+        demo=snapshot.demo_active and policy != "byok_only",
         table_hash=snapshot.hash,
         preferred=best[0] if best else None,
         needs=case.needs,
         today=case.today,
-        caller=caller,
+        caller=case.caller,
         share=share,
         hedge=_hedge(candidates, case) if named.hedge and candidates else None,
     )
@@ -219,7 +220,7 @@ def _kind(case: Case, share: Share | None) -> tuple[Any, ...] | None:
     if needs.options.model_fields_set or case.caller.served_by is not None:
         return None
     abilities = (needs.tools, needs.structured_output, needs.images, needs.remote_images)
-    return case.feature.name, case.caller.policy, share, abilities, case.today
+    return case.feature.name, case.policy, share, abilities, case.today
 
 
 def _keep(key: tuple[Any, ...], value: Any, case: Case) -> None:
@@ -281,7 +282,7 @@ def _lasting_rules(candidate: Candidate) -> tuple[Rule, ...]:
 
 def _in_order(case: Case, share: Share | None) -> Iterator[Candidate]:
     """Every endpoint of the feature in order of preference, the caller's own keys before the house's."""
-    snapshot, feature, policy = case.snapshot, case.feature, case.caller.policy
+    snapshot, feature, policy = case.snapshot, case.feature, case.policy
     if (own := case.caller.served_by) is not None:
         endpoint = brought(own.base_url, own.model, snapshot.private_networks)
         layer = f"the caller's own endpoint at {endpoint.provider.host}"

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
 from backend.keys.store import KeptKey, Owner
+from backend.keys.trouble import Reason, Trouble
 from backend.keys.vault import Place, Sealed
 from backend.tests.fakes.keys import InMemoryKeys
 
@@ -37,6 +38,14 @@ def version(row: str, owner: Owner = ANN, provider: str = "openai", at: datetime
 
 async def rows(store: KeyStore, owner: Owner = ANN, now: datetime = NOON) -> list[str]:
     return [key.place.row for key in await store.of(owner, now)]
+
+
+def trouble(reason: Reason = "revoked", at: datetime = NOON, endpoint: str = "openai:m") -> Trouble:
+    return Trouble(reason, endpoint, at, at)
+
+
+async def troubles(store: KeyStore) -> list[Trouble | None]:
+    return [key.trouble for key in await store.of(ANN, NOON)]
 
 
 @pytest.fixture(params=["memory", "database"])
@@ -99,6 +108,79 @@ class TestEveryStore:
             None,
         ]
 
+    async def test_trouble_that_goes_on_began_when_it_began(self, store: KeyStore) -> None:
+        await store.add(version("1"), until=NOON)
+        for at in (NOON, NOON + HOUR):
+            await store.note_trouble("1", trouble(at=at))
+
+        assert await troubles(store) == [Trouble("revoked", "openai:m", NOON, NOON + HOUR)]
+
+        await store.note_trouble("1", trouble("no_quota", NOON + 2 * HOUR))
+
+        assert await troubles(store) == [trouble("no_quota", NOON + 2 * HOUR)]
+
+    async def test_its_owner_is_to_be_told_once_for_each_reason_and_day(self, store: KeyStore) -> None:
+        await store.add(version("1"), until=NOON)
+        refusals: list[tuple[Reason, int]] = [
+            ("revoked", 0),
+            ("revoked", 1),
+            ("no_quota", 2),
+            ("revoked", 3),
+            ("revoked", 24),
+        ]
+        told = [
+            await store.note_trouble("1", trouble(reason, NOON + hours * HOUR)) for reason, hours in refusals
+        ]
+
+        assert told == [True, False, True, False, True]
+
+    async def test_after_a_success_it_is_still_once_a_day(self, store: KeyStore) -> None:
+        await store.add(version("1"), until=NOON)
+        assert await store.note_trouble("1", trouble())
+        await store.note_success("1", "openai:m")
+
+        assert await troubles(store) == [None]
+        assert not await store.note_trouble("1", trouble(at=NOON + HOUR))
+        assert await troubles(store) == [trouble(at=NOON + HOUR)]
+
+    async def test_that_another_model_may_be_used_does_not_give_the_one_that_may_not(
+        self, store: KeyStore
+    ) -> None:
+        await store.add(version("1"), until=NOON)
+        await store.note_trouble("1", trouble("no_access"))
+
+        await store.note_success("1", "openai:another")
+        assert await troubles(store) == [trouble("no_access")]
+
+        await store.note_success("1", "openai:m")
+        assert await troubles(store) == [None]
+
+    async def test_of_a_key_that_is_gone_nobody_is_told(self, store: KeyStore) -> None:
+        assert not await store.note_trouble("1", trouble())
+
+    async def test_trouble_of_one_version_is_not_that_of_the_next(self, store: KeyStore) -> None:
+        await store.add(version("1"), until=NOON)
+        await store.note_trouble("1", trouble())
+        await store.add(version("2"), until=NOON + HOUR)
+
+        assert await troubles(store) == [None, trouble()]
+
+    async def test_what_its_owner_chose_holds_for_all_their_keys_and_for_nobody_elses(
+        self, store: KeyStore
+    ) -> None:
+        await store.choose(ANN, house_fallback=True)
+        for number, owner in enumerate((ANN, BOB, ANN._replace(tenant_id="acme"))):
+            await store.add(version(str(number), owner), until=NOON)
+
+        assert [key.house_fallback for key in await store.of(ANN, NOON)] == [True]
+        assert await store.chosen(ANN)
+        for owner in (BOB, ANN._replace(tenant_id="acme")):
+            assert [key.house_fallback for key in await store.of(owner, NOON)] == [False]
+            assert not await store.chosen(owner)
+
+        await store.choose(ANN, house_fallback=False)
+        assert [key.house_fallback for key in await store.of(ANN, NOON)] == [False]
+
     async def test_what_is_locked_anew_is_kept(self, store: KeyStore) -> None:
         await store.add(version("1"), until=NOON)
         await store.add(version("2", BOB), until=NOON)
@@ -141,8 +223,9 @@ class TestTheDatabase:
             async with sessions.begin() as session:
                 await session.execute(
                     text(
-                        "INSERT INTO user_keys SELECT '2', tenant_id, user_id, provider, master, wrapped, box,"
-                        " fingerprint, tail, created_at, last_used_at, valid_until FROM user_keys"
+                        "INSERT INTO user_keys (id, tenant_id, user_id, provider, master, wrapped, box, fingerprint,"
+                        " tail, created_at) SELECT '2', tenant_id, user_id, provider, master, wrapped, box,"
+                        " fingerprint, tail, created_at FROM user_keys"
                     )
                 )
 
@@ -153,6 +236,23 @@ class TestTheDatabase:
 
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM user_keys")) == 1
+
+    async def test_when_somebody_was_told_goes_with_the_key(self, sessions: Sessions) -> None:
+        store = SqlKeyStore(sessions)
+        await store.add(version("1"), until=NOON)
+        await store.note_trouble("1", trouble())
+        await store.remove(ANN, "openai")
+
+        async with sessions() as session:
+            assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 0
+
+    async def test_of_many_servers_that_see_it_one_tells(self, sessions: Sessions) -> None:
+        store = SqlKeyStore(sessions)
+        await store.add(version("1"), until=NOON)
+
+        told = await asyncio.gather(*(store.note_trouble("1", trouble()) for _ in range(8)))
+
+        assert sum(told) == 1
 
     async def test_locking_anew_waits_for_nobody_half_done(self, sessions: Sessions) -> None:
         """It sees all that was written before it, and whoever writes meanwhile waits until it is over."""

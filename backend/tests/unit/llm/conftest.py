@@ -31,6 +31,7 @@ FEATURES = {
     "gemini_then_openai": ["gemini:gemini-3.5-flash-lite", "openai:gpt-6-luna"],
 }
 SINGLE = ["over_openai", "over_gemini"]
+ROWS = "".join(f"[features.{name}]\nhouse_fallback = true\n" for name in FEATURES)
 CHAINS = ["openai_then_gemini", "gemini_then_openai"]
 
 
@@ -43,7 +44,7 @@ def virtual() -> VirtualTime:
 @pytest.fixture
 def patchbay(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Patchbay]:
     """The facade with `FEATURES`, in force for the test, in a time of its own."""
-    made = loopback_patchbay(provider, FEATURES, time=virtual.time)
+    made = loopback_patchbay(provider, FEATURES, ROWS, time=virtual.time)
     with use(made):
         yield made
     made.close()

@@ -49,6 +49,7 @@ from backend.utils.llm.providers import Ask
 from backend.utils.llm.route import Needs
 
 C = Category
+HOUSE_MAY = "[features.f]\nhouse_fallback = true"
 DOWN = fails(C.SERVER, 503)
 
 
@@ -83,7 +84,7 @@ endpoints = ["green:m", "red:n"]
 
     def test_the_callers_own_keys_come_before_the_houses(self) -> None:
         gone = fails(C.MODEL_NOT_FOUND, 404)
-        world = World({"f": ["red:m", "blue:m"]}, behaves={"red:m": gone, "blue:m": gone})
+        world = World({"f": ["red:m", "blue:m"]}, HOUSE_MAY, behaves={"red:m": gone, "blue:m": gone})
 
         called = world.call(caller=users_own("blue", policy="byok_then_house"))
 
@@ -529,7 +530,7 @@ class TestNextEndpoint:
 
     def test_a_used_up_quota_moves_to_another_key_of_the_same_provider(self) -> None:
         # The user's quota is used up; they chose that the house may pay instead.
-        world = World({"f": "red:m"}, behaves={"red:m": [fails(C.QUOTA, 429), OK]})
+        world = World({"f": "red:m"}, HOUSE_MAY, behaves={"red:m": [fails(C.QUOTA, 429), OK]})
 
         called = world.call(caller=users_own("red", policy="byok_then_house"))
 
@@ -551,7 +552,7 @@ class TestNextEndpoint:
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_users_refused_key_ends_the_call(self, policy: str, status: int) -> None:
         chain = ["red:m", "red:n", "blue:m"]
-        world = World({"f": chain}, behaves={"red:m": fails(C.CREDENTIAL, status)})
+        world = World({"f": chain}, HOUSE_MAY, behaves={"red:m": fails(C.CREDENTIAL, status)})
 
         called = world.call(caller=users_own("red", "blue", policy=policy))
 
@@ -583,7 +584,7 @@ class TestNextEndpoint:
 
     def test_a_key_that_is_the_users_and_the_houses_is_not_asked_twice_as_often(self) -> None:
         caller = Caller(keys={"red": "shared"}, key_policy="byok_then_house")
-        world = World({"f": "red:m"}, environ={"RED_KEY": "shared"}, behaves={"red:m": DOWN})
+        world = World({"f": "red:m"}, HOUSE_MAY, environ={"RED_KEY": "shared"}, behaves={"red:m": DOWN})
 
         assert len(world.call(caller=caller).tried) == 3
 
@@ -595,8 +596,8 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
 ) -> None:
     caller = users_own("red", "blue", "green", policy=policy)
     for category in Category:
-        world = World({"f": list(edge)}, behaves={edge[0]: fails(category)})
-        bench = Bench(Table(text=table({"f": list(edge)}), environ=KEYS), health=world.health)
+        world = World({"f": list(edge)}, HOUSE_MAY, behaves={edge[0]: fails(category)})
+        bench = Bench(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
         call = bench.call(bench.table.snapshot, "f", caller, Needs(), Question([], None, Ask(Options())))
 

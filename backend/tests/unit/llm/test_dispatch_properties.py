@@ -55,6 +55,7 @@ def histories(draw: st.DrawFn) -> World:
         "deadline": draw(st.sampled_from([0.06, 1.0, 7.0, 30.0, 120.0])),
         "attempts": draw(st.integers(1, 4)),
         "max_attempts": draw(st.integers(1, 8)),
+        "house_fallback": draw(st.sampled_from(["true", "false"])),
         "on_refusal": f'"{draw(st.sampled_from(["raise", "next"]))}"',
         "on_invalid_output": f'"{draw(st.sampled_from(["raise", "next"]))}"',
     }

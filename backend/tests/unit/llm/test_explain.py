@@ -75,6 +75,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], str]:
         free = draw(st.lists(st.sampled_from(own), min_size=1, unique=True))
         select = {"by": "tier", "default": "free", "tiers": {"free": free, "pro": own}}
     row = [
+        f"house_fallback = {json.dumps(draw(st.booleans()))}",
         f"select = {_toml(select)}",
         f"on_refusal = {json.dumps(draw(st.sampled_from(['raise', 'next'])))}",
     ]

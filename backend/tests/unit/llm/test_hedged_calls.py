@@ -129,7 +129,8 @@ def hedged(make: Make, chain: str, observed: list[Attempt]) -> Iterator[Hedged]:
         observed.append(attempt)
 
     def hedged(after: float, row: str = "", **settings: Any) -> Patchbay:
-        patchbay = make(chain_of(chain), f"[features.f]\nhedge = true\n{row}", observer=observer, **settings)
+        table = f"[features.f]\nhedge = true\nhouse_fallback = true\n{row}"
+        patchbay = make(chain_of(chain), table, observer=observer, **settings)
         learn(patchbay, after)
         made.append(patchbay)
         return patchbay

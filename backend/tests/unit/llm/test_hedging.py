@@ -42,7 +42,12 @@ def hedging(
     known: int = ENOUGH,
 ) -> World:
     """A world in which ``f`` hedges, and has had so many calls; so many answers of each endpoint took `P95` seconds."""
-    world = World({"f": chain}, f"[features.f]\nhedge = true\n{row}\n{more}", behaves=behaves, jitter=0.5)
+    world = World(
+        {"f": chain},
+        f"[features.f]\nhedge = true\nhouse_fallback = true\n{row}\n{more}",
+        behaves=behaves,
+        jitter=0.5,
+    )
     tails = world.health.traffic.tails
     for _ in range(calls):
         tails.called("f")

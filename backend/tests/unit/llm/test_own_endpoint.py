@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = 'private_networks = ["127.0.0.0/8"]'
 FEATURES = {"f": "openai:gpt-6-luna"}
+HOUSE_MAY = "[features.f]\nhouse_fallback = true"
 PUBLIC = "93.184.216.34"
 DNS = {
     "admin.example": ["10.1.2.3"],
@@ -234,7 +235,7 @@ def house(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Patchbay
 @pytest.fixture
 def lab(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Patchbay]:
     """Loopback is opened, for models of the lab."""
-    text = f"{LOOPBACK}\n{loopback_table(provider, FEATURES)}"
+    text = f"{LOOPBACK}\n{loopback_table(provider, FEATURES, HOUSE_MAY)}"
     made = Patchbay(Table(text=text, environ=HOUSE_KEYS), time=virtual.time)
     yield made
     made.close()

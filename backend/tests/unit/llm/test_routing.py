@@ -38,8 +38,11 @@ api = "openai"
 [profiles.premium]
 both = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
 old = ["openai:o4-mini", "openai:gpt-6-luna"]
+strict = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
 [profiles.byok]
 extends = "premium"
+[features.both]
+house_fallback = true
 """
 
 
@@ -79,6 +82,19 @@ class TestKeys:
             ("openai:gpt-6-luna", "house"),
             ("gemini:gemini-3.5-flash-lite", "house"),
         ]
+
+    def test_the_house_pays_in_a_users_stead_only_for_features_that_allow_it(self) -> None:
+        asks = Caller(keys={"gemini": "k"}, key_policy="byok_then_house")
+        found = route("strict", asks, environ=BOTH)
+
+        assert candidates(found) == [("gemini:gemini-3.5-flash-lite", "user")]
+        assert (found.policy, found.demo) == ("byok_only", False)
+        assert route("strict", asks).demo is False
+        assert route("both", asks).demo is True
+
+    def test_what_a_feature_allows_is_nothing_to_callers_who_did_not_choose_it(self) -> None:
+        for caller in (Caller(keys={"gemini": "k"}), Caller(keys={"gemini": "k"}, key_policy="byok_only")):
+            assert {owner for _, owner in candidates(route("both", caller, environ=BOTH))} == {"user"}
 
     def test_house_only_leaves_the_callers_keys_alone(self) -> None:
         found = route("both", Caller(keys={"gemini": "k"}, key_policy="house_only"), environ=BOTH)
@@ -164,6 +180,7 @@ def shared() -> Iterator[LoopbackProvider]:
     policy=st.sampled_from([None, "house_only", "byok_only", "byok_then_house"]),
     tools=st.booleans(),
     down=st.booleans(),
+    allowed=st.booleans(),
 )
 def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing that is drawn
     shared: LoopbackProvider,
@@ -173,12 +190,14 @@ def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing t
     policy: Any,
     tools: bool,  # noqa: FBT001 - drawn
     down: bool,  # noqa: FBT001 - drawn
+    allowed: bool,  # noqa: FBT001 - drawn
 ) -> None:
     shared.clear()
     if down:
         shared.always(Status(503))
     environ = {name: HOUSE_KEYS[name] for name in house}
-    patchbay = loopback_patchbay(shared, {"f": chain}, environ=environ, time=VirtualTime().time)
+    row = f"[features.f]\nhouse_fallback = {str(allowed).lower()}"
+    patchbay = loopback_patchbay(shared, {"f": chain}, row, environ=environ, time=VirtualTime().time)
     caller = Caller(keys={name: f"users-{name}" for name in keys}, key_policy=policy)
     owners = {**{f"users-{name}": "user" for name in keys}, **dict.fromkeys(HOUSE_KEYS.values(), "house")}
 
@@ -196,6 +215,8 @@ def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing t
     sent = list(dict.fromkeys((request.model, owners[request.key or ""]) for request in shared.requests))
     assert sent == [(endpoint.partition(":")[2], owner) for endpoint, owner in expected]
     assert failed == (down or not expected)
+    if keys and not (policy == "house_only" or (policy == "byok_then_house" and allowed)):
+        assert "house" not in {owner for _, owner in sent}
 
 
 def _tool(text: str) -> str:

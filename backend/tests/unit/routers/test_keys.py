@@ -43,6 +43,7 @@ class TestTold:
             "created_at",
             "last_used_at",
             "valid_until",
+            "trouble",
         }
         assert (made.json()["stored"], made.json()["last_four"]) == (True, "9876")
         assert len(made.json()["fingerprint"]) == 16
@@ -86,11 +87,52 @@ class TestTold:
         assert told["last_used_at"] is not None
 
 
+class TestChosen:
+    """Whether the house may pay in a user's stead: nobody but the user says so, and nothing but that."""
+
+    async def policy(self, client: httpx2.AsyncClient, headers: dict[str, str] = ANN) -> object:
+        told = await client.get("/v1/llm/explain/conv_folder", headers=headers)
+        return told.json()["policy"]
+
+    async def test_nothing_is_chosen_for_a_user(self, client: httpx2.AsyncClient) -> None:
+        await put(client)
+
+        assert (await client.get("/v1/keys", headers=ANN)).json()["house_fallback"] is False
+        assert await self.policy(client) == "byok_only"
+
+    async def test_what_a_user_chose_holds_for_all_their_keys_until_they_choose_anew(
+        self, client: httpx2.AsyncClient
+    ) -> None:
+        chosen = await client.put("/v1/keys", json={"house_fallback": True}, headers=ANN)
+        assert chosen.json()["house_fallback"] is True
+        assert await self.policy(client) == "house_only"
+
+        await put(client)
+        assert await self.policy(client) == "byok_then_house"
+        assert await self.policy(client, ANN | {"x-byok-openai": KEY}) == "byok_then_house"
+
+        await client.put("/v1/keys", json={"house_fallback": False}, headers=ANN)
+        assert await self.policy(client) == "byok_only"
+
+    async def test_it_holds_for_nobody_else(self, client: httpx2.AsyncClient) -> None:
+        await client.put("/v1/keys", json={"house_fallback": True}, headers=ANN)
+        await client.put(URL, json={"key": KEY}, headers=BOB)
+
+        assert (await client.get("/v1/keys", headers=BOB)).json()["house_fallback"] is False
+        assert await self.policy(client, BOB) == "byok_only"
+
+    async def test_a_body_of_another_shape_chooses_nothing(self, client: httpx2.AsyncClient) -> None:
+        answer = await client.put("/v1/keys", json={"house_fallback": True, "tier": "pro"}, headers=ANN)
+
+        assert answer.status_code == 422
+        assert (await client.get("/v1/keys", headers=ANN)).json()["house_fallback"] is False
+
+
 class TestRefused:
     async def test_the_keys_of_others_are_not_there(self, client: httpx2.AsyncClient) -> None:
         await put(client)
 
-        assert (await client.get("/v1/keys", headers=BOB)).json() == {"keys": []}
+        assert (await client.get("/v1/keys", headers=BOB)).json() == {"keys": [], "house_fallback": False}
         for method, url in [("GET", URL), ("DELETE", URL), ("POST", f"{URL}/test")]:
             answer = await client.request(method, url, headers=BOB)
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "key_not_found")

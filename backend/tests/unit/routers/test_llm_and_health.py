@@ -25,7 +25,12 @@ async def test_qos_is_the_whole_table(connect: Connect) -> None:
 async def test_explain_answers_for_the_caller(connect: Connect) -> None:
     response = await connect().get("/v1/llm/explain/conv_folder", headers=ANN)
 
-    assert response.json() == {"feature": "conv_folder", "user": "ann", "tokens": 0}
+    assert response.json() == {
+        "feature": "conv_folder",
+        "user": "ann",
+        "tokens": 0,
+        "policy": "house_only",
+    }
 
 
 async def test_explain_is_told_what_the_call_needs(connect: Connect) -> None:

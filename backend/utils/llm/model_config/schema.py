@@ -162,6 +162,7 @@ class FeatureRow(Row):
     on_refusal: Literal["raise", "next"] = "raise"
     on_invalid_output: OnInvalidOutput = "next"
     hedge: bool = False
+    house_fallback: bool = False
 
 
 class ModelRow(Row):

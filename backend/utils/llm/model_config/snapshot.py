@@ -221,6 +221,7 @@ class Feature:
         on_invalid_output: Whether another endpoint may be asked after an answer that does not fit and its repair; and
             with ``best`` whether the best of those that were scored, and rejected, is handed on if none was accepted.
         hedge: Whether a second endpoint is asked beside the first one when that takes longer than nearly ever.
+        house_fallback: Whether the house may pay for callers with keys of their own who chose that.
     """
 
     name: str
@@ -241,6 +242,7 @@ class Feature:
     on_refusal: Literal["raise", "next"] = "raise"
     on_invalid_output: OnInvalidOutput = "next"
     hedge: bool = False
+    house_fallback: bool = False
     written: frozenset[str] = frozenset()
     layer: str = ""
 

@@ -151,7 +151,7 @@ class TestRefusedKeys:
     def test_a_user_s_refused_key_ends_the_call_and_no_other_key_is_tried(
         self, call: Driver, lab: Lab
     ) -> None:
-        lab.runs_on(P, "gemini:s")
+        lab.runs_on(P, "gemini:s", row="house_fallback = true")
         lab.answers("p", Status(401))
         caller = Caller(
             keys={"openai": SecretStr("user-key"), "gemini": SecretStr("good-key")},

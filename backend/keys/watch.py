@@ -1,0 +1,160 @@
+"""Notices which users' keys a provider refuses, and sees to it that their owners hear of it.
+
+It looks on: no call waits for it, and none ends differently because of it. What it saw is written by a task of its own,
+at most once a minute for each key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from .lent import LentKey
+from .trouble import Trouble, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from backend.utils.llm.receipt import Attempt
+    from backend.utils.llm.route import Route
+
+    from .store import KeyStore
+    from .vault import Place
+
+log = logging.getLogger(__name__)
+
+PAUSE: Final = 60.0
+"""Seconds from one write for a key to the next."""
+_LOOK: Final = 1.0
+_REMEMBERED: Final = 10_000
+
+
+class Notices(Protocol):
+    """Tells owners that their key is refused. It is asked once for each key, reason and day, whatever the number of servers."""
+
+    async def tell(self, place: Place, trouble: Trouble) -> None:
+        """Tell the owner of the key that stands at ``place``. What is raised is logged, and not tried again that day."""
+        ...
+
+
+class LogNotices:
+    """Tells the log."""
+
+    async def tell(self, place: Place, trouble: Trouble) -> None:
+        """As `Notices.tell`."""
+        log.warning(
+            "keys.refused user=%s provider=%s reason=%s endpoint=%s",
+            place.user_id,
+            place.provider,
+            trouble.reason,
+            trouble.endpoint,
+        )
+
+
+class _Seen(NamedTuple):
+    """What is to be written of a key: its trouble, or that a call at ``endpoint`` worked."""
+
+    place: Place
+    endpoint: str
+    trouble: Trouble | None
+
+
+class KeyWatch:
+    """What calls tell of users' keys. One for a facade: ``Patchbay(observer=watch.observe)``.
+
+    It remembers 10,000 keys at most, and of those what came last.
+
+    Args:
+        notices: Who tells owners; by default the log.
+        now: The time of day, for what is written.
+        clock: Seconds that never go back, for the pace.
+    """
+
+    def __init__(
+        self,
+        notices: Notices | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notices = notices or LogNotices()
+        self._now = now
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._written: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def observe(self, route: Route, attempt: Attempt) -> None:
+        """Look at an attempt. Only those with a key that a keychain lent say anything."""
+        if attempt.key_owner != "user":
+            return
+        key = route.caller.keys.get(attempt.endpoint.partition(":")[0])
+        if not isinstance(key, LentKey) or key.version is None:
+            return
+        place, now = key.version.place, self._now()
+        if (reason := reason_of(attempt)) is not None:
+            self._keep(_Seen(place, attempt.endpoint, Trouble(reason, attempt.endpoint, now, now)))
+        elif attempt.outcome == "ok":
+            waiting = self._seen.get(place.row)
+            known = key.version.trouble if waiting is None else waiting.trouble
+            if known is not None and known.ends_with(attempt.endpoint):
+                self._keep(_Seen(place, attempt.endpoint, None))
+
+    @asynccontextmanager
+    async def writing(self, store: KeyStore) -> AsyncIterator[None]:
+        """Write what is seen to ``store``; at the end, all that is left."""
+        over = asyncio.Event()
+        task = asyncio.create_task(self._write_until(over, store))
+        try:
+            yield
+        finally:
+            over.set()
+            await task
+            await self.write(store, hurry=True)
+
+    async def write(self, store: KeyStore, *, hurry: bool = False) -> None:
+        """Write what is due; with ``hurry``, also of keys of which something was written less than a minute ago."""
+        for seen in self._due(hurry=hurry):
+            try:
+                await self._write(seen, store)
+            except Exception:
+                log.exception("keys.trouble_not_noted")
+
+    async def _write_until(self, over: asyncio.Event, store: KeyStore) -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await over.wait()
+            await self.write(store)
+
+    async def _write(self, seen: _Seen, store: KeyStore) -> None:
+        if seen.trouble is None:
+            await store.note_success(seen.place.row, seen.endpoint)
+        elif await store.note_trouble(seen.place.row, seen.trouble):
+            await self._notices.tell(seen.place, seen.trouble)
+
+    def _keep(self, seen: _Seen) -> None:
+        with self._lock:
+            if seen.place.row in self._seen or len(self._seen) < _REMEMBERED:
+                self._seen[seen.place.row] = seen
+
+    def _due(self, *, hurry: bool) -> Iterator[_Seen]:
+        """Takes what may be written now."""
+        if not self._seen:
+            return
+        now = self._clock()
+        with self._lock:
+            rows = [row for row in self._seen if hurry or now - self._written.get(row, -PAUSE) >= PAUSE]
+            due = [self._seen.pop(row) for row in rows]
+            for row in rows:
+                self._written[row] = now
+                self._written.move_to_end(row)
+            while len(self._written) > _REMEMBERED:
+                self._written.popitem(last=False)
+        yield from due
