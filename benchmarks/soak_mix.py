@@ -96,32 +96,54 @@ hurried = "alpha:a2"
 extends = "premium"
 
 [features.latency]
+house_fallback = true
 select = "latency"
 [features.busy]
+house_fallback = true
 select = "least_busy"
 [features.used]
+house_fallback = true
 select = "least_used"
 [features.cost]
+house_fallback = true
 select = "cost"
 structured_output = true
+[features.tier]
+house_fallback = true
 [features.tier.select]
 by = "tier"
 default = "free"
 tiers.free = {{ endpoints = ["beta:b2", "alpha:a2"], tokens = "1000000/day" }}
 tiers.pro = {{ endpoints = ["alpha:a2", "beta:b2"], tokens = "5000000/hour" }}
 [features.context]
+house_fallback = true
 select = "context"
 [features.split]
+house_fallback = true
 split = {{ "beta:b2" = 20 }}
 deadline = {60 + version % 5}
 [features.shadow]
+house_fallback = true
 shadow = {{ "beta:b2" = 20 }}
 [features.limited]
+house_fallback = true
 limits = {{ requests = "60/second", concurrency = 4 }}
 [features.tools]
+house_fallback = true
 tools = true
 [features.hurried]
+house_fallback = true
 deadline = 0.4
+[features.ordered]
+house_fallback = true
+[features.weighted]
+house_fallback = true
+[features.gemini]
+house_fallback = true
+[features.responses]
+house_fallback = true
+[features.frail]
+house_fallback = true
 """
 
 

@@ -186,10 +186,15 @@ def context_without_caller() -> Context:
 
 
 @coroutine
-def without_caller(work: Awaitable[T]) -> Generator[Any, Any, T]:
-    """What ``work`` gives, awaited in a `context_without_caller`. It stays in this task, and is cancelled with it."""
+def without_caller(work: Awaitable[T], context: Context | None = None) -> Generator[Any, Any, T]:
+    """What ``work`` gives, awaited in a `context_without_caller`. It stays in this task, and is cancelled with it.
+
+    Args:
+        work: What is awaited.
+        context: One that was made before, for work that is done in many parts.
+    """
     steps: Any = work.__await__()
-    run = context_without_caller().run
+    run = (context or context_without_caller()).run
     step, told = steps.send, None
     try:
         while True:

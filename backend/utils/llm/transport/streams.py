@@ -10,7 +10,7 @@ import httpx
 import httpx2
 from typing_extensions import override
 
-from ..caller import without_caller
+from ..caller import context_without_caller, without_caller
 from ..errors import OwnEndpointError
 from .clocks import in_time, in_time_here
 
@@ -115,12 +115,13 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     def __init__(self, response: AsyncResponse, ticket: Ticket) -> None:
         super().__init__(ticket)
         self._response = response
+        self._context = context_without_caller()
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._begin(self._response.headers)
         while True:
-            part = await without_caller(self._part())
+            part = await without_caller(self._part(), self._context)
             if not part:
                 return
             self._note(part)
