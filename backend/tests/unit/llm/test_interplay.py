@@ -32,6 +32,7 @@ from backend.utils.llm.errors import (
     CallError,
     ConfigError,
     LLMError,
+    MissingCallerError,
     ProviderDownError,
     RateLimitedError,
     RejectedCredentialError,
@@ -487,6 +488,8 @@ def example(kind: type[LLMError]) -> LLMError:
         return kind(["a.b: wrong", "c: wrong"])
     if issubclass(kind, UnknownFeatureError):
         return kind("conv_action_item", ["conv_action_items"])
+    if issubclass(kind, MissingCallerError):
+        return kind("conv_action_items")
     error = kind("what happened", feature="f", attempts=[ATTEMPT], retry_after=1.5)
     if isinstance(error, CallError):
         error.answer = AIMessage("canary-answer", response_metadata={"finish_reason": "stop"})
