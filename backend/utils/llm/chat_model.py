@@ -28,7 +28,7 @@ from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, araced, deliv
 from .errors import CallError
 from .options import NO_OPTIONS, Options
 from .providers import Ask
-from .route import Needs, Route
+from .route import Needs
 from .routing import foremost
 from .structured import Schema, schema_of
 
@@ -88,10 +88,6 @@ class FeatureChatModel(BaseChatModel):
         if stop:
             params["ls_stop"] = stop
         return params
-
-    def route(self, needs: Needs | None = None) -> Route:
-        """How a call made now would be served."""
-        return self.bench.plan(self.feature, self._caller(), needs or Needs())
 
     # Tools and schemas ---------------------------------------------------------------------------------------------
 

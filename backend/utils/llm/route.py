@@ -142,6 +142,11 @@ class Candidate:
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)
 
+    @cached_property
+    def rank(self) -> tuple[KeyOwner, int]:
+        """What it shares with those of its tier: all of one rank are tried before those of the next."""
+        return self.owner, self.tier
+
     @property
     def is_balanced(self) -> bool:
         """Whether the endpoints of its tier are each as good as the other."""
@@ -272,7 +277,7 @@ class Route(NamedTuple):
             return True
         if served_by is best:
             return False
-        is_equal = served_by.is_balanced and (served_by.tier, served_by.owner) == (best.tier, best.owner)
+        is_equal = served_by.is_balanced and served_by.rank == best.rank
         return served_by.endpoint != best.endpoint and not is_equal
 
     def refusal(self) -> LLMError | None:

@@ -44,6 +44,7 @@ LEAST_REQUESTS = 2
 """A call that may send fewer in all has none for a hedge."""
 
 _Known = tuple[Candidate, Skip | None]
+_Kind = tuple[Any, ...]
 
 
 def plan(
@@ -74,8 +75,9 @@ def plan(
     with health.traffic.lock:
         case = Case(snapshot, _feature(snapshot, feature, caller), caller, needs, today, health)
         share, over = _trial(case)
-        return _as_usual(case, share) or _keep_if_usual(
-            _decided(case, _known(case, share), share, over), case
+        kind = _kind(case, share)
+        return _as_usual(case, kind) or _keep_if_usual(
+            _decided(case, _known(case, share, kind), share, over), case, kind
         )
 
 
@@ -182,9 +184,9 @@ class _Usual(NamedTuple):
     room: int
 
 
-def _as_usual(case: Case, share: Share | None) -> Route | None:
+def _as_usual(case: Case, kind: _Kind | None) -> Route | None:
     """The decision, if it is the same as ever: nobody rests, and the prompt is not too long for anybody."""
-    usual = case.snapshot.kept.get(("usual", _kind(case, share)))
+    usual = case.snapshot.kept.get(("usual", kind))
     if usual is None or case.needs.tokens > usual.room:
         return None
     route: Route = usual.route
@@ -193,8 +195,7 @@ def _as_usual(case: Case, share: Share | None) -> Route | None:
     return route._replace(needs=case.needs, caller=case.caller)
 
 
-def _keep_if_usual(route: Route, case: Case) -> Route:
-    kind = _kind(case, route.share)
+def _keep_if_usual(route: Route, case: Case, kind: _Kind | None) -> Route:
     if kind is not None and _is_usual(route):
         room = min(one.room for one in route.candidates)
         _keep(("usual", kind), _Usual(route._replace(needs=Needs(), caller=HOUSE), room), case)
@@ -214,7 +215,7 @@ def _is_usual(route: Route) -> bool:
     return is_plain and all(skip.code in LASTING_CODES for skip in route.skipped)
 
 
-def _kind(case: Case, share: Share | None) -> tuple[Any, ...] | None:
+def _kind(case: Case, share: Share | None) -> _Kind | None:
     """What the call is like, as far as it matters to what is kept; None if nothing is."""
     needs = case.needs
     if needs.options.model_fields_set or case.caller.served_by is not None:
@@ -253,12 +254,11 @@ def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
     return (None if share is None or ended[share] is not None else share), over
 
 
-def _known(case: Case, share: Share | None) -> Sequence[_Known]:
+def _known(case: Case, share: Share | None, kind: _Kind | None) -> Sequence[_Known]:
     """Everybody in order of preference, each with the fault that it has for all calls like this one.
 
     Worked out once for each kind of call.
     """
-    kind = _kind(case, share)
     found: Sequence[_Known] | None = case.snapshot.kept.get(("known", kind))
     if found is None:
         found = _with_faults(_in_order(case, share), case)

@@ -36,7 +36,7 @@ ABOUT = 1.25
 """Who takes no longer than so many times the best is about as quick."""
 
 Candidates = list["Candidate"]
-_tier = attrgetter("owner", "tier")
+_rank = attrgetter("rank")
 _place = attrgetter("place")
 
 
@@ -62,10 +62,10 @@ def ordered(candidates: Iterable[Candidate], situation: Situation) -> Candidates
 
 def _tiers(candidates: Candidates) -> list[Candidates]:
     """Most often there is one. Of a last resort the tiers may come mixed, as each may be asked."""
-    keys = list(map(_tier, candidates))
+    keys = list(map(_rank, candidates))
     if keys and keys.count(keys[0]) == len(keys):
         return [candidates]
-    return [list(run) for _, run in groupby(candidates, key=_tier)]
+    return [list(run) for _, run in groupby(candidates, key=_rank)]
 
 
 def chosen(candidate: Candidate, among: Sequence[Candidate], situation: Situation) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from backend.utils.llm.health import Circuit
+    from backend.utils.llm.model_config import Feature
     from backend.utils.llm.route import Candidate
 
 C = Category
@@ -70,17 +71,22 @@ def histories(draw: st.DrawFn) -> World:
     return world
 
 
+def assert_bounds(called: Called, feature: Feature) -> None:
+    """What holds for every call, hedged or not."""
+    assert (called.receipt is None) != (called.error is None)
+    assert called.seconds <= feature.deadline + TIGHT
+    assert [attempt.endpoint for attempt in called.attempts] == called.tried
+    assert len(called.tried) <= feature.max_attempts
+    per_circuit = Counter(step.candidate.circuit for step in called.steps)
+    assert all(count <= feature.attempts for count in per_circuit.values())
+
+
 @settings(max_examples=250, deadline=None)
 @given(world=histories())
 def test_every_call_keeps_its_bounds(world: World) -> None:
     feature = world.snapshot.feature("f")
     for called in world.calls:
-        assert (called.receipt is None) != (called.error is None)
-        assert called.seconds <= feature.deadline + TIGHT
-        assert [attempt.endpoint for attempt in called.attempts] == called.tried
-        assert len(called.tried) <= feature.max_attempts
-        per_circuit = Counter(step.candidate.circuit for step in called.steps)
-        assert all(count <= feature.attempts for count in per_circuit.values())
+        assert_bounds(called, feature)
         assert {_identity(step.candidate) for step in called.steps} <= set(
             map(_identity, called.route.candidates)
         )

@@ -127,7 +127,7 @@ class Dispatch:
 
     def _tiers(self) -> Iterator[list[Pending]]:
         """What is left, tier by tier, in the order in which it would be tried now."""
-        for _, run in groupby(self._pending, key=_tier):
+        for _, run in groupby(self._pending, key=lambda one: one.candidate.rank):
             tier = list(run)
             yield tier if isinstance(tier[0].candidate.select, Ordered) else self._chosen_order(tier)
 
@@ -474,10 +474,6 @@ class Dispatch:
         return endings.failed(self.route, self.attempts, step.candidate, failure, hint)
 
 
-def _tier(one: Pending) -> tuple[str, int]:
-    return one.candidate.owner, one.candidate.tier
-
-
 def _is_beside(one: Pending, other: Candidate) -> bool:
     """Whether it is of the same tier."""
-    return (one.candidate.owner, one.candidate.tier) == (other.owner, other.tier)
+    return one.candidate.rank == other.rank

@@ -108,8 +108,11 @@ class RunningAttempt:
         if error is None or self.record is not None:
             return False
         failure, is_nobodys = self._failure(error), self._is_nobodys(error)
-        final = self._fail(failure, is_ours=not is_nobodys)
-        if failure.category is Category.CANCELLED or is_nobodys:
+        final = self._fail(failure)
+        if is_nobodys:
+            return False
+        self._alarm(failure)
+        if failure.category is Category.CANCELLED:
             return False
         if isinstance(error, BadAnswer):
             self._call.reject(self._answer, error)
@@ -240,7 +243,7 @@ class RunningAttempt:
     def _checked(self, result: ChatResult) -> AIMessage:
         """The message, if it may be handed on as far as we can tell."""
         choices = choices_of(result)
-        if not choices:
+        if not choices or choices[0] is not result.generations[0].message:
             raise BadAnswer(Category.EMPTY)
         self._answer, *others = choices
         if any(map(refused, others)):
@@ -364,14 +367,16 @@ class RunningAttempt:
         api = self.step.candidate.endpoint.provider.api
         return classify(error, self._wire, api, now=self._time.now(), outer=self._outer)
 
-    def _fail(self, failure: Failure, *, is_ours: bool) -> LLMError | None:
+    def _fail(self, failure: Failure) -> LLMError | None:
         self.record = self._recorded(_outcome(failure), failure)
         final = self._call.dispatch.failed(self.step, self.record, failure, partial=self._partial())
         self._call.observed(self.record)
-        policy, candidate = POLICY[failure.category], self.step.candidate
-        if is_ours and policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
-            log.error("%s %s (with the %s's key)", candidate.endpoint, policy.sentence, candidate.owner)
         return final
+
+    def _alarm(self, failure: Failure) -> None:
+        policy, candidate = POLICY[failure.category], self.step.candidate
+        if policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
+            log.error("%s %s (with the %s's key)", candidate.endpoint, policy.sentence, candidate.owner)
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at

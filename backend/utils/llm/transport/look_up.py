@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from concurrent.futures import Future
 
     from ..addresses import Reach
 
 RESOLVE_SECONDS = 5.0
 """How long the look-up of a host's name may take."""
+_TOO_LONG = "The look-up of the host's name took too long."
 _THREADS = ThreadPoolExecutor(16, thread_name_prefix="patchbay-look-up")
 """Of their own: a user's name server that keeps silent holds up nobody but other users with endpoints of their own."""
 
@@ -41,9 +44,21 @@ def addresses(reach: Reach, host: str, port: int) -> list[str]:
     try:
         return _permitted(reach, _begun(host, port).result(RESOLVE_SECONDS))
     except OSError as error:  # a TimeoutError is one
-        raise httpcore2.ConnectError(
-            error.strerror or "The look-up of the host's name took too long."
-        ) from error
+        raise httpcore2.ConnectError(error.strerror or _TOO_LONG) from error
+
+
+@asynccontextmanager
+async def resolving() -> AsyncIterator[None]:
+    """A look-up in an event loop.
+
+    Raises:
+        OSError: It takes too long.
+    """
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            yield
+    except TimeoutError:
+        raise OSError(_TOO_LONG) from None
 
 
 class Resolver(AbstractResolver):
@@ -56,11 +71,8 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
-                found = await asyncio.wrap_future(_begun(host, port))
-        except TimeoutError:
-            raise OSError("The look-up of the host's name took too long.") from None
+        async with resolving():
+            found = await asyncio.wrap_future(_begun(host, port))
         return [
             ResolveResult(
                 hostname=host,

@@ -27,7 +27,7 @@ from typing_extensions import override
 from yarl import URL
 
 from .clocks import BoundedBackend
-from .look_up import RESOLVE_SECONDS, Resolver, addresses
+from .look_up import Resolver, addresses, resolving
 
 if TYPE_CHECKING:
     import ssl
@@ -74,11 +74,8 @@ class _Resolver(aiohttp.ThreadedResolver):
 
     @override
     async def resolve(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
-                return await super().resolve(*args, **kwargs)
-        except TimeoutError:
-            raise OSError("The look-up of the host's name took too long.") from None
+        async with resolving():
+            return await super().resolve(*args, **kwargs)
 
 
 class AsyncResponse:
