@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, UserKeyRow, UtcDateTime
 from backend.keys.store import KeptKey
 from backend.keys.trouble import Trouble
-from backend.keys.vault import Place, Sealed
+from backend.keys.vault import Place, Sealed, Server
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -146,6 +146,8 @@ def _row(key: KeptKey) -> UserKeyRow:
         tenant_id=place.tenant_id,
         user_id=place.user_id,
         provider=place.provider,
+        base_url=place.server and place.server.base_url,
+        model=place.server and place.server.model,
         master=sealed.master,
         wrapped=sealed.wrapped,
         box=sealed.box,
@@ -158,9 +160,13 @@ def _row(key: KeptKey) -> UserKeyRow:
 
 
 def _kept(row: UserKeyRow) -> KeptKey:
-    place = Place(row.tenant_id, row.user_id, row.provider, row.id)
+    place = Place(row.tenant_id, row.user_id, row.provider, row.id, _server(row))
     sealed = Sealed(row.master, row.wrapped, row.box, row.fingerprint)
     return KeptKey(place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until, _trouble(row))
+
+
+def _server(row: UserKeyRow) -> Server | None:
+    return None if row.base_url is None or row.model is None else Server(row.base_url, row.model)
 
 
 def _trouble(row: UserKeyRow) -> Trouble | None:

@@ -96,6 +96,8 @@ class UserKeyRow(Base):
     tenant_id: Mapped[str]
     user_id: Mapped[str]
     provider: Mapped[str]
+    base_url: Mapped[str | None]
+    model: Mapped[str | None]
     master: Mapped[str]
     wrapped: Mapped[bytes]
     box: Mapped[bytes | None]

@@ -8,6 +8,7 @@
         ├── UnreadableKeyError     a stored key does not open
         ├── NotEnrolledError       a request brought keys that its user did not enrol
         ├── MalformedKeyError      what should be a key cannot be one
+        ├── EndpointAndKeysError   a request brought keys, and one for an endpoint of the user's own
         ├── UnknownProviderError   the table has no such provider that takes keys
         ├── KeyNotFoundError       the user has no key for that provider
         ├── KeyGivenBackError      a key that came with a request was asked for when that was over
@@ -68,6 +69,18 @@ class MalformedKeyError(KeychainError):
     def __init__(self, provider: str) -> None:
         super().__init__(
             f"That is no key for {provider}: a key is 8 to 512 printable ASCII characters without spaces."
+        )
+
+
+class EndpointAndKeysError(KeychainError):
+    """A request brought keys, and one for an endpoint of the user's own: nobody could tell which of them serves."""
+
+    code = "endpoint_and_keys"
+    http_status = 400
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send the key for your own endpoint, or keys for providers: not both in one request."
         )
 
 
