@@ -15,7 +15,7 @@ from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
 from backend.keys.store import KeptKey, Owner
 from backend.keys.trouble import Reason, Trouble
-from backend.keys.vault import Place, Sealed
+from backend.keys.vault import Place, Sealed, Server
 from backend.tests.fakes.keys import InMemoryKeys
 
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ def store(request: pytest.FixtureRequest, sessions: Sessions) -> KeyStore:
 class TestEveryStore:
     async def test_what_was_kept_is_found_as_it_was(self, store: KeyStore) -> None:
         key = version("1")._replace(sealed=Sealed("m1", b"\x00\xff", None, "f"))
+        own = version("2", provider="own")
+        own = own._replace(place=own.place._replace(server=Server("https://models.example/v1", "llama")))
         await store.add(key, until=NOON)
+        await store.add(own, until=NOON)
 
-        assert await store.of(ANN, NOON) == [key]
+        assert sorted(await store.of(ANN, NOON)) == [key, own]
 
     @pytest.mark.parametrize("other", [BOB, ANN._replace(tenant_id="acme")], ids=str)
     async def test_it_is_its_owners_alone(self, store: KeyStore, other: Owner) -> None:

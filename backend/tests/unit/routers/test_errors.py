@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from backend.keys.errors import KeyNotFoundError, TooManyTrialsError
+from backend.keys.errors import EndpointAndKeysError, KeyNotFoundError, TooManyTrialsError
 from backend.routers import errors
 from backend.utils.llm import errors as llm_errors
 from backend.utils.llm.errors import LLMError, RateLimitedError, UnknownFeatureError
@@ -56,8 +56,8 @@ def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) ->
         error: LLMError = llm_errors.ConfigError(["one"])
     elif kind is UnknownFeatureError:
         error = UnknownFeatureError("x", [])
-    elif kind is KeyNotFoundError:
-        error = KeyNotFoundError()
+    elif kind is KeyNotFoundError or kind is EndpointAndKeysError:
+        error = kind()
     elif kind is TooManyTrialsError:
         error = TooManyTrialsError(retry_after=1)
     else:
