@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
-from backend.database.tables import KeyNoticeRow, KeyOwnerRow, UserKeyRow, UtcDateTime
+from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.keys.store import KeptKey
 from backend.keys.trouble import Trouble
 from backend.keys.vault import Place, Sealed, Server
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from backend.keys.store import Owner, Renew
 
+_REMEMBERED: Final = timedelta(hours=1)
+"""For how long it is told that a key was removed. Every process asks twice a second."""
+
 
 class SqlKeyStore:
     """A `KeyStore`. It keeps nothing in memory, so a key that one process removed is gone in all of them."""
@@ -33,11 +37,11 @@ class SqlKeyStore:
         row, mine = UserKeyRow, _is_of(key.place)
         async with self._sessions.begin() as session:
             # A write comes first, so that of two who add at once one waits for the other.
-            await session.execute(delete(row).where(mine, row.valid_until.is_not(None)))
+            await _remove(session, and_(mine, row.valid_until.is_not(None)), key.created_at)
             if until > key.created_at:
                 await session.execute(update(row).where(mine).values(valid_until=until))
             else:
-                await session.execute(delete(row).where(mine))
+                await _remove(session, mine, key.created_at)
             session.add(_row(key))
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
@@ -53,11 +57,17 @@ class SqlKeyStore:
             found = await session.execute(query)
             return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
-    async def remove(self, owner: Owner, provider: str) -> bool:
+    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """As `KeyStore.remove`."""
-        change = delete(UserKeyRow).where(_belongs_to(owner), UserKeyRow.provider == provider)
         async with self._sessions.begin() as session:
-            return (await session.execute(change.returning(UserKeyRow.id))).first() is not None
+            return await _remove(session, and_(_belongs_to(owner), UserKeyRow.provider == provider), now)
+
+    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
+        """As `KeyStore.removed`."""
+        row = KeyRemovalRow
+        query = select(row.number, row.key_id).where(row.number > after).order_by(row.number)
+        async with self._sessions() as session:
+            return [(number, key) for number, key in await session.execute(query)]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         """As `KeyStore.choose`."""
@@ -116,6 +126,15 @@ class SqlKeyStore:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
                 await session.execute(change.values(master=key.sealed.master, wrapped=key.sealed.wrapped))
         return len(renewed)
+
+
+async def _remove(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> bool:
+    """Delete them, and note it for processes that have lent them. False if there are none."""
+    gone = (await session.scalars(delete(UserKeyRow).where(which).returning(UserKeyRow.id))).all()
+    if gone:
+        await session.execute(delete(KeyRemovalRow).where(KeyRemovalRow.removed_at < now - _REMEMBERED))
+        session.add_all(KeyRemovalRow(key_id=row, removed_at=now) for row in gone)
+    return bool(gone)
 
 
 def _told(row: str, trouble: Trouble) -> ReturningInsert[tuple[str]]:

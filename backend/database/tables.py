@@ -132,6 +132,17 @@ class KeyNoticeRow(Base):
     day: Mapped[date]
 
 
+class KeyRemovalRow(Base):
+    """A key that was removed, for processes that have lent it. Its number is never given again."""
+
+    __tablename__ = "key_removals"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    key_id: Mapped[str]
+    removed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 Index("ix_user_keys_of_user", UserKeyRow.user_id, UserKeyRow.tenant_id, UserKeyRow.provider)
 Index(
     "uq_user_keys_current",

@@ -21,6 +21,7 @@ from .errors import (
     UnreadableKeyError,
 )
 from .lent import BroughtKey, StoredKey
+from .removals import Removals
 from .store import KeptKey, KeyStore, Owner
 from .vault import Place, Vault
 
@@ -97,10 +98,12 @@ class Keychain:
         store: KeyStore,
         vault: Vault,
         *,
+        removals: Removals | None = None,
         clock: Callable[[], datetime] = _now,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._store = store
+        self._removals = removals or Removals(store)
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
@@ -143,13 +146,14 @@ class Keychain:
         return await self._store.chosen(owner)
 
     async def remove(self, owner: Owner, provider: str) -> None:
-        """Forget the user's key for ``provider``. From now on no process accepts or uses it.
+        """Forget the user's key for ``provider``. From now on no process accepts it; nor uses it, after half a second.
 
         Raises:
             KeyNotFoundError: If there is none.
         """
-        if not await self._store.remove(owner, provider):
+        if not await self._store.remove(owner, provider, self._clock()):
             raise KeyNotFoundError
+        await self._removals.catch_up()
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def lend(self, owner: Owner, brought: Mapping[str, SecretStr]) -> Loan:
@@ -164,7 +168,7 @@ class Keychain:
             raise EndpointAndKeysError
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
-        keys = self._lent(versions) | _brought(brought, versions)
+        keys = self._lent(versions) | self._brought(brought, versions)
         return Loan(keys, versions, _serving(versions, brought), _policy(held))
 
     async def take_back(self, loan: Loan) -> None:
@@ -194,6 +198,7 @@ class Keychain:
         tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
         kept = KeptKey(place, self._vault.seal(plain, place, keep=keep), tail, now)
         await self._store.add(kept, until=now + overlap)
+        await self._removals.catch_up()
         log.info("keys.enrolled user=%s provider=%s stored=%s", place.user_id, place.provider, keep)
         return kept
 
@@ -213,8 +218,14 @@ class Keychain:
 
     def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
         return {
-            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key)
+            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key, self._removals)
             for provider, key in versions.items()
+        }
+
+    def _brought(self, keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
+        return {
+            provider: BroughtKey(provider, key, versions[provider], self._removals)
+            for provider, key in keys.items()
         }
 
 
@@ -268,10 +279,6 @@ def _policy(held: Sequence[KeptKey]) -> KeyPolicy | None:
     if not held:
         return None
     return "byok_then_house" if held[0].house_fallback else "byok_only"
-
-
-def _brought(keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
-    return {provider: BroughtKey(provider, key, versions[provider]) for provider, key in keys.items()}
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

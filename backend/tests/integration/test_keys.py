@@ -7,14 +7,16 @@ import gc
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.database.engine import make_engine
+from backend.keys.errors import KeyRemovedError
 from backend.keys.lent import BroughtKey, LentKey, StoredKey
+from backend.keys.store import Owner
 from backend.keys.watch import KeyWatch
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
 from backend.utils.llm import Patchbay, Table
@@ -133,6 +135,38 @@ async def test_a_key_that_one_server_removed_another_does_not_use(
         assert provider.requests[-1].key == "house-key-of-openai"
         refused = await there.get("/v1/llm/qos", headers={"x-byok-openai": KEY})
         assert refused.json()["error"]["code"] == "key_not_enrolled"
+
+
+async def test_a_key_that_one_server_removed_is_out_of_use_in_another_within_a_second(
+    started: Started,
+) -> None:
+    """Also where it was lent before: to a stream, or to work that goes on."""
+    async with started.client() as here, started.client() as there:
+        await store(here)
+        lent = await lend(there)
+        assert lent.get_secret_value() == KEY
+
+        await here.delete("/v1/keys/openai")
+
+        async with asyncio.timeout(1):
+            while not is_removed(lent):  # noqa: ASYNC110 - the other server tells nobody when it looked
+                await asyncio.sleep(0.01)
+
+
+async def lend(client: httpx2.AsyncClient) -> LentKey:
+    """As the server behind ``client`` lends it to a request."""
+    transport: Any = client._transport
+    loan = await transport.app.state.services.keychain.lend(Owner("admin"), {})
+    key: LentKey = loan.keys["openai"]
+    return key
+
+
+def is_removed(key: LentKey) -> bool:
+    try:
+        key.get_secret_value()
+    except KeyRemovedError:
+        return True
+    return False
 
 
 async def test_the_master_key_is_rotated_while_a_server_serves(

@@ -40,7 +40,8 @@ def app() -> FastAPI:
 
 
 def all_kinds(kind: type[LLMError] = LLMError) -> list[type[LLMError]]:
-    return [kind, *(below for child in kind.__subclasses__() for below in all_kinds(child))]
+    below = (kind for child in kind.__subclasses__() for kind in all_kinds(child))
+    return list(dict.fromkeys([kind, *below]))
 
 
 async def test_an_llm_error_keeps_its_status_and_its_facts(app: FastAPI, connect: Connect) -> None:
