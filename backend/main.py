@@ -119,7 +119,7 @@ async def _facade(given: Facade | None, watch: KeyWatch) -> AsyncIterator[Facade
     if given is not None:
         yield given
         return
-    own = Patchbay(Table(environ=environment()), observer=watch.observe)
+    own = Patchbay(Table(environ=environment()), observer=watch.observe, require_caller=True)
     try:
         yield own
     finally:
