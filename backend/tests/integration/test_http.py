@@ -246,7 +246,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
 
 async def test_the_service_calls_on_nobodys_behalf_for_nobody(tmp_path: Path) -> None:
     """What loses its caller on the way is refused: the house does not pay for it."""
-    app = create_app(Settings(_env_file=None, data_dir=tmp_path), announce=[].append)
+    app = create_app(Settings(_env_file=None, data_dir=tmp_path), announce=lambda _: None)
     async with app.router.lifespan_context(app):
         with pytest.raises(MissingCallerError):
             await app.state.services.facade.get_llm("conv_folder").ainvoke("hi")
