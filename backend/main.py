@@ -73,7 +73,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = make_engine(settings.database_path)
+        # With a connection of its own, what is removed is seen also while all others are busy.
+        engine, apart = make_engine(settings.database_path), make_engine(settings.database_path)
         try:
             await upgrade(engine)
             sessions = async_sessionmaker(engine)
@@ -81,7 +82,7 @@ def create_app(
             async with _facade(patchbay, watch) as facade:
                 _warn_of_retirements(facade)
                 kept = SqlKeyStore(sessions)
-                removals = Removals(kept)
+                removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
                     SqlConversationStore(sessions),
@@ -96,6 +97,7 @@ def create_app(
                     yield
         finally:
             await engine.dispose()
+            await apart.dispose()
 
     # The interactive documentation would load its scripts from elsewhere, and be open to everybody.
     app = FastAPI(

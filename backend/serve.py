@@ -24,6 +24,7 @@ from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import receipt_line
+from backend.routers.headers import ForgottenKeys
 from backend.settings import environment
 from backend.utils.llm import LLMError, Patchbay, Table, use
 
@@ -118,7 +119,10 @@ class _Run:
         # No access log: a login link's token would stand in it.
         self.server = uvicorn.Server(
             uvicorn.Config(
-                app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS
+                ForgottenKeys(app),
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
 
@@ -161,12 +165,20 @@ class _Run:
                 _say(f"The built-in model could not start: {unavailable}")
 
     async def _show_sample(self) -> bool:
-        """Send the sample conversation through the service and print what came out; True if nothing is missing."""
+        """Send the sample conversation through the service and print what came out; True if nothing is missing.
+
+        Not for a user who has keys: they would pay for it.
+        """
         headers = {"Authorization": f"Bearer {self.launch_token}"}
         with out.status(
             "Running the sample conversation through it, about half a minute with the demo model…"
         ):
             async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
+                if (await http.get("/v1/keys")).json()["keys"]:
+                    _say(
+                        "The sample conversation is left out: you have keys of your own, and would pay for it."
+                    )
+                    return True
                 answer = await http.post(
                     "/v1/conversations", json=SAMPLE.model_dump(mode="json"), timeout=SAMPLE_SECONDS
                 )

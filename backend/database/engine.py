@@ -26,7 +26,8 @@ def make_engine(path: Path) -> AsyncEngine:
         OSError: If the folder cannot be made.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)))
+    # What is stored is people's words: an error does not repeat them, nor does the log that it ends in.
+    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare)
     return engine
 

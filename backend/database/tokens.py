@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import exists, select, update
+from sqlalchemy.exc import OperationalError
 
 from backend.database.tables import AccessTokenRow
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+log = logging.getLogger(__name__)
 
 PREFIX: Final = "pb_"
 """Tells a person, and a scanner of leaked secrets, whose token it is."""
@@ -66,7 +70,7 @@ class TokenStore:
         return plain
 
     async def find(self, plain: str) -> AccessToken | None:
-        """The token, if it was given out and not revoked. Notes that it was used."""
+        """The token, if it was given out and not revoked. Notes that it was used; that this fails is no reason to refuse it."""
         query = select(AccessTokenRow).where(
             AccessTokenRow.hash == _hash(plain), AccessTokenRow.revoked_at.is_(None)
         )
@@ -94,10 +98,12 @@ class TokenStore:
         now = self._clock()
         if row.last_used_at is not None and now - row.last_used_at < _STALE:
             return
-        async with self._sessions.begin() as session:
-            await session.execute(
-                update(AccessTokenRow).where(AccessTokenRow.id == row.id).values(last_used_at=now)
-            )
+        change = update(AccessTokenRow).where(AccessTokenRow.id == row.id).values(last_used_at=now)
+        try:
+            async with self._sessions.begin() as session:
+                await session.execute(change)
+        except OperationalError:
+            log.exception("tokens.use_not_noted")
 
 
 def _hash(plain: str) -> str:

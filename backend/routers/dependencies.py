@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Protocol, cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import Depends, HTTPException
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from backend.conversations.store import ConversationStore
@@ -27,8 +29,10 @@ from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
 from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.route import Needs
 
+from .headers import KEY_HEADER
+
 COOKIE: Final = "patchbay_token"
-_KEY_HEADER: Final = "x-byok-"
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
@@ -215,27 +219,37 @@ def _token(connection: HTTPConnection) -> str | None:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     if scheme:
         return value.strip() if scheme.lower() == "bearer" else None
-    return connection.cookies.get(COOKIE)
+    return None if _is_foreign(connection) else connection.cookies.get(COOKIE)
+
+
+def _is_foreign(connection: HTTPConnection) -> bool:
+    """Whether another origin's page has it sent, and more than read. A cookie goes to every port of its host."""
+    origin = connection.headers.get("origin")
+    if origin is None or connection.scope.get("method") in _SAFE:
+        return False
+    return urlsplit(origin).netloc != connection.headers.get("host")
 
 
 def _caller(user_id: str, keys: Mapping[str, SecretStr]) -> Caller:
     try:
         return Caller(user_id=user_id, keys=keys)
     except ValidationError as error:
-        raise HTTPException(400, f"{_KEY_HEADER}*: {error.errors()[0]['msg']}.") from None
+        raise HTTPException(400, f"{KEY_HEADER}*: {error.errors()[0]['msg']}.") from None
 
 
-def _keys(headers: Mapping[str, str]) -> dict[str, SecretStr]:
+def _keys(headers: Headers) -> dict[str, SecretStr]:
     """The user's own keys. Blank ones are dropped by `Caller`.
 
-    A header that names no provider is refused, not ignored: ignoring it would let the house pay.
+    A header that names no provider, or one twice, is refused, not ignored: ignoring it would let the house pay.
     """
-    brought = {
-        name.removeprefix(_KEY_HEADER): SecretStr(value)
-        for name, value in headers.items()
-        if name.startswith(_KEY_HEADER)
-    }
-    for provider in brought:
+    brought: dict[str, SecretStr] = {}
+    for name, value in headers.items():
+        provider = name.removeprefix(KEY_HEADER)
+        if provider == name:
+            continue
         if not _PROVIDER.fullmatch(provider):
-            raise HTTPException(400, f"{_KEY_HEADER}{provider}: a provider is named by a-z, 0-9, _ and -.")
+            raise HTTPException(400, f"{name}: a provider is named by a-z, 0-9, _ and -.")
+        if provider in brought:
+            raise HTTPException(400, f"{name}: it came more than once.")
+        brought[provider] = SecretStr(value)
     return brought

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
@@ -18,6 +19,10 @@ log = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN: Final = 20
 
+BUSY: Final[Mapping[str, Any]] = {
+    "code": "storage_unavailable",
+    "message": "What is stored cannot be had now. Try again.",
+}
 INTERNAL: Final[Mapping[str, Any]] = {
     "code": "internal_error",
     "message": "Something went wrong here. The log of the server knows more.",
@@ -35,7 +40,7 @@ class Problem:
 
 def install(app: FastAPI) -> None:
     """Let `answer` answer for everything that is raised."""
-    for kind in (LLMError, RequestValidationError, HTTPException, Exception):
+    for kind in (LLMError, RequestValidationError, HTTPException, OperationalError, Exception):
         app.add_exception_handler(kind, answer)
 
 
@@ -56,6 +61,9 @@ def describe(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         code = HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, {"code": code, "message": error.detail}, error.headers)
+    if isinstance(error, OperationalError):
+        log.error("http.storage_unavailable", exc_info=error)
+        return Problem(503, BUSY, {"Retry-After": "1"})
     log.error("http.internal_error", exc_info=error)
     return Problem(500, INTERNAL)
 

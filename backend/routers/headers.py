@@ -1,4 +1,4 @@
-"""Headers that every response carries."""
+"""Headers that every response carries, and those of a request that are not kept."""
 
 from typing import Final
 
@@ -10,6 +10,29 @@ SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",  # the login link carries a token
 }
+
+
+KEY_HEADER: Final = "x-byok-"
+"""How a header begins that carries a user's key; the provider's name follows."""
+
+
+class ForgottenKeys:
+    """Takes users' keys out of a request's headers when it is answered: a server holds these until the next one comes.
+
+    Plain ASGI, as `SecurityHeaders`. It has to be the outermost: what is further in may work on a copy.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        held = scope.get("headers")
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if isinstance(held, list):
+                held[:] = [one for one in held if not one[0].lower().startswith(KEY_HEADER.encode())]
 
 
 class SecurityHeaders:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 from backend.cli import app
 from backend.keys.masters import GivenMasters, MasterFile
-from backend.main import create_app
+from backend.keys.store import Owner
+from backend.main import FIRST_USER, create_app
 from backend.serve import serve
 from backend.settings import Settings
 from backend.utils.llm.catalogue.sources import DECLARED, OPENAI_PROFILE
@@ -396,6 +399,17 @@ class TestServe:
         assert "gpt-6-luna-2026-11-01" in printed.replace("\n", "")
         assert CANARY not in printed
 
+    def test_who_has_keys_does_not_pay_for_the_sample(
+        self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asyncio.run(enrol(settings))
+        provider.clear()
+
+        assert serve(settings, once=True) == 0
+
+        assert "is left out" in capsys.readouterr().out
+        assert len(provider.requests) == 0
+
     def test_a_provider_that_refuses_is_told_and_exits_1(
         self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -426,3 +440,12 @@ class TestServe:
         assert "keys new" in (printed := capsys.readouterr().out)
         assert CANARY not in printed
         assert not settings.data_dir.exists()
+
+
+async def enrol(settings: Settings) -> None:
+    """A key of the first user's."""
+    app = create_app(settings, announce=lambda _: None)
+    async with app.router.lifespan_context(app):
+        await app.state.services.keychain.enrol(
+            Owner(FIRST_USER), "openai", SecretStr(CANARY), overlap=timedelta(0)
+        )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from backend.database.engine import make_engine
 
@@ -32,3 +33,13 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         make_engine(tmp_path / "file" / "patchbay.sqlite3")
+
+
+async def test_an_error_does_not_repeat_what_was_to_be_stored(engine: AsyncEngine) -> None:
+    with pytest.raises(OperationalError) as failed:
+        async with engine.begin() as connection:
+            await connection.execute(
+                text("INSERT INTO nowhere VALUES (:words)"), {"words": "said in private"}
+            )
+
+    assert "said in private" not in f"{failed.value} {failed.value!r} {failed.value.__cause__!r}"

@@ -91,3 +91,16 @@ async def known(tokens: TokenStore, plain: str) -> AccessToken:
     found = await tokens.find(plain)
     assert found is not None
     return found
+
+
+async def test_that_its_use_cannot_be_noted_is_no_reason_to_refuse_it(
+    tokens: TokenStore, sessions: Sessions, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = await tokens.create("ann", "laptop")
+    async with sessions.begin() as session:
+        await session.execute(
+            text("CREATE TRIGGER no BEFORE UPDATE ON access_tokens BEGIN INSERT INTO nowhere VALUES (1); END")
+        )
+
+    assert (await tokens.find(plain)) is not None
+    assert "tokens.use_not_noted" in caplog.text

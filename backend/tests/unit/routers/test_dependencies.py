@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from backend.routers.dependencies import COOKIE, IdentityDep
+from backend.routers.headers import ForgottenKeys
 from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.services import ANN, BOB, services
 from backend.utils.llm.caller import HOUSE, current_caller
@@ -38,6 +39,10 @@ def probe(make_app: MakeApp) -> FastAPI:
     @app.get("/probe")
     async def in_handler(_: IdentityDep) -> dict[str, Any]:
         await asyncio.sleep(0)
+        return seen()
+
+    @app.api_route("/probe/any", methods=["GET", "POST", "PUT", "DELETE"])
+    async def in_any(_: IdentityDep) -> dict[str, Any]:
         return seen()
 
     @app.get("/probe/thread")
@@ -240,3 +245,73 @@ async def test_a_key_for_no_provider_is_refused_and_not_repeated(
 
     assert response.status_code == 400
     assert "sk-secret" not in response.text
+
+
+@pytest.mark.parametrize("second", ["sk-of-ann", "sk-of-bob", ""])
+async def test_a_key_that_comes_twice_is_refused(second: str, probe: FastAPI, connect: Connect) -> None:
+    """Else the last one would count, and a blank one would let the house pay."""
+    headers = [*ANN.items(), ("x-byok-openai", "sk-of-ann"), ("x-byok-openai", second)]
+    response = await connect(probe).get("/probe", headers=headers)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "x-byok-openai: it came more than once."
+
+
+class TestOrigin:
+    """A browser sends the cookie to every port of its host, whichever page asks it to."""
+
+    COOKIE = {"cookie": f"{COOKIE}=token-of-ann"}  # noqa: RUF012 - a constant
+
+    @pytest.mark.parametrize(
+        ("method", "origin", "status"),
+        [
+            ("POST", "http://test", 200),
+            ("POST", None, 200),
+            ("GET", "http://elsewhere:3000", 200),
+            ("POST", "http://test:3000", 401),
+            ("POST", "https://elsewhere", 401),
+            ("POST", "null", 401),
+            ("PUT", "http://test:3000", 401),
+            ("DELETE", "http://test:3000", 401),
+        ],
+    )
+    async def test_anothers_page_may_only_read(
+        self, method: str, origin: str | None, status: int, probe: FastAPI, connect: Connect
+    ) -> None:
+        headers = self.COOKIE | ({"origin": origin} if origin else {})
+        response = await connect(probe).request(method, "/probe/any", headers=headers)
+
+        assert response.status_code == status
+
+    async def test_who_sends_a_token_may_be_anywhere(self, probe: FastAPI, connect: Connect) -> None:
+        response = await connect(probe).post("/probe/any", headers=ANN | {"origin": "https://elsewhere"})
+
+        assert response.status_code == 200
+
+    def test_it_may_not_open_a_websocket(self, probe: FastAPI) -> None:
+        headers = self.COOKIE | {"origin": "http://elsewhere:3000"}
+        with (
+            pytest.raises(WebSocketDenialResponse) as denied,
+            TestClient(probe).websocket_connect("/probe/socket", headers=headers),
+        ):
+            pass
+
+        assert denied.value.status_code == 401
+
+
+async def test_a_server_is_not_left_with_a_key_in_its_headers(probe: FastAPI) -> None:
+    """It holds them for as long as the connection stays open."""
+    held = [(b"authorization", b"Bearer token-of-ann"), (b"x-byok-openai", b"sk-of-ann"), (b"host", b"test")]
+    scope = {"type": "http", "method": "GET", "path": "/probe", "query_string": b"", "headers": held}
+    told: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await ForgottenKeys(probe)(scope, receive, send)
+
+    assert b"sk-of-ann" in told[1]["body"]
+    assert b"x-byok-openai" not in dict(held)

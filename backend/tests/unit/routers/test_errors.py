@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 
 from backend.keys.errors import EndpointAndKeysError, KeyNotFoundError, TooManyTrialsError
 from backend.routers import errors
@@ -36,6 +37,10 @@ def app() -> FastAPI:
     async def bug() -> None:
         raise RuntimeError("sk-secret")
 
+    @app.get("/locked")
+    async def locked() -> None:
+        raise OperationalError("UPDATE …", {}, Exception("database is locked"), hide_parameters=True)
+
     return app
 
 
@@ -49,6 +54,14 @@ async def test_an_llm_error_keeps_its_status_and_its_facts(app: FastAPI, connect
 
     assert response.status_code == 429
     assert response.json() == {"error": RateLimitedError("Slow down.", feature="conv_folder").as_dict()}
+
+
+async def test_a_database_that_is_busy_is_worth_another_try(app: FastAPI, connect: Connect) -> None:
+    answer = await connect(app).get("/locked")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["code"] == "storage_unavailable"
+    assert "locked" not in answer.text
 
 
 @pytest.mark.parametrize("kind", all_kinds())
