@@ -129,6 +129,7 @@ def hedging(witness: Witness, after: float) -> Iterator[None]:
     with use(Patchbay(Table(text=text, environ=HOUSE_KEYS))) as patchbay:
         for feature in HEDGED:
             learn(patchbay, after, hedges=len(USERS), feature=feature)
+        patchbay.warm_up()
         yield
         patchbay.close()
 
