@@ -54,6 +54,8 @@ def test_an_error_arrives_as_it_was(error: KeychainError, travel: Callable[[Keyc
 
 
 def test_every_error_was_tried() -> None:
-    defined = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KeychainError)}
+    defined = {
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, KeychainError)
+    }
 
     assert {type(error) for error in ERRORS} == defined
