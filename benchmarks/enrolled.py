@@ -3,7 +3,7 @@
     PYTHONPATH=. .venv/bin/python -m benchmarks.enrolled [--users 10000]
 
 Each user has a token, a key that is sealed in the database, and a conversation. One of them asks 10,000 questions about
-it, 32 at once, over the application's own edge in this process; then each of them asks one. So every request finds its
+it, 8 at once, over the application's own edge in this process; then each of them asks one. So every request finds its
 user by their token, reads their key from SQLite and opens it. The provider runs in another process and checks every key.
 Compared are memory, once garbage is collected and free memory given back, sockets to the provider, and clients.
 
@@ -33,7 +33,7 @@ from backend.main import create_app
 from backend.settings import Settings
 from backend.utils.llm import Patchbay, Table
 
-from .callers import AT_ONCE, Cost, cost, faults_of, in_a_fresh_process, print_header, print_row, read, tell
+from .callers import Cost, cost, faults_of, in_a_fresh_process, print_header, print_row, read, tell
 from .witness import Witness
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     from backend.database.tokens import TokenStore
     from backend.routers.dependencies import Services
+
+AT_ONCE = 8
+"""Each request of somebody new writes to SQLite, where one writes at a time."""
 
 
 class Guest(NamedTuple):
