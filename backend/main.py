@@ -18,6 +18,7 @@ from backend.database.migrations import upgrade
 from backend.database.tokens import TokenStore
 from backend.keys.keychain import Keychain
 from backend.keys.masters import master_keys
+from backend.keys.removals import Removals
 from backend.keys.vault import Vault
 from backend.keys.watch import KeyWatch
 from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
@@ -80,17 +81,18 @@ def create_app(
             async with _facade(patchbay, watch) as facade:
                 _warn_of_retirements(facade)
                 kept = SqlKeyStore(sessions)
+                removals = Removals(kept)
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
                     SqlConversationStore(sessions),
                     known,
                     facade,
-                    Keychain(kept, vault),
+                    Keychain(kept, vault, removals=removals),
                     local_model,
                 )
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
-                async with watch.writing(kept), _reloading(facade), _warming(facade):
+                async with removals.following(), watch.writing(kept), _reloading(facade), _warming(facade):
                     yield
         finally:
             await engine.dispose()
@@ -117,7 +119,7 @@ async def _facade(given: Facade | None, watch: KeyWatch) -> AsyncIterator[Facade
     if given is not None:
         yield given
         return
-    own = Patchbay(Table(environ=environment()), observer=watch.observe)
+    own = Patchbay(Table(environ=environment()), observer=watch.observe, require_caller=True)
     try:
         yield own
     finally:

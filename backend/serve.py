@@ -47,7 +47,12 @@ def serve(settings: Settings, *, once: bool) -> int:
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
     try:
         watch = KeyWatch()
-        patchbay = Patchbay(Table(environ=variables), live={"local": local_model}, observer=watch.observe)
+        patchbay = Patchbay(
+            Table(environ=variables),
+            live={"local": local_model},
+            observer=watch.observe,
+            require_caller=True,
+        )
         listener = _listen(settings, any_port=once)
     except (LLMError, OSError) as error:
         _say(str(error))

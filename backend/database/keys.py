@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
-from backend.database.tables import KeyNoticeRow, KeyOwnerRow, UserKeyRow, UtcDateTime
+from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.keys.store import KeptKey
 from backend.keys.trouble import Trouble
-from backend.keys.vault import Place, Sealed
+from backend.keys.vault import Place, Sealed, Server
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import ReturningInsert
 
     from backend.keys.store import Owner, Renew
+
+_REMEMBERED: Final = timedelta(hours=1)
+"""For how long it is told that a key was removed. Every process asks twice a second."""
 
 
 class SqlKeyStore:
@@ -33,11 +37,11 @@ class SqlKeyStore:
         row, mine = UserKeyRow, _is_of(key.place)
         async with self._sessions.begin() as session:
             # A write comes first, so that of two who add at once one waits for the other.
-            await session.execute(delete(row).where(mine, row.valid_until.is_not(None)))
+            await _remove(session, and_(mine, row.valid_until.is_not(None)), key.created_at)
             if until > key.created_at:
                 await session.execute(update(row).where(mine).values(valid_until=until))
             else:
-                await session.execute(delete(row).where(mine))
+                await _remove(session, mine, key.created_at)
             session.add(_row(key))
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
@@ -53,11 +57,17 @@ class SqlKeyStore:
             found = await session.execute(query)
             return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
-    async def remove(self, owner: Owner, provider: str) -> bool:
+    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """As `KeyStore.remove`."""
-        change = delete(UserKeyRow).where(_belongs_to(owner), UserKeyRow.provider == provider)
         async with self._sessions.begin() as session:
-            return (await session.execute(change.returning(UserKeyRow.id))).first() is not None
+            return await _remove(session, and_(_belongs_to(owner), UserKeyRow.provider == provider), now)
+
+    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
+        """As `KeyStore.removed`."""
+        row = KeyRemovalRow
+        query = select(row.number, row.key_id).where(row.number > after).order_by(row.number)
+        async with self._sessions() as session:
+            return [(number, key) for number, key in await session.execute(query)]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         """As `KeyStore.choose`."""
@@ -118,6 +128,15 @@ class SqlKeyStore:
         return len(renewed)
 
 
+async def _remove(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> bool:
+    """Delete them, and note it for processes that have lent them. False if there are none."""
+    gone = (await session.scalars(delete(UserKeyRow).where(which).returning(UserKeyRow.id))).all()
+    if gone:
+        await session.execute(delete(KeyRemovalRow).where(KeyRemovalRow.removed_at < now - _REMEMBERED))
+        session.add_all(KeyRemovalRow(key_id=row, removed_at=now) for row in gone)
+    return bool(gone)
+
+
 def _told(row: str, trouble: Trouble) -> ReturningInsert[tuple[str]]:
     """Note that the owner hears of ``trouble`` on its day; returns nothing if they already did."""
     day = trouble.last.date()
@@ -146,6 +165,8 @@ def _row(key: KeptKey) -> UserKeyRow:
         tenant_id=place.tenant_id,
         user_id=place.user_id,
         provider=place.provider,
+        base_url=place.server and place.server.base_url,
+        model=place.server and place.server.model,
         master=sealed.master,
         wrapped=sealed.wrapped,
         box=sealed.box,
@@ -158,9 +179,13 @@ def _row(key: KeptKey) -> UserKeyRow:
 
 
 def _kept(row: UserKeyRow) -> KeptKey:
-    place = Place(row.tenant_id, row.user_id, row.provider, row.id)
+    place = Place(row.tenant_id, row.user_id, row.provider, row.id, _server(row))
     sealed = Sealed(row.master, row.wrapped, row.box, row.fingerprint)
     return KeptKey(place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until, _trouble(row))
+
+
+def _server(row: UserKeyRow) -> Server | None:
+    return None if row.base_url is None or row.model is None else Server(row.base_url, row.model)
 
 
 def _trouble(row: UserKeyRow) -> Trouble | None:

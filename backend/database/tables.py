@@ -96,6 +96,8 @@ class UserKeyRow(Base):
     tenant_id: Mapped[str]
     user_id: Mapped[str]
     provider: Mapped[str]
+    base_url: Mapped[str | None]
+    model: Mapped[str | None]
     master: Mapped[str]
     wrapped: Mapped[bytes]
     box: Mapped[bytes | None]
@@ -128,6 +130,17 @@ class KeyNoticeRow(Base):
     key_id: Mapped[str] = mapped_column(ForeignKey(UserKeyRow.id, ondelete="CASCADE"), primary_key=True)
     reason: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date]
+
+
+class KeyRemovalRow(Base):
+    """A key that was removed, for processes that have lent it. Its number is never given again."""
+
+    __tablename__ = "key_removals"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    key_id: Mapped[str]
+    removed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 Index("ix_user_keys_of_user", UserKeyRow.user_id, UserKeyRow.tenant_id, UserKeyRow.provider)

@@ -7,6 +7,7 @@
     lent       a key on its way: opened when a call needs it, without a value when the request is over
     trouble    why a provider refuses a key
     store      what has to be kept, as a Protocol; `backend.database.keys` keeps it
+    removals   which keys were removed, here or by another process
     keychain   enrols, lists, removes, and lends a user's keys to a request
     pace       how often keys may be tried
     trial      whether a key works, by one cheap call

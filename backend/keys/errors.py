@@ -8,9 +8,11 @@
         ├── UnreadableKeyError     a stored key does not open
         ├── NotEnrolledError       a request brought keys that its user did not enrol
         ├── MalformedKeyError      what should be a key cannot be one
+        ├── EndpointAndKeysError   a request brought keys, and one for an endpoint of the user's own
         ├── UnknownProviderError   the table has no such provider that takes keys
         ├── KeyNotFoundError       the user has no key for that provider
         ├── KeyGivenBackError      a key that came with a request was asked for when that was over
+        ├── KeyRemovedError        a key was asked for when its user had removed it
         └── TooManyTrialsError     the user tried keys too often
 """
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backend.utils.llm.errors import LLMError
+from backend.utils.llm.errors import LLMError, WithheldCredentialError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,10 +38,11 @@ class MasterKeyError(KeychainError):
     code = "master_key"
 
 
-class UnreadableKeyError(KeychainError):
+class UnreadableKeyError(KeychainError, WithheldCredentialError):
     """A stored key does not open: its master key is gone, or the row is not what was written."""
 
     code = "key_unreadable"
+    http_status = 500
 
     def __init__(self, provider: str) -> None:
         super().__init__(f"The stored key for {provider} cannot be opened any more. Store it again.")
@@ -71,6 +74,18 @@ class MalformedKeyError(KeychainError):
         )
 
 
+class EndpointAndKeysError(KeychainError):
+    """A request brought keys, and one for an endpoint of the user's own: nobody could tell which of them serves."""
+
+    code = "endpoint_and_keys"
+    http_status = 400
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send the key for your own endpoint, or keys for providers: not both in one request."
+        )
+
+
 class UnknownProviderError(KeychainError):
     """The table has no such provider, or it takes no keys. What was asked for may be a key, and is not repeated."""
 
@@ -91,7 +106,7 @@ class KeyNotFoundError(KeychainError):
         super().__init__("You have no key for that provider.")
 
 
-class KeyGivenBackError(KeychainError):
+class KeyGivenBackError(KeychainError, WithheldCredentialError):
     """A key that came with a request was asked for when the request was over."""
 
     code = "key_given_back"
@@ -101,6 +116,16 @@ class KeyGivenBackError(KeychainError):
         super().__init__(
             f"The key for {provider} came with a request that is over. Store it for work that goes on."
         )
+
+
+class KeyRemovedError(KeychainError, WithheldCredentialError):
+    """Work under way asked for a key that its user has removed, or replaced, since it began."""
+
+    code = "key_removed"
+    http_status = 403
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"The key for {provider} was removed in the meantime.")
 
 
 class TooManyTrialsError(KeychainError):

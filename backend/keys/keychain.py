@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
-from .errors import KeyNotFoundError, MalformedKeyError, NotEnrolledError, UnreadableKeyError
+from backend.utils.llm.caller import OwnEndpoint
+from backend.utils.llm.model_config import OWN
+
+from .errors import (
+    EndpointAndKeysError,
+    KeyNotFoundError,
+    MalformedKeyError,
+    NotEnrolledError,
+    UnreadableKeyError,
+)
 from .lent import BroughtKey, StoredKey
+from .removals import Removals
 from .store import KeptKey, KeyStore, Owner
 from .vault import Place, Vault
 
@@ -20,10 +30,11 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from backend.utils.llm.caller import KeyPolicy
+    from backend.utils.llm.caller import Caller, KeyPolicy
 
     from .lent import LentKey
     from .masters import Masters
+    from .vault import Server
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +56,38 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loan:
-    """The keys of one request, provider to secret, and the versions that they are."""
+    """The keys of one request.
+
+    Attributes:
+        keys: Provider to secret; under ``own``, the one for an endpoint of the user's own.
+        versions: Which they are.
+        serving: The providers whose keys serve the request's calls.
+        policy: Whose keys may pay. Unset only for a user who has none.
+    """
 
     keys: Mapping[str, LentKey]
     versions: Mapping[str, KeptKey]
+    serving: Collection[str]
+    policy: KeyPolicy | None
 
-    @property
-    def policy(self) -> KeyPolicy | None:
-        """Whose keys may pay, if the owner of these chose it."""
-        chose = any(version.house_fallback for version in self.versions.values())
-        return "byok_then_house" if chose else None
+    def only(self, provider: str) -> Loan:
+        """The same, with the key for ``provider`` alone to serve and pay."""
+        return replace(self, serving=[provider], policy="byok_only")
+
+    def lend_to(self, caller: Caller) -> Caller:
+        """``caller`` with the keys that serve. None is opened for it."""
+        keys = {provider: self.keys[provider] for provider in self.serving if provider != OWN}
+        own = self._own_endpoint() if OWN in self.serving else None
+        return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
     def used(self) -> Collection[KeptKey]:
         """The versions that came with the request, or were opened in it."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
+
+    def _own_endpoint(self) -> OwnEndpoint | None:
+        """It was looked at when it was enrolled; to do so again would open its key."""
+        server = self.versions[OWN].place.server
+        return server and OwnEndpoint.model_construct(**server._asdict(), key=self.keys[OWN])
 
 
 class Keychain:
@@ -69,10 +98,12 @@ class Keychain:
         store: KeyStore,
         vault: Vault,
         *,
+        removals: Removals | None = None,
         clock: Callable[[], datetime] = _now,
         new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._store = store
+        self._removals = removals or Removals(store)
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
@@ -93,16 +124,13 @@ class Keychain:
             MalformedKeyError: If it cannot be a key.
             MasterKeyError: If there is nothing to lock it with.
         """
-        plain = key.get_secret_value().strip()
-        if not _KEY.fullmatch(plain):
-            raise MalformedKeyError(provider)
-        now = self._clock()
-        place = Place(owner.tenant_id, owner.user_id, provider, self._new_id())
-        tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
-        kept = KeptKey(place, self._vault.seal(plain, place, keep=keep), tail, now)
-        await self._store.add(kept, until=now + overlap)
-        log.info("keys.enrolled user=%s provider=%s stored=%s", owner.user_id, provider, keep)
-        return kept
+        return await self._enrol(self._place(owner, provider), key, keep, overlap)
+
+    async def enrol_own(
+        self, owner: Owner, server: Server, key: SecretStr, *, keep: bool = True, overlap: timedelta
+    ) -> KeptKey:
+        """Make ``server`` the user's own endpoint, with ``key``; otherwise as `enrol`."""
+        return await self._enrol(self._place(owner, OWN, server), key, keep, overlap)
 
     async def of(self, owner: Owner) -> Sequence[KeptKey]:
         """Every version that holds, by provider, the newest first."""
@@ -118,25 +146,30 @@ class Keychain:
         return await self._store.chosen(owner)
 
     async def remove(self, owner: Owner, provider: str) -> None:
-        """Forget the user's key for ``provider``. From now on no process accepts or uses it.
+        """Forget the user's key for ``provider``. From now on no process accepts it; nor uses it, after half a second.
 
         Raises:
             KeyNotFoundError: If there is none.
         """
-        if not await self._store.remove(owner, provider):
+        if not await self._store.remove(owner, provider, self._clock()):
             raise KeyNotFoundError
+        await self._removals.catch_up()
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def lend(self, owner: Owner, brought: Mapping[str, SecretStr]) -> Loan:
         """The keys of a request: those that it brought, and for other providers those that are stored.
 
         Raises:
+            EndpointAndKeysError: If it brought keys, and one for an endpoint of the user's own.
             NotEnrolledError: If it brought one that the user did not enrol.
             UnreadableKeyError: If what it brought cannot be compared.
         """
+        if OWN in brought and len(brought) > 1:
+            raise EndpointAndKeysError
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
-        return Loan(self._lent(versions) | _brought(brought, versions), versions)
+        keys = self._lent(versions) | self._brought(brought, versions)
+        return Loan(keys, versions, _serving(versions, brought), _policy(held))
 
     async def take_back(self, loan: Loan) -> None:
         """The request is over: its keys hold no value any more, and it is noted which of them were used.
@@ -154,6 +187,21 @@ class Keychain:
         except Exception:
             log.exception("keys.use_not_noted")
 
+    def _place(self, owner: Owner, provider: str, server: Server | None = None) -> Place:
+        return Place(owner.tenant_id, owner.user_id, provider, self._new_id(), server)
+
+    async def _enrol(self, place: Place, key: SecretStr, keep: bool, overlap: timedelta) -> KeptKey:  # noqa: FBT001
+        plain = key.get_secret_value().strip()
+        if not _KEY.fullmatch(plain):
+            raise MalformedKeyError(place.provider)
+        now = self._clock()
+        tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
+        kept = KeptKey(place, self._vault.seal(plain, place, keep=keep), tail, now)
+        await self._store.add(kept, until=now + overlap)
+        await self._removals.catch_up()
+        log.info("keys.enrolled user=%s provider=%s stored=%s", place.user_id, place.provider, keep)
+        return kept
+
     def _stored(self, held: Iterable[KeptKey]) -> dict[str, KeptKey]:
         return {key.place.provider: key for key in held if key.is_stored and key.valid_until is None}
 
@@ -170,8 +218,14 @@ class Keychain:
 
     def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
         return {
-            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key)
+            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key, self._removals)
             for provider, key in versions.items()
+        }
+
+    def _brought(self, keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
+        return {
+            provider: BroughtKey(provider, key, versions[provider], self._removals)
+            for provider, key in keys.items()
         }
 
 
@@ -213,8 +267,18 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
     return Rotation(masters.newest().name, locked_anew, unreadable)
 
 
-def _brought(keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
-    return {provider: BroughtKey(provider, key, versions[provider]) for provider, key in keys.items()}
+def _serving(versions: Mapping[str, KeptKey], brought: Mapping[str, SecretStr]) -> Collection[str]:
+    """An endpoint of the user's own takes the place of what is stored, and keys that came with the request take its."""
+    if OWN in versions and brought.keys() <= {OWN}:
+        return [OWN]
+    return versions.keys() - {OWN}
+
+
+def _policy(held: Sequence[KeptKey]) -> KeyPolicy | None:
+    """The house pays for nobody who has a key, unless they chose that: also if it is not stored and did not come along."""
+    if not held:
+        return None
+    return "byok_then_house" if held[0].house_fallback else "byok_only"
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

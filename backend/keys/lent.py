@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from pydantic import SecretStr
 from typing_extensions import override
 
-from .errors import KeyGivenBackError
+from .errors import KeyGivenBackError, KeyRemovedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from .store import KeptKey
 
@@ -31,9 +31,27 @@ class LentKey(SecretStr):
         version: Which one it is; None outside a keychain.
     """
 
-    def __init__(self, version: KeptKey | None = None) -> None:
+    def __init__(self, version: KeptKey | None = None, removed: Container[str] = ()) -> None:
         super().__init__(_SHOWN)
         self.version = version
+        self._removed = removed
+
+    @override
+    def get_secret_value(self) -> str:
+        """The key.
+
+        Raises:
+            KeyRemovedError: If its user has removed it since it was lent.
+            UnreadableKeyError: If it does not open.
+            KeyGivenBackError: If it came with a request that is over.
+        """
+        if self.version is not None and self.version.place.row in self._removed:
+            self.give_back()
+            raise KeyRemovedError(self.version.place.provider)
+        return self._value_now()
+
+    @abstractmethod
+    def _value_now(self) -> str: ...
 
     @property
     @abstractmethod
@@ -69,8 +87,10 @@ class StoredKey(LentKey):
     Work that outlives the request may go on with it: then it is opened each time, and not kept.
     """
 
-    def __init__(self, opened: Callable[[], str], version: KeptKey | None = None) -> None:
-        super().__init__(version)
+    def __init__(
+        self, opened: Callable[[], str], version: KeptKey | None = None, removed: Container[str] = ()
+    ) -> None:
+        super().__init__(version, removed)
         self._open = opened
         self._value: SecretStr | None = None
         self._was_used = self._is_over = False
@@ -81,12 +101,7 @@ class StoredKey(LentKey):
         return self._was_used
 
     @override
-    def get_secret_value(self) -> str:
-        """The key.
-
-        Raises:
-            UnreadableKeyError: If it does not open.
-        """
+    def _value_now(self) -> str:
         self._was_used = True
         value = self._value or SecretStr(self._open())
         if not self._is_over:
@@ -101,8 +116,14 @@ class StoredKey(LentKey):
 class BroughtKey(LentKey):
     """One that came with the request, and goes with it."""
 
-    def __init__(self, provider: str, key: SecretStr, version: KeptKey | None = None) -> None:
-        super().__init__(version)
+    def __init__(
+        self,
+        provider: str,
+        key: SecretStr,
+        version: KeptKey | None = None,
+        removed: Container[str] = (),
+    ) -> None:
+        super().__init__(version, removed)
         self._provider = provider
         self._value: SecretStr | None = key
 
@@ -112,12 +133,7 @@ class BroughtKey(LentKey):
         return True
 
     @override
-    def get_secret_value(self) -> str:
-        """The key.
-
-        Raises:
-            KeyGivenBackError: If the request is over.
-        """
+    def _value_now(self) -> str:
         value = self._value
         if value is None:
             raise KeyGivenBackError(self._provider)

@@ -59,8 +59,15 @@ class KeyStore(Protocol):
         """Every version that holds at ``now``, by provider, the newest first."""
         ...
 
-    async def remove(self, owner: Owner, provider: str) -> bool:
+    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """Forget every version; False if there was none."""
+        ...
+
+    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
+        """The rows that were removed or replaced after the removal with that number, each with its own, in order.
+
+        For an hour at least. The first number is 1.
+        """
         ...
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:

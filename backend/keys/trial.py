@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from backend.utils.llm.caller import Caller, use_caller
-from backend.utils.llm.errors import LLMError
+from backend.utils.llm.errors import LLMError, OwnEndpointError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.route import Needs
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import QosInfo
 
-Verdict = Reason | Literal["valid", "unclear"]
+Verdict = Reason | Literal["valid", "out_of_reach", "unclear"]
 
 PROMPT: Final = "Answer with: ok"
 LONGEST: Final = 256
@@ -43,6 +43,7 @@ _SENTENCES: Final[Mapping[Verdict, str]] = {
     "revoked": "The provider refuses the key: it is wrong, expired or revoked.",
     "no_quota": "The key is accepted, but its quota or credit is used up.",
     "no_access": "The key is accepted, but may not use the model.",
+    "out_of_reach": "Your endpoint is where you may not have one, or sends what is not taken from it.",
     "unclear": "The provider could not be asked, or did not say. Try again later.",
 }
 
@@ -91,7 +92,7 @@ async def try_key(facade: Facade, caller: Caller) -> Trial:
     """Call the cheapest feature that ``caller``, who has one key, can be served, and judge by what follows."""
     found = await asyncio.to_thread(_cheapest, facade, caller)
     if found is None:
-        return Trial("unclear")
+        return Trial("unclear" if caller.own_endpoint is None else "out_of_reach")
     feature, endpoint = found
     try:
         with use_caller(caller):
@@ -99,6 +100,8 @@ async def try_key(facade: Facade, caller: Caller) -> Trial:
                 await facade.get_llm(feature).ainvoke(PROMPT, max_output_tokens=LONGEST)
     except TimeoutError:
         return Trial("unclear", endpoint)
+    except OwnEndpointError:
+        return Trial("out_of_reach", endpoint)
     except LLMError as error:
         return _judged(error, endpoint)
     return Trial("valid", endpoint)

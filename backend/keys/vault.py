@@ -2,7 +2,7 @@
 
 Every row has random bytes of its own: half of them lock the key with AES-256-GCM, half of them are the secret of its
 fingerprint. A master key locks these bytes, so that a new master key means 100 bytes to lock anew and no key to open.
-Both locks are bound to the place, so what is moved to another row, user, tenant or provider does not open.
+Both locks are bound to the place, so what is moved to another row, user, tenant, provider or address does not open.
 """
 
 from __future__ import annotations
@@ -26,21 +26,30 @@ _HALF: Final = 32
 _NONCE: Final = 12
 
 
+class Server(NamedTuple):
+    """An endpoint of a user's own: where it is, and what it calls its model."""
+
+    base_url: str
+    model: str
+
+
 class Place(NamedTuple):
     """What a sealed key is bound to.
 
     Attributes:
         row: The id of the row that it stands in.
+        server: Where it is sent, if that is an endpoint of the user's own.
     """
 
     tenant_id: str
     user_id: str
     provider: str
     row: str
+    server: Server | None = None
 
     def bound(self, use: str) -> bytes:
         """The place and the use as bytes, the same for no other place or use."""
-        return json.dumps(["patchbay", 1, use, *self]).encode()
+        return json.dumps(["patchbay", 1, use, *self[:4], *(self.server or ())]).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,17 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from backend.utils.llm.model_config import OWN
+
 from .lent import LentKey
 from .trouble import Trouble, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from pydantic import SecretStr
+
+    from backend.utils.llm.caller import Caller
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.route import Route
 
@@ -94,7 +99,7 @@ class KeyWatch:
         """Look at an attempt. Only those with a key that a keychain lent say anything."""
         if attempt.key_owner != "user":
             return
-        key = route.caller.keys.get(attempt.endpoint.partition(":")[0])
+        key = _key(route.caller, attempt.endpoint.partition(":")[0])
         if not isinstance(key, LentKey) or key.version is None:
             return
         place, now = key.version.place, self._now()
@@ -158,3 +163,8 @@ class KeyWatch:
             while len(self._written) > _REMEMBERED:
                 self._written.popitem(last=False)
         yield from due
+
+
+def _key(caller: Caller, provider: str) -> SecretStr | None:
+    own = caller.own_endpoint
+    return own.key if provider == OWN and own is not None else caller.keys.get(provider)

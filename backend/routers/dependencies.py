@@ -19,11 +19,11 @@ from pydantic import SecretStr, ValidationError
 from starlette.requests import HTTPConnection
 
 from backend.conversations.store import ConversationStore
-from backend.keys.keychain import Keychain
+from backend.keys.keychain import Keychain, Loan
 from backend.keys.pace import Pace
 from backend.keys.store import Owner
 from backend.local_model import State
-from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
 from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.route import Needs
 
@@ -97,6 +97,10 @@ class Facade(Protocol):
         """How ``caller``, by default the one in context, would be served with what they need."""
         ...
 
+    def fault_of(self, own: OwnEndpoint) -> str | None:
+        """What is wrong with where ``own`` is, if anything."""
+        ...
+
 
 class LocalModelView(Protocol):
     """What people are told about the built-in model."""
@@ -145,6 +149,7 @@ class Identity:
 
     user_id: str
     caller: Caller
+    loan: Loan
 
 
 class UnauthenticatedError(HTTPException):
@@ -192,11 +197,10 @@ async def identify(
     """
     asking = _caller(owner.user_id, _keys(connection.headers))
     loan = await services.keychain.lend(owner, asking.keys)
-    # A copy, because making a caller looks at each key's value, and would open those that are stored.
-    caller = asking.model_copy(update={"keys": loan.keys, "key_policy": loan.policy})
+    caller = loan.lend_to(asking)
     try:
         with use_caller(caller):
-            yield Identity(owner.user_id, caller)
+            yield Identity(owner.user_id, caller, loan)
     finally:
         await services.keychain.take_back(loan)
 

@@ -76,4 +76,4 @@ def _place_and_reason(one: Mapping[str, Any]) -> dict[str, str]:
     if one["type"] == "json_invalid":
         reason = f"is not valid JSON at character {one['loc'][-1]}: {one['ctx']['error']}"
         return {"field": "body", "message": reason}
-    return {"field": ".".join(map(str, one["loc"])), "message": one["msg"]}
+    return {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}

@@ -13,6 +13,10 @@ from backend.keys.errors import KeyNotFoundError, UnknownProviderError
 from backend.keys.store import KeptKey
 from backend.keys.trial import Verdict, try_key
 from backend.keys.trouble import Reason, Trouble
+from backend.keys.vault import Server
+from backend.utils.llm.caller import BaseUrl, ModelName, OwnEndpoint
+from backend.utils.llm.errors import OwnEndpointError
+from backend.utils.llm.model_config import OWN
 
 from .dependencies import IdentityDep, OwnerDep, ServicesDep
 
@@ -36,6 +40,23 @@ class Enrolment(BaseModel):
     key: SecretStr
     store: bool = True
     overlap_s: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = 0
+
+    @property
+    def overlap(self) -> timedelta:
+        """``overlap_s``."""
+        return timedelta(seconds=self.overlap_s)
+
+
+class OwnEnrolment(Enrolment):
+    """A key for an endpoint of the user's own.
+
+    Attributes:
+        base_url: ``https://host[:port][/path]``.
+        model: What it calls the model.
+    """
+
+    base_url: BaseUrl
+    model: ModelName
 
 
 class TroubleView(BaseModel):
@@ -65,9 +86,13 @@ class KeyView(BaseModel):
         fingerprint: Of this enrolment: the same key, enrolled again or by another, has another one.
         valid_until: Until when it holds, if another one took its place.
         trouble: Why its provider refuses it, if it does.
+        base_url: Of an endpoint of the user's own: where it is.
+        model: What that calls its model.
     """
 
     provider: str
+    base_url: str | None
+    model: str | None
     stored: bool
     last_four: str
     fingerprint: str
@@ -81,6 +106,8 @@ class KeyView(BaseModel):
         """What may be told of ``key``."""
         return cls(
             provider=key.place.provider,
+            base_url=key.place.server and key.place.server.base_url,
+            model=key.place.server and key.place.server.model,
             stored=key.is_stored,
             last_four=key.tail,
             fingerprint=key.sealed.fingerprint[:_SHOWN],
@@ -147,16 +174,29 @@ async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList
     return KeyList(keys=mine)
 
 
+@router.put(f"/{OWN}")
+async def enrol_own(enrolment: OwnEnrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
+    """Make an endpoint the user's own, in place of the one before. It serves them in place of their keys."""
+    base_url, model, key = enrolment.base_url, enrolment.model, enrolment.key
+    if fault := services.facade.fault_of(
+        OwnEndpoint.model_construct(base_url=base_url, model=model, key=key)
+    ):
+        raise OwnEndpointError(f"An endpoint of your own cannot be used there: {fault}.")
+    kept = await services.keychain.enrol_own(
+        owner, Server(base_url, model), key, keep=enrolment.store, overlap=enrolment.overlap
+    )
+    return KeyView.of(kept)
+
+
 @router.put("/{provider}")
 async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
     """Make a key the user's, in place of the one before."""
     rows = services.facade.get_qos_info().providers
     known = sorted(name for name, row in rows.items() if row.access != "embedded")
     if provider not in known:
-        raise UnknownProviderError(known)
-    overlap = timedelta(seconds=enrolment.overlap_s)
+        raise UnknownProviderError([*known, OWN])
     kept = await services.keychain.enrol(
-        owner, provider, enrolment.key, keep=enrolment.store, overlap=overlap
+        owner, provider, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap
     )
     return KeyView.of(kept)
 
@@ -171,12 +211,10 @@ async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Respo
 @router.post("/{provider}/test")
 async def test(provider: str, owner: OwnerDep, identity: IdentityDep, services: ServicesDep) -> TrialView:
     """Try the user's key with one cheap call: the one that came with this request, else the stored one."""
-    key = identity.caller.keys.get(provider)
-    if key is None:
+    if provider not in identity.loan.keys:
         raise KeyNotFoundError
     services.pace.admit(owner)
-    caller = identity.caller.model_copy(update={"keys": {provider: key}, "key_policy": "byok_only"})
-    trial = await try_key(services.facade, caller)
+    trial = await try_key(services.facade, identity.loan.only(provider).lend_to(identity.caller))
     return TrialView(
         provider=provider, verdict=trial.verdict, message=trial.sentence, endpoint=trial.endpoint
     )

@@ -29,10 +29,17 @@ class InMemoryKeys:
         self.kept = list(kept)
         self.fallback: set[Owner] = set()
         self.told: set[tuple[str, str, date]] = set()
+        self.gone: list[str] = []
 
     async def add(self, key: KeptKey, *, until: datetime) -> None:
         others = [one for one in self.kept if slot(one) != slot(key)]
         before = [one for one in self.kept if slot(one) == slot(key) and one.valid_until is None]
+        if until <= key.created_at:
+            before = []
+        rows = {one.place.row for one in before}
+        self.gone += [
+            one.place.row for one in self.kept if slot(one) == slot(key) and one.place.row not in rows
+        ]
         self.kept = [key, *(one._replace(valid_until=until) for one in before), *others]
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
@@ -40,10 +47,14 @@ class InMemoryKeys:
         mine = [one._replace(house_fallback=chosen) for one in self.kept if slot(one)[:2] == owner]
         return [one for one in mine if one.valid_until is None or one.valid_until > now]
 
-    async def remove(self, owner: Owner, provider: str) -> bool:
+    async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         before, gone = self.kept, (*owner, provider)
         self.kept = [one for one in before if slot(one) != gone]
+        self.gone += [one.place.row for one in before if slot(one) == gone]
         return len(self.kept) < len(before)
+
+    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
+        return list(enumerate(self.gone, 1))[after:]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         self.fallback -= {owner}

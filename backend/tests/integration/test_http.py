@@ -15,6 +15,7 @@ from typing_extensions import override
 from backend.conversations.sample import SAMPLE
 from backend.main import create_app
 from backend.settings import Settings
+from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.testing import Json, LoopbackProvider, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
@@ -241,3 +242,11 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     await task
+
+
+async def test_the_service_calls_on_nobodys_behalf_for_nobody(tmp_path: Path) -> None:
+    """What loses its caller on the way is refused: the house does not pay for it."""
+    app = create_app(Settings(_env_file=None, data_dir=tmp_path), announce=lambda _: None)
+    async with app.router.lifespan_context(app):
+        with pytest.raises(MissingCallerError):
+            await app.state.services.facade.get_llm("conv_folder").ainvoke("hi")

@@ -7,26 +7,27 @@ import gc
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.database.engine import make_engine
+from backend.keys.errors import KeyRemovedError
 from backend.keys.lent import BroughtKey, LentKey, StoredKey
+from backend.keys.store import Owner
 from backend.keys.watch import KeyWatch
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
-from backend.utils.llm.testing import Status, Text
-from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm import Patchbay, Table
+from backend.utils.llm.testing import LoopbackProvider, Status, Text
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     import httpx2
-
-    from backend.utils.llm.testing import LoopbackProvider
 
 KEY, ANOTHER = "sk-canary-of-ann-012345679876", "sk-canary-anew-0123456798766789"
 
@@ -134,6 +135,38 @@ async def test_a_key_that_one_server_removed_another_does_not_use(
         assert provider.requests[-1].key == "house-key-of-openai"
         refused = await there.get("/v1/llm/qos", headers={"x-byok-openai": KEY})
         assert refused.json()["error"]["code"] == "key_not_enrolled"
+
+
+async def test_a_key_that_one_server_removed_is_out_of_use_in_another_within_a_second(
+    started: Started,
+) -> None:
+    """Also where it was lent before: to a stream, or to work that goes on."""
+    async with started.client() as here, started.client() as there:
+        await store(here)
+        lent = await lend(there)
+        assert lent.get_secret_value() == KEY
+
+        await here.delete("/v1/keys/openai")
+
+        async with asyncio.timeout(1):
+            while not is_removed(lent):  # noqa: ASYNC110 - the other server tells nobody when it looked
+                await asyncio.sleep(0.01)
+
+
+async def lend(client: httpx2.AsyncClient) -> LentKey:
+    """As the server behind ``client`` lends it to a request."""
+    transport: Any = client._transport
+    loan = await transport.app.state.services.keychain.lend(Owner("admin"), {})
+    key: LentKey = loan.keys["openai"]
+    return key
+
+
+def is_removed(key: LentKey) -> bool:
+    try:
+        key.get_secret_value()
+    except KeyRemovedError:
+        return True
+    return False
 
 
 async def test_the_master_key_is_rotated_while_a_server_serves(
@@ -302,3 +335,85 @@ async def test_a_key_that_was_moved_to_another_row_serves_nobody(
 
     assert set(created.json()["errors"].values()) == {"key_unreadable"}
     assert len(provider.requests) == 0
+
+
+class TestOwnEndpoint:
+    """A server of the user's, stored over HTTP."""
+
+    @pytest.fixture
+    async def lab(self, provider: LoopbackProvider, tmp_path: Path) -> AsyncIterator[Started]:
+        """Loopback is opened for the users' endpoints; the house's provider is not there."""
+        provider.always(Text("On Monday at nine."))
+        with LoopbackProvider() as house:
+            features = {feature: f"openai:{model}" for feature, model in MODELS.items()}
+            text = f'private_networks = ["127.0.0.0/8"]\n{loopback_table(house, features)}'
+            watch = KeyWatch()
+            patchbay = Patchbay(Table(text=text, environ=HOUSE_KEYS), observer=watch.observe)
+            yield Started(tmp_path / "data", patchbay, watch)
+            await patchbay.aclose()
+            assert len(house.requests) == 0
+
+    async def have(self, client: httpx2.AsyncClient, base_url: str, **more: object) -> httpx2.Response:
+        body = {"base_url": base_url, "model": "llama", "key": KEY} | more
+        return await client.put("/v1/keys/own", json=body)
+
+    async def test_it_serves_with_its_key_after_a_restart(
+        self, lab: Started, provider: LoopbackProvider
+    ) -> None:
+        async with lab.client() as client:
+            assert (await self.have(client, provider.openai_url)).status_code == 200
+        async with lab.client() as client:
+            tried = await client.post("/v1/keys/own/test")
+            explained = await client.get("/v1/llm/explain/conv_folder")
+
+        assert (tried.json()["verdict"], tried.json()["endpoint"]) == ("valid", "own:llama")
+        assert {(request.key, request.model) for request in provider.requests} == {(KEY, "llama")}
+        (candidate,) = explained.json()["candidates"]
+        assert (candidate["endpoint"], candidate["key_owner"]) == ("own:llama", "user")
+
+    async def test_its_key_may_come_with_each_request(self, lab: Started, provider: LoopbackProvider) -> None:
+        brought = {"x-byok-own": KEY}
+        async with lab.client() as client:
+            await self.have(client, provider.openai_url, store=False)
+            tried = await client.post("/v1/keys/own/test", headers=brought)
+            refused = await client.get("/v1/llm/qos", headers={"x-byok-own": ANOTHER})
+            without = await client.post("/v1/conversations", json=BODY)
+
+        assert tried.json()["verdict"] == "valid"
+        assert refused.json()["error"]["code"] == "key_not_enrolled"
+        assert set(without.json()["errors"].values()) == {"credential_missing"}
+        assert {request.key for request in provider.requests} == {KEY}
+
+    async def test_that_it_refuses_its_key_is_told(self, lab: Started, provider: LoopbackProvider) -> None:
+        provider.always(Status(401, message=KEY))
+        async with lab.client() as client:
+            await self.have(client, provider.openai_url)
+            await client.post("/v1/keys/own/test")
+        async with lab.client() as client:
+            (key,) = (await client.get("/v1/keys/own")).json()["keys"]
+
+        assert (key["trouble"]["reason"], key["trouble"]["endpoint"]) == ("revoked", "own:llama")
+
+    async def test_an_address_that_was_changed_in_the_database_gets_no_key(
+        self, lab: Started, provider: LoopbackProvider
+    ) -> None:
+        async with lab.client() as client:
+            await self.have(client, "https://models.example/v1")
+            engine = make_engine(lab.data_dir / "patchbay.sqlite3")
+            async with engine.begin() as connection:
+                await connection.execute(
+                    text("UPDATE user_keys SET base_url = :url"), {"url": provider.openai_url}
+                )
+            await engine.dispose()
+            created = await process(client)
+
+        assert set(created.json()["errors"].values()) == {"key_unreadable"}
+        assert len(provider.requests) == 0
+
+    async def test_an_address_in_the_house_is_refused(self, lab: Started) -> None:
+        async with lab.client() as client:
+            refused = await self.have(client, "https://10.0.0.7/v1")
+            listed = await client.get("/v1/keys")
+
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "own_endpoint")
+        assert listed.json()["keys"] == []

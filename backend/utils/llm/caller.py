@@ -15,9 +15,9 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
 from .addresses import plain
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
 KeyOwner = Literal["house", "user"]
+BaseUrl = Annotated[str, AfterValidator(plain)]
+ModelName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 
 
 class OwnEndpoint(BaseModel):
@@ -48,14 +50,9 @@ class OwnEndpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: str
-    model: str = Field(pattern=r"^[!-~]{1,200}$")
+    base_url: BaseUrl
+    model: ModelName
     key: SecretStr
-
-    @field_validator("base_url")
-    @classmethod
-    def _plain_address(cls, base_url: str) -> str:
-        return plain(base_url)
 
     @field_validator("key")
     @classmethod

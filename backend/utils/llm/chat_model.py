@@ -233,8 +233,7 @@ class FeatureChatModel(BaseChatModel):
             yield _whole(_answer(call, runs))
             return
         while True:
-            first = call.attempt()
-            with raced(call, first, runs, streams=True) if call.hedges else runs.of(first) as attempt:
+            with raced(call, call.attempt(), runs, streams=True) as attempt:
                 yield from attempt.stream()
                 return
 
@@ -254,8 +253,7 @@ class FeatureChatModel(BaseChatModel):
             yield _whole(await _aanswer(call, runs))
             return
         while True:
-            first = await call.aattempt()
-            async with araced(call, first, runs, streams=True) if call.hedges else runs.of(first) as attempt:
+            async with araced(call, await call.aattempt(), runs, streams=True) as attempt:
                 async with aclosing(attempt.astream()) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -388,8 +386,7 @@ def _address(block: dict[str, Any]) -> str:
 def _answer(call: Call, runs: Runs) -> ChatResult:
     try:
         while True:
-            first = call.attempt()
-            with raced(call, first, runs) if call.hedges else runs.of(first) as attempt:
+            with raced(call, call.attempt(), runs) as attempt:
                 return attempt.generate()
     except CallError as error:
         return delivered(*call.second_best(error))
@@ -398,8 +395,7 @@ def _answer(call: Call, runs: Runs) -> ChatResult:
 async def _aanswer(call: Call, runs: AsyncRuns) -> ChatResult:
     try:
         while True:
-            first = await call.aattempt()
-            async with araced(call, first, runs) if call.hedges else runs.of(first) as attempt:
+            async with araced(call, await call.aattempt(), runs) as attempt:
                 return await attempt.agenerate()
     except CallError as error:
         return delivered(*call.second_best(error))

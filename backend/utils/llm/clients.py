@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .addresses import reach_of
 from .caller import HOUSE, current_caller
 from .clock import Time
 from .model_config import Problems, Table, did_you_mean
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from .caller import Caller
+    from .caller import Caller, OwnEndpoint
     from .driver import Bench
     from .driver.bench import Observer
     from .health import Health
@@ -249,6 +250,10 @@ class Patchbay:
             retirements=retiring(snapshot, self._today()),
             trials=_trials(self.health.traffic),
         )
+
+    def fault_of(self, own: OwnEndpoint) -> str | None:
+        """What is wrong with where ``own`` is, as far as its address tells without a look-up; None if nothing is."""
+        return reach_of(own.base_url, self.table.snapshot.private_networks).fault(own.base_url)
 
     def warm_up(self) -> None:
         """Do what the first calls would wait for: import what they need, and build the clients that they would use.

@@ -8,6 +8,7 @@
     ├── CredentialError
     │   ├── MissingCredentialError     nobody's key can serve this feature
     │   ├── RejectedCredentialError    the provider refused the key
+    │   ├── WithheldCredentialError    who keeps the caller's key does not tell it any more
     │   ├── CredentialNotAllowedError  the key may not do this, or go there
     │   └── MissingCallerError         nobody was named, where somebody has to be
     ├── CallError                      one attempt failed, and no other was allowed
@@ -173,6 +174,13 @@ class RejectedCredentialError(CredentialError, ModelAuthenticationError):
 
     code = "credential_rejected"
     http_status = 502
+
+
+class WithheldCredentialError(CredentialError):
+    """Who keeps the caller's key does not tell it any more, and says why. Raised by a key's ``get_secret_value``."""
+
+    code = "credential_withheld"
+    http_status = 403
 
 
 class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):

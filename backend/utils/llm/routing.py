@@ -186,10 +186,13 @@ class _Usual(NamedTuple):
 
 def _as_usual(case: Case, kind: _Kind | None) -> Route | None:
     """The decision, if it is the same as ever: nobody rests, and the prompt is not too long for anybody."""
-    usual = case.snapshot.kept.get(("usual", kind))
+    usual = case.snapshot.kept.get(("usual", kind, _bringing(case)))
     if usual is None or case.needs.tokens > usual.room:
         return None
     route: Route = usual.route
+    if route.policy == "byok_only":
+        candidates = tuple(replace(one, key=_users_key(one, case)) for one in route.candidates)
+        route = route._replace(candidates=candidates, preferred=candidates[0])
     if any(rest_of(one, case.health, case.needs) is not None for one in route.candidates):
         return None
     return route._replace(needs=case.needs, caller=case.caller)
@@ -198,14 +201,16 @@ def _as_usual(case: Case, kind: _Kind | None) -> Route | None:
 def _keep_if_usual(route: Route, case: Case, kind: _Kind | None) -> Route:
     if kind is not None and _is_usual(route):
         room = min(one.room for one in route.candidates)
-        _keep(("usual", kind), _Usual(route._replace(needs=Needs(), caller=HOUSE), room), case)
+        _keep(
+            ("usual", kind, _bringing(case)), _Usual(route._replace(needs=Needs(), caller=HOUSE), room), case
+        )
     return route
 
 
 def _is_usual(route: Route) -> bool:
     """Whether all that decided lasts, but for health and the length of the prompt, which have left nobody out."""
     feature = route.feature
-    if not route.candidates or route.policy != "house_only":
+    if not route.candidates or route.policy == "byok_then_house":
         return False
     if feature.split or feature.hedge or feature.max_cost_usd is not None:
         return False
@@ -222,6 +227,13 @@ def _kind(case: Case, share: Share | None) -> _Kind | None:
         return None
     abilities = (needs.tools, needs.structured_output, needs.images, needs.remote_images)
     return case.feature.name, case.policy, share, abilities, case.today
+
+
+def _bringing(case: Case) -> frozenset[str]:
+    """The providers that the caller brought keys for, if those serve: which keys they are is nothing to the decision."""
+    if case.policy == "house_only":
+        return frozenset()
+    return frozenset(case.caller.keys.keys() & case.snapshot.providers.keys())
 
 
 def _keep(key: tuple[Any, ...], value: Any, case: Case) -> None:
@@ -366,10 +378,14 @@ def _settled(candidate: Candidate, case: Case, above: Options) -> Candidate:
 
 
 def _with_users_key(candidate: Candidate, case: Case) -> Candidate:
+    key = _users_key(candidate, case)
+    return replace(candidate, key=key, meters=_meters(candidate, case.feature, key))
+
+
+def _users_key(candidate: Candidate, case: Case) -> str:
     provider = candidate.endpoint.provider
     place = provider.base_url if provider.access == OWN else ""
-    key = fingerprint(case.caller.key_for(provider), place)
-    return replace(candidate, key=key, meters=_meters(candidate, case.feature, key))
+    return fingerprint(case.caller.key_for(provider), place)
 
 
 def _laid(above: Options, below: Options) -> Options:

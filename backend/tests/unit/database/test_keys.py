@@ -15,7 +15,7 @@ from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
 from backend.keys.store import KeptKey, Owner
 from backend.keys.trouble import Reason, Trouble
-from backend.keys.vault import Place, Sealed
+from backend.keys.vault import Place, Sealed, Server
 from backend.tests.fakes.keys import InMemoryKeys
 
 if TYPE_CHECKING:
@@ -56,16 +56,19 @@ def store(request: pytest.FixtureRequest, sessions: Sessions) -> KeyStore:
 class TestEveryStore:
     async def test_what_was_kept_is_found_as_it_was(self, store: KeyStore) -> None:
         key = version("1")._replace(sealed=Sealed("m1", b"\x00\xff", None, "f"))
+        own = version("2", provider="own")
+        own = own._replace(place=own.place._replace(server=Server("https://models.example/v1", "llama")))
         await store.add(key, until=NOON)
+        await store.add(own, until=NOON)
 
-        assert await store.of(ANN, NOON) == [key]
+        assert sorted(await store.of(ANN, NOON)) == [key, own]
 
     @pytest.mark.parametrize("other", [BOB, ANN._replace(tenant_id="acme")], ids=str)
     async def test_it_is_its_owners_alone(self, store: KeyStore, other: Owner) -> None:
         await store.add(version("1"), until=NOON)
 
         assert await rows(store, other) == []
-        assert not await store.remove(other, "openai")
+        assert not await store.remove(other, "openai", NOON)
         assert await rows(store) == ["1"]
 
     async def test_the_one_before_holds_until_its_time_is_up(self, store: KeyStore) -> None:
@@ -93,9 +96,22 @@ class TestEveryStore:
         await store.add(version("1"), until=NOON)
         await store.add(version("2"), until=NOON + HOUR)
 
-        assert await store.remove(ANN, "openai")
+        assert await store.remove(ANN, "openai", NOON)
         assert await rows(store) == []
-        assert not await store.remove(ANN, "openai")
+        assert not await store.remove(ANN, "openai", NOON)
+
+    async def test_what_is_removed_or_replaced_is_told_in_order(self, store: KeyStore) -> None:
+        await store.add(version("1"), until=NOON)
+        await store.add(version("2"), until=NOON)
+        assert await store.removed(0) == [(1, "1")]
+
+        await store.add(version("3"), until=NOON + HOUR)
+        assert await store.removed(1) == []
+
+        await store.remove(ANN, "openai", NOON)
+        await store.remove(ANN, "openai", NOON)
+        numbers, gone = zip(*await store.removed(1), strict=True)
+        assert (numbers, sorted(gone)) == ((2, 3), ["2", "3"])
 
     async def test_use_is_noted(self, store: KeyStore) -> None:
         await store.add(version("1"), until=NOON)
@@ -201,10 +217,20 @@ class TestTheDatabase:
         there = SqlKeyStore(async_sessionmaker(engine))
         assert await rows(there) == ["1"]
 
-        await here.remove(ANN, "openai")
+        await here.remove(ANN, "openai", NOON)
 
         assert await rows(there) == []
         await engine.dispose()
+
+    async def test_after_an_hour_a_removal_is_forgotten_and_its_number_not_given_again(
+        self, sessions: Sessions
+    ) -> None:
+        store = SqlKeyStore(sessions)
+        for row, hours in (("1", 0), ("2", 2), ("3", 4)):
+            await store.add(version(row), until=NOON)
+            await store.remove(ANN, "openai", NOON + hours * HOUR)
+
+        assert await store.removed(0) == [(3, "3")]
 
     async def test_of_many_who_replace_a_key_at_once_one_stays_current(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
@@ -241,7 +267,7 @@ class TestTheDatabase:
         store = SqlKeyStore(sessions)
         await store.add(version("1"), until=NOON)
         await store.note_trouble("1", trouble())
-        await store.remove(ANN, "openai")
+        await store.remove(ANN, "openai", NOON)
 
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 0

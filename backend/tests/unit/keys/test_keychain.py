@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.keys.errors import (
+    EndpointAndKeysError,
     KeyNotFoundError,
     MalformedKeyError,
     MasterKeyError,
@@ -18,8 +19,9 @@ from backend.keys.errors import (
 from backend.keys.keychain import Keychain, rotate
 from backend.keys.masters import MasterFile, MasterKey
 from backend.keys.store import Owner
-from backend.keys.vault import Vault
+from backend.keys.vault import Server, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
+from backend.utils.llm import Caller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 ANN, BOB = Owner("ann"), Owner("bob")
 OLD, NEW = SecretStr("sk-canary-old-0123456789"), SecretStr("sk-canary-new-0123456789")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SERVER = Server("https://models.example/v1", "llama")
 NONE, HOUR = timedelta(0), timedelta(hours=1)
 
 
@@ -49,6 +52,14 @@ class Bench:
     async def lent(self, owner: Owner = ANN, **brought: SecretStr) -> dict[str, str]:
         loan = await self.keychain.lend(owner, brought)
         return {provider: key.get_secret_value() for provider, key in loan.keys.items()}
+
+    async def serving(self, **brought: SecretStr) -> list[str]:
+        """With what Ann is served: an address, or providers."""
+        caller = (await self.keychain.lend(ANN, brought)).lend_to(Caller(user_id="ann"))
+        own = caller.own_endpoint
+        return (
+            sorted(caller.keys) if own is None else [*caller.keys, own.base_url, own.key.get_secret_value()]
+        )
 
 
 @pytest.fixture
@@ -141,6 +152,85 @@ class TestBrought:
 
         assert refused.value.providers == ("acme", "gemini")
         assert OLD.get_secret_value() not in f"{refused.value} {refused.value!r} {refused.value.as_dict()}"
+
+
+class TestOwnEndpoint:
+    async def test_it_serves_in_place_of_what_is_stored(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+
+        assert await bench.serving() == [SERVER.base_url, NEW.get_secret_value()]
+
+    async def test_keys_that_come_with_the_request_take_its_place(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol(ANN, "gemini", OLD, overlap=NONE)
+        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+
+        assert await bench.serving(openai=OLD) == ["gemini", "openai"]
+
+    async def test_its_key_may_come_with_each_request(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol_own(ANN, SERVER, NEW, keep=False, overlap=NONE)
+
+        assert await bench.serving(own=NEW) == [SERVER.base_url, NEW.get_secret_value()]
+        assert await bench.serving() == ["openai"]
+
+    async def test_a_key_of_the_one_before_goes_there_while_the_overlap_lasts(self, bench: Bench) -> None:
+        moved = SERVER._replace(base_url="https://new.example/v1")
+        await bench.keychain.enrol_own(ANN, SERVER, OLD, keep=False, overlap=NONE)
+        await bench.keychain.enrol_own(ANN, moved, NEW, keep=False, overlap=HOUR)
+
+        assert await bench.serving(own=OLD) == [SERVER.base_url, OLD.get_secret_value()]
+        assert await bench.serving(own=NEW) == [moved.base_url, NEW.get_secret_value()]
+
+    async def test_keys_for_providers_beside_its_own_are_refused(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+
+        with pytest.raises(EndpointAndKeysError):
+            await bench.serving(openai=OLD, own=NEW)
+
+    async def test_it_is_not_opened_before_a_call_needs_it(self, bench: Bench) -> None:
+        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        loan = await bench.keychain.lend(ANN, {})
+        loan.lend_to(Caller(user_id="ann"))
+
+        assert loan.used() == []
+
+
+class TestPolicy:
+    """Who has a key pays with it, unless they chose that the house may."""
+
+    @pytest.mark.parametrize(
+        ("enrolled", "fallback", "policy"),
+        [
+            ((), False, None),
+            ((), True, None),
+            (("stored",), False, "byok_only"),
+            (("stored",), True, "byok_then_house"),
+            (("brought",), False, "byok_only"),
+            (("brought",), True, "byok_then_house"),
+        ],
+    )
+    async def test_whoever_they_are_sent_by(
+        self, enrolled: tuple[str, ...], policy: str | None, bench: Bench, *, fallback: bool
+    ) -> None:
+        for kind in enrolled:
+            await bench.keychain.enrol(ANN, "openai", OLD, keep=kind == "stored", overlap=NONE)
+        await bench.keychain.choose(ANN, house_fallback=fallback)
+
+        assert (await bench.keychain.lend(ANN, {})).policy == policy
+        assert (await bench.keychain.lend(BOB, {})).policy is None
+
+    async def test_one_key_alone_lets_nobody_else_pay(self, bench: Bench) -> None:
+        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        await bench.keychain.choose(ANN, house_fallback=True)
+        loan = await bench.keychain.lend(ANN, {})
+
+        caller = loan.only("openai").lend_to(Caller(user_id="ann"))
+
+        assert (list(caller.keys), caller.own_endpoint, caller.policy) == (["openai"], None, "byok_only")
 
 
 class TestEnrolment:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from backend.keys.trial import PROMPT, Trial, try_key
-from backend.utils.llm import Caller
-from backend.utils.llm.testing import Status, Text
-from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm import Caller, OwnEndpoint, Patchbay, Table
+from backend.utils.llm.testing import Raw, Status, Text
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from backend.utils.llm import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
 FEATURES = {
@@ -82,3 +82,38 @@ async def test_the_houses_key_is_never_tried_in_its_stead(
     await try_key(patchbay, ANN)
 
     assert {request.key for request in provider.requests} == {"sk-of-ann"}
+
+
+@pytest.fixture
+async def lab(provider: LoopbackProvider) -> AsyncIterator[Patchbay]:
+    """Users may have endpoints on loopback."""
+    text = f'private_networks = ["127.0.0.0/8"]\n{loopback_table(provider, FEATURES)}'
+    made = Patchbay(Table(text=text, environ=HOUSE_KEYS), time=VirtualTime().time)
+    yield made
+    await made.aclose()
+
+
+def own(base_url: str) -> Caller:
+    endpoint = OwnEndpoint(base_url=base_url, model="llama", key=SecretStr("sk-of-ann"))
+    return Caller(user_id="ann", own_endpoint=endpoint, key_policy="byok_only")
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [(Text("ok"), "valid"), (Status(401), "revoked"), (Raw(200, "x" * 9_000_000), "out_of_reach")],
+    ids=["valid", "401", "too long"],
+)
+async def test_an_endpoint_of_their_own_is_tried_where_it_is(
+    answer: Text | Status | Raw, verdict: str, lab: Patchbay, provider: LoopbackProvider
+) -> None:
+    provider.always(answer)
+
+    assert await try_key(lab, own(provider.openai_url)) == Trial(verdict, "own:llama")  # type: ignore[arg-type]
+    assert {(request.key, request.model) for request in provider.requests} == {("sk-of-ann", "llama")}
+
+
+async def test_one_that_is_out_of_reach_is_told_so_and_not_asked(
+    patchbay: Patchbay, provider: LoopbackProvider
+) -> None:
+    assert await try_key(patchbay, own(provider.openai_url)) == Trial("out_of_reach")
+    assert len(provider.requests) == 0

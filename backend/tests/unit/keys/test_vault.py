@@ -8,7 +8,7 @@ import pytest
 
 from backend.keys.errors import UnreadableKeyError
 from backend.keys.masters import MasterKey
-from backend.keys.vault import Place, Sealed, Vault
+from backend.keys.vault import Place, Sealed, Server, Vault
 from backend.tests.fakes.keys import given
 
 KEY = "sk-canary-of-ann-0123456789"
@@ -18,6 +18,7 @@ ELSEWHERE = [
     PLACE._replace(user_id="bob"),
     PLACE._replace(provider="gemini"),
     PLACE._replace(row="row-2"),
+    PLACE._replace(server=Server("https://models.example/v1", "llama")),
     Place("ac", "meann", "openai", "row-1"),
 ]
 
@@ -52,6 +53,25 @@ def test_two_users_cannot_swap_their_boxes(vault: Vault, sealed: Sealed) -> None
     for swapped in (replace(of_bob, box=sealed.box), replace(of_bob, wrapped=sealed.wrapped), sealed):
         with pytest.raises(UnreadableKeyError):
             vault.open(swapped, theirs)
+
+
+@pytest.mark.parametrize(
+    "another",
+    [
+        None,
+        Server("https://models.attacker.example/v1", "llama"),
+        Server("https://models.example/v1", "dear"),
+    ],
+)
+def test_the_key_for_an_endpoint_of_their_own_opens_for_no_other(
+    vault: Vault, another: Server | None
+) -> None:
+    theirs = PLACE._replace(provider="own", server=Server("https://models.example/v1", "llama"))
+    sealed = vault.seal(KEY, theirs, keep=True)
+
+    assert vault.open(sealed, theirs) == KEY
+    with pytest.raises(UnreadableKeyError):
+        vault.open(sealed, theirs._replace(server=another))
 
 
 @pytest.mark.parametrize("part", ["wrapped", "box"])

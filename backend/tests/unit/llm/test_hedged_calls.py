@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from backend.tests.fakes.threads import hammer
-from backend.utils.llm import chat_model
 from backend.utils.llm.caller import Caller, current_caller, use_caller
 from backend.utils.llm.driver import race
 from backend.utils.llm.driver.race import THREAD
@@ -301,8 +300,8 @@ class TestWhoAnswers:
     def test_a_feature_that_does_not_hedge_goes_its_usual_way(
         self, make: Make, chain: str, call: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name in ("raced", "araced"):
-            monkeypatch.setattr(chat_model, name, None)
+        for name in ("_Race", "_AsyncRace"):
+            monkeypatch.setattr(race, name, None)
 
         assert call(make(chain_of(chain)).get_llm("f"), "hi").text
 

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
 from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
+from backend.utils.llm.failures import Category
+from backend.utils.llm.health import Circuit, MemoryHealth
+from backend.utils.llm.keys import fingerprint
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
 from backend.utils.llm.route import Needs, Route
@@ -217,6 +221,71 @@ def test_a_call_does_what_explain_shows(  # noqa: PLR0917 - one for each thing t
     assert failed == (down or not expected)
     if keys and not (policy == "house_only" or (policy == "byok_then_house" and allowed)):
         assert "house" not in {owner for _, owner in sent}
+
+
+brought = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(["key-1", "key-2"]) for name in ("openai", "gemini", "elsewhere")}
+)
+OWN = OwnEndpoint(base_url="https://models.example", model="m", key=SecretStr("key-1"))
+policies = st.sampled_from([None, "house_only", "byok_only", "byok_then_house"])
+callers = st.builds(Caller, keys=brought, key_policy=policies) | st.builds(
+    Caller, own_endpoint=st.just(OWN), key_policy=policies
+)
+asked = st.tuples(callers, st.sampled_from([0, 0, 900_000, 10**9]), st.sampled_from([False, False, True]))
+EXTRAS = [
+    *[""] * 5,
+    'select = "latency"',
+    "house_fallback = true",
+    "max_cost_usd = 0.01",
+    'limits = { requests = "100/minute" }',
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    chain=st.permutations(ENDPOINTS),
+    extra=st.sampled_from(EXTRAS),
+    counted=st.sampled_from([False, False, True]),
+    down=st.sets(
+        st.tuples(st.sampled_from(ENDPOINTS), st.sampled_from(["key-1", "key-2", "a", "b"])), max_size=2
+    ),
+    asks=st.lists(asked, min_size=4, max_size=8),
+)
+def test_what_is_kept_of_other_calls_decides_nothing(
+    chain: list[str],
+    extra: str,
+    counted: bool,  # noqa: FBT001 - drawn
+    down: set[tuple[str, str]],
+    asks: list[tuple[Caller, int, bool]],
+) -> None:
+    limits = 'user_limits = { requests = "50/minute" }' if counted else ""
+    text = f"""
+[providers.openai]
+api = "openai"
+api_key_env = "OPENAI_API_KEY"
+{limits}
+[providers.gemini]
+api = "gemini"
+api_key_env = "GEMINI_API_KEY"
+[profiles.premium]
+f = {chain}
+[profiles.byok]
+extends = "premium"
+[features.f]
+{extra}
+"""
+    health = MemoryHealth(lambda: 0.0)
+    for endpoint, key in down:
+        for _ in range(10):
+            health.failed(Circuit(endpoint, fingerprint(SecretStr(key))), Category.SERVER)
+    warm = parse(text, environ=BOTH)
+    for caller, tokens, tools in asks:
+        needs = Needs(tokens=tokens, tools=tools)
+        cold = parse(text, environ=BOTH)
+        found, anew = (plan(one, "f", caller, needs, today=TODAY, health=health) for one in (warm, cold))
+
+        assert found == anew
+        assert [one.key for one in found.candidates] == [one.key for one in anew.candidates]
 
 
 def _tool(text: str) -> str:

@@ -96,14 +96,14 @@ async def test_every_endpoint_but_health_and_login_wants_a_token(make_app: MakeA
 
 
 @pytest.mark.parametrize(
-    "headers", [ANN, {"authorization": "bearer token-of-ann"}, {"cookie": f"{COOKIE}=token-of-ann"}]
+    "headers", [BOB, {"authorization": "bearer token-of-bob"}, {"cookie": f"{COOKIE}=token-of-bob"}]
 )
 async def test_the_token_comes_in_a_header_or_in_the_login_cookie(
     headers: dict[str, str], probe: FastAPI, connect: Connect
 ) -> None:
     response = await connect(probe).get("/probe", headers=headers)
 
-    assert response.json() == {"user": "ann", "keys": {}, "policy": "house_only", "tier": None}
+    assert response.json() == {"user": "bob", "keys": {}, "policy": "house_only", "tier": None}
 
 
 @pytest.mark.parametrize("path", ["/probe", "/probe/thread"])
@@ -157,9 +157,17 @@ async def test_callers_of_requests_at_the_same_time_do_not_mix(probe: FastAPI, c
 
 @pytest.mark.parametrize("blank", ["", "   "])
 async def test_a_blank_key_is_no_key(blank: str, probe: FastAPI, connect: Connect) -> None:
-    response = await connect(probe).get("/probe", headers=ANN | {"x-byok-openai": blank})
+    response = await connect(probe).get("/probe", headers=BOB | {"x-byok-openai": blank})
 
     assert response.json()["policy"] == "house_only"
+
+
+async def test_the_house_does_not_pay_for_who_enrolled_a_key_and_did_not_send_it(
+    probe: FastAPI, connect: Connect
+) -> None:
+    told = (await connect(probe).get("/probe", headers=ANN)).json()
+
+    assert (told["keys"], told["policy"]) == ({}, "byok_only")
 
 
 @pytest.mark.parametrize("name", ["my_own-provider2", "gemini"])

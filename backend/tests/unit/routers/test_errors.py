@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from backend.keys.errors import KeyNotFoundError, TooManyTrialsError
+from backend.keys.errors import EndpointAndKeysError, KeyNotFoundError, TooManyTrialsError
 from backend.routers import errors
 from backend.utils.llm import errors as llm_errors
 from backend.utils.llm.errors import LLMError, RateLimitedError, UnknownFeatureError
@@ -40,7 +40,8 @@ def app() -> FastAPI:
 
 
 def all_kinds(kind: type[LLMError] = LLMError) -> list[type[LLMError]]:
-    return [kind, *(below for child in kind.__subclasses__() for below in all_kinds(child))]
+    below = (kind for child in kind.__subclasses__() for kind in all_kinds(child))
+    return list(dict.fromkeys([kind, *below]))
 
 
 async def test_an_llm_error_keeps_its_status_and_its_facts(app: FastAPI, connect: Connect) -> None:
@@ -56,8 +57,8 @@ def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) ->
         error: LLMError = llm_errors.ConfigError(["one"])
     elif kind is UnknownFeatureError:
         error = UnknownFeatureError("x", [])
-    elif kind is KeyNotFoundError:
-        error = KeyNotFoundError()
+    elif kind is KeyNotFoundError or kind is EndpointAndKeysError:
+        error = kind()
     elif kind is TooManyTrialsError:
         error = TooManyTrialsError(retry_after=1)
     else:

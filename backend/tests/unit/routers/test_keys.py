@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-canary-of-ann-012345679876"
 URL = "/v1/keys/openai"
+SERVER = {"base_url": "https://Models.example:443/v1/", "model": "llama"}
 
 
 @pytest.fixture
@@ -38,6 +39,8 @@ class TestTold:
         assert made.status_code == 200
         assert set(made.json()) == {
             "provider",
+            "base_url",
+            "model",
             "stored",
             "last_four",
             "fingerprint",
@@ -104,16 +107,25 @@ class TestChosen:
     async def test_what_a_user_chose_holds_for_all_their_keys_until_they_choose_anew(
         self, client: httpx2.AsyncClient
     ) -> None:
-        chosen = await client.put("/v1/keys", json={"house_fallback": True}, headers=ANN)
+        chosen = await client.put("/v1/keys", json={"house_fallback": True}, headers=BOB)
         assert chosen.json()["house_fallback"] is True
-        assert await self.policy(client) == "house_only"
+        assert await self.policy(client, BOB) == "house_only"
 
-        await put(client)
-        assert await self.policy(client) == "byok_then_house"
-        assert await self.policy(client, ANN | {"x-byok-openai": KEY}) == "byok_then_house"
+        await client.put(URL, json={"key": KEY}, headers=BOB)
+        assert await self.policy(client, BOB) == "byok_then_house"
+        assert await self.policy(client, BOB | {"x-byok-openai": KEY}) == "byok_then_house"
 
-        await client.put("/v1/keys", json={"house_fallback": False}, headers=ANN)
-        assert await self.policy(client) == "byok_only"
+        await client.put("/v1/keys", json={"house_fallback": False}, headers=BOB)
+        assert await self.policy(client, BOB) == "byok_only"
+
+    async def test_it_holds_for_keys_that_are_not_stored_and_did_not_come(
+        self, client: httpx2.AsyncClient
+    ) -> None:
+        await client.put(URL, json={"key": KEY, "store": False}, headers=BOB)
+        assert await self.policy(client, BOB) == "byok_only"
+
+        await client.delete(URL, headers=BOB)
+        assert await self.policy(client, BOB) == "house_only"
 
     async def test_it_holds_for_nobody_else(self, client: httpx2.AsyncClient) -> None:
         await client.put("/v1/keys", json={"house_fallback": True}, headers=ANN)
@@ -127,6 +139,66 @@ class TestChosen:
 
         assert answer.status_code == 422
         assert (await client.get("/v1/keys", headers=ANN)).json()["house_fallback"] is False
+
+
+class TestOwnEndpoint:
+    async def test_it_is_told_where_it_is(self, client: httpx2.AsyncClient) -> None:
+        made = await client.put("/v1/keys/own", json=SERVER | {"key": KEY}, headers=ANN)
+
+        assert made.status_code == 200
+        for told in (made.json(), (await client.get("/v1/keys/own", headers=ANN)).json()["keys"][0]):
+            assert (told["provider"], told["stored"], told["last_four"]) == ("own", True, "9876")
+            assert (told["base_url"], told["model"]) == ("https://models.example/v1", "llama")
+        assert KEY not in made.text
+
+    @pytest.mark.parametrize(
+        "base_url",
+        [
+            f"https://user:{KEY}@models.example/v1",
+            f"https://models.example/v1?key={KEY}",
+            f"ftp://{KEY}",
+            "https://models.example:22/v1",
+            "https://2130706433/v1",
+        ],
+    )
+    async def test_what_is_no_plain_address_is_refused_and_not_repeated(
+        self, base_url: str, client: httpx2.AsyncClient
+    ) -> None:
+        body = SERVER | {"base_url": base_url, "key": KEY}
+        answer = await client.put("/v1/keys/own", json=body, headers=ANN)
+
+        assert answer.status_code == 422
+        assert answer.json()["error"]["message"].startswith("body.base_url: must ")
+        assert KEY not in answer.text
+        assert base_url not in answer.text
+
+    async def test_an_address_where_it_may_not_be_is_refused(self, client: httpx2.AsyncClient) -> None:
+        body = SERVER | {"base_url": "https://misplaced.example", "key": KEY}
+        answer = await client.put("/v1/keys/own", json=body, headers=ANN)
+
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "own_endpoint")
+        assert (await client.get("/v1/keys/own", headers=ANN)).status_code == 404
+
+    @pytest.mark.parametrize("missing", ["base_url", "model", "key"])
+    async def test_it_needs_an_address_a_model_and_a_key(
+        self, missing: str, client: httpx2.AsyncClient
+    ) -> None:
+        body = {name: value for name, value in (SERVER | {"key": KEY}).items() if name != missing}
+        answer = await client.put("/v1/keys/own", json=body, headers=ANN)
+
+        assert (answer.status_code, missing in answer.text) == (422, True)
+
+    async def test_a_key_for_a_provider_has_no_address(self, client: httpx2.AsyncClient) -> None:
+        answer = await client.put(URL, json=SERVER | {"key": KEY}, headers=ANN)
+
+        assert answer.status_code == 422
+
+    async def test_its_key_and_others_in_one_request_are_refused(self, client: httpx2.AsyncClient) -> None:
+        await client.put("/v1/keys/own", json=SERVER | {"key": KEY}, headers=ANN)
+        both = {"x-byok-own": KEY, "x-byok-openai": "sk-of-ann"}
+        answer = await client.get("/v1/llm/qos", headers=ANN | both)
+
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "endpoint_and_keys")
 
 
 class TestRefused:
@@ -145,7 +217,7 @@ class TestRefused:
         answer = await client.put("/v1/keys/opnai", json={"key": KEY}, headers=ANN)
 
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_provider")
-        assert "gemini, openai" in answer.json()["error"]["message"]
+        assert "gemini, openai, own" in answer.json()["error"]["message"]
         assert KEY not in answer.text
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.routers.headers import SECURITY_HEADERS
 from backend.routers.metrics import exposition
-from backend.tests.fakes.services import ANN, FakeFacade, FakeLocalModel, services
+from backend.tests.fakes.services import ANN, BOB, FakeFacade, FakeLocalModel, services
 from backend.utils.llm.clients import TrialInfo
 from backend.utils.llm.radar import Retiring
 
@@ -23,11 +23,11 @@ async def test_qos_is_the_whole_table(connect: Connect) -> None:
 
 
 async def test_explain_answers_for_the_caller(connect: Connect) -> None:
-    response = await connect().get("/v1/llm/explain/conv_folder", headers=ANN)
+    response = await connect().get("/v1/llm/explain/conv_folder", headers=BOB)
 
     assert response.json() == {
         "feature": "conv_folder",
-        "user": "ann",
+        "user": "bob",
         "tokens": 0,
         "policy": "house_only",
     }

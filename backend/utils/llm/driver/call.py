@@ -67,9 +67,6 @@ class Question(NamedTuple):
 class Call:
     """One call of a feature.
 
-    Attributes:
-        hedges: Whether a request of it may get another one beside it.
-
     Raises:
         LLMError: On construction, if no endpoint may serve it: nothing was sent.
     """
@@ -85,7 +82,7 @@ class Call:
         self.snapshot = snapshot
         self.question = question
         self.dispatch = Dispatch(route, bench.health, clock=bench.time.clock, random=bench.time.random)
-        self.hedges = route.feature.hedge
+        self._hedges = route.feature.hedge
         self._repair: list[BaseMessage] = []
         self._best: tuple[AIMessage, Attempt] | None = None
 
@@ -159,7 +156,7 @@ class Call:
 
     def hedge_after(self, attempt: RunningAttempt) -> float | None:
         """In how many seconds another request may go out beside ``attempt``; None if none may."""
-        return self.dispatch.hedge_after(attempt.step)
+        return self.dispatch.hedge_after(attempt.step) if self._hedges else None
 
     def hedge(self, attempt: RunningAttempt) -> RunningAttempt | None:
         """The request that goes out beside ``attempt``, which has taken too long; None if none may now."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import CredentialNotAllowedError, LLMError, OwnEndpointError, ProviderDownError
+from ..errors import (
+    CredentialNotAllowedError,
+    LLMError,
+    OwnEndpointError,
+    ProviderDownError,
+    WithheldCredentialError,
+)
 from .evidence import gather
 from .hints import may_retry, retry_after
 from .policy import Category
@@ -92,7 +98,7 @@ def _refused(refusal: LLMError) -> Category:
     match refusal:
         case ProviderDownError():
             return Category.CONNECT
-        case OwnEndpointError():
+        case OwnEndpointError() | WithheldCredentialError():
             return Category.REJECTED
         case _:
             return Category.BUG

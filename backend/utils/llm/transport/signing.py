@@ -17,7 +17,12 @@ import httpx
 import httpx2
 
 from ..caller import without_caller
-from ..errors import CredentialNotAllowedError, OwnEndpointError, ProviderDownError
+from ..errors import (
+    CredentialNotAllowedError,
+    OwnEndpointError,
+    ProviderDownError,
+    WithheldCredentialError,
+)
 from .clocks import in_time, in_time_here
 from .exchange import AsyncReply, Reply, Request
 from .look_up import ForbiddenAddressError
@@ -239,11 +244,18 @@ def _forbidden(ticket: Ticket) -> LLMError:
 
 
 def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:
-    secret = ticket.credential.secret
-    key = live.key if live else secret.get_secret_value() if secret else None
+    key = live.key if live else _key(ticket)
     if key is None:
         return {}
     return {"authorization": f"Bearer {key}"} if ticket.provider.api == "openai" else {"x-goog-api-key": key}
+
+
+def _key(ticket: Ticket) -> str | None:
+    secret = ticket.credential.secret
+    try:
+        return None if secret is None else secret.get_secret_value()
+    except WithheldCredentialError as error:
+        raise ticket.refuse(error) from None
 
 
 @lru_cache(maxsize=1024)
@@ -269,9 +281,8 @@ def _noted_error(body: bytes, ticket: Ticket) -> bytes:
 
     Of an endpoint that a user named nothing is handed on. What it says could be another service's of the house.
     """
-    secret = ticket.credential.secret
-    if secret is not None:
-        body = body.replace(secret.get_secret_value().encode(), b"***")
+    if key := _key(ticket):
+        body = body.replace(key.encode(), b"***")
     ticket.wire.first_byte_at = ticket.clock()
     ticket.wire.error_body = body[:LONGEST_ERROR]
     return body if ticket.provider.reach is None else b""

@@ -1,0 +1,172 @@
+"""A key that was removed is not used any more, also by what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from backend.keys.errors import KeyRemovedError
+from backend.keys.keychain import Keychain
+from backend.keys.lent import LentKey, StoredKey
+from backend.keys.removals import LOOK, Removals
+from backend.keys.store import KeptKey, Owner
+from backend.keys.vault import Place, Sealed, Vault
+from backend.tests.fakes.keys import InMemoryKeys, given
+from backend.utils.llm import Caller
+from backend.utils.llm.testing import Status
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.testing.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from backend.utils.llm.testing import LoopbackProvider
+
+Call = Callable[["BaseChatModel"], Awaitable[None]]
+ANN = Owner("ann")
+KEY, ANOTHER = SecretStr("sk-canary-of-ann-0123456789"), SecretStr("sk-canary-anew-0123456789")
+NONE, HOUR = timedelta(0), timedelta(hours=1)
+
+
+class Server:
+    """One of several on the same keys."""
+
+    def __init__(self, store: InMemoryKeys, vault: Vault) -> None:
+        self.removals = Removals(store)
+        self.keychain = Keychain(store, vault, removals=self.removals)
+
+    async def lent(self, *, stored: bool) -> LentKey:
+        await self.keychain.enrol(ANN, "openai", KEY, keep=stored, overlap=NONE)
+        loan = await self.keychain.lend(ANN, {} if stored else {"openai": KEY})
+        return loan.keys["openai"]
+
+
+@pytest.fixture
+def store() -> InMemoryKeys:
+    return InMemoryKeys()
+
+
+@pytest.fixture
+def servers(store: InMemoryKeys) -> tuple[Server, Server]:
+    vault = Vault(given())
+    return Server(store, vault), Server(store, vault)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_the_server_that_removed_it_uses_it_no_more(
+    servers: tuple[Server, Server], *, stored: bool
+) -> None:
+    here, _ = servers
+    key = await here.lent(stored=stored)
+    assert key.get_secret_value() == KEY.get_secret_value()
+
+    await here.keychain.remove(ANN, "openai")
+
+    with pytest.raises(KeyRemovedError, match="openai"):
+        key.get_secret_value()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_another_server_uses_it_no_more_once_it_looked(
+    servers: tuple[Server, Server], *, stored: bool
+) -> None:
+    here, there = servers
+    key = await there.lent(stored=stored)
+    await here.keychain.remove(ANN, "openai")
+    assert key.get_secret_value() == KEY.get_secret_value()
+
+    await there.removals.catch_up()
+
+    with pytest.raises(KeyRemovedError):
+        key.get_secret_value()
+
+
+async def test_one_that_was_replaced_at_once_is_used_no_more(servers: tuple[Server, Server]) -> None:
+    here, _ = servers
+    key = await here.lent(stored=True)
+
+    await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=NONE)
+
+    with pytest.raises(KeyRemovedError):
+        key.get_secret_value()
+
+
+async def test_one_that_was_replaced_with_an_overlap_is_used_to_the_end(
+    servers: tuple[Server, Server],
+) -> None:
+    here, _ = servers
+    key = await here.lent(stored=True)
+
+    await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
+
+    assert key.get_secret_value() == KEY.get_secret_value()
+
+
+async def test_the_same_key_stored_again_is_another_one(servers: tuple[Server, Server]) -> None:
+    here, _ = servers
+    await here.lent(stored=True)
+    await here.keychain.remove(ANN, "openai")
+
+    assert (await here.lent(stored=True)).get_secret_value() == KEY.get_secret_value()
+
+
+def test_others_are_seen_within_a_second() -> None:
+    assert 2 * LOOK < 1
+
+
+async def test_a_removed_key_holds_no_value(servers: tuple[Server, Server]) -> None:
+    here, _ = servers
+    key = await here.lent(stored=False)
+    await here.keychain.remove(ANN, "openai")
+    with pytest.raises(KeyRemovedError):
+        key.get_secret_value()
+
+    assert KEY.get_secret_value() not in str(vars(key))
+
+
+async def invoke(model: BaseChatModel) -> None:
+    await asyncio.to_thread(model.invoke, "hi")
+
+
+async def stream(model: BaseChatModel) -> None:
+    await asyncio.to_thread(lambda: list(model.stream("hi")))
+
+
+async def ainvoke(model: BaseChatModel) -> None:
+    await model.ainvoke("hi")
+
+
+async def astream(model: BaseChatModel) -> None:
+    async for _ in model.astream("hi"):
+        pass
+
+
+@pytest.mark.parametrize("call", [invoke, stream, ainvoke, astream], ids=lambda call: call.__name__)
+@pytest.mark.parametrize("api", ["openai", "gemini"])
+async def test_a_call_under_way_ends_when_its_key_is_removed(
+    api: str, call: Call, provider: LoopbackProvider
+) -> None:
+    """The first attempt fails, and before the second the key goes."""
+    kept = KeptKey(
+        Place("", "ann", api, "row"), Sealed("", b"", None, ""), "", datetime(2026, 11, 21, tzinfo=UTC)
+    )
+    removed: set[str] = set()
+    key = StoredKey(KEY.get_secret_value, kept, removed)
+    provider.always(Status(503))
+    patchbay = loopback_patchbay(
+        provider,
+        {"f": f"{api}:model"},
+        time=VirtualTime().time,
+        observer=lambda *_: removed.add("row"),
+    )
+    caller = Caller(user_id="ann").model_copy(update={"keys": {api: key}})
+    with pytest.raises(KeyRemovedError):
+        await call(patchbay.get_llm("f", caller=caller))
+    await patchbay.aclose()
+
+    assert len(provider.requests) == 1
