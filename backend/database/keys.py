@@ -9,18 +9,18 @@ from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, 
 from sqlalchemy.dialects.sqlite import insert
 
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
-from backend.keys.store import KeptKey
+from backend.keys.store import KeptKey, Removal
 from backend.keys.trouble import Trouble
 from backend.keys.vault import Place, Sealed, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
     from sqlalchemy.sql.dml import ReturningInsert
 
-    from backend.keys.store import Owner, Renew
+    from backend.keys.store import Owner, Renew, Seal
 
 _REMEMBERED: Final = timedelta(hours=1)
 """For how long it is told that a key was removed. Every process asks twice a second."""
@@ -32,17 +32,20 @@ class SqlKeyStore:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    async def add(self, key: KeptKey, *, until: datetime) -> None:
-        """As `KeyStore.add`."""
-        row, mine = UserKeyRow, _is_of(key.place)
+    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
+        """As `KeyStore.add`. Whatever had its time goes, whose it may be."""
+        row, mine = UserKeyRow, _is_of(place)
         async with self._sessions.begin() as session:
-            # A write comes first, so that of two who add at once one waits for the other.
-            await _remove(session, and_(mine, row.valid_until.is_not(None)), key.created_at)
-            if until > key.created_at:
-                await session.execute(update(row).where(mine).values(valid_until=until))
+            # A write comes first, so that of two who add at once, or rotate, one waits for the other.
+            await _remove(session, or_(and_(mine, row.valid_until.is_not(None)), row.valid_until <= now), now)
+            if until > now:
+                change = update(row).where(mine).values(valid_until=until)
+                await _note_removals(session, await session.scalars(change.returning(row.id)), until)
             else:
-                await _remove(session, mine, key.created_at)
+                await _remove(session, mine, now)
+            key = seal((await session.scalar(select(row.id).limit(1))) is not None)
             session.add(_row(key))
+        return key
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
         """As `KeyStore.of`."""
@@ -62,12 +65,12 @@ class SqlKeyStore:
         async with self._sessions.begin() as session:
             return await _remove(session, and_(_belongs_to(owner), UserKeyRow.provider == provider), now)
 
-    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
+    async def removed(self, after: int) -> Sequence[Removal]:
         """As `KeyStore.removed`."""
         row = KeyRemovalRow
-        query = select(row.number, row.key_id).where(row.number > after).order_by(row.number)
+        query = select(row.number, row.key_id, row.removed_at).where(row.number > after).order_by(row.number)
         async with self._sessions() as session:
-            return [(number, key) for number, key in await session.execute(query)]
+            return [Removal(*found) for found in await session.execute(query)]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         """As `KeyStore.choose`."""
@@ -129,12 +132,16 @@ class SqlKeyStore:
 
 
 async def _remove(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> bool:
-    """Delete them, and note it for processes that have lent them. False if there are none."""
+    """Delete them, and note it. False if there are none."""
     gone = (await session.scalars(delete(UserKeyRow).where(which).returning(UserKeyRow.id))).all()
-    if gone:
-        await session.execute(delete(KeyRemovalRow).where(KeyRemovalRow.removed_at < now - _REMEMBERED))
-        session.add_all(KeyRemovalRow(key_id=row, removed_at=now) for row in gone)
+    await session.execute(delete(KeyRemovalRow).where(KeyRemovalRow.removed_at < now - _REMEMBERED))
+    await _note_removals(session, gone, now)
     return bool(gone)
+
+
+async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:
+    """Tell processes that have lent them from when on they are not to be used."""
+    session.add_all(KeyRemovalRow(key_id=row, removed_at=at) for row in rows)
 
 
 def _told(row: str, trouble: Trouble) -> ReturningInsert[tuple[str]]:

@@ -36,6 +36,7 @@ class MasterKeyError(KeychainError):
     """The master keys cannot be used; says what to do. It is the operator's to mend."""
 
     code = "master_key"
+    http_status = 503
 
 
 class UnreadableKeyError(KeychainError, WithheldCredentialError):
@@ -45,7 +46,7 @@ class UnreadableKeyError(KeychainError, WithheldCredentialError):
     http_status = 500
 
     def __init__(self, provider: str) -> None:
-        super().__init__(f"The stored key for {provider} cannot be opened any more. Store it again.")
+        super().__init__(f"The stored key for {provider} cannot be opened. If that lasts, store it again.")
 
 
 class NotEnrolledError(KeychainError):
@@ -125,7 +126,9 @@ class KeyRemovedError(KeychainError, WithheldCredentialError):
     http_status = 403
 
     def __init__(self, provider: str) -> None:
-        super().__init__(f"The key for {provider} was removed in the meantime.")
+        super().__init__(
+            f"The key for {provider} was removed in the meantime, or nobody can tell whether it was."
+        )
 
 
 class TooManyTrialsError(KeychainError):

@@ -103,7 +103,7 @@ class Keychain:
         new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._store = store
-        self._removals = removals or Removals(store)
+        self._removals = removals or Removals(store, now=clock)
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
@@ -196,8 +196,11 @@ class Keychain:
             raise MalformedKeyError(place.provider)
         now = self._clock()
         tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
-        kept = KeptKey(place, self._vault.seal(plain, place, keep=keep), tail, now)
-        await self._store.add(kept, until=now + overlap)
+
+        def seal(any_kept: bool) -> KeptKey:  # noqa: FBT001 - as of `Seal`
+            return KeptKey(place, self._vault.seal(plain, place, keep=keep, is_first=not any_kept), tail, now)
+
+        kept = await self._store.add(place, seal, now=now, until=now + overlap)
         await self._removals.catch_up()
         log.info("keys.enrolled user=%s provider=%s stored=%s", place.user_id, place.provider, keep)
         return kept
@@ -218,14 +221,20 @@ class Keychain:
 
     def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
         return {
-            provider: StoredKey(partial(self._vault.open, key.sealed, key.place), key, self._removals)
+            provider: StoredKey(
+                provider,
+                partial(self._vault.open, key.sealed, key.place),
+                key,
+                self._removals.follow(key.place.row),
+            )
             for provider, key in versions.items()
         }
 
     def _brought(self, keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
         return {
-            provider: BroughtKey(provider, key, versions[provider], self._removals)
+            provider: BroughtKey(provider, key, version, self._removals.follow(version.place.row))
             for provider, key in keys.items()
+            for version in [versions[provider]]
         }
 
 

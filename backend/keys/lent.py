@@ -15,11 +15,19 @@ from typing_extensions import override
 from .errors import KeyGivenBackError, KeyRemovedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
     from .store import KeptKey
 
 _SHOWN = "**********"
+
+
+def _never() -> bool:
+    return False
+
+
+def _always() -> bool:
+    return True
 
 
 class LentKey(SecretStr):
@@ -31,10 +39,11 @@ class LentKey(SecretStr):
         version: Which one it is; None outside a keychain.
     """
 
-    def __init__(self, version: KeptKey | None = None, removed: Container[str] = ()) -> None:
+    def __init__(self, provider: str, version: KeptKey | None, is_over: Callable[[], bool]) -> None:
         super().__init__(_SHOWN)
         self.version = version
-        self._removed = removed
+        self._provider = provider
+        self._is_removed = is_over
 
     @override
     def get_secret_value(self) -> str:
@@ -45,9 +54,10 @@ class LentKey(SecretStr):
             UnreadableKeyError: If it does not open.
             KeyGivenBackError: If it came with a request that is over.
         """
-        if self.version is not None and self.version.place.row in self._removed:
+        if self._is_removed():
+            self._is_removed = _always
             self.give_back()
-            raise KeyRemovedError(self.version.place.provider)
+            raise KeyRemovedError(self._provider)
         return self._value_now()
 
     @abstractmethod
@@ -88,9 +98,13 @@ class StoredKey(LentKey):
     """
 
     def __init__(
-        self, opened: Callable[[], str], version: KeptKey | None = None, removed: Container[str] = ()
+        self,
+        provider: str,
+        opened: Callable[[], str],
+        version: KeptKey | None = None,
+        is_over: Callable[[], bool] = _never,
     ) -> None:
-        super().__init__(version, removed)
+        super().__init__(provider, version, is_over)
         self._open = opened
         self._value: SecretStr | None = None
         self._was_used = self._is_over = False
@@ -121,10 +135,9 @@ class BroughtKey(LentKey):
         provider: str,
         key: SecretStr,
         version: KeptKey | None = None,
-        removed: Container[str] = (),
+        is_over: Callable[[], bool] = _never,
     ) -> None:
-        super().__init__(version, removed)
-        self._provider = provider
+        super().__init__(provider, version, is_over)
         self._value: SecretStr | None = key
 
     @property

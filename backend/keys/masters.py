@@ -84,8 +84,20 @@ class Masters(Protocol):
         """
         ...
 
+    def first(self) -> MasterKey:
+        """The one that locks. It may be made now: nothing is locked yet.
+
+        Raises:
+            MasterKeyError: If there is none, and none can be made.
+        """
+        ...
+
     def find(self, name: str) -> MasterKey | None:
-        """The one of that name, if it is still there."""
+        """The one of that name, if it is still there.
+
+        Raises:
+            MasterKeyError: If none can be had.
+        """
         ...
 
     def renew(self, used: Collection[str]) -> MasterKey:
@@ -113,6 +125,10 @@ class GivenMasters:
         """As `Masters.newest`."""
         return self._keys[0]
 
+    def first(self) -> MasterKey:
+        """As `Masters.first`. It was made by somebody else."""
+        return self._keys[0]
+
     def find(self, name: str) -> MasterKey | None:
         """As `Masters.find`."""
         return _find(self._keys, name)
@@ -132,14 +148,17 @@ class MasterFile:
         self._path = path
         self._read_as: tuple[int, int] | None = None
         self._keys: Sequence[MasterKey] = ()
+        self._fault: str | None = None
 
     def newest(self) -> MasterKey:
         """As `Masters.newest`."""
-        keys = self._current()
-        if not keys:
+        return self._current()[0]
+
+    def first(self) -> MasterKey:
+        """As `Masters.first`."""
+        if not self._path.exists():
             self._write([MasterKey.new()], replace=False)
-            keys = self._current()
-        return keys[0]
+        return self.newest()
 
     def find(self, name: str) -> MasterKey | None:
         """As `Masters.find`."""
@@ -150,7 +169,7 @@ class MasterFile:
 
         Two must not do so at once: the caller holds the database's write lock.
         """
-        before = self._current()
+        before = self._current() if used or self._path.exists() else ()
         kept = [key for place, key in enumerate(before) if place == 0 or key.name in used]
         self._write([MasterKey.new(), *kept], replace=True)
         return self.newest()
@@ -163,11 +182,21 @@ class MasterFile:
                 self._keys, self._read_as = _parse(self._path.read_text(encoding="ascii")), mark
                 if found.st_mode & _OTHERS:
                     log.warning("%s is open to others than its owner: chmod 600 it", self._path)
-        except FileNotFoundError:
-            return ()
         except (OSError, UnicodeDecodeError) as error:
-            raise MasterKeyError(f"{self._path} cannot be read: {type(error).__name__}.") from None
+            raise self._failed(f"cannot be read: {type(error).__name__}") from None
+        except MasterKeyError as error:
+            raise self._failed(f"cannot be understood: {error}") from None
+        self._fault = None
         return self._keys
+
+    def _failed(self, fault: str) -> MasterKeyError:
+        """The error to raise. Where the file is, the log tells, once: users are nobody to tell it."""
+        if fault != self._fault:
+            log.error("the master keys in %s: the file %s", self._path, fault)
+        self._fault = fault
+        return MasterKeyError(
+            "The file with the master keys cannot be used. The log of the server knows more."
+        )
 
     def _write(self, keys: Sequence[MasterKey], *, replace: bool) -> None:
         """All or nothing, and on disk before anything is locked with it."""
@@ -179,7 +208,7 @@ class MasterFile:
                 os.fsync(file.fileno())
             _put(Path(file.name), self._path, replace=replace)
         except OSError as error:
-            raise MasterKeyError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise self._failed(f"cannot be written: {error.strerror}") from None
 
 
 def master_keys(given: SecretStr | None, path: Path) -> Masters:

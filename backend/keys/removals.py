@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from .store import KeyStore
 
@@ -21,34 +24,49 @@ log = logging.getLogger(__name__)
 
 LOOK: Final = 0.4
 """Seconds from one look at what other processes removed to the next."""
+BLIND: Final = 30.0
+"""Seconds without a look after which no key that was lent before is used: nobody knows whether it was removed."""
 _REMEMBERED: Final = 100_000
 
 
 class Removals:
-    """The rows of keys that were removed lately."""
+    """The keys that were removed lately."""
 
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
-        self._rows: OrderedDict[str, None] = OrderedDict()
+        self._now = now
+        self._clock = clock
+        self._ends: OrderedDict[str, datetime] = OrderedDict()
         self._last = 0
-        self._is_blind = False
+        self._lost = 0
+        self._looked_at: float | None = None
 
-    def __contains__(self, row: object) -> bool:
-        return row in self._rows
+    def follow(self, row: str) -> Callable[[], bool]:
+        """Tells, whenever it is asked, whether the key in ``row``, which is lent now, is not to be used any more."""
+        return partial(self._is_over, row, self._lost)
 
     async def catch_up(self) -> None:
         """See what was removed up to now."""
-        for number, row in await self._store.removed(self._last):
-            self._rows[row] = None
-            self._last = max(self._last, number)
-        while len(self._rows) > _REMEMBERED:
-            self._rows.popitem(last=False)
+        for number, row, at in await self._store.removed(self._last):
+            if self._last and number > self._last + 1:
+                self._lost += 1
+            self._ends[row] = min(at, self._ends.get(row, at))
+            self._last = number
+        while len(self._ends) > _REMEMBERED:
+            self._ends.popitem(last=False)
+            self._lost += 1
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
         """See what is removed from now on, within half a second."""
-        await self.catch_up()
-        task = asyncio.create_task(self._follow())
+        await self._look()
+        task = asyncio.create_task(self._keep_looking())
         try:
             yield
         finally:
@@ -56,14 +74,24 @@ class Removals:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _follow(self) -> None:
+    def _is_over(self, row: str, lost: int) -> bool:
+        is_blind = self._looked_at is not None and self._clock() - self._looked_at > BLIND
+        ends = self._ends.get(row)
+        return is_blind or self._lost > lost or (ends is not None and self._now() >= ends)
+
+    async def _look(self) -> None:
+        await self.catch_up()
+        self._looked_at = self._clock()
+
+    async def _keep_looking(self) -> None:
+        fails = False
         while True:
             await asyncio.sleep(LOOK)
             try:
-                await self.catch_up()
+                await self._look()
             except Exception:
-                if not self._is_blind:
+                if not fails:
                     log.exception("keys.removals_not_seen")
-                self._is_blind = True
+                fails = True
             else:
-                self._is_blind = False
+                fails = False

@@ -45,14 +45,32 @@ class KeptKey(NamedTuple):
         return self.sealed.box is not None
 
 
+class Removal(NamedTuple):
+    """That a key is not to be used any more.
+
+    Attributes:
+        number: Counts all of them, from 1 on.
+        at: From when on; the one before is used while the overlap lasts.
+    """
+
+    number: int
+    row: str
+    at: datetime
+
+
+Seal = Callable[[bool], KeptKey]
+"""Makes a version of a key. Is told whether any key is kept, so that a master key has to be there."""
 Renew = Callable[["Sequence[KeptKey]"], "Iterable[KeptKey]"]
 
 
 class KeyStore(Protocol):
     """Keeps versions of keys. Whatever it answers is so now, for every process."""
 
-    async def add(self, key: KeptKey, *, until: datetime) -> None:
-        """Keep ``key`` as the current version. The one before it holds ``until`` then, and older ones end. All, or nothing."""
+    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
+        """Keep what ``seal`` makes as the current version at ``place``. All, or nothing.
+
+        The one before it holds ``until`` then, and older ones end. ``seal`` is called while nobody else writes.
+        """
         ...
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
@@ -63,11 +81,8 @@ class KeyStore(Protocol):
         """Forget every version; False if there was none."""
         ...
 
-    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
-        """The rows that were removed or replaced after the removal with that number, each with its own, in order.
-
-        For an hour at least. The first number is 1.
-        """
+    async def removed(self, after: int) -> Sequence[Removal]:
+        """What was removed or replaced after the removal with that number, in order. Each is told for an hour at least."""
         ...
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:

@@ -75,14 +75,20 @@ class Vault:
     def __init__(self, masters: Masters) -> None:
         self._masters = masters
 
-    def seal(self, key: str, place: Place, *, keep: bool) -> Sealed:
+    def seal(self, key: str, place: Place, *, keep: bool, is_first: bool = False) -> Sealed:
         """What is kept of ``key`` at ``place``; without ``keep``, nothing that it could be had from.
+
+        Args:
+            key: The key.
+            place: Where it opens.
+            keep: Whether it does.
+            is_first: Whether nothing is sealed yet, so that a master key may be made.
 
         Raises:
             MasterKeyError: If there is no master key to lock with.
         """
         own = secrets.token_bytes(2 * _HALF)
-        master = self._masters.newest()
+        master = self._masters.first() if is_first else self._masters.newest()
         box = _lock(own[:_HALF], key.encode(), place.bound("key")) if keep else None
         return Sealed(master.name, _wrap(own, master, place), box, _fingerprint(own, key, place))
 
@@ -91,6 +97,7 @@ class Vault:
 
         Raises:
             UnreadableKeyError: If it was not stored, not here, or its master key is gone.
+            MasterKeyError: If no master key can be had.
         """
         if sealed.box is None:
             raise UnreadableKeyError(place.provider)
@@ -102,6 +109,7 @@ class Vault:
 
         Raises:
             UnreadableKeyError: If what was sealed was not sealed here, or its master key is gone.
+            MasterKeyError: If no master key can be had.
         """
         found = _fingerprint(self._unwrap(sealed, place), key, place)
         return hmac.compare_digest(found.encode(), sealed.fingerprint.encode())

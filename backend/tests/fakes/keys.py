@@ -9,13 +9,13 @@ from pydantic import SecretStr
 
 from backend.keys.keychain import Keychain
 from backend.keys.masters import GivenMasters, MasterKey
-from backend.keys.store import KeptKey, Owner
+from backend.keys.store import KeptKey, Owner, Removal
 from backend.keys.vault import Place, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from backend.keys.store import Renew
+    from backend.keys.store import Renew, Seal
     from backend.keys.trouble import Trouble
 
 ENROLLED = {("ann", "openai"): "sk-of-ann"}
@@ -29,18 +29,17 @@ class InMemoryKeys:
         self.kept = list(kept)
         self.fallback: set[Owner] = set()
         self.told: set[tuple[str, str, date]] = set()
-        self.gone: list[str] = []
+        self.gone: list[Removal] = []
 
-    async def add(self, key: KeptKey, *, until: datetime) -> None:
+    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
+        key = seal(bool(self.kept))
+        mine = [one for one in self.kept if slot(one) == slot(key)]
         others = [one for one in self.kept if slot(one) != slot(key)]
-        before = [one for one in self.kept if slot(one) == slot(key) and one.valid_until is None]
-        if until <= key.created_at:
-            before = []
-        rows = {one.place.row for one in before}
-        self.gone += [
-            one.place.row for one in self.kept if slot(one) == slot(key) and one.place.row not in rows
-        ]
-        self.kept = [key, *(one._replace(valid_until=until) for one in before), *others]
+        stays = [one for one in mine if one.valid_until is None and until > now]
+        self._end([one for one in mine if one not in stays], now)
+        self._end(stays, until)
+        self.kept = [key, *(one._replace(valid_until=until) for one in stays), *others]
+        return key
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
         chosen = await self.chosen(owner)
@@ -48,13 +47,18 @@ class InMemoryKeys:
         return [one for one in mine if one.valid_until is None or one.valid_until > now]
 
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        before, gone = self.kept, (*owner, provider)
-        self.kept = [one for one in before if slot(one) != gone]
-        self.gone += [one.place.row for one in before if slot(one) == gone]
-        return len(self.kept) < len(before)
+        gone = [one for one in self.kept if slot(one) == (*owner, provider)]
+        self.kept = [one for one in self.kept if one not in gone]
+        self._end(gone, now)
+        return bool(gone)
 
-    async def removed(self, after: int) -> Sequence[tuple[int, str]]:
-        return list(enumerate(self.gone, 1))[after:]
+    async def removed(self, after: int) -> Sequence[Removal]:
+        return [one for one in self.gone if one.number > after]
+
+    def _end(self, keys: Sequence[KeptKey], at: datetime) -> None:
+        self.gone += [
+            Removal(number, one.place.row, at) for number, one in enumerate(keys, len(self.gone) + 1)
+        ]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         self.fallback -= {owner}

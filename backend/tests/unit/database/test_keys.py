@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
-from backend.keys.store import KeptKey, Owner
+from backend.keys.store import KeptKey, Owner, Removal
 from backend.keys.trouble import Reason, Trouble
 from backend.keys.vault import Place, Sealed, Server
 from backend.tests.fakes.keys import InMemoryKeys
@@ -34,6 +34,10 @@ SEALED = Sealed("m1", b"wrapped", b"box", "fingerprint")
 
 def version(row: str, owner: Owner = ANN, provider: str = "openai", at: datetime = NOON) -> KeptKey:
     return KeptKey(Place(owner.tenant_id, owner.user_id, provider, row), SEALED, "1234", at)
+
+
+async def add(store: KeyStore, key: KeptKey, *, until: datetime) -> None:
+    await store.add(key.place, lambda _: key, now=key.created_at, until=until)
 
 
 async def rows(store: KeyStore, owner: Owner = ANN, now: datetime = NOON) -> list[str]:
@@ -58,22 +62,22 @@ class TestEveryStore:
         key = version("1")._replace(sealed=Sealed("m1", b"\x00\xff", None, "f"))
         own = version("2", provider="own")
         own = own._replace(place=own.place._replace(server=Server("https://models.example/v1", "llama")))
-        await store.add(key, until=NOON)
-        await store.add(own, until=NOON)
+        await add(store, key, until=NOON)
+        await add(store, own, until=NOON)
 
         assert sorted(await store.of(ANN, NOON)) == [key, own]
 
     @pytest.mark.parametrize("other", [BOB, ANN._replace(tenant_id="acme")], ids=str)
     async def test_it_is_its_owners_alone(self, store: KeyStore, other: Owner) -> None:
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
 
         assert await rows(store, other) == []
         assert not await store.remove(other, "openai", NOON)
         assert await rows(store) == ["1"]
 
     async def test_the_one_before_holds_until_its_time_is_up(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
-        await store.add(version("2"), until=NOON + HOUR)
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2"), until=NOON + HOUR)
 
         assert await rows(store, now=NOON + HOUR - timedelta(seconds=1)) == ["2", "1"]
         assert await rows(store, now=NOON + HOUR) == ["2"]
@@ -82,40 +86,54 @@ class TestEveryStore:
         self, store: KeyStore
     ) -> None:
         for number in range(4):
-            await store.add(version(str(number), at=NOON), until=NOON + HOUR)
+            await add(store, version(str(number), at=NOON), until=NOON + HOUR)
 
         assert await rows(store) == ["3", "2"]
 
     async def test_a_key_for_one_provider_leaves_the_others_alone(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
-        await store.add(version("2", provider="gemini"), until=NOON)
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2", provider="gemini"), until=NOON)
 
         assert sorted(await rows(store)) == ["1", "2"]
 
     async def test_every_version_is_forgotten_together(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
-        await store.add(version("2"), until=NOON + HOUR)
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2"), until=NOON + HOUR)
 
         assert await store.remove(ANN, "openai", NOON)
         assert await rows(store) == []
         assert not await store.remove(ANN, "openai", NOON)
 
     async def test_what_is_removed_or_replaced_is_told_in_order(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
-        await store.add(version("2"), until=NOON)
-        assert await store.removed(0) == [(1, "1")]
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2"), until=NOON)
+        assert await store.removed(0) == [Removal(1, "1", NOON)]
 
-        await store.add(version("3"), until=NOON + HOUR)
-        assert await store.removed(1) == []
+        await add(store, version("3"), until=NOON + HOUR)
+        assert await store.removed(1) == [Removal(2, "2", NOON + HOUR)]
 
         await store.remove(ANN, "openai", NOON)
         await store.remove(ANN, "openai", NOON)
-        numbers, gone = zip(*await store.removed(1), strict=True)
-        assert (numbers, sorted(gone)) == ((2, 3), ["2", "3"])
+        numbers, gone, times = zip(*await store.removed(2), strict=True)
+        assert (numbers, sorted(gone), set(times)) == ((3, 4), ["2", "3"], {NOON})
+
+    async def test_a_key_is_sealed_while_nobody_else_writes_and_told_whether_it_is_the_first(
+        self, store: KeyStore
+    ) -> None:
+        told = []
+
+        def seal(any_kept: bool) -> KeptKey:  # noqa: FBT001 - as of `Seal`
+            told.append(any_kept)
+            return version(str(len(told)), Owner(f"user-{len(told)}"))
+
+        for _ in range(2):
+            await store.add(version("1").place, seal, now=NOON, until=NOON)
+
+        assert told == [False, True]
 
     async def test_use_is_noted(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
-        await store.add(version("2", BOB), until=NOON)
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2", BOB), until=NOON)
 
         await store.note_use(["1"], NOON)
 
@@ -125,7 +143,7 @@ class TestEveryStore:
         ]
 
     async def test_trouble_that_goes_on_began_when_it_began(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
         for at in (NOON, NOON + HOUR):
             await store.note_trouble("1", trouble(at=at))
 
@@ -136,7 +154,7 @@ class TestEveryStore:
         assert await troubles(store) == [trouble("no_quota", NOON + 2 * HOUR)]
 
     async def test_its_owner_is_to_be_told_once_for_each_reason_and_day(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
         refusals: list[tuple[Reason, int]] = [
             ("revoked", 0),
             ("revoked", 1),
@@ -151,7 +169,7 @@ class TestEveryStore:
         assert told == [True, False, True, False, True]
 
     async def test_after_a_success_it_is_still_once_a_day(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
         assert await store.note_trouble("1", trouble())
         await store.note_success("1", "openai:m")
 
@@ -162,7 +180,7 @@ class TestEveryStore:
     async def test_that_another_model_may_be_used_does_not_give_the_one_that_may_not(
         self, store: KeyStore
     ) -> None:
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
         await store.note_trouble("1", trouble("no_access"))
 
         await store.note_success("1", "openai:another")
@@ -175,9 +193,9 @@ class TestEveryStore:
         assert not await store.note_trouble("1", trouble())
 
     async def test_trouble_of_one_version_is_not_that_of_the_next(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
         await store.note_trouble("1", trouble())
-        await store.add(version("2"), until=NOON + HOUR)
+        await add(store, version("2"), until=NOON + HOUR)
 
         assert await troubles(store) == [None, trouble()]
 
@@ -186,7 +204,7 @@ class TestEveryStore:
     ) -> None:
         await store.choose(ANN, house_fallback=True)
         for number, owner in enumerate((ANN, BOB, ANN._replace(tenant_id="acme"))):
-            await store.add(version(str(number), owner), until=NOON)
+            await add(store, version(str(number), owner), until=NOON)
 
         assert [key.house_fallback for key in await store.of(ANN, NOON)] == [True]
         assert await store.chosen(ANN)
@@ -198,8 +216,8 @@ class TestEveryStore:
         assert [key.house_fallback for key in await store.of(ANN, NOON)] == [False]
 
     async def test_what_is_locked_anew_is_kept(self, store: KeyStore) -> None:
-        await store.add(version("1"), until=NOON)
-        await store.add(version("2", BOB), until=NOON)
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2", BOB), until=NOON)
         anew = Sealed("m2", b"anew", SEALED.box, SEALED.fingerprint)
 
         def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
@@ -212,7 +230,7 @@ class TestEveryStore:
 class TestTheDatabase:
     async def test_another_process_sees_a_removal_at_once(self, sessions: Sessions, tmp_path: Path) -> None:
         here = SqlKeyStore(sessions)
-        await here.add(version("1"), until=NOON)
+        await add(here, version("1"), until=NOON)
         engine = make_engine(tmp_path / "data" / "patchbay.sqlite3")
         there = SqlKeyStore(async_sessionmaker(engine))
         assert await rows(there) == ["1"]
@@ -227,23 +245,33 @@ class TestTheDatabase:
     ) -> None:
         store = SqlKeyStore(sessions)
         for row, hours in (("1", 0), ("2", 2), ("3", 4)):
-            await store.add(version(row), until=NOON)
+            await add(store, version(row), until=NOON)
             await store.remove(ANN, "openai", NOON + hours * HOUR)
 
-        assert await store.removed(0) == [(3, "3")]
+        assert await store.removed(0) == [Removal(3, "3", NOON + 4 * HOUR)]
+
+    async def test_what_had_its_time_goes_with_the_next_that_anybody_stores(self, sessions: Sessions) -> None:
+        store = SqlKeyStore(sessions)
+        await add(store, version("1"), until=NOON)
+        await add(store, version("2"), until=NOON + HOUR)
+
+        await add(store, version("3", BOB, at=NOON + 2 * HOUR), until=NOON + 2 * HOUR)
+
+        async with sessions() as session:
+            assert sorted(await session.scalars(text("SELECT id FROM user_keys"))) == ["2", "3"]
 
     async def test_of_many_who_replace_a_key_at_once_one_stays_current(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
 
         await asyncio.gather(
-            *(store.add(version(str(n)), until=NOON + HOUR) for n in range(8)),
+            *(add(store, version(str(n)), until=NOON + HOUR) for n in range(8)),
         )
 
         current = [key for key in await store.of(ANN, NOON) if key.valid_until is None]
         assert len(current) == 1
 
     async def test_two_current_versions_cannot_be(self, sessions: Sessions) -> None:
-        await SqlKeyStore(sessions).add(version("1"), until=NOON)
+        await add(SqlKeyStore(sessions), version("1"), until=NOON)
 
         with pytest.raises(IntegrityError):
             async with sessions.begin() as session:
@@ -258,14 +286,14 @@ class TestTheDatabase:
     async def test_what_is_replaced_without_an_overlap_is_gone(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
         for number in range(3):
-            await store.add(version(str(number)), until=NOON)
+            await add(store, version(str(number)), until=NOON)
 
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM user_keys")) == 1
 
     async def test_when_somebody_was_told_goes_with_the_key(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
         await store.note_trouble("1", trouble())
         await store.remove(ANN, "openai", NOON)
 
@@ -274,7 +302,7 @@ class TestTheDatabase:
 
     async def test_of_many_servers_that_see_it_one_tells(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
-        await store.add(version("1"), until=NOON)
+        await add(store, version("1"), until=NOON)
 
         told = await asyncio.gather(*(store.note_trouble("1", trouble()) for _ in range(8)))
 
@@ -287,7 +315,7 @@ class TestTheDatabase:
         def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
             return [key._replace(sealed=Sealed("m2", b"w", b"b", "f")) for key in keys]
 
-        adding = [store.add(version(str(n), Owner(f"user-{n}")), until=NOON) for n in range(20)]
+        adding = [add(store, version(str(n), Owner(f"user-{n}")), until=NOON) for n in range(20)]
         await asyncio.gather(*adding[:10], store.rewrap(renew), *adding[10:])
 
         assert [len(await rows(store, Owner(f"user-{n}"))) for n in range(20)] == [1] * 20

@@ -17,7 +17,7 @@ KEY = "sk-canary-of-ann-0123456789"
 
 @pytest.fixture
 def key() -> StoredKey:
-    return StoredKey(lambda: KEY)
+    return StoredKey("openai", lambda: KEY)
 
 
 def test_it_is_opened_when_it_is_asked_for(key: StoredKey) -> None:
@@ -49,9 +49,9 @@ def test_it_counts_as_there(key: StoredKey) -> None:
 
 def test_it_equals_only_itself(key: StoredKey) -> None:
     assert key == key  # noqa: PLR0124 - the rule
-    assert key != StoredKey(lambda: KEY)
+    assert key != StoredKey("openai", lambda: KEY)
     assert key != SecretStr(KEY)
-    assert len({key, StoredKey(lambda: KEY)}) == 2
+    assert len({key, StoredKey("openai", lambda: KEY)}) == 2
     assert not key.was_used
 
 
@@ -66,7 +66,7 @@ def test_its_copies_are_itself(key: StoredKey) -> None:
 
 def test_it_is_opened_once_for_many_who_ask() -> None:
     values = iter([KEY])
-    key = StoredKey(lambda: next(values))
+    key = StoredKey("openai", lambda: next(values))
 
     assert [key.get_secret_value() for _ in range(3)] == [KEY] * 3
 

@@ -78,19 +78,42 @@ class TestMasterFile:
         masters = MasterFile(path)
         assert not path.exists()
 
-        made = masters.newest()
+        made = masters.first()
 
         assert MasterFile(path).newest() == made
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
     def test_looking_for_a_key_makes_none(self, path: Path) -> None:
-        assert MasterFile(path).find("any") is None
+        with pytest.raises(MasterKeyError):
+            MasterFile(path).find("any")
+
         assert not path.exists()
+
+    def test_one_that_stored_keys_need_is_not_made_anew(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its file is not there for a moment: a disk is not mounted, or a backup is put back."""
+        masters = MasterFile(path)
+        before = masters.first()
+        aside = path.rename(path.with_suffix(".aside"))
+
+        with pytest.raises(MasterKeyError) as refused:
+            masters.newest()
+        with pytest.raises(MasterKeyError):
+            masters.find(before.name)
+        with pytest.raises(MasterKeyError):
+            masters.renew({before.name})
+
+        assert str(path) not in str(refused.value)
+        assert not path.exists()
+        assert [str(path) in line for line in caplog.messages] == [True]
+        aside.rename(path)
+        assert masters.newest() == before
 
     def test_of_two_who_make_it_at_once_both_have_the_same(self, path: Path) -> None:
         late, early = MasterFile(path), MasterFile(path)
-        made = early.newest()
+        made = early.first()
 
         late._write([MasterKey.new()], replace=False)
 
@@ -99,7 +122,7 @@ class TestMasterFile:
 
     def test_a_new_one_comes_in_front_and_the_one_before_stays(self, path: Path) -> None:
         masters = MasterFile(path)
-        before = masters.newest()
+        before = masters.first()
 
         newest = masters.renew(used=())
 
@@ -110,7 +133,7 @@ class TestMasterFile:
     @pytest.mark.parametrize("used", [True, False])
     def test_an_older_one_stays_if_anything_is_locked_with_it(self, path: Path, *, used: bool) -> None:
         masters = MasterFile(path)
-        oldest = masters.newest()
+        oldest = masters.first()
         masters.renew(used=())
 
         masters.renew(used={oldest.name} if used else ())
@@ -119,7 +142,7 @@ class TestMasterFile:
 
     def test_a_change_by_another_process_is_followed(self, path: Path) -> None:
         here, there = MasterFile(path), MasterFile(path)
-        here.newest()
+        here.first()
 
         newest = there.renew(used=())
 
@@ -130,13 +153,13 @@ class TestMasterFile:
         path.write_text("# nothing\n")
 
         with pytest.raises(MasterKeyError):
-            MasterFile(path).newest()
+            MasterFile(path).first()
 
     @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
     def test_others_than_the_owner_who_may_read_it_are_warned_of(
         self, path: Path, mode: int, caplog: pytest.LogCaptureFixture, *, warned: bool
     ) -> None:
-        MasterFile(path).newest()
+        MasterFile(path).first()
         path.chmod(mode)
 
         MasterFile(path).newest()
@@ -147,4 +170,4 @@ class TestMasterFile:
         (tmp_path / "file").touch()
 
         with pytest.raises(MasterKeyError, match="cannot be"):
-            MasterFile(tmp_path / "file" / "master.keys").newest()
+            MasterFile(tmp_path / "file" / "master.keys").first()

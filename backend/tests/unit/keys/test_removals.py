@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from backend.keys.errors import KeyRemovedError
 from backend.keys.keychain import Keychain
 from backend.keys.lent import LentKey, StoredKey
-from backend.keys.removals import LOOK, Removals
-from backend.keys.store import KeptKey, Owner
+from backend.keys.removals import BLIND, LOOK, Removals
+from backend.keys.store import KeptKey, Owner, Removal
 from backend.keys.vault import Place, Sealed, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Call = Callable[["BaseChatModel"], Awaitable[None]]
 ANN = Owner("ann")
 KEY, ANOTHER = SecretStr("sk-canary-of-ann-0123456789"), SecretStr("sk-canary-anew-0123456789")
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NONE, HOUR = timedelta(0), timedelta(hours=1)
 
 
@@ -37,8 +38,13 @@ class Server:
     """One of several on the same keys."""
 
     def __init__(self, store: InMemoryKeys, vault: Vault) -> None:
-        self.removals = Removals(store)
-        self.keychain = Keychain(store, vault, removals=self.removals)
+        self.hours = 0
+        self.seconds = 0.0
+        self.removals = Removals(store, now=self.now, clock=lambda: self.seconds)
+        self.keychain = Keychain(store, vault, removals=self.removals, clock=self.now)
+
+    def now(self) -> datetime:
+        return NOON + self.hours * HOUR
 
     async def lent(self, *, stored: bool) -> LentKey:
         await self.keychain.enrol(ANN, "openai", KEY, keep=stored, overlap=NONE)
@@ -96,15 +102,83 @@ async def test_one_that_was_replaced_at_once_is_used_no_more(servers: tuple[Serv
         key.get_secret_value()
 
 
-async def test_one_that_was_replaced_with_an_overlap_is_used_to_the_end(
+@pytest.mark.parametrize("stored", [True, False])
+async def test_one_that_was_replaced_with_an_overlap_is_used_until_that_is_over(
+    servers: tuple[Server, Server], *, stored: bool
+) -> None:
+    here, there = servers
+    key = await there.lent(stored=stored)
+
+    await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
+    await there.removals.catch_up()
+    assert key.get_secret_value() == KEY.get_secret_value()
+
+    there.hours = 1
+    with pytest.raises(KeyRemovedError):
+        key.get_secret_value()
+
+
+async def test_one_that_was_removed_within_its_overlap_is_used_no_more(
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers
     key = await here.lent(stored=True)
 
     await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
+    await here.keychain.remove(ANN, "openai")
 
-    assert key.get_secret_value() == KEY.get_secret_value()
+    with pytest.raises(KeyRemovedError):
+        key.get_secret_value()
+
+
+async def test_of_a_server_that_missed_removals_no_key_is_used_that_was_lent_before(
+    store: InMemoryKeys, servers: tuple[Server, Server]
+) -> None:
+    """It slept for so long that they are not told any more."""
+    here, there = servers
+    await here.lent(stored=True)
+    await here.lent(stored=True)
+    await there.removals.catch_up()
+    lent_before = await there.lent(stored=True)
+    store.gone = [Removal(9, "another", NOON)]
+    there.removals._last = 7
+
+    await there.removals.catch_up()
+
+    with pytest.raises(KeyRemovedError):
+        lent_before.get_secret_value()
+    assert (await there.lent(stored=True)).get_secret_value() == KEY.get_secret_value()
+
+
+async def test_of_a_server_that_sees_nothing_no_key_is_used_that_was_lent_before(
+    servers: tuple[Server, Server],
+) -> None:
+    here, _ = servers
+    async with here.removals.following():
+        key = await here.lent(stored=True)
+        here.seconds = BLIND
+        assert key.get_secret_value() == KEY.get_secret_value()
+
+        here.seconds += 1
+        with pytest.raises(KeyRemovedError):
+            key.get_secret_value()
+
+
+async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
+    store: InMemoryKeys, servers: tuple[Server, Server]
+) -> None:
+    here, _ = servers
+    asked, unasked = await here.lent(stored=True), (await here.keychain.lend(ANN, {})).keys["openai"]
+    await here.keychain.remove(ANN, "openai")
+    with pytest.raises(KeyRemovedError):
+        asked.get_secret_value()
+
+    store.gone += [Removal(number, f"row {number}", NOON) for number in range(2, 100_010)]
+    await here.removals.catch_up()
+
+    for key in (asked, unasked):
+        with pytest.raises(KeyRemovedError):
+            key.get_secret_value()
 
 
 async def test_the_same_key_stored_again_is_another_one(servers: tuple[Server, Server]) -> None:
@@ -156,7 +230,7 @@ async def test_a_call_under_way_ends_when_its_key_is_removed(
         Place("", "ann", api, "row"), Sealed("", b"", None, ""), "", datetime(2026, 11, 21, tzinfo=UTC)
     )
     removed: set[str] = set()
-    key = StoredKey(KEY.get_secret_value, kept, removed)
+    key = StoredKey(api, KEY.get_secret_value, kept, lambda: "row" in removed)
     provider.always(Status(503))
     patchbay = loopback_patchbay(
         provider,
