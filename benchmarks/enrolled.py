@@ -7,7 +7,7 @@ it, 8 at once, over the application's own edge in this process; then each of the
 user by their token, reads their key from SQLite and opens it. The provider runs in another process and checks every key.
 Compared are memory, once garbage is collected and free memory given back, sockets to the provider, and clients.
 
-Prints a table in Markdown, in about five minutes. Exit code 1 if it costs 5 MB or more, a socket more than are in flight,
+Prints a table in Markdown, in a quarter of an hour. Exit code 1 if it costs 5 MB or more, a socket more than are in flight,
 a client, or a wrong key.
 """
 

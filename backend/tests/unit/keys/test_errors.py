@@ -10,9 +10,11 @@ import pytest
 
 from backend.keys import errors
 from backend.keys.errors import (
+    EndpointAndKeysError,
     KeychainError,
     KeyGivenBackError,
     KeyNotFoundError,
+    KeyRemovedError,
     MalformedKeyError,
     MasterKeyError,
     NotEnrolledError,
@@ -32,7 +34,9 @@ ERRORS = [
     MalformedKeyError("openai"),
     UnknownProviderError(["openai", "gemini"]),
     KeyNotFoundError(),
+    EndpointAndKeysError(),
     KeyGivenBackError("openai"),
+    KeyRemovedError("openai"),
     TooManyTrialsError(retry_after=7.5),
 ]
 
