@@ -64,11 +64,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=10_000)
     calls = parser.parse_args().calls
-    one, many = in_a_fresh_process(calls, limits="")
-    _, limited = in_a_fresh_process(calls, limits='user_limits = { requests = "1000000/minute" }')
+    one, many = in_a_fresh_process(_program(calls, ""))
+    _, limited = in_a_fresh_process(_program(calls, 'user_limits = { requests = "1000000/minute" }'))
     connections = connections_after_idleness()
-    print("| | memory | sockets opened | clients built | wrong keys |")
-    print("|---|---|---|---|---|")
+    print_header()
     print_row(f"one caller with a key, {calls} calls", one)
     print_row(f"{calls} callers with keys, beyond that", many)
     print_row("the same with `user_limits`, beyond one caller's calls", limited)
@@ -80,6 +79,12 @@ def main() -> int:
     return 1 if faults else 0
 
 
+def print_header() -> None:
+    """In Markdown."""
+    print("| | memory | sockets opened | clients built | wrong keys |")
+    print("|---|---|---|---|---|")
+
+
 def print_row(title: str, cost: Cost) -> None:
     """In Markdown."""
     print(
@@ -88,7 +93,7 @@ def print_row(title: str, cost: Cost) -> None:
     )
 
 
-def faults_of(many: Cost, connections: int | None) -> list[str]:
+def faults_of(many: Cost, connections: int | None = None) -> list[str]:
     """Which gates are missed."""
     told = {
         f"{many.memory_mb:.1f} MB": many.memory_mb >= MOST_MB,
@@ -103,9 +108,12 @@ def faults_of(many: Cost, connections: int | None) -> list[str]:
 # Calls -----------------------------------------------------------------------------------------------------------------
 
 
-def in_a_fresh_process(calls: int, *, limits: str) -> tuple[Cost, Cost]:
-    """What one caller's calls cost, and those of as many callers after them."""
-    program = f"from benchmarks.callers import told; told({calls}, {limits!r})"
+def _program(calls: int, limits: str) -> str:
+    return f"from benchmarks.callers import told; told({calls}, {limits!r})"
+
+
+def in_a_fresh_process(program: str) -> tuple[Cost, Cost]:
+    """What one caller's calls cost, and those of as many callers after them, as ``program`` tells it."""
     found = told_by(program)
     names = Cost._fields
     one, many = ([found[f"{who} {name}"] for name in names] for who in ("one", "many"))
@@ -116,6 +124,11 @@ def told(calls: int, limits: str) -> None:
     """Make all calls in this process, and print as JSON what they cost."""
     with Witness() as witness, use(Patchbay(table(witness.origin, limits))) as patchbay:
         costs = asyncio.run(measured(patchbay, witness, calls))
+    tell(*costs)
+
+
+def tell(*costs: Cost) -> None:
+    """Print as JSON what one caller costs, and what many do."""
     named = {
         f"{who} {name}": value
         for who, cost in zip(("one", "many"), costs, strict=True)
@@ -149,7 +162,7 @@ async def measured(patchbay: Patchbay, witness: Witness, calls: int) -> tuple[Co
         readings.append(read(patchbay, witness))
     await patchbay.aclose()
     first, second, third = readings
-    return _cost(first, second), _cost(second, third)
+    return cost(first, second), cost(second, third)
 
 
 async def _make(calls: int, who: Callable[[int], int]) -> None:
@@ -179,7 +192,8 @@ def read(patchbay: Patchbay, witness: Witness) -> Reading:
     return Reading(rss, descriptors(), clients, counts["connections"], counts["wrong keys"])
 
 
-def _cost(before: Reading, after: Reading) -> Cost:
+def cost(before: Reading, after: Reading) -> Cost:
+    """What came between the two."""
     return Cost(
         after.rss_mb - before.rss_mb,
         after.connections - before.connections,

@@ -73,7 +73,7 @@ class Witness:
         self._stdout.close()
 
     def fail(self, faults: dict[str, str]) -> None:
-        """From now on these models fail, each in its way: ``503``, ``429``, ``500`` or ``hang up``; no others do."""
+        """From now on these models fail, each in its way: ``503``, ``429``, ``500`` or ``hang up``, or are ``slow``; no others do."""
         self._ask({"faults": faults})
 
     def counts(self) -> Counter[str]:
@@ -200,11 +200,14 @@ class Connection(asyncio.Protocol):
         if not asked.is_signed_by_its_payer:
             self._state.counts["wrong keys"] += 1
         self._state.counts["house keys"] += asked.key.startswith(f"{asked.provider}-house")
-        await asyncio.sleep(SLOW_SECONDS if asked.kind == "slow" else _LATENCY_SECONDS)
-        fault = "401" if asked.payer.startswith("bad") else self._state.faults.get(asked.model)
+        fault = self._state.faults.get(asked.model)
+        await asyncio.sleep(SLOW_SECONDS if "slow" in {asked.kind, fault} else _LATENCY_SECONDS)
+        await self._say(asked, "401" if asked.payer.startswith("bad") else fault)
+
+    async def _say(self, asked: Asked, fault: str | None) -> None:
         if fault == "hang up":
             self._transport.abort()
-        elif fault is not None:
+        elif fault not in {None, "slow"}:
             self._transport.write(_error(fault, asked))
         elif asked.streams:
             await self._stream(asked)

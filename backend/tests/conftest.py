@@ -1,4 +1,4 @@
-"""What every test gets: a clean environment, and on request a loopback provider with the facade on it."""
+"""What every test gets: a guard over keys, a clean environment, and on request a loopback provider."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backend.tests.canaries import Guard
 from backend.utils.llm.testing import LoopbackProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KEPT = {"HOME", "PATH", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See `canaries`."""
+    config.pluginmanager.register(Guard())
 
 
 @pytest.fixture(autouse=True)

@@ -239,6 +239,7 @@ def test_explain_says_what_the_page_shows(one: Shown) -> None:
     assert one.output == explained(one)
 
 
+@pytest.mark.writes_keys("test_shown_*", "the page's own tests name one")
 def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "how-to" / "test-your-product-code.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)

@@ -70,6 +70,7 @@ def test_the_table_and_the_route_need_no_sdk(room: str) -> None:
     assert run(program, ROOT) == "[]"
 
 
+@pytest.mark.writes_keys("*.py*", "a copy of the facade, whose testing kit names the house's keys")
 def test_the_folder_alone_serves_calls_in_another_project(tmp_path: Path) -> None:
     shutil.copytree(FACADE, tmp_path / "utils" / "llm", ignore=shutil.ignore_patterns("__pycache__"))
 

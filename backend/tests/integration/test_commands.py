@@ -226,6 +226,7 @@ class TestModel:
         assert "OpenAI's deprecations page" in last
 
 
+@pytest.mark.writes_keys("lmi.json", "a configuration to import")
 class TestImportConfig:
     @pytest.fixture
     def config(self, tmp_path: Path) -> Path:

@@ -116,10 +116,10 @@ async def test_when_every_step_fails_the_transcript_is_still_kept() -> None:
 
 
 async def test_a_bug_in_one_step_is_contained_and_not_told() -> None:
-    conversation, _ = await made(conv_structure=[RuntimeError("sk-secret")])
+    conversation, _ = await made(conv_structure=[RuntimeError("the secret")])
 
     assert conversation.errors == {"conv_structure": "internal_error"}
-    assert "sk-secret" not in conversation.model_dump_json()
+    assert "the secret" not in conversation.model_dump_json()
 
 
 async def test_an_answer_outside_the_schema_is_an_error_of_its_step() -> None:

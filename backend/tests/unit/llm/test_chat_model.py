@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from backend.utils.llm.caller import Caller, use_caller
@@ -345,6 +346,15 @@ class TestFacade:
 
         assert CANARY not in shown
         assert not any(key in shown for key in HOUSE_KEYS.values())
+
+    def test_a_cache_that_is_asked_for_knows_a_call_without_its_key(self, patchbay: Patchbay) -> None:
+        cache = InMemoryCache()
+        model = patchbay.get_llm("over_openai", caller=Caller(keys={"openai": CANARY}))
+
+        model.model_copy(update={"cache": cache}).invoke("hi")
+
+        assert len(cache._cache) == 1
+        assert CANARY not in repr(cache._cache)
 
 
 def test_the_helper_joins_chunks() -> None:

@@ -277,7 +277,7 @@ def test_a_failed_call_falls_back(category: str | None, expected: str, status: s
 
 
 def test_the_text_of_an_exception_is_never_the_reasoning() -> None:
-    result, _ = assign(RuntimeError("Bearer sk-secret at https://internal"))
+    result, _ = assign(RuntimeError("a secret at https://internal"))
 
     assert "secret" not in str(result)
     assert result.error == "internal_error"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import aclosing, suppress
-from itertools import islice
+import threading
+from contextlib import aclosing, contextmanager, suppress
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,11 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.heap import holders_of
 from backend.utils.llm import Caller, LLMError, Patchbay, Table, get_llm, use, use_caller
+from backend.utils.llm.driver.race import THREAD
 from benchmarks.soak_mix import HOUSE_KEYS, PROVIDERS, table
 from benchmarks.witness import Witness
+
+from .test_hedged_calls import NEVER, learn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -28,6 +32,10 @@ USERS = ["u1", "bad-u1"]
 """One whom the provider answers, and one whose key it refuses."""
 FEATURES = ["ordered", "gemini", "responses"]
 FAULTS = [{}, {"a1": "503", "b1": "hang up", "g1": "hang up", "r1": "429"}]
+HEDGED = ["ordered", "gemini"]
+"""Two of the features that have a second endpoint to ask."""
+SOON = 0.2
+"""By then the first request has been sent, and a slow answer has not begun."""
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,14 @@ async def ask(call: Call, feature: str, user: str, mark: str) -> None:
         await call(feature, user)
 
 
+async def settled() -> None:
+    """Threads that lost a race have ended, and connections that were left are closed, in the loop's next rounds."""
+    for thread in threading.enumerate():
+        if thread.name == THREAD:
+            await asyncio.to_thread(thread.join, 5)
+    await asyncio.sleep(0.05)
+
+
 @pytest.mark.usefixtures("_patchbay")
 @pytest.mark.parametrize(
     "call",
@@ -98,7 +114,70 @@ async def test_no_key_is_left_when_calls_are_over(witness: Witness, call: Call) 
         witness.fail(faults)
         calls = [ask(call, feature, user, mark) for feature in FEATURES for user in USERS]
         await asyncio.gather(*calls)
-    await asyncio.sleep(0.05)  # connections that were left are closed in the loop's next rounds
+    await settled()
 
     assert holders_of(mark) == []
     assert witness.counts()["wrong keys"] == 0
+
+
+@contextmanager
+def hedging(witness: Witness, after: float) -> Iterator[None]:
+    """A second request goes out beside each that takes longer than that."""
+    text = table(witness.origin, 1)
+    for feature in HEDGED:
+        text = text.replace(f"[features.{feature}]", f"[features.{feature}]\nhedge = true")
+    with use(Patchbay(Table(text=text, environ=HOUSE_KEYS))) as patchbay:
+        for feature in HEDGED:
+            learn(patchbay, after, hedges=len(USERS), feature=feature)
+        patchbay.warm_up()
+        yield
+        patchbay.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [invoke, stream, stream_and_leave, ainvoke, astream, astream_and_leave],
+    ids=lambda call: call.__name__,
+)
+async def test_nor_when_two_requests_were_sent_for_each(witness: Witness, call: Call) -> None:
+    mark, before = secrets.token_hex(8), witness.counts()
+    witness.fail({"a1": "slow", "g1": "slow"})
+    with hedging(witness, SOON):
+        calls = [ask(call, *whose, mark) for whose in product(HEDGED, USERS)]
+        await asyncio.gather(*calls)
+        await settled()
+
+        assert holders_of(mark) == []
+    assert (witness.counts() - before)["requests"] == 2 * len(calls)
+    assert witness.counts()["wrong keys"] == 0
+
+
+async def test_nor_when_both_requests_of_a_call_are_given_up(witness: Witness) -> None:
+    mark, before = secrets.token_hex(8), witness.counts()
+    witness.fail(dict.fromkeys(("a1", "a2", "b1", "g1"), "slow"))
+    with hedging(witness, SOON):
+        calls = [asyncio.create_task(ask(ainvoke, *whose, mark)) for whose in product(HEDGED, USERS)]
+        while (witness.counts() - before)["requests"] < 2 * len(calls):  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(0.002)
+        for one in calls:
+            one.cancel()
+        await asyncio.wait(calls)
+        await settled()
+
+        assert all(one.cancelled() for one in calls)
+        del calls, one
+        assert holders_of(mark) == []
+
+
+@pytest.mark.parametrize("call", [ainvoke, astream], ids=lambda call: call.__name__)
+async def test_nor_when_a_second_request_was_not_needed(witness: Witness, call: Call) -> None:
+    """The timer for it was set, and cancelled: behind one that runs, the loop keeps it until its time."""
+    mark, before = secrets.token_hex(8), witness.counts()
+    witness.fail({})
+    asyncio.get_running_loop().call_later(NEVER / 2, str)
+    with hedging(witness, NEVER):
+        await asyncio.gather(*(ask(call, *whose, mark) for whose in product(HEDGED, USERS)))
+        await settled()
+
+        assert holders_of(mark) == []
+    assert (witness.counts() - before)["requests"] == len(HEDGED) * len(USERS)

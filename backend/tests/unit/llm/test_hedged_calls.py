@@ -101,16 +101,16 @@ def second_model(chain: str) -> str:
     return chain_of(chain)[1].partition(":")[2]
 
 
-def learn(patchbay: Patchbay, seconds: float, hedges: int = 1) -> None:
+def learn(patchbay: Patchbay, seconds: float, hedges: int = 1, feature: str = "f") -> None:
     """So many hedges are earned, and each endpoint is known to answer within ``seconds``."""
     tails = patchbay.health.traffic.tails
     with patchbay.health.traffic.lock:
         for _ in range(CALLS_PER_HEDGE * hedges):
-            tails.called("f")
-        for endpoint in patchbay.table.snapshot.chain("f", "premium"):
+            tails.called(feature)
+        for endpoint in patchbay.table.snapshot.chain(feature, "premium"):
             for _ in range(ENOUGH):
-                tails.of("f", str(endpoint), "total").took(seconds)
-                tails.of("f", str(endpoint), "first_token").took(seconds)
+                tails.of(feature, str(endpoint), "total").took(seconds)
+                tails.of(feature, str(endpoint), "first_token").took(seconds)
 
 
 @pytest.fixture

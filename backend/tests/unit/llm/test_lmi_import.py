@@ -771,6 +771,7 @@ class TestFiles:
         with pytest.raises(UnusableInputError, match="names its features"):
             import_config({"a": "openai/gpt-4o"}, source="lmi.json", feature="b")
 
+    @pytest.mark.writes_keys("lmi.*", "a configuration to import")
     @pytest.mark.parametrize(
         ("name", "text", "reason"),
         [

@@ -35,7 +35,7 @@ def app() -> FastAPI:
 
     @app.get("/bug")
     async def bug() -> None:
-        raise RuntimeError("sk-secret")
+        raise RuntimeError("the secret")
 
     @app.get("/locked")
     async def locked() -> None:
@@ -91,7 +91,7 @@ async def test_a_bug_tells_nothing(app: FastAPI, connect: Connect) -> None:
 
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal_error"
-    assert "sk-secret" not in response.text
+    assert "the secret" not in response.text
 
 
 async def test_invalid_input_is_located_and_not_repeated(app: FastAPI, connect: Connect) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,8 +222,9 @@ class TestRefused:
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     async def test_a_key_in_the_place_of_a_provider_is_not_repeated(
-        self, method: str, client: httpx2.AsyncClient
+        self, method: str, client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
     ) -> None:
+        caplog.set_level(logging.WARNING, "httpx2")  # the test's own client logs what it asks for
         body = {"key": KEY} if method == "PUT" else None
         answer = await client.request(method, f"/v1/keys/{KEY}", json=body, headers=ANN)
 

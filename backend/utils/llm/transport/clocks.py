@@ -94,12 +94,13 @@ class Interrupt:
                     socket.socket.shutdown(waited_on, socket.SHUT_RDWR)
 
 
-def _ticket_here() -> Ticket | None:
+def ticket_here() -> Ticket | None:
+    """Whose request this thread is waiting for."""
     return getattr(_this_thread, "ticket", None)
 
 
 def _left(timeout: float | None, late: type[Exception]) -> float | None:
-    ticket = _ticket_here()
+    ticket = ticket_here()
     if ticket is None:
         return timeout
     left = ticket.left()
@@ -159,7 +160,7 @@ class _BoundedStream(httpcore2.NetworkStream):
     @override
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         late = httpcore2.ReadTimeout
-        left, ticket = _left(timeout, late), _ticket_here()
+        left, ticket = _left(timeout, late), ticket_here()
         if ticket is None or ticket.interrupt is None:
             return self._stream.read(max_bytes, left)
         with ticket.interrupt.ends(self._stream, late):
@@ -170,7 +171,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         late = httpcore2.WriteTimeout
         for start in range(0, len(buffer), WRITE_BYTES):
             piece = buffer[start : start + WRITE_BYTES]
-            left, ticket = _left(timeout, late), _ticket_here()
+            left, ticket = _left(timeout, late), ticket_here()
             if ticket is None or ticket.interrupt is None:
                 self._stream.write(piece, left)
             else:

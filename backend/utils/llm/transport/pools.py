@@ -12,12 +12,13 @@ looked up and checked anew, and ten thousand users leave no more sockets behind 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from contextlib import suppress
 from functools import lru_cache, partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
@@ -26,12 +27,12 @@ import httpx2
 from typing_extensions import override
 from yarl import URL
 
-from .clocks import BoundedBackend
+from .clocks import BoundedBackend, ticket_here
 from .look_up import Resolver, addresses, resolving
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from ..addresses import Reach
     from .exchange import Request
@@ -46,13 +47,18 @@ DEAD_PEER_SECONDS = 120
 """How long a peer may leave unacknowledged what was sent, also on a connection that we have given up."""
 LARGE_BODY = 1_000_000
 """From here on a body is written in parts: at once it would hold up the event loop."""
+DoneT = TypeVar("DoneT")
 
 
 class _BoundedTransport(httpx2.HTTPTransport):
-    """Its sockets keep to the time of each attempt. The class has no parameter for that; its pool has."""
+    """Its sockets keep to the time of each attempt. The class has no parameter for that; its pool has.
+
+    What breaks the rules of HTTP is not repeated, neither in an exception nor in a log: a provider may repeat a key in it.
+    """
 
     def __init__(self, reach: Reach | None) -> None:
         super().__init__(verify=_tls(), trust_env=False)
+        logging.getLogger("httpcore2.http11").addFilter(_say_what_is_done)
         self._pool = httpcore2.ConnectionPool(
             ssl_context=_tls(),
             max_connections=LIMITS.max_connections,
@@ -62,6 +68,45 @@ class _BoundedTransport(httpx2.HTTPTransport):
                 httpcore2.SyncBackend(), None if reach is None else partial(addresses, reach)
             ),
         )
+
+    @override
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = _unquoted(partial(super().handle_request, request))
+        response.stream = _Parts(cast("httpx2.SyncByteStream", response.stream))
+        return response
+
+
+class _Parts(httpx2.SyncByteStream):
+    """A body on its way."""
+
+    def __init__(self, stream: httpx2.SyncByteStream) -> None:
+        self._stream = stream
+
+    @override
+    def __iter__(self) -> Iterator[bytes]:
+        parts = iter(self._stream)
+        while (part := _unquoted(partial(next, parts, None))) is not None:
+            yield part
+
+    @override
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _unquoted(work: Callable[[], DoneT]) -> DoneT:
+    """What ``work`` gives. If HTTP was broken, h11 quotes what came, or was to be sent: its exception stays here."""
+    try:
+        return work()
+    except httpx2.ProtocolError as error:
+        told = type(error)("The exchange did not keep to HTTP.")
+    raise told
+
+
+def _say_what_is_done(record: logging.LogRecord) -> bool:
+    """Let httpcore2 log what is done for a request of ours, and not what came: it would log answers' headers."""
+    if ticket_here() is not None:
+        record.msg = str(record.msg).partition(" ")[0]
+    return True
 
 
 @lru_cache(maxsize=1)
