@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
-    from backend.keys.keychain import Rotation
+    from backend.keys.rotation import Rotation
     from backend.utils.llm import QosInfo, Route
     from backend.utils.llm.lmi_import import Import
 
@@ -267,8 +267,8 @@ async def _rotate(settings: Settings) -> Rotation:
     from backend.database.engine import make_engine
     from backend.database.keys import SqlKeyStore
     from backend.database.migrations import upgrade
-    from backend.keys.keychain import rotate
     from backend.keys.masters import master_keys
+    from backend.keys.rotation import rotate
 
     engine = make_engine(settings.database_path)
     try:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from backend.utils.llm.caller import OwnEndpoint
 from backend.utils.llm.model_config import OWN
 
 from .errors import (
@@ -18,22 +16,19 @@ from .errors import (
     KeyNotFoundError,
     MalformedKeyError,
     NotEnrolledError,
-    UnreadableKeyError,
 )
 from .lent import BroughtKey, StoredKey
+from .loan import Loan, who_pays, who_serves
 from .removals import Removals
 from .store import KeptKey, KeyStore, Owner
 from .vault import Place, Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import SecretStr
 
-    from backend.utils.llm.caller import Caller, KeyPolicy
-
     from .lent import LentKey
-    from .masters import Masters
     from .vault import Server
 
 log = logging.getLogger(__name__)
@@ -52,42 +47,6 @@ def _now() -> datetime:
 
 def _new_id() -> str:
     return uuid4().hex
-
-
-@dataclass(frozen=True, slots=True)
-class Loan:
-    """The keys of one request.
-
-    Attributes:
-        keys: Provider to secret; under ``own``, the one for an endpoint of the user's own.
-        versions: Which they are.
-        serving: The providers whose keys serve the request's calls.
-        policy: Whose keys may pay. Unset only for a user who has none.
-    """
-
-    keys: Mapping[str, LentKey]
-    versions: Mapping[str, KeptKey]
-    serving: Collection[str]
-    policy: KeyPolicy | None
-
-    def only(self, provider: str) -> Loan:
-        """The same, with the key for ``provider`` alone to serve and pay."""
-        return replace(self, serving=[provider], policy="byok_only")
-
-    def lend_to(self, caller: Caller) -> Caller:
-        """``caller`` with the keys that serve. None is opened for it."""
-        keys = {provider: self.keys[provider] for provider in self.serving if provider != OWN}
-        own = self._own_endpoint() if OWN in self.serving else None
-        return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
-
-    def used(self) -> Collection[KeptKey]:
-        """The versions that came with the request, or were opened in it."""
-        return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
-
-    def _own_endpoint(self) -> OwnEndpoint | None:
-        """It was looked at when it was enrolled; to do so again would open its key."""
-        server = self.versions[OWN].place.server
-        return server and OwnEndpoint.model_construct(**server._asdict(), key=self.keys[OWN])
 
 
 class Keychain:
@@ -169,7 +128,7 @@ class Keychain:
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
         keys = self._lent(versions) | self._brought(brought, versions)
-        return Loan(keys, versions, _serving(versions, brought), _policy(held))
+        return Loan(keys, versions, who_serves(versions, brought), who_pays(held))
 
     async def take_back(self, loan: Loan) -> None:
         """The request is over: its keys hold no value any more, and it is noted which of them were used.
@@ -236,58 +195,6 @@ class Keychain:
             for provider, key in keys.items()
             for version in [versions[provider]]
         }
-
-
-class Rotation(NamedTuple):
-    """What came of a rotation, in versions of keys.
-
-    Attributes:
-        master: The name of the master key that locks them now.
-        unreadable: Those that were left as they are, because they do not open.
-    """
-
-    master: str
-    locked_anew: int
-    unreadable: int
-
-
-async def rotate(store: KeyStore, masters: Masters) -> Rotation:
-    """Lock everything anew under a new master key, also while servers are running.
-
-    What does not open is left as it is.
-
-    Raises:
-        MasterKeyError: If the master keys cannot be read or written.
-    """
-    vault = Vault(masters)
-    unreadable = 0
-
-    def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
-        nonlocal unreadable
-        newest = masters.renew({key.sealed.master for key in keys})
-        for key in keys:
-            try:
-                if key.sealed.master != newest.name:
-                    yield key._replace(sealed=vault.rewrap(key.sealed, key.place))
-            except UnreadableKeyError:
-                unreadable += 1
-
-    locked_anew = await store.rewrap(renew)
-    return Rotation(masters.newest().name, locked_anew, unreadable)
-
-
-def _serving(versions: Mapping[str, KeptKey], brought: Mapping[str, SecretStr]) -> Collection[str]:
-    """An endpoint of the user's own takes the place of what is stored, and keys that came with the request take its."""
-    if OWN in versions and brought.keys() <= {OWN}:
-        return [OWN]
-    return versions.keys() - {OWN}
-
-
-def _policy(held: Sequence[KeptKey]) -> KeyPolicy | None:
-    """The house pays for nobody who has a key, unless they chose that: also if it is not stored and did not come along."""
-    if not held:
-        return None
-    return "byok_then_house" if held[0].house_fallback else "byok_only"
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

@@ -21,7 +21,8 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from backend.conversations.store import ConversationStore
-from backend.keys.keychain import Keychain, Loan
+from backend.keys.keychain import Keychain
+from backend.keys.loan import Loan
 from backend.keys.pace import Pace
 from backend.keys.store import Owner
 from backend.local_model import State

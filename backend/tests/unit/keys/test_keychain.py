@@ -16,8 +16,9 @@ from backend.keys.errors import (
     NotEnrolledError,
     UnreadableKeyError,
 )
-from backend.keys.keychain import Keychain, rotate
+from backend.keys.keychain import Keychain
 from backend.keys.masters import MasterFile, MasterKey
+from backend.keys.rotation import rotate
 from backend.keys.store import Owner
 from backend.keys.vault import Server, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
