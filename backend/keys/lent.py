@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from pydantic import SecretStr
 from typing_extensions import override
 
+from backend.utils.llm.keys import KeptSecret
+
 from .errors import KeyGivenBackError, KeyRemovedError
 
 if TYPE_CHECKING:
@@ -30,18 +32,20 @@ def _always() -> bool:
     return True
 
 
-class LentKey(SecretStr):
+class LentKey(KeptSecret):
     """A key that a request may use.
 
     It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
 
     Attributes:
         version: Which one it is; None outside a keychain.
+        name: The row of the version.
     """
 
     def __init__(self, provider: str, version: KeptKey | None, is_over: Callable[[], bool]) -> None:
         super().__init__(_SHOWN)
         self.version = version
+        self.name = version.place.row if version else provider
         self._provider = provider
         self._is_removed = is_over
 

@@ -102,6 +102,18 @@ async def test_the_house_pays_in_a_users_stead_if_both_say_so(
     assert all(request.model == MODELS["conv_folder"] for request in provider.requests)
 
 
+async def test_to_explain_is_no_use_of_it(started: Started) -> None:
+    async with started.client() as client:
+        await store(client)
+        await client.get("/v1/llm/explain/conv_folder")
+        (explained,) = (await client.get("/v1/keys")).json()["keys"]
+        await process(client)
+        (used,) = (await client.get("/v1/keys")).json()["keys"]
+
+    assert explained["last_used_at"] is None
+    assert used["last_used_at"] is not None
+
+
 async def test_it_survives_a_restart(started: Started, provider: LoopbackProvider) -> None:
     async with started.client() as client:
         await store(client)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pydantic import SecretStr
+from pydantic import SecretStr
 
 _PROCESS = secrets.token_bytes(32)
 
@@ -20,14 +18,26 @@ def is_key(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+class KeptSecret(SecretStr):
+    """A key that somebody keeps, and opens when its value is asked for: to sign a request, and for nothing else.
+
+    Attributes:
+        name: Tells which key it is, to whoever does not want it opened. It is no secret.
+    """
+
+    name: str
+
+
 def fingerprint(secret: SecretStr | None, place: str = "") -> str:
     """A name for a key that tells nothing about it, and is another one in every process.
 
     Args:
-        secret: The key.
+        secret: The key. One that is kept is not opened.
         place: Where it is for, if who is meant does not follow from the provider's name.
     """
     if secret is None:
         return "open"
-    named = f"{secret.get_secret_value()} {place}" if place else secret.get_secret_value()
+    named = f"kept {secret.name}" if isinstance(secret, KeptSecret) else secret.get_secret_value()
+    if place:
+        named += f" {place}"
     return blake2b(named.encode(), digest_size=8, key=_PROCESS).hexdigest()

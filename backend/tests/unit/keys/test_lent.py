@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from backend.keys.errors import KeyGivenBackError
 from backend.keys.lent import BroughtKey, StoredKey
 from backend.utils.llm import Caller
+from backend.utils.llm.keys import fingerprint
 
 KEY = "sk-canary-of-ann-0123456789"
 
@@ -41,6 +42,14 @@ def test_a_caller_who_has_it_is_dumped_without_it(key: StoredKey, mode: str) -> 
     caller = Caller(user_id="ann").model_copy(update={"keys": {"openai": key}})
 
     assert KEY not in str(caller.model_dump(mode=mode))
+
+
+def test_it_is_told_from_others_without_being_opened(key: StoredKey) -> None:
+    another = StoredKey("gemini", lambda: KEY)
+
+    assert fingerprint(key) == fingerprint(key) != fingerprint(another)
+    assert fingerprint(key, "https://a.example") != fingerprint(key)
+    assert not key.was_used
 
 
 def test_it_counts_as_there(key: StoredKey) -> None:
