@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,8 @@ def make_engine(path: Path) -> AsyncEngine:
         OSError: If the folder cannot be made.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # What is stored is people's words: an error does not repeat them, nor does the log that it ends in.
+    # What is stored is people's words: no error repeats them, and no log, at DEBUG either.
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
     engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare)
     return engine

@@ -259,9 +259,8 @@ async def test_a_key_that_is_refused_says_why_until_a_call_works(
     (key,) = told.json()["keys"]
     assert key["trouble"].keys() == {"reason", "endpoint", "since", "last"}
     assert key["trouble"]["reason"] == "revoked"
-    assert [line for line in caplog.messages if line.startswith("keys.refused")] == [
-        f"keys.refused user=admin provider=openai reason=revoked endpoint={key['trouble']['endpoint']}"
-    ]
+    (line,) = [line for line in caplog.messages if line.startswith("keys.refused")]
+    assert line.startswith("keys.refused user=admin provider=openai reason=revoked endpoint=openai:")
     assert KEY not in told.text + caplog.text
     assert after.json()["keys"][0]["trouble"] is None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import stat
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .conftest import Sessions
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         make_engine(tmp_path / "file" / "patchbay.sqlite3")
+
+
+async def test_what_is_stored_is_in_no_log(sessions: Sessions, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with sessions.begin() as session:
+        await session.execute(
+            text("INSERT INTO access_tokens VALUES ('a', 'ann', :words, 'h', '2026-01-01', NULL, NULL)"),
+            {"words": "said in private"},
+        )
+
+    assert "said in private" not in caplog.text
 
 
 async def test_an_error_does_not_repeat_what_was_to_be_stored(engine: AsyncEngine) -> None:
