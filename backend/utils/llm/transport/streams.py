@@ -121,17 +121,15 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._begin(self._response.headers)
         while True:
-            part = await without_caller(self._part(), self._context)
+            part = await without_caller(in_time(self._ticket, self._part), self._context)
             if not part:
                 return
             self._note(part)
             yield part
 
     async def _part(self) -> bytes:
-        async with in_time(self._ticket):
-            return await (self._piece() if self._is_guarded else self._response.part())
-
-    async def _piece(self) -> bytes:
+        if not self._is_guarded:
+            return await self._response.part()
         await asyncio.sleep(0)
         return await self._response.part(PIECE_BYTES)
 
