@@ -98,15 +98,7 @@ class SigningTransport:
         waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
         with in_time_here(ticket):
             try:
-                response = self.pools.for_threads(ticket.provider.reach).handle_request(
-                    httpx2.Request(
-                        signed.method,
-                        signed.url,
-                        headers=signed.headers,
-                        content=signed.content,
-                        extensions={"timeout": waits},
-                    )
-                )
+                response = self.pools.send(signed, waits, ticket.provider.reach)
             except ForbiddenAddressError:
                 raise _forbidden(ticket) from None
             _note_head(ticket.wire, response.status_code, response.headers)
