@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Method = Literal["json_schema", "json_mode"]
 
-_FENCED = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+_FENCE = "```"
+_MOST_PLACES = 20
+"""Of an answer that does not fit. A model that gets more than these wrong is told how many."""
 
 
 class UnfitAnswerError(ValueError):
@@ -104,16 +106,27 @@ def _parser(schema: Any) -> Callable[[str], Any]:
 
 
 def _checked(parse: Callable[[str], Any], text: str) -> Any:
-    fenced = _FENCED.match(text)
     try:
-        return parse(fenced.group(1) if fenced else text)
+        return parse(_without_fence(text))
     except ValidationError as error:
-        places = ", ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in error.errors()
-        )
-        raise UnfitAnswerError(places) from None
+        raise UnfitAnswerError(_places(error)) from None
     except (ValueError, RecursionError) as error:
         raise UnfitAnswerError(type(error).__name__) from None
+
+
+def _without_fence(text: str) -> str:
+    """What stands in a block of Markdown, if ``text`` is one. An expression would take the cube of its length."""
+    stripped = text.strip()
+    is_fenced = len(stripped) >= 2 * len(_FENCE) and stripped.startswith(_FENCE) and stripped.endswith(_FENCE)
+    return stripped[len(_FENCE) : -len(_FENCE)].removeprefix("json").strip() if is_fenced else text
+
+
+def _places(error: ValidationError) -> str:
+    """Where the answer does not fit, and how."""
+    if error.error_count() > _MOST_PLACES:
+        return f"wrong in {error.error_count()} places"
+    told = error.errors(include_url=False, include_context=False, include_input=False)
+    return ", ".join(f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in told)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -93,6 +93,17 @@ def test_a_call_with_a_users_key_is_not_copied_with_anybodys_money(
     assert models(provider) == ["gpt-6-luna"]
 
 
+def test_a_call_that_the_house_answered_in_place_of_a_users_key_is_not_copied(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    ann = Caller(user_id="ann", keys={"gemini": "anns-own-key"}, key_policy="byok_then_house")
+
+    answer = called(make(FIRST, row(more="house_fallback = true")), call, ann)
+
+    assert answer.response_metadata["receipt"]["key_owner"] == "house"
+    assert models(provider) == ["gpt-6-luna"]
+
+
 def test_a_share_of_the_calls_is_copied(provider: LoopbackProvider, make: Make) -> None:
     patchbay = make(FIRST, row(percent=25))
     model = patchbay.get_llm("f")

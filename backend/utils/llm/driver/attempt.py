@@ -121,15 +121,19 @@ class RunningAttempt:
             return True
         if isinstance(final, CallError):
             final.answer = self._answer
-        raise final from (None if self._may_be_quoted(failure) else error)
+        raise final from self._cause(final, error, failure)
 
     def _keep_if_scored(self) -> None:
         if self._answer is not None and self.record is not None:
             self._call.keep_best(self._answer, self.record)
 
-    def _may_be_quoted(self, failure: Failure) -> bool:
-        """Whether the SDK's exception may quote an answer, from whose body the key was not taken off as from an error's."""
-        return self._wire.has_succeeded and failure.category not in _OF_THE_TRANSPORT
+    def _cause(self, final: LLMError, error: BaseException, failure: Failure) -> BaseException | None:
+        """What ``final`` comes from. Not an exception that may quote an answer: of that the key was not taken off."""
+        if not self._wire.has_succeeded or failure.category in _OF_THE_TRANSPORT:
+            return error
+        if error is not final:
+            _hush(error)
+        return None
 
     @property
     def _wire(self) -> Wire:
@@ -469,6 +473,13 @@ def _outcome(failure: Failure) -> Outcome:
 
 def _joined(chunks: list[AIMessageChunk]) -> AIMessageChunk | None:
     return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
+
+
+def _hush(error: BaseException) -> None:
+    """Let it say nothing: it goes no further, but those who print what was at hand where ours was raised would print it."""
+    error.args = ()
+    vars(error).clear()
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _since(start: float | None, end: float | None) -> timedelta | None:

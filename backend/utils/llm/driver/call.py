@@ -89,11 +89,10 @@ class Call:
     def copied_to(self, share: Share) -> Call | None:
         """A copy of this call for an endpoint that is only watched; None if that one may not serve it.
 
-        Only of what the house pays: a user's key, or their money, is not for our curiosity.
+        Only where the house alone may pay: a user's key, or what they say to it, is not for our curiosity.
         """
         route = self.dispatch.route
-        answered = (attempt for attempt in self.dispatch.attempts if attempt.outcome == "ok")
-        if route.is_shadow or any(attempt.key_owner != "house" for attempt in answered):
+        if route.is_shadow or route.policy != "house_only":
             return None
         copy = self.bench.shadow_plan(self.snapshot, route, share)
         if not copy.candidates or copy.candidates[0].rest is not None:

@@ -82,8 +82,8 @@ def classify(
         return Failure(exception.category, wire.status)
     if wire.refusal is not None:
         return Failure(_refused(wire.refusal), wire.status, error=wire.refusal)
-    if isinstance(exception, CredentialNotAllowedError):
-        return Failure(Category.BUG, error=exception)
+    if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
+        return Failure(_refused(exception), wire.status, error=exception)
     seen = gather(exception, wire, api, outer)
     return Failure(
         next(row.category for row in ROWS if row.matches(seen)),

@@ -37,6 +37,7 @@ class Direct:
         base_url: The provider's.
         headers: What the SDK would send with every request.
         raising: Makes the SDK's exception from an error answer.
+        reading: Reads JSON.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Direct:
         base_url: str,
         headers: Mapping[str, str],
         raising: Callable[[httpx2.Response], Exception],
+        reading: Callable[[bytes], Any] = json.loads,
     ) -> None:
+        self.reading = reading
         self._transport = transport
         self._base_url = base_url.rstrip("/")
         self._headers = {name.lower(): value for name, value in headers.items()}
@@ -64,11 +67,11 @@ class Direct:
             httpx2.TransportError: No answer came, or not all of it.
             ValueError: The answer is no JSON.
         """
-        return json.loads(self._send(path, body, headers).read())
+        return self.reading(self._send(path, body, headers).read())
 
     async def aask(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         """As `ask`."""
-        return json.loads(await (await self._asend(path, body, headers)).read())
+        return self.reading(await (await self._asend(path, body, headers)).read())
 
     def events(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Generator[Event]:
         """The answer to ``body``, event by event, up to the one that says that it was the last. To be closed if it is left before its end.

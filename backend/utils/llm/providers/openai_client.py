@@ -18,7 +18,9 @@ from pydantic import PrivateAttr, SecretStr
 from typing_extensions import override
 
 from .direct import Direct
-from .streamed_calls import StreamedCalls
+from .plain_answers import plain_answer
+from .plain_answers import read as read_warily
+from .plain_streams import PlainStream
 from .told import OTHERS_KEY
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from ..transport import SigningTransport
-    from .direct import Event
 
 PATH = "/chat/completions"
 STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
@@ -43,7 +44,7 @@ class DirectChat(ChatOpenAI):
     _is_wary: bool = PrivateAttr(default=False)
 
     def be_wary(self) -> None:
-        """From now on: whoever sends answers is a stranger."""
+        """Before `send_directly`: whoever sends answers is a stranger."""
         self._is_wary = True
 
     def send_directly(self, transport: SigningTransport) -> None:
@@ -51,7 +52,8 @@ class DirectChat(ChatOpenAI):
         told = self.root_client.default_headers
         headers = {name: value for name, value in told.items() if isinstance(value, str)}
         raising = self.root_client._make_status_error_from_response  # noqa: SLF001 - the SDK's own exception
-        self._direct = Direct(transport, str(self.root_client.base_url), headers, raising)
+        reading = read_warily if self._is_wary else json.loads
+        self._direct = Direct(transport, str(self.root_client.base_url), headers, raising, reading)
 
     def _worded(
         self, messages: list[BaseMessage], kwargs: dict[str, Any]
@@ -78,9 +80,8 @@ class OpenAIChat(DirectChat):
     ) -> ChatResult:
         if self._direct is None:
             return super()._generate(messages, stop, run_manager, **kwargs)
-        return self._create_chat_result(
-            self._direct.ask(PATH, *self._worded(messages, {**kwargs, "stop": stop}))
-        )
+        told = self._direct.ask(PATH, *self._worded(messages, {**kwargs, "stop": stop}))
+        return self._create_chat_result(plain_answer(told) if self._is_wary else told)
 
     @override
     async def _agenerate(
@@ -92,9 +93,8 @@ class OpenAIChat(DirectChat):
     ) -> ChatResult:
         if self._direct is None:
             return await super()._agenerate(messages, stop, run_manager, **kwargs)
-        return self._create_chat_result(
-            await self._direct.aask(PATH, *self._worded(messages, {**kwargs, "stop": stop}))
-        )
+        told = await self._direct.aask(PATH, *self._worded(messages, {**kwargs, "stop": stop}))
+        return self._create_chat_result(plain_answer(told) if self._is_wary else told)
 
     @override
     def _stream(
@@ -104,11 +104,13 @@ class OpenAIChat(DirectChat):
             yield from super()._stream(messages, stop, *args, **kwargs)
             return
         worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
-        calls = StreamedCalls() if self._is_wary else None
+        plain = PlainStream() if self._is_wary else None
         with closing(self._direct.events(PATH, *worded)) as events:
             for event in events:
-                if (chunk := self._read(event, calls)) is not None:
+                if (chunk := self._read(self._direct.reading(event.data), plain)) is not None:
                     yield chunk
+        if plain is not None and (last := self._made(plain.rest())) is not None:
+            yield last
 
     @override
     async def _astream(
@@ -119,24 +121,26 @@ class OpenAIChat(DirectChat):
                 yield chunk
             return
         worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
-        calls = StreamedCalls() if self._is_wary else None
+        plain = PlainStream() if self._is_wary else None
         async with aclosing(self._direct.aevents(PATH, *worded)) as events:
             async for event in events:
-                if (made := self._read(event, calls)) is not None:
+                if (made := self._read(self._direct.reading(event.data), plain)) is not None:
                     yield made
+        if plain is not None and (last := self._made(plain.rest())) is not None:
+            yield last
 
-    def _read(self, event: Event, calls: StreamedCalls | None) -> ChatGenerationChunk | None:
-        """What ``event`` adds to the answer, and to the tool calls if they are counted.
+    def _read(self, told: dict[str, Any], plain: PlainStream | None) -> ChatGenerationChunk | None:
+        """What an event adds to the answer; of a stranger's, what it adds to those before.
 
         Raises:
             APIError: If it tells an error.
-            BadAnswer: If there are too many tool calls.
+            OwnEndpointError: If the stranger tells too much.
         """
-        told = json.loads(event.data)
         raise_for(told.get("error"))
-        if calls is not None:
-            calls.add(told)
-        return self._convert_chunk_to_generation_chunk(told, AIMessageChunk, None)
+        return self._made(told if plain is None else plain.add(told))
+
+    def _made(self, told: dict[str, Any] | None) -> ChatGenerationChunk | None:
+        return None if told is None else self._convert_chunk_to_generation_chunk(told, AIMessageChunk, None)
 
     @override
     def _convert_chunk_to_generation_chunk(

@@ -30,10 +30,10 @@ class OpenAICompatible:
 
         kind = ResponsesChat if endpoint.api_mode == "responses" else OpenAIChat
         chat = openai_chat(kind, endpoint.model_id, endpoint.provider.told_url, PLACEHOLDER_KEY, transport)
-        if endpoint.provider.client == "direct":
-            chat.send_directly(transport)
         if endpoint.provider.access == OWN:
             chat.be_wary()
+        if endpoint.provider.client == "direct":
+            chat.send_directly(transport)
         return chat
 
     def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpcore2
 import httpx2
@@ -18,30 +18,31 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from .ticket import Ticket
 
 WRITE_BYTES = 16_384
 """Written at once. The backend gives each part that a slow reader takes the whole time, so the parts are small."""
 _this_thread = threading.local()
+T = TypeVar("T")
 
 
-@asynccontextmanager
-async def in_time(ticket: Ticket) -> AsyncIterator[None]:
-    """Cancel what is awaited inside when the ticket's time is up.
+async def in_time(ticket: Ticket, work: Callable[[], Awaitable[T]]) -> T:
+    """What ``work`` comes to, which is cancelled when the ticket's time is up.
 
     Raises:
-        httpx2.ReadTimeout: It was.
+        httpx2.ReadTimeout: It was. Where it was waiting is not told: there the headers are at hand, and with them the key.
     """
     left = ticket.left()
     try:
         async with asyncio.timeout(left):
             if left <= 0:
                 await asyncio.sleep(0)
-            yield
-    except TimeoutError as error:
-        raise httpx2.ReadTimeout("The attempt's time is up.") from error
+            return await work()
+    except TimeoutError:
+        pass
+    raise httpx2.ReadTimeout("The attempt's time is up.")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Reply:
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(default=b"", repr=False)
     body: Body | None = None
 
@@ -58,7 +58,7 @@ class AsyncReply:
     """As `Reply`, to a request from an event loop."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(default=b"", repr=False)
     body: AsyncBody | None = None
 

@@ -191,6 +191,7 @@ class AsyncPool:
                 headers, and with them the key.
         """
         large = len(request.content) > LARGE_BODY
+        told: BaseException
         try:
             response = await self._session.request(
                 request.method,
@@ -202,6 +203,8 @@ class AsyncPool:
             )
         except (aiohttp.ClientError, OSError) as error:
             told = _told(error)
+        except asyncio.CancelledError as error:
+            told = asyncio.CancelledError(*error.args)
         else:
             return AsyncResponse(response)
         raise told
@@ -288,6 +291,28 @@ class Pools:
             if pool is None:
                 pool = self._threads[reach] = _BoundedTransport(reach)
             return pool
+
+    def send(
+        self, request: Request, waits: Mapping[str, float], reach: Reach | None = None
+    ) -> httpx2.Response:
+        """Send ``request`` from a thread. The seconds of each kind of wait are given; others are the ticket's.
+
+        Raises:
+            httpx2.TransportError: No answer came. It holds nothing of the request, as that of `AsyncPool.send`.
+        """
+        try:
+            return self.for_threads(reach).handle_request(
+                httpx2.Request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    content=request.content,
+                    extensions={"timeout": waits},
+                )
+            )
+        except httpx2.TransportError as error:
+            told = type(error)(str(error))
+        raise told
 
     async def for_this_loop(self, reach: Reach | None = None) -> AsyncPool:
         """The same of the running loop."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -27,8 +27,9 @@ from .clocks import in_time, in_time_here
 from .exchange import AsyncReply, Reply, Request
 from .look_up import ForbiddenAddressError
 from .pools import Pools
+from .redaction import Redaction
 from .streams import LONGEST_ERROR, AsyncBody, Body, HttpxBody
-from .ticket import ERROR_STATUS, TICKET_HEADER, TicketDesk
+from .ticket import TICKET_HEADER, TicketDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,6 +54,7 @@ _IDENTITY_HEADERS = (
 _BODY_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
 _TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
+"""What is kept of an answer's headers, and all that is handed on of an error's."""
 
 
 class _SdkRequest(Protocol):
@@ -96,45 +98,36 @@ class SigningTransport:
         waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
         with in_time_here(ticket):
             try:
-                response = self.pools.for_threads(ticket.provider.reach).handle_request(
-                    httpx2.Request(
-                        signed.method,
-                        signed.url,
-                        headers=signed.headers,
-                        content=signed.content,
-                        extensions={"timeout": waits},
-                    )
-                )
+                response = self.pools.send(signed, waits, ticket.provider.reach)
             except ForbiddenAddressError:
                 raise _forbidden(ticket) from None
             _note_head(ticket.wire, response.status_code, response.headers)
-            if response.status_code < ERROR_STATUS:
+            if ticket.wire.has_succeeded:
                 return Reply(response.status_code, response.headers, body=Body(response, ticket))
             is_ours = ticket.provider.reach is None
-            whole = response.read() if is_ours else Body(response, ticket).beginning()
-            content = _noted_error(whole, ticket)
-        return Reply(response.status_code, response.headers, content)
+            body = response.read if is_ours else Body(response, ticket).beginning
+            content = _noted_error(ticket, body())
+        return Reply(response.status_code, ticket.wire.headers, content)
 
     async def asend(self, number: str | None, request: Request) -> AsyncReply:
         """As `send`, from an event loop."""
         ticket = self._admit(number, request.url)
         signed = self._signed(request, ticket, await self._await(ticket))
-        return await without_caller(self._exchange(signed, ticket))
+        return await without_caller(in_time(ticket, partial(self._exchange, signed, ticket)))
 
     async def _exchange(self, signed: Request, ticket: Ticket) -> AsyncReply:
-        async with in_time(ticket):
-            pool = await self.pools.for_this_loop(ticket.provider.reach)
-            try:
-                response = await pool.send(signed, ticket.connect_seconds)
-            except ForbiddenAddressError:
-                raise _forbidden(ticket) from None
-            _note_head(ticket.wire, response.status, response.headers)
-            if response.status < ERROR_STATUS:
-                return AsyncReply(response.status, response.headers, body=AsyncBody(response, ticket))
-            is_ours = ticket.provider.reach is None
-            whole = response.read() if is_ours else AsyncBody(response, ticket).beginning()
-            content = _noted_error(await whole, ticket)
-        return AsyncReply(response.status, response.headers, content)
+        pool = await self.pools.for_this_loop(ticket.provider.reach)
+        try:
+            response = await pool.send(signed, ticket.connect_seconds)
+        except ForbiddenAddressError:
+            raise _forbidden(ticket) from None
+        _note_head(ticket.wire, response.status, response.headers)
+        if ticket.wire.has_succeeded:
+            return AsyncReply(response.status, response.headers, body=AsyncBody(response, ticket))
+        is_ours = ticket.provider.reach is None
+        body = response.read if is_ours else AsyncBody(response, ticket).beginning
+        content = _noted_error(ticket, await body())
+        return AsyncReply(response.status, ticket.wire.headers, content)
 
     def handle_request(self, request: _SdkRequest) -> Any:
         """Send what an SDK's HTTP client wants to send, from a thread."""
@@ -274,18 +267,27 @@ def _rebased(url: str, told: str, live: str) -> str:
 def _note_head(wire: Wire, status: int, headers: Mapping[str, str]) -> None:
     wire.status = status
     wire.headers = {name: headers[name] for name in _TOLD_HEADERS if name in headers}
+    if media_type := wire.headers.get("content-type"):
+        wire.headers["content-type"] = media_type.partition(";")[
+            0
+        ]  # a charset could say that a text is another one
 
 
-def _noted_error(body: bytes, ticket: Ticket) -> bytes:
-    """The body of an error answer without the key: some providers repeat it.
+def _noted_error(ticket: Ticket, body: bytes) -> bytes:
+    """What is handed on of the body of an error answer; neither that nor the head repeats the key.
 
-    Of an endpoint that a user named nothing is handed on. What it says could be another service's of the house.
+    Of an endpoint that a user named nothing is. What it says could be another service's of the house.
     """
-    if key := _key(ticket):
-        body = body.replace(key.encode(), b"***")
-    ticket.wire.first_byte_at = ticket.clock()
-    ticket.wire.error_body = body[:LONGEST_ERROR]
-    return body if ticket.provider.reach is None else b""
+    try:
+        redaction = Redaction(_key(ticket))
+    except WithheldCredentialError:
+        del body  # whoever prints what was at hand here would tell the key
+        raise
+    wire, told = ticket.wire, redaction.of_body(body)
+    wire.headers = {name: redaction.of_text(value) for name, value in wire.headers.items()}
+    wire.first_byte_at = ticket.clock()
+    wire.error_body = told[:LONGEST_ERROR]
+    return told if ticket.provider.reach is None else b""
 
 
 # An SDK's own requests ---------------------------------------------------------------------------------------------

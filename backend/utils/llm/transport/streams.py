@@ -60,6 +60,15 @@ class _Watched:
             raise self._ticket.refuse(OwnEndpointError(told))
 
 
+def _next(parts: Iterator[bytes]) -> bytes | None:
+    """The next part, None after the last; what is raised holds nothing of the request, as that of the pools."""
+    try:
+        return next(parts, None)
+    except httpx2.TransportError as error:
+        told = type(error)(str(error))
+    raise told
+
+
 class Body(_Watched, httpx2.SyncByteStream):
     """Read from a thread."""
 
@@ -74,7 +83,7 @@ class Body(_Watched, httpx2.SyncByteStream):
         parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
         while True:
             with in_time_here(self._ticket):
-                part = next(parts, None)
+                part = _next(parts)
             if part is None:
                 return
             self._note(part)
@@ -121,17 +130,15 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._begin(self._response.headers)
         while True:
-            part = await without_caller(self._part(), self._context)
+            part = await without_caller(in_time(self._ticket, self._part), self._context)
             if not part:
                 return
             self._note(part)
             yield part
 
     async def _part(self) -> bytes:
-        async with in_time(self._ticket):
-            return await (self._piece() if self._is_guarded else self._response.part())
-
-    async def _piece(self) -> bytes:
+        if not self._is_guarded:
+            return await self._response.part()
         await asyncio.sleep(0)
         return await self._response.part(PIECE_BYTES)
 

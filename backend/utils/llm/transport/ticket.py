@@ -54,7 +54,7 @@ class Wire:
     requests: int = 0
     status: int | None = None
     error_body: bytes = field(default=b"", repr=False)
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     sent_at: float | None = None
     first_byte_at: float | None = None
     bytes_sent: int = 0

@@ -1,0 +1,262 @@
+"""Whatever goes wrong, and whatever a provider says of it: what product code gets does not tell the key.
+
+Neither does what is printed of it by those who print what was at hand in each frame: Sentry, rich, loguru.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import traceback
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.tracers.base import BaseTracer
+
+from backend.tests.fakes.strangers import Stranger, running
+from backend.utils.llm import Caller, Patchbay, Table, use_caller
+from backend.utils.llm.errors import LLMError
+from backend.utils.llm.testing import Cut, Hang, LoopbackProvider, Status, Text, Trickle
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
+from backend.utils.llm.transport.redaction import Redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.messages import AIMessage
+    from langchain_core.tracers.schemas import Run
+
+    Driver = Callable[[Any, Any], AIMessage]
+
+KEY = "sk-can/ary+of==ann/0123456789"
+SAID = f"bad key {KEY}, really"
+ONCE = "[features.f]\nattempts = 1\ndeadline = 0.6\n"
+KINDS = {"openai": ("openai", "/v1"), "responses": ("openai", "/v1"), "gemini": ("gemini", "")}
+
+
+def told(**more: Any) -> str:
+    return json.dumps(
+        {"error": {"message": SAID, SAID: [SAID], "code": 401, "status": "UNAUTHENTICATED", **more}}
+    )
+
+
+def in_unicode(text: str) -> str:
+    return text.replace(KEY, "".join(f"\\u{ord(one):04x}" for one in KEY))
+
+
+BODIES = {
+    "plain": told().encode(),
+    "slashes": told().replace("/", "\\/").encode(),
+    "unicode": in_unicode(told()).encode(),
+    "another encoding": told().encode("utf-16"),
+    "JSON in JSON": json.dumps({"error": {"message": told().replace("/", "\\/")}}).encode(),
+    "no JSON": f"<p>{SAID}".encode(),
+    "no JSON, escaped": in_unicode(f"<script>'{SAID}'").encode(),
+    "half of JSON": told().replace("/", "\\/").encode()[:-3],
+    "a list": f"[{told()}]".replace("/", "\\/").encode(),
+}
+FAILURES = {
+    **{f"{status} {name}": (status, {}, [body]) for name, body in BODIES.items() for status in (401, 500)},
+    "an error behind a 200": (200, {}, [told().encode()]),
+    "a text behind a 200": (200, {}, [SAID.encode()]),
+    "an event": (200, {"Content-Type": "text/event-stream"}, [f"data: {told()}\n\n".encode()]),
+    "headers": (401, {"x-request-id": KEY, "retry-after": KEY, "location": KEY}, [b'{"error": {}}']),
+    "a charset": (401, {"Content-Type": "text/plain; charset=utf-7"}, [SAID.encode("utf-7")]),
+    "a redirect": (307, {"location": f"http://127.0.0.1:9/{KEY}"}, [b""]),
+}
+
+
+@pytest.fixture(params=KINDS)
+def wire(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def server() -> Iterator[Stranger]:
+    with running(Stranger()) as server:
+        yield server
+
+
+@pytest.fixture(params=["direct", "sdk"])
+def patchbay(request: pytest.FixtureRequest, server: Stranger, wire: str) -> Iterator[Patchbay]:
+    """Its feature ``f`` is asked of ``server``, past the SDK or through it."""
+    api, path = KINDS[wire]
+    mode = '[models."there:m"]\napi_mode = "responses"\n' if wire == "responses" else ""
+    text = f"""
+        [providers.there]
+        api = "{api}"
+        base_url = "http://127.0.0.1:{server.port}{path}"
+        api_key_env = "LOOPBACK_OPENAI_KEY"
+        client = "{request.param}"
+        {mode}
+        [profiles.premium]
+        f = "there:m"
+        [profiles.byok]
+        extends = "premium"
+        {ONCE}"""
+    made = Patchbay(Table(text=text, environ=HOUSE_KEYS))
+    made.warm_up()
+    yield made
+    made.close()
+
+
+def failed(patchbay: Patchbay, call: Driver, **config: Any) -> LLMError:
+    """The error of a call with the key."""
+    model = patchbay.get_llm("f").with_config(**config)
+    with (
+        use_caller(Caller(keys=dict.fromkeys(("there", "openai", "gemini"), KEY))),
+        pytest.raises(LLMError) as caught,
+    ):
+        call(model, "hi")
+    return caught.value
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """``error``, and all that it hangs on to."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        if (one := waiting.pop()) is not None and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__]
+    return found
+
+
+def places(error: BaseException) -> Iterator[str]:
+    """Where one of ``error``'s chain tells the key: in words, in what it holds, or in what was at hand in a frame."""
+    for one in chain(error):
+        name = type(one).__name__
+        if KEY in f"{one} {one!r} {vars(one)!r}":
+            yield name
+        yield from (f"{name}, {place}" for place in _frames(one))
+
+
+def _frames(error: BaseException) -> Iterator[str]:
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename == __file__:
+            continue
+        for name, value in frame.f_locals.items():
+            if KEY in repr(value):
+                yield f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}: {name}"
+
+
+class Tracer(BaseTracer):
+    """Keeps what every run says of its error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def _persist_run(self, run: Run) -> None:
+        self.said.append(str(run.error))
+        for child in run.child_runs:
+            self._persist_run(child)
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_of_what_a_provider_says(patchbay: Patchbay, server: Stranger, call: Driver, failure: str) -> None:
+    server.reply = FAILURES[failure]
+
+    error = failed(patchbay, call)
+
+    assert list(places(error)) == []
+
+
+@pytest.mark.parametrize("failure", ["401 slashes", "an error behind a 200"])
+def test_of_what_tracers_and_logs_get(
+    patchbay: Patchbay, server: Stranger, call: Driver, failure: str
+) -> None:
+    server.reply, tracer, written = FAILURES[failure], Tracer(), StringIO()
+    log = logging.Logger("of the product")  # noqa: LOG001 - nobody else's
+    log.addHandler(logging.StreamHandler(written))
+
+    log.error("it failed", exc_info=failed(patchbay, call, callbacks=[tracer]))
+
+    assert tracer.said
+    assert KEY not in f"{tracer.said} {written.getvalue()}"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Hang(),
+        Cut(after_chunks=1, text="one two three"),
+        Trickle(Text("word " * 20, chunks=10), gap_seconds=0.3),
+        Status(503),
+    ],
+    ids=["silent", "cut", "slow", "down"],
+)
+@pytest.mark.parametrize("endpoint", ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"])
+def test_of_what_the_network_does(
+    provider: LoopbackProvider, call: Driver, endpoint: str, fault: Any
+) -> None:
+    provider.always(fault)
+    patchbay = loopback_patchbay(provider, {"f": endpoint}, ONCE)
+
+    error = failed(patchbay, call)
+
+    assert list(places(error)) == []
+    assert not any("/aiohttp/" in place or "/httpcore2/" in place for place in _files(error))
+    patchbay.close()
+
+
+def _files(error: BaseException) -> list[str]:
+    return [
+        frame.f_code.co_filename for one in chain(error) for frame, _ in traceback.walk_tb(one.__traceback__)
+    ]
+
+
+def test_of_a_server_that_is_gone(call: Driver) -> None:
+    with LoopbackProvider() as gone:
+        patchbay = loopback_patchbay(gone, {"f": "openai:gpt-6-luna"}, ONCE)
+
+    assert list(places(failed(patchbay, call))) == []
+    patchbay.close()
+
+
+async def test_of_a_call_that_is_cancelled(provider: LoopbackProvider) -> None:
+    provider.always(Hang())
+    patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"})
+    with use_caller(Caller(keys={"openai": KEY})):
+        task = asyncio.create_task(patchbay.get_llm("f").ainvoke("hi"))
+    await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+
+    assert list(places(caught.value)) == []
+    await patchbay.aclose()
+
+
+class TestRedaction:
+    """What it leaves."""
+
+    def test_what_else_is_said_is_kept(self) -> None:
+        body = Redaction(KEY).of_body(told(code="insufficient_quota", count=3).encode())
+
+        error = json.loads(body)["error"]
+        assert (error["code"], error["count"], error["message"]) == (
+            "insufficient_quota",
+            3,
+            "bad key ***, really",
+        )
+
+    def test_a_page_without_escapes_is_kept(self) -> None:
+        assert Redaction(KEY).of_body(f"<p>{SAID}".encode()) == b"<p>bad key ***, really"
+
+    def test_a_text_with_other_escapes_is_kept(self) -> None:
+        assert Redaction(KEY).of_text('a "\\n" b') == 'a "\\n" b'
+
+    def test_without_a_key_nothing_is_taken_out(self) -> None:
+        assert Redaction(None).of_body(b"\\ any") == b"\\ any"
+
+    @pytest.mark.parametrize("deep", [1, 2, 3, 10, 30])
+    def test_however_deep_it_is_escaped(self, deep: int) -> None:
+        text = SAID.replace("/", "\\/")
+        for _ in range(deep):
+            text = json.dumps(text)[1:-1] if deep < 10 else text.replace("\\", "\\u005c")
+
+        assert Redaction(KEY).of_text(text) == "***"
