@@ -81,7 +81,7 @@ def assert_bounds(called: Called, feature: Feature) -> None:
     assert all(count <= feature.attempts for count in per_circuit.values())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(world=histories())
 def test_every_call_keeps_its_bounds(world: World) -> None:
     feature = world.snapshot.feature("f")
@@ -101,7 +101,7 @@ def test_every_attempt_is_given_time(world: World) -> None:
         assert all(0.03 < one <= called.route.deadline + TIGHT for one in seconds), seconds
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(world=histories())
 def test_every_step_follows_from_the_one_before(world: World) -> None:
     for called in world.calls:
@@ -246,7 +246,7 @@ def _happen(world: World, event: tuple[str, int, float, Category, float]) -> Non
     world.pass_time(later)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(history=st.lists(events, max_size=12), size=st.integers(1, len(CHAIN)))
 def test_what_explain_shows_is_what_is_tried(
     history: list[tuple[str, int, float, Category, float]], size: int
