@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, 
 from sqlalchemy.dialects.sqlite import insert
 
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
-from backend.keys.store import KeptKey, Removal
+from backend.keys.store import KeptKey, Owner, Removal
 from backend.keys.trouble import Trouble
 from backend.keys.vault import Place, Sealed, Server
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
     from sqlalchemy.sql.dml import ReturningInsert
 
-    from backend.keys.store import Owner, Renew, Seal
+    from backend.keys.store import Renew, Seal
 
 _REMEMBERED: Final = timedelta(hours=1)
 """For how long it is told that a key was removed. Every process asks twice a second."""
@@ -34,15 +34,13 @@ class SqlKeyStore:
 
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
         """As `KeyStore.add`. Whatever had its time goes, whose it may be."""
-        row, mine = UserKeyRow, _is_of(place)
+        row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
+        ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
             # A write comes first, so that of two who add at once, or rotate, one waits for the other.
-            await _remove(session, or_(and_(mine, row.valid_until.is_not(None)), row.valid_until <= now), now)
-            if until > now:
-                change = update(row).where(mine).values(valid_until=until)
-                await _note_removals(session, await session.scalars(change.returning(row.id)), until)
-            else:
-                await _remove(session, mine, now)
+            await _remove(session, or_(ends, row.valid_until <= now), now)
+            left = update(row).where(mine).values(valid_until=until).returning(row.id)
+            await _note_removals(session, await session.scalars(left), until)
             key = seal((await session.scalar(select(row.id).limit(1))) is not None)
             session.add(_row(key))
         return key
@@ -63,7 +61,7 @@ class SqlKeyStore:
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """As `KeyStore.remove`."""
         async with self._sessions.begin() as session:
-            return await _remove(session, and_(_belongs_to(owner), UserKeyRow.provider == provider), now)
+            return await _remove(session, _versions(owner, provider), now)
 
     async def removed(self, after: int) -> Sequence[Removal]:
         """As `KeyStore.removed`."""
@@ -158,11 +156,8 @@ def _belongs_to(owner: Owner) -> ColumnElement[bool]:
     return and_(UserKeyRow.user_id == owner.user_id, UserKeyRow.tenant_id == owner.tenant_id)
 
 
-def _is_of(place: Place) -> ColumnElement[bool]:
-    row = UserKeyRow
-    return and_(
-        row.user_id == place.user_id, row.tenant_id == place.tenant_id, row.provider == place.provider
-    )
+def _versions(owner: Owner, provider: str) -> ColumnElement[bool]:
+    return and_(_belongs_to(owner), UserKeyRow.provider == provider)
 
 
 def _row(key: KeptKey) -> UserKeyRow:

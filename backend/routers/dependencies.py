@@ -26,7 +26,7 @@ from backend.keys.loan import Loan
 from backend.keys.pace import Pace
 from backend.keys.store import Owner
 from backend.local_model import State
-from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
+from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.route import Needs
 
@@ -102,8 +102,8 @@ class Facade(Protocol):
         """How ``caller``, by default the one in context, would be served with what they need."""
         ...
 
-    def fault_of(self, own: OwnEndpoint) -> str | None:
-        """What is wrong with where ``own`` is, if anything."""
+    def fault_of(self, base_url: str) -> str | None:
+        """Why no endpoint of a user's own may be at ``base_url``; None if it may."""
         ...
 
 

@@ -14,7 +14,7 @@ from backend.keys.store import KeptKey
 from backend.keys.trial import Verdict, try_key
 from backend.keys.trouble import Reason, Trouble
 from backend.keys.vault import Server
-from backend.utils.llm.caller import BaseUrl, ModelName, OwnEndpoint
+from backend.utils.llm.caller import BaseUrl, ModelName
 from backend.utils.llm.errors import OwnEndpointError
 from backend.utils.llm.model_config import OWN
 
@@ -177,13 +177,11 @@ async def read(provider: str, owner: OwnerDep, services: ServicesDep) -> KeyList
 @router.put(f"/{OWN}")
 async def enrol_own(enrolment: OwnEnrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
     """Make an endpoint the user's own, in place of the one before. It serves them in place of their keys."""
-    base_url, model, key = enrolment.base_url, enrolment.model, enrolment.key
-    if fault := services.facade.fault_of(
-        OwnEndpoint.model_construct(base_url=base_url, model=model, key=key)
-    ):
+    if fault := services.facade.fault_of(enrolment.base_url):
         raise OwnEndpointError(f"An endpoint of your own cannot be used there: {fault}.")
+    server = Server(enrolment.base_url, enrolment.model)
     kept = await services.keychain.enrol_own(
-        owner, Server(base_url, model), key, keep=enrolment.store, overlap=enrolment.overlap
+        owner, server, enrolment.key, keep=enrolment.store, overlap=enrolment.overlap
     )
     return KeyView.of(kept)
 

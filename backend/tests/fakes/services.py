@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from backend.conversations.store import Conversation
     from backend.local_model import State
-    from backend.utils.llm.caller import OwnEndpoint
     from backend.utils.llm.route import Needs
 
 PROVIDER = ProviderInfo(
@@ -100,8 +99,8 @@ class FakeFacade:
             providers=dict.fromkeys(("gemini", "openai"), PROVIDER),
         )
 
-    def fault_of(self, own: OwnEndpoint) -> str | None:
-        return "it is misplaced" if "misplaced" in own.base_url else None
+    def fault_of(self, base_url: str) -> str | None:
+        return "it is misplaced" if "misplaced" in base_url else None
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> FakeRoute:
         if feature != "conv_folder":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from .caller import Caller, OwnEndpoint
+    from .caller import Caller
     from .driver import Bench
     from .driver.bench import Observer
     from .health import Health
@@ -251,9 +251,9 @@ class Patchbay:
             trials=_trials(self.health.traffic),
         )
 
-    def fault_of(self, own: OwnEndpoint) -> str | None:
-        """What is wrong with where ``own`` is, as far as its address tells without a look-up; None if nothing is."""
-        return reach_of(own.base_url, self.table.snapshot.private_networks).fault(own.base_url)
+    def fault_of(self, base_url: str) -> str | None:
+        """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""
+        return reach_of(base_url, self.table.snapshot.private_networks).fault(base_url)
 
     def warm_up(self) -> None:
         """Do what the first calls would wait for: import what they need, and build the clients that they would use.

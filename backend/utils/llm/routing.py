@@ -76,8 +76,9 @@ def plan(
         case = Case(snapshot, _feature(snapshot, feature, caller), caller, needs, today, health)
         share, over = _trial(case)
         kind = _kind(case, share)
-        return _as_usual(case, kind) or _keep_if_usual(
-            _decided(case, _known(case, share, kind), share, over), case, kind
+        name = None if kind is None else ("usual", kind, _bringing(case))
+        return _as_usual(case, name) or _keep_if_usual(
+            _decided(case, _known(case, share, kind), share, over), case, name
         )
 
 
@@ -184,9 +185,9 @@ class _Usual(NamedTuple):
     room: int
 
 
-def _as_usual(case: Case, kind: _Kind | None) -> Route | None:
+def _as_usual(case: Case, name: _Kind | None) -> Route | None:
     """The decision, if it is the same as ever: nobody rests, and the prompt is not too long for anybody."""
-    usual = case.snapshot.kept.get(("usual", kind, _bringing(case)))
+    usual = case.snapshot.kept.get(name)
     if usual is None or case.needs.tokens > usual.room:
         return None
     route: Route = usual.route
@@ -198,12 +199,10 @@ def _as_usual(case: Case, kind: _Kind | None) -> Route | None:
     return route._replace(needs=case.needs, caller=case.caller)
 
 
-def _keep_if_usual(route: Route, case: Case, kind: _Kind | None) -> Route:
-    if kind is not None and _is_usual(route):
+def _keep_if_usual(route: Route, case: Case, name: _Kind | None) -> Route:
+    if name is not None and _is_usual(route):
         room = min(one.room for one in route.candidates)
-        _keep(
-            ("usual", kind, _bringing(case)), _Usual(route._replace(needs=Needs(), caller=HOUSE), room), case
-        )
+        _keep(name, _Usual(route._replace(needs=Needs(), caller=HOUSE), room), case)
     return route
 
 

@@ -325,9 +325,9 @@ class Dispatch:
     def hedge_after(self, step: Try) -> float | None:
         """In how many seconds a second request may go out beside ``step``; None if none may.
 
-        To be asked whenever a request of a feature that hedges goes out, before anything else: it counts the calls.
+        To be asked whenever a request goes out, before anything else: it counts the calls.
         """
-        if step is not self._first:
+        if not self.route.feature.hedge or step is not self._first:
             return None
         with self._traffic.lock:
             return hedging.after(step, self._pending, self.route, self._traffic.tails)

@@ -82,7 +82,6 @@ class Call:
         self.snapshot = snapshot
         self.question = question
         self.dispatch = Dispatch(route, bench.health, clock=bench.time.clock, random=bench.time.random)
-        self._hedges = route.feature.hedge
         self._repair: list[BaseMessage] = []
         self._best: tuple[AIMessage, Attempt] | None = None
 
@@ -155,7 +154,7 @@ class Call:
 
     def hedge_after(self, attempt: RunningAttempt) -> float | None:
         """In how many seconds another request may go out beside ``attempt``; None if none may."""
-        return self.dispatch.hedge_after(attempt.step) if self._hedges else None
+        return self.dispatch.hedge_after(attempt.step)
 
     def hedge(self, attempt: RunningAttempt) -> RunningAttempt | None:
         """The request that goes out beside ``attempt``, which has taken too long; None if none may now."""

@@ -71,7 +71,7 @@ class _BoundedTransport(httpx2.HTTPTransport):
 
     @override
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = _unquoted(partial(super().handle_request, request))
+        response = _apart(partial(super().handle_request, request))
         response.stream = _Parts(cast("httpx2.SyncByteStream", response.stream))
         return response
 
@@ -85,7 +85,7 @@ class _Parts(httpx2.SyncByteStream):
     @override
     def __iter__(self) -> Iterator[bytes]:
         parts = iter(self._stream)
-        while (part := _unquoted(partial(next, parts, None))) is not None:
+        while (part := _apart(partial(next, parts, None))) is not None:
             yield part
 
     @override
@@ -93,12 +93,17 @@ class _Parts(httpx2.SyncByteStream):
         self._stream.close()
 
 
-def _unquoted(work: Callable[[], DoneT]) -> DoneT:
-    """What ``work`` gives. If HTTP was broken, h11 quotes what came, or was to be sent: its exception stays here."""
+def _apart(work: Callable[[], DoneT]) -> DoneT:
+    """What ``work`` gives. What it raises stays here: where it comes from the key is at hand.
+
+    If HTTP was broken its words stay, too: h11 quotes what came, or was to be sent.
+    """
     try:
         return work()
     except httpx2.ProtocolError as error:
-        told = type(error)("The exchange did not keep to HTTP.")
+        told: httpx2.TransportError = type(error)("The exchange did not keep to HTTP.")
+    except httpx2.TransportError as error:
+        told = type(error)(str(error))
     raise told
 
 
@@ -300,19 +305,15 @@ class Pools:
         Raises:
             httpx2.TransportError: No answer came. It holds nothing of the request, as that of `AsyncPool.send`.
         """
-        try:
-            return self.for_threads(reach).handle_request(
-                httpx2.Request(
-                    request.method,
-                    request.url,
-                    headers=request.headers,
-                    content=request.content,
-                    extensions={"timeout": waits},
-                )
+        return self.for_threads(reach).handle_request(
+            httpx2.Request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                content=request.content,
+                extensions={"timeout": waits},
             )
-        except httpx2.TransportError as error:
-            told = type(error)(str(error))
-        raise told
+        )
 
     async def for_this_loop(self, reach: Reach | None = None) -> AsyncPool:
         """The same of the running loop."""

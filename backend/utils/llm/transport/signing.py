@@ -268,9 +268,8 @@ def _note_head(wire: Wire, status: int, headers: Mapping[str, str]) -> None:
     wire.status = status
     wire.headers = {name: headers[name] for name in _TOLD_HEADERS if name in headers}
     if media_type := wire.headers.get("content-type"):
-        wire.headers["content-type"] = media_type.partition(";")[
-            0
-        ]  # a charset could say that a text is another one
+        # Without its charset, which could say that a text is another one.
+        wire.headers["content-type"] = media_type.partition(";")[0]
 
 
 def _noted_error(ticket: Ticket, body: bytes) -> bytes:

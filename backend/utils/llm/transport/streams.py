@@ -60,15 +60,6 @@ class _Watched:
             raise self._ticket.refuse(OwnEndpointError(told))
 
 
-def _next(parts: Iterator[bytes]) -> bytes | None:
-    """The next part, None after the last; what is raised holds nothing of the request, as that of the pools."""
-    try:
-        return next(parts, None)
-    except httpx2.TransportError as error:
-        told = type(error)(str(error))
-    raise told
-
-
 class Body(_Watched, httpx2.SyncByteStream):
     """Read from a thread."""
 
@@ -83,7 +74,7 @@ class Body(_Watched, httpx2.SyncByteStream):
         parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
         while True:
             with in_time_here(self._ticket):
-                part = _next(parts)
+                part = next(parts, None)
             if part is None:
                 return
             self._note(part)
