@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+from backend.utils.llm.clock import Time
 from backend.utils.llm.model_config import OWN
 
 from .errors import (
@@ -62,7 +63,7 @@ class Keychain:
         new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._store = store
-        self._removals = removals or Removals(store, now=clock)
+        self._removals = removals or Removals(store, Time(now=clock))
         self._vault = vault
         self._clock = clock
         self._new_id = new_id
@@ -127,7 +128,9 @@ class Keychain:
             raise EndpointAndKeysError
         held = await self.of(owner)
         versions = self._stored(held) | self._recognised(brought, held)
-        keys = self._lent(versions) | self._brought(brought, versions)
+        keys = {
+            provider: self._lent(version, brought.get(provider)) for provider, version in versions.items()
+        }
         return Loan(keys, versions, who_serves(versions, brought), who_pays(held))
 
     async def take_back(self, loan: Loan) -> None:
@@ -178,23 +181,11 @@ class Keychain:
         mine = (one for one in held if one.place.provider == provider)
         return next((one for one in mine if self._vault.matches(plain, one.sealed, one.place)), None)
 
-    def _lent(self, versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
-        return {
-            provider: StoredKey(
-                provider,
-                partial(self._vault.open, key.sealed, key.place),
-                key,
-                self._removals.follow(key.place.row),
-            )
-            for provider, key in versions.items()
-        }
-
-    def _brought(self, keys: Mapping[str, SecretStr], versions: Mapping[str, KeptKey]) -> dict[str, LentKey]:
-        return {
-            provider: BroughtKey(provider, key, version, self._removals.follow(version.place.row))
-            for provider, key in keys.items()
-            for version in [versions[provider]]
-        }
+    def _lent(self, version: KeptKey, brought: SecretStr | None) -> LentKey:
+        is_over = self._removals.follow(version.place.row)
+        if brought is not None:
+            return BroughtKey(brought, version, is_over)
+        return StoredKey(partial(self._vault.open, version.sealed, version.place), version, is_over)
 
 
 def _is_stale(key: KeptKey, now: datetime) -> bool:

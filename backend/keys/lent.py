@@ -38,15 +38,14 @@ class LentKey(KeptSecret):
     It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
 
     Attributes:
-        version: Which one it is; None outside a keychain.
+        version: Which one it is.
         name: The row of the version.
     """
 
-    def __init__(self, provider: str, version: KeptKey | None, is_over: Callable[[], bool]) -> None:
+    def __init__(self, version: KeptKey, is_over: Callable[[], bool] = _never) -> None:
         super().__init__(_SHOWN)
         self.version = version
-        self.name = version.place.row if version else provider
-        self._provider = provider
+        self.name = version.place.row
         self._is_removed = is_over
 
     @override
@@ -61,7 +60,7 @@ class LentKey(KeptSecret):
         if self._is_removed():
             self._is_removed = _always
             self.give_back()
-            raise KeyRemovedError(self._provider)
+            raise KeyRemovedError(self.version.place.provider)
         return self._value_now()
 
     @abstractmethod
@@ -102,13 +101,9 @@ class StoredKey(LentKey):
     """
 
     def __init__(
-        self,
-        provider: str,
-        opened: Callable[[], str],
-        version: KeptKey | None = None,
-        is_over: Callable[[], bool] = _never,
+        self, opened: Callable[[], str], version: KeptKey, is_over: Callable[[], bool] = _never
     ) -> None:
-        super().__init__(provider, version, is_over)
+        super().__init__(version, is_over)
         self._open = opened
         self._value: SecretStr | None = None
         self._was_used = self._is_over = False
@@ -134,14 +129,8 @@ class StoredKey(LentKey):
 class BroughtKey(LentKey):
     """One that came with the request, and goes with it."""
 
-    def __init__(
-        self,
-        provider: str,
-        key: SecretStr,
-        version: KeptKey | None = None,
-        is_over: Callable[[], bool] = _never,
-    ) -> None:
-        super().__init__(provider, version, is_over)
+    def __init__(self, key: SecretStr, version: KeptKey, is_over: Callable[[], bool] = _never) -> None:
+        super().__init__(version, is_over)
         self._value: SecretStr | None = key
 
     @property
@@ -153,7 +142,7 @@ class BroughtKey(LentKey):
     def _value_now(self) -> str:
         value = self._value
         if value is None:
-            raise KeyGivenBackError(self._provider)
+            raise KeyGivenBackError(self.version.place.provider)
         return value.get_secret_value()
 
     @override

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from backend.utils.llm.clock import Time
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     from .store import KeyStore
 
@@ -32,16 +33,9 @@ _REMEMBERED: Final = 100_000
 class Removals:
     """The keys that were removed lately."""
 
-    def __init__(
-        self,
-        store: KeyStore,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: KeyStore, time: Time | None = None) -> None:
         self._store = store
-        self._now = now
-        self._clock = clock
+        self._time = time or Time()
         self._ends: OrderedDict[str, datetime] = OrderedDict()
         self._last = 0
         self._lost = 0
@@ -75,13 +69,13 @@ class Removals:
                 await task
 
     def _is_over(self, row: str, lost: int) -> bool:
-        is_blind = self._looked_at is not None and self._clock() - self._looked_at > BLIND
+        is_blind = self._looked_at is not None and self._time.clock() - self._looked_at > BLIND
         ends = self._ends.get(row)
-        return is_blind or self._lost > lost or (ends is not None and self._now() >= ends)
+        return is_blind or self._lost > lost or (ends is not None and self._time.now() >= ends)
 
     async def _look(self) -> None:
         await self.catch_up()
-        self._looked_at = self._clock()
+        self._looked_at = self._time.clock()
 
     async def _keep_looking(self) -> None:
         fails = False

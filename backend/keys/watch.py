@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from backend.utils.llm.clock import Time
 from backend.utils.llm.model_config import OWN
 
 from .lent import LentKey
 from .trouble import Trouble, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from pydantic import SecretStr
 
@@ -77,20 +76,12 @@ class KeyWatch:
 
     Args:
         notices: Who tells owners; by default the log.
-        now: The time of day, for what is written.
-        clock: Seconds that never go back, for the pace.
+        time: What passes for it.
     """
 
-    def __init__(
-        self,
-        notices: Notices | None = None,
-        *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, notices: Notices | None = None, time: Time | None = None) -> None:
         self._notices = notices or LogNotices()
-        self._now = now
-        self._clock = clock
+        self._time = time or Time()
         self._seen: dict[str, _Seen] = {}
         self._written: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
@@ -100,9 +91,9 @@ class KeyWatch:
         if attempt.key_owner != "user":
             return
         key = _key(route.caller, attempt.endpoint.partition(":")[0])
-        if not isinstance(key, LentKey) or key.version is None:
+        if not isinstance(key, LentKey):
             return
-        place, now = key.version.place, self._now()
+        place, now = key.version.place, self._time.now()
         if (reason := reason_of(attempt)) is not None:
             self._keep(_Seen(place, attempt.endpoint, Trouble(reason, attempt.endpoint, now, now)))
         elif attempt.outcome == "ok":
@@ -153,7 +144,7 @@ class KeyWatch:
         """Takes what may be written now."""
         if not self._seen:
             return
-        now = self._clock()
+        now = self._time.clock()
         with self._lock:
             rows = [row for row in self._seen if hurry or now - self._written.get(row, -PAUSE) >= PAUSE]
             due = [self._seen.pop(row) for row in rows]

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import copy
 import pickle
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
 
 from backend.keys.errors import KeyGivenBackError
 from backend.keys.lent import BroughtKey, StoredKey
+from backend.keys.store import KeptKey
+from backend.keys.vault import Place, Sealed
 from backend.utils.llm import Caller
 from backend.utils.llm.keys import fingerprint
 
 KEY = "sk-canary-of-ann-0123456789"
 
 
+def version(row: str = "1") -> KeptKey:
+    sealed = Sealed("m1", b"wrapped", b"box", "fingerprint")
+    return KeptKey(Place("", "ann", "openai", row), sealed, "", datetime(2026, 11, 21, tzinfo=UTC))
+
+
 @pytest.fixture
 def key() -> StoredKey:
-    return StoredKey("openai", lambda: KEY)
+    return StoredKey(lambda: KEY, version())
 
 
 def test_it_is_opened_when_it_is_asked_for(key: StoredKey) -> None:
@@ -45,7 +53,7 @@ def test_a_caller_who_has_it_is_dumped_without_it(key: StoredKey, mode: str) -> 
 
 
 def test_it_is_told_from_others_without_being_opened(key: StoredKey) -> None:
-    another = StoredKey("gemini", lambda: KEY)
+    another = StoredKey(lambda: KEY, version("2"))
 
     assert fingerprint(key) == fingerprint(key) != fingerprint(another)
     assert fingerprint(key, "https://a.example") != fingerprint(key)
@@ -58,9 +66,9 @@ def test_it_counts_as_there(key: StoredKey) -> None:
 
 def test_it_equals_only_itself(key: StoredKey) -> None:
     assert key == key  # noqa: PLR0124 - the rule
-    assert key != StoredKey("openai", lambda: KEY)
+    assert key != StoredKey(lambda: KEY, version())
     assert key != SecretStr(KEY)
-    assert len({key, StoredKey("openai", lambda: KEY)}) == 2
+    assert len({key, StoredKey(lambda: KEY, version())}) == 2
     assert not key.was_used
 
 
@@ -75,7 +83,7 @@ def test_its_copies_are_itself(key: StoredKey) -> None:
 
 def test_it_is_opened_once_for_many_who_ask() -> None:
     values = iter([KEY])
-    key = StoredKey("openai", lambda: next(values))
+    key = StoredKey(lambda: next(values), version())
 
     assert [key.get_secret_value() for _ in range(3)] == [KEY] * 3
 
@@ -96,7 +104,7 @@ def test_once_given_back_a_stored_key_is_opened_each_time_and_not_kept(key: Stor
 
 
 def test_once_given_back_a_key_that_came_along_is_gone() -> None:
-    key = BroughtKey("openai", SecretStr(KEY))
+    key = BroughtKey(SecretStr(KEY), version())
     assert key.get_secret_value() == KEY
 
     key.give_back()

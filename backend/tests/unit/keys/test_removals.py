@@ -18,6 +18,7 @@ from backend.keys.store import KeptKey, Owner, Removal
 from backend.keys.vault import Place, Sealed, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
+from backend.utils.llm.clock import Time
 from backend.utils.llm.testing import Status
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
@@ -40,7 +41,7 @@ class Server:
     def __init__(self, store: InMemoryKeys, vault: Vault) -> None:
         self.hours = 0
         self.seconds = 0.0
-        self.removals = Removals(store, now=self.now, clock=lambda: self.seconds)
+        self.removals = Removals(store, Time(now=self.now, clock=lambda: self.seconds))
         self.keychain = Keychain(store, vault, removals=self.removals, clock=self.now)
 
     def now(self) -> datetime:
@@ -230,7 +231,7 @@ async def test_a_call_under_way_ends_when_its_key_is_removed(
         Place("", "ann", api, "row"), Sealed("", b"", None, ""), "", datetime(2026, 11, 21, tzinfo=UTC)
     )
     removed: set[str] = set()
-    key = StoredKey(api, KEY.get_secret_value, kept, lambda: "row" in removed)
+    key = StoredKey(KEY.get_secret_value, kept, lambda: "row" in removed)
     provider.always(Status(503))
     patchbay = loopback_patchbay(
         provider,

@@ -18,6 +18,7 @@ from backend.keys.vault import Vault
 from backend.keys.watch import PAUSE, KeyWatch, LogNotices
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
+from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -53,7 +54,7 @@ class Bench:
         self.provider = provider
         self.seconds = 0.0
         self.told = Told()
-        self.watch = KeyWatch(self.told, now=lambda: NOON, clock=lambda: self.seconds)
+        self.watch = KeyWatch(self.told, Time(now=lambda: NOON, clock=lambda: self.seconds))
         self.store = InMemoryKeys()
         self.chain = Keychain(self.store, Vault(given()), clock=lambda: NOON)
         self.time = VirtualTime()
