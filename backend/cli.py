@@ -9,7 +9,6 @@ import asyncio
 import json
 import re
 import sys
-import tomllib
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -29,6 +28,7 @@ from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import ConfigError, LLMError
 from backend.utils.llm.failures import POLICY
 from backend.utils.llm.forecast import consequences
+from backend.utils.llm.model_config.document import read, values
 from backend.utils.llm.radar import HORIZON, headline, uses
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def check(
 
     table = _loaded(path, as_json=as_json)
     day = today.date() if today else _today()
-    found = review(table.snapshot, _document(table), day, horizon=max(HORIZON, fail_within or HORIZON))
+    found = review(
+        table.snapshot, _document(table, as_json=as_json), day, horizon=max(HORIZON, fail_within or HORIZON)
+    )
     failing = [one for one in found if one.fails(strict=strict, within=fail_within)]
     if as_json:
         findings = [{**one.model_dump(mode="json"), "fails": one in failing} for one in found]
@@ -291,9 +293,10 @@ def _loaded(path: Path | None, *, as_json: bool) -> Table:
         raise typer.Exit(1) from None
 
 
-def _document(table: Table) -> dict[str, Any]:
+def _document(table: Table, *, as_json: bool) -> dict[str, Any]:
     """The file as it stands, without what the environment lays over it."""
-    return {} if table.path is None else tomllib.loads(table.path.read_text(encoding="utf-8"))
+    with _errors(as_json=as_json):
+        return {} if table.path is None else values(read(table.path), table.path)
 
 
 def _mark(table: Table) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pydantic import SecretStr
 
 from ..errors import ConfigError
 from ..keys import is_key
+from .document import read, values
 from .problems import Problems
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
@@ -40,22 +40,14 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) 
         ConfigError: With every problem of the table, not the first.
     """
     path = path or table_path(environ)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise ConfigError([f"{path}: {reason}. Set LLM_CONFIG to the path of a table."]) from error
-    return parse(text, environ=environ, source=path)
+    return parse(read(path), environ=environ, source=path)
 
 
 def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path | None = None) -> Snapshot:
     """Like `load`, for a table that is already in memory."""
     environ = _environment(environ)
     layer = f"file {source.name}" if source else "text"
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{source or 'table'}: not TOML: {error}"]) from error
+    document = values(text, source)
     problems = Problems()
     table = Resolver(rows := fit(document, layer, problems), environ, layer, problems)
     keys = _house_keys(table.providers, environ, problems)

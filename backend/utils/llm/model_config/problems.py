@@ -21,6 +21,8 @@ _KINDER = {
     "tuple_type": "must be a list",
 }
 _FEW = 12
+_LONGEST = 200
+"""Characters of a value that are shown: it stands there to be found again."""
 Loc = tuple[int | str, ...]
 """Where a value stands in its row: keys, and places in lists."""
 
@@ -41,7 +43,7 @@ class Problems:
 
     def add(self, path: str, rule: str, *, value: object = None, layer: str = "", fix: str = "") -> None:
         """Note one finding: ``path = value (layer): rule. fix``."""
-        shown = "" if value is None else f" = {value!r}"
+        shown = "" if value is None else f" = {_cut(repr(value))}"
         where = f" ({layer})" if layer else ""
         self._found.setdefault(
             (path, rule, shown), f"{path}{shown}{where}: {rule}.{' ' + fix if fix else ''}"
@@ -87,6 +89,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if nearest:
         return f"Did you mean {' or '.join(map(repr, nearest))}?"
     return f"Known: {', '.join(known)}." if known and len(known) <= _FEW else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _rule(message: str, kind: str, context: dict[str, Any]) -> str:

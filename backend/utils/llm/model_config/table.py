@@ -91,11 +91,11 @@ class Table:
         except ConfigError:
             return False
 
-    def _file_stamp(self) -> tuple[int, int, int] | None:
+    def _file_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:
             return None
         try:
             stat = self.path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino

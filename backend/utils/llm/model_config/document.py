@@ -1,0 +1,100 @@
+"""A table's document: the text of a file, and the values that TOML makes of it. Whatever the file is, a fault is a `ConfigError`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LARGEST: Final = 1_000_000
+"""Bytes of a table. The one that is shipped has about 10,000; what is larger was saved there by mistake."""
+DEEPEST: Final = 24
+"""Levels of a document. No row has as many as ten; what walks a document by recursion ends at some hundreds."""
+INTEGERS: Final = range(-(2**63), 2**63)
+"""The integers of TOML, version 1.0."""
+
+_WAY_OUT: Final = "Set LLM_CONFIG to the path of a table."
+_NOT_BLOCKING: Final = getattr(os, "O_NONBLOCK", 0)
+
+
+def read(path: Path) -> str:
+    """The text of the file at ``path``. A pipe or a device is refused and not waited for.
+
+    Raises:
+        ConfigError: If there is no file that can be read, it holds more than `LARGEST` bytes, or no UTF-8.
+    """
+    try:
+        content = _content(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "is no path"
+        raise ConfigError([f"{path}: {reason}. {_WAY_OUT}"]) from error
+    if content is None:
+        raise ConfigError([f"{path}: is no regular file. {_WAY_OUT}"])
+    if len(content) > LARGEST:
+        raise ConfigError([f"{path}: holds more than {LARGEST:,} bytes, so it is no table. {_WAY_OUT}"])
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not UTF-8 text. {_WAY_OUT}"]) from error
+
+
+def values(text: str, source: Path | None = None) -> dict[str, Any]:
+    """The values of ``text``, none deeper than `DEEPEST`, and no integer outside of `INTEGERS`.
+
+    Raises:
+        ConfigError: If it is not TOML, or holds other values.
+    """
+    named = source or "table"
+    try:
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigError([f"{named}: {_TOO_DEEP}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{named}: not TOML: {error}"]) from error
+    except ValueError as error:  # more digits than Python converts, so nobody says where
+        raise ConfigError([f"{named}: {_TOO_LARGE}"]) from error
+    if faults := list(dict.fromkeys(_faults(document))):
+        raise ConfigError([f"{named}: {fault}" for fault in faults])
+    return document
+
+
+_TOO_LARGE: Final = "must hold no integer of more than 64 bits, as TOML has none."
+_TOO_DEEP: Final = f"holds values within values, more than {DEEPEST} deep. No row of a table is so deep."
+
+
+def _content(path: Path) -> bytes | None:
+    """Up to one byte more than is allowed; None of what is no regular file."""
+    with open(path, "rb", opener=_opened) as file:
+        return file.read(LARGEST + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | _NOT_BLOCKING)
+
+
+def _faults(document: dict[str, Any]) -> Iterator[str]:
+    """Walks level by level, as a walk by recursion would be what is to be prevented."""
+    level: list[tuple[str, Any]] = list(document.items())
+    for _ in range(DEEPEST):
+        yield from (f"{path}: {_TOO_LARGE}" for path, value in level if _is_too_large(value))
+        level = [below for path, value in level for below in _below(path, value)]
+    if level:
+        yield _TOO_DEEP
+
+
+def _below(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from ((f"{path}.{key}", one) for key, one in value.items())
+    elif isinstance(value, list):
+        yield from ((f"{path}.{place}", one) for place, one in enumerate(value))
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and value not in INTEGERS
