@@ -6,11 +6,13 @@ import asyncio
 import logging
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.background import Background
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
@@ -82,6 +84,7 @@ def create_app(
             async with _facade(patchbay, watch) as facade:
                 _warn_of_retirements(facade)
                 kept = SqlKeyStore(sessions)
+                background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
@@ -90,10 +93,15 @@ def create_app(
                     facade,
                     Keychain(kept, vault, removals=removals),
                     local_model,
+                    background,
                 )
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
-                async with removals.following(), watch.writing(kept), _reloading(facade), _warming(facade):
+                async with (
+                    removals.following(background),
+                    watch.writing(kept, background),
+                    _looking_after(facade, background),
+                ):
                     yield
         finally:
             await engine.dispose()
@@ -135,32 +143,19 @@ def _warn_of_retirements(facade: Facade) -> None:
 
 
 @asynccontextmanager
-async def _reloading(facade: Facade) -> AsyncIterator[None]:
-    """Put a changed table in force within a second or two."""
-    watch = asyncio.create_task(_watch(facade.table)) if isinstance(facade, Patchbay) else None
-    try:
+async def _looking_after(facade: Facade, background: Background) -> AsyncIterator[None]:
+    """Put a changed table in force within a second or two, and do beside the first requests what they would wait for."""
+    if not isinstance(facade, Patchbay):
         yield
-    finally:
-        if watch is not None:
-            watch.cancel()
-
-
-@asynccontextmanager
-async def _warming(facade: Facade) -> AsyncIterator[None]:
-    """Import SDKs and build clients beside the first requests, so that none has to wait for all of it."""
-    task = asyncio.to_thread(facade.warm_up) if isinstance(facade, Patchbay) else None
-    warming = None if task is None else asyncio.create_task(task)
-    try:
+        return
+    reload, warm_up = (
+        partial(asyncio.to_thread, work) for work in (facade.table.reload_if_changed, facade.warm_up)
+    )
+    async with (
+        background.repeating("table", reload, every=WATCH_SECONDS),
+        background.once("warm-up", warm_up),
+    ):
         yield
-    finally:
-        if warming is not None:
-            await warming
-
-
-async def _watch(table: Table) -> None:
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        await asyncio.to_thread(table.reload_if_changed)
 
 
 def _link_printer(settings: Settings) -> Callable[[str], None]:

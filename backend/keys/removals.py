@@ -6,10 +6,8 @@ on after its request, each with a key that it was lent before.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import OrderedDict
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from .store import KeyStore
+    from backend.background import Background
 
-log = logging.getLogger(__name__)
+    from .store import KeyStore
 
 LOOK: Final = 0.4
 """Seconds from one look at what other processes removed to the next."""
@@ -57,16 +55,11 @@ class Removals:
             self._lost += 1
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
+    async def following(self, background: Background) -> AsyncIterator[None]:
         """See what is removed from now on, within half a second."""
         await self._look()
-        task = asyncio.create_task(self._keep_looking())
-        try:
+        async with background.repeating("keys.removals", self._look, every=LOOK):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     def _is_over(self, row: str, lost: int) -> bool:
         is_blind = self._looked_at is not None and self._time.clock() - self._looked_at > BLIND
@@ -76,16 +69,3 @@ class Removals:
     async def _look(self) -> None:
         await self.catch_up()
         self._looked_at = self._time.clock()
-
-    async def _keep_looking(self) -> None:
-        fails = False
-        while True:
-            await asyncio.sleep(LOOK)
-            try:
-                await self._look()
-            except Exception:
-                if not fails:
-                    log.exception("keys.removals_not_seen")
-                fails = True
-            else:
-                fails = False

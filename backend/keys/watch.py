@@ -6,11 +6,11 @@ at most once a minute for each key.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import OrderedDict
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from backend.utils.llm.clock import Time
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from backend.background import Background
     from backend.utils.llm.caller import Caller
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.route import Route
@@ -103,15 +104,12 @@ class KeyWatch:
                 self._keep(_Seen(place, attempt.endpoint, None))
 
     @asynccontextmanager
-    async def writing(self, store: KeyStore) -> AsyncIterator[None]:
+    async def writing(self, store: KeyStore, background: Background) -> AsyncIterator[None]:
         """Write what is seen to ``store``; at the end, all that is left."""
-        over = asyncio.Event()
-        task = asyncio.create_task(self._write_until(over, store))
         try:
-            yield
+            async with background.repeating("keys.watch", partial(self.write, store), every=_LOOK):
+                yield
         finally:
-            over.set()
-            await task
             await self.write(store, hurry=True)
 
     async def write(self, store: KeyStore, *, hurry: bool = False) -> None:
@@ -121,13 +119,6 @@ class KeyWatch:
                 await self._write(seen, store)
             except Exception:
                 log.exception("keys.trouble_not_noted")
-
-    async def _write_until(self, over: asyncio.Event, store: KeyStore) -> None:
-        while not over.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
-                    await over.wait()
-            await self.write(store)
 
     async def _write(self, seen: _Seen, store: KeyStore) -> None:
         if seen.trouble is None:

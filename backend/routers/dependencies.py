@@ -20,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from backend.background import Background
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
 from backend.keys.loan import Loan
@@ -143,6 +144,7 @@ class Services:
     facade: Facade
     keychain: Keychain
     local_model: LocalModelView | None = None
+    background: Background = field(default_factory=Background)
     pace: Pace = field(default_factory=Pace)
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = _new_id

@@ -17,7 +17,12 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(services: ServicesDep) -> dict[str, str]:
-    """The database answers. What the local model is doing stands beside: the server serves without it."""
+    """The database answers. What else the server has stands beside, as it serves without."""
     await services.tokens.has_any()
     model = services.local_model
-    return {"status": "ready", "local_model": model.state if model else "absent"}
+    failing = ", ".join(services.background.failing)
+    return {
+        "status": "ready",
+        "local_model": model.state if model else "absent",
+        "background": f"failing: {failing}" if failing else "ok",
+    }

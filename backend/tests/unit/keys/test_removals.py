@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from backend.background import Background
 from backend.keys.errors import KeyRemovedError
 from backend.keys.keychain import Keychain
 from backend.keys.lent import LentKey, StoredKey
@@ -155,7 +156,7 @@ async def test_of_a_server_that_sees_nothing_no_key_is_used_that_was_lent_before
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers
-    async with here.removals.following():
+    async with here.removals.following(Background()):
         key = await here.lent(stored=True)
         here.seconds = BLIND
         assert key.get_secret_value() == KEY.get_secret_value()

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from typing_extensions import override
 
+from backend.background import Background
 from backend.keys.keychain import Keychain
 from backend.keys.store import Owner
 from backend.keys.trouble import Trouble
@@ -199,7 +200,7 @@ async def test_a_call_on_a_thread_is_seen(bench: Bench) -> None:
 
 
 async def test_what_is_left_is_written_at_the_end(bench: Bench) -> None:
-    async with bench.watch.writing(bench.store):
+    async with bench.watch.writing(bench.store, Background()):
         await bench.call(Status(401))
 
     assert len(bench.told.all) == 1

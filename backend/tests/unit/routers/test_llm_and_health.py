@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,21 @@ async def test_readiness_tells_what_the_local_model_does_and_no_reason(connect: 
 
     response = await connect(services(local_model=failed)).get("/readyz")
 
-    assert response.json() == {"status": "ready", "local_model": "failed"}
+    assert response.json() == {"status": "ready", "local_model": "failed", "background": "ok"}
+
+
+async def test_readiness_names_background_work_that_fails(connect: Connect) -> None:
+    failed, held = asyncio.Event(), services()
+
+    async def work() -> None:
+        failed.set()
+        raise OSError("/home/ann/llm.toml is no file")
+
+    async with held.background.once("table", work):
+        await failed.wait()
+        response = await connect(held).get("/readyz")
+
+    assert (response.status_code, response.json()["background"]) == (200, "failing: table")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/llm/qos", "/nowhere"])

@@ -1,0 +1,142 @@
+"""Work beside requests, which goes on whatever goes wrong in it, and of which everybody can see when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Work = Callable[[], Awaitable[object]]
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE: Final = 5.0
+"""Seconds that work which fails waits at most for its next try, unless it has longer pauses anyway."""
+STUCK: Final = 30.0
+"""Seconds after which a try that has not ended is told of as failing."""
+PATIENCE: Final = 3.0
+"""Seconds that a try which is under way is given at the end before it is cancelled."""
+
+
+class Background:
+    """The background work of one application.
+
+    An exception is logged once, however often it comes again in a row, and the work is tried again.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._jobs: list[_Job] = []
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The names of the work whose last try failed or does not end, or that is over before its time."""
+        return tuple(job.name for job in self._jobs if job.is_failing)
+
+    @asynccontextmanager
+    async def repeating(self, name: str, work: Work, *, every: float) -> AsyncIterator[None]:
+        """Do ``work`` again and again, with ``every`` seconds in between, while the context lasts."""
+        async with self._supervised(_Job(name, work, self._clock, every)):
+            yield
+
+    @asynccontextmanager
+    async def once(self, name: str, work: Work) -> AsyncIterator[None]:
+        """Do ``work`` at once, and again if it fails, while the context lasts."""
+        async with self._supervised(_Job(name, work, self._clock)):
+            yield
+
+    @asynccontextmanager
+    async def _supervised(self, job: _Job) -> AsyncIterator[None]:
+        self._jobs.append(job)
+        job.start()
+        try:
+            yield
+        finally:
+            self._jobs.remove(job)
+            await job.end()
+
+
+class _Job:
+    """One piece of work: how its tries went, and the task that makes them."""
+
+    def __init__(self, name: str, work: Work, clock: Callable[[], float], every: float | None = None) -> None:
+        self.name = name
+        self._work = work
+        self._clock = clock
+        self._every = every
+        self._over = asyncio.Event()
+        self._began: float | None = None
+        self._fails = 0
+        self._is_done = False
+        self._told: set[tuple[object, ...]] = set()
+        self._task: asyncio.Task[None]
+
+    @property
+    def is_failing(self) -> bool:
+        is_stuck = self._began is not None and self._clock() - self._began > STUCK
+        return is_stuck or self._fails > 0 or (self._task.done() and not self._is_done)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._tries(), name=self.name)
+
+    async def end(self) -> None:
+        """A try that is under way is not broken off at once: it may be writing."""
+        self._over.set()
+        await asyncio.wait([self._task], timeout=PATIENCE)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _tries(self) -> None:
+        await self._wait(self._every or 0.0)
+        while not (self._over.is_set() or self._is_done):
+            await self._try()
+            await self._wait(0.0 if self._is_done else pause(self._every, self._fails))
+
+    async def _try(self) -> None:
+        self._began = self._clock()
+        try:
+            await self._work()
+        except (Exception, asyncio.CancelledError) as error:
+            if self._task.cancelling():
+                raise
+            self._fails += 1
+            self._tell(error)
+        else:
+            self._fails = 0
+            self._told.clear()
+            self._is_done = self._every is None
+        self._began = None
+
+    def _tell(self, error: BaseException) -> None:
+        fault = _fault(error)
+        if fault not in self._told:
+            self._told.add(fault)
+            log.error("background.failed work=%s", self.name, exc_info=error)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+
+
+def pause(every: float | None, fails: int) -> float:
+    """Seconds before the next try, after so many failed ones: they double, up to `LONGEST_PAUSE`."""
+    first = every or 1.0
+    return min(first * 2.0 ** min(fails, 16), max(first, LONGEST_PAUSE))
+
+
+def _fault(error: BaseException) -> tuple[object, ...]:
+    """What makes an exception the same as another one: its kind and where it came from. What it says may hold a time."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return type(error), trace and (trace.tb_frame.f_code, trace.tb_lineno)
