@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backend.utils.llm import Caller
+from backend.utils.llm.driver.shadow import MOST_AT_ONCE
 from backend.utils.llm.testing import Hang, Status, Text
 
 if TYPE_CHECKING:
@@ -118,3 +120,29 @@ def test_a_share_of_the_calls_is_copied(provider: LoopbackProvider, make: Make) 
 def test_a_table_whose_shadow_cannot_do_what_the_feature_declares_is_refused(make: Make) -> None:
     with pytest.raises(Exception, match="images"):
         make(FIRST, row(more="images = true").replace(WATCHED, "openai:o3-mini"))
+
+
+def test_a_machine_that_had_no_threads_for_copies_gets_them_again_when_it_has(
+    provider: LoopbackProvider, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patchbay = make(FIRST, row())
+    model = patchbay.get_llm("f")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", without_copies)
+        for _ in range(MOST_AT_ONCE):
+            assert model.invoke("hello").text
+
+    model.invoke("hello")
+
+    patchbay.bench.shadows.join(5)
+    assert models(provider)[-1] == "gpt-6.1-terra"
+
+
+_start = threading.Thread.start
+
+
+def without_copies(thread: threading.Thread) -> None:
+    """The provider, which lives in this process, has threads."""
+    if thread.name == "shadow":
+        raise RuntimeError("can't start new thread")
+    _start(thread)

@@ -51,7 +51,11 @@ class Shadows:
         context = contextvars.Context()  # not the call's: its callbacks and its traces are not for copies
         thread = threading.Thread(target=context.run, args=(self._run, copy), name="shadow", daemon=True)
         self._under_way.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except BaseException:  # the machine has no more threads: the place is for when it has
+            self._leave(thread)
+            raise
 
     def _run(self, copy: Call) -> None:
         try:
@@ -60,5 +64,8 @@ class Shadows:
         except Exception as error:  # noqa: BLE001 - whatever happens to a copy, nobody waits for it
             log.info("a copy of %s failed: %s", copy.dispatch.route.feature.name, type(error).__name__)
         finally:
-            self._places.release()
-            self._under_way.discard(threading.current_thread())
+            self._leave(threading.current_thread())
+
+    def _leave(self, thread: threading.Thread) -> None:
+        self._places.release()
+        self._under_way.discard(thread)
