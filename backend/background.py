@@ -97,9 +97,9 @@ class _Job:
 
     async def _tries(self) -> None:
         await self._wait(self._every or 0.0)
-        while not (self._over.is_set() or self._is_done):
+        while not self._over.is_set():
             await self._try()
-            await self._wait(0.0 if self._is_done else pause(self._every, self._fails))
+            await self._wait(pause(self._every, self._fails))
 
     async def _try(self) -> None:
         self._began = self._clock()
@@ -113,7 +113,9 @@ class _Job:
         else:
             self._fails = 0
             self._told.clear()
-            self._is_done = self._every is None
+            if self._every is None:
+                self._is_done = True
+                self._over.set()
         self._began = None
 
     def _tell(self, error: BaseException) -> None:

@@ -108,9 +108,9 @@ async def test_what_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     async with running.repeating("work", work, every=SOON):
         await begun.wait()
-        assert running.failing == ()
+        before = running.failing
         clock.now = STUCK + 1
-        assert running.failing == ("work",)
+        assert (before, running.failing) == ((), ("work",))
         monkeypatch.setattr(background, "PATIENCE", SOON)
 
     assert running.failing == ()
