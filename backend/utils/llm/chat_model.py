@@ -367,7 +367,7 @@ def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) ->
         tools=bool(ask.tools),
         structured_output=ask.schema is not None,
         images=bool(pictures),
-        remote_images=any(_address(block).startswith(("http:", "https:")) for block in pictures),
+        remote_images=any(map(_is_remote, pictures)),
         tokens=tokens.of_prompt(messages, ask),
         streams=streams,
         options=ask.options,
@@ -377,10 +377,11 @@ def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) ->
 _PICTURES = frozenset({"image", "image_url", "input_image", "media"})
 
 
-def _address(block: dict[str, Any]) -> str:
-    """Where a picture is, if it is not in the message itself."""
-    told = block.get("image_url", block.get("url", block.get("file_uri", "")))
-    return str(told.get("url", "") if isinstance(told, dict) else told).lower()
+def _is_remote(block: dict[str, Any]) -> bool:
+    """Whether a picture is named by an address on the web."""
+    told = (block.get("image_url"), block.get("url"))
+    addresses = (one.get("url") if isinstance(one, dict) else one for one in told)
+    return any(str(one).strip().lower().startswith(("http:", "https:")) for one in addresses)
 
 
 def _answer(call: Call, runs: Runs) -> ChatResult:

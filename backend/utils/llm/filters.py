@@ -124,7 +124,7 @@ def _ability_missing(candidate: Candidate, case: Case) -> Fault | None:
         if getattr(needs, ability) and not getattr(endpoint.can, ability):
             return SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}"
     if needs.remote_images and endpoint.provider.api == "gemini":
-        # Its adapter would fetch the picture itself, from here, past the transport: whatever address a prompt names.
+        # Known before anything is asked; all that is not is refused by the adapter, which fetches nothing.
         return SkipCode.NO_REMOTE_IMAGES, "the gemini API takes pictures only as data, not by their address"
     return None
 

@@ -146,6 +146,7 @@ CONSEQUENCES: dict[Category, Consequence] = {
     C.CREDENTIAL: Consequence(1, RejectedCredentialError, sibling=False, rests=("key", 300)),
     C.MODEL_NOT_FOUND: Consequence(1, ModelUnavailableError, rests=("endpoint", 600)),
     C.UNSUPPORTED: Consequence(1, RejectedRequestError),
+    C.UNWORDED: Consequence(1, RejectedRequestError),
     C.CONTEXT: Consequence(1, ContextTooLongError, other=False, sibling=False),
     C.REFUSAL: Consequence(1, RefusedError, other=False, sibling=False),
     C.TRUNCATED: Consequence(2, InvalidOutputError),

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
 """A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
 _OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
+_NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
 _GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
 _OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
 
@@ -178,7 +179,7 @@ def _is_unbilled(failure: Failure | None) -> bool:
     """Whether it certainly used no tokens: it never arrived, or was refused."""
     if failure is None:
         return False
-    return failure.category is Category.CONNECT or (failure.status or 0) >= ERROR_STATUS
+    return failure.category in _NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS
 
 
 def _was_patient(step: Try, failure: Failure) -> bool:

@@ -36,6 +36,7 @@ class Category(StrEnum):
     CREDENTIAL = "credential"
     MODEL_NOT_FOUND = "model_not_found"
     UNSUPPORTED = "unsupported"
+    UNWORDED = "unworded"
     CONTEXT = "context"
     REFUSAL = "refusal"
     TRUNCATED = "truncated"
@@ -132,6 +133,9 @@ POLICY: dict[Category, Policy] = {
     ),
     C.UNSUPPORTED: Policy(
         "no", 1, "yes", "alive", RejectedRequestError, "cannot do what the request asks for", alarm=True
+    ),
+    C.UNWORDED: Policy(
+        "no", 1, "yes", "nothing", RejectedRequestError, "has no words for a part of the request"
     ),
     C.CONTEXT: Policy(
         "no", 1, "larger window", "alive", ContextTooLongError, "says that the prompt is too long"

@@ -209,6 +209,7 @@ EVENTS = (
 """Codes that say no more than a status would, and so count only where there is none: in the middle of a stream."""
 
 EXCEPTIONS = (
+    Row(C.UNWORDED, Example(fault="unworded"), raised="NotWordedError", sent=False),
     Row(C.TIMEOUT, Example(fault="hang"), raised="TimeoutException", sent=True),
     Row(C.TIMEOUT, Example(fault="hang"), raised="TimeoutError", sent=True),
     Row(C.TIMEOUT, Example(fault="hang"), raised="APITimeoutError", sent=True),

@@ -29,6 +29,10 @@ class Ask(NamedTuple):
     cache_key: str | None = None
 
 
+class NotWordedError(Exception):
+    """An API has no words for a part of the request, so that nothing was sent. Another API may have."""
+
+
 class Adapter(Protocol):
     """One API's way to build a client and to word a request."""
 

@@ -4,6 +4,8 @@ As it comes, the class asks the SDK for a client without saying that it means th
 ``GOOGLE_GENAI_USE_VERTEXAI`` in the environment turns it into a Vertex client, which looks for the machine's own
 Google account. So the client is made here, with every such choice spoken out.
 
+It fetches what a message names by an address; see `gemini_history`.
+
 And it drops how likely the tokens were, and in a stream the candidates beside the first. So the answers are handed to
 its reader here. Imported only when a client is built.
 """
@@ -24,6 +26,7 @@ from typing_extensions import override
 
 from .direct import Direct
 from .gemini_answers import StreamReader, result_of
+from .gemini_history import request_of
 from .gemini_words import body_of, error_of, path_of, response_of
 
 if TYPE_CHECKING:
@@ -73,6 +76,10 @@ class GeminiChat(ChatGoogleGenerativeAI):
     @property
     def _models(self) -> Any:
         return cast("Client", self.client).models
+
+    @override
+    def _prepare_request(self, messages: list[BaseMessage], **kwargs: Any) -> dict[str, Any]:
+        return request_of(self, messages, **kwargs)
 
     def send_directly(self, transport: SigningTransport) -> None:
         """From now on: past the SDK, on ``transport``."""
