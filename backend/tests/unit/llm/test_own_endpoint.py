@@ -28,7 +28,8 @@ from backend.utils.llm.model_config import brought
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 from backend.utils.llm.transport import Credential, Request, look_up, pools
-from backend.utils.llm.transport.streams import MOST_BYTES, PIECE_BYTES
+from backend.utils.llm.transport.streams import PIECE_BYTES
+from backend.utils.llm.transport.trust import STRANGER
 
 from .drivers import ainvoke, invoke
 from .samples import CANARY, Person, receipt
@@ -473,7 +474,7 @@ class TestWhatItSends:
             call(lab.get_llm("f", caller=own(self.url(server))), "hi")
 
         assert "more than 8,000,000 bytes" in told(caught.value)
-        assert sum(sent) < 3 * MOST_BYTES
+        assert sum(sent) < 3 * STRANGER.most_bytes
         assert len(server.hosts) == 1, "asked once"
 
     def test_a_stream_is_read_up_to_a_number_of_lines(

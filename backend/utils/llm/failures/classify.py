@@ -81,9 +81,9 @@ def classify(
     if isinstance(exception, BadAnswer):
         return Failure(exception.category, wire.status)
     if wire.refusal is not None:
-        return Failure(_refused(wire.refusal), wire.status, error=wire.refusal)
+        return Failure(_refused(wire.refusal, wire), wire.status, error=wire.refusal)
     if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
-        return Failure(_refused(exception), wire.status, error=exception)
+        return Failure(_refused(exception, wire), wire.status, error=exception)
     seen = gather(exception, wire, api, outer)
     return Failure(
         next(row.category for row in ROWS if row.matches(seen)),
@@ -93,11 +93,11 @@ def classify(
     )
 
 
-def _refused(refusal: LLMError) -> Category:
-    """What it means that the transport would not."""
+def _refused(refusal: LLMError, wire: Wire) -> Category:
+    """What it means that the transport would not: send the request, or take the answer."""
     match refusal:
         case ProviderDownError():
-            return Category.CONNECT
+            return Category.CONNECT if wire.status is None else Category.UNREADABLE
         case OwnEndpointError() | WithheldCredentialError():
             return Category.REJECTED
         case _:

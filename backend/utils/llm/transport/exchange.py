@@ -47,6 +47,7 @@ class Reply:
         """
         if self.body is None:
             return self.content
+        self.body.is_document = True
         try:
             return b"".join(self.body)
         finally:
@@ -66,6 +67,7 @@ class AsyncReply:
         """As `Reply.read`."""
         if self.body is None:
             return self.content
+        self.body.is_document = True
         try:
             return b"".join([part async for part in self.body])
         finally:

@@ -29,6 +29,7 @@ from yarl import URL
 
 from .clocks import BoundedBackend, ticket_here
 from .look_up import Resolver, addresses, resolving
+from .trust import trust_in
 
 if TYPE_CHECKING:
     import ssl
@@ -62,7 +63,9 @@ class _BoundedTransport(httpx2.HTTPTransport):
         self._pool = httpcore2.ConnectionPool(
             ssl_context=_tls(),
             max_connections=LIMITS.max_connections,
-            max_keepalive_connections=LIMITS.max_keepalive_connections if reach is None else 0,
+            max_keepalive_connections=LIMITS.max_keepalive_connections
+            if trust_in(reach).keeps_connections
+            else 0,
             keepalive_expiry=LIMITS.keepalive_expiry,
             network_backend=BoundedBackend(
                 httpcore2.SyncBackend(), None if reach is None else partial(addresses, reach)
@@ -129,39 +132,24 @@ class _Resolver(aiohttp.ThreadedResolver):
 
 
 class AsyncResponse:
-    """An answer on its way. What its body says comes decoded."""
+    """An answer on its way. Its body comes as it was sent."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    async def part(self, most: int | None = None) -> bytes:
-        """What came since the last look, up to ``most`` bytes; empty at the end.
+    async def part(self) -> bytes:
+        """What came since the last look; empty at the end.
 
         Raises:
             httpx2.ReadError: The connection broke.
         """
         try:
-            content = self._response.content
-            return await (content.readany() if most is None else content.read(most))
+            return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             told = _told(error)
         raise told
-
-    async def read(self) -> bytes:
-        """All of it; then the connection is given back, or closed if it broke off.
-
-        Raises:
-            httpx2.ReadError: The connection broke.
-        """
-        parts = []
-        try:
-            while part := await self.part():
-                parts.append(part)
-        finally:
-            self.close()
-        return b"".join(parts)
 
     def close(self) -> None:
         """Give the connection back, or close it if something is left to read."""
@@ -172,15 +160,14 @@ class AsyncPool:
     """The connections of one event loop. To be made in it.
 
     Args:
-        reach: Where the endpoints may be, if users name them. Their answers come as they were sent: what unpacks them
-            could be made to fill the memory.
+        reach: Where the endpoints may be, if users name them.
     """
 
     def __init__(self, reach: Reach | None = None) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._session = aiohttp.ClientSession(
             connector=self._connector(reach),
-            auto_decompress=reach is None,
+            auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
             max_line_size=LONGEST_HEADER,
@@ -215,14 +202,14 @@ class AsyncPool:
         raise told
 
     def _connector(self, reach: Reach | None) -> aiohttp.TCPConnector:
-        is_ours = reach is None
+        keeps = trust_in(reach).keeps_connections
         return aiohttp.TCPConnector(
             ssl=_tls(),
             limit=LIMITS.max_connections or 0,
-            keepalive_timeout=KEEPALIVE_SECONDS if is_ours else None,
-            force_close=not is_ours,
+            keepalive_timeout=KEEPALIVE_SECONDS if keeps else None,
+            force_close=not keeps,
             # The cache shares look-ups, and with them what is raised: one user's exception would be another's too.
-            use_dns_cache=is_ours,
+            use_dns_cache=keeps,
             resolver=_Resolver() if reach is None else Resolver(reach),
             socket_factory=self._socket,
         )

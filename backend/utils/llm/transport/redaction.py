@@ -9,6 +9,8 @@ from typing import Any
 MARK = "***"
 DEEPEST = 4
 """So often may be escaped what was escaped before, as in JSON inside of JSON."""
+MOST_VALUES = 5000
+"""In an error, counted by its separators: as many are read in a moment. Also the most escapes."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
@@ -22,14 +24,29 @@ class Redaction:
     def __init__(self, key: str | None) -> None:
         self._key = key
 
-    def of_body(self, body: bytes) -> bytes:
-        """``body`` without the key; empty if nobody can tell whether it holds it: escapes, and no JSON."""
+    def of_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
+        """``body`` without the key; empty if nobody can tell whether it holds it: escapes, and no JSON.
+
+        Empty, too, if it has so many values that whoever reads it would be held up.
+
+        Args:
+            body: What an error says.
+            is_cut: Whether it may end in the middle of a key.
+        """
+        if len(body) - len(body.translate(None, b",:[{\\")) > MOST_VALUES:
+            return b""
         if self._key is None:
             return body
         try:
             return json.dumps(self._of_json(json.loads(body))).encode()
         except (ValueError, RecursionError):
-            return b"" if b"\\" in body else body.replace(self._key.encode(), MARK.encode())
+            return b"" if b"\\" in body or b"\0" in body else self._of_bytes(body, is_cut=is_cut)
+
+    def _of_bytes(self, body: bytes, *, is_cut: bool) -> bytes:
+        key = (self._key or "").encode()
+        plain = body.replace(key, MARK.encode())
+        begun = (size for size in range(len(key) - 1, 0, -1) if is_cut and plain.endswith(key[:size]))
+        return plain[: len(plain) - next(begun, 0)]
 
     def of_text(self, text: str) -> str:
         """``text`` without the key; `MARK` if it holds it escaped."""

@@ -104,9 +104,7 @@ class SigningTransport:
             _note_head(ticket.wire, response.status_code, response.headers)
             if ticket.wire.has_succeeded:
                 return Reply(response.status_code, response.headers, body=Body(response, ticket))
-            is_ours = ticket.provider.reach is None
-            body = response.read if is_ours else Body(response, ticket).beginning
-            content = _noted_error(ticket, body())
+            content = _noted_error(ticket, Body(response, ticket).beginning())
         return Reply(response.status_code, ticket.wire.headers, content)
 
     async def asend(self, number: str | None, request: Request) -> AsyncReply:
@@ -124,9 +122,7 @@ class SigningTransport:
         _note_head(ticket.wire, response.status, response.headers)
         if ticket.wire.has_succeeded:
             return AsyncReply(response.status, response.headers, body=AsyncBody(response, ticket))
-        is_ours = ticket.provider.reach is None
-        body = response.read if is_ours else AsyncBody(response, ticket).beginning
-        content = _noted_error(ticket, await body())
+        content = _noted_error(ticket, await AsyncBody(response, ticket).beginning())
         return AsyncReply(response.status, ticket.wire.headers, content)
 
     def handle_request(self, request: _SdkRequest) -> Any:
@@ -204,7 +200,7 @@ class SigningTransport:
     def _signed(self, request: Request, ticket: Ticket, live: Address | None) -> Request:
         """The request as it goes out. A new one: what an SDK holds, and might follow a redirect with, has no key."""
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
-        headers["accept-encoding"] = "gzip, deflate" if ticket.provider.reach is None else "identity"
+        headers["accept-encoding"] = ticket.trust.accepted_encoding
         headers.update(ticket.provider.headers)
         headers.update(_signature(ticket, live))
         told, real = ticket.provider.told_url, live.base_url if live else ticket.provider.base_url
@@ -282,11 +278,11 @@ def _noted_error(ticket: Ticket, body: bytes) -> bytes:
     except WithheldCredentialError:
         del body  # whoever prints what was at hand here would tell the key
         raise
-    wire, told = ticket.wire, redaction.of_body(body)
+    wire, told = ticket.wire, redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
     wire.headers = {name: redaction.of_text(value) for name, value in wire.headers.items()}
     wire.first_byte_at = ticket.clock()
-    wire.error_body = told[:LONGEST_ERROR]
-    return told if ticket.provider.reach is None else b""
+    wire.error_body = told
+    return told if ticket.trust.tells_errors else b""
 
 
 # An SDK's own requests ---------------------------------------------------------------------------------------------

@@ -1,18 +1,19 @@
-"""Bodies of answers, watched on their way: when their first byte comes, and that they keep to their attempt's time."""
+"""Bodies of answers, watched on their way: when their first byte comes, and that they keep to bounds and to time."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import httpx2
 from typing_extensions import override
 
 from ..caller import context_without_caller, without_caller
-from ..errors import OwnEndpointError
+from ..errors import LLMError
 from .clocks import in_time, in_time_here
+from .unpacking import Unpacker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,72 +21,97 @@ if TYPE_CHECKING:
     from .pools import AsyncResponse
     from .ticket import Ticket
 
-MOST_BYTES = 8_000_000
-"""The longest answer that is taken from an endpoint that a user named: more than ten times what a model can say."""
-MOST_LINES = 400_000
-"""The same of a stream in lines: an event has at least two, and costs us far more time than whoever sends it."""
 PIECE_BYTES = 4096
-"""It is read in such pieces from an event loop, which is let go on after each."""
+"""A body is handed on in such pieces; an event loop is let go on after each."""
+UNPACKED_BYTES = 65_536
+"""As much is unpacked at once."""
 LONGEST_ERROR = 65_536
-"""As much is looked at of what an error says."""
+"""Bytes that are read of what an error says."""
 DRAIN_SECONDS = 0.2
 """How long the end of a body is waited for once its last event has come."""
+MOST_DRAINED = 65_536
+"""Bytes that are read of it."""
+_SEPARATORS = b",:[{"
 
 
 class _Watched:
-    def __init__(self, ticket: Ticket) -> None:
+    """Unpacks a body, and holds it to its attempt's time and to what is taken of its server."""
+
+    def __init__(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
         self._ticket = ticket
-        self._is_guarded = ticket.provider.reach is not None
-        self._bytes = self._lines = 0
+        self._trust = ticket.trust
+        self._encoding = headers.get("content-encoding", "identity").strip().lower()
+        self._unpacker = None if self._encoding == "identity" else Unpacker(UNPACKED_BYTES)
+        self._packed = self._bytes = self._lines = self._values = 0
+        self.is_document = headers.get("content-type", "").startswith("application/json")
+        """Whether it is one document of JSON. Else every line may be one."""
         ticket.body = self  # type: ignore[assignment]
 
-    def _begin(self, headers: Mapping[str, str]) -> None:
-        if self._is_guarded and headers.get("content-encoding", "identity") != "identity":
-            told = "Your own endpoint answered with a compressed body, though it was asked not to."
-            raise self._ticket.refuse(OwnEndpointError(told))
+    def _begin(self) -> None:
+        if self._encoding not in {"identity", *self._trust.encodings}:
+            raise self._ticket.refuse_answer("answered with a compressed body, though it was asked not to")
 
-    def _note(self, part: bytes) -> None:
-        if self._is_guarded:
-            self._weigh(part)
+    def _pieces(self, part: bytes) -> Iterator[bytes]:
+        """What ``part``, the next of the body, adds to it, in pieces that are not too long."""
+        self._packed += len(part)
+        for unpacked in self._unpacker.pieces(part) if self._unpacker else (part,):
+            for start in range(0, len(unpacked), PIECE_BYTES):
+                piece = unpacked[start : start + PIECE_BYTES]
+                self._note(piece)
+                yield piece
+        self._weigh()  # also what adds nothing
+
+    def _note(self, piece: bytes) -> None:
+        self._bytes += len(piece)
+        self._lines += piece.count(b"\n") + piece.count(b"\r")
+        if not self.is_document and b"\n" in piece:
+            self._values, piece = 0, piece.rpartition(b"\n")[2]
+        self._values += len(piece) - len(piece.translate(None, _SEPARATORS))
+        self._weigh()
         if self._ticket.wire.first_byte_at is None:
             self._ticket.wire.first_byte_at = self._ticket.clock()
         if self._ticket.left() < 0:
             raise httpx2.ReadTimeout("The attempt's time is up.")
 
-    def _weigh(self, part: bytes) -> None:
-        self._bytes += len(part)
-        self._lines += part.count(b"\n") + part.count(b"\r")
-        if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
-            told = f"Your own endpoint sent more than {MOST_BYTES:,} bytes, or {MOST_LINES:,} lines."
-            raise self._ticket.refuse(OwnEndpointError(told))
+    def _weigh(self) -> None:
+        trust = self._trust
+        if max(self._bytes, self._packed) > trust.most_bytes or self._lines > trust.most_lines:
+            told = f"more than {trust.most_bytes:,} bytes, or {trust.most_lines:,} lines"
+        elif self._values > trust.most_values:
+            told = f"more than {trust.most_values:,} values"
+        else:
+            return
+        raise self._ticket.refuse_answer(f"sent {told}")
 
 
 class Body(_Watched, httpx2.SyncByteStream):
     """Read from a thread."""
 
     def __init__(self, response: httpx2.Response, ticket: Ticket) -> None:
-        super().__init__(ticket)
+        super().__init__(ticket, response.headers)
         self._response = response
+        self._rest = self._read()
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        self._begin(self._response.headers)
-        is_plain = "content-encoding" not in self._response.headers
-        parts = iter(self._response.stream) if is_plain else self._response.iter_bytes()  # type: ignore[arg-type]
+        return self._rest
+
+    def _read(self) -> Iterator[bytes]:
+        self._begin()
+        parts = iter(cast("httpx2.SyncByteStream", self._response.stream))
         while True:
             with in_time_here(self._ticket):
                 part = next(parts, None)
             if part is None:
                 return
-            self._note(part)
-            yield part
+            yield from self._pieces(part)
 
     def beginning(self) -> bytes:
-        """As much of an error as is looked at; the connection is closed."""
+        """As much of an error as is looked at; the connection is closed if there is more."""
         read = bytearray()
         try:
-            for part in self:
-                read += part
+            for piece in self:
+                read += piece
                 if len(read) >= LONGEST_ERROR:
                     break
         finally:
@@ -95,9 +121,12 @@ class Body(_Watched, httpx2.SyncByteStream):
     def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
         self._ticket.expect_within(DRAIN_SECONDS)
-        with suppress(httpx2.TransportError):
-            for _ in self:
-                pass
+        left = MOST_DRAINED
+        with suppress(httpx2.HTTPError, LLMError):
+            for piece in self:
+                left -= len(piece)
+                if left < 0:
+                    return
 
     @override
     def close(self) -> None:
@@ -113,32 +142,31 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     """Read from an event loop."""
 
     def __init__(self, response: AsyncResponse, ticket: Ticket) -> None:
-        super().__init__(ticket)
+        super().__init__(ticket, response.headers)
         self._response = response
         self._context = context_without_caller()
+        self._rest = self._read()
 
     @override
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._begin(self._response.headers)
-        while True:
-            part = await without_caller(in_time(self._ticket, self._part), self._context)
-            if not part:
-                return
-            self._note(part)
-            yield part
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._rest
 
-    async def _part(self) -> bytes:
-        if not self._is_guarded:
-            return await self._response.part()
-        await asyncio.sleep(0)
-        return await self._response.part(PIECE_BYTES)
+    async def _read(self) -> AsyncIterator[bytes]:
+        self._begin()
+        while part := await without_caller(in_time(self._ticket, self._response.part), self._context):
+            is_first = True
+            for piece in self._pieces(part):
+                if not is_first:
+                    await asyncio.sleep(0)
+                is_first = False
+                yield piece
 
     async def beginning(self) -> bytes:
-        """As much of an error as is looked at; the connection is closed."""
+        """As much of an error as is looked at; the connection is closed if there is more."""
         read = bytearray()
         try:
-            async for part in self:
-                read += part
+            async for piece in self:
+                read += piece
                 if len(read) >= LONGEST_ERROR:
                     break
         finally:
@@ -148,9 +176,12 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     async def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
         self._ticket.expect_within(DRAIN_SECONDS)
-        with suppress(httpx2.TransportError):
-            async for _ in self:
-                pass
+        left = MOST_DRAINED
+        with suppress(httpx2.HTTPError, LLMError):
+            async for piece in self:
+                left -= len(piece)
+                if left < 0:
+                    return
 
     def close(self) -> None:
         """Give the connection back, or close it if something is left to read."""

@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from .clocks import Interrupt
+from .trust import trust_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +88,7 @@ class Ticket:
     ) -> None:
         self.number = number
         self.provider = provider
+        self.trust = trust_in(provider.reach)
         self.credential = credential
         self.connect_seconds = connect_seconds
         self.clock = clock
@@ -115,6 +117,11 @@ class Ticket:
         """Note why the transport itself would not, and give it back to be raised."""
         self.wire.refusal = error
         return error
+
+    def refuse_answer(self, why: str) -> LLMError:
+        """The same of an answer that is not taken. Only whose fault it is depends on who sent it."""
+        who = "Your own endpoint" if self.provider.reach is not None else self.provider.name
+        return self.refuse(self.trust.error(f"{who} {why}."))
 
     def expect_interrupts(self) -> None:
         """Another thread may want to `cancel` it while one waits on a socket: that has to be prepared."""

@@ -1,0 +1,192 @@
+"""A provider of the house's that is broken, or broken into, costs a call no more than a moment, and no memory."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import time
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.tests.fakes.strangers import Stranger, running
+from backend.utils.llm import Patchbay, Table
+from backend.utils.llm.errors import ProviderDownError, RejectedRequestError
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS
+from backend.utils.llm.transport.redaction import Redaction
+from backend.utils.llm.transport.streams import LONGEST_ERROR
+from backend.utils.llm.transport.trust import HOUSE
+from backend.utils.llm.transport.unpacking import Unpacker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from langchain_core.messages import AIMessage
+
+    Driver = Callable[[Any, Any], AIMessage]
+
+WIRES = {"openai": ("openai", "/v1"), "responses": ("openai", "/v1"), "gemini": ("gemini", "")}
+PACKED = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "deflate, bare": lambda body: zlib.compress(body)[2:-4],
+}
+TYPES = {"Content-Type": "application/json"}
+EVENTS = {"Content-Type": "text/event-stream"}
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stranger]:
+    with running(Stranger()) as server:
+        yield server
+
+
+@pytest.fixture(params=["direct", "sdk"])
+def patchbay(request: pytest.FixtureRequest, server: Stranger, wire: str) -> Iterator[Patchbay]:
+    """Its feature ``f`` is asked of ``server`` once, past the SDK or through it."""
+    api, path = WIRES[wire]
+    mode = '[models."there:m"]\napi_mode = "responses"\n' if wire == "responses" else ""
+    text = f"""
+        [providers.there]
+        api = "{api}"
+        base_url = "http://127.0.0.1:{server.port}{path}"
+        api_key_env = "LOOPBACK_OPENAI_KEY"
+        client = "{request.param}"
+        {mode}
+        [profiles.premium]
+        f = "there:m"
+        [profiles.byok]
+        extends = "premium"
+        [features.f]
+        attempts = 1
+        """
+    made = Patchbay(Table(text=text, environ=HOUSE_KEYS))
+    made.warm_up()
+    yield made
+    made.close()
+
+
+def event(wire: str, text: str, *, end: bool = False) -> bytes:
+    """One of a stream's: a piece of text, and the end if it is the last."""
+    match wire:
+        case "openai":
+            choice = {"index": 0, "delta": {"content": text}, "finish_reason": "stop" if end else None}
+            told: dict[str, Any] = {"choices": [choice]}
+        case "responses" if end:
+            response = {"id": "1", "status": "completed", "output": [], "model": "m"}
+            told = {"type": "response.completed", "response": response}
+        case "responses":
+            told = {"type": "response.output_text.delta", "delta": text, "output_index": 0, "item_id": "1"}
+        case _:
+            content = {"role": "model", "parts": [{"text": text}]}
+            told = {"candidates": [{"content": content, **({"finishReason": "STOP"} if end else {})}]}
+    return b"data: " + json.dumps(told).encode() + b"\n\n"
+
+
+def packed(pack: str, body: bytes) -> dict[str, str]:
+    return {"Content-Encoding": pack.partition(",")[0], "Content-Length": str(len(body))}
+
+
+@pytest.mark.parametrize("pack", PACKED)
+def test_a_packed_stream_is_read_to_its_end(
+    patchbay: Patchbay, server: Stranger, wire: str, stream: Driver, pack: str
+) -> None:
+    body = PACKED[pack](event(wire, "all ") + event(wire, "is well") + event(wire, "", end=True))
+    server.reply = 200, {**EVENTS, **packed(pack, body)}, [body[:20], body[20:]]
+
+    assert stream(patchbay.get_llm("f"), "hi").text.strip() == "all is well"
+
+
+def bomb(megabytes: int) -> bytes:
+    packing = zlib.compressobj(9, zlib.DEFLATED, 31)
+    part = b"x" * 1_000_000
+    return b"".join([*(packing.compress(part) for _ in range(megabytes)), packing.flush()])
+
+
+def memory_of(call: Callable[[], object]) -> int:
+    """The most bytes that ``call`` held at once."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+BOMB = bomb(100)
+ERRORS: dict[str, tuple[dict[str, str], Iterable[bytes]]] = {
+    "that has no end": (TYPES, itertools.repeat(b"x" * 65_536)),
+    "that unpacks to a hundred times as much": ({**TYPES, **packed("gzip", BOMB)}, [BOMB]),
+    "of very many values": (TYPES, [b'{"error": [' + b"[]," * 1_000_000 + b"[]]}"]),
+    "of many escapes": (TYPES, [b'{"error": {"message": "' + b"\\\\" * 2_000_000 + b'"}}']),
+    "that is deep": (TYPES, [b'{"error":' + b"[" * 60_000]),
+    "of one number": (TYPES, [b'{"error": {"code": ' + b"9" * 60_000 + b"}}"]),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_is_read_as_far_as_it_is_looked_at(
+    patchbay: Patchbay, server: Stranger, call: Driver, error: str
+) -> None:
+    server.reply = 400, *ERRORS[error]
+
+    def failing() -> None:
+        with pytest.raises(RejectedRequestError):
+            call(patchbay.get_llm("f"), "hi")
+
+    began = time.thread_time()
+    assert memory_of(failing) < 10_000_000
+    assert time.thread_time() - began < 1, "seconds"
+
+
+ANSWERS: dict[str, tuple[dict[str, str], Iterable[bytes]]] = {
+    "without an end": (TYPES, itertools.repeat(b" " * 65_536)),
+    "that unpacks to a hundred times as much": ({**TYPES, **packed("gzip", BOMB)}, [BOMB]),
+    "of very many values": (TYPES, [b'{"choices": [' + b"[]," * 1_000_000 + b"[]]}"]),
+    "in one endless line": (EVENTS, itertools.chain([b"data: {"], itertools.repeat(b" " * 65_536))),
+    "of nothing but lines": (EVENTS, itertools.repeat(b"\n" * 65_536)),
+    "packed as nobody asked": ({**TYPES, "Content-Encoding": "br"}, [b"\x0b\x02\x80{}\x03"]),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_is_taken_up_to_a_limit_and_is_the_providers_failure(
+    patchbay: Patchbay, server: Stranger, call: Driver, answer: str
+) -> None:
+    server.reply = 200, *ANSWERS[answer]
+
+    with pytest.raises(ProviderDownError) as caught:
+        call(patchbay.get_llm("f"), "hi")
+
+    assert [attempt.category for attempt in caught.value.attempts] == ["unreadable"]
+
+
+def test_what_is_packed_is_unpacked_in_pieces() -> None:
+    pieces = list(Unpacker(1000).pieces(gzip.compress(b"x" * 100_000)))
+
+    assert b"".join(pieces) == b"x" * 100_000
+    assert max(map(len, pieces)) == 1000
+
+
+def test_an_error_that_is_cut_in_the_middle_of_a_key_tells_no_half_of_it() -> None:
+    key = "sk-0123456789abcdef"
+    body = b"bad key " + key.encode()[:-3]
+
+    assert Redaction(key).of_body(body, is_cut=True) == b"bad key "
+    assert Redaction(key).of_body(body) == body
+
+
+def test_a_long_answer_is_within_the_limits() -> None:
+    tokens, lines_of_an_event = 128_000, 3
+
+    assert HOUSE.most_lines > 2 * tokens * lines_of_an_event
+    assert HOUSE.most_bytes > 20_000_000, "a picture"
+    assert HOUSE.most_bytes > LONGEST_ERROR

@@ -1,0 +1,48 @@
+"""Unpacks what comes compressed, a piece at a time: a few kilobytes may be hundreds of megabytes."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+class Unpacker:
+    """Unpacks gzip and deflate, and leaves what follows their end.
+
+    Args:
+        piece_bytes: Unpacked at once.
+    """
+
+    def __init__(self, piece_bytes: int) -> None:
+        self._piece_bytes = piece_bytes
+        self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._is_new = True
+
+    def pieces(self, packed: bytes) -> Iterator[bytes]:
+        """What ``packed``, the next of the body, adds.
+
+        Raises:
+            httpx2.DecodingError: It cannot be unpacked.
+        """
+        while packed and not self._zlib.eof:
+            piece = self._unpacked(packed)
+            packed = self._zlib.unconsumed_tail
+            if piece:
+                yield piece
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        is_new, self._is_new = self._is_new, False
+        try:
+            return self._zlib.decompress(packed, self._piece_bytes)
+        except zlib.error:
+            if is_new:  # some servers call deflate what comes without zlib's header
+                self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+                return self._unpacked(packed)
+        raise httpx2.DecodingError("The body cannot be unpacked.")
