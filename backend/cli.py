@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,8 +32,10 @@ from backend.utils.llm.model_config.document import read, values
 from backend.utils.llm.radar import HORIZON, headline, uses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from datetime import date
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
     from backend.keys.rotation import Rotation
     from backend.utils.llm import QosInfo, Route
@@ -239,7 +241,7 @@ def rotate(*, as_json: Json = False) -> None:
 
     Where PATCHBAY_MASTER_KEYS tells the master keys, put the new one in front of it first, and start the servers again.
     """
-    with _errors(as_json=as_json):
+    with _stored(as_json=as_json):
         done = asyncio.run(_rotate(Settings()))
     if as_json:
         _print_json(done._asdict())
@@ -264,21 +266,41 @@ def new(*, as_json: Json = False) -> None:
 
 
 async def _rotate(settings: Settings) -> Rotation:
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-
-    from backend.database.engine import make_engine
     from backend.database.keys import SqlKeyStore
-    from backend.database.migrations import upgrade
     from backend.keys.masters import master_keys
     from backend.keys.rotation import rotate
 
-    engine = make_engine(settings.database_path)
-    try:
-        await upgrade(engine)
+    async with _sessions(settings) as sessions:
         masters = master_keys(settings.master_keys, settings.master_keys_path)
-        return await rotate(SqlKeyStore(async_sessionmaker(engine)), masters)
-    finally:
-        await engine.dispose()
+        return await rotate(SqlKeyStore(sessions), masters)
+
+
+@asynccontextmanager
+async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """The database."""
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    from backend.database.engine import opened
+
+    async with opened(settings.database_path) as engine:
+        yield async_sessionmaker(engine)
+
+
+@contextmanager
+def _stored(*, as_json: bool) -> Iterator[None]:
+    """As `_errors`, for what needs the database."""
+    from sqlalchemy.exc import DBAPIError
+
+    from backend.database.engine import UnusableDatabaseError
+
+    with _errors(as_json=as_json):
+        try:
+            yield
+        except UnusableDatabaseError as error:
+            _fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+        except DBAPIError as error:
+            broken = UnusableDatabaseError(Settings().database_path, str(error.orig))
+            _fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
 
 
 def _loaded(path: Path | None, *, as_json: bool) -> Table:
@@ -347,12 +369,12 @@ def _errors(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except LLMError as error:
-        _fail(error, as_json=as_json)
+        _fail(error, error.as_dict(), as_json=as_json)
 
 
-def _fail(error: LLMError, *, as_json: bool) -> NoReturn:
+def _fail(error: Exception, told: Mapping[str, Any], *, as_json: bool) -> NoReturn:
     if as_json:
-        _print_json({"error": error.as_dict()})
+        _print_json({"error": told})
     else:
         err.print(str(error), markup=False)
     raise typer.Exit(1) from error

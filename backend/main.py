@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.background import Background
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import make_engine
+from backend.database.engine import connected, opened
 from backend.database.keys import SqlKeyStore
-from backend.database.migrations import upgrade
+from backend.database.probe import Probe
 from backend.database.tokens import TokenStore
+from backend.database.wal import emptying
 from backend.keys.keychain import Keychain
 from backend.keys.masters import master_keys
 from backend.keys.removals import Removals
@@ -67,6 +68,7 @@ def create_app(
 
     Raises:
         MasterKeyError: If master keys are told that are none.
+        UnusableDatabaseError: When it is started, if its database cannot be made or read.
     """
     settings = settings or Settings()
     watch = key_watch or KeyWatch()
@@ -75,10 +77,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        path = settings.database_path
         # With a connection of its own, what is removed is seen also while all others are busy.
-        engine, apart = make_engine(settings.database_path), make_engine(settings.database_path)
-        try:
-            await upgrade(engine)
+        async with opened(path) as engine, connected(path) as apart:
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
             async with _facade(patchbay, watch) as facade:
@@ -88,24 +89,23 @@ def create_app(
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
-                    SqlConversationStore(sessions),
-                    known,
-                    facade,
-                    Keychain(kept, vault, removals=removals),
-                    local_model,
-                    background,
+                    conversations=SqlConversationStore(sessions),
+                    tokens=known,
+                    facade=facade,
+                    keychain=Keychain(kept, vault, removals=removals),
+                    database=Probe(path),
+                    local_model=local_model,
+                    background=background,
                 )
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
                 async with (
                     removals.following(background),
                     watch.writing(kept, background),
+                    emptying(path, background),
                     _looking_after(facade, background),
                 ):
                     yield
-        finally:
-            await engine.dispose()
-            await apart.dispose()
 
     # The interactive documentation would load its scripts from elsewhere, and be open to everybody.
     app = FastAPI(

@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table as Grid
 
 from backend.conversations.sample import SAMPLE
+from backend.database.engine import UnusableDatabaseError, opened
 from backend.keys.errors import MasterKeyError
 from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
@@ -61,7 +62,7 @@ def serve(settings: Settings, *, once: bool) -> int:
     with listener, use(patchbay):
         try:
             return asyncio.run(_Run(settings, patchbay, local_model, listener, watch).go(once=once))
-        except MasterKeyError as error:
+        except (MasterKeyError, UnusableDatabaseError) as error:
             _say(str(error))
             return 1
         except KeyboardInterrupt:
@@ -103,6 +104,7 @@ class _Run:
     ) -> None:
         host, port = listener.getsockname()[:2]
         self.origin = f"http://{host}:{port}"
+        self.settings = settings
         self.patchbay = patchbay
         self.local_model = local_model
         self.listener = listener
@@ -127,6 +129,8 @@ class _Run:
         )
 
     async def go(self, *, once: bool) -> int:
+        async with opened(self.settings.database_path):
+            pass  # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
         await self._start_model()
         serving = asyncio.create_task(self.server.serve(sockets=[self.listener]))
         while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it

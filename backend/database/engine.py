@@ -2,36 +2,121 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from alembic.util import CommandError
 from sqlalchemy import URL, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from backend.database.file import DatabaseFile
+from backend.database.migrations import upgrade
+from backend.database.probe import read_whole
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 _SWITCHES: Final = 20
+_READ_AT_START: Final = 64 * 1024 * 1024
+"""Bytes up to which a database is read whole before it is used: less than a second."""
+
+
+class UnusableDatabaseError(Exception):
+    """The database cannot be used; says which and why, in one line. It is the operator's to mend."""
+
+    code = "unusable_database"
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"The database {path} cannot be used: {why}.")
+
+
+class LostDatabaseError(OperationalError):
+    """The file of the database is not there any more, or is another: what is written would be lost."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(None, None, sqlite3.OperationalError(fault))
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[AsyncEngine]:
+    """An engine on the database ``path``, which is made if it is not there, and has all of its tables then.
+
+    Raises:
+        UnusableDatabaseError: If it cannot be made or read.
+    """
+    async with connected(path) as engine:
+        await _upgraded(engine, path)
+        yield engine
+
+
+@asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[AsyncEngine]:
+    """As `make_engine`, disposed of at the end.
+
+    Raises:
+        UnusableDatabaseError: If the file cannot be made.
+    """
+    try:
+        engine = make_engine(path)
+    except OSError as error:
+        raise UnusableDatabaseError(path, str(error.strerror or error)) from error
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 def make_engine(path: Path) -> AsyncEngine:
-    """An engine on the SQLite file ``path``, which is made when it is first used.
+    """An engine on the SQLite file ``path``, which is made if it is not there, as is its folder.
 
-    The folder of the file is made too, for its owner alone. Whoever makes the engine disposes of it.
+    Whoever makes the engine disposes of it. No connection is handed out, and no transaction committed, while the file is
+    gone or another one is in its place.
 
     Raises:
-        OSError: If the folder cannot be made.
+        OSError: If the file cannot be made.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = DatabaseFile.at(path)
     # What is stored is people's words: no error repeats them, and no log, at DEBUG either.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
     engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
-    event.listen(engine.sync_engine, "connect", _prepare)
+    _watch(engine, file)
     return engine
+
+
+def _watch(engine: AsyncEngine, file: DatabaseFile) -> None:
+    def look(*_: object) -> None:
+        if (fault := file.fault()) is not None:
+            raise LostDatabaseError(fault)
+
+    def name(_dialect: object, _record: object, arguments: list[Any], named: dict[str, Any]) -> None:
+        look()
+        # As a URI, so that it is not made anew.
+        arguments[:], named["uri"] = [f"{file.path.as_uri()}?mode=rw"], True
+
+    event.listen(engine.sync_engine, "do_connect", name)
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "checkout", look)
+    event.listen(engine.sync_engine, "commit", look)
+
+
+async def _upgraded(engine: AsyncEngine, path: Path) -> None:
+    try:
+        await asyncio.to_thread(read_whole, path, _READ_AT_START)
+        await upgrade(engine)
+    except sqlite3.Error as error:
+        raise UnusableDatabaseError(path, str(error)) from error
+    except DBAPIError as error:
+        raise UnusableDatabaseError(path, str(error.orig)) from error
+    except CommandError as error:
+        raise UnusableDatabaseError(path, "a newer version of Patchbay has made it") from error
 
 
 def _prepare(connection: Any, _record: object) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, 
 from sqlalchemy.dialects.sqlite import insert
 
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
+from backend.database.wal import erase
 from backend.keys.store import KeptKey, Owner, Removal
 from backend.keys.trouble import Trouble
 from backend.keys.vault import Place, Sealed, Server
@@ -27,7 +28,10 @@ _REMEMBERED: Final = timedelta(hours=1)
 
 
 class SqlKeyStore:
-    """A `KeyStore`. It keeps nothing in memory, so a key that one process removed is gone in all of them."""
+    """A `KeyStore`. It keeps nothing in memory, so a key that one process removed is gone in all of them.
+
+    What is removed or locked anew is taken out of the write-ahead log too, at once unless somebody is reading there.
+    """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
@@ -38,11 +42,13 @@ class SqlKeyStore:
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
             # A write comes first, so that of two who add at once, or rotate, one waits for the other.
-            await _remove(session, or_(ends, row.valid_until <= now), now)
+            removed = await _remove(session, or_(ends, row.valid_until <= now), now)
             left = update(row).where(mine).values(valid_until=until).returning(row.id)
             await _note_removals(session, await session.scalars(left), until)
             key = seal((await session.scalar(select(row.id).limit(1))) is not None)
             session.add(_row(key))
+        if removed:
+            await erase(self._sessions, UserKeyRow.__tablename__)
         return key
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
@@ -61,7 +67,10 @@ class SqlKeyStore:
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """As `KeyStore.remove`."""
         async with self._sessions.begin() as session:
-            return await _remove(session, _versions(owner, provider), now)
+            removed = await _remove(session, _versions(owner, provider), now)
+        if removed:
+            await erase(self._sessions, UserKeyRow.__tablename__)
+        return removed
 
     async def removed(self, after: int) -> Sequence[Removal]:
         """As `KeyStore.removed`."""
@@ -126,6 +135,8 @@ class SqlKeyStore:
             for key in renewed:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
                 await session.execute(change.values(master=key.sealed.master, wrapped=key.sealed.wrapped))
+        if renewed:
+            await erase(self._sessions, UserKeyRow.__tablename__)
         return len(renewed)
 
 

@@ -108,6 +108,14 @@ class Facade(Protocol):
         ...
 
 
+class Database(Protocol):
+    """Where everything is kept."""
+
+    async def fault(self) -> str | None:
+        """Why it cannot be read or written now, as a code; None if it can. Answers within a second or two."""
+        ...
+
+
 class LocalModelView(Protocol):
     """What people are told about the built-in model."""
 
@@ -143,6 +151,7 @@ class Services:
     tokens: Tokens
     facade: Facade
     keychain: Keychain
+    database: Database
     local_model: LocalModelView | None = None
     background: Background = field(default_factory=Background)
     pace: Pace = field(default_factory=Pace)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN: Final = 20
 
-BUSY: Final[Mapping[str, Any]] = {
+BUSY: Final[dict[str, Any]] = {
     "code": "storage_unavailable",
     "message": "What is stored cannot be had now. Try again.",
 }

@@ -1,10 +1,11 @@
 """Whether the process lives, and whether it can serve. Open to everybody, so it tells nothing else."""
 
-from typing import Final
+from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from .dependencies import ServicesDep
+from .errors import BUSY
 
 router: Final = APIRouter(tags=["health"])
 
@@ -16,9 +17,11 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(services: ServicesDep) -> dict[str, str]:
-    """The database answers. What else the server has stands beside, as it serves without."""
-    await services.tokens.has_any()
+async def readyz(services: ServicesDep, response: Response) -> dict[str, Any]:
+    """The database can be read and written. What else the server has stands beside, as it serves without."""
+    if (fault := await services.database.fault()) is not None:
+        response.status_code = 503
+        return {"error": BUSY | {"reason": fault}}
     model = services.local_model
     failing = ", ".join(services.background.failing)
     return {

@@ -113,6 +113,16 @@ class FakeFacade:
 
 
 @dataclass(frozen=True)
+class FakeDatabase:
+    """A database that is well, or has this fault."""
+
+    why: str | None = None
+
+    async def fault(self) -> str | None:
+        return self.why
+
+
+@dataclass(frozen=True)
 class FakeLocalModel:
     state: State = "starting"
     reason: str | None = None
@@ -123,9 +133,10 @@ def services(
     models: Callable[[str], BaseChatModel] | None = None, local_model: FakeLocalModel | None = None
 ) -> Services:
     return Services(
-        InMemoryConversations(),
-        InMemoryTokens(),
-        FakeFacade(models or ScriptedModels()),
-        keychain(),
-        local_model,
+        conversations=InMemoryConversations(),
+        tokens=InMemoryTokens(),
+        facade=FakeFacade(models or ScriptedModels()),
+        keychain=keychain(),
+        database=FakeDatabase(),
+        local_model=local_model,
     )

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from backend.database.engine import make_engine
+from backend.database.engine import UnusableDatabaseError, make_engine, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +57,49 @@ async def test_an_error_does_not_repeat_what_was_to_be_stored(engine: AsyncEngin
             )
 
     assert "said in private" not in f"{failed.value} {failed.value!r} {failed.value.__cause__!r}"
+
+
+class TestUnusable:
+    """Whoever starts on it is told in one line."""
+
+    async def open(self, path: Path) -> str:
+        with pytest.raises(UnusableDatabaseError) as told:
+            async with opened(path):
+                pass
+        assert str(path) in str(told.value)
+        assert "\n" not in str(told.value)
+        return str(told.value)
+
+    async def test_a_folder_that_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "data").touch()
+
+        assert "File exists" in await self.open(tmp_path / "data" / "patchbay.sqlite3")
+
+    async def test_a_folder_below_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "data").touch()
+
+        assert "Not a directory" in await self.open(tmp_path / "data" / "below" / "patchbay.sqlite3")
+
+    async def test_a_folder_in_the_place_of_the_file(self, tmp_path: Path) -> None:
+        assert "unable to open database file" in await self.open(tmp_path)
+
+    async def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
+        (path := tmp_path / "patchbay.sqlite3").write_bytes(b"\x00garbage" * 1000)
+
+        assert "not a database" in await self.open(path)
+
+    async def test_a_database_that_is_damaged(self, tmp_path: Path) -> None:
+        path = tmp_path / "patchbay.sqlite3"
+        async with opened(path):
+            pass
+        content = path.read_bytes()
+        path.write_bytes(content[:8192] + b"\xa5" * (len(content) - 8192))
+
+        assert "damaged" in await self.open(path) or "malformed" in await self.open(path)
+
+    async def test_a_database_of_a_newer_version(self, tmp_path: Path) -> None:
+        path = tmp_path / "patchbay.sqlite3"
+        async with opened(path) as engine, engine.begin() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+        assert "newer version" in await self.open(path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.routers.headers import SECURITY_HEADERS
 from backend.routers.metrics import exposition
-from backend.tests.fakes.services import ANN, BOB, FakeFacade, FakeLocalModel, services
+from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
 from backend.utils.llm.clients import TrialInfo
 from backend.utils.llm.radar import Retiring
 
@@ -108,6 +109,17 @@ async def test_readiness_names_background_work_that_fails(connect: Connect) -> N
         response = await connect(held).get("/readyz")
 
     assert (response.status_code, response.json()["background"]) == (200, "failing: table")
+
+
+async def test_without_its_database_it_is_not_ready_and_lives_on(connect: Connect) -> None:
+    client = connect(replace(services(), database=FakeDatabase("database_locked")))
+
+    response = await client.get("/readyz")
+
+    error = response.json()["error"]
+    assert response.status_code == 503
+    assert (error["code"], error["reason"]) == ("storage_unavailable", "database_locked")
+    assert (await client.get("/healthz")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/llm/qos", "/nowhere"])

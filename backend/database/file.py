@@ -1,0 +1,72 @@
+"""The file of the database: for its owner alone, and the same one for as long as it is in use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_IMODE, S_ISREG
+from typing import Final, Literal
+
+log = logging.getLogger(__name__)
+
+Missing = Literal["database_gone", "database_replaced"]
+
+_OTHERS: Final = 0o077
+_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database. It makes them with the permissions of the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFile:
+    """A file that is there, by its device and inode.
+
+    A connection goes on with a file that was deleted or replaced, and what is written to it then is lost.
+    """
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def at(cls, path: Path) -> DatabaseFile:
+        """The file at ``path``, made if it is not there, and its folder too; both for their owner alone.
+
+        A file that others may open is taken from them, with a warning. A folder that is there is left as it is.
+
+        Raises:
+            OSError: If it cannot be made.
+        """
+        real = Path(os.path.realpath(path))
+        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Never open one that is there: to close it again would drop the locks of this process's connections.
+        with suppress(FileExistsError):
+            os.close(os.open(real, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        for ending in _BESIDE:
+            _take_from_others(real.with_name(real.name + ending))
+        found = real.stat()
+        return cls(real, found.st_dev, found.st_ino)
+
+    def fault(self) -> Missing | None:
+        """Whether the file is gone, or another one is in its place."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return "database_gone"
+        return None if (found.st_dev, found.st_ino) == (self.device, self.inode) else "database_replaced"
+
+
+def _take_from_others(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+        if not S_ISREG(mode) or not mode & _OTHERS:
+            return
+        path.chmod(S_IMODE(mode) & ~_OTHERS)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("%s is open to others than its owner, and stays so: %s", path, error.strerror)
+    else:
+        log.warning("%s was open to others than its owner: now it is for its owner alone", path)

@@ -1,0 +1,94 @@
+"""Whether the database can be read and written now, asked from outside of whoever works with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from backend.database.file import DatabaseFile
+from backend.database.tables import Base
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+WAIT: Final = 1.0
+"""Seconds after which there is an answer, whatever the database does."""
+FRESH: Final = 0.5
+"""Seconds for which an answer holds: so that asking more often costs nothing."""
+SMALL: Final = 4 * 1024 * 1024
+"""Bytes up to which a database is read whole: some milliseconds. Of a larger one, the head of each table is."""
+_BUSY: Final = 0.5
+_REASONS: Final = {
+    sqlite3.SQLITE_BUSY: "database_locked",
+    sqlite3.SQLITE_LOCKED: "database_locked",
+    sqlite3.SQLITE_CORRUPT: "database_corrupt",
+    sqlite3.SQLITE_NOTADB: "database_corrupt",
+    sqlite3.SQLITE_READONLY: "database_read_only",
+    sqlite3.SQLITE_FULL: "disk_full",
+}
+_PRIMARY: Final = 0xFF
+"""The bits of an extended result code that hold the primary one."""
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """SQLite can read it, and says that it is not whole."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+class Probe:
+    """Asks the database with a connection of its own, so that it is answered while all others are busy."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
+    ) -> None:
+        self._file = DatabaseFile.at(path)
+        self._clock = clock
+        self._wait = wait
+        self._asking: asyncio.Future[str | None] | None = None
+        self._asked_at = 0.0
+
+    async def fault(self) -> str | None:
+        """Why the database cannot be read or written, as a code; None if it can. Answers within `WAIT` seconds.
+
+        A question that is still open is not asked again, so a disk that hangs holds one thread.
+        """
+        if self._asking is None or (self._asking.done() and self._clock() - self._asked_at >= FRESH):
+            self._asked_at = self._clock()
+            self._asking = asyncio.ensure_future(asyncio.to_thread(fault_of, self._file))
+        done, _ = await asyncio.wait([self._asking], timeout=self._wait)
+        return self._asking.result() if done else "database_slow"
+
+
+def fault_of(file: DatabaseFile) -> str | None:
+    """As `Probe.fault`, in this thread, and without a bound on the time that a disk takes."""
+    if (fault := file.fault()) is not None:
+        return fault
+    try:
+        with closing(sqlite3.connect(f"{file.path.as_uri()}?mode=rw", timeout=_BUSY, uri=True)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+            for table in Base.metadata.tables:
+                database.execute(f'SELECT * FROM "{table}" LIMIT 1').fetchone()  # noqa: S608 - a name of ours
+        read_whole(file.path, SMALL)
+    except OSError:
+        return "database_gone"
+    except sqlite3.Error as error:
+        return _REASONS.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, "database_unavailable")
+    return None
+
+
+def read_whole(path: Path, most: int) -> None:
+    """Read the database ``path`` whole if it has no more than ``most`` bytes, else its head.
+
+    Raises:
+        sqlite3.Error: If it cannot be read.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=_BUSY, uri=True)) as database:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if path.stat().st_size <= most and database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise DamagedError("it is damaged")

@@ -1,0 +1,96 @@
+"""The write-ahead log. It holds what was deleted, and what was overwritten, until it is emptied."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.background import Background
+
+log = logging.getLogger(__name__)
+
+AGAIN: Final = 5.0
+"""Seconds from one look of a running server at the log to the next."""
+_WAIT_MS: Final = 250
+"""Milliseconds to wait for who reads. Nobody writes meanwhile, so it is short."""
+
+
+async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
+    """Take what was deleted before out of the files of the database: out of ``table``, and out of the log.
+
+    False if that cannot be done whole now, because somebody is reading what is in the log. `emptying` empties it then,
+    in any process.
+    """
+    path = Path(sessions.kw["bind"].url.database)
+    if done := await asyncio.to_thread(_erase, path, table):
+        return done
+    log.warning(
+        "database.not_erased_yet: %s is in use; its log is emptied %s s after that at most", path, AGAIN
+    )
+    return False
+
+
+def empty(path: Path) -> bool:
+    """Write the log of the database ``path`` back and cut it to nothing; False if that cannot be done now."""
+    return _erase(path, None)
+
+
+def _erase(path: Path, table: str | None) -> bool:
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
+            if table is not None:
+                _rewrite(database, table)
+            database.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
+            busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error:
+        return False
+    return not busy
+
+
+def _rewrite(database: sqlite3.Connection, table: str) -> None:
+    """Write every row anew, on pages that held nothing else.
+
+    `secure_delete` overwrites a row where it lies. When SQLite moved it from page to page before, for want of room, a copy
+    may be left where it was.
+    """
+    database.execute("PRAGMA secure_delete = ON")
+    database.execute("PRAGMA foreign_keys = OFF")  # what refers to these rows stays
+    database.execute("BEGIN IMMEDIATE")
+    rows = database.execute(f'SELECT * FROM "{table}"').fetchall()  # noqa: S608 - a name of ours
+    database.execute(f'DELETE FROM "{table}"')  # noqa: S608
+    if rows:
+        values = ",".join("?" * len(rows[0]))
+        database.executemany(f'INSERT INTO "{table}" VALUES ({values})', rows)  # noqa: S608
+    database.execute("COMMIT")
+
+
+@asynccontextmanager
+async def emptying(path: Path, background: Background) -> AsyncIterator[None]:
+    """Empty the log of the database ``path`` every `AGAIN` seconds if there is anything in it, whoever wrote that."""
+    work = partial(asyncio.to_thread, _empty_if_filled, path)
+    async with background.repeating("database.log", work, every=AGAIN):
+        yield
+
+
+def _empty_if_filled(path: Path) -> None:
+    if _is_filled(path):
+        empty(path)
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return Path(f"{os.path.realpath(path)}-wal").stat().st_size > 0
+    except OSError:
+        return False

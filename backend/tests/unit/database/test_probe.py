@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from backend.database import probe as room
+from backend.database.probe import Probe
+
+from .test_file import move, put_a_copy_in_its_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from backend.database.file import DatabaseFile
+
+    from .conftest import Sessions
+
+PAGE = 4096
+
+
+class Clock:
+    """Each look at it is so late that no answer is fresh any more."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += room.FRESH
+        return self.now
+
+
+@pytest.fixture
+def path(sessions: Sessions, tmp_path: Path) -> Path:
+    assert sessions
+    return tmp_path / "data" / "patchbay.sqlite3"
+
+
+@pytest.fixture
+def probe(path: Path) -> Probe:
+    return Probe(path, clock=Clock())
+
+
+async def test_a_database_that_is_well_has_no_fault(probe: Probe) -> None:
+    assert [await probe.fault() for _ in range(2)] == [None, None]
+
+
+async def test_one_that_is_gone_is_told_until_it_is_back(probe: Probe, path: Path) -> None:
+    aside = path.with_name("aside")
+    move(path, aside)
+    gone = await probe.fault()
+    move(aside, path)
+
+    assert (gone, await probe.fault()) == ("database_gone", None)
+
+
+async def test_one_that_another_file_replaced_is_told(probe: Probe, path: Path) -> None:
+    put_a_copy_in_its_place(path)
+
+    assert await probe.fault() == "database_replaced"
+
+
+async def test_one_that_another_process_has_locked_is_told_until_it_lets_go(probe: Probe, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        locked = await probe.fault()
+
+    assert (locked, await probe.fault()) == ("database_locked", None)
+
+
+@pytest.mark.parametrize("page", [0, 1, 3, 5])
+async def test_one_that_was_overwritten_is_told_until_it_is_mended(
+    page: int, probe: Probe, path: Path, engine: AsyncEngine
+) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    whole = content(path)
+    garbage = whole[: page * PAGE] + b"\xa5" * PAGE + whole[(page + 1) * PAGE :]
+
+    overwrite(path, garbage)
+    broken = await probe.fault()
+    overwrite(path, whole)
+
+    assert (broken, await probe.fault()) == ("database_corrupt", None)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def overwrite(path: Path, new: bytes) -> None:
+    """In place: SQLite's locks are this process's, and go when a file is closed. So only while nothing is asked."""
+    with path.open("r+b") as file:
+        file.write(new)
+
+
+class TestAskedOften:
+    """Its answers are open to everybody, so asking costs next to nothing."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+        """A database that answers when it is let."""
+        asked: list[Callable[[], None]] = []
+
+        def answer(_: DatabaseFile) -> str | None:
+            let = threading.Event()
+            asked.append(let.set)
+            let.wait()
+            return None
+
+        monkeypatch.setattr(room, "fault_of", answer)
+        return asked
+
+    async def test_who_asks_while_it_is_asked_waits_for_the_same_answer(
+        self, path: Path, asked: list[Callable[[], None]]
+    ) -> None:
+        probe = Probe(path, clock=Clock(), wait=60)
+        waiting = [asyncio.create_task(probe.fault()) for _ in range(50)]
+        while not asked:  # noqa: ASYNC110 - it is on a thread
+            await asyncio.sleep(0)
+        asked[0]()
+
+        assert set(await asyncio.gather(*waiting)) == {None}
+        assert len(asked) == 1
+
+    async def test_an_answer_holds_for_half_a_second(
+        self, path: Path, asked: list[Callable[[], None]]
+    ) -> None:
+        now = [0.0]
+        probe = Probe(path, clock=lambda: now[0], wait=60)
+        for moment, times in [(0.0, 1), (0.49, 1), (0.5, 2)]:
+            now[0] = moment
+            waiting = asyncio.create_task(probe.fault())
+            while len(asked) < times:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            asked[-1]()
+            assert await waiting is None
+            assert len(asked) == times
+
+    async def test_a_disk_that_hangs_is_told_and_holds_one_thread(
+        self, path: Path, asked: list[Callable[[], None]]
+    ) -> None:
+        probe = Probe(path, clock=Clock(), wait=0.001)
+
+        told = [await probe.fault() for _ in range(3)]
+        while not asked:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        asked[0]()
+
+        assert told == ["database_slow"] * 3
+        assert len(asked) == 1
