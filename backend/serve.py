@@ -137,7 +137,7 @@ class _Run:
             await asyncio.sleep(0.02)
         if serving.done():
             return 1
-        whole = await self._show_sample()
+        whole = await self._show_sample(again=once)
         if once:
             self.server.should_exit = True
             await serving
@@ -168,21 +168,23 @@ class _Run:
             except LocalModelUnavailable as unavailable:
                 _say(f"The built-in model could not start: {unavailable}")
 
-    async def _show_sample(self) -> bool:
+    async def _show_sample(self, *, again: bool) -> bool:
         """Send the sample conversation through the service and print what came out; True if nothing is missing.
 
-        Not for a user who has keys: they would pay for it.
+        Not for a user who has keys: they would pay for it. Nor, unless ``again``, for one who has conversations: they have
+        seen it.
         """
         headers = {"Authorization": f"Bearer {self.launch_token}"}
-        with out.status(
-            "Running the sample conversation through it, about half a minute with the demo model…"
-        ):
-            async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
-                if (await http.get("/v1/keys")).json()["keys"]:
-                    _say(
-                        "The sample conversation is left out: you have keys of your own, and would pay for it."
-                    )
-                    return True
+        async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
+            if (await http.get("/v1/keys")).json()["keys"]:
+                _say("The sample conversation is left out: you have keys of your own, and would pay for it.")
+                return True
+            if not again and (await http.get("/v1/conversations", params={"limit": 1})).json()["items"]:
+                _say("The sample conversation is left out: you have conversations. `--once` runs it again.")
+                return True
+            with out.status(
+                "Running the sample conversation through it, about half a minute with the demo model…"
+            ):
                 answer = await http.post(
                     "/v1/conversations", json=SAMPLE.model_dump(mode="json"), timeout=SAMPLE_SECONDS
                 )

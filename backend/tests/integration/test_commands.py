@@ -18,7 +18,7 @@ from backend.cli import app
 from backend.keys.masters import GivenMasters, MasterFile
 from backend.keys.store import Owner
 from backend.main import FIRST_USER, create_app
-from backend.serve import serve
+from backend.serve import _Run, serve
 from backend.settings import Settings
 from backend.utils.llm.catalogue.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.model_config import load
@@ -370,6 +370,20 @@ class TestKeys:
         assert (done["locked_anew"], done["unreadable"]) == (0, 0)
         assert MasterFile(tmp_path / "data" / "master.keys").newest().name == done["master"]
 
+    def test_a_database_that_cannot_be_used_is_told_in_one_line_and_exits_1(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "data").touch()
+        monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
+
+        result = run("keys", "rotate")
+
+        assert result.exit_code == 1
+        assert result.stderr.splitlines() == [
+            f"The database {tmp_path}/data/patchbay.sqlite3 cannot be used: File exists."
+        ]
+        assert told("keys", "rotate")["error"]["code"] == "unusable_database"
+
     def test_master_keys_that_are_none_are_told_and_not_repeated(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -399,6 +413,43 @@ class TestServe:
         assert all(feature in printed for feature in ("conv_structure", "conv_action_items", "conv_folder"))
         assert "gpt-6-luna-2026-11-01" in printed.replace("\n", "")
         assert CANARY not in printed
+
+    @pytest.mark.parametrize(("once", "runs"), [(True, True), (False, False)])
+    def test_the_sample_is_paid_for_at_the_first_start_and_then_only_with_once(
+        self,
+        once: bool,  # noqa: FBT001
+        runs: bool,  # noqa: FBT001
+        settings: Settings,
+        provider: LoopbackProvider,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(_Run, "_say_where", lambda run: setattr(run.server, "should_exit", True))
+        assert serve(settings, once=False) == 0
+        assert len(provider.requests) > 0
+        provider.clear()
+
+        assert serve(settings, once=once) == 0
+
+        assert (len(provider.requests) > 0) is runs
+        assert ("you have conversations" in capsys.readouterr().out) is not runs
+
+    @pytest.mark.parametrize("content", [b"garbage" * 1000, None], ids=["garbage", "no folder"])
+    def test_a_database_that_cannot_be_used_is_told_in_one_line_and_exits_1(
+        self, content: bytes | None, settings: Settings, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if content is None:
+            settings.data_dir.touch()
+        else:
+            settings.data_dir.mkdir()
+            settings.database_path.write_bytes(content)
+
+        assert serve(settings, once=True) == 1
+
+        printed = capsys.readouterr()
+        (line,) = printed.out.splitlines()
+        assert line.startswith(f"The database {settings.database_path} cannot be used: ")
+        assert "Traceback" not in printed.err
 
     def test_who_has_keys_does_not_pay_for_the_sample(
         self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]

@@ -55,13 +55,19 @@ async def server(folder: Path) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-async def servers(provider: LoopbackProvider, tmp_path: Path) -> AsyncIterator[Servers]:
+def folder(provider: LoopbackProvider, tmp_path: Path) -> Path:
+    """A table, and no data yet."""
     for feature, answer in ANSWERS.items():
         provider.always(answer, model=MODELS[feature])
     chains = {feature: f"openai:{model}" for feature, model in MODELS.items()}
     (tmp_path / "llm.toml").write_text(loopback_table(provider, chains))
+    return tmp_path
+
+
+@pytest.fixture
+async def servers(folder: Path) -> AsyncIterator[Servers]:
     async with AsyncExitStack() as stack:
-        here, there = (stack.enter_async_context(server(tmp_path)) for _ in range(2))
+        here, there = (stack.enter_async_context(server(folder)) for _ in range(2))
         yield await asyncio.gather(here, there)
 
 

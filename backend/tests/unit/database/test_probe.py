@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.database import probe as room
+from backend.database.migrations import upgrade
 from backend.database.probe import Probe
 
 from .test_file import move, put_a_copy_in_its_place
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.database.file import DatabaseFile
-
-    from .conftest import Sessions
 
 PAGE = 4096
 
@@ -38,8 +37,8 @@ class Clock:
 
 
 @pytest.fixture
-def path(sessions: Sessions, tmp_path: Path) -> Path:
-    assert sessions
+async def path(engine: AsyncEngine, tmp_path: Path) -> Path:
+    await upgrade(engine)
     return tmp_path / "data" / "patchbay.sqlite3"
 
 
