@@ -27,11 +27,15 @@ LONGEST_LINE: Final = 65_536
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended: its exit code, what it last wrote to stderr, and how long it had been ready."""
+    """How a child ended: its exit code, what it last wrote to stderr, and how long it had been ready.
+
+    It was killed if it was `slow` to be ready, or `silent` when it was asked how it does.
+    """
 
     code: int
     words: str = ""
     slow: bool = False
+    silent: bool = False
     served: float = 0.0
 
     @property
@@ -43,7 +47,9 @@ class Ending:
         """Say what to do, in a line for the person who wanted an answer."""
         if self.code == CANNOT_START and self.words:
             return self.words.splitlines()[-1]
-        what = "was not ready in time" if self.slow else f"keeps stopping (exit code {self.code})"
+        what = f"keeps stopping (exit code {self.code})"
+        if self.slow or self.silent:
+            what = "was not ready in time" if self.slow else "does not answer, however often it is started"
         said = f" It said: {' '.join(self.words.split())}" if self.words else ""
         return (
             f"{label} {what}. Configure the key of a provider, or name another model in LOCAL_LLM_GGUF.{said}"
@@ -64,7 +70,8 @@ class Child:
         self._said: deque[bytes] = deque(maxlen=8)
         self._listener = threading.Thread(target=self._listen, name="local-model-stderr", daemon=True)
         self._listener.start()
-        self.slow = False
+        self.slow = self.silent = False
+        self.ended = threading.Event()
 
     @property
     def pid(self) -> int:
@@ -86,6 +93,7 @@ class Child:
         for _ in self._lines():
             pass
         code = self._process.wait()
+        self.ended.set()
         self._listener.join(PATIENCE)
         self._close_pipes()
         return code
@@ -103,9 +111,14 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
 
+    def kill(self, *, silent: bool = False) -> None:
+        """End it at once."""
+        self.silent = silent
+        self._process.kill()
+
     def _give_up(self) -> None:
         self.slow = True
-        self._process.kill()
+        self.kill()
 
     def _lines(self) -> Iterator[bytes]:
         return iter(lambda: self._stdout.readline(LONGEST_LINE), b"")

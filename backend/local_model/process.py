@@ -3,28 +3,34 @@
 `LocalModel` works with threads alone, so it serves a command line and an event loop alike. From a coroutine,
 wait with `await asyncio.to_thread(model.address, 30)`.
 
-The child lives no longer than the parent: it ends when its stdin does, also after SIGKILL of the parent.
+The child lives no longer than the parent, also after SIGKILL of the parent: it ends when its stdin does, and see
+`server.end_with_parent`.
 It gets the few variables it needs and none of the parent's secrets.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import secrets
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from .child import CANNOT_START, PATIENCE, Child, Ending
+from .pulse import answers, pulses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-State = Literal["stopped", "starting", "ready", "failed"]
+log = logging.getLogger(__name__)
+
+State = Literal["stopped", "starting", "ready", "unresponsive", "failed"]
 
 DEMO_NAME: Final = "smollm2-135m-instruct"
 DEMO_LABEL: Final = "SmolLM2-135M (built-in demo model)"
@@ -71,9 +77,10 @@ class Address:
 class LocalModel:
     """Owns the child process that serves the model.
 
-    `stopped` → `start()` → `starting` → `ready`. A crash leads back to `starting` after a pause, five times
-    in a row; then, or at once when a restart cannot help, the model is `failed` and `reason` says what to do.
-    `start()` tries a failed model again. Every method may be called from any thread.
+    `stopped` → `start()` → `starting` → `ready`. A child that does not answer is `unresponsive`: it becomes `ready` again,
+    or is killed. That or a crash leads back to `starting` after a pause, five times in a row; then, or at once when a
+    restart cannot help, the model is `failed` and `reason` says what to do. `start()` tries a failed model again.
+    Every method may be called from any thread.
     """
 
     def __init__(
@@ -107,13 +114,13 @@ class LocalModel:
 
     @property
     def reason(self) -> str | None:
-        """What to do about it when the model has failed; None in every other state."""
+        """What to do about it when the model has failed or does not answer; None in every other state."""
         return self._reason
 
     def start(self) -> None:
         """Begin to start the child and return at once. Does nothing when it is starting or ready."""
         with self._changed:
-            if self._state in {"starting", "ready"}:
+            if self._state in {"starting", "ready", "unresponsive"}:
                 return
             self._run = run = _Run(threading.Event())
             self._become("starting", run=run)
@@ -173,7 +180,17 @@ class LocalModel:
                 self._changed.notify_all()
 
     def _supervise(self, run: _Run) -> None:
-        """Keep a child alive until stopped, or until there is no point in another."""
+        """Keep a child alive. Whatever ends that before its time, there is no child that nobody looks after."""
+        try:
+            self._keep_alive(run)
+        except Exception:
+            log.exception("local_model.supervision_failed")
+            self._become("failed", run=run, reason=f"{self.label} cannot be looked after; the log knows why.")
+        finally:
+            run.leave_nothing()
+
+    def _keep_alive(self, run: _Run) -> None:
+        """Start a child again and again until stopped, or until there is no point in another."""
         crashes = 0
         while not run.stopping.is_set():
             ending = self._live(run)
@@ -195,15 +212,38 @@ class LocalModel:
             return Ending(0)
         base_url = child.announcement(self._start_timeout)
         began = self._clock()
-        if base_url:
-            self._become("ready", run=run, address=Address(base_url, key))
-        code = child.wait()
+        code = self._attended(run, child, Address(base_url, key)) if base_url else child.wait()
         return Ending(
             code,
             child.last_words().replace(key, "***"),
             slow=child.slow,
+            silent=child.silent,
             served=self._clock() - began if base_url else 0.0,
         )
+
+    def _attended(self, run: _Run, child: Child, address: Address) -> int:
+        """Wait for the end of a child that is ready, and see to it that it ends if it does not answer."""
+        self._become("ready", run=run, address=address)
+        attending = threading.Thread(
+            target=self._attend, args=(run, child, address), name="local-model-pulse", daemon=True
+        )
+        attending.start()
+        code = child.wait()
+        attending.join()
+        return code
+
+    def _attend(self, run: _Run, child: Child, address: Address) -> None:
+        for pulse in pulses(partial(answers, address.base_url), child.ended):
+            if pulse == "well":
+                if self._state == "unresponsive":
+                    self._become("ready", run=run, address=address)
+                continue
+            self._become(
+                "unresponsive", run=run, reason=f"{self.label} does not answer. Try again in a moment."
+            )
+            if pulse == "gone":
+                log.warning("local_model.restarted_because_it_does_not_answer")
+                child.kill(silent=True)
 
     def _child_environ(self, key: str) -> dict[str, str]:
         told = {"LOCAL_LLM_KEY": key, "LOCAL_LLM_NAME": self.model_name}
@@ -226,6 +266,14 @@ class _Run:
         with self.lock:
             self.child = None if self.stopping.is_set() else Child(command, environ)
             return self.child
+
+    def leave_nothing(self) -> None:
+        """End a child that has not ended, at once."""
+        with self.lock:
+            child = self.child
+        if child and not child.ended.is_set():
+            child.kill()
+            child.wait()
 
     def end(self) -> None:
         """End the child and the thread; `stopping` is set, so no other child will follow."""

@@ -2,7 +2,8 @@
 
 It takes what it is told from its environment (`LOCAL_LLM_KEY`, `LOCAL_LLM_GGUF`, `LOCAL_LLM_NAME`), prints
 one JSON line `{"base_url", "model", "load_s"}` on stdout when it can be asked, and then waits on stdin:
-end of file, so a parent that stopped or died, ends it at once.
+end of file, so a parent that stopped or died, ends it at once. It ends with its parent also when somebody else holds
+the other end of stdin, and on Linux when it is stopped itself.
 
 When it cannot start and a second try would not help, it says why in one line on stderr and exits with 78.
 
@@ -12,10 +13,13 @@ Run it as `python -m backend.local_model.server`, or as a script: it imports not
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -36,6 +40,9 @@ TEMPERATURE: Final = 0.1  # for a request that sets none: a small model wanders 
 MOST_TOKENS: Final = 512  # for a request that sets no limit: a small model can talk for ever
 CACHE_MIB: Final = 64  # llama.cpp's own default is 8192
 
+PR_SET_PDEATHSIG: Final = 1  # of Linux's <sys/prctl.h>
+PARENT_LOOK: Final = 1.0  # seconds between two looks at whether the parent still lives
+
 
 class CannotStartError(Exception):
     """What keeps the model from starting, as one line for the person who can mend it."""
@@ -45,6 +52,7 @@ def main() -> NoReturn:
     """Serve until stdin ends."""
     environ = os.environ  # noqa: TID251 - a process of its own: its environment is how the parent talks to it
     environ["OMP_WAIT_POLICY"] = "passive"  # read when xllamacpp loads; without: 1 token/s on busy cores
+    end_with_parent()
     began = time.monotonic()
     name = environ.get("LOCAL_LLM_NAME") or DEMO_NAME
     try:
@@ -57,6 +65,21 @@ def main() -> NoReturn:
     )
     sys.stdin.buffer.read()
     os._exit(0)  # a plain return would run the destructor of `server`, which waits for running generations
+
+
+def end_with_parent() -> None:
+    """See to it that this process does not outlive its parent; for Linux, the thread that started it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_after, args=(os.getppid(),), name="parent", daemon=True).start()
+
+
+def _end_after(parent: int) -> NoReturn:
+    pause = threading.Event()
+    while os.getppid() == parent:
+        pause.wait(PARENT_LOOK)
+    os._exit(0)
 
 
 def _serve(environ: Mapping[str, str], *, name: str) -> Any:

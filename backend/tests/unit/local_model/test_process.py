@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import select
+import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -10,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.local_model import LocalModel, LocalModelUnavailable, child, server
+from backend.local_model import LocalModel, LocalModelUnavailable, child, pulse, server
 from backend.local_model.process import DEMO_NAME, PAUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOON = 20.0
+ROOT = Path(__file__).parents[4]
 
 READY = """
 import json, os, sys
@@ -259,6 +264,139 @@ def test_child_has_a_session_of_its_own(models: list[LocalModel]) -> None:
     script = READY.replace('"http://127.0.0.1:1/v1"', "str(os.getsid(0) == os.getpid())")
 
     assert started(models, command(script)).address(SOON).base_url == "True"
+
+
+SILENT = """
+import json, os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(json.dumps({"base_url": f"http://127.0.0.1:{listener.getsockname()[1]}/v1"}), flush=True)
+sys.stdin.read()
+"""
+WELL = """
+import http.server, json, sys, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(json.dumps({"base_url": f"http://127.0.0.1:{server.server_port}/v1"}), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions come, and patience ends, within tenths of a second."""
+    for name, seconds in (("EVERY", 0.02), ("ANSWER", 0.1), ("SILENCE", 0.3)):
+        monkeypatch.setattr(pulse, name, seconds)
+
+
+def is_reached(state: str, model: LocalModel) -> bool:
+    """Whether ``model`` comes to be in ``state``; what it says of every change is waited for."""
+    with model._changed:
+        return model._changed.wait_for(lambda: model.state == state, SOON)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_child_that_hangs_is_told_of_at_once_and_replaced(models: list[LocalModel], tmp_path: Path) -> None:
+    script = f"hangs = {SILENT!r}\nwell = {WELL!r}\nexec(hangs if born == 1 else well)"
+    model = started(models, counting(tmp_path / "log", script))
+    hanging = model.address(SOON)
+
+    assert is_reached("unresponsive", model)
+    told = (model.current(), model.reason)
+    with pytest.raises(LocalModelUnavailable, match="does not answer"):
+        model.address(0.0)
+
+    assert told == (None, f"{model.label} does not answer. Try again in a moment.")
+    assert is_reached("ready", model)
+    assert model.address(SOON).key != hanging.key
+    assert (tmp_path / "log").read_text() == "xx"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_child_that_was_stopped_for_a_moment_is_ready_again(
+    models: list[LocalModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "SILENCE", 3600.0)
+    model = started(models, [sys.executable, "-c", WELL])
+    address = model.address(SOON)
+    assert model._run
+    assert model._run.child
+
+    os.kill(model._run.child.pid, signal.SIGSTOP)
+    assert is_reached("unresponsive", model)
+    os.kill(model._run.child.pid, signal.SIGCONT)
+
+    assert is_reached("ready", model)
+    assert (model.current(), model.reason) == (address, None)
+
+
+@pytest.mark.usefixtures("quick")
+def test_children_that_hang_one_after_the_other_are_a_failure_that_says_so(
+    models: list[LocalModel], tmp_path: Path
+) -> None:
+    model = started(models, counting(tmp_path / "log", SILENT))
+
+    assert is_reached("failed", model)
+    assert "does not answer, however often it is started" in str(model.reason)
+    assert (tmp_path / "log").read_text() == "xxx"
+
+
+def test_a_child_that_nobody_can_look_after_is_ended_and_told_of(
+    models: list[LocalModel], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> float:
+        raise RuntimeError("no time")
+
+    model = LocalModel(command=command(READY), clock=broken)
+    models.append(model)
+
+    model.start()
+
+    assert is_reached("failed", model)
+    assert "cannot be looked after" in unavailable(model)
+    assert "supervision_failed" in caplog.text
+    assert model._run
+    assert model._run.thread
+    assert model._run.child
+    model._run.thread.join(SOON)
+    assert model._run.child.ended.is_set()
+
+
+PARENT = """
+import os, sys
+from backend.local_model import LocalModel
+model = LocalModel(command=[sys.executable, "-c", sys.argv[1]])
+model.start()
+model.address(20)
+print(model._run.child.pid, flush=True)
+sys.stdin.read()
+"""
+WITH_PARENT = f"from backend.local_model.server import end_with_parent\nend_with_parent()\n{WELL}"
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere nothing ends a process that is stopped with its parent"
+)
+def test_a_stopped_child_does_not_outlive_a_parent_that_was_killed() -> None:
+    with subprocess.Popen(  # noqa: S603 - our own script
+        [sys.executable, "-c", PARENT, WITH_PARENT],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        born = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGSTOP)
+
+        parent.kill()
+
+        assert select.select([born], [], [], SOON)[0]
+    os.close(born)
 
 
 def test_names_tell_the_demo_model_from_a_file_of_ones_own() -> None:

@@ -1,0 +1,50 @@
+"""Whether a model that runs also answers: a process that hangs has a process id like any other."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+EVERY: Final = 2.0
+"""Seconds from one question to the next."""
+ANSWER: Final = 5.0
+"""Seconds that an answer may take. The model answers while it writes; on a machine that is short of cores it takes long."""
+SILENCE: Final = 15.0
+"""Seconds without an answer after which the model is given up."""
+
+Pulse = Literal["well", "silent", "gone"]
+
+
+def pulses(
+    is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Pulse]:
+    """What each question finds until ``ended``: an answer, none, or none for so long that nobody need ask any more."""
+    heard = clock()
+    while not ended.wait(EVERY):
+        began = clock()
+        if is_well():
+            heard = clock()
+            yield "well"
+        elif began - heard > SILENCE:
+            yield "gone"
+            return
+        else:
+            yield "silent"
+
+
+def answers(base_url: str) -> bool:
+    """Whether who serves at ``base_url`` says that it is well. Whatever else happens is a no."""
+    try:
+        url = urlsplit(base_url)
+        with closing(HTTPConnection(url.hostname or "", url.port, timeout=ANSWER)) as connection:
+            connection.request("GET", f"{url.path}/health")
+            return connection.getresponse().status == 200  # noqa: PLR2004 - OK
+    except Exception:  # noqa: BLE001 - also of what is no HTTP
+        return False
