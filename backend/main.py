@@ -27,6 +27,7 @@ from backend.keys.watch import KeyWatch
 from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
 from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
+from backend.routers.stopping import EndedByStop, Stop
 from backend.settings import Settings, environment
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.radar import headline
@@ -55,6 +56,8 @@ def create_app(
     key_watch: KeyWatch | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
+
+    Whoever stops its server begins ``app.state.stop`` (`Stop`), so that requests that take long end in order.
 
     Args:
         settings: By default from the environment.
@@ -116,6 +119,8 @@ def create_app(
         redoc_url=None,
         max_body_size=MAX_BODY,
     )
+    app.state.stop = Stop()
+    app.add_middleware(EndedByStop, stop=app.state.stop)
     app.add_middleware(SecurityHeaders)
     errors.install(app)
     for room in (health, llm, keys, metrics, conversations, chat, pages):

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -20,6 +20,7 @@ from backend.utils.llm.errors import LLMError
 
 from .conversations import find
 from .dependencies import IdentityDep, ServicesDep
+from .disconnect import while_connected
 from .errors import INTERNAL
 
 log = logging.getLogger(__name__)
@@ -54,13 +55,17 @@ class Begun:
             yield piece
 
 
-async def begin(question: Question, identity: IdentityDep, services: ServicesDep) -> AsyncIterator[Begun]:
-    """Ask, and wait for the first piece. When the client is gone, the provider's stream is closed."""
+async def begin(
+    request: Request, question: Question, identity: IdentityDep, services: ServicesDep
+) -> AsyncIterator[Begun]:
+    """Ask, and wait for the first piece. When the client is gone, before it or after, the provider's stream is closed."""
     conversation = await find(services, identity, question.conversation_id)
     if conversation.transcript.is_empty:
         raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")
     async with aclosing(answer(conversation, question.question, services.facade.get_llm)) as pieces:
-        yield Begun(await anext(pieces), pieces)
+        async with while_connected(request):
+            first = await anext(pieces)
+        yield Begun(first, pieces)
 
 
 @router.post("", response_class=EventSourceResponse)

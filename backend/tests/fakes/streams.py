@@ -54,3 +54,22 @@ class BreakingModel(EndlessModel):
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=AIMessageChunk(content="On Mon"))
         raise self.error
+
+
+class SilentModel(EndlessModel):
+    """Is asked, which sets ``asked``, and never says anything."""
+
+    _asked: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
+
+    @property
+    def asked(self) -> asyncio.Event:
+        return self._asked
+
+    @override
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        self._asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._closed.set()
+        yield ChatGenerationChunk(message=AIMessageChunk(content=""))

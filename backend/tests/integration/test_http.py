@@ -14,13 +14,14 @@ from typing_extensions import override
 
 from backend.conversations.sample import SAMPLE
 from backend.main import create_app
+from backend.routers.stopping import STOPPING
 from backend.settings import Settings
 from backend.utils.llm.errors import MissingCallerError
-from backend.utils.llm.testing import Json, LoopbackProvider, Status, Text, Trickle
+from backend.utils.llm.testing import Hang, Json, LoopbackProvider, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
     from backend.keys.watch import KeyWatch
     from backend.utils.llm import Patchbay
+    from backend.utils.llm.testing.recording import RecordedRequest
 
 BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
+ONE_AT_ONCE = "[features.chat_responses]\nlimits = { concurrency = 1 }"
 STEPS = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
 MODELS = {feature: f"model-of-{feature.replace('_', '-')}" for feature in (*STEPS, "chat_responses")}
 ANSWERS: dict[str, Any] = {
@@ -45,7 +48,8 @@ ANSWERS: dict[str, Any] = {
 async def patchbay(provider: LoopbackProvider) -> AsyncIterator[Patchbay]:
     for feature, answer in ANSWERS.items():
         provider.always(answer, model=MODELS[feature])
-    made = loopback_patchbay(provider, {feature: f"openai:{model}" for feature, model in MODELS.items()})
+    endpoints = {feature: f"openai:{model}" for feature, model in MODELS.items()}
+    made = loopback_patchbay(provider, endpoints, ONE_AT_ONCE)
     yield made
     await made.aclose()
 
@@ -210,6 +214,59 @@ async def test_a_client_that_leaves_closes_the_providers_stream(
             await anext(answer.aiter_lines())
 
         assert await asyncio.to_thread(provider.wait_until, lambda requests: requests[-1].closed_by_client)
+
+
+async def test_a_client_that_leaves_before_the_first_piece_ends_the_call_and_gives_its_room_back(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY)).json()
+        provider.always(Hang(), model=MODELS["chat_responses"])
+
+        async with (
+            served(client._transport.app) as address,  # type: ignore[attr-defined]
+            httpx2.AsyncClient(base_url=address, headers=client.headers) as real,
+        ):
+            asking = asyncio.create_task(real.post("/v1/chat", json=question(created)))
+            await asyncio.to_thread(provider.wait_until, asked)
+            asking.cancel()
+            assert await asyncio.to_thread(provider.wait_until, left)
+
+            provider.always(ANSWERS["chat_responses"], model=MODELS["chat_responses"])
+            answer = await real.post("/v1/chat", json=question(created))
+
+    assert "event: done" in answer.text
+
+
+async def test_a_server_that_stops_ends_a_stream_with_an_error_event(
+    started: Started, provider: LoopbackProvider
+) -> None:
+    async with started.client() as client:
+        created = (await client.post("/v1/conversations", json=BODY)).json()
+        provider.always(Trickle(Text("word " * 2_000), gap_seconds=0.01), model=MODELS["chat_responses"])
+        app = client._transport.app  # type: ignore[attr-defined]
+
+        async with (
+            served(app) as address,
+            httpx2.AsyncClient(base_url=address, headers=client.headers) as real,
+            real.stream("POST", "/v1/chat", json=question(created)) as answer,
+        ):
+            lines = answer.aiter_lines()
+            await anext(lines)
+            app.state.stop.begin(0.0)
+            rest = [line async for line in lines]
+
+        assert await asyncio.to_thread(provider.wait_until, left)
+
+    assert [line for line in rest if line][-2:] == ["event: error", f"data: {json.dumps(STOPPING)}"]
+
+
+def asked(requests: Sequence[RecordedRequest]) -> bool:
+    return requests[-1].model == MODELS["chat_responses"]
+
+
+def left(requests: Sequence[RecordedRequest]) -> bool:
+    return requests[-1].closed_by_client
 
 
 async def enrolled(client: httpx2.AsyncClient, provider: str) -> dict[str, str]:

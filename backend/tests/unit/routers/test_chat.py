@@ -12,7 +12,7 @@ from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.tests.fakes.models import ScriptedModels
 from backend.tests.fakes.services import ANN, BOB, services
-from backend.tests.fakes.streams import BreakingModel, EndlessModel
+from backend.tests.fakes.streams import BreakingModel, EndlessModel, SilentModel
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.errors import MissingCredentialError, StreamInterruptedError
 
@@ -160,6 +160,34 @@ async def test_a_client_that_leaves_closes_the_models_stream(make_app: MakeApp) 
     await asyncio.wait_for(app(_scope(), receive, send), 10)
 
     await asyncio.wait_for(model.closed.wait(), 5)
+
+
+async def test_a_client_that_leaves_before_the_first_piece_ends_the_call(make_app: MakeApp) -> None:
+    model = SilentModel()
+    app = make_app(await holding(lambda _: model))
+    body = [{"type": "http.request", "body": json.dumps(QUESTION).encode(), "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if body:
+            return body.pop()
+        await model.asked.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pass
+
+    await asyncio.wait_for(app(_scope(), receive, send), 10)
+
+    assert model.closed.is_set()
+
+
+async def test_a_client_that_stays_is_waited_for(connect: Connect) -> None:
+    """Nothing of the watch for its leaving is left in the way of what comes after."""
+    client = connect(await holding(ScriptedModels(chat_responses=[AIMessage("one"), AIMessage("two")])))
+
+    for said in ("one", "two"):
+        response = await client.post("/v1/chat", json=QUESTION, headers=ANN)
+        assert events(response)[0] == ("delta", {"text": said})
 
 
 def _scope() -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""A client that goes away while nothing has been sent to it: what it waited for ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import HTTPException, Request
+
+
+class ClientGoneError(HTTPException):
+    """The client went away. Nobody reads the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "The client went away before there was an answer.")
+
+
+@asynccontextmanager
+async def while_connected(request: Request) -> AsyncIterator[None]:
+    """Cancel what is done within as soon as the client of ``request``, whose body has been read, is gone.
+
+    Raises:
+        ClientGoneError: If it went away.
+    """
+    try:
+        async with asyncio.timeout(None) as limit:
+            watch = asyncio.create_task(_end_when_gone(request, limit))
+            try:
+                yield
+            finally:
+                watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise ClientGoneError from None
+
+
+async def _end_when_gone(request: Request, limit: asyncio.Timeout) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    limit.reschedule(asyncio.get_running_loop().time())

@@ -1,0 +1,89 @@
+"""What requests that are under way are told when the server stops: those that take too long end, and say so."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi.responses import JSONResponse
+from fastapi.sse import format_sse_event
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STOPPING: Final[Mapping[str, Any]] = {
+    "code": "server_stopping",
+    "message": "The server is stopping. Ask again in a moment.",
+}
+
+
+class Stop:
+    """The stop of one server, once it has begun."""
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+        self._running: set[asyncio.Timeout] = set()
+
+    def begin(self, seconds: float) -> None:
+        """Leave so many seconds to requests that are under way. To be called in their event loop."""
+        self._until = asyncio.get_running_loop().time() + seconds
+        for running in self._running:
+            if not running.expired():
+                running.reschedule(self._until)
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[asyncio.Timeout]:
+        """Cancel what is done within when the time is over, as `asyncio.timeout` does."""
+        async with asyncio.timeout_at(self._until) as running:
+            self._running.add(running)
+            try:
+                yield running
+            finally:
+                self._running.discard(running)
+
+
+class EndedByStop:
+    """Ends requests that outlast a `Stop`. Plain ASGI: it neither buffers streams nor moves them to another context."""
+
+    def __init__(self, app: ASGIApp, stop: Stop) -> None:
+        self._app = app
+        self._stop = stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        try:
+            async with self._stop.limit() as limit:
+                await self._app(scope, receive, answer.send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            await answer.end(scope, receive)
+
+
+class _Answer:
+    """How far the answer to a request has come."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._headers: Headers | None = None
+        self._is_whole = False
+
+    async def send(self, message: Message) -> None:
+        """Pass ``message`` on."""
+        if message["type"] == "http.response.start":
+            self._headers = Headers(raw=message["headers"])
+        self._is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
+
+    async def end(self, scope: Scope, receive: Receive) -> None:
+        """Say why there is no more. What is neither JSON yet nor events can only be broken off, which the server does."""
+        if self._headers is None:
+            response = JSONResponse({"error": STOPPING}, 503, {"Retry-After": "1"})
+            await response(scope, receive, self._send)
+        elif not self._is_whole and self._headers.get("content-type", "").startswith("text/event-stream"):
+            event = format_sse_event(event="error", data_str=json.dumps(STOPPING))
+            await self._send({"type": "http.response.body", "body": event, "more_body": False})
