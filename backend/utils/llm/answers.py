@@ -14,7 +14,7 @@ from .providers import OTHERS_KEY
 from .structured import UnfitAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from langchain_core.outputs import ChatResult
 
@@ -38,6 +38,19 @@ FINISH_REASONS = {
 }
 """Gemini's names by OpenAI's. What is not here is neither an end nor a block, such as a malformed call."""
 _ADDS_UP = frozenset({"logprobs", OTHERS_KEY})
+_LABELS = frozenset(
+    {
+        "finish_reason",
+        "model",
+        "model_name",
+        OTHERS_KEY,
+        "prompt_feedback",
+        "service_tier",
+        "system_fingerprint",
+        "token_usage",
+    }
+)
+"""What an answer's metadata calls things by. All else there is the answer's own, or an id."""
 _SILENT_BLOCKS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 
 MessageT = TypeVar("MessageT", AIMessage, AIMessageChunk)
@@ -86,6 +99,26 @@ def _told_once(metadata: Mapping[str, Any], told: set[str]) -> dict[str, Any]:
     new = {key: value for key, value in metadata.items() if key in _ADDS_UP or key not in told}
     told.update(new)
     return new
+
+
+def labelled(message: MessageT, label: Callable[[str], str]) -> MessageT:
+    """A `normalised` ``message``, after ``label`` was applied to all that it calls things by."""
+    metadata = message.response_metadata
+    for name in _LABELS & metadata.keys():
+        metadata[name] = _each(metadata[name], label)
+    return message
+
+
+def _each(told: Any, label: Callable[[str], str]) -> Any:
+    match told:
+        case str():
+            return label(told)
+        case dict():
+            return {_each(name, label): _each(one, label) for name, one in told.items()}
+        case list() | tuple():
+            return [_each(one, label) for one in told]
+        case _:
+            return told
 
 
 def finish_reason(message: AIMessage) -> str | None:

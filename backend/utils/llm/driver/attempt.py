@@ -21,6 +21,7 @@ from ..answers import (
     choices_of,
     finish_reason,
     has_content,
+    labelled,
     normalised,
     refused,
     served_model,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+    from ..answers import MessageT
     from ..dispatch import Try
     from ..errors import LLMError
     from ..receipt import Outcome, Receipt
@@ -246,7 +248,7 @@ class RunningAttempt:
 
     def _checked(self, result: ChatResult) -> AIMessage:
         """The message, if it may be handed on as far as we can tell."""
-        choices = choices_of(result)
+        choices = [self._labelled(choice) for choice in choices_of(result)]
         if not choices or choices[0] is not result.generations[0].message:
             raise BadAnswer(Category.EMPTY)
         self._answer, *others = choices
@@ -261,6 +263,15 @@ class RunningAttempt:
         if result is None:
             return delivered(message, receipt)
         return _told_by(result, message, receipt)
+
+    def _labelled(self, message: MessageT) -> MessageT:
+        """``message``, after the key was taken out of what the provider calls things by, which is logged and counted."""
+        return labelled(message, self._label)
+
+    def _label(self, told: str) -> str:
+        if self._ticket is None or told == self.step.candidate.endpoint.model_id:
+            return told
+        return self._ticket.redaction.label(told)
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -328,7 +339,7 @@ class RunningAttempt:
     def _noted(self, chunk: ChatGenerationChunk, message: AIMessageChunk) -> AIMessageChunk:
         """``message`` of ``chunk``, normalised in place: a copy of each takes as long as reading it did."""
         content = message.content
-        normalised(message, chunk.generation_info, once=self._told)
+        self._labelled(normalised(message, chunk.generation_info, once=self._told))
         if message.content is not content:
             chunk.text = message.text
         if chunk.generation_info is not None:  # LangChain would merge it in again, as it was
@@ -361,9 +372,14 @@ class RunningAttempt:
         receipt = self._call.dispatch.succeeded(self.step, self.record)
         self._call.observed(self.record)
         self._call.bench.shadows.follow(self._call)
-        if self.record.substituted and self.step.candidate.endpoint.provider.access != "embedded":
-            log.warning("%s was served as %s", self.record.endpoint, self.record.served_model)
+        self._tell_substitute(self.record)
         return receipt
+
+    def _tell_substitute(self, record: Attempt) -> None:
+        if not record.substituted or self.step.candidate.endpoint.provider.access == "embedded":
+            return
+        if self._call.bench.substitutes.is_news(record.endpoint, record.served_model):
+            log.warning("%s was served as %s", record.endpoint, record.served_model)
 
     def _failure(self, error: BaseException) -> Failure:
         if self._is_nobodys(error) and not is_control_flow(error):

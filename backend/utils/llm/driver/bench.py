@@ -16,6 +16,7 @@ from ..routing import plan, shadow
 from ..transport import SigningTransport
 from .call import Call
 from .shadow import Shadows
+from .substitutes import Substitutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ class Bench:
         self.observer = observer
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
+        self.substitutes = Substitutes()
         self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)

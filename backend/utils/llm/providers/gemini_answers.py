@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
+from google.genai.types import Candidate
 from langchain_core.messages.ai import add_usage
 from langchain_google_genai.chat_models import _response_to_result, _StreamBlockIndexer
 
@@ -13,7 +14,7 @@ from .told import OTHERS_KEY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from google.genai.types import Candidate, GenerateContentResponse, LogprobsResultCandidate
+    from google.genai.types import GenerateContentResponse, LogprobsResultCandidate
     from langchain_core.messages import AIMessageChunk
     from langchain_core.messages.ai import UsageMetadata
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 
 def result_of(response: GenerateContentResponse) -> ChatResult:
     """A whole answer; every candidate is a generation."""
-    result = _response_to_result(response)
+    result = _response_to_result(_with_candidate(response))
     for generation, candidate in zip(result.generations, response.candidates or (), strict=False):
         generation.generation_info = {**(generation.generation_info or {}), **_likely(candidate)}
     return result
+
+
+def _with_candidate(response: GenerateContentResponse) -> GenerateContentResponse:
+    """``response``; with a blank candidate, if it has none: else the adapter logs what the provider says of that."""
+    return response if response.candidates else response.model_copy(update={"candidates": [Candidate()]})
 
 
 class StreamReader:
@@ -41,14 +47,14 @@ class StreamReader:
 
     def read(self, response: GenerateContentResponse) -> ChatGenerationChunk:
         """What ``response`` adds to the answer."""
-        read = _response_to_result(response, stream=True, prev_usage=self._usage)
+        read = _response_to_result(_with_candidate(response), stream=True, prev_usage=self._usage)
         chunk = cast("ChatGenerationChunk", read.generations[0])
         message = cast("AIMessageChunk", chunk.message)
         self._indexer.assign(message)
         self._usage = add_usage(self._usage, message.usage_metadata)
         self._called = self._called or bool(message.tool_call_chunks)
         candidates = response.candidates or []
-        info = {**(chunk.generation_info or {}), **_others(candidates[1:])}
+        info = {**(chunk.generation_info or {}), **(read.llm_output or {}), **_others(candidates[1:])}
         for candidate in candidates[:1]:
             info |= _likely(candidate)
         chunk.generation_info = self._once(info, message)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 from google.genai import Client
-from google.genai.types import HttpOptions
+from google.genai._api_client import BaseApiClient, SdkHttpResponse
+from google.genai.types import GenerateContentResponse, HttpOptions
 from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import PrivateAttr, SecretStr, model_validator
 from typing_extensions import override
@@ -27,6 +28,7 @@ from typing_extensions import override
 from .direct import Direct
 from .gemini_answers import StreamReader, result_of
 from .gemini_history import request_of
+from .gemini_names import make_known
 from .gemini_words import body_of, error_of, path_of, response_of
 
 if TYPE_CHECKING:
@@ -42,6 +44,44 @@ if TYPE_CHECKING:
 STREAMING = "streamGenerateContent?alt=sse"
 
 
+class _ApiClient(BaseApiClient):
+    """The SDK's, whose answers say nothing that its types do not know."""
+
+    @override
+    def request(self, *args: Any, **kwargs: Any) -> SdkHttpResponse:
+        return _known(super().request(*args, **kwargs))
+
+    @override
+    async def async_request(self, *args: Any, **kwargs: Any) -> SdkHttpResponse:
+        return _known(await super().async_request(*args, **kwargs))
+
+    @override
+    def request_streamed(self, *args: Any, **kwargs: Any) -> Generator[SdkHttpResponse]:
+        with closing(super().request_streamed(*args, **kwargs)) as parts:
+            yield from map(_known, parts)
+
+    @override
+    async def async_request_streamed(self, *args: Any, **kwargs: Any) -> AsyncGenerator[SdkHttpResponse]:
+        parts = await super().async_request_streamed(*args, **kwargs)
+        return (_known(part) async for part in parts)
+
+
+def _known(answer: SdkHttpResponse) -> SdkHttpResponse:
+    told = json.loads(answer.body or "{}")
+    make_known(told, GenerateContentResponse)
+    answer.body = json.dumps(told)
+    return answer
+
+
+class _Client(Client):
+    """The SDK's, on an `_ApiClient`."""
+
+    @staticmethod
+    @override
+    def _get_api_client(*, debug_config: object = None, **given: Any) -> BaseApiClient:
+        return _ApiClient(**given)
+
+
 class GeminiChat(ChatGoogleGenerativeAI):
     """The adapter's class, on our transport."""
 
@@ -54,7 +94,7 @@ class GeminiChat(ChatGoogleGenerativeAI):
         """Build the SDK's client. Shares the transport's connections, so there is nothing to clean up."""
         key = self.google_api_key
         transport = (self.client_args or {})["transport"]
-        self.client = Client(
+        self.client = _Client(
             vertexai=False,
             api_key=key.get_secret_value() if isinstance(key, SecretStr) else None,
             http_options=HttpOptions(

@@ -13,6 +13,8 @@ from google.genai.errors import APIError
 from google.genai.types import GenerateContentResponse
 from pydantic import ValidationError
 
+from .gemini_names import make_known
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,6 +52,7 @@ def response_of(told: Any) -> GenerateContentResponse:
         ValueError: If it is no answer.
     """
     raise_for(told)
+    make_known(told, GenerateContentResponse)
     try:
         return GenerateContentResponse.model_validate(told)
     except ValidationError:

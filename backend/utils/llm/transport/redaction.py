@@ -1,4 +1,4 @@
-"""Takes a key out of what a provider says of a failure: some repeat it, as it is or escaped."""
+"""Takes a key out of what a provider says, which may repeat it, as it is or escaped; and what would act is written out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 import re
 from typing import Any
 
+from .. import foreign
+from ..foreign import visible
+
 MARK = "***"
 DEEPEST = 4
 """So often may be escaped what was escaped before, as in JSON inside of JSON."""
 MOST_VALUES = 5000
 """In an error, counted by its separators: as many are read in a moment. Also the most escapes."""
+MOST_READ = 2000
+"""Characters. What is longer is no label, and would take long to look through."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
@@ -22,10 +27,15 @@ class Redaction:
     """
 
     def __init__(self, key: str | None) -> None:
-        self._key = key
+        self._key = key or None
+        self._is_over = False
+
+    def forget(self) -> None:
+        """Keep the key no longer. From now on nothing is left of anything: nobody can tell whether it holds it."""
+        self._key, self._is_over = None, True
 
     def of_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
-        """``body`` without the key; empty if nobody can tell whether it holds it: escapes, and no JSON.
+        """``body`` on one line, without the key; empty if nobody can tell whether it holds it: escapes, and no JSON.
 
         Empty, too, if it has so many values that whoever reads it would be held up.
 
@@ -33,23 +43,33 @@ class Redaction:
             body: What an error says.
             is_cut: Whether it may end in the middle of a key.
         """
-        if len(body) - len(body.translate(None, b",:[{\\")) > MOST_VALUES:
+        if self._is_over or len(body) - len(body.translate(None, b",:[{\\")) > MOST_VALUES:
             return b""
-        if self._key is None:
-            return body
         try:
             return json.dumps(self._of_json(json.loads(body))).encode()
         except (ValueError, RecursionError):
-            return b"" if b"\\" in body or b"\0" in body else self._of_bytes(body, is_cut=is_cut)
+            return visible(self._of_page(body, is_cut=is_cut).decode(errors="replace")).encode()
 
-    def _of_bytes(self, body: bytes, *, is_cut: bool) -> bytes:
-        key = (self._key or "").encode()
+    def _of_page(self, body: bytes, *, is_cut: bool) -> bytes:
+        if self._key is None:
+            return body
+        if b"\\" in body or b"\0" in body:
+            return b""
+        key = self._key.encode()
         plain = body.replace(key, MARK.encode())
         begun = (size for size in range(len(key) - 1, 0, -1) if is_cut and plain.endswith(key[:size]))
         return plain[: len(plain) - next(begun, 0)]
 
+    def label(self, text: str) -> str:
+        """What the provider calls something, without the key and as short as a `foreign.label`; its length, if that is absurd."""
+        if len(text) > MOST_READ:
+            return f"({len(text):,} characters)"
+        return foreign.label(self.of_text(text))
+
     def of_text(self, text: str) -> str:
         """``text`` without the key; `MARK` if it holds it escaped."""
+        if self._is_over:
+            return MARK
         if self._key is None:
             return text
         plain = text.replace(self._key, MARK)
@@ -58,11 +78,11 @@ class Redaction:
     def _of_json(self, told: Any) -> Any:
         match told:
             case str():
-                return self.of_text(told)
+                return visible(self.of_text(told))
             case list():
                 return [self._of_json(one) for one in told]
             case dict():
-                return {self.of_text(name): self._of_json(one) for name, one in told.items()}
+                return {visible(self.of_text(name)): self._of_json(one) for name, one in told.items()}
             case _:
                 return told
 

@@ -32,11 +32,11 @@ from .streams import LONGEST_ERROR, AsyncBody, Body, HttpxBody
 from .ticket import TICKET_HEADER, TicketDesk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..addresses import Reach
     from ..errors import LLMError
-    from .ticket import Address, LiveAddress, Ticket, Wire
+    from .ticket import Address, LiveAddress, Ticket
 
 START_SECONDS = 60.0
 """How long a request that comes early waits for an embedded provider to be ready."""
@@ -51,10 +51,9 @@ _IDENTITY_HEADERS = (
     "x-goog-user-project",
     TICKET_HEADER,
 )
-_BODY_HEADERS = ("content-encoding", "content-length", "transfer-encoding")
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
 _TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
-"""What is kept of an answer's headers, and all that is handed on of an error's."""
+"""What is kept of an answer's headers, and all that is handed on of them."""
 
 
 class _SdkRequest(Protocol):
@@ -101,9 +100,9 @@ class SigningTransport:
                 response = self.pools.send(signed, waits, ticket.provider.reach)
             except ForbiddenAddressError:
                 raise _forbidden(ticket) from None
-            _note_head(ticket.wire, response.status_code, response.headers)
+            _note_head(ticket, response.status_code, response.headers)
             if ticket.wire.has_succeeded:
-                return Reply(response.status_code, response.headers, body=Body(response, ticket))
+                return Reply(response.status_code, ticket.wire.headers, body=Body(response, ticket))
             content = _noted_error(ticket, Body(response, ticket).beginning())
         return Reply(response.status_code, ticket.wire.headers, content)
 
@@ -119,9 +118,9 @@ class SigningTransport:
             response = await pool.send(signed, ticket.connect_seconds)
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
-        _note_head(ticket.wire, response.status, response.headers)
+        _note_head(ticket, response.status, response.headers)
         if ticket.wire.has_succeeded:
-            return AsyncReply(response.status, response.headers, body=AsyncBody(response, ticket))
+            return AsyncReply(response.status, ticket.wire.headers, body=AsyncBody(response, ticket))
         content = _noted_error(ticket, await AsyncBody(response, ticket).beginning())
         return AsyncReply(response.status, ticket.wire.headers, content)
 
@@ -202,7 +201,9 @@ class SigningTransport:
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
         headers["accept-encoding"] = ticket.trust.accepted_encoding
         headers.update(ticket.provider.headers)
-        headers.update(_signature(ticket, live))
+        key = live.key if live else _key(ticket)
+        ticket.redaction = Redaction(key)
+        headers.update(_signature(ticket, key))
         told, real = ticket.provider.told_url, live.base_url if live else ticket.provider.base_url
         url = request.url if told == real else _rebased(request.url, told, real)
         ticket.wire.requests += 1
@@ -232,8 +233,7 @@ def _forbidden(ticket: Ticket) -> LLMError:
     )
 
 
-def _signature(ticket: Ticket, live: Address | None) -> dict[str, str]:
-    key = live.key if live else _key(ticket)
+def _signature(ticket: Ticket, key: str | None) -> dict[str, str]:
     if key is None:
         return {}
     return {"authorization": f"Bearer {key}"} if ticket.provider.api == "openai" else {"x-goog-api-key": key}
@@ -260,26 +260,21 @@ def _rebased(url: str, told: str, live: str) -> str:
 # What the wire said ------------------------------------------------------------------------------------------------
 
 
-def _note_head(wire: Wire, status: int, headers: Mapping[str, str]) -> None:
+def _note_head(ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
+    wire, label = ticket.wire, ticket.redaction.label
     wire.status = status
-    wire.headers = {name: headers[name] for name in _TOLD_HEADERS if name in headers}
+    wire.headers = {name: label(headers[name]) for name in _TOLD_HEADERS if name in headers}
     if media_type := wire.headers.get("content-type"):
         # Without its charset, which could say that a text is another one.
         wire.headers["content-type"] = media_type.partition(";")[0]
 
 
 def _noted_error(ticket: Ticket, body: bytes) -> bytes:
-    """What is handed on of the body of an error answer; neither that nor the head repeats the key.
+    """What is handed on of the body of an error answer, which does not repeat the key.
 
     Of an endpoint that a user named nothing is. What it says could be another service's of the house.
     """
-    try:
-        redaction = Redaction(_key(ticket))
-    except WithheldCredentialError:
-        del body  # whoever prints what was at hand here would tell the key
-        raise
-    wire, told = ticket.wire, redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
-    wire.headers = {name: redaction.of_text(value) for name, value in wire.headers.items()}
+    wire, told = ticket.wire, ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
     wire.first_byte_at = ticket.clock()
     wire.error_body = told
     return told if ticket.trust.tells_errors else b""
@@ -297,7 +292,7 @@ def _taken_from(request: _SdkRequest, content: bytes) -> tuple[str | None, Reque
 
 def _answer(request: object, reply: Reply | AsyncReply) -> Any:
     """The reply, in the family that the request came from."""
-    headers = [(name, value) for name, value in _items(reply.headers) if name.lower() not in _BODY_HEADERS]
+    headers = dict(reply.headers)
     if isinstance(request, httpx2.Request):
         if reply.body is None:
             return httpx2.Response(reply.status, headers=headers, content=reply.content)
@@ -306,8 +301,3 @@ def _answer(request: object, reply: Reply | AsyncReply) -> Any:
         return httpx.Response(reply.status, headers=headers, content=reply.content)
     is_events = reply.headers.get("content-type", "").startswith("text/event-stream")
     return httpx.Response(reply.status, headers=headers, stream=HttpxBody(reply.body, is_events=is_events))
-
-
-def _items(headers: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """All of them, also those that come more than once."""
-    return headers.multi_items() if isinstance(headers, httpx2.Headers) else headers.items()

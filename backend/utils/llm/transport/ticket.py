@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from .clocks import Interrupt
+from .redaction import Redaction
 from .trust import trust_in
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Wire:
         requests: How many requests were sent; more than one means that something retried behind our back.
         status: The HTTP status, once headers arrived.
         error_body: The body of an error answer, without the key if it repeated it.
-        headers: The answer's headers that say something about limits and identity.
+        headers: The answer's headers that say something about limits and identity, without the key.
         sent_at: When the request left.
         first_byte_at: When the answer's first byte arrived.
         bytes_sent: Length of the request's body.
@@ -93,6 +94,8 @@ class Ticket:
         self.connect_seconds = connect_seconds
         self.clock = clock
         self.wire = Wire()
+        self.redaction = Redaction(None)
+        """Takes the key that went out with it out of what the provider says; everything, once the ticket is closed."""
         self.body: Body | None = None
         """The last answer's, once it comes. Some SDKs leave it open when they are left in its middle."""
         self.interrupt: Interrupt | None = None
@@ -168,6 +171,7 @@ class TicketDesk:
     def close(self, ticket: Ticket) -> None:
         """End the ticket: requests that still carry its number are refused."""
         self._out.pop(ticket.number, None)
+        ticket.redaction.forget()
 
 
 class Body(Protocol):

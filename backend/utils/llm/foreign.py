@@ -1,0 +1,34 @@
+"""Text that somebody else wrote, made fit for a log, an error or a terminal: it can be read there, and does nothing.
+
+A provider's answer, and all that it calls things by, is such text. A line break in it would begin a line of a log, an
+escape sequence would act on the terminal, and a mark of direction would show another text than stands there.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 200
+"""Characters of a label: a model's name, a reason, an id."""
+CUT = "…"
+_ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+"""Control characters, breaks of lines, what turns the direction of writing, and halves of characters.
+
+Not the joiners, non-joiners and marks that Persian, Khmer, Hebrew or an emoji are written with.
+"""
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""``text`` with every character that would act written out, such as ``\n``, ``\x1b`` or ``\u202e``.
+
+    Args:
+        text: May be of any length.
+        keep: Characters that may act.
+    """
+    return _ACTS.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
+
+
+def label(text: str) -> str:
+    """``text`` on one line, `visible`, in at most `LONGEST` characters; the last one says if some were left out."""
+    shown = visible(text[: LONGEST + 1])
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - len(CUT)] + CUT
