@@ -6,7 +6,6 @@ Every verb takes ``--json``. Errors go to standard error, and the exit status is
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from contextlib import asynccontextmanager, contextmanager
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table as Grid
 
 from backend.local_model import LocalModel
-from backend.printing import ability_lines, finding_line, receipt_line
+from backend.printing import Terminal, ability_lines, finding_line, json_text, receipt_line
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
 from backend.utils.llm.catalogue import capabilities, retirement, sources
@@ -46,8 +44,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the keys that users store.")
 app.add_typer(keys, name="keys")
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Terminal(highlight=False, emoji=False, soft_wrap=True)
+err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
@@ -403,7 +401,7 @@ def _print_import(made: Import) -> None:
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(f"{json_text(value)}\n")
 
 
 def _print_failures(route: Route) -> None:

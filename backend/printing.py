@@ -1,14 +1,36 @@
-"""How receipts, findings and abilities read in a terminal."""
+"""How receipts, findings and abilities read in a terminal, and a terminal on which nothing acts that is printed."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from typing_extensions import override
+
+from backend.utils.llm.foreign import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.text import Text
+
     from backend.utils.llm.catalogue import Capabilities, Retirement
     from backend.utils.llm.review import Finding
+
+
+class Terminal(Console):
+    """A console that writes out what would act in a text: only line breaks and tabs do what they do. Styles are its own."""
+
+    @override
+    def render_str(self, text: str, **options: Any) -> Text:
+        """``text``, of a line or of a table's cell, as it is shown."""
+        return super().render_str(visible(text, keep="\n\t"), **options)
+
+
+def json_text(value: Any) -> str:
+    """``value`` in letters that every terminal and pipe takes as they are."""
+    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 def receipt_line(receipt: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
-from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
@@ -24,7 +23,7 @@ from backend.keys.errors import MasterKeyError
 from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
-from backend.printing import receipt_line
+from backend.printing import Terminal, receipt_line
 from backend.routers.headers import ForgottenKeys
 from backend.settings import environment
 from backend.utils.llm import LLMError, Patchbay, Table, use
@@ -36,7 +35,7 @@ SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
 GRACE_SECONDS = 3
 """How long a stop waits for answers that are still being streamed."""
-out = Console(highlight=False)
+out = Terminal(highlight=False, emoji=False)
 
 
 def serve(settings: Settings, *, once: bool) -> int:

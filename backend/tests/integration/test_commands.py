@@ -302,6 +302,21 @@ class TestCall:
         assert result.stdout == "Good morning.\n"
         assert "chat_responses <- openai:gpt-6-luna" in result.stderr
 
+    def test_an_answer_moves_no_cursor_and_sets_no_title(self, provider: LoopbackProvider) -> None:
+        provider.script(Text("a\tb\n\x1b]0;title\x07 \x9b2J \u202ec", chunks=8))
+
+        result = run("call", "chat_responses", "hi")
+
+        assert result.stdout == "a       b\n\\x1b]0;title\\x07 \\x9b2J \\u202ec\n"
+
+    def test_as_json_it_is_in_letters_that_any_terminal_takes(self, provider: LoopbackProvider) -> None:
+        provider.script(Text("Grüße \x1b]0;title\x07 \x7f\x9b2J \u202ec"))
+
+        result = run("call", "chat_responses", "hi", "--json")
+
+        assert set(result.stdout) <= {"\n", *map(chr, range(0x20, 0x7F))}
+        assert json.loads(result.stdout)["text"] == "Grüße \x1b]0;title\x07 \x7f\x9b2J \u202ec"
+
     def test_the_text_may_come_from_standard_input(self, provider: LoopbackProvider) -> None:
         run("call", "chat_responses", "-", stdin="from a pipe")
 

@@ -111,6 +111,8 @@ def labelled(message: MessageT, label: Callable[[str], str]) -> MessageT:
 
 def _each(told: Any, label: Callable[[str], str]) -> Any:
     match told:
+        case None | int():
+            return told
         case str():
             return label(told)
         case dict():

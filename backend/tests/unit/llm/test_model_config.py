@@ -320,6 +320,18 @@ class TestReload:
         assert table.reload_if_changed()
         assert endpoints(table.snapshot, "greet", "premium") == ["openai:gpt-6-astra"]
 
+    def test_a_change_that_keeps_size_and_time_is_put_in_force(self, file: Path) -> None:
+        table = Table(file, environ={})
+        before = file.stat()
+
+        while file.stat().st_ctime_ns == before.st_ctime_ns:
+            file.write_text(SMALL.replace("gpt-6-luna", "gpt-6-moon"))
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+        assert table.reload_if_changed()
+        assert endpoints(table.snapshot, "greet", "premium") == ["openai:gpt-6-moon"]
+
     def test_a_bad_file_keeps_the_last_good_snapshot_and_says_so(self, file: Path) -> None:
         table = Table(file, environ={})
         before = table.snapshot

@@ -62,9 +62,16 @@ class Redaction:
 
     def label(self, text: str) -> str:
         """What the provider calls something, without the key and as short as a `foreign.label`; its length, if that is absurd."""
+        if self._is_plain(text):
+            return text
         if len(text) > MOST_READ:
             return f"({len(text):,} characters)"
         return foreign.label(self.of_text(text))
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether there is nothing to do, as nearly always."""
+        is_label = len(text) <= foreign.LONGEST and "\\" not in text and text.isprintable()
+        return is_label and not self._is_over and (self._key is None or self._key not in text)
 
     def of_text(self, text: str) -> str:
         """``text`` without the key; `MARK` if it holds it escaped."""
