@@ -47,7 +47,7 @@ def test_a_text_in_pieces_is_shown_as_a_whole_one(text: str, place: int) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "Grüße, ça va? Ήλιος Солнце",  # noqa: RUF001 - letters of other alphabets are what is tested
+        "Grüße, ça va? Ήλιος Солнце",
         "שָׁלוֹם \u200fעולם",  # noqa: RUF001
         "می\u200cخواهم",  # noqa: RUF001
         "ខ្ញុំ\u200bស្រឡាញ់",
