@@ -156,6 +156,8 @@ def _strings(told: Any) -> Iterator[str]:
         case list():
             for one in told:
                 yield from _strings(one)
+        case _:
+            pass
 
 
 @pytest.fixture(params=WIRES)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 from google.genai import Client
-from google.genai._api_client import BaseApiClient, SdkHttpResponse
-from google.genai.types import GenerateContentResponse, HttpOptions
+from google.genai._api_client import BaseApiClient
+from google.genai.types import GenerateContentResponse, HttpOptions, HttpResponse
 from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import PrivateAttr, SecretStr, model_validator
 from typing_extensions import override
@@ -48,25 +48,25 @@ class _ApiClient(BaseApiClient):
     """The SDK's, whose answers say nothing that its types do not know."""
 
     @override
-    def request(self, *args: Any, **kwargs: Any) -> SdkHttpResponse:
+    def request(self, *args: Any, **kwargs: Any) -> HttpResponse:
         return _known(super().request(*args, **kwargs))
 
     @override
-    async def async_request(self, *args: Any, **kwargs: Any) -> SdkHttpResponse:
+    async def async_request(self, *args: Any, **kwargs: Any) -> HttpResponse:
         return _known(await super().async_request(*args, **kwargs))
 
     @override
-    def request_streamed(self, *args: Any, **kwargs: Any) -> Generator[SdkHttpResponse]:
+    def request_streamed(self, *args: Any, **kwargs: Any) -> Generator[HttpResponse]:
         with closing(super().request_streamed(*args, **kwargs)) as parts:
             yield from map(_known, parts)
 
     @override
-    async def async_request_streamed(self, *args: Any, **kwargs: Any) -> AsyncGenerator[SdkHttpResponse]:
+    async def async_request_streamed(self, *args: Any, **kwargs: Any) -> AsyncGenerator[HttpResponse]:
         parts = await super().async_request_streamed(*args, **kwargs)
         return (_known(part) async for part in parts)
 
 
-def _known(answer: SdkHttpResponse) -> SdkHttpResponse:
+def _known(answer: HttpResponse) -> HttpResponse:
     told = json.loads(answer.body or "{}")
     make_known(told, GenerateContentResponse)
     answer.body = json.dumps(told)
@@ -78,7 +78,7 @@ class _Client(Client):
 
     @staticmethod
     @override
-    def _get_api_client(*, debug_config: object = None, **given: Any) -> BaseApiClient:
+    def _get_api_client(*_: Any, debug_config: object = None, **given: Any) -> BaseApiClient:
         return _ApiClient(**given)
 
 
