@@ -1,0 +1,79 @@
+"""Nothing acts on a terminal that is printed there, wherever in a picture it stands."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table as Grid
+
+from backend.printing import Terminal, json_text
+from backend.serve import _print_conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACTS = "\x1b]0;title\x07\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J\x9b31m\u202e\ud800red"
+SHOWN = r"\x1b]0;title\x07\x1b]52;c;cm0gLXJmIH4=\x07\x1b[2J\x9b31m\u202e\ud800red"
+
+
+@pytest.fixture
+def written() -> StringIO:
+    return StringIO()
+
+
+@pytest.fixture
+def terminal(written: StringIO) -> Terminal:
+    return Terminal(
+        file=written, force_terminal=True, color_system="standard", width=200, highlight=False, emoji=False
+    )
+
+
+def pictures() -> Iterator[Any]:
+    grid = Grid("who", title=escape(ACTS))
+    grid.add_row(escape(ACTS))
+    yield from (escape(ACTS), grid, Panel(escape(ACTS)))
+
+
+@pytest.mark.parametrize("picture", [*pictures()], ids=["text", "grid", "panel"])
+def test_whatever_it_is_printed_in(terminal: Terminal, written: StringIO, picture: Any) -> None:
+    terminal.print(picture)
+
+    assert SHOWN in written.getvalue()
+    assert not set("\x07\x9b\u202e\ud800") & set(written.getvalue())
+    assert "\x1b]" not in written.getvalue()
+    assert "\x1b[2J" not in written.getvalue()
+
+
+def test_its_own_styles_are_its_own(terminal: Terminal, written: StringIO) -> None:
+    terminal.print(f"[b]{escape(ACTS)}[/b]")
+
+    assert written.getvalue() == f"\x1b[1m{SHOWN}\x1b[0m\n"
+
+
+def test_pieces_of_one_sequence_are_as_harmless(terminal: Terminal, written: StringIO) -> None:
+    for piece in ACTS:
+        terminal.print(piece, end="", markup=False)
+
+    assert written.getvalue() == SHOWN
+
+
+def test_a_conversation_of_the_sample(monkeypatch: pytest.MonkeyPatch, written: StringIO) -> None:
+    monkeypatch.setattr("backend.serve.out", Terminal(file=written, width=200, emoji=False))
+    told = {"title": ACTS, "category": ACTS, "overview": f"{ACTS}\nb", "action_items": [{"task": ACTS}]}
+
+    _print_conversation({**told, "folder": {"folder_id": ACTS}, "errors": {"f": ACTS}, "receipts": {}})
+
+    assert written.getvalue().count(SHOWN) == 6
+    assert not set("\x1b\x07\x9b\u202e") & set(written.getvalue())
+
+
+def test_json_is_in_letters_that_every_terminal_takes() -> None:
+    text = json_text({ACTS: f"{ACTS}\x7fGrüße"})
+
+    assert set(text) <= {"\n", *map(chr, range(0x20, 0x7F))}
+    assert json.loads(text) == {ACTS: f"{ACTS}\x7fGrüße"}
