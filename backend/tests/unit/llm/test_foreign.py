@@ -108,6 +108,10 @@ class TestWithoutKey:
     def test_an_absurd_one_is_told_by_its_length(self) -> None:
         assert Redaction(KEY).label("m" * (MOST_READ + 1)) == "(2,001 characters)"
 
+    @pytest.mark.parametrize("key", [KEY, None])
+    def test_a_page_is_one_line_in_which_nothing_acts(self, key: str | None) -> None:
+        assert Redaction(key).of_body(b"<p>bad\n\x1b[2J") == rb"<p>bad\n\x1b[2J"
+
     def test_once_the_key_is_forgotten_nothing_is_left(self) -> None:
         redaction = Redaction(KEY)
         redaction.forget()
