@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from backend.local_model import LocalModel
@@ -30,11 +31,13 @@ from backend.utils.llm.model_config.document import read, values
 from backend.utils.llm.radar import HORIZON, headline, uses
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+    from backend.database.sessions import LoginSession
+    from backend.database.tokens import AccessToken
     from backend.keys.rotation import Rotation
     from backend.utils.llm import QosInfo, Route
     from backend.utils.llm.lmi_import import Import
@@ -44,12 +47,17 @@ app = typer.Typer(
 )
 keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the keys that users store.")
 app.add_typer(keys, name="keys")
+tokens = typer.Typer(no_args_is_help=True, help="Access tokens, and the sessions of browsers.")
+app.add_typer(tokens, name="tokens")
 out = Terminal(highlight=False, emoji=False, soft_wrap=True)
 err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
 TablePath = Annotated[Path | None, typer.Argument(help="A table; by default the one in force.")]
+_SHORT = 8
+"""How much of an id is shown to people."""
+_LONGEST = 100
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -59,6 +67,12 @@ def _duration(text: str) -> timedelta:
         raise typer.BadParameter(f"{text!r} is no time. Write 12h, 30d or 2w.")
     count, unit = found.groups()
     return timedelta(**{_UNITS[unit]: int(count)})
+
+
+def _printable(text: str) -> str:
+    if not text.strip() or len(text) > _LONGEST or not text.isprintable():
+        raise typer.BadParameter(f"Write 1 to {_LONGEST} letters that can be printed.")
+    return text
 
 
 Within = Annotated[
@@ -261,6 +275,120 @@ def new(*, as_json: Json = False) -> None:
         _print_json({"name": made.name, "master_key": made.text()})
     else:
         sys.stdout.write(f"{made.text()}\n")
+
+
+@tokens.command("list")
+def list_tokens(*, as_json: Json = False) -> None:
+    """Every access token that was given out, and every browser that is logged in. Shows no secret."""
+    with _stored(as_json=as_json):
+        given, open_ones = asyncio.run(_listed(Settings()))
+    if as_json:
+        _print_json(
+            {
+                "tokens": [_shown(asdict(one)) for one in given],
+                "sessions": [_shown(asdict(one)) for one in open_ones],
+            }
+        )
+        return
+    out.print(_grid("token", ("name", "user_id", "created_at", "last_used_at", "revoked_at"), given))
+    out.print(_grid("session", ("user_id", "created_at", "last_used_at", "token_id"), open_ones))
+
+
+@tokens.command()
+def make(
+    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=_printable)],
+    *,
+    user: Annotated[str, typer.Option(help="Whose it is.", callback=_printable)] = "admin",
+    as_json: Json = False,
+) -> None:
+    """Make an access token and print it, this once."""
+    with _stored(as_json=as_json):
+        made, plain = asyncio.run(_made(Settings(), user, name))
+    if as_json:
+        _print_json({**_shown(asdict(made)), "token": plain})
+    else:
+        sys.stdout.write(f"{plain}\n")
+        err.print(
+            f"It is {user}'s, and shown only now. To end it: tokens revoke {made.id[:_SHORT]}", markup=False
+        )
+
+
+@tokens.command()
+def revoke(
+    which: Annotated[str, typer.Argument(metavar="ID", help="Its id as `list` shows it, or the head of it.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """End a token, with every session that was opened with it, or a session. Running servers refuse it at once.
+
+    One that was revoked before stays so, and the exit status is 0; it is 1 if there is none, or more than one.
+    """
+    with _stored(as_json=as_json):
+        found = asyncio.run(_revoked(Settings(), which))
+    if len(found) == 1:
+        _print_json({"revoked": found[0]}) if as_json else out.print(f"{found[0]} is revoked.", markup=False)
+        return
+    # What was given is not repeated: it may be the token itself.
+    says = (
+        "More than one has an id that begins so."
+        if found
+        else "No token or session has an id that begins so."
+    )
+    _fail(ValueError(says), {"code": "ambiguous" if found else "not_found", "message": says}, as_json=as_json)
+
+
+async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[LoginSession]]:
+    from backend.database.sessions import SessionStore
+    from backend.database.tokens import TokenStore
+
+    async with _sessions(settings) as sessions:
+        return await TokenStore(sessions).all(), await SessionStore(sessions).all()
+
+
+async def _made(settings: Settings, user: str, name: str) -> tuple[AccessToken, str]:
+    from backend.database.tokens import TokenStore
+
+    async with _sessions(settings) as sessions:
+        return await TokenStore(sessions).make(user, name)
+
+
+async def _revoked(settings: Settings, which: str) -> Sequence[str]:
+    """The ids that begin with ``which``. If there is one alone, it is revoked."""
+    from backend.database.sessions import SessionStore
+    from backend.database.tokens import TokenStore
+
+    async with _sessions(settings) as sessions:
+        stores = TokenStore(sessions), SessionStore(sessions)
+        found = [
+            (one.id, store)
+            for store in stores
+            for one in await store.all()
+            if which and one.id.startswith(which)
+        ]
+        if len(found) == 1:
+            await found[0][1].revoke(found[0][0])
+        return [name for name, _ in found]
+
+
+def _grid(kind: str, columns: Sequence[str], rows: Iterable[AccessToken | LoginSession]) -> Grid:
+    heads = (column.removesuffix("_id").removesuffix("_at").replace("_", " ") for column in columns)
+    grid = Grid(kind, *heads, box=None, pad_edge=False)
+    for row in rows:
+        shown = _shown(asdict(row))
+        grid.add_row(row.id[:_SHORT], *(escape(_cell(column, shown[column])) for column in columns))
+    return grid
+
+
+def _cell(column: str, value: str | None) -> str:
+    return "-" if value is None else value[:_SHORT] if column == "token_id" else value
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str | None]:
+    """Moments to the minute, in UTC."""
+    return {
+        name: value.strftime("%Y-%m-%dT%H:%MZ") if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
 
 
 async def _rotate(settings: Settings) -> Rotation:

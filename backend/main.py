@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,7 @@ from backend.database.conversations import SqlConversationStore
 from backend.database.engine import connected, opened
 from backend.database.keys import SqlKeyStore
 from backend.database.probe import Probe
+from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
 from backend.database.wal import emptying
 from backend.keys.keychain import Keychain
@@ -35,7 +38,7 @@ from backend.utils.llm.radar import headline
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from backend.routers.dependencies import Facade, LocalModelView
+    from backend.routers.dependencies import Facade, LocalModelView, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +49,30 @@ MAX_BODY: Final = 16 * 1024 * 1024
 """Bytes of a request. A day of talk is about 1 MB; 50,000 segments with their times are about 8."""
 
 
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Tokens of whoever starts the application, which forgets them when it stops.
+
+    Attributes:
+        access_token: For requests of its own.
+        login_token: For the link to log in with; good for nothing else.
+    """
+
+    access_token: str = field(default_factory=_new_token, repr=False)
+    login_token: str = field(default_factory=_new_token, repr=False)
+
+
 def create_app(
     settings: Settings | None = None,
     *,
     patchbay: Facade | None = None,
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
-    launch_token: str | None = None,
+    launch: Launch | None = None,
     key_watch: KeyWatch | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
@@ -67,7 +87,7 @@ def create_app(
             By default it goes to standard error, as a login link.
         key_watch: The observer of the ``patchbay`` that was passed: sees users' keys that are refused. Without it, nobody
             hears of them.
-        launch_token: A further access token, of the first user, that holds until the application stops.
+        launch: Further tokens, of the first user, that hold until the application stops.
 
     Raises:
         MasterKeyError: If master keys are told that are none.
@@ -90,10 +110,16 @@ def create_app(
                 kept = SqlKeyStore(sessions)
                 background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
-                known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
+                known: Tokens = tokens
+                login: Tokens = tokens
+                if launch is not None:
+                    known = LaunchToken(launch.access_token, FIRST_USER, tokens)
+                    login = LaunchToken(launch.login_token, FIRST_USER, tokens)
                 app.state.services = Services(
                     conversations=SqlConversationStore(sessions),
                     tokens=known,
+                    login_tokens=login,
+                    sessions=SessionStore(sessions),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),
                     database=Probe(path),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import secrets
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from backend.database.engine import UnusableDatabaseError, opened
 from backend.keys.errors import MasterKeyError
 from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
-from backend.main import create_app
+from backend.main import Launch, create_app
 from backend.printing import Terminal, receipt_line
 from backend.routers.headers import ForgottenKeys
 from backend.settings import environment
@@ -107,14 +106,14 @@ class _Run:
         self.patchbay = patchbay
         self.local_model = local_model
         self.listener = listener
-        self.launch_token = secrets.token_urlsafe(32)
+        self.launch = Launch()
         self.first_token: str | None = None
         app = create_app(
             settings,
             patchbay=patchbay,
             local_model=local_model,
             announce=self._remember,
-            launch_token=self.launch_token,
+            launch=self.launch,
             key_watch=watch,
         )
         # No access log: a login link's token would stand in it.
@@ -173,7 +172,7 @@ class _Run:
         Not for a user who has keys: they would pay for it. Nor, unless ``again``, for one who has conversations: they have
         seen it.
         """
-        headers = {"Authorization": f"Bearer {self.launch_token}"}
+        headers = {"Authorization": f"Bearer {self.launch.access_token}"}
         async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
             if (await http.get("/v1/keys")).json()["keys"]:
                 _say("The sample conversation is left out: you have keys of your own, and would pay for it.")
@@ -195,7 +194,7 @@ class _Run:
         return bool(told["title"] and told["category"] and told["folder"] and not told["errors"])
 
     def _say_where(self) -> None:
-        _say(f"\nOpen {self.origin}/login?token={self.launch_token}")
+        _say(f"\nOpen {self.origin}/login?token={self.launch.login_token}")
         _say("The link holds until the service stops. Ctrl-C stops it.")
         if self.first_token is not None:
             _say(f"\nYour access token for the API, shown only this once:\n  {self.first_token}")

@@ -87,6 +87,19 @@ class AccessTokenRow(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class LoginSessionRow(Base):
+    """A browser's session: the hash of what its cookie holds. It goes with the token that it was opened with."""
+
+    __tablename__ = "login_sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str]
+    token_id: Mapped[str | None] = mapped_column(ForeignKey(AccessTokenRow.id, ondelete="CASCADE"))
+    hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class UserKeyRow(Base):
     """One version of a user's key for a provider: sealed, and bound to every column that says whose it is."""
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import OperationalError
 
-from backend.database.tables import AccessTokenRow
+from backend.database.tables import AccessTokenRow, LoginSessionRow
+from backend.database.wal import erase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -30,19 +31,21 @@ _STALE: Final = timedelta(minutes=1)
 """How old ``last_used_at`` may be: so that reading a page is not a write for every request."""
 
 
-def _now() -> datetime:
+def utc_now() -> datetime:
+    """The moment, in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token that may be used. It holds neither the token nor its hash, so it may be printed."""
+    """A token that was given out. It holds neither the token nor its hash, so it may be printed."""
 
     id: str
     user_id: str
     name: str
     created_at: datetime
     last_used_at: datetime | None
+    revoked_at: datetime | None = None
 
 
 class TokenStore:
@@ -54,32 +57,44 @@ class TokenStore:
     """
 
     def __init__(
-        self, sessions: async_sessionmaker[AsyncSession], *, clock: Callable[[], datetime] = _now
+        self, sessions: async_sessionmaker[AsyncSession], *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self._sessions = sessions
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Make a token for ``user_id`` and return it. It cannot be had again."""
+        """As `make`, for who needs the token alone."""
+        return (await self.make(user_id, name))[1]
+
+    async def make(self, user_id: str, name: str) -> tuple[AccessToken, str]:
+        """Make a token for ``user_id`` and return it. What is to be sent, the second, cannot be had again."""
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
         row = AccessTokenRow(
-            id=uuid.uuid4().hex, user_id=user_id, name=name, hash=_hash(plain), created_at=self._clock()
+            id=uuid.uuid4().hex, user_id=user_id, name=name, hash=hashed(plain), created_at=self._clock()
         )
+        made = _token(row)
         async with self._sessions.begin() as session:
             session.add(row)
-        return plain
+        log.info("tokens.made user=%s token=%s", user_id, made.id)
+        return made, plain
+
+    async def all(self) -> Sequence[AccessToken]:
+        """Every token that was ever given out, the newest first."""
+        query = select(AccessTokenRow).order_by(AccessTokenRow.created_at.desc(), AccessTokenRow.id)
+        async with self._sessions() as session:
+            return [_token(row) for row in await session.scalars(query)]
 
     async def find(self, plain: str) -> AccessToken | None:
         """The token, if it was given out and not revoked. Notes that it was used; that this fails is no reason to refuse it."""
         query = select(AccessTokenRow).where(
-            AccessTokenRow.hash == _hash(plain), AccessTokenRow.revoked_at.is_(None)
+            AccessTokenRow.hash == hashed(plain), AccessTokenRow.revoked_at.is_(None)
         )
         async with self._sessions() as session:
             row = await session.scalar(query)
         if row is None:
             return None
-        await self._note_use(row)
-        return AccessToken(row.id, row.user_id, row.name, row.created_at, row.last_used_at)
+        await note_use(self._sessions, row, self._clock())
+        return _token(row)
 
     async def has_any(self) -> bool:
         """Whether there is a token that may be used."""
@@ -87,24 +102,40 @@ class TokenStore:
             return bool(await session.scalar(select(exists().where(AccessTokenRow.revoked_at.is_(None)))))
 
     async def revoke(self, token_id: str) -> None:
-        """End the life of a token. Does nothing to one that is unknown or already revoked."""
-        change = update(AccessTokenRow).where(
-            AccessTokenRow.id == token_id, AccessTokenRow.revoked_at.is_(None)
-        )
+        """End the life of a token, and the sessions that were opened with it. Its hash goes; who had it and when stays.
+
+        Does nothing to one that is unknown or already revoked.
+        """
+        row = AccessTokenRow
+        change = update(row).where(row.id == token_id, row.revoked_at.is_(None))
+        gone = change.values(revoked_at=self._clock(), hash=f"revoked {token_id}").returning(row.user_id)
         async with self._sessions.begin() as session:
-            await session.execute(change.values(revoked_at=self._clock()))
-
-    async def _note_use(self, row: AccessTokenRow) -> None:
-        now = self._clock()
-        if row.last_used_at is not None and now - row.last_used_at < _STALE:
-            return
-        change = update(AccessTokenRow).where(AccessTokenRow.id == row.id).values(last_used_at=now)
-        try:
-            async with self._sessions.begin() as session:
-                await session.execute(change)
-        except OperationalError:
-            log.exception("tokens.use_not_noted")
+            user_id = await session.scalar(gone)
+            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
+        if user_id is not None:
+            await erase(self._sessions)
+            log.info("tokens.revoked user=%s token=%s", user_id, token_id)
 
 
-def _hash(plain: str) -> str:
+async def note_use(
+    sessions: async_sessionmaker[AsyncSession], row: AccessTokenRow | LoginSessionRow, now: datetime
+) -> None:
+    """Note that ``row`` is used, unless it was a moment ago. That this fails is no reason to refuse it."""
+    if row.last_used_at is not None and now - row.last_used_at < _STALE:
+        return
+    table = type(row)
+    change = update(table).where(table.id == row.id).values(last_used_at=now)
+    try:
+        async with sessions.begin() as session:
+            await session.execute(change)
+    except OperationalError:
+        log.exception("tokens.use_not_noted")
+
+
+def _token(row: AccessTokenRow) -> AccessToken:
+    return AccessToken(row.id, row.user_id, row.name, row.created_at, row.last_used_at, row.revoked_at)
+
+
+def hashed(plain: str) -> str:
+    """How a token, or what a session's cookie holds, is kept."""
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()

@@ -32,19 +32,10 @@ from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.route import Needs
 
 from .headers import KEY_HEADER
+from .logins import Sessions, TokenOwner, held
 
-COOKIE: Final = "patchbay_token"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
-
-
-class TokenOwner(Protocol):
-    """Whom a token was given to."""
-
-    @property
-    def user_id(self) -> str:
-        """The user."""
-        ...
 
 
 class Tokens(Protocol):
@@ -52,10 +43,6 @@ class Tokens(Protocol):
 
     async def find(self, plain: str) -> TokenOwner | None:
         """Whose token ``plain`` is, if it is one."""
-        ...
-
-    async def has_any(self) -> bool:
-        """Whether there is a token."""
         ...
 
 
@@ -67,15 +54,16 @@ class LaunchToken:
     user_id: str
     others: Tokens
 
+    @property
+    def id(self) -> None:
+        """It has none."""
+        return
+
     async def find(self, plain: str) -> TokenOwner | None:
         """As `Tokens.find`."""
-        if secrets.compare_digest(plain.encode(), self.plain.encode()):
+        if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
             return self
         return await self.others.find(plain)
-
-    async def has_any(self) -> bool:
-        """As `Tokens.has_any`."""
-        return True
 
 
 class Explanation(Protocol):
@@ -145,10 +133,17 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that endpoints work with. Made once, by the composition root."""
+    """Everything that endpoints work with. Made once, by the composition root.
+
+    Attributes:
+        tokens: What a program may send with each request.
+        login_tokens: What a browser may open a session with.
+    """
 
     conversations: ConversationStore
     tokens: Tokens
+    login_tokens: Tokens
+    sessions: Sessions
     facade: Facade
     keychain: Keychain
     database: Database
@@ -161,7 +156,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: the user that the token was given to, and the caller with the keys that came along or are stored."""
+    """Who asks: the user that the token was given to, or who is logged in, and the caller with the keys that came along or are stored."""
 
     user_id: str
     caller: Caller
@@ -192,8 +187,7 @@ async def authenticate(
     Raises:
         UnauthenticatedError: Without a valid token.
     """
-    token = _token(connection)
-    owner = await services.tokens.find(token) if token else None
+    owner = await _owner(connection, services)
     if owner is None:
         raise UnauthenticatedError
     return Owner(owner.user_id)
@@ -226,12 +220,18 @@ ServicesDep = Annotated[Services, Depends(get_services)]
 IdentityDep = Annotated[Identity, Depends(identify)]
 
 
-def _token(connection: HTTPConnection) -> str | None:
-    """From the header if there is one, else from the cookie that the login set."""
-    scheme, _, value = connection.headers.get("authorization", "").partition(" ")
+async def _owner(connection: HTTPConnection, services: Services) -> TokenOwner | None:
+    """By the token in the header if there is one, else by the session that the cookie carries."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme:
-        return value.strip() if scheme.lower() == "bearer" else None
-    return None if _is_foreign(connection) else connection.cookies.get(COOKIE)
+        return await services.tokens.find(token.strip()) if scheme.lower() == "bearer" else None
+    return None if _is_foreign(connection) else await session_of(connection, services)
+
+
+async def session_of(connection: HTTPConnection, services: Services) -> TokenOwner | None:
+    """The session of the browser that asks."""
+    plain = held(connection)
+    return await services.sessions.find(plain) if plain else None
 
 
 def _is_foreign(connection: HTTPConnection) -> bool:

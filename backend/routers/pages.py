@@ -4,14 +4,15 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from typing_extensions import override
 
-from .dependencies import COOKIE, IdentityDep, ServicesDep, UnauthenticatedError
+from .dependencies import IdentityDep, Services, ServicesDep, UnauthenticatedError, session_of
+from .logins import TokenOwner, forget, held, is_own_form, is_typed_in, remember
 from .views import start_view
 
 CONSOLE: Final = Path(__file__).parents[1] / "console"
@@ -20,8 +21,8 @@ STYLES: Final = CONSOLE / "static" / "console.css"
 RECENT: Final = 20
 """How many conversations the start page shows."""
 
-REMEMBERED: Final = 30 * 24 * 60 * 60
-"""Seconds for which a browser stays logged in."""
+Token = Annotated[str, Query(max_length=500)]
+"""The same in the address of the link and of its form, so that the page does not hold it once more."""
 
 _PRIVATE: Final = {"Cache-Control": "no-store"}
 
@@ -66,26 +67,43 @@ async def start(request: Request, identity: IdentityDep, services: ServicesDep) 
 
 
 @router.get("/login")
-async def login(
-    request: Request, services: ServicesDep, token: Annotated[str, Query(max_length=500)] = ""
-) -> Response:
-    """Remember the token in a cookie that scripts and other sites cannot use, and go to the start page.
+async def login(request: Request, services: ServicesDep, token: Token = "") -> Response:
+    """Log in who opened the link themselves. Who was led here by another site, or would change users, is asked first.
 
     Raises:
         UnauthenticatedError: If nobody was given the token.
     """
-    if await services.tokens.find(token) is None:
-        raise UnauthenticatedError
+    owner = await _owner(services, token)
+    before = await session_of(request, services)
+    if is_typed_in(request) and (before is None or before.user_id == owner.user_id):
+        return await _logged_in(request, services, owner)
+    names = {"user": owner.user_id, "held": before and before.user_id}
+    return _templates.TemplateResponse(request, "confirm.html", names, headers=_PRIVATE)
+
+
+@router.post("/login")
+async def confirm(request: Request, services: ServicesDep, token: Token = "") -> Response:
+    """Log in who said yes, on our page.
+
+    Raises:
+        HTTPException: If the browser does not vouch that it was our page.
+        UnauthenticatedError: If nobody was given the token.
+    """
+    _want_our_page(request)
+    return await _logged_in(request, services, await _owner(services, token))
+
+
+@router.post("/logout")
+async def log_out(request: Request, services: ServicesDep) -> Response:
+    """End the session, here and in the browser.
+
+    Raises:
+        HTTPException: If the browser does not vouch that it was our page.
+    """
+    _want_our_page(request)
+    await services.sessions.end(held(request) or "")
     response = RedirectResponse("/", status_code=303, headers=_PRIVATE)
-    response.set_cookie(
-        COOKIE,
-        token,
-        max_age=REMEMBERED,
-        path="/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="strict",
-    )
+    forget(request, response)
     return response
 
 
@@ -93,6 +111,25 @@ async def login(
 async def styles() -> Response:
     """The one style sheet."""
     return FileResponse(STYLES, media_type="text/css", headers={"Cache-Control": "max-age=300"})
+
+
+async def _owner(services: Services, token: str) -> TokenOwner:
+    if (owner := await services.login_tokens.find(token)) is None:
+        raise UnauthenticatedError
+    return owner
+
+
+async def _logged_in(request: Request, services: Services, owner: TokenOwner) -> Response:
+    """A session that is new, whatever the browser brought along, which ends."""
+    await services.sessions.end(held(request) or "")
+    response = RedirectResponse("/", status_code=303, headers=_PRIVATE)
+    remember(request, response, await services.sessions.open(owner.user_id, owner.id))
+    return response
+
+
+def _want_our_page(request: Request) -> None:
+    if not is_own_form(request):
+        raise HTTPException(403, "Only a page of the console itself may ask for this.")
 
 
 def _log_in_page(request: Request, error: UnauthenticatedError) -> Response:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from backend.conversations.store import InvalidCursorError, Page
+from backend.database.sessions import IDLE, LIFETIME
+from backend.database.tokens import utc_now
 from backend.routers.dependencies import Services
 from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.models import ScriptedModels
@@ -15,6 +18,7 @@ from backend.utils.llm.errors import UnknownFeatureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from langchain_core.language_models import BaseChatModel
 
@@ -56,16 +60,39 @@ class InMemoryConversations:
 @dataclass(frozen=True)
 class Owner:
     user_id: str
+    id: str | None = None
 
 
 class InMemoryTokens:
     """``token-of-ann`` and ``token-of-bob``."""
 
     async def find(self, plain: str) -> Owner | None:
-        return {"token-of-ann": Owner("ann"), "token-of-bob": Owner("bob")}.get(plain)
+        return {"token-of-ann": Owner("ann", "a"), "token-of-bob": Owner("bob", "b")}.get(plain)
 
-    async def has_any(self) -> bool:
-        return True
+
+class InMemorySessions:
+    """`Sessions` that forget. At first ``session-of-ann`` and ``session-of-bob`` are open."""
+
+    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+        self._clock = clock
+        now = clock()
+        self._open = {f"session-of-{user}": (Owner(user, user), now, now) for user in ("ann", "bob")}
+
+    async def open(self, user_id: str, token_id: str | None = None) -> str:
+        now, plain = self._clock(), secrets.token_urlsafe()
+        self._open[plain] = (Owner(user_id, plain[:8]), now, now)
+        return plain
+
+    async def find(self, plain: str) -> Owner | None:
+        owner, opened, used = self._open.get(plain, (None, self._clock(), self._clock()))
+        now = self._clock()
+        if owner is None or now - opened >= LIFETIME or now - used >= IDLE:
+            return None
+        self._open[plain] = (owner, opened, now)
+        return owner
+
+    async def end(self, plain: str) -> None:
+        self._open.pop(plain, None)
 
 
 @dataclass(frozen=True)
@@ -135,6 +162,8 @@ def services(
     return Services(
         conversations=InMemoryConversations(),
         tokens=InMemoryTokens(),
+        login_tokens=InMemoryTokens(),
+        sessions=InMemorySessions(),
         facade=FakeFacade(models or ScriptedModels()),
         keychain=keychain(),
         database=FakeDatabase(),

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import async_sessionmaker
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
+from backend.database.engine import opened
+from backend.database.sessions import SessionStore
 from backend.keys.masters import GivenMasters, MasterFile
 from backend.keys.store import Owner
 from backend.main import FIRST_USER, create_app
@@ -410,6 +415,106 @@ class TestKeys:
         assert result.exit_code == 1
         assert "keys new" in result.stderr
         assert CANARY not in result.output
+
+
+class TestTokens:
+    @pytest.fixture(autouse=True)
+    def data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
+        return tmp_path / "data"
+
+    def test_the_token_alone_goes_to_standard_output(self) -> None:
+        result = run("tokens", "make", "ci", "--user", "bob")
+
+        assert re.fullmatch(r"pb_[A-Za-z0-9_-]{43}\n", result.stdout)
+        assert result.stdout.strip() not in result.stderr
+        assert "bob" in result.stderr
+
+    def test_it_is_listed_without_the_secret(self) -> None:
+        made = told("tokens", "make", "ci", "--user", "bob")
+
+        (listed,) = told("tokens", "list")["tokens"]
+        shown = run("tokens", "list").stdout
+
+        assert {name: made[name] for name in ("id", "name", "user_id")} == {
+            "id": listed["id"],
+            "name": "ci",
+            "user_id": "bob",
+        }
+        assert (listed["last_used_at"], listed["revoked_at"]) == (None, None)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", listed["created_at"])
+        assert made["id"][:8] in shown
+        assert made["token"] not in shown + json.dumps(listed)
+
+    @pytest.mark.parametrize("length", [32, 8, 4])
+    def test_it_is_revoked_by_its_id_or_the_head_of_it_and_again_changes_nothing(self, length: int) -> None:
+        made = told("tokens", "make", "ci")
+
+        results = [run("tokens", "revoke", made["id"][:length]) for _ in range(2)]
+
+        assert [result.exit_code for result in results] == [0, 0]
+        assert told("tokens", "list")["tokens"][0]["revoked_at"] is not None
+
+    @pytest.mark.parametrize("which", ["", "nobody", "%", "_"])
+    def test_one_that_is_none_is_told_and_exits_1(self, which: str) -> None:
+        run("tokens", "make", "ci")
+
+        assert run("tokens", "revoke", which).exit_code == 1
+        assert told("tokens", "revoke", which)["error"]["code"] == "not_found"
+        assert told("tokens", "list")["tokens"][0]["revoked_at"] is None
+
+    def test_a_head_that_several_have_is_told_and_revokes_none(self) -> None:
+        for _ in range(17):
+            heads = [one["id"][0] for one in told("tokens", "list")["tokens"]]
+            run("tokens", "make", "ci")
+        (head,) = [one for one, count in Counter(heads).most_common(1) if count > 1] or heads[:1]
+
+        result = run("tokens", "revoke", head)
+
+        assert result.exit_code == 1
+        assert {one["revoked_at"] for one in told("tokens", "list")["tokens"]} == {None}
+
+    def test_a_token_that_is_given_in_place_of_its_id_is_not_repeated(self) -> None:
+        made = told("tokens", "make", "ci")
+
+        result = run("tokens", "revoke", made["token"])
+
+        assert result.exit_code == 1
+        assert made["token"] not in result.output
+
+    def test_browsers_that_are_logged_in_are_listed_and_can_be_logged_out(self, data: Path) -> None:
+        plain = asyncio.run(log_in(data))
+
+        (listed,) = told("tokens", "list")["sessions"]
+        shown = run("tokens", "list").stdout
+
+        assert listed["user_id"] == "ann"
+        assert listed["id"][:8] in shown
+        assert plain not in shown + json.dumps(listed)
+        assert run("tokens", "revoke", listed["id"][:8]).exit_code == 0
+        assert told("tokens", "list")["sessions"] == []
+
+    @pytest.mark.parametrize("name", ["", " ", "x" * 101, "a\x1b[2Jb", "two\nlines"])
+    def test_a_name_that_a_terminal_would_not_print_is_refused(self, name: str) -> None:
+        assert run("tokens", "make", name).exit_code == 2
+
+    @pytest.mark.parametrize("verb", [("list",), ("make", "ci"), ("revoke", "1")])
+    def test_a_database_that_cannot_be_used_is_told_in_one_line(
+        self, verb: tuple[str, ...], data: Path
+    ) -> None:
+        data.touch()
+
+        result = run("tokens", *verb)
+
+        assert (result.exit_code, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("The database ")
+
+
+async def log_in(data_dir: Path) -> str:
+    """A session of Ann's."""
+    async with opened(data_dir / "patchbay.sqlite3") as engine:
+        return await SessionStore(async_sessionmaker(engine)).open("ann")
 
 
 class TestServe:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 import uvicorn
+from sqlalchemy.ext.asyncio import async_sessionmaker
 from typing_extensions import override
 
 from backend.conversations.sample import SAMPLE
-from backend.main import create_app
+from backend.database.engine import opened
+from backend.database.tokens import TokenStore, hashed
+from backend.main import FIRST_USER, Launch, create_app
 from backend.routers.stopping import STOPPING
 from backend.settings import Settings
 from backend.utils.llm.errors import MissingCallerError
@@ -27,12 +30,15 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from backend.database.tokens import AccessToken
     from backend.keys.watch import KeyWatch
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing.recording import RecordedRequest
 
 BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
 ONE_AT_ONCE = "[features.chat_responses]\nlimits = { concurrency = 1 }"
+OPENED = {"sec-fetch-site": "none"}
+"""How a browser says that a person opened a link."""
 STEPS = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
 MODELS = {feature: f"model-of-{feature.replace('_', '-')}" for feature in (*STEPS, "chat_responses")}
 ANSWERS: dict[str, Any] = {
@@ -178,11 +184,40 @@ async def test_the_login_link_leads_to_the_start_page(started: Started) -> None:
     async with started.client() as client:
         client.headers.pop("authorization")
         before = await client.get("/")
-        login = await client.get("/login", params={"token": started.told[0]})
+        login = await client.get("/login", params={"token": started.told[0]}, headers=OPENED)
         after = await client.get(login.headers["location"])
 
     assert (before.status_code, login.status_code, after.status_code) == (401, 303, 200)
     assert all(word in login.headers["set-cookie"] for word in ("HttpOnly", "SameSite=strict"))
+
+
+async def test_revoking_a_token_ends_the_sessions_that_were_opened_with_it_at_once(started: Started) -> None:
+    async with started.client() as client:
+        link = {"token": started.told[0]}
+        client.headers.pop("authorization")
+        await client.get("/login", params=link, headers=OPENED)
+        (token,) = await revoke_all(started.data_dir)
+
+        refused = [await client.get("/"), await client.get("/login", params=link, headers=OPENED)]
+
+    assert token.user_id == FIRST_USER
+    assert [answer.status_code for answer in refused] == [401, 401]
+
+
+async def test_who_has_logged_out_is_out_and_nothing_of_the_session_is_on_disk(started: Started) -> None:
+    async with started.client() as client:
+        client.headers.pop("authorization")
+        login = await client.get("/login", params={"token": started.told[0]}, headers=OPENED)
+        cookie = login.headers["set-cookie"].partition(";")[0]
+        secret = cookie.partition("=")[2]
+        assert hashed(secret).encode() in on_disk(started.data_dir)
+
+        await client.post("/logout", headers={"sec-fetch-site": "same-origin"})
+        stolen = await client.get("/", headers={"cookie": cookie})
+
+        assert stolen.status_code == 401
+        assert hashed(secret).encode() not in on_disk(started.data_dir)
+        assert secret.encode() not in on_disk(started.data_dir)
 
 
 async def test_the_first_start_prints_a_login_link_that_works_and_the_second_none(
@@ -193,10 +228,60 @@ async def test_the_first_start_prints_a_login_link_that_works_and_the_second_non
     async with app.router.lifespan_context(app):
         link = capsys.readouterr().err.split()[-1]
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app)) as client:
-            assert (await client.get(link)).status_code == 303
+            assert (await client.get(link, headers=OPENED)).status_code == 303
 
     async with app.router.lifespan_context(app):
         assert capsys.readouterr().err == ""
+
+
+async def test_the_token_of_the_login_link_is_good_for_nothing_else(
+    tmp_path: Path, patchbay: Patchbay
+) -> None:
+    launch = Launch()
+    settings = Settings(_env_file=None, data_dir=tmp_path)
+    app = create_app(settings, patchbay=patchbay, announce=lambda _: None, launch=launch)
+    told = {}
+
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client,
+    ):
+        for token in (launch.access_token, launch.login_token):
+            sent = await client.get("/v1/llm/qos", headers={"authorization": f"Bearer {token}"})
+            opened = await client.get("/login", params={"token": token}, headers=OPENED)
+            told[token] = (sent.status_code, opened.status_code)
+
+    assert told == {launch.access_token: (200, 401), launch.login_token: (401, 303)}
+
+
+async def test_without_its_database_it_is_not_ready_and_acknowledges_nothing(started: Started) -> None:
+    async with started.client() as client:
+        before = await client.get("/readyz")
+        delete(started.data_dir / "patchbay.sqlite3")
+        refused = await client.put("/v1/keys/openai", json={"key": "sk-of-ann-012345"})
+        client._transport.app.state.services.database._asked_at = -1e9  # type: ignore[attr-defined]
+        after = await client.get("/readyz")
+
+    assert (before.status_code, refused.status_code, after.status_code) == (200, 503, 503)
+    assert after.json()["error"]["reason"] == "database_gone"
+
+
+async def revoke_all(data_dir: Path) -> Sequence[AccessToken]:
+    """As `python -m backend tokens revoke` does, beside the server."""
+    async with opened(data_dir / "patchbay.sqlite3") as engine:
+        store = TokenStore(async_sessionmaker(engine))
+        found = await store.all()
+        for token in found:
+            await store.revoke(token.id)
+    return found
+
+
+def on_disk(data_dir: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in data_dir.iterdir())
+
+
+def delete(path: Path) -> None:
+    path.unlink()
 
 
 async def test_a_client_that_leaves_closes_the_providers_stream(

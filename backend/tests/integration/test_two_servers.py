@@ -46,8 +46,11 @@ async def server(folder: Path) -> AsyncIterator[httpx2.AsyncClient]:
     try:
         told = await process.stdout.readuntil(b"/login?token=") + await process.stdout.readline()
         origin, token = re.findall(r"Open (\S+)/login\?token=(\S+)", told.decode())[0]
-        headers = {"authorization": f"Bearer {token}"}
-        async with httpx2.AsyncClient(base_url=origin, headers=headers, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=origin, trust_env=False) as client:
+            logged_in = await client.get(
+                "/login", params={"token": token}, headers={"sec-fetch-site": "none"}
+            )
+            assert logged_in.status_code == 303
             yield client
     finally:
         process.terminate()

@@ -79,6 +79,20 @@ async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
     assert not await tokens.has_any()
 
 
+async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
+    tokens: TokenStore, clock: Clock
+) -> None:
+    old, _ = await tokens.make("ann", "laptop")
+    clock.now += timedelta(hours=1)
+    new, plain = await tokens.make("bob", "ci")
+    await tokens.find(plain)
+    await tokens.revoke(old.id)
+
+    told = [(one.id, one.user_id, one.name, one.last_used_at, one.revoked_at) for one in await tokens.all()]
+
+    assert told == [(new.id, "bob", "ci", clock.now, None), (old.id, "ann", "laptop", None, clock.now)]
+
+
 async def test_use_is_noted_at_most_once_a_minute(tokens: TokenStore, clock: Clock) -> None:
     plain = await tokens.create("ann", "laptop")
     for seconds, noted in [(0, None), (59, 0), (60, 0), (61, 60)]:

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from backend.routers.dependencies import COOKIE, IdentityDep
+from backend.routers.dependencies import IdentityDep  # noqa: TC001 - FastAPI reads it
 from backend.routers.headers import ForgottenKeys
 from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.services import ANN, BOB, services
@@ -20,7 +20,14 @@ from backend.utils.llm.caller import HOUSE, current_caller
 if TYPE_CHECKING:
     from .conftest import Connect, MakeApp
 
-OPEN = {"/healthz", "/readyz", "/login", "/static/console.css"}  # the style sheet of the login page
+COOKIE = "patchbay_session_80"
+OPEN = {
+    "/healthz",
+    "/readyz",
+    "/login",
+    "/logout",
+    "/static/console.css",
+}  # the style sheet of the login page
 KEY = {"x-byok-openai": "sk-of-ann"}
 
 
@@ -72,8 +79,11 @@ def probe(make_app: MakeApp) -> FastAPI:
         pytest.param({"authorization": "Bearer "}, id="blank"),
         pytest.param({"authorization": "Basic token-of-ann"}, id="another scheme"),
         pytest.param({"cookie": f"{COOKIE}=wrong"}, id="wrong cookie"),
+        pytest.param({"cookie": f"{COOKIE}=token-of-ann"}, id="a token in the cookie"),
+        pytest.param({"authorization": "Bearer session-of-ann"}, id="a session in the header"),
+        pytest.param({"cookie": "patchbay_session_8000=session-of-ann"}, id="the cookie of another port"),
         pytest.param(
-            {"authorization": "Bearer wrong", "cookie": f"{COOKIE}=token-of-ann"},
+            {"authorization": "Bearer wrong", "cookie": f"{COOKIE}=session-of-ann"},
             id="wrong header, good cookie",
         ),
     ],
@@ -101,7 +111,7 @@ async def test_every_endpoint_but_health_and_login_wants_a_token(make_app: MakeA
 
 
 @pytest.mark.parametrize(
-    "headers", [BOB, {"authorization": "bearer token-of-bob"}, {"cookie": f"{COOKIE}=token-of-bob"}]
+    "headers", [BOB, {"authorization": "bearer token-of-bob"}, {"cookie": f"{COOKIE}=session-of-bob"}]
 )
 async def test_the_token_comes_in_a_header_or_in_the_login_cookie(
     headers: dict[str, str], probe: FastAPI, connect: Connect
@@ -260,7 +270,7 @@ async def test_a_key_that_comes_twice_is_refused(second: str, probe: FastAPI, co
 class TestOrigin:
     """A browser sends the cookie to every port of its host, whichever page asks it to."""
 
-    COOKIE = {"cookie": f"{COOKIE}=token-of-ann"}  # noqa: RUF012 - a constant
+    COOKIE = {"cookie": f"{COOKIE}=session-of-ann"}  # noqa: RUF012 - a constant
 
     @pytest.mark.parametrize(
         ("method", "origin", "status"),

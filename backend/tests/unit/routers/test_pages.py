@@ -4,7 +4,7 @@ import dataclasses
 import html
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import pytest
@@ -13,7 +13,6 @@ from fastapi import FastAPI
 from backend.conversations.store import Conversation, Filing
 from backend.conversations.transcript import Segment, Transcript
 from backend.routers import errors, pages
-from backend.routers.dependencies import COOKIE
 from backend.routers.headers import SecurityHeaders
 from backend.tests.fakes.services import ANN, FakeLocalModel, services
 from backend.utils.llm import Patchbay, Table
@@ -74,7 +73,9 @@ async def page(browser: httpx2.AsyncClient) -> str:
     return re.sub(r"\s+", " ", html.unescape(response.text))
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"cookie": f"{COOKIE}=wrong"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": "Bearer wrong"}, {"cookie": "patchbay_session_80=wrong"}]
+)
 async def test_whoever_is_not_logged_in_is_told_how_to(
     headers: dict[str, str], browser: httpx2.AsyncClient
 ) -> None:
@@ -85,20 +86,132 @@ async def test_whoever_is_not_logged_in_is_told_how_to(
     assert "/login?token=" in response.text
 
 
-async def test_logging_in_sets_a_cookie_that_opens_the_start_page(browser: httpx2.AsyncClient) -> None:
-    response = await browser.get("/login", params={"token": "token-of-ann"})
-    assert (response.status_code, response.headers["location"]) == (303, "/")
-    cookie = response.headers["set-cookie"]
-    assert cookie.startswith(f"{COOKIE}=token-of-ann;")
-    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
-    assert "Secure" not in cookie
-    assert (await browser.get("/")).status_code == 200
+class TestLogin:
+    LINK: Final = "/login?token=token-of-ann"
+    OPENED: Final = {"sec-fetch-site": "none"}
+    OWN: Final = {"sec-fetch-site": "same-origin"}
+    BOB: Final = {"cookie": "patchbay_session_80=session-of-bob"}
 
+    async def test_a_link_that_a_person_opens_logs_in_at_once(self, browser: httpx2.AsyncClient) -> None:
+        response = await browser.get(self.LINK, headers=self.OPENED)
 
-async def test_over_tls_the_cookie_stays_on_tls(app: FastAPI) -> None:
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://test") as browser:
-        response = await browser.get("/login", params={"token": "token-of-ann"})
-    assert "Secure" in response.headers["set-cookie"].split("; ")
+        assert (response.status_code, response.headers["location"]) == (303, "/")
+        cookie = response.headers["set-cookie"]
+        assert cookie.startswith("patchbay_session_80=")
+        assert "token-of-ann" not in cookie
+        assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+        assert "Secure" not in cookie
+        assert (await browser.get("/")).status_code == 200
+
+    @pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", None])
+    async def test_one_that_another_page_leads_to_asks_first(
+        self, site: str | None, browser: httpx2.AsyncClient
+    ) -> None:
+        response = await browser.get(self.LINK, headers={"sec-fetch-site": site} if site else {})
+
+        assert response.status_code == 200
+        assert "set-cookie" not in response.headers
+        assert "Log in as ann?" in response.text
+        assert "token-of-ann" not in response.text
+
+    async def test_one_for_another_user_asks_first_and_names_both(self, browser: httpx2.AsyncClient) -> None:
+        response = await browser.get(self.LINK, headers=self.OPENED | self.BOB)
+
+        assert "set-cookie" not in response.headers
+        assert "Log in as ann?" in response.text
+        assert "You are logged in as bob here." in response.text
+
+    @pytest.mark.parametrize("proof", [OWN, {"origin": "http://test"}], ids=str)
+    async def test_who_says_yes_on_our_page_is_logged_in(
+        self, proof: dict[str, str], browser: httpx2.AsyncClient
+    ) -> None:
+        response = await browser.post(self.LINK, headers=proof)
+
+        assert response.status_code == 303
+        assert (await browser.get("/")).status_code == 200
+
+    @pytest.mark.parametrize("path", [LINK, "/logout"])
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"origin": "null"},
+            {"origin": "http://elsewhere"},
+            {"origin": "http://test:3000"},
+            {"origin": "https://test"},
+            {"sec-fetch-site": "cross-site"},
+            {"sec-fetch-site": "same-site", "origin": "http://test"},
+            {"sec-fetch-site": "none"},
+        ],
+        ids=str,
+    )
+    async def test_anothers_page_can_neither_log_in_nor_out(
+        self, path: str, headers: dict[str, str], browser: httpx2.AsyncClient
+    ) -> None:
+        response = await browser.post(path, headers=headers | self.BOB)
+
+        assert response.status_code == 403
+        assert "set-cookie" not in response.headers
+        assert (await browser.get("/", headers=self.BOB)).status_code == 200
+
+    async def test_a_session_that_was_there_is_not_taken_on(self, browser: httpx2.AsyncClient) -> None:
+        planted = {"cookie": "patchbay_session_80=planted-by-mallory"}
+
+        response = await browser.post(self.LINK, headers=self.OWN | planted)
+
+        assert "planted-by-mallory" not in response.headers["set-cookie"]
+        assert (await browser.get("/", headers=planted)).status_code == 401
+
+    async def test_the_session_before_ends(self, browser: httpx2.AsyncClient) -> None:
+        await browser.post(self.LINK, headers=self.OWN | self.BOB)
+
+        assert (await browser.get("/", headers=self.BOB)).status_code == 401
+
+    async def test_who_logs_out_is_out_here_and_in_the_browser(self, browser: httpx2.AsyncClient) -> None:
+        response = await browser.post("/logout", headers=self.OWN | self.BOB)
+
+        assert (response.status_code, response.headers["location"]) == (303, "/")
+        assert 'patchbay_session_80=""' in response.headers["set-cookie"]
+        assert "Max-Age=0" in response.headers["set-cookie"]
+        assert (await browser.get("/", headers=self.BOB)).status_code == 401
+
+    async def test_the_start_page_has_the_button(self, browser: httpx2.AsyncClient) -> None:
+        assert '<form method="post" action="/logout"' in (await browser.get("/", headers=self.BOB)).text
+
+    async def test_pages_with_buttons_let_a_browser_tell_where_it_comes_from(
+        self, browser: httpx2.AsyncClient
+    ) -> None:
+        """Under no-referrer it sends ``Origin: null`` with our own forms."""
+        for response in [await browser.get("/", headers=self.BOB), await browser.get(self.LINK)]:
+            assert '<meta name="referrer" content="same-origin">' in response.text
+
+    @pytest.mark.parametrize(
+        ("url", "name"),
+        [
+            ("http://test:8001", "patchbay_session_8001"),
+            ("http://[::1]:9", "patchbay_session_9"),
+            ("https://test", "__Host-patchbay_session_443"),
+            ("https://test:8443", "__Host-patchbay_session_8443"),
+        ],
+    )
+    async def test_each_port_has_a_cookie_of_its_own_which_stays_on_tls(
+        self, url: str, name: str, app: FastAPI
+    ) -> None:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=url) as browser:
+            response = await browser.get(self.LINK, headers=self.OPENED)
+            cookie = response.headers["set-cookie"]
+            again = await browser.get("/", headers={"cookie": cookie.partition(";")[0]})
+
+        assert cookie.startswith(f"{name}=")
+        assert ("Secure" in cookie.split("; ")) is url.startswith("https")
+        assert "domain" not in cookie.lower()
+        assert again.status_code == 200
+
+    @pytest.mark.parametrize("host", ["test:", "test:port", "", "test:999999999"])
+    async def test_a_host_that_makes_no_sense_is_no_fault_of_ours(
+        self, host: str, browser: httpx2.AsyncClient
+    ) -> None:
+        assert (await browser.get(self.LINK, headers=self.OPENED | {"host": host})).status_code == 303
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=wrong"])

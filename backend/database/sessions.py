@@ -1,0 +1,120 @@
+"""Sessions of browsers in the database."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, delete, exists, or_, select
+
+from backend.database.tables import AccessTokenRow, LoginSessionRow
+from backend.database.tokens import hashed, note_use, utc_now
+from backend.database.wal import erase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+log = logging.getLogger(__name__)
+
+LIFETIME: Final = timedelta(days=30)
+"""How long a browser stays logged in at most."""
+IDLE: Final = timedelta(days=7)
+"""How long it stays logged in without being used."""
+_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSession:
+    """A session that holds. The cookie cannot be had from it.
+
+    Attributes:
+        token_id: The access token that it was opened with; None if it was the login link of a start.
+    """
+
+    id: str
+    user_id: str
+    token_id: str | None
+    created_at: datetime
+    last_used_at: datetime
+
+
+class SessionStore:
+    """Keeps sessions by the SHA-256 of what the cookie holds, for the reason that `TokenStore` gives."""
+
+    def __init__(
+        self, sessions: async_sessionmaker[AsyncSession], *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    async def open(self, user_id: str, token_id: str | None = None) -> str:
+        """Begin a session of ``user_id``, which ends when ``token_id`` is revoked, and return what its cookie holds."""
+        plain, new_id, now = secrets.token_urlsafe(_BYTES), uuid.uuid4().hex, self._clock()
+        row = LoginSessionRow(
+            id=new_id,
+            user_id=user_id,
+            token_id=token_id,
+            hash=hashed(plain),
+            created_at=now,
+            last_used_at=now,
+        )
+        async with self._sessions.begin() as session:
+            await session.execute(delete(LoginSessionRow).where(~_holds(now)))
+            session.add(row)
+        log.info("sessions.opened user=%s session=%s token=%s", user_id, new_id, token_id)
+        return plain
+
+    async def find(self, plain: str) -> LoginSession | None:
+        """The session whose cookie holds ``plain``, if it has not ended. Notes that it was used."""
+        now = self._clock()
+        query = select(LoginSessionRow).where(LoginSessionRow.hash == hashed(plain), _holds(now))
+        async with self._sessions() as session:
+            row = await session.scalar(query)
+        if row is None:
+            return None
+        await note_use(self._sessions, row, now)
+        return _session(row)
+
+    async def end(self, plain: str) -> None:
+        """End the session whose cookie holds ``plain``, if there is one."""
+        await self._end(LoginSessionRow.hash == hashed(plain))
+
+    async def revoke(self, session_id: str) -> None:
+        """End the session of that id, if there is one."""
+        await self._end(LoginSessionRow.id == session_id)
+
+    async def all(self) -> Sequence[LoginSession]:
+        """Every session that has not ended, the newest first."""
+        row = LoginSessionRow
+        query = select(row).where(_holds(self._clock())).order_by(row.created_at.desc(), row.id)
+        async with self._sessions() as session:
+            return [_session(found) for found in await session.scalars(query)]
+
+    async def _end(self, which: ColumnElement[bool]) -> None:
+        gone = delete(LoginSessionRow).where(which).returning(LoginSessionRow.id, LoginSessionRow.user_id)
+        async with self._sessions.begin() as session:
+            ended = (await session.execute(gone)).first()
+        if ended is not None:
+            await erase(self._sessions)
+            log.info("sessions.ended user=%s session=%s", ended.user_id, ended.id)
+
+
+def _holds(now: datetime) -> ColumnElement[bool]:
+    """Neither too old nor unused for too long, nor opened with a token that is revoked since."""
+    row, token = LoginSessionRow, AccessTokenRow
+    good = exists().where(token.id == row.token_id, token.revoked_at.is_(None))
+    return and_(
+        row.created_at > now - LIFETIME, row.last_used_at > now - IDLE, or_(row.token_id.is_(None), good)
+    )
+
+
+def _session(row: LoginSessionRow) -> LoginSession:
+    return LoginSession(row.id, row.user_id, row.token_id, row.created_at, row.last_used_at)

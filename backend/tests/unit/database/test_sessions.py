@@ -1,0 +1,171 @@
+"""What every store of sessions promises, the fake one too; and what the database adds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from backend.database.sessions import IDLE, LIFETIME, SessionStore
+from backend.database.tokens import TokenStore, hashed
+from backend.tests.fakes.services import InMemorySessions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.routers.logins import Sessions as Store
+
+    from .conftest import Sessions
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MOMENT = timedelta(seconds=1)
+
+
+class Clock:
+    now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def kept(sessions: Sessions, clock: Clock) -> SessionStore:
+    return SessionStore(sessions, clock=clock)
+
+
+async def user(store: Store, plain: str) -> str | None:
+    found = await store.find(plain)
+    return found and found.user_id
+
+
+class TestEveryStore:
+    @pytest.fixture(params=["memory", "database"])
+    def store(self, request: pytest.FixtureRequest, clock: Clock, kept: SessionStore) -> Store:
+        return InMemorySessions(clock) if request.param == "memory" else kept
+
+    async def test_a_session_is_found_by_what_its_cookie_holds(self, store: Store) -> None:
+        ann, bob = await store.open("ann"), await store.open("bob")
+
+        assert [await user(store, plain) for plain in (ann, bob)] == ["ann", "bob"]
+
+    async def test_each_is_new(self, store: Store) -> None:
+        assert len({await store.open("ann") for _ in range(3)}) == 3
+
+    @pytest.mark.parametrize("wrong", ["", "x", "\u00fc", "\ud800", "x" * 100_000])
+    async def test_what_was_not_given_out_is_none(self, wrong: str, store: Store) -> None:
+        await store.open("ann")
+
+        assert await store.find(wrong) is None
+
+    async def test_one_that_was_ended_is_over_and_the_others_are_not(self, store: Store) -> None:
+        here, there = await store.open("ann"), await store.open("ann")
+
+        await store.end(here)
+        await store.end("unknown")
+
+        assert [await user(store, plain) for plain in (here, there)] == [None, "ann"]
+
+    async def test_one_that_is_not_used_ends(self, store: Store, clock: Clock) -> None:
+        plain = await store.open("ann")
+
+        clock.now += IDLE - MOMENT
+        assert await user(store, plain) == "ann"
+        clock.now += IDLE - MOMENT
+        assert await user(store, plain) == "ann"
+        clock.now += IDLE
+        assert await user(store, plain) is None
+
+    async def test_one_that_is_used_ends_all_the_same_when_it_is_old(
+        self, store: Store, clock: Clock
+    ) -> None:
+        plain = await store.open("ann")
+
+        while clock.now < NOON + LIFETIME - IDLE:
+            clock.now += IDLE / 2
+            assert await user(store, plain) == "ann"
+        clock.now = NOON + LIFETIME - MOMENT
+        assert await user(store, plain) == "ann"
+        clock.now = NOON + LIFETIME
+        assert await user(store, plain) is None
+
+
+class TestDatabase:
+    @pytest.fixture
+    def tokens(self, sessions: Sessions, clock: Clock) -> TokenStore:
+        return TokenStore(sessions, clock=clock)
+
+    async def test_it_ends_with_the_token_that_it_was_opened_with(
+        self, kept: SessionStore, tokens: TokenStore
+    ) -> None:
+        token, _ = await tokens.make("ann", "laptop")
+        with_it, without = await kept.open("ann", token.id), await kept.open("ann")
+
+        await tokens.revoke(token.id)
+
+        assert [await user(kept, plain) for plain in (with_it, without)] == [None, "ann"]
+
+    async def test_one_that_was_being_opened_while_its_token_was_revoked_is_none(
+        self, kept: SessionStore, tokens: TokenStore
+    ) -> None:
+        token, _ = await tokens.make("ann", "laptop")
+        await tokens.revoke(token.id)
+
+        assert await kept.find(await kept.open("ann", token.id)) is None
+
+    async def test_a_session_is_no_token_and_a_token_no_session(
+        self, kept: SessionStore, tokens: TokenStore
+    ) -> None:
+        session, token = await kept.open("ann"), await tokens.create("ann", "laptop")
+
+        assert (await tokens.find(session), await kept.find(token)) == (None, None)
+
+    async def test_it_is_listed_and_ended_by_its_id(self, kept: SessionStore) -> None:
+        plain = await kept.open("ann")
+        (listed,) = await kept.all()
+
+        await kept.revoke(listed.id)
+
+        assert plain not in repr(listed)
+        assert (await kept.all(), await kept.find(plain)) == ([], None)
+
+    async def test_what_the_cookie_holds_is_in_no_file_and_its_hash_only_until_it_ends(
+        self, kept: SessionStore, tmp_path: Path
+    ) -> None:
+        plain = await kept.open("ann")
+        during = files(tmp_path)
+        await kept.end(plain)
+        after = files(tmp_path)
+
+        assert (plain.encode() in during, hashed(plain).encode() in during) == (False, True)
+        assert hashed(plain).encode() not in after
+
+    async def test_the_hash_of_a_revoked_token_is_in_no_file(
+        self, tokens: TokenStore, tmp_path: Path
+    ) -> None:
+        token, plain = await tokens.make("ann", "laptop")
+        assert hashed(plain).encode() in files(tmp_path)
+
+        await tokens.revoke(token.id)
+
+        assert hashed(plain).encode() not in files(tmp_path)
+
+    async def test_what_has_ended_by_itself_goes_when_the_next_begins(
+        self, kept: SessionStore, sessions: Sessions, clock: Clock
+    ) -> None:
+        await kept.open("ann")
+        clock.now += LIFETIME
+        await kept.open("bob")
+
+        async with sessions() as session:
+            assert list(await session.scalars(text("SELECT user_id FROM login_sessions"))) == ["bob"]
+
+
+def files(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in (folder / "data").iterdir())
