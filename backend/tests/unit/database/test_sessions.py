@@ -42,7 +42,7 @@ def kept(sessions: Sessions, clock: Clock) -> SessionStore:
 
 async def user(store: Store, plain: str) -> str | None:
     found = await store.find(plain)
-    return found and found.user_id
+    return found.user_id if found else None
 
 
 class TestEveryStore:
