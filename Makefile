@@ -2,7 +2,7 @@
 SHELL := bash
 # `python -m`, not the scripts beside it: these stop working when the folder is moved.
 PY := .venv/bin/python
-COMPILE := $(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
 .PHONY: help install lock fmt lint types arch deps test check run bench bench-short
@@ -13,9 +13,11 @@ help: ## Show this list
 install: ## Install the locked requirements into .venv; does nothing when they are there
 	@set -euo pipefail; source backend/setup.sh; prepare dev
 
-lock: install ## Resolve requirements.in and requirements-dev.in into the .txt files, with hashes
+lock: install ## Resolve the requirements' .in files into the .txt files, with hashes, and look whether they are complete
+	$(COMPILE) requirements-setup.in -o requirements-setup.txt
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(PY) -m backend.tools.lock
 
 fmt: install ## Format, and mend what can be mended
 	$(PY) -m ruff format .

@@ -30,9 +30,9 @@ def _build(folder: Path, requirements: Path) -> None:
     print(f"Building {folder.name}'s environment in {folder.relative_to(ROOT)}.", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     _python("venv", "--without-pip", str(folder))
-    # Wheels only: nothing is compiled, and no code of a package runs while it is installed.
+    # What is pinned and nothing else. Wheels only: no code of a package runs while it is installed.
     quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--python", str(folder))
-    _python("pip", *quiet, "install", "--only-binary", ":all:", "-r", str(requirements))
+    _python("pip", *quiet, "install", "--no-deps", "--only-binary", ":all:", "-r", str(requirements))
 
 
 def _python(*module: str) -> None:

