@@ -22,6 +22,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,7 @@ class Release:
     version: str
     marker: str | None = None
 
+    @override
     def __str__(self) -> str:
         return f"{self.name}=={self.version}"
 
@@ -77,6 +79,7 @@ class Platform:
     tags: tuple[str, ...]
     """Its names in file names of wheels, for pip."""
 
+    @override
     def __str__(self) -> str:
         return f"{self.system} {self.machine}, Python {self.python}"
 
