@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import threading
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +17,7 @@ import uvicorn
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
+from typing_extensions import override
 
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError, opened
@@ -25,23 +28,32 @@ from backend.main import Launch, create_app
 from backend.printing import Terminal, receipt_line
 from backend.routers.headers import ForgottenKeys
 from backend.settings import environment
+from backend.signals import Signals
 from backend.utils.llm import LLMError, Patchbay, Table, use
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from backend.routers.stopping import Stop
     from backend.settings import Settings
 
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
 GRACE_SECONDS = 3
-"""How long a stop waits for answers that are still being streamed."""
+"""How long a stop waits for answers that are under way. What takes longer is told so, and ended."""
+ENDING_SECONDS = 2
+"""How long what was ended may take to end, before the server breaks it off."""
 out = Terminal(highlight=False, emoji=False)
 
 
 def serve(settings: Settings, *, once: bool) -> int:
     """Run the service until it is interrupted; with ``once``, until the sample conversation is through.
 
+    SIGINT and SIGTERM stop it in order. A second one waits for no answers, a third one for nothing.
+
     Returns:
-        The exit status: 1 if it could not start, or if ``once`` and the sample did not come out whole.
+        The exit status: 0 if it was stopped in order; 1 if it could not start, or if ``once`` and the sample did not come out
+        whole; 130 or 143 if a signal kept it from that.
     """
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
@@ -59,16 +71,19 @@ def serve(settings: Settings, *, once: bool) -> int:
         return 1
     with listener, use(patchbay):
         try:
-            return asyncio.run(_Run(settings, patchbay, local_model, listener, watch).go(once=once))
+            run = _Run(settings, patchbay, local_model, listener, watch)
+            with Signals(run.stop) as signals:
+                try:
+                    whole = asyncio.run(run.go(once=once))
+                finally:
+                    local_model.stop()
+                    patchbay.close()
         except (MasterKeyError, UnusableDatabaseError) as error:
             _say(str(error))
             return 1
-        except KeyboardInterrupt:
-            _say("\nStopped.")
-            return 0
-        finally:
-            local_model.stop()
-            patchbay.close()
+    if signals.status is not None:
+        _say("\nStopped.")
+    return 0 if whole else signals.status or 1
 
 
 def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
@@ -87,6 +102,14 @@ def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
         raise OSError(
             error.errno, f"Port {settings.port} is taken. Choose another: PATCHBAY_PORT=8001 ./backend/run.sh"
         ) from None
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals alone. uvicorn would raise them anew at its end, and what comes after that would not be done."""
+
+    @override
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
 
 
 class _Run:
@@ -117,16 +140,32 @@ class _Run:
             key_watch=watch,
         )
         # No access log: a login link's token would stand in it.
-        self.server = uvicorn.Server(
+        self.server = _Server(
             uvicorn.Config(
                 ForgottenKeys(app),
                 log_level="warning",
                 access_log=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_graceful_shutdown=GRACE_SECONDS + ENDING_SECONDS,
             )
         )
+        self.requests: Stop = app.state.stop
+        self.loop: asyncio.AbstractEventLoop | None = None
 
-    async def go(self, *, once: bool) -> int:
+    def stop(self) -> None:
+        """Stop in order; called again, without waiting for answers. From any thread."""
+        seconds = 0 if self.server.should_exit else GRACE_SECONDS
+        is_starting = not self.server.started
+        self.server.should_exit = True
+        if self.loop is not None:
+            with suppress(RuntimeError):  # it is closed: nothing is under way
+                self.loop.call_soon_threadsafe(self.requests.begin, seconds)
+        if is_starting:
+            # Nobody asks it yet, and the start waits for it.
+            threading.Thread(target=self.local_model.stop, daemon=True).start()
+
+    async def go(self, *, once: bool) -> bool:
+        """Run until the server ends. With ``once``, tells whether the sample came out whole; else, whether it could start."""
+        self.loop = asyncio.get_running_loop()
         async with opened(self.settings.database_path):
             pass  # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
         await self._start_model()
@@ -134,19 +173,18 @@ class _Run:
         while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.02)
         if serving.done():
-            return 1
-        whole = await self._show_sample(again=once)
+            return self.server.started and not once
+        whole = await self._shown_sample(again=once)
         if once:
             self.server.should_exit = True
-            await serving
-            return 0 if whole else 1
-        self._say_where()
+        elif not self.server.should_exit:
+            self._say_where()
         await serving
-        return 0
+        return whole or not once
 
     async def _start_model(self) -> None:
         """Start the built-in model, if anything runs on it. If it cannot start, the service does all the same."""
-        if not _runs_embedded(self.patchbay):
+        if not _runs_embedded(self.patchbay) or self.server.should_exit:
             return
         qos = self.patchbay.get_qos_info()
         if qos.demo_active:
@@ -166,6 +204,15 @@ class _Run:
             except LocalModelUnavailable as unavailable:
                 _say(f"The built-in model could not start: {unavailable}")
 
+    async def _shown_sample(self, *, again: bool) -> bool:
+        """As `_show_sample`. A sample that cannot be shown does not end the service."""
+        try:
+            return await self._show_sample(again=again)
+        except (httpx.HTTPError, ValueError) as error:
+            if not self.server.should_exit:
+                _say(f"The sample conversation could not be sent: {type(error).__name__}")
+            return False
+
     async def _show_sample(self, *, again: bool) -> bool:
         """Send the sample conversation through the service and print what came out; True if nothing is missing.
 
@@ -174,10 +221,11 @@ class _Run:
         """
         headers = {"Authorization": f"Bearer {self.launch.access_token}"}
         async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
-            if (await http.get("/v1/keys")).json()["keys"]:
+            if (await http.get("/v1/keys")).raise_for_status().json()["keys"]:
                 _say("The sample conversation is left out: you have keys of your own, and would pay for it.")
                 return True
-            if not again and (await http.get("/v1/conversations", params={"limit": 1})).json()["items"]:
+            seen = await http.get("/v1/conversations", params={"limit": 1})
+            if not again and seen.raise_for_status().json()["items"]:
                 _say("The sample conversation is left out: you have conversations. `--once` runs it again.")
                 return True
             with out.status(

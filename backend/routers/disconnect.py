@@ -21,8 +21,9 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     Raises:
         ClientGoneError: If it went away.
     """
+    limit = asyncio.timeout(None)
     try:
-        async with asyncio.timeout(None) as limit:
+        async with limit:
             watch = asyncio.create_task(_end_when_gone(request, limit))
             try:
                 yield

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from fastapi.responses import JSONResponse
@@ -31,15 +31,16 @@ class Stop:
             if not running.expired():
                 running.reschedule(self._until)
 
-    @asynccontextmanager
-    async def limit(self) -> AsyncIterator[asyncio.Timeout]:
-        """Cancel what is done within when the time is over, as `asyncio.timeout` does."""
-        async with asyncio.timeout_at(self._until) as running:
-            self._running.add(running)
-            try:
-                yield running
-            finally:
-                self._running.discard(running)
+    @contextmanager
+    def ending(self, running: asyncio.Timeout) -> Iterator[None]:
+        """Let the stop, when it is there, say when ``running`` is over, which has been entered."""
+        if self._until is not None:
+            running.reschedule(self._until)
+        self._running.add(running)
+        try:
+            yield
+        finally:
+            self._running.discard(running)
 
 
 class EndedByStop:
@@ -54,10 +55,11 @@ class EndedByStop:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer, limit = _Answer(send), asyncio.timeout(None)
         try:
-            async with self._stop.limit() as limit:
-                await self._app(scope, receive, answer.send)
+            async with limit:
+                with self._stop.ending(limit):
+                    await self._app(scope, receive, answer.send)
         except TimeoutError:
             if not limit.expired():
                 raise

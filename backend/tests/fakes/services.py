@@ -169,3 +169,22 @@ def services(
         database=FakeDatabase(),
         local_model=local_model,
     )
+
+
+def scope(path: str) -> dict[str, Any]:
+    """Ann's request to post JSON to ``path``, as a server tells an application of it."""
+    headers = {**ANN, "content-type": "application/json", "host": "test"}
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("test", 80),
+    }

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.tests.fakes.models import ScriptedModels
-from backend.tests.fakes.services import ANN, BOB, services
+from backend.tests.fakes.services import ANN, BOB, scope, services
 from backend.tests.fakes.streams import BreakingModel, EndlessModel, SilentModel
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.errors import MissingCredentialError, StreamInterruptedError
@@ -157,7 +157,7 @@ async def test_a_client_that_leaves_closes_the_models_stream(make_app: MakeApp) 
         if message.get("body"):
             heard.set()
 
-    await asyncio.wait_for(app(_scope(), receive, send), 10)
+    await asyncio.wait_for(app(scope("/v1/chat"), receive, send), 10)
 
     await asyncio.wait_for(model.closed.wait(), 5)
 
@@ -176,7 +176,7 @@ async def test_a_client_that_leaves_before_the_first_piece_ends_the_call(make_ap
     async def send(_: Any) -> None:
         pass
 
-    await asyncio.wait_for(app(_scope(), receive, send), 10)
+    await asyncio.wait_for(app(scope("/v1/chat"), receive, send), 10)
 
     assert model.closed.is_set()
 
@@ -188,21 +188,3 @@ async def test_a_client_that_stays_is_waited_for(connect: Connect) -> None:
     for said in ("one", "two"):
         response = await client.post("/v1/chat", json=QUESTION, headers=ANN)
         assert events(response)[0] == ("delta", {"text": said})
-
-
-def _scope() -> dict[str, Any]:
-    headers = {**ANN, "content-type": "application/json", "host": "test"}
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/chat",
-        "raw_path": b"/v1/chat",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 1),
-        "server": ("test", 80),
-    }

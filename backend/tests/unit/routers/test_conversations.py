@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -7,13 +8,13 @@ import pytest
 from backend.conversations.sample import SAMPLE
 from backend.main import MAX_BODY
 from backend.tests.fakes.models import ScriptedModels
-from backend.tests.fakes.services import ANN, BOB, services
+from backend.tests.fakes.services import ANN, BOB, scope, services
 from backend.utils.llm.errors import ProviderDownError
 
 if TYPE_CHECKING:
     import httpx2
 
-    from .conftest import Connect
+    from .conftest import Connect, MakeApp
 
 BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
 
@@ -45,6 +46,21 @@ async def test_what_was_created_is_found_where_it_is_said_to_be(connect: Connect
 
     assert found.status_code == 200
     assert len(found.json()["transcript"]["segments"]) == len(SAMPLE.segments)
+
+
+async def test_what_a_client_that_leaves_has_paid_for_is_finished_and_kept(make_app: MakeApp) -> None:
+    held = services()
+    body = [{"type": "http.request", "body": json.dumps(BODY).encode(), "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return body.pop() if body else {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pass
+
+    await make_app(held)(scope("/v1/conversations"), receive, send)
+
+    assert [one.title for one in (await held.conversations.page("ann", limit=9)).items] == ["Budget"]
 
 
 async def test_a_failed_step_is_named_beside_what_was_found(connect: Connect) -> None:

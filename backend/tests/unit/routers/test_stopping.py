@@ -51,7 +51,7 @@ class Request:
 
     def run(self) -> asyncio.Task[None]:
         app: ASGIApp = SecurityHeaders(EndedByStop(self.app, self.stop))
-        return asyncio.ensure_future(app(HTTP, self.receive, self.send))  # type: ignore[arg-type]
+        return asyncio.ensure_future(app(HTTP, self.receive, self.send))
 
     @property
     def body(self) -> bytes:
