@@ -401,7 +401,7 @@ class TestKeys:
 
         assert result.exit_code == 1
         assert result.stderr.splitlines() == [
-            f"The database {tmp_path}/data/patchbay.sqlite3 cannot be used: File exists."
+            f"The database {tmp_path}/data/patchbay.sqlite3 cannot be used: Not a directory."
         ]
         assert told("keys", "rotate")["error"]["code"] == "unusable_database"
 

@@ -73,7 +73,7 @@ class TestUnusable:
     async def test_a_folder_that_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "data").touch()
 
-        assert "File exists" in await self.open(tmp_path / "data" / "patchbay.sqlite3")
+        assert "Not a directory" in await self.open(tmp_path / "data" / "patchbay.sqlite3")
 
     async def test_a_folder_below_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "data").touch()
