@@ -12,10 +12,12 @@ from alembic.util import CommandError
 from sqlalchemy import URL, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
+from typing_extensions import override
 
 from backend.database.file import DatabaseFile
 from backend.database.migrations import upgrade
 from backend.database.probe import read_whole
+from backend.utils.llm.forks import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,7 +104,7 @@ def _watch(engine: AsyncEngine, file: DatabaseFile) -> None:
         arguments[:], named["uri"] = [f"{file.path.as_uri()}?mode=rw"], True
 
     event.listen(engine.sync_engine, "do_connect", name)
-    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "connect", _Connections(engine).prepare)
     event.listen(engine.sync_engine, "checkout", look)
     event.listen(engine.sync_engine, "commit", look)
 
@@ -119,14 +121,29 @@ async def _upgraded(engine: AsyncEngine, path: Path) -> None:
         raise UnusableDatabaseError(path, "a newer version of Patchbay has made it") from error
 
 
-def _prepare(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    try:
-        _use_wal(cursor)
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: sealed keys, for one
-    finally:
-        cursor.close()
+class _Connections(PerProcess):
+    """Those of one engine. SQLite's do not survive a fork, and must not be closed after one."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.sync_engine
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._engine.dispose(close=False)
+        self._pool = self._engine.pool
+
+    def prepare(self, connection: Any, _record: object) -> None:
+        """Set up a new one."""
+        cursor = connection.cursor()
+        try:
+            _use_wal(cursor)
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.execute(
+                "PRAGMA secure_delete = ON"
+            )  # what is deleted is overwritten: sealed keys, for one
+        finally:
+            cursor.close()
 
 
 def _use_wal(cursor: Any) -> None:

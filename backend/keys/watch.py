@@ -13,7 +13,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from typing_extensions import override
+
 from backend.utils.llm.clock import Time
+from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.model_config import OWN
 
 from .lent import LentKey
@@ -70,7 +73,7 @@ class _Seen(NamedTuple):
     trouble: Trouble | None
 
 
-class KeyWatch:
+class KeyWatch(PerProcess):
     """What calls tell of users' keys. One for a facade: ``Patchbay(observer=watch.observe)``.
 
     It remembers 10,000 keys at most, and of those what came last.
@@ -83,6 +86,10 @@ class KeyWatch:
     def __init__(self, notices: Notices | None = None, time: Time | None = None) -> None:
         self._notices = notices or LogNotices()
         self._time = time or Time()
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._written: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()

@@ -78,6 +78,11 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def pipes(self) -> tuple[int, ...]:
+        """The descriptors of its pipes, as far as they are open."""
+        return tuple(pipe.fileno() for pipe in (self._stdin, self._stdout, self._stderr) if not pipe.closed)
+
     def announcement(self, timeout: float) -> str | None:
         """Wait for the ready line and return its address; None if the child ended, or was killed as too slow."""
         timer = threading.Timer(timeout, self._give_up)

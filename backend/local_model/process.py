@@ -22,6 +22,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
+from typing_extensions import override
+
+from backend.utils.llm.forks import PerProcess, cut_off
+
 from .child import CANNOT_START, PATIENCE, Child, Ending
 from .pulse import answers, pulses
 
@@ -74,13 +78,14 @@ class Address:
     key: str = field(repr=False)
 
 
-class LocalModel:
+class LocalModel(PerProcess):
     """Owns the child process that serves the model.
 
     `stopped` → `start()` → `starting` → `ready`. A child that does not answer is `unresponsive`: it becomes `ready` again,
     or is killed. That or a crash leads back to `starting` after a pause, five times in a row; then, or at once when a
     restart cannot help, the model is `failed` and `reason` says what to do. `start()` tries a failed model again.
-    Every method may be called from any thread.
+    Every method may be called from any thread. In a forked child it is `stopped`: the model is the parent's, and ends
+    with it.
     """
 
     def __init__(
@@ -101,11 +106,18 @@ class LocalModel:
         self._start_timeout = start_timeout
         self._pauses = tuple(pauses)
         self._clock = clock
+        self._run: _Run | None = None
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        if self._run is not None and self._run.child is not None:
+            cut_off(self._run.child.pipes)
         self._changed = threading.Condition()
         self._state: State = "stopped"
         self._reason: str | None = None
         self._address: Address | None = None
-        self._run: _Run | None = None
+        self._run = None
 
     @property
     def state(self) -> State:

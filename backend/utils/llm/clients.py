@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
 
 from .addresses import reach_of
 from .caller import HOUSE, current_caller
 from .clock import Time
+from .forks import PerProcess
 from .model_config import Problems, Table, did_you_mean
 from .radar import Retires, Retiring, nearest, retiring
 
@@ -116,7 +118,7 @@ class QosInfo(BaseModel):
     trials: tuple[TrialInfo, ...] = ()
 
 
-class Patchbay:
+class Patchbay(PerProcess):
     """One table, and everything that serves it.
 
     Args:
@@ -153,8 +155,12 @@ class Patchbay:
         self._require_caller = require_caller
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
-        self._lock = threading.RLock()
         self._bench: Bench | None = None
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
 
     @property
     def health(self) -> Health:
@@ -361,12 +367,16 @@ def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
     return infos
 
 
-class _InForce:
+class _InForce(PerProcess):
     """The patchbay that this module's functions speak for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._patchbay: Patchbay | None = None
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
 
     def get(self) -> Patchbay:
         patchbay = self._patchbay

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
+from .cached import cached_property
 from .caller import HOUSE
 from .errors import LLMError, MissingCredentialError, NoEndpointError, OwnEndpointError
 from .failures import POLICY

@@ -7,6 +7,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from ..forks import PerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +22,7 @@ MOST_AT_ONCE = 8
 """Copies beyond this many under way are not sent: whoever is watched must not hold up the process."""
 
 
-class Shadows:
+class Shadows(PerProcess):
     """Sends copies, each from a thread of its own, which does not keep the process from ending.
 
     Args:
@@ -27,6 +31,10 @@ class Shadows:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._under_way: set[threading.Thread] = set()
 

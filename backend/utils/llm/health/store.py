@@ -7,7 +7,10 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from typing_extensions import override
+
 from ..failures import Category
+from ..forks import PerProcess
 from ..traffic import Traffic
 from .breaker import Breaker
 from .budget import RetryBudget
@@ -116,8 +119,10 @@ class _Condition:
     openings: int = 0
 
 
-class MemoryHealth:
+class MemoryHealth(PerProcess):
     """The view of one process, gone with it.
+
+    A forked child begins with what its parent had learnt: who was down is down for it, too. Probes are the parent's.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -127,9 +132,16 @@ class MemoryHealth:
     def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
         self.traffic = Traffic(clock) if traffic is None else traffic
         self._clock = clock
-        self._lock = threading.Lock()
         self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()
         self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._conditions = OrderedDict(
+            (circuit, replace(condition, probes_until=0.0)) for circuit, condition in self._conditions.items()
+        )
 
     def __len__(self) -> int:
         return len(self._conditions)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from ..cached import cached_property
 from ..catalogue import retirement
 from ..errors import UnknownFeatureError
 from ..options import Options

@@ -6,7 +6,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from ..errors import ConfigError
+from ..forks import PerProcess
 from .load import load, parse, table_path
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Table:
+class Table(PerProcess):
     """Holds the snapshot in force. Reading it is one attribute access and takes no lock.
 
     Args:
@@ -38,11 +41,15 @@ class Table:
         self.path = None if text is not None else path or table_path(environ)
         self._text = text
         self._environ = environ
-        self._lock = threading.Lock()
         self._stamp = self._file_stamp()
         self._checks: list[Check] = []
         self.snapshot: Snapshot = self._read()
         self.problems: tuple[str, ...] = ()
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
 
     def require(self, check: Check) -> None:
         """Put nothing in force in which ``check`` finds a problem.
@@ -70,13 +77,15 @@ class Table:
             ConfigError: If the file is bad; the last good snapshot stays in force, and ``problems`` says why.
         """
         with self._lock:
-            self._stamp = self._file_stamp()
+            stamp = self._file_stamp()
             try:
                 self.snapshot = self._read()
             except ConfigError as error:
                 self.problems = error.problems
                 log.error("%s\nSnapshot %s stays in force.", error, self.snapshot.hash)  # noqa: TRY400 - no stack
                 raise
+            finally:
+                self._stamp = stamp  # not before: a child that is forked meanwhile has to read for itself
             self.problems = ()
             log.info("Table %s is in force.", self.snapshot.hash)
             return self.snapshot

@@ -9,6 +9,9 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from typing_extensions import override
+
+from ..forks import PerProcess
 from ..model_config import OWN, STAND_IN
 from .gemini import Gemini
 from .openai_compatible import OpenAICompatible
@@ -42,13 +45,17 @@ class _Kind(NamedTuple):
         return cls(provider.api, provider.client, provider.base_url, endpoint.model_id, endpoint.api_mode)
 
 
-class ChatClients:
+class ChatClients(PerProcess):
     """Builds each endpoint's client once."""
 
     def __init__(self, transport: SigningTransport) -> None:
         self._transport = transport
-        self._lock = threading.Lock()
         self._clients: OrderedDict[_Kind, BaseChatModel] = OrderedDict()
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._clients)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
+from typing_extensions import override
+
 from ..clock import Time
+from ..forks import PerProcess
 
 _START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-class VirtualTime:
+class VirtualTime(PerProcess):
     """``Patchbay(time=VirtualTime().time)``.
 
     Args:
@@ -24,6 +27,10 @@ class VirtualTime:
         self.slept: list[float] = []
         self._random = random
         self._passed = 0.0
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
         self._lock = threading.Lock()
 
     @property

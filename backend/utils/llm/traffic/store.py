@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+from typing_extensions import override
+
+from ..forks import PerProcess
 from .arms import Arms
 from .ladders import Rungs, Scores
 from .members import Members
@@ -54,8 +57,11 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Traffic:
+class Traffic(PerProcess):
     """What goes on in this process. Hold ``lock`` to choose and begin in one step; single methods take it themselves.
+
+    A forked child begins with none: nothing that its parent set aside is ever given back there, and of what changes in
+    several steps it may have got a half.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -69,16 +75,22 @@ class Traffic:
         now: Callable[[], datetime] = _now,
         random: Callable[[], float] = chance.random,
     ) -> None:
+        self.clock = clock
+        self._now = now
+        self._random = random
+        self._numbers = count(1)  # a forked child counts on: what its parent began is nothing of its own
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
         self.lock = threading.RLock()
-        self.members = Members(clock)
-        self.meters = Meters(clock, lambda: now().timestamp())
-        self.turns = Turns(random)
+        self.members = Members(self.clock)
+        self.meters = Meters(self.clock, lambda: self._now().timestamp())
+        self.turns = Turns(self._random)
         self.rungs = Rungs()
-        self.scores = Scores(clock)
+        self.scores = Scores(self.clock)
         self.arms = Arms()
         self.tails = Tails()
-        self.clock = clock
-        self._numbers = count(1)
 
     def planned(self) -> None:
         """A call was planned."""

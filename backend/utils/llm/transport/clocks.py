@@ -16,6 +16,8 @@ import httpcore2
 import httpx2
 from typing_extensions import override
 
+from .sockets import Sockets
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -122,6 +124,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
     ) -> None:
         self._backend = backend
         self._addresses = addresses or _addresses
+        self._sockets = Sockets()
 
     @override
     def connect_tcp(
@@ -142,7 +145,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
             else:
-                return _BoundedStream(stream)
+                return _BoundedStream(stream, self._sockets)
         raise failed
 
 
@@ -155,8 +158,12 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 class _BoundedStream(httpcore2.NetworkStream):
-    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, sockets: Sockets) -> None:
         self._stream = stream
+        self._sockets = sockets
+        found = stream.get_extra_info("socket")
+        if isinstance(found, socket.socket):
+            sockets.add(found)
 
     @override
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -188,7 +195,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         left = _left(timeout, httpcore2.ConnectTimeout)
-        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._sockets)
 
     @override
     def get_extra_info(self, info: str) -> Any:

@@ -17,6 +17,8 @@ import httpcore2
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
+from ..forks import PerProcess
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from concurrent.futures import Future
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 RESOLVE_SECONDS = 5.0
 """How long the look-up of a host's name may take."""
 _TOO_LONG = "The look-up of the host's name took too long."
-_THREADS = ThreadPoolExecutor(16, thread_name_prefix="patchbay-look-up")
-"""Of their own: a user's name server that keeps silent holds up nobody but other users with endpoints of their own."""
+MOST_AT_ONCE = 16
 
 
 class ForbiddenAddressError(Exception):
@@ -90,8 +91,19 @@ class Resolver(AbstractResolver):
         """Nothing to close."""
 
 
+class _Threads(PerProcess):
+    """Of their own: a user's name server that keeps silent holds up nobody but other users with endpoints of their own."""
+
+    @override
+    def _begin(self) -> None:
+        self.executor = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="patchbay-look-up")
+
+
+_threads = _Threads()
+
+
 def _begun(host: str, port: int) -> Future[list[str]]:
-    return _THREADS.submit(_looked_up, host, port)
+    return _threads.executor.submit(_looked_up, host, port)
 
 
 def _looked_up(host: str, port: int) -> list[str]:

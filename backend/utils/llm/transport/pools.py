@@ -15,11 +15,10 @@ import asyncio
 import logging
 import socket
 import threading
-from contextlib import suppress
 from functools import lru_cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpcore2
@@ -27,8 +26,10 @@ import httpx2
 from typing_extensions import override
 from yarl import URL
 
+from ..forks import PerProcess
 from .clocks import BoundedBackend, ticket_here
 from .look_up import Resolver, addresses, resolving
+from .sockets import Sockets
 from .trust import trust_in
 
 if TYPE_CHECKING:
@@ -117,9 +118,20 @@ def _say_what_is_done(record: logging.LogRecord) -> bool:
     return True
 
 
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()
+class _Certificates(PerProcess):
+    """The TLS context, with what connections are tested with. A forked child makes its own: this one's lock, in OpenSSL, may be another thread's."""
+
+    @override
+    def _begin(self) -> None:
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = httpx2.create_ssl_context()
+        return self._context
+
+
+_tls = _Certificates().context
 
 
 class _Resolver(aiohttp.ThreadedResolver):
@@ -164,7 +176,7 @@ class AsyncPool:
     """
 
     def __init__(self, reach: Reach | None = None) -> None:
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._sockets = Sockets()
         self._session = aiohttp.ClientSession(
             connector=self._connector(reach),
             auto_decompress=False,
@@ -218,9 +230,7 @@ class AsyncPool:
         """Close all, also what waits for a peer to read the rest of a request."""
         await self._session.close()
         await asyncio.sleep(0)
-        for left in self._sockets:
-            with suppress(OSError):
-                left.shutdown(socket.SHUT_RDWR)
+        self._sockets.shut()
         await asyncio.sleep(0)
 
     def _socket(self, address: Any) -> socket.socket:
@@ -259,10 +269,11 @@ def _told(error: Exception) -> httpx2.TransportError:
 _Held = tuple[AsyncPool, "AsyncGenerator[None, None]"]
 
 
-class Pools:
+class Pools(PerProcess):
     """The connections of one transport."""
 
-    def __init__(self) -> None:
+    @override
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._threads: dict[Reach | None, httpx2.HTTPTransport] = {}
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Reach | None, _Held]] = (

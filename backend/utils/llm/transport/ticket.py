@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
+from typing_extensions import override
+
+from ..forks import PerProcess
 from .clocks import Interrupt
 from .redaction import Redaction
 from .trust import trust_in
@@ -137,13 +140,17 @@ class Ticket:
             self.interrupt.set()
 
 
-class TicketDesk:
+class TicketDesk(PerProcess):
     """Hands out tickets and takes them back. A number that is not out admits nothing."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._prefix = secrets.token_urlsafe(12)
         self._serial: Iterator[int] = count(1)
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._prefix = secrets.token_urlsafe(12)
         self._out: dict[str, Ticket] = {}
 
     def __len__(self) -> int:

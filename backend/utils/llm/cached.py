@@ -1,0 +1,27 @@
+"""`functools.cached_property` as it is from Python 3.12 on: without a lock.
+
+Before, all objects of a class share one, held while the value is worked out. What is worked out here is cheap and comes
+out the same each time, and a child that is forked meanwhile would wait for that lock for ever.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    from functools import cached_property
+else:
+
+    class cached_property(functools.cached_property):  # noqa: N801 - the name of the original
+        """A property that is worked out on first use."""
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            value = vars(instance)[self.attrname] = self.func(instance)
+            return value
+
+
+__all__ = ["cached_property"]

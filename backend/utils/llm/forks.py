@@ -1,0 +1,64 @@
+"""What a forked child has for itself, and its parent keeps.
+
+A fork copies the memory of a process, but of its threads only the one that forked. So in the child a lock that another
+thread held is never given back, what that thread was changing stays half-changed, and every connection is the
+parent's as well. Whoever owns such a thing is `PerProcess`: in the child it begins again, before anything else runs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class PerProcess(ABC):
+    """Something that each process has for itself.
+
+    A subclass makes its locks, and all that they guard, in `_begin`, and nowhere else. It is called on construction,
+    so `super().__init__()` comes last in a constructor; and in a forked child, on the copy of whatever the parent had,
+    which another thread may have been changing.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+        _living.add(self)
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Have nothing of another process: no lock, no thread, no connection, nothing that is under way."""
+
+
+_living: WeakSet[PerProcess] = WeakSet()
+_inherited: list[dict[str, Any]] = []
+"""What the parent had. It is held so that nothing of it is ever finalised here: that would write to its connections."""
+
+
+def _begin_again() -> None:
+    for one in list(_living):
+        _inherited.append(vars(one).copy())
+        one._begin()  # noqa: SLF001 - it is for nobody else to call
+
+
+def cut_off(descriptors: Iterable[int]) -> None:
+    """In a forked child: let go of the parent's descriptors without a word to whoever is at the other end.
+
+    Those that are closed already are negative. Each other one becomes a socket that was never connected, on which everything fails at once. Its number stays taken, so that
+    what still knows it, in Python or in C, never meets another file under it.
+    """
+    still_open = [one for one in descriptors if one >= 0]
+    if still_open:
+        with suppress(OSError), socket.socket() as dead:
+            dead.settimeout(0)
+            for one in still_open:
+                os.dup2(dead.fileno(), one, inheritable=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
