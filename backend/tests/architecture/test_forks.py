@@ -54,14 +54,15 @@ def made_in(path: Path) -> Iterator[Made]:
     yield from _made(tree, [], names, path)
 
 
-def _made(node: ast.AST, within: list[ast.AST], names: dict[str, str], path: Path) -> Iterator[Made]:
+def _made(
+    node: ast.AST, within: list[ast.ClassDef | ast.FunctionDef], names: dict[str, str], path: Path
+) -> Iterator[Made]:
     if isinstance(node, ast.Attribute | ast.Name) and (what := _kind(node, names)) in LOCKS | WORKERS:
         classes = [one for one in within if isinstance(one, ast.ClassDef)]
-        functions = [one for one in within if isinstance(one, ast.FunctionDef)]
+        methods = [one.name for one in within if isinstance(one, ast.FunctionDef)]
         is_owned = any(ast.unparse(base) == "PerProcess" for one in classes for base in one.bases)
-        is_begun = is_owned and [one.name for one in functions] == ["_begin"]
-        inner = [one.name for one in (*classes, *functions)] or ["module"]
-        place = f"{'/'.join(path.parts[-2:])} {'.'.join(inner)}"
+        is_begun = is_owned and methods == ["_begin"]
+        place = f"{'/'.join(path.parts[-2:])} {'.'.join(one.name for one in within)}"
         yield Made(what, place, is_begun, is_owned)
     below = [*within, node] if isinstance(node, ast.ClassDef | ast.FunctionDef) else within
     for child in _evaluated(node):
