@@ -9,6 +9,10 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Self
 
+from typing_extensions import override
+
+from backend.utils.llm.forks import PerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -22,8 +26,10 @@ SIGNALLED: Final = 128
 """What a shell adds to a signal's number for the exit status of what the signal ended."""
 
 
-class Signals:
+class Signals(PerProcess):
     """SIGINT and SIGTERM, while the context lasts. In the main thread; in others signals are left as they are.
+
+    A forked child has no thread that follows them: there they do what they did before.
 
     Args:
         told: Is called for each signal that comes, from a thread of its own.
@@ -31,10 +37,15 @@ class Signals:
 
     def __init__(self, told: Callable[[], None]) -> None:
         self._told = told
+        self._before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._restore()
         # A handler runs between any two steps of the main thread, also while that holds a lock: this queue takes none.
         self._come: SimpleQueue[int | None] = SimpleQueue()
         self._first: int | None = None
-        self._before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
 
     @property
     def status(self) -> int | None:
@@ -48,9 +59,13 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._restore()
+        self._come.put(None)
+
+    def _restore(self) -> None:
         for one, before in self._before.items():
             signal.signal(one, before)
-        self._come.put(None)
+        self._before = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._first = self._first or number

@@ -24,6 +24,7 @@ SHORT_LIVED = {
     "driver/race.py Racer": "one request of one call; whoever waits for it does so in the process that made the call",
     "driver/race.py _Race": "the same",
     "transport/clocks.py Interrupt": "one attempt",
+    "backend/serve.py _Run.stop": "nobody waits for it",
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",
     "local_model/process.py _Run": "one run of the model; a forked child has none",
     "local_model/child.py Child": "follows the model's process, whose parent is another one after a fork",

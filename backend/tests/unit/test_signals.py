@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.signals import HANDLED, Signals
+from backend.tests.fakes.children import in_child
 
 ROOT = Path(__file__).parents[3]
 SOON = 20.0
@@ -85,3 +86,13 @@ def test_what_heeds_no_signal_is_ended_with_the_status_of_the_first(longest: flo
     )
 
     assert ended.returncode == 143
+
+
+def test_in_a_forked_child_signals_are_what_they_were() -> None:
+    """It has no thread that would follow them, so `terminate()` of a process pool would do nothing."""
+    before = [signal.getsignal(one) for one in HANDLED]
+
+    with Signals(lambda: None):
+        told = in_child(lambda: [signal.getsignal(one) for one in HANDLED] == before)
+
+    assert told is True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import stat
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from backend.database.engine import UnusableDatabaseError, make_engine, opened
+from backend.tests.fakes.children import fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +105,17 @@ class TestUnusable:
             await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
         assert "newer version" in await self.open(path)
+
+
+async def test_a_forked_child_has_connections_of_its_own(engine: AsyncEngine) -> None:
+    """Those of its parent are worked by threads that it does not have."""
+
+    async def ask() -> int:
+        async with asyncio.timeout(10), engine.connect() as connection:
+            return int(await connection.scalar(text("SELECT 7")) or 0)
+
+    assert await ask() == 7
+    child = fork(lambda: asyncio.run(ask()))
+
+    assert await asyncio.to_thread(child.result) == 7
+    assert await ask() == 7

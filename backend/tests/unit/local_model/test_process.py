@@ -16,6 +16,7 @@ import pytest
 
 from backend.local_model import LocalModel, LocalModelUnavailable, child, pulse, server
 from backend.local_model.process import DEMO_NAME, PAUSES
+from backend.tests.fakes.children import fork, in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -415,3 +416,42 @@ def test_parent_and_child_agree() -> None:
 def test_five_restarts_with_growing_pauses() -> None:
     assert tuple(sorted(PAUSES)) == PAUSES
     assert (len(PAUSES), PAUSES[0], PAUSES[-1]) == (5, 0.5, 30.0)
+
+
+ENDS_WITH_STDIN = """
+import json, os, sys
+print(json.dumps({"base_url": "http://127.0.0.1:1/v1"}), flush=True)
+sys.stdin.read()
+open(sys.argv[1], "w").close()
+"""
+
+
+def test_a_forked_child_has_no_model_until_it_starts_one(models: list[LocalModel]) -> None:
+    model = started(models, command(READY))
+    model.address(SOON)
+
+    def told() -> list[object]:
+        before = model.state, model.current()
+        model.start()
+        model.address(SOON)
+        after = model.state
+        model.stop()
+        return [*before, after]
+
+    assert in_child(told) == ["stopped", None, "ready"]
+    assert model.state == "ready"
+
+
+def test_a_forked_child_keeps_no_model_alive(models: list[LocalModel], tmp_path: Path) -> None:
+    model = started(models, command(ENDS_WITH_STDIN, str(tmp_path / "ended")))
+    model.address(SOON)
+    stopped, stop = os.pipe()
+
+    child = fork(lambda: len(os.read(stopped, 1)))
+    model.stop()
+
+    assert (tmp_path / "ended").exists()
+    os.write(stop, b"x")
+    assert child.result() == 1
+    os.close(stopped)
+    os.close(stop)
