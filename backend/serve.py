@@ -202,7 +202,8 @@ class _Run:
                 await asyncio.to_thread(self.local_model.address, START_SECONDS)
                 _say(f"{self.local_model.label} is ready.")
             except LocalModelUnavailable as unavailable:
-                _say(f"The built-in model could not start: {unavailable}")
+                if not self.server.should_exit:
+                    _say(f"The built-in model could not start: {unavailable}")
 
     async def _shown_sample(self, *, again: bool) -> bool:
         """As `_show_sample`. A sample that cannot be shown does not end the service."""

@@ -245,17 +245,16 @@ class LocalModel(PerProcess):
         return code
 
     def _attend(self, run: _Run, child: Child, address: Address) -> None:
+        silent = f"{self.label} does not answer. Try again in a moment."
         for pulse in pulses(partial(answers, address.base_url), child.ended):
-            if pulse == "well":
-                if self._state == "unresponsive":
-                    self._become("ready", run=run, address=address)
-                continue
-            self._become(
-                "unresponsive", run=run, reason=f"{self.label} does not answer. Try again in a moment."
-            )
-            if pulse == "gone":
+            if pulse == "silent":
+                self._become("unresponsive", run=run, reason=silent)
+            elif pulse == "gone":
                 log.warning("local_model.restarted_because_it_does_not_answer")
+                self._become("starting", run=run)  # before its calls break off: they wait for the next one
                 child.kill(silent=True)
+            elif self._state == "unresponsive":
+                self._become("ready", run=run, address=address)
 
     def _child_environ(self, key: str) -> dict[str, str]:
         told = {"LOCAL_LLM_KEY": key, "LOCAL_LLM_NAME": self.model_name}
