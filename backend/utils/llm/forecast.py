@@ -24,6 +24,7 @@ _THEN = {
     "larger window": "an endpoint with a larger window",
     "another key": "an endpoint with another key",
     "another key, if this one is the house's": "an endpoint with another key",
+    "the same payer's": "the next endpoint",
     "once, if the feature allows": "the next endpoint, once",
     "if the feature allows": "the next endpoint",
 }

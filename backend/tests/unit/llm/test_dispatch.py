@@ -145,6 +145,7 @@ CONSEQUENCES: dict[Category, Consequence] = {
     C.QUOTA: Consequence(1, QuotaExceededError, sibling=False, rests=("key", 600)),
     C.CREDENTIAL: Consequence(1, RejectedCredentialError, sibling=False, rests=("key", 300)),
     C.MODEL_NOT_FOUND: Consequence(1, ModelUnavailableError, rests=("endpoint", 600)),
+    C.UNEXPLAINED: Consequence(1, RejectedRequestError),
     C.UNSUPPORTED: Consequence(1, RejectedRequestError),
     C.UNWORDED: Consequence(1, RejectedRequestError),
     C.CONTEXT: Consequence(1, ContextTooLongError, other=False, sibling=False),

@@ -136,6 +136,8 @@ class Following:
         match POLICY[failure.category].next_endpoint:
             case "larger window":
                 return [one for one in pending if one.candidate.room > used.room]
+            case "the same payer's":
+                return [one for one in pending if one.candidate.owner == used.owner]
             case "another key" | "another key, if this one is the house's":
                 return [one for one in pending if one.candidate.key_circuit != used.key_circuit]
             case _:

@@ -7,17 +7,27 @@ only the SDK's exception still holds.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ..options import Api
     from ..transport import Wire
 
 _ERRORS = range(300, 600)
 _LONGEST_SENTENCE = 2000
+_DEEPEST = 6
+_DIGITS = 3
+_WITHIN = ("error", "errors", "innererror", "inner_error", "metadata", "message", "detail", "raw")
+"""Where an error holds another one: gateways wrap what their provider said, some of them as JSON in a text."""
+_CODES = ("code", "type", "status", "reason", "error_type", "error_code", "provider_code", "__type")
+_PROSE = ("message", "error", "detail", "raw", "code", "msg")
+_TELLING = frozenset({"flagged_input", "content_filter_result", "content_filter_results", "contentfilter"})
+"""What is only there if it says something: OpenRouter's, Azure's and Zhipu's account of what was filtered."""
+_QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +36,10 @@ class Evidence:
 
     Attributes:
         status: The HTTP status of an error answer, or the number in a stream's error event; None without either.
-        codes: Every code that the provider named: OpenAI's ``code`` and ``type``, Google's ``status``, ``reason`` and
-            ``quotaId``.
-        sentence: The provider's prose. The last resort, and never shown to anybody.
+        codes: Every code that the provider named, in lower case: OpenAI's ``code`` and ``type``, Google's ``status``,
+            ``reason`` and ``quotaId``, and those of an error within the error.
+        sentence: The provider's prose. The last resort, and never shown to anybody. What it quotes is left out: that may
+            be the caller's words.
         raised: The names of all exception classes involved.
         answered: Whether the head of an answer came.
         sent: Whether a request went out.
@@ -55,71 +66,93 @@ def gather(exception: BaseException, wire: Wire, api: Api, outer: BaseException 
         outer: What the caller of the call was handling anyway; it says nothing about this attempt.
     """
     links = tuple(_chain(exception, outer))
-    error = _said(wire.error_body) or next(filter(None, map(_told, links)), {})
-    status = wire.status if wire.status in _ERRORS else _number(error.get("code"))
+    layers = _said(wire.error_body) or next(filter(None, map(_told, links)), [])
     return Evidence(
         api=api,
-        status=status,
-        codes=frozenset(_codes(error)),
-        sentence=str(error.get("message") or "")[:_LONGEST_SENTENCE],
+        status=wire.status if wire.status in _ERRORS else _first_number(layers),
+        codes=frozenset(code.lower() for layer in layers for code in _codes(layer)),
+        sentence=_sentence(layers),
         raised=frozenset(kind.__name__ for link in links for kind in type(link).__mro__),
         answered=wire.status is not None,
         sent=wire.sent_at is not None,
-        retry_delay=next(
-            (one["retryDelay"] for one in _details(error) if _is_text(one.get("retryDelay"))), None
-        ),
+        retry_delay=next(_delays(layers), None),
     )
 
 
-def _said(body: bytes) -> dict[str, Any]:
-    """The error in the body of an error answer."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return _error(document)
+def _said(body: bytes) -> list[dict[str, Any]]:
+    """What the body of an error answer says, from the outside in."""
+    if layers := list(_layers(_document(body))):
+        return layers
+    text = body.decode(errors="replace").strip()
+    return [{"message": text}] if text and text[0] not in "{[<" else []
 
 
-def _told(exception: BaseException) -> dict[str, Any]:
-    """The error that an SDK's exception holds: ``body`` is OpenAI's, ``details`` Google's."""
+def _told(exception: BaseException) -> list[dict[str, Any]]:
+    """What an SDK's exception holds: ``body`` is OpenAI's, ``details`` Google's."""
     for name in ("body", "details"):
         held = getattr(exception, name, None)
         if isinstance(held, dict):
-            return _error(held) or held
-    return {}
+            return list(_layers(held))
+    return []
 
 
-def _error(document: object) -> dict[str, Any]:
-    if isinstance(document, list) and document:
-        document = document[0]
-    error = document.get("error") if isinstance(document, dict) else None
-    return error if isinstance(error, dict) else {"message": error} if _is_text(error) else {}
+def _layers(told: object, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """``told`` and all that it holds of errors."""
+    if isinstance(told, str) and told.lstrip()[:1] in {"{", "["}:
+        told = _document(told)
+    if isinstance(told, list):
+        told = next((one for one in told if isinstance(one, dict)), None)
+    if not isinstance(told, dict) or depth > _DEEPEST:
+        return
+    layer = {str(key).lower(): value for key, value in told.items()}
+    yield layer
+    for key in _WITHIN:
+        yield from _layers(layer.get(key), depth + 1)
 
 
-def _codes(error: Mapping[str, Any]) -> Iterator[str]:
-    inner = error.get("innererror")
-    named = [error.get(key) for key in ("code", "type", "status")]
-    named += [inner.get("code") if isinstance(inner, dict) else None]
-    for detail in _details(error):
+def _document(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
+    named = [layer.get(key) for key in _CODES]
+    for detail in _objects(layer.get("details")):
         named.append(detail.get("reason"))
         named += [one.get("quotaId") for one in _objects(detail.get("violations"))]
-    return (code for code in named if isinstance(code, str) and code)
+    yield from (str(code) for code in named if isinstance(code, str | int) and code)
+    yield from _TELLING.intersection(layer)
 
 
-def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return _objects(error.get("details"))
+def _sentence(layers: Sequence[Mapping[str, Any]]) -> str:
+    """All prose, without what it quotes."""
+    said = (layer.get(key) for layer in layers for key in _PROSE)
+    prose = " ".join(_unquoted(text[:_LONGEST_SENTENCE]) for text in said if isinstance(text, str))
+    return " ".join(prose[:_LONGEST_SENTENCE].split())
+
+
+def _unquoted(text: str) -> str:
+    """``text`` in the provider's own words; all of it if it is nothing but a quotation."""
+    own = _QUOTED.sub(" ", text)
+    return own if any(map(str.isalpha, own)) else text
+
+
+def _delays(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    details = (detail for layer in layers for detail in _objects(layer.get("details")))
+    return (one["retryDelay"] for one in details if isinstance(one.get("retryDelay"), str))
 
 
 def _objects(told: object) -> list[dict[str, Any]]:
     return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
 
 
-def _number(code: object) -> int | None:
-    return code if isinstance(code, int) and code in _ERRORS else None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _first_number(layers: Sequence[Mapping[str, Any]]) -> int | None:
+    """The status that an error event tells, as a number or as a text."""
+    told = (str(layer.get(key)) for layer in layers for key in ("code", "status"))
+    numbers = (int(text) for text in told if text.isdecimal() and len(text) == _DIGITS)
+    return next((number for number in numbers if number in _ERRORS), None)
 
 
 def _chain(exception: BaseException | None, outer: BaseException | None) -> Iterator[BaseException]:

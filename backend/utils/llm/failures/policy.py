@@ -35,6 +35,7 @@ class Category(StrEnum):
     QUOTA = "quota"
     CREDENTIAL = "credential"
     MODEL_NOT_FOUND = "model_not_found"
+    UNEXPLAINED = "unexplained"
     UNSUPPORTED = "unsupported"
     UNWORDED = "unworded"
     CONTEXT = "context"
@@ -53,6 +54,7 @@ NextEndpoint = Literal[
     "larger window",
     "another key",
     "another key, if this one is the house's",
+    "the same payer's",
     "once, if the feature allows",
     "if the feature allows",
 ]
@@ -131,8 +133,17 @@ POLICY: dict[Category, Policy] = {
         cool_seconds=600,
         alarm=True,
     ),
+    C.UNEXPLAINED: Policy(
+        "no",
+        1,
+        "the same payer's",
+        "counts",
+        RejectedRequestError,
+        "turned the request away and did not say why",
+        alarm=True,
+    ),
     C.UNSUPPORTED: Policy(
-        "no", 1, "yes", "alive", RejectedRequestError, "cannot do what the request asks for", alarm=True
+        "no", 1, "yes", "alive", RejectedRequestError, "cannot do what the request asks for"
     ),
     C.UNWORDED: Policy(
         "no", 1, "yes", "nothing", RejectedRequestError, "has no words for a part of the request"

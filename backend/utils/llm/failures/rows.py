@@ -3,6 +3,9 @@
 Codes come before statuses, because a provider's code says more (a 429 may be a rate limit or an empty purse); its prose
 comes last of what it says, where some give nothing else. Each line has an example that the tests serve from a real
 socket, so adding a case is adding a line.
+
+A status alone accuses nobody of whom others depend. 403 and 404 are said of a key and a model, and just as well of a
+flagged prompt, a file that has expired, or a feature; only what speaks of the key or the model is held against them.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ class Row:
 
     Attributes:
         api: Whose wire.
-        code: One of the provider's codes; ``*`` stands for any characters.
-        status: The HTTP status.
+        code: One of the provider's codes, in whatever case; ``*`` stands for any characters.
+        status: The HTTP status; None among them for an error that has none, in the middle of a stream.
         says: What the provider's prose holds, as a regular expression.
         raised: The name of an exception's class, or of one that it inherits.
         answered: Whether the head of an answer came.
@@ -53,7 +56,7 @@ class Row:
     example: Example
     api: Api | None = None
     code: str | None = None
-    status: Container[int] | None = None
+    status: Container[int | None] | None = None
     says: str | None = None
     raised: str | None = None
     answered: bool | None = None
@@ -65,8 +68,8 @@ class Row:
             (self.api is None or self.api == seen.api)
             and (self.sent is None or self.sent == seen.sent)
             and (self.answered is None or self.answered == seen.answered)
-            and (self.status is None or (seen.status is not None and seen.status in self.status))
-            and (self.code is None or any(fnmatchcase(code, self.code) for code in seen.codes))
+            and (self.status is None or seen.status in self.status)
+            and (self.code is None or any(fnmatchcase(code, self.code.lower()) for code in seen.codes))
             and (self.raised is None or self.raised in seen.raised)
             and (self.says is None or re.search(self.says, seen.sentence, re.IGNORECASE) is not None)
         )
@@ -86,45 +89,95 @@ def _exceeded(quota: str) -> Example:
     return _google(429, "RESOURCE_EXHAUSTED", violations=[{"quotaId": quota}])
 
 
-def _code(category: Category, status: int, code: str) -> Row:
-    return Row(category, _openai(status, code), "openai", code)
-
-
 C = Category
-BAD_REQUEST = frozenset({400, 413, 422})
+OF_THE_REQUEST = frozenset({400, 401, 402, 403, 404, 406, 409, 410, 413, 415, 422, 424, 446, 451, None})
+"""What may be said of a request, of a key or of a model; None is an event in a stream."""
+BAD_REQUEST = frozenset({400, 413, 422, None})
+
+
+def _code(category: Category, status: int, code: str, says: str = "") -> Row:
+    example = code.replace("*", "")
+    return Row(category, _openai(status, example, says), code=code)
+
+
+def _about(category: Category, status: int, code: str) -> Row:
+    return Row(category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST)
+
 
 CODES = (
     _code(C.QUOTA, 429, "insufficient_quota"),
     _code(C.QUOTA, 429, "billing_*"),
-    _code(C.QUOTA, 402, "billing_not_active"),
-    _code(C.CREDENTIAL, 401, "invalid_api_key"),
-    _code(C.CREDENTIAL, 403, "account_deactivated"),
-    _code(C.CREDENTIAL, 400, "invalid_organization"),
-    _code(C.MODEL_NOT_FOUND, 403, "model_not_found"),
-    _code(C.MODEL_NOT_FOUND, 404, "DeploymentNotFound"),
+    _code(C.QUOTA, 429, "exceeded_current_quota*"),
+    _code(C.QUOTA, 403, "insufficient_balance"),
+    _code(C.QUOTA, 403, "insufficient_credits"),
+    _code(C.QUOTA, 400, "Arrearage"),
+    _code(C.QUOTA, 400, "budget_exceeded"),
     _code(C.CONTEXT, 400, "context_length_exceeded"),
     _code(C.CONTEXT, 400, "exceed_context_size_error"),  # llama.cpp
     _code(C.CONTEXT, 413, "request_too_large"),
-    _code(C.REFUSAL, 400, "content_filter"),
-    _code(C.REFUSAL, 400, "content_policy_violation"),
-    _code(C.REFUSAL, 400, "ResponsibleAIPolicyViolation"),
-    _code(C.REFUSAL, 400, "invalid_prompt"),
-    _code(C.REFUSAL, 400, "moderation_blocked"),
-    Row(C.UNSUPPORTED, _openai(400, "unsupported_value"), "openai", "unsupported_*", BAD_REQUEST),
-    _code(C.UNSUPPORTED, 400, "image_parse_error"),
+    _about(C.REFUSAL, 400, "*content_filter*"),
+    _about(C.REFUSAL, 403, "contentFilter*"),
+    _about(C.REFUSAL, 403, "*content_policy*"),
+    _about(C.REFUSAL, 400, "ContentPolicy*"),
+    _about(C.REFUSAL, 400, "ResponsibleAI*"),
+    _about(C.REFUSAL, 403, "*moderation*"),
+    _about(C.REFUSAL, 403, "*flagged*"),
+    _about(C.REFUSAL, 400, "*sensitive*"),
+    _about(C.REFUSAL, 400, "data*inspection*failed"),
+    _about(C.REFUSAL, 403, "*guardrail*"),
+    _about(C.REFUSAL, 403, "*safety*"),
+    _about(C.REFUSAL, 400, "prohibited_content"),
+    _about(C.REFUSAL, 403, "refusal"),
+    _about(C.REFUSAL, 446, "hooks_failed"),
+    _about(C.REFUSAL, 400, "1301"),  # Zhipu
+    _about(C.REFUSAL, 400, "2016"),  # Cloudflare's gateway, of the prompt
+    _about(C.REFUSAL, 400, "2017"),  # and of the answer
+    _code(C.MODEL_NOT_FOUND, 403, "model_not_found"),
+    _code(C.MODEL_NOT_FOUND, 404, "ModelNotFound*"),
+    _code(C.MODEL_NOT_FOUND, 400, "model_not_available"),
+    _code(C.MODEL_NOT_FOUND, 400, "model_not_supported"),
+    _code(C.MODEL_NOT_FOUND, 400, "model_decommissioned"),
+    _code(C.MODEL_NOT_FOUND, 400, "invalid_model"),
+    _code(C.MODEL_NOT_FOUND, 404, "ModelNotOpen*"),
+    _code(C.MODEL_NOT_FOUND, 404, "InvalidEndpointOrModel*"),
+    _code(C.MODEL_NOT_FOUND, 403, "key_model_access_denied"),
+    _code(C.MODEL_NOT_FOUND, 404, "DeploymentNotFound"),
+    _code(C.CREDENTIAL, 400, "*API_KEY*"),
+    _code(C.CREDENTIAL, 403, "account_*"),
+    _code(C.CREDENTIAL, 400, "invalid_organization"),
+    _code(C.CREDENTIAL, 403, "unsupported_country_region_territory"),  # whatever is asked from here
+    _code(C.CREDENTIAL, 400, "authentication_error"),
+    _code(C.CREDENTIAL, 403, "UNAUTHENTICATED"),
+    _code(C.CREDENTIAL, 403, "CONSUMER_*"),
+    _code(C.CREDENTIAL, 403, "SERVICE_DISABLED"),
+    _code(C.CREDENTIAL, 403, "access_terminated*"),
+    _code(C.CREDENTIAL, 403, "insufficient_permissions"),
+    _code(C.CREDENTIAL, 403, "missing_scope"),
+    _code(C.CREDENTIAL, 403, "ExpiredToken*"),
+    _code(C.CREDENTIAL, 403, "UnrecognizedClient*"),
+    _code(C.CREDENTIAL, 403, "InvalidClientTokenId"),
+    _code(C.CREDENTIAL, 403, "InvalidSignature*"),
+    _about(C.UNSUPPORTED, 400, "unsupported_*"),
+    _about(C.UNSUPPORTED, 400, "image_parse_error"),
+    _about(C.UNSUPPORTED, 400, "previous_response_not_found"),
+    _about(C.UNSUPPORTED, 404, "*file_not_found*"),
     _code(C.RATE_LIMIT, 429, "rate_limit_*"),
-    Row(C.CREDENTIAL, _google(400, "INVALID_ARGUMENT", reason="API_KEY_INVALID"), "gemini", "API_KEY_*"),
-    Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), "gemini", "*PerDay*"),
-    Row(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), "gemini", "*PerMinute*"),
+    Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), code="*PerDay*"),
+    Row(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
 )
-"""What a provider's own code says."""
+"""What a provider's own code says. Those that are said of keys and content alike, such as ``permission_denied``, say nothing."""
 
 
 def _prose(category: Category, example: Example, says: str) -> Row:
     return Row(category, example, status=BAD_REQUEST, says=says)
 
 
-PROSE = (
+def _said(category: Category, status: int, example: str, says: str) -> Row:
+    """Of whatever an answer may accuse: the words tell."""
+    return Row(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
+
+
+CONTEXT = (
     _prose(
         C.CONTEXT,
         _openai(400, None, "This model's maximum context length is 8192 tokens."),
@@ -139,10 +192,180 @@ PROSE = (
         ),
         r"exceeds the maximum number of (input )?tokens",
     ),
-    _prose(
-        C.QUOTA,
-        _openai(400, None, "Your credit balance is too low to access the API."),
-        r"credit balance is too low|enable billing|billing (account|details)",
+)
+
+CLOSED = (
+    _said(
+        C.CREDENTIAL,
+        403,
+        "Your project has been denied access.",
+        r"\b(account|organi[sz]ation|project|api[ _-]?key|consumer|team|workspace|subscription)\b[^.]{0,80}"
+        r"\b(disabled|suspended|deactivated|terminated|banned|revoked|denied access|leaked)\b",
+    ),
+    _said(
+        C.CREDENTIAL,
+        403,
+        "This service has been disabled in this account for violation of the Terms of Service.",
+        r"\b(disabled|suspended|deactivated|terminated|banned|revoked)\b[^.]{0,30}"
+        r"\b(account|organi[sz]ation|project|api[ _-]?key)\b",
+    ),
+)
+"""Of a key that serves nobody any more, even if the reason is what somebody once asked."""
+
+CONTENT = (
+    _said(
+        C.UNSUPPORTED,
+        404,
+        "No endpoints available matching your guardrail restrictions and data policy.",
+        r"no (endpoints?|providers?|allowed providers?)( found| are| is)?( available)?"
+        r" (that|which|matching|for the selected|support|can)|providers?[^.]{0,30} ignored",
+    ),
+    _said(
+        C.REFUSAL,
+        403,
+        "This model requires moderation. Your input was flagged.",
+        r"\bflagged\b|\bmoderation\b|moderated",
+    ),
+    _said(
+        C.REFUSAL,
+        403,
+        "Content violates usage guidelines. Failed check: a safety check.",
+        r"usage (polic|guideline)|(violat|breach|against)\w*[^.]{0,60}(polic|guideline|standard)|polic(y|ies) violation"
+        r"|\b(prompt|input|content|request|message|output)\b[^.]{0,40}\b(violat\w+|prohibited|disallowed|polic(y|ies))\b",
+    ),
+    _said(
+        C.REFUSAL,
+        400,
+        "Stopped by content filtering.",
+        r"content[ _-]?(polic|filter|management|moderat|safety|violat|restrict|inspect|review|check|security)",
+    ),
+    _said(
+        C.REFUSAL,
+        403,
+        "We have limited access to this content for safety reasons.",
+        r"\b(safety|security)[ _-]?(reason|check|system|filter|polic|setting|guideline|classifier|model|config|concern)",
+    ),
+    _said(
+        C.REFUSAL,
+        403,
+        "Request blocked by Model Armor: prompt injection patterns detected.",
+        r"guardrail|model armor|prompt[ _-]injection|jailbreak|prompt[ _-]?(guard|shield)|responsible ai|ai policy",
+    ),
+    _said(
+        C.REFUSAL,
+        400,
+        "Content Exists Risk",
+        r"content exists risk|(high|considered|security|content) risk|risk[ -]control",
+    ),
+    _said(
+        C.REFUSAL,
+        400,
+        "Input data may contain inappropriate content.",
+        r"\b(inappropriate|harmful|unsafe|sensitive|prohibited|disallowed|objectionable|offensive|explicit|illegal)\b"
+        r"[^.]{0,40}\b(content|data|words?|information|text|prompts?|inputs?|topics?|material|use|characters?)\b",
+    ),
+    _said(
+        C.REFUSAL,
+        400,
+        "The prompt was blocked.",
+        r"\b(prompt|input|output|response|content|message|completion|generation|text|query)s?\b"
+        r"[^.]{0,30}\b(blocked|filtered|censored|refused|unsafe)\b",
+    ),
+    _said(
+        C.REFUSAL,
+        403,
+        "Request blocked: it tells of self-harm.",
+        r"self[- ]harm|\bnsfw\b|toxic|profan|harass|\bcsam\b|child (safety|abuse)|hate speech|sexual|violen|\bpii\b|personally identifiable|recitation",
+    ),
+    _said(
+        C.REFUSAL,
+        400,
+        "系统检测到输入内容可能包含不安全或敏感内容",
+        "敏感|违规|不安全|内容(安全|审核)|审核不通过",
+    ),
+)
+"""Of what a prompt, or an answer, says."""
+
+_THING = (
+    r"(files?|cached ?contents?|cache|attachment|upload|items?|container|vector stores?|assistant|thread|conversation"
+    r"|previous response|response with id|documents?|images?|videos?|audio|media|pdf|ur[li]s?|storage|objects?|buckets?|batch)"
+)
+"""What a request may refer to without holding it."""
+
+REFERENCES = (
+    _said(
+        C.UNSUPPORTED,
+        403,
+        "You do not have permission to access the File abc or it may not exist.",
+        rf"\b(access|fetch|download|retriev|find|found|open|read|load|use)\w*\b[^.]{{0,40}}\b{_THING}\b",
+    ),
+    _said(
+        C.UNSUPPORTED,
+        403,
+        "CachedContent not found (or permission denied)",
+        rf"\b{_THING}\b[^.]{{0,80}}"
+        r"(not (be )?(found|exist|accessible|persisted|available|fetched|downloaded|retrieved|owned|active|ready)"
+        r"|n't exist|expired|deleted|permission|inaccessible|belong|failed)",
+    ),
+    _said(
+        C.UNSUPPORTED,
+        404,
+        "No such prompt: no prompt with id abc.",
+        rf"\bno (such )?{_THING}\b|(?<!model )(?<!deployment )with id\b[^.]{{0,60}}(not found|n't exist|not exist)"
+        r"|\bno (such )?prompt\b",
+    ),
+    _said(
+        C.UNSUPPORTED,
+        402,
+        "This request requires more credits, or fewer max_tokens. You can only afford 10.",
+        r"fewer max_?tokens|can only afford|tokens limit exceeded|token capacity required",
+    ),
+)
+"""Of what a request refers to, and of how much it wants: a smaller one, or another's, may be served."""
+
+MODELS = (
+    _said(
+        C.MODEL_NOT_FOUND,
+        404,
+        "models/some-model is not found for API version v1beta, or is not supported for generateContent.",
+        r"\bmodels?\b[^.]{0,20}(?:\.[^\s.][^.]{0,40}){0,5}[^.]{0,60}"
+        r"(not found|does ?n[o']t exist|not exist|no longer (available|supported|served|offered)|not (been )?deployed"
+        r"|is (not available|unavailable)\b(?! (for|in|with|on|to)\b)|is not supported\W*$|shut ?down"
+        r"|(has been|was|is|are) (now )?(deprecated|decommissioned|retired|discontinued|sunset|removed))",
+    ),
+    _said(
+        C.MODEL_NOT_FOUND,
+        400,
+        "Invalid model: some-model",
+        r"\b(unknown|invalid|no such|unrecogni[sz]ed|nonexistent|not found the|not a valid|not find( the)?) model( (name|id|identifier))?\b"
+        r"(?! (output|input|param|response|behavio|argument|option|setting))",
+    ),
+    _said(
+        C.MODEL_NOT_FOUND,
+        403,
+        "You don't have access to the model with the specified model ID.",
+        r"\baccess(ing)?( to)?( the| this| non-serverless)? model\b|model access is denied|model identifier|publisher model",
+    ),
+    _said(C.MODEL_NOT_FOUND, 404, "No endpoints found for some/model.", r"no endpoints found for"),
+    _said(C.MODEL_NOT_FOUND, 404, "model: some-model", r"^\s*model:\s*\S+\s*$"),
+    _said(
+        C.MODEL_NOT_FOUND,
+        404,
+        "The API deployment for this resource does not exist.",
+        r"\bdeployment\b[^.]{0,60}(not exist|not found)",
+    ),
+)
+"""Of the model, whatever is asked of it."""
+
+FEATURES = (
+    _said(
+        C.UNSUPPORTED,
+        403,
+        "Your plan does not include this feature.",
+        r"\b(feature|beta|tool (use|call)|tools|function call|web search|parameter|modality|structured output|json mode"
+        r"|background mode|streaming|image input|fine-?tun\w+)s?\b[^.]{0,60}(not|n't|unsupported|denied|disabled|require|unavailable)"
+        r"|(not|n't|lacks?|unsupported|without)\b[^.]{0,60}\b(feature|beta|tool use|tools|function call|web search|parameter"
+        r"|modality|structured output|json mode|background mode|image input|fine-?tun\w+)|verified to (stream|use|generate)",
     ),
     _prose(
         C.UNSUPPORTED,
@@ -151,21 +374,104 @@ PROSE = (
     ),
     _prose(
         C.UNSUPPORTED,
-        _google(400, "INVALID_ARGUMENT", "Audio input modality is not enabled for models/some-model."),
-        r"is not (enabled|supported) (for|by|in|with) (this model|models?/|the model)|model does not support",
-    ),
-    _prose(
-        C.UNSUPPORTED,
         _openai(400, None, "Too much media: 0 document pages + 108 images > 100."),
         r"too much media|image dimensions exceed|must contain non-whitespace",
     ),
-    _prose(
-        C.REFUSAL,
-        _openai(400, None, "We have limited access to this content for safety reasons."),
-        r"for safety reasons|flagged (for|as) (possible|potentially)",
+)
+"""Of what a request makes use of."""
+
+PURSES = (
+    _said(
+        C.QUOTA,
+        403,
+        "Key limit exceeded (total limit).",
+        r"\b(key|credit|spend(ing)?|usage|budget|monthly|total) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)"
+        r"|budget[^.]{0,20}exceeded|exceeded[^.]{0,30}\b(budget|quota)|quota[^.]{0,30}(exceed|exhaust|used up)",
+    ),
+    _said(
+        C.QUOTA,
+        403,
+        "Your newly created team doesn't have any credits yet.",
+        r"credit balance|\b(insufficient|not enough|no|any|out of|more|remaining|purchase|buy) (account )?"
+        r"(credits?|balance|funds|quota)\b",
+    ),
+    _said(
+        C.QUOTA,
+        400,
+        "Your account is overdue. Please top up.",
+        r"(enable|requires?) billing|billing (account|details|to be enabled|is|hard limit|issue)|payment (is )?required"
+        r"|payment method|arrear|overdue|good standing|top[- ]?up|recharge|free tier[^.]{0,40}exhausted|余额|欠费",
     ),
 )
-"""Where a provider gives nothing but prose. Only of answers that say that the request is at fault."""
+"""Of who pays."""
+
+KEYS = (
+    _said(
+        C.CREDENTIAL,
+        400,
+        "Incorrect API key provided.",
+        r"\b(invalid|incorrect|wrong|missing|no|expired|revoked|unknown|malformed|bad|another|valid) "
+        r"(authentication |authorization )?(api[ _-]?key|credential|bearer|access token|auth token)",
+    ),
+    _said(
+        C.CREDENTIAL,
+        403,
+        "Your API key does not have permission to use the specified resource.",
+        r"\bapi[ _-]?keys?\b[^.]{0,80}\b(invalid|incorrect|not|expired|missing|required|blocked|denied|restricted|inactive"
+        r"|lacks?|n't)",
+    ),
+    Row(
+        C.CREDENTIAL,
+        _openai(
+            403, None, "You have insufficient permissions for this operation. Missing scopes: model.request."
+        ),
+        status=frozenset({403, None}),
+        says=r"(insufficient|missing|lacks?|requir\w*) (the )?(required |necessary )?(permission|scope|privilege|role)"
+        r"|scope requirement|permission denied on resource|permission to use the specified|permission[^.]{0,40}\bkey\b"
+        r"|verify your (phone|identity|email|account)|not a member of",
+    ),
+    Row(
+        C.CREDENTIAL,
+        _openai(403, None, "The user is not authorized to perform this action."),
+        status=frozenset({403, None}),
+        says=r"\bnot authori[sz]ed|unauthori[sz]ed|authenticat|credentials|unregistered callers|identity"
+        r"|access to [^.]{1,40} is denied",
+    ),
+    Row(
+        C.CREDENTIAL,
+        _openai(403, None, "Your organization does not have access to the API."),
+        status=frozenset({403, None}),
+        says=r"\b(account|organi[sz]ation|project|workspace|team|tenant|subscription|principal|service account|oauth|token"
+        r"|ip( address)?|referr?er|country|region|territory|requests to this api)\b[^.]{0,100}"
+        r"(denied|restricted|blocked|inactive|not (active|allowed|permitted|have|in|been used|supported|registered|found)"
+        r"|n't have|lacks?|expired|invalid|violat|verif)",
+    ),
+)
+"""Of the key, and of who it belongs to."""
+
+LACKS = (
+    Row(
+        C.UNSUPPORTED,
+        _google(400, "INVALID_ARGUMENT", "Audio input is not enabled for models/some-model."),
+        status=OF_THE_REQUEST - {401},
+        says=r"is not (enabled|supported|available|allowed|permitted) (for|by|in|with|on|to)\b|not support|n't support"
+        r"|\bunsupported\b",
+    ),
+)
+"""Of what is left when it is about nobody."""
+
+PROSE = (
+    *CONTEXT,
+    *CLOSED,
+    *CONTENT,
+    *REFERENCES,
+    *MODELS,
+    *FEATURES,
+    *PURSES,
+    *KEYS,
+    *LACKS,
+)
+"""Where a provider gives nothing but prose, or a code that says nothing. What the request is about comes first."""
 
 
 def _status(category: Category, *statuses: int) -> tuple[Row, ...]:
@@ -173,9 +479,9 @@ def _status(category: Category, *statuses: int) -> tuple[Row, ...]:
 
 
 STATUSES = (
-    *_status(C.CREDENTIAL, 401, 403),
+    *_status(C.CREDENTIAL, 401),
     *_status(C.QUOTA, 402),
-    *_status(C.MODEL_NOT_FOUND, 404, 410),
+    *_status(C.UNEXPLAINED, 403, 404, 410),
     *_status(C.TIMEOUT, 408),
     *_status(C.SERVER, 409, 425, 499),
     *_status(C.CONTEXT, 413),

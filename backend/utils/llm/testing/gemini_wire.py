@@ -31,7 +31,7 @@ _STATUSES = {
 _MESSAGES = {
     400: "Request contains an invalid argument.",
     401: "Request had invalid authentication credentials.",
-    403: "The caller does not have permission",
+    403: "Permission denied: the consumer has been suspended.",
     404: "The model is not found for API version v1beta, or is not supported for generateContent.",
     429: "You exceeded your current quota, please check your plan and billing details.",
     503: "The model is overloaded. Please try again later.",

@@ -1,0 +1,232 @@
+"""What one request did wrong is not held against what others share: the key, and the model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.keys.trouble import reason_of
+from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
+from backend.utils.llm.failures import POLICY, Category, classify
+from backend.utils.llm.testing import Raw, StreamError, Text
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.transport import Wire
+
+from .error_bodies import BODIES, CONTENT, KEY, MODEL, REQUEST, SILENT, Told
+from .samples import receipt
+from .test_failure_table import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.messages import AIMessage
+
+    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.options import Api
+    from backend.utils.llm.testing import LoopbackProvider
+    from backend.utils.llm.testing.virtual_time import VirtualTime
+
+    Driver = Callable[[Any, Any], AIMessage]
+
+CHAT, RESPONSES, GEMINI = "openai:gpt-6-luna", "openai:gpt-6.1-sol", "gemini:gemini-3.5-flash-lite"
+FEATURES = {
+    "chat": CHAT,
+    "responses": RESPONSES,
+    "gemini": GEMINI,
+    "chain": [GEMINI, CHAT],
+    "retold": [CHAT, GEMINI],
+}
+APIS = ["chat", "responses", "gemini"]
+MORE = (
+    f'[models."{RESPONSES}"]\napi_mode = "responses"\n'
+    '[features.chain]\nhouse_fallback = true\n[features.retold]\non_refusal = "next"\n'
+)
+
+
+@pytest.fixture
+def patchbay(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Patchbay]:
+    made = loopback_patchbay(provider, FEATURES, MORE, time=virtual.time)
+    yield made
+    made.close()
+
+
+def raw(told: Told) -> Raw:
+    return Raw(told.status, told.body, "application/json" if told.body[:1] in {"{", "["} else "text/html")
+
+
+def name(told: Told) -> str:
+    return f"{BODIES.index(told)} {told.status} {told.source}"[:60]
+
+
+def cooled(category: Category) -> str:
+    health = POLICY[category].health
+    return health.removeprefix("cool ") if health.startswith("cool ") else ""
+
+
+@pytest.mark.parametrize("api", ["openai", "gemini"])
+@pytest.mark.parametrize("told", BODIES, ids=name)
+def test_what_is_known_to_be_said_is_understood_on_every_wire(told: Told, api: Api) -> None:
+    wire = Wire(requests=1, status=told.status, error_body=told.body.encode(), sent_at=0.0)
+
+    found = classify(ValueError(), wire, api, now=NOW)
+
+    assert found.category is told.category
+    assert cooled(found.category) == told.cools
+
+
+SAID = [told for told in (*CONTENT, *REQUEST, *MODEL) if told.body[:1] == "{"]
+
+
+@pytest.mark.parametrize("held", ["whole", "what stands under error"])
+@pytest.mark.parametrize("told", SAID, ids=name)
+def test_so_it_is_in_an_event_of_a_stream_that_began_well(told: Told, held: str) -> None:
+    body = json.loads(told.body)
+    error = ValueError()
+    error.body = body if held == "whole" or not isinstance(body.get("error"), dict) else body["error"]  # type: ignore[attr-defined]
+
+    found = classify(error, Wire(requests=1, status=200, sent_at=0.0), "openai", now=NOW)
+
+    assert found.category is told.category
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_after_what_one_said_or_referred_to_all_others_are_served(
+    patchbay: Patchbay, provider: LoopbackProvider, call: Driver, api: str
+) -> None:
+    model = patchbay.get_llm(api)
+    for told in (*CONTENT, *REQUEST):
+        provider.script(raw(told), Text("served"))
+
+        with pytest.raises(RefusedError if told in CONTENT else RejectedRequestError):
+            call(model, "A")
+
+        assert call(model, "B").text == "served", told
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_so_it_is_for_an_error_in_a_stream(
+    patchbay: Patchbay, provider: LoopbackProvider, stream: Driver, api: str
+) -> None:
+    model = patchbay.get_llm(api)
+    for told in (*CONTENT, *REQUEST):
+        body = json.loads(told.body) if told.body[:1] == "{" else {}
+        if not isinstance(body.get("error"), dict):
+            continue
+        error = {**body["error"], "code": body["error"].get("code") or told.status}
+        provider.script(StreamError(after_chunks=0, text="", error=error), Text("served"))
+
+        with pytest.raises(LLMError) as caught:
+            stream(model, "A")
+
+        assert [attempt.category for attempt in caught.value.attempts] == [told.category], told
+        assert stream(model, "B").text == "served", told
+
+
+@pytest.mark.parametrize("told", SILENT, ids=name)
+@pytest.mark.parametrize("api", APIS)
+def test_silence_accuses_nobody(patchbay: Patchbay, provider: LoopbackProvider, told: Told, api: str) -> None:
+    model = patchbay.get_llm(api)
+    provider.script(raw(told), Text("served"))
+
+    with pytest.raises(RejectedRequestError):
+        model.invoke("A")
+
+    assert model.invoke("B").text == "served"
+
+
+@pytest.mark.parametrize("told", [SILENT[0], SILENT[6], *REQUEST], ids=name)
+def test_the_next_endpoint_is_asked(
+    patchbay: Patchbay, provider: LoopbackProvider, told: Told, call: Driver
+) -> None:
+    provider.script(raw(told), Text("from the next"))
+
+    message = call(patchbay.get_llm("chain"), "A")
+
+    assert message.text == "from the next"
+    assert receipt(message)["attempts"][0]["category"] == told.category
+
+
+def test_a_refusal_goes_on_only_if_the_feature_allows(patchbay: Patchbay, provider: LoopbackProvider) -> None:
+    provider.script(raw(CONTENT[0]), Text("from the next"))
+
+    assert patchbay.get_llm("retold").invoke("A").text == "from the next"
+
+
+def test_an_endpoint_that_turns_away_one_call_after_another_is_left_alone_for_a_while(
+    patchbay: Patchbay, provider: LoopbackProvider, virtual: VirtualTime
+) -> None:
+    provider.always(Text("from the next"))
+    model = patchbay.get_llm("chain")
+    for _ in range(5):
+        provider.script(raw(SILENT[0]))
+        model.invoke("hi")
+    sent = len(provider.requests)
+
+    model.invoke("hi")
+
+    assert len(provider.requests) == sent + 1
+    virtual.sleep(31)
+    assert receipt(model.invoke("hi"))["attempts"][0]["endpoint"] == GEMINI
+
+
+@pytest.mark.parametrize("told", [*KEY, *MODEL], ids=name)
+def test_what_speaks_of_the_key_or_the_model_is_heard_by_all(
+    patchbay: Patchbay, provider: LoopbackProvider, told: Told
+) -> None:
+    provider.always(Text("from the next"))
+    model = patchbay.get_llm("chain")
+    provider.script(raw(told))
+    model.invoke("A")
+    sent = len(provider.requests)
+
+    model.invoke("B")
+
+    assert len(provider.requests) == sent + 1
+
+
+ANN = Caller(user_id="ann", keys={"openai": "sk-of-ann", "gemini": "sk-of-ann-too"})
+
+
+@pytest.mark.parametrize("told", [*CONTENT, *REQUEST, *SILENT], ids=name)
+@pytest.mark.parametrize("api", ["chat", "gemini"])
+def test_a_users_good_key_is_not_called_refused_nor_in_trouble(
+    patchbay: Patchbay, provider: LoopbackProvider, told: Told, api: str
+) -> None:
+    provider.script(raw(told))
+
+    with use_caller(ANN), pytest.raises(LLMError) as caught:
+        patchbay.get_llm(api).invoke("A")
+
+    assert not isinstance(caught.value, RejectedCredentialError)
+    assert [reason_of(attempt) for attempt in caught.value.attempts] == [None]
+
+
+def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word(
+    patchbay: Patchbay, provider: LoopbackProvider
+) -> None:
+    provider.always(Raw(403, "", "text/html"))
+    ann = Caller(user_id="ann", keys={"gemini": "sk-of-ann"}, key_policy="byok_then_house")
+
+    with use_caller(ann), pytest.raises(LLMError):
+        patchbay.get_llm("chain").invoke("A")
+
+    assert {request.key for request in provider.requests} == {"sk-of-ann"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Invalid value: 'The API key has been revoked and the account is suspended.'",
+        'Unknown name "the model was not found": Cannot find it.',
+        "Unexpected text: `Insufficient balance. Your credit balance is too low.`",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_words_of_the_callers_own_that_an_error_quotes_accuse_nobody(status: int, words: str) -> None:
+    body = json.dumps({"error": {"message": words}}).encode()
+    wire = Wire(requests=1, status=status, error_body=body, sent_at=0.0)
+
+    assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
