@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+from asyncio import AbstractEventLoop
+from collections import deque
+from threading import Thread
+from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any
 
 _TEXTS = frozenset({str, bytes, bytearray})
@@ -31,3 +35,49 @@ def _is_told(mark: str, held: list[Any]) -> bool:
     texts = {id(one): one for one in held if type(one) in _TEXTS}.values()
     in_bytes = mark.encode()
     return any((mark in one and one != mark) if type(one) is str else in_bytes in one for one in texts)
+
+
+def way_to(mark: str, start: Any, keepers: tuple[type, ...], most: int = 200_000) -> list[str] | None:
+    """How somebody who looks into ``start``, and into all that it refers to, gets to a text with ``mark``; None if not.
+
+    Args:
+        mark: What is looked for, also in bytes.
+        start: Where to begin: an exception's frames and what was at hand in them are looked into too.
+        keepers: Not looked into: those whose business it is to hold it.
+        most: So many objects are looked at.
+    """
+    came_from: dict[int, tuple[Any, int]] = {id(start): (start, 0)}
+    waiting = deque([start])
+    while waiting and len(came_from) < most:
+        one = waiting.popleft()
+        for held in _held_by(one):
+            if id(held) in came_from or isinstance(held, (*_APART, *keepers)):
+                continue
+            came_from[id(held)] = held, id(one)
+            if type(held) in _TEXTS and held is not mark and _is_told(mark, [held]):
+                return _way(came_from, held)
+            waiting.append(held)
+    return None
+
+
+_APART = (ModuleType, type, AbstractEventLoop, Thread)
+
+
+def _held_by(one: Any) -> list[Any]:
+    if isinstance(one, FunctionType):  # its globals are a module's
+        return [one.__closure__, one.__defaults__, one.__kwdefaults__]
+    if isinstance(one, FrameType):
+        return [] if "/backend/tests/" in one.f_code.co_filename else [one.f_locals]
+    if isinstance(one, TracebackType):
+        return [one.tb_frame, one.tb_next]
+    if isinstance(one, BaseException):
+        return [one.__traceback__, one.__cause__, one.__context__, *gc.get_referents(one)]
+    return gc.get_referents(one)
+
+
+def _way(came_from: dict[int, tuple[Any, int]], end: Any) -> list[str]:
+    way, at = [], id(end)
+    while at:
+        one, at = came_from[at]
+        way.append(one.f_code.co_qualname if isinstance(one, FrameType) else type(one).__name__)
+    return way[::-1]

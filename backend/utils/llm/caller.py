@@ -203,4 +203,5 @@ def without_caller(work: Awaitable[T], context: Context | None = None) -> Genera
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
     finally:
-        told = None  # an error would hold this frame, and this frame the error
+        # An error would hold this frame, and this frame the error, or what was read of an answer.
+        told = waits_for = None

@@ -236,6 +236,8 @@ class FeatureChatModel(BaseChatModel):
             with raced(call, call.attempt(), runs, streams=True) as attempt:
                 yield from attempt.stream()
                 return
+            del attempt  # what failed stays in no frame of an error
+            call.go_on()
 
     @override
     async def _astream(
@@ -258,6 +260,8 @@ class FeatureChatModel(BaseChatModel):
                     async for chunk in chunks:
                         yield chunk
                 return
+            del attempt, chunks
+            call.go_on()
 
     def _watching(self) -> Any:
         return self.watch.parent() if self.watch is not None else None
@@ -389,6 +393,8 @@ def _answer(call: Call, runs: Runs) -> ChatResult:
         while True:
             with raced(call, call.attempt(), runs) as attempt:
                 return attempt.generate()
+            del attempt
+            call.go_on()
     except CallError as error:
         return delivered(*call.second_best(error))
 
@@ -398,6 +404,8 @@ async def _aanswer(call: Call, runs: AsyncRuns) -> ChatResult:
         while True:
             async with araced(call, await call.aattempt(), runs) as attempt:
                 return await attempt.agenerate()
+            del attempt
+            call.go_on()
     except CallError as error:
         return delivered(*call.second_best(error))
 

@@ -8,8 +8,10 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 from typing_extensions import override
 
+from backend.tests.fakes.heap import way_to
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import ProviderDownError
 
@@ -34,6 +36,8 @@ BROKEN = {
     "header": f"HTTP/1.1 401 No\r\nThe key is: {CANARY}\r\n\r\n",
     "length": f"HTTP/1.1 200 Ok\r\nContent-Length: {CANARY}\r\n\r\n",
     "encoding": f"HTTP/1.1 200 Ok\r\nTransfer-Encoding: {CANARY}\r\n\r\n",
+    "trailer": CHUNKED.format(200) + f"0\r\nno trailer {CANARY}\r\n\r\n",
+    "header that is too long": f"HTTP/1.1 401 No\r\nX-Key: {CANARY * 50_000}\r\n\r\n",
     "chunk": CHUNKED.format(200) + f"{CANARY}\r\n",
     "chunk of an error": CHUNKED.format(500) + f"{CANARY}\r\n",
 }
@@ -104,4 +108,5 @@ def test_what_is_no_http_is_in_no_error_and_no_log(
 
     assert [error for error in reachable_from(caught.value) if CANARY in f"{error!r} {error}"] == []
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+    assert way_to(CANARY, caught.value, (SecretStr,)) is None
     assert CANARY not in caplog.text

@@ -13,14 +13,19 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.base import BaseTracer
+from pydantic import SecretStr
 
+from backend.tests.fakes.heap import way_to
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.testing import Cut, Hang, LoopbackProvider, Status, Text, Trickle
+from backend.utils.llm.testing import Cut, Hang, LoopbackProvider, SlowFirstByte, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.transport.redaction import Redaction
+
+from .test_hedged_calls import learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,14 +62,20 @@ BODIES = {
     "half of JSON": told().replace("/", "\\/").encode()[:-3],
     "a list": f"[{told()}]".replace("/", "\\/").encode(),
 }
+EVENTS = {"Content-Type": "text/event-stream"}
 FAILURES = {
     **{f"401 {name}": (401, {}, [body]) for name, body in BODIES.items()},
     "500 slashes": (500, {}, [BODIES["slashes"]]),
     "an error behind a 200": (200, {}, [told().encode()]),
     "a text behind a 200": (200, {}, [SAID.encode()]),
-    "an event": (200, {"Content-Type": "text/event-stream"}, [f"data: {told()}\n\n".encode()]),
+    "an event": (200, EVENTS, [f"data: {told()}\n\n".encode()]),
     "headers": (401, {"x-request-id": KEY, "retry-after": KEY, "location": KEY}, [b'{"error": {}}']),
     "a charset": (401, {"Content-Type": "text/plain; charset=utf-7"}, [SAID.encode("utf-7")]),
+    "an answer that is cut off": (200, {"Content-Length": "9999"}, [f'{{"id": "{KEY}'.encode()]),
+    "a stream that is cut off": (200, {**EVENTS, "Content-Length": "9999"}, [f"data: {KEY}".encode()]),
+    "an error that is cut off": (401, {"Content-Length": "9999"}, [SAID.encode()]),
+    "what cannot be unpacked": (200, {"Content-Encoding": "gzip"}, [SAID.encode()]),
+    "an encoding": (200, {"Content-Encoding": KEY}, [b"{}"]),
     "a redirect": (307, {"location": f"http://127.0.0.1:9/{KEY}"}, [b""]),
 }
 
@@ -126,12 +137,14 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def places(error: BaseException) -> Iterator[str]:
-    """Where one of ``error``'s chain tells the key: in words, in what it holds, or in what was at hand in a frame."""
+    """Where ``error`` tells the key: in words, in what is at hand in a frame, or in what somebody gets to from there."""
     for one in chain(error):
         name = type(one).__name__
         if KEY in f"{one} {one!r} {vars(one)!r}":
             yield name
         yield from (f"{name}, {place}" for place in _frames(one))
+    if (way := way_to(KEY, error, (SecretStr,))) is not None:
+        yield " -> ".join(way)
 
 
 def _frames(error: BaseException) -> Iterator[str]:
@@ -149,11 +162,28 @@ class Tracer(BaseTracer):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[str] = []
+        self.runs: list[Run] = []
 
     def _persist_run(self, run: Run) -> None:
         self.said.append(str(run.error))
+        self.runs.append(run)
         for child in run.child_runs:
             self._persist_run(child)
+
+
+class Handler(BaseCallbackHandler):
+    """Looks into every error that it is told of, while it is told."""
+
+    run_inline = raise_error = True
+
+    def __init__(self) -> None:
+        self.found: list[list[str]] = []
+
+    def on_llm_error(self, error: BaseException, **_: Any) -> None:
+        self.found.append(list(places(error)))
+
+    def on_chain_error(self, error: BaseException, **_: Any) -> None:
+        self.found.append(list(places(error)))
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -177,6 +207,18 @@ def test_of_what_tracers_and_logs_get(
 
     assert tracer.said
     assert KEY not in f"{tracer.said} {written.getvalue()}"
+
+
+@pytest.mark.parametrize("failure", ["401 slashes", "an answer that is cut off"])
+def test_of_what_callback_handlers_get(
+    patchbay: Patchbay, server: Stranger, call: Driver, failure: str
+) -> None:
+    server.reply, handler, tracer = FAILURES[failure], Handler(), Tracer()
+
+    failed(patchbay, call, callbacks=[handler, tracer])
+
+    assert handler.found == [[], []], "of the attempt and of the call"
+    assert way_to(KEY, tracer.runs, (SecretStr,)) is None
 
 
 @pytest.mark.parametrize(
@@ -203,6 +245,27 @@ def test_of_what_the_network_does(
     patchbay.close()
 
 
+HEDGED = ONCE.replace("[features.f]", "[features.f]\nhedge = true")
+BOTH = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Hang(), SlowFirstByte(0.1, Status(503)), SlowFirstByte(0.1, Cut(1, "one two three"))],
+    ids=["silent", "down", "cut"],
+)
+def test_of_two_requests_that_both_fail(provider: LoopbackProvider, call: Driver, fault: Any) -> None:
+    provider.always(fault)
+    patchbay = loopback_patchbay(provider, {"f": BOTH}, HEDGED)
+    learn(patchbay, 0.01)
+
+    error = failed(patchbay, call)
+
+    assert len(provider.requests) == 2
+    assert list(places(error)) == []
+    patchbay.close()
+
+
 def _files(error: BaseException) -> list[str]:
     return [
         frame.f_code.co_filename for one in chain(error) for frame, _ in traceback.walk_tb(one.__traceback__)
@@ -217,12 +280,14 @@ def test_of_a_server_that_is_gone(call: Driver) -> None:
     patchbay.close()
 
 
-async def test_of_a_call_that_is_cancelled(provider: LoopbackProvider) -> None:
+@pytest.mark.parametrize(("row", "requests"), [("", 1), ("[features.f]\nhedge = true", 2)])
+async def test_of_a_call_that_is_cancelled(provider: LoopbackProvider, row: str, requests: int) -> None:
     provider.always(Hang())
-    patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"})
-    with use_caller(Caller(keys={"openai": KEY})):
+    patchbay = loopback_patchbay(provider, {"f": BOTH}, row)
+    learn(patchbay, 0.01)
+    with use_caller(Caller(keys={"openai": KEY, "gemini": KEY})):
         task = asyncio.create_task(patchbay.get_llm("f").ainvoke("hi"))
-    await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
+    await asyncio.to_thread(provider.wait_until, lambda sent: len(sent) == requests)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:

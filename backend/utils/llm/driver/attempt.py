@@ -36,6 +36,7 @@ from ..providers import ADAPTERS
 from ..receipt import RECEIPT_KEY, Attempt, Usage
 from ..transport import Wire
 from .awaiting import at_once
+from .scrubbing import drop_frames, empty
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -70,7 +71,7 @@ class _Request(NamedTuple):
 
 
 class RunningAttempt:
-    """One request under way. Leaving it by an exception classifies, records, and lets the loop go on if it may.
+    """One request under way. Leaving it by an exception classifies and records; what that means is `Call.go_on`'s.
 
     Attributes:
         is_raced: Whether another thread may give it up.
@@ -105,8 +106,7 @@ class RunningAttempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if self._ticket is not None:
-            self._call.bench.transport.desk.close(self._ticket)
+        self._close_ticket(keeps_body=self._is_given_up)  # then its thread may still have to close it
         if error is None or self.record is not None:
             return False
         failure, is_nobodys = self._failure(error), self._is_nobodys(error)
@@ -114,16 +114,17 @@ class RunningAttempt:
         if is_nobodys:
             return False
         self._alarm(failure)
+        drop_frames(error, self._outer)
         if failure.category is Category.CANCELLED:
             return False
         if isinstance(error, BadAnswer):
             self._call.reject(self._answer, error)
             self._keep_if_scored()
-        if final is None:
-            return True
-        if isinstance(final, CallError):
-            final.answer = self._answer
-        raise final from self._cause(final, error, failure)
+        if final is not None:
+            if isinstance(final, CallError):
+                final.answer = self._answer
+            self._call.end(final, self._cause(final, error, failure))
+        return True
 
     def _keep_if_scored(self) -> None:
         if self._answer is not None and self.record is not None:
@@ -134,7 +135,7 @@ class RunningAttempt:
         if not self._wire.has_succeeded or failure.category in _OF_THE_TRANSPORT:
             return error
         if error is not final:
-            _hush(error)
+            empty(error)
         return None
 
     @property
@@ -182,8 +183,13 @@ class RunningAttempt:
 
     def put_away(self) -> None:
         """Nothing more is sent with its ticket, even if it was opened after all was over."""
+        self._close_ticket()
+
+    def _close_ticket(self, *, keeps_body: bool = False) -> None:
         if self._ticket is not None:
             self._call.bench.transport.desk.close(self._ticket)
+            if not keeps_body:
+                self._ticket.body = None  # from there the request is to be had, and its key
 
     def ends_call(self, error: BaseException) -> bool:
         """Whether the call is over with ``error``, even if another request is under way."""
@@ -489,13 +495,6 @@ def _outcome(failure: Failure) -> Outcome:
 
 def _joined(chunks: list[AIMessageChunk]) -> AIMessageChunk | None:
     return add_ai_message_chunks(chunks[0], *chunks[1:]) if chunks else None
-
-
-def _hush(error: BaseException) -> None:
-    """Let it say nothing: it goes no further, but those who print what was at hand where ours was raised would print it."""
-    error.args = ()
-    vars(error).clear()
-    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _since(start: float | None, end: float | None) -> timedelta | None:

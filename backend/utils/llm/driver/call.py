@@ -84,6 +84,7 @@ class Call:
         self.dispatch = Dispatch(route, bench.health, clock=bench.time.clock, random=bench.time.random)
         self._repair: list[BaseMessage] = []
         self._best: tuple[AIMessage, Attempt] | None = None
+        self._ended: tuple[LLMError, BaseException | None] | None = None
 
     def copied_to(self, share: Share) -> Call | None:
         """A copy of this call for an endpoint that is only watched; None if that one may not serve it.
@@ -108,8 +109,28 @@ class Call:
         """Whether nothing may be handed on before the answer was tested."""
         return self.schema is not None or self.question.accept is not None
 
+    def end(self, error: LLMError, cause: BaseException | None) -> None:
+        """An attempt failed, and nothing is left to try."""
+        self._ended = error, cause
+
+    def go_on(self) -> None:
+        """After an attempt that failed: return if there may be another one.
+
+        It raises here, and not where the attempt failed: there its request is at hand, and with it the key.
+
+        Raises:
+            LLMError: The call is over.
+        """
+        if self._ended is None:
+            return
+        (error, cause), self._ended = self._ended, None
+        try:
+            raise error from cause
+        finally:
+            del error, cause  # else the error would hold this frame, and this frame the error
+
     def attempt(self) -> RunningAttempt:
-        """The next attempt, as a context: it ends the call, or is swallowed so that the loop goes on.
+        """The next attempt, as a context that swallows its failure; then comes `go_on`.
 
         Raises:
             LLMError: The call is over: its time is up, or all that is left is resting, or a selector ends it.

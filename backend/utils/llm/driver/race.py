@@ -38,7 +38,7 @@ class _Beaten(BaseException):
 
 def raced(
     call: Call, attempt: RunningAttempt, runs: Runs, *, streams: bool = False
-) -> AbstractContextManager[RunningAttempt | Racer]:
+) -> AbstractContextManager[RunningAttempt | Racer, bool]:
     """``attempt`` as a context, or what decides its race with another one, if one may go out beside it."""
     after = call.hedge_after(attempt)
     return runs.of(attempt) if after is None else _Race(call, attempt, runs, after, streams=streams)
@@ -46,7 +46,7 @@ def raced(
 
 def araced(
     call: Call, attempt: RunningAttempt, runs: AsyncRuns, *, streams: bool = False
-) -> AbstractAsyncContextManager[RunningAttempt | AsyncRacer]:
+) -> AbstractAsyncContextManager[RunningAttempt | AsyncRacer, bool]:
     """As `raced`."""
     after = call.hedge_after(attempt)
     return runs.of(attempt) if after is None else _AsyncRace(call, attempt, runs, after, streams=streams)
@@ -71,7 +71,7 @@ class Racer:
     def __init__(
         self,
         attempt: RunningAttempt,
-        books: AbstractContextManager[RunningAttempt],
+        books: AbstractContextManager[RunningAttempt, bool],
         work: Callable[[RunningAttempt], Any],
         ended: SimpleQueue[Racer],
     ) -> None:
@@ -215,7 +215,7 @@ class AsyncRacer:
     def __init__(
         self,
         attempt: RunningAttempt,
-        books: AbstractAsyncContextManager[RunningAttempt],
+        books: AbstractAsyncContextManager[RunningAttempt, bool],
         work: Callable[[RunningAttempt], Coroutine[Any, Any, Any]],
     ) -> None:
         self.attempt = attempt

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
@@ -19,7 +18,6 @@ from ..errors import CallError
 from ..failures import POLICY, is_control_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
     from uuid import UUID
 
@@ -39,23 +37,45 @@ class Runs:
     def __init__(self, parent: CallbackManagerForLLMRun | Any | None) -> None:
         self._manager = _under(CallbackManager, parent)
 
-    @contextmanager
-    def of(self, attempt: RunningAttempt) -> Iterator[RunningAttempt]:
+    def of(self, attempt: RunningAttempt) -> _Run:
         """``attempt`` as a context, with a run around it."""
-        run: Any = None
-        try:
-            with attempt:
-                if self._manager is not None:
-                    with _Harmless():
-                        run = self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
-                yield attempt
-        finally:
-            if run is not None:
+        return _Run(self._manager, attempt)
+
+
+class _Run:
+    """An attempt as a context, with a run around it.
+
+    A class, not a generator: `contextmanager` would put back a traceback that the attempt takes off.
+    """
+
+    def __init__(self, manager: CallbackManager | None, attempt: RunningAttempt) -> None:
+        self._manager = manager
+        self._attempt = attempt
+        self._run: Any = None
+
+    def __enter__(self) -> RunningAttempt:
+        attempt = self._attempt.__enter__()
+        if self._manager is not None:
+            try:
                 with _Harmless():
-                    if (error := _error(attempt)) is None:
-                        run.on_chain_end(_outputs(attempt))
+                    self._run = self._manager.on_chain_start({}, _inputs(attempt), name=_name(attempt))
+            except BaseException:
+                attempt.__exit__(*sys.exc_info())
+                raise
+        return attempt
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return self._attempt.__exit__(kind, error, trace)
+        finally:
+            if self._run is not None:
+                with _Harmless():
+                    if (failed := _error(self._attempt)) is None:
+                        self._run.on_chain_end(_outputs(self._attempt))
                     else:
-                        run.on_chain_error(error)
+                        self._run.on_chain_error(failed)
 
 
 class AsyncRuns:

@@ -69,6 +69,8 @@ class Shadows(PerProcess):
         try:
             with copy.attempt() as attempt:
                 attempt.generate()
+                return
+            copy.go_on()
         except Exception as error:  # noqa: BLE001 - whatever happens to a copy, nobody waits for it
             log.info("a copy of %s failed: %s", copy.dispatch.route.feature.name, type(error).__name__)
         finally:

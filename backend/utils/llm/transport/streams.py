@@ -90,18 +90,14 @@ class Body(_Watched, httpx2.SyncByteStream):
     def __init__(self, response: httpx2.Response, ticket: Ticket) -> None:
         super().__init__(ticket, response.headers)
         self._response = response
-        self._rest = self._read()
+        self._parts = iter(cast("httpx2.SyncByteStream", response.stream))
 
     @override
     def __iter__(self) -> Iterator[bytes]:
-        return self._rest
-
-    def _read(self) -> Iterator[bytes]:
         self._begin()
-        parts = iter(cast("httpx2.SyncByteStream", self._response.stream))
         while True:
             with in_time_here(self._ticket):
-                part = next(parts, None)
+                part = next(self._parts, None)
             if part is None:
                 return
             yield from self._pieces(part)
@@ -145,13 +141,9 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
         super().__init__(ticket, response.headers)
         self._response = response
         self._context = context_without_caller()
-        self._rest = self._read()
 
     @override
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._rest
-
-    async def _read(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         self._begin()
         while part := await without_caller(in_time(self._ticket, self._response.part), self._context):
             is_first = True
