@@ -245,15 +245,11 @@ def test_of_what_the_network_does(
     patchbay.close()
 
 
-HEDGED = ONCE.replace("[features.f]", "[features.f]\nhedge = true")
+HEDGED = "[features.f]\nhedge = true\nattempts = 1\ndeadline = 1.5\n"
 BOTH = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [Hang(), SlowFirstByte(0.1, Status(503)), SlowFirstByte(0.1, Cut(1, "one two three"))],
-    ids=["silent", "down", "cut"],
-)
+@pytest.mark.parametrize("fault", [Hang(), SlowFirstByte(0.3, Status(503))], ids=["silent", "down"])
 def test_of_two_requests_that_both_fail(provider: LoopbackProvider, call: Driver, fault: Any) -> None:
     provider.always(fault)
     patchbay = loopback_patchbay(provider, {"f": BOTH}, HEDGED)
