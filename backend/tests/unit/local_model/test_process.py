@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -379,14 +380,20 @@ print(model._run.child.pid, flush=True)
 sys.stdin.read()
 """
 WITH_PARENT = f"from backend.local_model.server import end_with_parent\nend_with_parent()\n{WELL}"
+ELSEWHERE = f"import sys; sys.platform = 'darwin'\n{WITH_PARENT}".replace(
+    "sys.stdin.read()", "threading.Event().wait()"
+)
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux", reason="elsewhere nothing ends a process that is stopped with its parent"
+    sys.platform != "linux", reason="elsewhere nothing ends what is stopped, and there is no pidfd"
 )
-def test_a_stopped_child_does_not_outlive_a_parent_that_was_killed() -> None:
+@pytest.mark.parametrize(
+    ("script", "is_stopped"), [(WITH_PARENT, True), (ELSEWHERE, False)], ids=["stopped", "deaf to its stdin"]
+)
+def test_no_child_outlives_a_parent_that_was_killed(script: str, is_stopped: bool) -> None:  # noqa: FBT001
     with subprocess.Popen(  # noqa: S603 - our own script
-        [sys.executable, "-c", PARENT, WITH_PARENT],
+        [sys.executable, "-c", PARENT, script],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -395,12 +402,17 @@ def test_a_stopped_child_does_not_outlive_a_parent_that_was_killed() -> None:
         assert parent.stdout
         pid = int(parent.stdout.readline())
         born = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGSTOP)
+        if is_stopped:
+            os.kill(pid, signal.SIGSTOP)
 
         parent.kill()
 
-        assert select.select([born], [], [], SOON)[0]
+        is_gone = bool(select.select([born], [], [], SOON)[0])
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(born, signal.SIGKILL)
+
     os.close(born)
+    assert is_gone
 
 
 def test_names_tell_the_demo_model_from_a_file_of_ones_own() -> None:
