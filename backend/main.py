@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import async_sessionmaker
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.background import Background
 from backend.database.conversations import SqlConversationStore
@@ -28,8 +30,10 @@ from backend.keys.removals import Removals
 from backend.keys.vault import Vault
 from backend.keys.watch import KeyWatch
 from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
+from backend.routers.bodies import GuardedBodies
 from backend.routers.dependencies import LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
+from backend.routers.origins import ServedAt
 from backend.routers.stopping import EndedByStop, Stop
 from backend.settings import Settings, environment
 from backend.utils.llm import Patchbay, Table
@@ -45,8 +49,6 @@ log = logging.getLogger(__name__)
 FIRST_USER: Final = "admin"
 
 WATCH_SECONDS: Final = 1.0
-MAX_BODY: Final = 16 * 1024 * 1024
-"""Bytes of a request. A day of talk is about 1 MB; 50,000 segments with their times are about 8."""
 
 
 def _new_token() -> str:
@@ -143,10 +145,15 @@ def create_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY,
+        redirect_slashes=False,  # it would lead to wherever the request says that it was sent
     )
     app.state.stop = Stop()
+    # The last is the outermost, so a fault of ours is answered with the headers of every answer, too.
+    app.add_middleware(GuardedBodies)
     app.add_middleware(EndedByStop, stop=app.state.stop)
+    app.add_middleware(ServerErrorMiddleware, handler=errors.answer)
+    if settings.public_url:
+        app.add_middleware(ServedAt, url=settings.public_url)
     app.add_middleware(SecurityHeaders)
     errors.install(app)
     for room in (health, llm, keys, metrics, conversations, chat, pages):
@@ -179,14 +186,25 @@ async def _looking_after(facade: Facade, background: Background) -> AsyncIterato
     if not isinstance(facade, Patchbay):
         yield
         return
-    reload, warm_up = (
-        partial(asyncio.to_thread, work) for work in (facade.table.reload_if_changed, facade.warm_up)
-    )
+    reload = partial(asyncio.to_thread, facade.table.reload_if_changed)
     async with (
         background.repeating("table", reload, every=WATCH_SECONDS),
-        background.once("warm-up", warm_up),
+        background.once("warm-up", partial(_warm_up, facade)),
     ):
-        yield
+        try:
+            yield
+        finally:
+            gc.unfreeze()
+
+
+async def _warm_up(facade: Patchbay) -> None:
+    """What is there afterwards stays: the collector need not look through it each time that a long transcript comes.
+
+    It would, a quarter of a second each, with every thread waiting.
+    """
+    await asyncio.to_thread(facade.warm_up)
+    gc.collect()
+    gc.freeze()
 
 
 def _link_printer(settings: Settings) -> Callable[[str], None]:

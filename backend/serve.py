@@ -26,7 +26,7 @@ from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import Launch, create_app
 from backend.printing import Terminal, receipt_line
-from backend.routers.headers import ForgottenKeys
+from backend.protocol import configured
 from backend.settings import environment
 from backend.signals import Signals
 from backend.utils.llm import LLMError, Patchbay, Table, use
@@ -139,15 +139,7 @@ class _Run:
             launch=self.launch,
             key_watch=watch,
         )
-        # No access log: a login link's token would stand in it.
-        self.server = _Server(
-            uvicorn.Config(
-                ForgottenKeys(app),
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=GRACE_SECONDS + ENDING_SECONDS,
-            )
-        )
+        self.server = _Server(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
         self.requests: Stop = app.state.stop
         self.loop: asyncio.AbstractEventLoop | None = None
 

@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     Attributes:
         host: The address that the service listens on.
         port: The port that it listens on; 0 takes a free one.
+        public_url: ``http(s)://host[:port]``, where browsers find the service, if a proxy is in front of it. No header of a
+            request is believed about it.
         data_dir: Where the database and everything else that is kept lies.
         master_keys: The keys that lock users' stored keys, the newest first, with commas between them. Without them,
             there is a file.
@@ -48,6 +50,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    public_url: Annotated[
+        Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+/?$")] | None, BeforeValidator(_blank_is_none)
+    ] = None
     data_dir: Path = ROOT / ".data"
     master_keys: SecretStr | None = None
     master_keys_file: Annotated[Path | None, BeforeValidator(_blank_is_none)] = None

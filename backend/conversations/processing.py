@@ -45,7 +45,8 @@ class Entry:
 
 async def process(transcript: Transcript, entry: Entry, models: Models) -> Conversation:
     """Make the conversation of ``transcript``. No model's failure is raised; ``errors`` tells of it."""
-    rendered = transcript.render()
+    # Of a long one, everything is read: not where the others wait.
+    rendered = await asyncio.to_thread(transcript.render)
     discard = await decide_discard(transcript, rendered.text, models)
     if discard.value and discard.value.discard:
         return _conversation(

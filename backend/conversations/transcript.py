@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     FiniteFloat,
     StringConstraints,
@@ -105,7 +106,8 @@ class Transcript(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    segments: tuple[Segment, ...] = Field(max_length=MAX_SEGMENTS)
+    # The first faulty one ends it: what it costs to refuse must not grow with the number of faults.
+    segments: Annotated[tuple[Segment, ...], Field(max_length=MAX_SEGMENTS), FailFast()]
     started_at: AwareTime
     time_zone: TimeZone = "UTC"
     language: Language | None = None

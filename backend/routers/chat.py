@@ -22,10 +22,11 @@ from .conversations import find
 from .dependencies import IdentityDep, ServicesDep
 from .disconnect import while_connected
 from .errors import INTERNAL
+from .json_bodies import JsonRoute
 
 log = logging.getLogger(__name__)
 
-router: Final = APIRouter(prefix="/v1/chat", tags=["chat"])
+router: Final = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=JsonRoute)
 
 Piece = Delta | Finished
 

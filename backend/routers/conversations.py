@@ -8,12 +8,18 @@ from backend.conversations.processing import Entry, process
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
 from backend.conversations.transcript import Transcript
 
+from .bodies import edge
 from .dependencies import IdentityDep, ServicesDep
+from .json_bodies import JsonRoute
 
-router: Final = APIRouter(prefix="/v1/conversations", tags=["conversations"])
+router: Final = APIRouter(prefix="/v1/conversations", tags=["conversations"], route_class=JsonRoute)
+
+LONGEST_TRANSCRIPT: Final = 8 * 1024 * 1024
+"""Bytes. A day of talk is about 1 MB; 50,000 segments with their times are about 8."""
 
 
 @router.post("", status_code=201, response_model=Summary)
+@edge(longest_body=LONGEST_TRANSCRIPT)
 async def create(
     transcript: Transcript, response: Response, identity: IdentityDep, services: ServicesDep
 ) -> Conversation:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Protocol, cast
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import Depends, HTTPException
@@ -33,8 +32,8 @@ from backend.utils.llm.route import Needs
 
 from .headers import KEY_HEADER
 from .logins import Sessions, TokenOwner, held
+from .origins import is_foreign
 
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
@@ -182,15 +181,18 @@ def get_services(connection: HTTPConnection) -> Services:
 async def authenticate(
     connection: HTTPConnection, services: Annotated[Services, Depends(get_services)]
 ) -> Owner:
-    """Who the request's token was given to. Keys are not looked at.
+    """Who the request's token was given to; looked up once. Keys are not looked at.
 
     Raises:
         UnauthenticatedError: Without a valid token.
     """
+    if (known := getattr(connection.state, "owner", None)) is not None:
+        return cast("Owner", known)
     owner = await _owner(connection, services)
     if owner is None:
         raise UnauthenticatedError
-    return Owner(owner.user_id)
+    connection.state.owner = Owner(owner.user_id)
+    return cast("Owner", connection.state.owner)
 
 
 async def identify(
@@ -225,21 +227,13 @@ async def _owner(connection: HTTPConnection, services: Services) -> TokenOwner |
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme:
         return await services.tokens.find(token.strip()) if scheme.lower() == "bearer" else None
-    return None if _is_foreign(connection) else await session_of(connection, services)
+    return None if is_foreign(connection) else await session_of(connection, services)
 
 
 async def session_of(connection: HTTPConnection, services: Services) -> TokenOwner | None:
     """The session of the browser that asks."""
     plain = held(connection)
     return await services.sessions.find(plain) if plain else None
-
-
-def _is_foreign(connection: HTTPConnection) -> bool:
-    """Whether another origin's page has it sent, and more than read. A cookie goes to every port of its host."""
-    origin = connection.headers.get("origin")
-    if origin is None or connection.scope.get("method") in _SAFE:
-        return False
-    return urlsplit(origin).netloc != connection.headers.get("host")
 
 
 def _caller(user_id: str, keys: Mapping[str, SecretStr]) -> Caller:

@@ -13,11 +13,18 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from backend.conversations.text import one_line
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
+
+from .json_bodies import InvalidBodyError
 
 log = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN: Final = 20
+LONGEST_NAME: Final = 64
+"""Characters of a field's name that are shown."""
+_CODES: Final = {413: "content_too_large", 422: "invalid_request"}
+"""Where Python's name for a status is another in each version."""
 
 BUSY: Final[dict[str, Any]] = {
     "code": "storage_unavailable",
@@ -56,10 +63,10 @@ def describe(error: Exception) -> Problem:
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})
     if isinstance(error, LLMError):
         return Problem(error.http_status, error.as_dict(), _retry_after(error))
-    if isinstance(error, RequestValidationError):
+    if isinstance(error, RequestValidationError | InvalidBodyError):
         return _invalid(error.errors())
     if isinstance(error, HTTPException):
-        code = HTTPStatus(error.status_code).name.lower()
+        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, {"code": code, "message": error.detail}, error.headers)
     if isinstance(error, OperationalError):
         log.error("http.storage_unavailable", exc_info=error)
@@ -82,6 +89,15 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
 
 def _place_and_reason(one: Mapping[str, Any]) -> dict[str, str]:
     if one["type"] == "json_invalid":
-        reason = f"is not valid JSON at character {one['loc'][-1]}: {one['ctx']['error']}"
-        return {"field": "body", "message": reason}
-    return {"field": ".".join(map(str, one["loc"])), "message": one["msg"].removeprefix("Value error, ")}
+        return {"field": "body", "message": f"is not valid JSON{_where(one['loc'])}: {one['ctx']['error']}"}
+    return {"field": _field(one["loc"]), "message": one["msg"].removeprefix("Value error, ")}
+
+
+def _where(loc: Sequence[str | int]) -> str:
+    """FastAPI tells the place beside what is wrong, pydantic within."""
+    return f" at character {loc[-1]}" if isinstance(loc[-1], int) else ""
+
+
+def _field(loc: Sequence[str | int]) -> str:
+    """The names on the way to it, each cut: an unknown one may be as long as the body."""
+    return ".".join(one_line(str(name)[:LONGEST_NAME]) for name in loc)

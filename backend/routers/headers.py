@@ -36,7 +36,7 @@ class ForgottenKeys:
 
 
 class SecurityHeaders:
-    """Adds `SECURITY_HEADERS`. Plain ASGI: it neither buffers streams nor moves them to another context."""
+    """Adds `SECURITY_HEADERS`, and keeps answers out of caches. Plain ASGI: it neither buffers streams nor moves them to another context."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,7 +46,15 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.update(_kept_by_nobody(headers))
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def _kept_by_nobody(headers: MutableHeaders) -> dict[str, str]:
+    """Answers are somebody's, unless their route says for how long they hold. FastAPI's ``no-cache`` lets them be kept."""
+    said = headers.get("cache-control", "no-cache")
+    return {"cache-control": "no-store"} if said == "no-cache" else {}

@@ -19,12 +19,13 @@ from backend.utils.llm.errors import OwnEndpointError
 from backend.utils.llm.model_config import OWN
 
 from .dependencies import IdentityDep, OwnerDep, ServicesDep
+from .json_bodies import JsonRoute
 
 LONGEST_OVERLAP: Final = 30 * 24 * 60 * 60
 _SHOWN: Final = 16
 """Characters of a fingerprint: enough to tell keys apart."""
 
-router: Final = APIRouter(prefix="/v1/keys", tags=["keys"])
+router: Final = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
 
 class Enrolment(BaseModel):

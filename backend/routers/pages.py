@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from .dependencies import IdentityDep, Services, ServicesDep, UnauthenticatedError, session_of
 from .logins import TokenOwner, forget, held, is_own_form, is_typed_in, remember
+from .origins import base_url
 from .views import start_view
 
 CONSOLE: Final = Path(__file__).parents[1] / "console"
@@ -61,7 +62,10 @@ async def start(request: Request, identity: IdentityDep, services: ServicesDep) 
     """What runs on what, what has to be done, and what was processed lately."""
     recent = await services.conversations.page(identity.user_id, limit=RECENT)
     view = start_view(
-        services.facade.get_qos_info(), services.local_model, recent, base_url=str(request.base_url)
+        services.facade.get_qos_info(),
+        services.local_model,
+        recent,
+        base_url=base_url(request),
     )
     return _templates.TemplateResponse(request, "start.html", {"view": view}, headers=_PRIVATE)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from backend.conversations.categories import SYSTEM_FOLDERS
 from backend.conversations.store import Page, Summary
+from backend.conversations.text import one_line
 from backend.local_model import State
 from backend.utils.llm.clients import FeatureInfo, QosInfo
 
@@ -104,7 +105,7 @@ class StartView:
 
 
 def start_view(qos: QosInfo, local_model: LocalModelView | None, recent: Page, *, base_url: str) -> StartView:
-    """The start page of a process that is asked at ``base_url``, which ends with a slash."""
+    """The start page of a process that is asked at ``base_url``, without a slash at its end."""
     return StartView(
         demo=_demo(qos, local_model) if qos.demo_active else None,
         local_model=_model(local_model) if local_model else None,
@@ -136,8 +137,8 @@ def _feature(name: str, info: FeatureInfo) -> FeatureView:
 
 def _conversation(summary: Summary) -> ConversationView:
     return ConversationView(
-        title=summary.title or "Untitled",
-        overview=summary.overview,
+        title=one_line(summary.title or "") or "Untitled",
+        overview=summary.overview and one_line(summary.overview),
         category=summary.category,
         folder=_folder(summary),
         status=summary.status,
@@ -173,7 +174,7 @@ def _receipt(feature: str, receipt: Mapping[str, Any]) -> ReceiptView:
 
 def _curl(base_url: str) -> str:
     return (
-        f"curl {base_url}v1/conversations \\\n"
+        f"curl {base_url}/v1/conversations \\\n"
         '  -H "Authorization: Bearer $PATCHBAY_TOKEN" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         f"  -d '{json.dumps(_EXAMPLE)}'"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.conversations.sample import SAMPLE
-from backend.main import MAX_BODY
+from backend.routers.conversations import LONGEST_TRANSCRIPT
 from backend.tests.fakes.models import ScriptedModels
 from backend.tests.fakes.services import ANN, BOB, scope, services
 from backend.utils.llm.errors import ProviderDownError
@@ -105,7 +105,7 @@ async def test_what_was_said_is_not_repeated_in_a_refusal(connect: Connect) -> N
 
 
 async def test_too_large_a_body_is_refused(connect: Connect) -> None:
-    response = await connect().post("/v1/conversations", content=b" " * (MAX_BODY + 1), headers=ANN)
+    response = await connect().post("/v1/conversations", content=b" " * (LONGEST_TRANSCRIPT + 1), headers=ANN)
 
     assert response.status_code == 413
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,9 +12,15 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence
 
+LONGEST: Final = 86_400.0
+"""Seconds: the longest windows for which providers count are days. What a provider says is handed on to our callers."""
+
+_DECIMAL: Final = re.compile(r"\s*[0-9]+(\.[0-9]+)?\s*", re.ASCII)
+"""As Python reads them, numbers are also `1e308`, `1_0`, `nan` and digits of other scripts."""
+
 
 def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> float | None:
-    """Seconds until the provider wants to be asked again; None if it does not say, or says a time that has passed.
+    """Seconds until the provider wants to be asked again, at most `LONGEST`; None if it does not say, or says one that has passed.
 
     Args:
         headers: ``retry-after-ms`` in milliseconds, or ``Retry-After`` in seconds or as an HTTP date.
@@ -30,7 +35,7 @@ def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> fl
         _until(told, now),
         _duration(seen.retry_delay),
     )
-    return next((seconds for seconds in found if seconds is not None and seconds > 0), None)
+    return next((min(seconds, LONGEST) for seconds in found if seconds is not None and seconds > 0), None)
 
 
 def may_retry(headers: Mapping[str, str]) -> bool:
@@ -39,11 +44,7 @@ def may_retry(headers: Mapping[str, str]) -> bool:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return float(text or "") if _DECIMAL.fullmatch(text or "") else None
 
 
 def _until(text: str | None, now: datetime) -> float | None:
@@ -55,5 +56,5 @@ def _until(text: str | None, now: datetime) -> float | None:
 
 
 def _duration(text: str | None) -> float | None:
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)s\s*", text or "")
-    return _number(found.group(1)) if found else None
+    told = (text or "").strip()
+    return _number(told.removesuffix("s")) if told.endswith("s") else None

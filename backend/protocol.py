@@ -1,0 +1,371 @@
+"""HTTP/1.1 as uvicorn speaks it, with the bounds that it lacks.
+
+A head has a clock and a size. A body waits, unparsed, until the application asks for it, and comes in not too many chunks.
+A connection on which something was left unread is closed in two steps, so that the answer arrives. There are only so many
+connections and requests at a time, and health is told beside them. What is refused here is refused in the one shape of
+error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import h11
+import uvicorn
+from typing_extensions import override
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from backend.routers.headers import SECURITY_HEADERS, ForgottenKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+LONGEST_HEAD: Final = 16 * 1024
+MOST_HEADERS: Final = 100
+HEAD_SECONDS: Final = 10.0
+"""From the connection, or from the first byte of a further request."""
+IDLE_SECONDS: Final = 5
+"""How long a connection is kept for a further request."""
+
+MOST_CHUNKS: Final = 8_192
+"""Of one body. The longest one then has 1 KB in each; a chunk costs some 15 µs, however short it is."""
+
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 32 * 1024 * 1024
+"""For how long, and how much, is thrown away of what a client still sends to an answer that did not wait for it."""
+
+MOST_CONNECTIONS: Final = 512
+"""Half of the 1,024 files that a process may commonly open. Beyond it, the one that has waited longest is closed."""
+MOST_REQUESTS: Final = 448
+"""That are being answered at a time. Beyond it, health is told, and nothing else."""
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+
+CLOSE: Final = (b"connection", b"close")
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_MESSAGES: Final = {
+    400: "This is not HTTP that the server understands.",
+    408: "The request did not come in time.",
+    413: f"The body comes in more than {MOST_CHUNKS} chunks.",
+    431: f"The head is longer than {LONGEST_HEAD} bytes, or has more than {MOST_HEADERS} headers.",
+    503: "Too many requests are being answered now. Try again.",
+}
+_CODES: Final = {413: "content_too_large", 503: "too_busy"}
+
+
+def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
+    """How uvicorn serves ``app``, the bounds included."""
+    return uvicorn.Config(
+        ForgottenKeys(app),
+        http=BoundedProtocol,
+        ws="none",  # no route is one
+        proxy_headers=False,  # `PATCHBAY_PUBLIC_URL` tells what they would
+        server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=grace_seconds,
+        log_level="warning",
+        access_log=False,  # a login link's token would stand in it
+    )
+
+
+class BoundedConnection(h11.Connection):
+    """What h11 makes of the bytes of a connection; nothing of a body while that is held.
+
+    Attributes:
+        refused: With which status it refuses to read on, if it does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, LONGEST_HEAD)
+        self.refused: int | None = None
+        self._is_held = False
+        self._length = 0
+        self._chunks = 0
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether something came, or is to come, that is not read."""
+        return self.refused is not None or self.their_state is h11.SEND_BODY
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a part of a head."""
+        return bool(self.trailing_data[0])
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether a body is held that is there as a whole, and costs nothing to take apart."""
+        return self._is_held and 0 < self._length <= len(self.trailing_data[0])
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the body waits to be asked for."""
+        return self._is_held and self.their_state is h11.SEND_BODY
+
+    def release(self) -> None:
+        """The body is wanted."""
+        self._is_held = False
+
+    @override
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+        if self.is_held:
+            return h11.NEED_DATA
+        try:
+            self._measure_head()
+            event = super().next_event()
+            self._measure(event)
+        except h11.RemoteProtocolError as error:
+            self.refused = error.error_status_hint
+            raise
+        return event
+
+    def _measure_head(self) -> None:
+        """h11 looks at the size of a head only while it is not there as a whole."""
+        if self.their_state is h11.IDLE:
+            come = self.trailing_data[0]
+            if len(come) > LONGEST_HEAD and not _END_OF_HEAD.search(come, 0, LONGEST_HEAD):
+                raise h11.RemoteProtocolError("too long a head", error_status_hint=431)
+
+    def _measure(self, event: object) -> None:
+        if isinstance(event, h11.Request):
+            self._expect(event)
+        elif isinstance(event, h11.Data) and event.chunk_start:
+            self._chunks += 1
+            if self._chunks > MOST_CHUNKS:
+                raise h11.RemoteProtocolError("too many chunks", error_status_hint=413)
+
+    def _expect(self, request: h11.Request) -> None:
+        headers = list(request.headers)
+        if len(headers) > MOST_HEADERS:
+            raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
+        told = dict(headers)
+        is_chunked = b"transfer-encoding" in told
+        self._chunks, self._length = 0, 0 if is_chunked else int(told.get(b"content-length", 0))
+        self._is_held = is_chunked or self._length > 0
+
+
+class LingeringTransport(asyncio.Transport):
+    """A transport whose `close` waits, within a bound, for a client that is still sending.
+
+    Closed at once, the kernel would answer what is unread with a reset, which can overtake the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: BoundedConnection) -> None:
+        super().__init__()
+        self._transport = transport
+        self._connection = connection
+        self._left = LINGER_BYTES
+        self.is_lingering = False
+
+    @override
+    def close(self) -> None:
+        if self.is_lingering or self._transport.is_closing():
+            return
+        if not self._connection.is_unread or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self.is_lingering = True
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
+        with suppress(OSError):  # the client is gone
+            self._transport.write_eof()
+            self._transport.resume_reading()
+
+    def throw_away(self, data: bytes) -> None:
+        """What comes after the answer."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.abort()
+
+    @override
+    def is_closing(self) -> bool:
+        return self.is_lingering or self._transport.is_closing()
+
+    @override
+    def abort(self) -> None:
+        self._transport.abort()
+
+    @override
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self.is_lingering:
+            self._transport.write(data)
+
+    @override
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    @override
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    @override
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection."""
+
+    conn: BoundedConnection
+    transport: LingeringTransport
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = BoundedConnection()
+        self.waits_since = self.loop.time()
+        self._asked = self.app
+        self.app = self._serve
+        self._head_clock: asyncio.TimerHandle | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._make_room()
+        super().connection_made(LingeringTransport(transport, self.conn))
+        # asyncio does so only for sockets that were made with a protocol's number; head and body are two small writes.
+        if (taken := transport.get_extra_info("socket")) is not None:
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._mind_head()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_clock()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_lingering:
+            self.transport.throw_away(data)
+            return
+        super().data_received(data)
+        self._mind_head()
+        if self.conn.is_held:
+            self.flow.pause_reading()
+
+    @override
+    def on_response_complete(self) -> None:
+        self.waits_since = self.loop.time()
+        super().on_response_complete()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self.conn.refused or 400)
+
+    @override
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _make_room(self) -> None:
+        """Close the connection that has waited longest for a head, if there are too many."""
+        if len(self.connections) < MOST_CONNECTIONS:
+            return
+        waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.is_waiting]
+        for one in sorted(waiting, key=_waits_since)[: len(self.connections) - MOST_CONNECTIONS + 1]:
+            one.transport.abort()
+
+    def _mind_head(self) -> None:
+        """Let the clock run while a head is expected."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_head_clock()
+        elif self._head_clock is None:
+            self._head_clock = self.loop.call_later(HEAD_SECONDS, self._end_wait)
+
+    def _stop_head_clock(self) -> None:
+        if self._head_clock is not None:
+            self._head_clock.cancel()
+            self._head_clock = None
+
+    def _end_wait(self) -> None:
+        if self.conn.has_begun and not self.transport.is_closing():
+            self._refuse(408)
+        else:
+            self.transport.abort()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request: its body is parsed when it is asked for, and if it was not, the connection ends."""
+
+        async def receive_asked() -> Message:
+            self._release()
+            return await receive()
+
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = self._last(message)
+            await send(message)
+
+        if len(self.tasks) > MOST_REQUESTS and scope["path"] not in HEALTH:
+            await _answer(503, send_last)
+        else:
+            await self._asked(scope, receive_asked, send_last)
+
+    def _release(self) -> None:
+        if self.conn.is_held:
+            self.conn.release()
+            self.handle_events()
+
+    def _last(self, start: Message) -> Message:
+        if self.conn.holds_all:
+            self._release()
+        if self.conn.is_unread:
+            return {**start, "headers": [*start.get("headers", ()), CLOSE]}
+        return start
+
+    def _refuse(self, status: int) -> None:
+        """Answer in the application's place, and close."""
+        self.conn.refused = status
+        self._stop_head_clock()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._write(status)
+        if not self.is_waiting:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _write(self, status: int) -> None:
+        body = _body(status)
+        reason = HTTPStatus(status).phrase.encode()
+        head = h11.Response(status_code=status, headers=[*_headers(body), CLOSE], reason=reason)
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+
+
+def _waits_since(protocol: BoundedProtocol) -> float:
+    return protocol.waits_since
+
+
+def _body(status: int) -> bytes:
+    code = _CODES.get(status) or HTTPStatus(status).name.lower()
+    return json.dumps({"error": {"code": code, "message": _MESSAGES[status]}}).encode()
+
+
+def _headers(body: bytes) -> Iterable[tuple[bytes, bytes]]:
+    yield b"content-type", b"application/json"
+    yield b"content-length", str(len(body)).encode()
+    yield b"cache-control", b"no-store"
+    for name, value in SECURITY_HEADERS.items():
+        yield name.encode(), value.encode()
+
+
+async def _answer(status: int, send: Send) -> None:
+    body = _body(status)
+    headers = [*_headers(body), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

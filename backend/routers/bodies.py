@@ -1,0 +1,152 @@
+"""Whose body is read, how much of it, and for how long.
+
+A body is read when a route asks for it, not before. So this is where a request without a token ends: whatever route is
+asked, of a body that nobody vouches for not a byte is read. Two things can be said of a route, with `edge`; one that says
+nothing wants a token, and takes no more than `SMALL` bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from .dependencies import authenticate, get_services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SMALL: Final = 16 * 1024
+"""Bytes. The longest question is 1,000 characters, each at most twelve bytes of JSON."""
+
+FIRST_SECONDS: Final = 10.0
+SLOWEST: Final = 64 * 1024
+"""Bytes a second: the time for a body is `FIRST_SECONDS`, and what its route's bound takes at this pace."""
+
+_DIGITS: Final = 20
+"""Of a length that any server takes for one."""
+
+Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a route is served.
+
+    Attributes:
+        is_open: Whether bodies are read without a token.
+        longest_body: In bytes.
+    """
+
+    is_open: bool = False
+    longest_body: int = SMALL
+
+    @property
+    def seconds(self) -> float:
+        """How long a body may take to come."""
+        return FIRST_SECONDS + self.longest_body / SLOWEST
+
+
+_STRICTEST: Final = Terms()
+_terms: Final[dict[Any, Terms]] = {}
+
+
+def edge(*, is_open: bool = False, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
+    """Settle the terms of an endpoint; stands below the decorator that makes it a route."""
+
+    def settle(endpoint: Endpoint) -> Endpoint:
+        _terms[endpoint] = Terms(is_open, longest_body)
+        return endpoint
+
+    return settle
+
+
+def terms_of(endpoint: object) -> Terms:
+    """The terms of an endpoint; the strictest for one that says nothing, and for None."""
+    return _terms.get(endpoint, _STRICTEST)
+
+
+class TooLongBodyError(HTTPException):
+    """A body is longer than its route takes."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__(413, f"The body is too long: this takes at most {longest} bytes.")
+
+
+class SlowBodyError(HTTPException):
+    """A body did not come in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(408, f"The body did not come within {seconds:.0f} seconds.")
+
+
+class GuardedBodies:
+    """Gives the application a `_Body` to receive from. Plain ASGI: authentication is done where a body is asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        await self._app(scope, _Body(scope, receive).receive if scope["type"] == "http" else receive, send)
+
+
+class _Body:
+    """The body of one request, as it comes."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._connection = HTTPConnection(scope)
+        self._receive = receive
+        self._terms: Terms | None = None
+        self._deadline = 0.0
+        self._length = 0
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        """The next piece; after the last, what the server has to say of the connection.
+
+        Raises:
+            UnauthenticatedError: If the route wants a token, and none came that is valid.
+            TooLongBodyError: If the body is longer than its route takes.
+            SlowBodyError: If it takes too long.
+        """
+        if self._is_whole:
+            return await self._receive()
+        terms = self._terms or await self._admit()
+        message = await self._next(terms)
+        self._count(message, terms)
+        return message
+
+    async def _admit(self) -> Terms:
+        """Before the first piece."""
+        terms = terms_of(self._connection.scope.get("endpoint"))
+        if not terms.is_open:
+            await authenticate(self._connection, get_services(self._connection))
+        if _told_length(self._connection.headers) > terms.longest_body:
+            raise TooLongBodyError(terms.longest_body)
+        self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.seconds
+        return terms
+
+    async def _next(self, terms: Terms) -> Message:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._receive()
+        except TimeoutError:
+            raise SlowBodyError(terms.seconds) from None
+
+    def _count(self, message: Message, terms: Terms) -> None:
+        self._length += len(message.get("body", b""))
+        if self._length > terms.longest_body:
+            raise TooLongBodyError(terms.longest_body)
+        self._is_whole = not message.get("more_body", False)
+
+
+def _told_length(headers: Mapping[str, str]) -> int:
+    """What the request says; 0 if it does not, or not in a way that a server lets through."""
+    told = headers.get("content-length", "")
+    return int(told) if told.isascii() and told.isdecimal() and len(told) <= _DIGITS else 0

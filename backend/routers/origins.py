@@ -1,0 +1,76 @@
+"""Where the service is, as browsers see it, and whether a request comes from a page of its own.
+
+What a request says of itself (``Host``, ``X-Forwarded-*``) is believed nowhere but in comparing it with ``Origin``:
+there both are the browser's words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_PORTS: Final = {"http": 80, "https": 443}
+_WEB: Final = {"ws": "http", "wss": "https"}
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_PAGES: Final = frozenset({"same-origin", "none"})
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port, as a browser compares them."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def read(cls, url: str) -> Origin | None:
+        """That of ``url``; None if it has none."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or _PORTS.get(parts.scheme)
+        except ValueError:
+            return None
+        return cls(parts.scheme, parts.hostname, port) if parts.hostname and port else None
+
+
+class ServedAt:
+    """Lets the application see where browsers find the service, as it was told. Plain ASGI."""
+
+    def __init__(self, app: ASGIApp, url: str) -> None:
+        self._app = app
+        self._origin = Origin.read(url)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if self._origin is not None and scope["type"] in {"http", "websocket"}:
+            scheme, host, port = self._origin
+            scope = {**scope, "scheme": scheme, "server": (host, port)}
+        await self._app(scope, receive, send)
+
+
+def base_url(connection: HTTPConnection) -> str:
+    """Where the service can be asked, without a slash at the end: as it was told, else where the connection was taken."""
+    scheme = _scheme(connection)
+    host, port = connection.scope.get("server") or ("127.0.0.1", None)
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" + (f":{port}" if port and port != _PORTS[scheme] else "")
+
+
+def is_foreign(connection: HTTPConnection) -> bool:
+    """Whether another origin's page has it sent, and more than read. A cookie goes to every port of its host."""
+    if connection.scope.get("method") in _SAFE:
+        return False
+    told = connection.headers.get("origin")
+    if told is None:
+        return connection.headers.get("sec-fetch-site", "none") not in _OWN_PAGES
+    asked = f"{_scheme(connection)}://{connection.headers.get('host', '')}"
+    return Origin.read(told) not in {Origin.read(asked), Origin.read(base_url(connection))} - {None}
+
+
+def _scheme(connection: HTTPConnection) -> str:
+    scheme: str = connection.scope.get("scheme", "http")
+    return _WEB.get(scheme, scheme)

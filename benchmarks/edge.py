@@ -1,0 +1,272 @@
+"""What strangers and users can cost the server, by what they send: processor time, memory, and how long health waits.
+
+    PYTHONPATH=. .venv/bin/python -m benchmarks.edge
+
+Takes about two minutes. Prints a table in Markdown. Exit code 1 if a gate is missed. The server is a process of its own,
+on a database of its own; it has no provider, so that a valid transcript costs what it costs us. Linux only: read off /proc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import httpx
+import uvicorn
+
+from backend.main import create_app
+from backend.protocol import configured
+from backend.settings import Settings
+from backend.utils.llm import Patchbay, Table
+
+from .tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CPU_OF_STRANGERS, CPU_OF_USERS = 0.05, 0.5
+"""Seconds of the server's processor time for one request, without a token and with one."""
+MEMORY, HEALTH = 64, 0.3
+"""Megabytes that one request may add at its peak, and seconds that health may wait meanwhile."""
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_SEGMENT: Final = '{"text":"a","start":0,"end":0}'
+_HEAD: Final = '{"started_at":"2026-01-01T00:00:00Z","segments":['
+
+
+class Attack(NamedTuple):
+    """One request, as bytes."""
+
+    name: str
+    payload: Callable[[], bytes]
+    has_token: bool = True
+
+
+class Cost(NamedTuple):
+    """What it cost."""
+
+    status: str
+    cpu: float
+    megabytes: float
+    health: float
+
+    def is_within(self, *, has_token: bool) -> bool:
+        """Whether every gate is kept."""
+        cpu = CPU_OF_USERS if has_token else CPU_OF_STRANGERS
+        return self.cpu <= cpu and self.megabytes <= MEMORY and self.health <= HEALTH
+
+
+def _request(
+    body: str | bytes, path: str = "/v1/conversations", method: str = "POST", kind: str = "application/json"
+) -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {len(content)}\r\nTOKEN\r\n"
+    return head.encode() + content
+
+
+def _chunked(size: int, count: int) -> bytes:
+    head = b"POST /v1/conversations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n"
+    return head + b"TOKEN\r\n" + b"%x\r\n%s\r\n" % (size, b" " * size) * count + b"0\r\n\r\n"
+
+
+def _keys(count: int) -> str:
+    return ",".join(f'"{i:x}":0' for i in range(count))
+
+
+def _many(what: str, count: int) -> str:
+    return ",".join([what] * count)
+
+
+def _boxes(depth: int) -> str:
+    inner = _boxes(depth - 1) if depth else "0"
+    return "{" + ",".join(f'"{i}":{inner}' for i in range(16)) + "}"
+
+
+SHAPES: Final[dict[str, Callable[[], bytes]]] = {
+    "16 MB of []": lambda: _request("[" + _many("[]", 5_500_000) + "]"),
+    "16 MB of distinct keys": lambda: _request("{" + _keys(1_500_000) + "}"),
+    "16 MB to GET /metrics": lambda: _request(" " * 16_000_000, "/metrics", "GET"),
+    "16 MB to no route": lambda: _request(" " * 16_000_000, "/nowhere"),
+    "16 MB to PATCH": lambda: _request(" " * 16_000_000, "/v1/keys/openai", "PATCH"),
+    "16 MB to POST /login": lambda: _request(" " * 16_000_000, "/login"),
+    "16 KB to /readyz": lambda: _request(" " * 16_000, "/readyz", "GET"),
+    "7 MB of []": lambda: _request(_HEAD + _many("[]", 2_300_000) + "]}"),
+    "290,000 values": lambda: _request(_HEAD + _many("[]", 290_000) + "]}"),
+    "290,000 values beside": lambda: _request('{"x":[' + _many("[]", 145_000) + "]}"),
+    "290,000 numbers beside": lambda: _request('{"x":[' + _many("1e-300", 290_000) + "]}"),
+    "290,000 strings beside": lambda: _request('{"x":[' + _many('"\\u00e9 and so"', 290_000) + "]}"),
+    "objects of 60 keys beside": lambda: _request('{"x":[' + _many("{" + _keys(60) + "}", 4_500) + "]}"),
+    "60,000 objects as a date": lambda: _request(
+        '{"started_at":[' + _many('{"a":0,"b":0,"c":0,"d":0}', 58_000) + "]}"
+    ),
+    "objects in objects": lambda: _request('{"x":' + _boxes(3) + "}"),
+    "58,000 segments beside": lambda: _request('{"x":[' + _many('{"a":0,"b":0,"c":0,"d":0}', 58_000) + "]}"),
+    "50,000 x {}": lambda: _request(_HEAD + _many("{}", 50_000) + "]}"),
+    "50,000 x 30 unknown keys": lambda: _request(_HEAD + _many("{" + _keys(30) + "}", 9_000) + "]}"),
+    "300,000 unknown keys": lambda: _request("{" + _keys(300_000) + "}"),
+    "300,000 times one key": lambda: _request("{" + _many('"segments":0', 300_000) + "}"),
+    "PUT a key, 300,000 more": lambda: _request("{" + _keys(300_000) + "}", "/v1/keys/openai", "PUT"),
+    "PUT a key, 15 KB": lambda: _request("{" + _keys(1_500) + "}", "/v1/keys/openai", "PUT"),
+    "chat, 300,000 keys": lambda: _request("{" + _keys(300_000) + "}", "/v1/chat"),
+    "nested 8 million deep": lambda: _request("[" * 8_000_000),
+    "nested and closed": lambda: _request("[]" * 4_000_000),
+    "8 MB of one number": lambda: _request(_HEAD + '{"start":' + "9" * 8_000_000 + "}]}"),
+    "8 MB of one fraction": lambda: _request(_HEAD + '{"start":0.' + "9" * 8_000_000 + "}]}"),
+    "8 MB of backslashes": lambda: _request('{"x":"' + "\\" * 8_000_000 + '"}'),
+    "8 MB of \\u0000": lambda: _request('{"x":"' + "\\u0000" * 1_300_000 + '"}'),
+    "8 MB of quotes": lambda: _request('"' * 8_000_000),
+    "8 MB of colons": lambda: _request(":" * 8_000_000),
+    "8 MB of one key": lambda: _request('{"' + "k" * 8_000_000 + '":1}'),
+    "the last segment is wrong": lambda: _request(_HEAD + _many(_SEGMENT, 49_999) + ",{}]}"),
+    "gzip": lambda: _request(b"\x1f\x8b" + b"0" * 8_000_000),
+    "a form": lambda: _request("a=b&" * 2_000_000, kind="application/x-www-form-urlencoded"),
+    "multipart": lambda: _request("--x\r\n" * 1_600_000, kind="multipart/form-data; boundary=x"),
+    "16 MB in chunks of a byte": lambda: _chunked(1, 2_600_000),
+    "8,000 chunks of 1 KB": lambda: _chunked(1_024, 8_000),
+    "a head of 250 KB": lambda: b"GET / HTTP/1.1\r\nTOKEN" + b"a:\r\n" * 62_000 + b"\r\n",
+    "a WebSocket": lambda: (
+        b"GET / HTTP/1.1\r\nhost: x\r\nTOKENconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    ),
+    "valid: 50,000 short segments": lambda: _request(_HEAD + _many(_SEGMENT, 50_000) + "]}"),
+    "valid: 50,000 segments, 8 MB": lambda: _request(
+        _HEAD
+        + _many('{"text":"' + "words " * 18 + '","start":1.5,"end":2.25,"speaker":"Ann"}', 50_000)
+        + "]}"
+    ),
+}
+ATTACKS: Final = [Attack(name, payload, who) for who in (False, True) for name, payload in SHAPES.items()]
+
+
+class Server:
+    """A server in a process of its own, looked at from outside."""
+
+    def __init__(self, port: int, token: str, pid: int) -> None:
+        self.port = port
+        self._token = f"authorization: Bearer {token}\r\n".encode()
+        self._pid = pid
+
+    def cost_of(self, attack: Attack) -> Cost:
+        """Send it, and see."""
+        payload = attack.payload().replace(b"TOKEN", self._token if attack.has_token else b"", 1)
+        with _waits(self.port) as waits:
+            before, cpu = self._megabytes(anew=True), self._cpu()
+            status = _sent(self.port, payload)
+            time.sleep(0.3)  # noqa: TID251 - until what goes on after the answer is over
+            return Cost(status, self._cpu() - cpu, self._megabytes() - before, max(waits))
+
+    def _cpu(self) -> float:
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def _megabytes(self, *, anew: bool = False) -> float:
+        """The most that it ever held; ``anew``, from now on."""
+        if anew:
+            Path(f"/proc/{self._pid}/clear_refs").write_text("5")
+        lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def _sent(port: int, payload: bytes) -> str:
+    """The status of the answer; how it broke, if none came."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        with suppress(OSError):
+            connection.sendall(payload)
+        try:
+            return connection.recv(65536).split(b" ", 2)[1].decode()
+        except (OSError, IndexError) as error:
+            return type(error).__name__
+
+
+@contextmanager
+def _waits(port: int) -> Iterator[list[float]]:
+    """How long each `GET /healthz` takes meanwhile."""
+    found: list[float] = [0.0]
+    is_over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
+            while not is_over.wait(0.02):
+                begun = time.perf_counter()
+                client.get("/healthz")
+                found.append(time.perf_counter() - begun)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield found
+    finally:
+        is_over.set()
+        asking.join()
+
+
+@contextmanager
+def started() -> Iterator[Server]:
+    """A server, ended at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.edge", folder]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            told = json.loads(process.stdout.readline())
+            try:
+                yield Server(told["port"], told["token"], process.pid)
+            finally:
+                process.terminate()
+
+
+async def serve(folder: Path) -> None:
+    """Be that server."""
+    tokens: list[str] = []
+    patchbay = Patchbay(Table(environ={}), require_caller=True)
+    app = create_app(Settings(_env_file=None, data_dir=folder), patchbay=patchbay, announce=tokens.append)  # type: ignore[call-arg]
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(configured(app))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.02)
+    print(json.dumps({"port": listener.getsockname()[1], "token": tokens[0]}), flush=True)
+    await serving
+
+
+def main(wanted: list[str]) -> int:
+    """Measure, print, and say whether all gates are kept."""
+    attacks = [one for one in ATTACKS if not wanted or any(word in one.name for word in wanted)]
+    missed = 0
+    rows = []
+    with started() as server:
+        for _ in range(10):  # until everything is imported
+            server.cost_of(Attack("warm", SHAPES["50,000 x {}"]))
+        for attack in attacks:
+            cost = server.cost_of(attack)
+            kept = cost.is_within(has_token=attack.has_token)
+            missed += not kept
+            rows.append(
+                (
+                    attack.name,
+                    "user" if attack.has_token else "nobody",
+                    cost.status,
+                    f"{cost.cpu:.2f} s",
+                    f"{cost.megabytes:.0f} MB",
+                    f"{cost.health:.3f} s",
+                    "ok" if kept else "**missed**",
+                )
+            )
+            print(*rows[-1], sep="  ", file=sys.stderr, flush=True)
+    print(table(("what is sent", "by", "answer", "processor", "memory", "health waited", ""), rows))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and Path(sys.argv[1]).is_dir():
+        asyncio.run(serve(Path(sys.argv[1])))
+    else:
+        sys.exit(main(sys.argv[1:]))
