@@ -227,7 +227,7 @@ async def serve(folder: Path) -> None:
     """Be that server."""
     tokens: list[str] = []
     patchbay = Patchbay(Table(environ={}), require_caller=True)
-    app = create_app(Settings(_env_file=None, data_dir=folder), patchbay=patchbay, announce=tokens.append)  # type: ignore[call-arg]
+    app = create_app(Settings(_env_file=None, data_dir=folder), patchbay=patchbay, announce=tokens.append)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(configured(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))

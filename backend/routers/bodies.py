@@ -85,6 +85,16 @@ class SlowBodyError(HTTPException):
         super().__init__(408, f"The body did not come within {seconds:.0f} seconds.")
 
 
+class FailedAdmissionError(HTTPException):
+    """Who sends a body could not be looked up; its cause says why.
+
+    Whatever else is raised while FastAPI reads a body, it calls a fault of the body's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(503)
+
+
 class GuardedBodies:
     """Gives the application a `_Body` to receive from. Plain ASGI: authentication is done where a body is asked for."""
 
@@ -111,6 +121,7 @@ class _Body:
         """The next piece; after the last, what the server has to say of the connection.
 
         Raises:
+            FailedAdmissionError: If it cannot be told who sends it.
             UnauthenticatedError: If the route wants a token, and none came that is valid.
             TooLongBodyError: If the body is longer than its route takes.
             SlowBodyError: If it takes too long.
@@ -126,11 +137,19 @@ class _Body:
         """Before the first piece."""
         terms = terms_of(self._connection.scope.get("endpoint"))
         if not terms.is_open:
-            await authenticate(self._connection, get_services(self._connection))
+            await self._authenticate()
         if _told_length(self._connection.headers) > terms.longest_body:
             raise TooLongBodyError(terms.longest_body)
         self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.seconds
         return terms
+
+    async def _authenticate(self) -> None:
+        try:
+            await authenticate(self._connection, get_services(self._connection))
+        except HTTPException:
+            raise
+        except Exception as error:
+            raise FailedAdmissionError from error
 
     async def _next(self, terms: Terms) -> Message:
         try:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from backend.conversations.text import one_line
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
 
+from .bodies import FailedAdmissionError
 from .json_bodies import InvalidBodyError
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,13 @@ def install(app: FastAPI) -> None:
 
 async def answer(_: Request, error: Exception) -> JSONResponse:
     """The response for ``error``."""
-    problem = describe(error)
+    problem = describe(_what_was_raised(error))
     return JSONResponse({"error": problem.error}, problem.status, problem.headers)
+
+
+def _what_was_raised(error: Exception) -> Exception:
+    cause = error.__cause__ if isinstance(error, FailedAdmissionError) else None
+    return cause if isinstance(cause, Exception) else error
 
 
 def describe(error: Exception) -> Problem:

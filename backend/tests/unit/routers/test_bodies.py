@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 
 from backend.conversations.sample import SAMPLE
 from backend.routers import bodies
 from backend.routers.bodies import SMALL, Terms, terms_of
 from backend.routers.conversations import LONGEST_TRANSCRIPT
 from backend.routers.json_bodies import JsonRoute
-from backend.tests.fakes.services import ANN
+from backend.tests.fakes.services import ANN, services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,6 +80,19 @@ async def test_a_body_of_fastapis_own_is_not_read_without_a_token_either(
     taken = await connect(app).post("/numbers", json={"number": 1}, headers=ANN)
 
     assert (refused.status_code, body.read, taken.status_code) == (401, 0, 200)
+
+
+class BrokenTokens:
+    async def find(self, plain: str) -> None:
+        raise OperationalError("SELECT …", {}, Exception("database is locked"))
+
+
+async def test_that_nobody_can_be_looked_up_is_no_fault_of_the_body(connect: Connect) -> None:
+    broken = replace(services(), tokens=BrokenTokens())
+
+    response = await connect(broken).post("/v1/chat", json={}, headers=ANN)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "storage_unavailable")
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)

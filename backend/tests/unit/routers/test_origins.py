@@ -56,7 +56,7 @@ def test_the_default_port_may_be_left_out() -> None:
 async def test_behind_a_proxy_the_service_is_where_it_was_told() -> None:
     seen: list[HTTPConnection] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
         seen.append(HTTPConnection(scope))
 
     behind = asked(origin="https://patchbay.example", host="127.0.0.1:8000", x_forwarded_proto="https")
