@@ -11,6 +11,7 @@ from backend.keys.trouble import reason_of
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
 from backend.utils.llm.failures import POLICY, Category, classify
+from backend.utils.llm.failures.evidence import gather
 from backend.utils.llm.testing import Raw, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.transport import Wire
@@ -230,3 +231,13 @@ def test_words_of_the_callers_own_that_an_error_quotes_accuse_nobody(status: int
     wire = Wire(requests=1, status=status, error_body=body, sent_at=0.0)
 
     assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
+
+
+def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:
+    keys = ("error", "errors", "innererror", "metadata", "message", "detail")
+    thicket = {a: {b: {c: {"code": f"{a} {b} {c}"} for c in keys} for b in keys} for a in keys}
+    body = json.dumps(thicket).encode()
+
+    seen = gather(ValueError(), Wire(requests=1, status=403, error_body=body, sent_at=0.0), "openai")
+
+    assert 0 < len(seen.codes) <= 16

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from ..transport import Wire
 
 _ERRORS = range(300, 600)
-_LONGEST_SENTENCE = 2000
+_LONGEST_SENTENCE = 1000
 _DEEPEST = 6
+_MOST_LAYERS = 16
 _DIGITS = 3
 _WITHIN = ("error", "errors", "innererror", "inner_error", "metadata", "message", "detail", "raw")
 """Where an error holds another one: gateways wrap what their provider said, some of them as JSON in a text."""
@@ -81,7 +83,7 @@ def gather(exception: BaseException, wire: Wire, api: Api, outer: BaseException 
 
 def _said(body: bytes) -> list[dict[str, Any]]:
     """What the body of an error answer says, from the outside in."""
-    if layers := list(_layers(_document(body))):
+    if layers := list(islice(_layers(_document(body)), _MOST_LAYERS)):
         return layers
     text = body.decode(errors="replace").strip()
     return [{"message": text}] if text and text[0] not in "{[<" else []
@@ -92,7 +94,7 @@ def _told(exception: BaseException) -> list[dict[str, Any]]:
     for name in ("body", "details"):
         held = getattr(exception, name, None)
         if isinstance(held, dict):
-            return list(_layers(held))
+            return list(islice(_layers(held), _MOST_LAYERS))
     return []
 
 

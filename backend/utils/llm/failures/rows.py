@@ -328,7 +328,7 @@ MODELS = (
         C.MODEL_NOT_FOUND,
         404,
         "models/some-model is not found for API version v1beta, or is not supported for generateContent.",
-        r"\bmodels?\b[^.]{0,20}(?:\.[^\s.][^.]{0,40}){0,5}[^.]{0,60}"
+        r"\bmodels?\b(?:[^.]|\.(?=\S)){0,100}"
         r"(not found|does ?n[o']t exist|not exist|no longer (available|supported|served|offered)|not (been )?deployed"
         r"|is (not available|unavailable)\b(?! (for|in|with|on|to)\b)|is not supported\W*$|shut ?down"
         r"|(has been|was|is|are) (now )?(deprecated|decommissioned|retired|discontinued|sunset|removed))",
