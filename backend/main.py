@@ -127,6 +127,7 @@ def create_app(
                     database=Probe(path),
                     local_model=local_model,
                     background=background,
+                    has_own_weights=settings.local_llm_gguf is not None,
                 )
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))

@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table as Grid
 from typing_extensions import override
 
+from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError, opened
 from backend.keys.errors import MasterKeyError
@@ -185,7 +186,8 @@ class _Run:
             )
             note = (
                 f"No provider's key is configured, so [b]every feature is served by {escape(self.local_model.label)}[/b]."
-                f" It shows that everything works, not how well.\nFor real answers set one of {variables}."
+                " It shows that everything works, not how well. What a conversation is about it cannot tell: that is cut"
+                f" from the transcript.\nFor real answers set one of {variables}."
             )
             out.print(Panel(note, title="demo"))
         self.local_model.start()
@@ -221,9 +223,7 @@ class _Run:
             if not again and seen.raise_for_status().json()["items"]:
                 _say("The sample conversation is left out: you have conversations. `--once` runs it again.")
                 return True
-            with out.status(
-                "Running the sample conversation through it, about half a minute with the demo model…"
-            ):
+            with out.status("Running the sample conversation through it, some seconds with the demo model…"):
                 answer = await http.post(
                     "/v1/conversations", json=SAMPLE.model_dump(mode="json"), timeout=SAMPLE_SECONDS
                 )
@@ -267,10 +267,12 @@ def _print_conversation(told: dict[str, Any]) -> None:
     lines.add_row("folder", escape(f"{folder.get('folder_id')} ({folder.get('validation_status')})"))
     for feature, code in told["errors"].items():
         lines.add_row("failed", escape(f"{feature}: {code}"))
+    if cut := [part.replace("_", " ") for part, made_by in told["made_by"].items() if made_by == EXTRACT]:
+        lines.add_row("", f"[dim]Cut from the transcript without a model: {', '.join(cut)}.[/dim]")
     out.print(Panel(lines, title="sample conversation"))
     for receipt in told["receipts"].values():
         _say(receipt_line(receipt))
 
 
 def _item(item: dict[str, Any]) -> str:
-    return str(item.get("description") or item.get("task") or next(iter(item.values()), ""))
+    return f"{item['owner']}: {item['description']}" if item["owner"] else str(item["description"])

@@ -39,6 +39,6 @@ async def decide_discard(transcript: Transcript, text: str, models: Models) -> O
     """Decide without a model where the length says enough; otherwise ask. A failure to decide is no discard."""
     if transcript.is_empty:
         return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
-    if transcript.words > KEPT_WITHOUT_ASKING:
+    if transcript.is_longer_than(KEPT_WITHOUT_ASKING):
         return Outcome(FEATURE, Discard(reason="Long enough to keep.", discard=False))
     return await ask(models, FEATURE, Discard, _INSTRUCTIONS, f"{transcript.setting}\n\n{text}")

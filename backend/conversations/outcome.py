@@ -25,21 +25,39 @@ T = TypeVar("T")
 S = TypeVar("S", bound="BaseModel")
 
 
+EXTRACT = "extract"
+"""What made a part that no model made: it is cut from the transcript."""
+
+UNNAMED = "model"
+"""What made a part if the model gives no receipt, as one in a test."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """The end of one step. Without a ``value`` there is an ``error``."""
+    """The end of one step: a ``value``, and who made it, or an ``error``; both, if it was then found without a model."""
 
     feature: str
     value: T | None = None
     error: str | None = None
     receipt: Mapping[str, Any] | None = None
+    made_by: str = EXTRACT
 
 
-async def ask(models: Models, feature: str, schema: type[S], instructions: str, text: str) -> Outcome[S]:
-    """Ask ``feature`` for a ``schema``. A failure is logged and becomes the outcome; it is never raised."""
+async def ask(
+    models: Models,
+    feature: str,
+    schema: type[S],
+    instructions: str,
+    text: str,
+    accept: Callable[[S], None] | None = None,
+) -> Outcome[S]:
+    """Ask ``feature`` for a ``schema``. A failure is logged and becomes the outcome; it is never raised.
+
+    An answer for which ``accept`` raises a ``ValueError`` is repaired, and then asked of the next endpoint.
+    """
     messages = [("system", instructions), ("human", text)]
     try:
-        model = models(feature).with_structured_output(schema, include_raw=True)
+        model = models(feature).with_structured_output(schema, include_raw=True, accept=accept)
         answer: Any = await model.ainvoke(messages)
     except LLMError as error:
         return _failed(feature, error.code)
@@ -49,7 +67,8 @@ async def ask(models: Models, feature: str, schema: type[S], instructions: str, 
     receipt = answer["raw"].response_metadata.get("receipt")
     if not isinstance(answer["parsed"], schema):
         return _failed(feature, "invalid_output", receipt)
-    return Outcome(feature, answer["parsed"], receipt=receipt)
+    made_by = (receipt or {}).get("endpoint") or UNNAMED
+    return Outcome(feature, answer["parsed"], receipt=receipt, made_by=made_by)
 
 
 def _failed(feature: str, code: str, receipt: Mapping[str, Any] | None = None) -> Outcome[Any]:

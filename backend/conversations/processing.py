@@ -1,37 +1,51 @@
 """From a transcript to a conversation: discard? structure, action items, folder.
 
-Each step goes through its own feature. A step that fails costs its own result and no other.
+Each step goes through its own feature. Where no answer holds, title, overview, category and action items are cut from
+the transcript instead, and `made_by` says so.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from backend.utils.llm.conversation_folder import aassign_conversation_to_folder
+from backend.utils.llm.conversation_folder import (
+    FolderAssignment,
+    aassign_conversation_to_folder,
+    get_default_folder_id,
+    validate_folder_assignment,
+)
 from backend.utils.llm.errors import LLMError
 
-from .action_items import find_action_items
+from . import action_items, discard, structure
+from .action_items import ActionItem, ActionItems
 from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
-from .discard import decide_discard
+from .discard import Discard
+from .extract import extract
+from .grounding import Grounds
 from .outcome import Outcome
 from .store import Conversation, Filing
-from .structure import find_structure
+from .structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
+    from .extract import Extract
     from .outcome import Models
     from .store import Status
-    from .structure import Structure
     from .transcript import Rendered, Transcript
 
 FOLDER_FEATURE = "conv_folder"
 _SNIPPET = 300
+_NO_CHOICE = FolderAssignment(folder_id=SYSTEM_FOLDERS[0]["id"], confidence=0.0)
+_QUICK_SEGMENTS, _QUICK_LETTERS = 200, 20_000
+"""What is read within some milliseconds. More is read beside the event loop."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +57,136 @@ class Entry:
     created_at: datetime
 
 
-async def process(transcript: Transcript, entry: Entry, models: Models) -> Conversation:
-    """Make the conversation of ``transcript``. No model's failure is raised; ``errors`` tells of it."""
-    # Of a long one, everything is read: not where the others wait.
-    rendered = await asyncio.to_thread(transcript.render)
-    discard = await decide_discard(transcript, rendered.text, models)
-    if discard.value and discard.value.discard:
-        return _conversation(
-            transcript, entry, status="discarded", steps=[discard], discard_reason=discard.value.reason
+def _never(_feature: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """The chat model of each feature, and whether it is the demo model, which is not worth asking."""
+
+    models: Models
+    is_demo: Callable[[str], bool]
+
+    async def discard(self, transcript: Transcript, text: str) -> Outcome[Discard]:
+        """Whether it is worth keeping. Without anybody to ask, whatever was said is."""
+        if self.is_demo(discard.FEATURE) and not transcript.is_empty:
+            return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
+        return await discard.decide_discard(transcript, text, self.models)
+
+    async def structure(self, transcript: Transcript, text: str, grounds: Grounds) -> Outcome[Structure]:
+        """Title, overview and category."""
+        if self.is_demo(structure.FEATURE):
+            return Outcome(structure.FEATURE)
+        return await structure.find_structure(transcript, text, self.models, grounds)
+
+    async def action_items(self, transcript: Transcript, text: str, grounds: Grounds) -> Outcome[ActionItems]:
+        """The tasks."""
+        if self.is_demo(action_items.FEATURE):
+            return Outcome(action_items.FEATURE)
+        return await action_items.find_action_items(transcript, text, self.models, grounds)
+
+    async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[FolderAssignmentResult]:
+        """The folder; where there is no structure to go by, by the beginning of what was said."""
+        category = found.category if found else Category.OTHER
+        try:
+            llm = self.models(FOLDER_FEATURE)
+        except LLMError as error:
+            return Outcome(FOLDER_FEATURE, error=error.code)
+        result = await aassign_conversation_to_folder(
+            found.title if found else "",
+            found.overview if found else rendered.text[:_SNIPPET],
+            category,
+            SYSTEM_FOLDERS,
+            FOLDER_OF[category],
+            llm=llm,
         )
-    structure, action_items = await asyncio.gather(
-        find_structure(transcript, rendered.text, models),
-        find_action_items(transcript, rendered.text, models),
+        if self.is_demo(FOLDER_FEATURE) and result.error is None:
+            result = _by_category(result, FOLDER_OF[category])
+        # A folder was found also when the model could not be asked; the error stands beside it.
+        return Outcome(FOLDER_FEATURE, result, result.error, result.receipt)
+
+
+def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssignmentResult:
+    """The category's folder, where what was ``chosen`` is not to be relied on."""
+    fallback = validate_folder_assignment(
+        _NO_CHOICE, SYSTEM_FOLDERS, get_default_folder_id(SYSTEM_FOLDERS), home
     )
-    folder = await _file(structure.value, rendered, models)
-    steps: list[Outcome[Any]] = [discard, structure, action_items, folder]
+    reasoning = "The demo model's choice is not relied on; the folder goes by the category."
+    return replace(fallback, reasoning=reasoning, receipt=chosen.receipt, error=chosen.error)
+
+
+async def process(
+    transcript: Transcript, entry: Entry, models: Models, *, is_demo: Callable[[str], bool] = _never
+) -> Conversation:
+    """Make the conversation of ``transcript``. No model's failure is raised; ``errors`` tells of it.
+
+    Args:
+        transcript: What was said.
+        entry: Whose conversation it is.
+        models: The chat model of each feature.
+        is_demo: Whether the built-in demo model would serve a feature. It cannot tell what a conversation is about, so
+            it is asked for the folder alone.
+    """
+    asking = _Asking(models, is_demo)
+    rendered = await _read(transcript, transcript.render)
+    kept = await asking.discard(transcript, rendered.text)
+    if kept.value and kept.value.discard:
+        return _conversation(
+            transcript, entry, status="discarded", steps=[kept], discard_reason=kept.value.reason
+        )
+    grounds = Grounds.of(transcript, rendered.text)
+    topic, tasks = await asyncio.gather(
+        asking.structure(transcript, rendered.text, grounds),
+        asking.action_items(transcript, rendered.text, grounds),
+    )
+    if topic.value is None or tasks.value is None:
+        found = await _read(transcript, lambda: extract(transcript))
+        topic, tasks = _or(topic, _structure(found)), _or(tasks, _action_items(found))
+    folder = await asking.folder(topic.value, rendered)
+    steps: list[Outcome[Any]] = [kept, topic, tasks, folder]
     return _conversation(
         transcript,
         entry,
         status=_status(steps),
         steps=steps,
-        **(structure.value.model_dump() if structure.value else {}),
-        action_items=action_items.value.items if action_items.value else (),
+        **(topic.value.model_dump() if topic.value else {}),
+        action_items=tasks.value.items if tasks.value else (),
+        made_by=_made_by(topic, tasks),
         folder=Filing.model_validate(folder.value) if folder.value else None,
         truncated=rendered.truncated,
     )
 
 
-async def _file(
-    structure: Structure | None, rendered: Rendered, models: Models
-) -> Outcome[FolderAssignmentResult]:
-    """The folder; where there is no structure to go by, by the beginning of what was said."""
-    category = structure.category if structure else Category.OTHER
-    try:
-        llm = models(FOLDER_FEATURE)
-    except LLMError as error:
-        return Outcome(FOLDER_FEATURE, error=error.code)
-    result = await aassign_conversation_to_folder(
-        structure.title if structure else "",
-        structure.overview if structure else rendered.text[:_SNIPPET],
-        category,
-        SYSTEM_FOLDERS,
-        FOLDER_OF[category],
-        llm=llm,
-    )
-    # A folder was found also when the model could not be asked; the error stands beside it.
-    return Outcome(FOLDER_FEATURE, result, result.error, result.receipt)
+async def _read(transcript: Transcript, reading: Callable[[], T]) -> T:
+    """What ``reading`` the transcript gives; beside the event loop, if it is long."""
+    segments = transcript.segments
+    is_quick = len(segments) <= _QUICK_SEGMENTS and sum(len(one.text) for one in segments) <= _QUICK_LETTERS
+    return reading() if is_quick else await asyncio.to_thread(reading)
+
+
+def _or(outcome: Outcome[T], found: T | None) -> Outcome[T]:
+    """What a model answered; else what was found without one. What went wrong stands beside it."""
+    return outcome if outcome.value is not None else replace(outcome, value=found)
+
+
+def _structure(found: Extract | None) -> Structure | None:
+    if found is None:
+        return None
+    return Structure(title=found.title, overview=found.overview, category=found.category)
+
+
+def _action_items(found: Extract | None) -> ActionItems | None:
+    if found is None:
+        return None
+    items = (ActionItem(description=one.what, owner=one.owner) for one in found.promises)
+    return ActionItems(items=tuple(items))
+
+
+def _made_by(topic: Outcome[Structure], tasks: Outcome[ActionItems]) -> Mapping[str, str]:
+    """By part of what was found, who made it."""
+    made = dict.fromkeys(Structure.model_fields, topic.made_by) if topic.value else {}
+    return {**made, "action_items": tasks.made_by} if tasks.value else made
 
 
 def _status(steps: Sequence[Outcome[Any]]) -> Status:

@@ -36,8 +36,10 @@ class Summary(BaseModel):
     """A conversation without its transcript.
 
     Attributes:
-        status: ``partial`` if some steps failed, ``failed`` if none found anything, ``discarded`` if it was not
+        status: ``partial`` if some steps failed, ``failed`` if no model answered any, ``discarded`` if it was not
             worth keeping.
+        made_by: By part (``title``, ``overview``, ``category``, ``action_items``), the endpoint that made it;
+            ``extract`` if it was cut from the transcript without a model. Empty in what was kept by older versions.
         truncated: Whether the models saw the transcript without its middle.
         errors: By feature, the code of what went wrong.
         receipts: By feature, the receipt of the call that answered.
@@ -55,6 +57,7 @@ class Summary(BaseModel):
     overview: str | None = None
     category: Category | None = None
     action_items: tuple[ActionItem, ...] = ()
+    made_by: Mapping[str, str] = {}
     folder: Filing | None = None
     truncated: bool = False
     errors: Mapping[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,7 @@ from .outcome import Outcome, ask
 from .text import AtMost, Said
 
 if TYPE_CHECKING:
+    from .grounding import Grounds
     from .outcome import Models
     from .transcript import Transcript
 
@@ -34,6 +36,20 @@ class Structure(BaseModel):
     category: Category
 
 
-async def find_structure(transcript: Transcript, text: str, models: Models) -> Outcome[Structure]:
+async def find_structure(
+    transcript: Transcript, text: str, models: Models, grounds: Grounds
+) -> Outcome[Structure]:
     """Ask for title, overview and category."""
-    return await ask(models, FEATURE, Structure, _INSTRUCTIONS, f"{transcript.setting}\n\n{text}")
+    question = f"{transcript.setting}\n\n{text}"
+    return await ask(models, FEATURE, Structure, _INSTRUCTIONS, question, partial(check_structure, grounds))
+
+
+def check_structure(grounds: Grounds, structure: Structure) -> None:
+    """Refuse what was not said.
+
+    Raises:
+        NotSaidError: If a figure, a day, a name or most of the words were not.
+    """
+    grounds.check_words("title and overview", [structure.title, structure.overview])
+    grounds.check_facts("title", structure.title)
+    grounds.check_facts("overview", structure.overview)

@@ -123,6 +123,16 @@ class Transcript(BaseModel):
         texts = [segment.text.strip() for segment in self.segments]
         return max(sum(len(text.split()) for text in texts), sum(map(len, texts)) // _LETTERS_PER_WORD)
 
+    def is_longer_than(self, words: int) -> bool:
+        """Whether more ``words`` were said than that; of a long recording, no more is read than that takes."""
+        blanks = letters = 0
+        for segment in self.segments:
+            text = segment.text.strip()
+            blanks, letters = blanks + len(text.split(maxsplit=words + 1)), letters + len(text)
+            if max(blanks, letters // _LETTERS_PER_WORD) > words:
+                return True
+        return False
+
     def render(self, limit: int = RENDER_LIMIT) -> Rendered:
         """One line per turn, at most ``limit`` characters; a long one keeps its head and its tail."""
         spoken = (segment for segment in self.segments if segment.text.strip())

@@ -25,7 +25,7 @@ async def create(
 ) -> Conversation:
     """Process a transcript and keep what came out. Failed steps are named in ``errors``."""
     entry = Entry(services.new_id(), identity.user_id, services.now())
-    conversation = await process(transcript, entry, services.facade.get_llm)
+    conversation = await process(transcript, entry, services.facade.get_llm, is_demo=services.is_demo)
     await services.conversations.add(conversation)
     response.headers["Location"] = f"{router.prefix}/{conversation.id}"
     return conversation

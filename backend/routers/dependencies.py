@@ -28,6 +28,7 @@ from backend.keys.store import Owner
 from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.errors import LLMError
 from backend.utils.llm.route import Needs
 
 from .headers import KEY_HEADER
@@ -137,6 +138,7 @@ class Services:
     Attributes:
         tokens: What a program may send with each request.
         login_tokens: What a browser may open a session with.
+        has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
     conversations: ConversationStore
@@ -148,9 +150,19 @@ class Services:
     database: Database
     local_model: LocalModelView | None = None
     background: Background = field(default_factory=Background)
+    has_own_weights: bool = False
     pace: Pace = field(default_factory=Pace)
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = _new_id
+
+    def is_demo(self, feature: str) -> bool:
+        """Whether the built-in demo model would serve ``feature`` for the caller in context."""
+        if self.has_own_weights:
+            return False
+        try:
+            return bool(self.facade.explain(feature).as_dict().get("demo"))
+        except LLMError:
+            return False  # the call itself tells
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from backend.conversations.categories import SYSTEM_FOLDERS
+from backend.conversations.outcome import EXTRACT
 from backend.conversations.store import Page, Summary
 from backend.conversations.text import one_line
 from backend.local_model import State
@@ -77,11 +78,19 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class ConversationView:
-    """A conversation in the list. ``errors`` is feature and code of what went wrong."""
+    """A conversation in the list.
+
+    Attributes:
+        tasks: Owner, if there is one, and what they took on.
+        cut: The parts that no model made.
+        errors: Feature and code of what went wrong.
+    """
 
     title: str
     overview: str | None
     category: str | None
+    tasks: tuple[tuple[str | None, str], ...]
+    cut: tuple[str, ...]
     folder: str | None
     status: str
     when: str
@@ -140,6 +149,8 @@ def _conversation(summary: Summary) -> ConversationView:
         title=one_line(summary.title or "") or "Untitled",
         overview=summary.overview and one_line(summary.overview),
         category=summary.category,
+        tasks=tuple((item.owner, item.description) for item in summary.action_items),
+        cut=tuple(part.replace("_", " ") for part, by in summary.made_by.items() if by == EXTRACT),
         folder=_folder(summary),
         status=summary.status,
         when=_readable(summary.created_at),

@@ -108,6 +108,7 @@ class FakeFacade:
     """Serves scripted models, and explains with whom the caller in context is."""
 
     models: Callable[[str], BaseChatModel] = field(default_factory=ScriptedModels)
+    demo: bool = False
 
     def get_llm(self, feature: str) -> BaseChatModel:
         return self.models(feature)
@@ -130,6 +131,8 @@ class FakeFacade:
         return "it is misplaced" if "misplaced" in base_url else None
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> FakeRoute:
+        if self.demo:
+            return FakeRoute({"feature": feature, "demo": True})
         if feature != "conv_folder":
             raise UnknownFeatureError(feature, ["conv_folder"])
         tokens = needs.tokens if needs else 0

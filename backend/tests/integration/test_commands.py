@@ -28,7 +28,7 @@ from backend.serve import _Run, serve
 from backend.settings import Settings
 from backend.utils.llm.catalogue.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.model_config import load
-from backend.utils.llm.testing import Status, Text
+from backend.utils.llm.testing import Json, Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay, loopback_table
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -523,6 +523,20 @@ async def log_in(data_dir: Path) -> str:
         return await SessionStore(async_sessionmaker(engine)).open("ann")
 
 
+ANSWER = Json(
+    {
+        "title": "The new booking page",
+        "overview": "The new page goes live on Monday at nine.",
+        "category": "work",
+        "items": [{"owner": "Mira", "description": "Check the English texts"}],
+        "folder_id": "1",
+        "reasoning": "It is work.",
+        "confidence": 0.9,
+    }
+)
+"""What fits every step of the sample conversation."""
+
+
 class TestServe:
     """`./backend/run.sh` on a provider that has a key: no built-in model is started."""
 
@@ -531,11 +545,15 @@ class TestServe:
         return Settings(data_dir=tmp_path / "data", port=0)
 
     def test_the_sample_conversation_comes_out_whole(
-        self, settings: Settings, capsys: pytest.CaptureFixture[str]
+        self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        provider.always(ANSWER)
+
         assert serve(settings, once=True) == 0
 
         printed = capsys.readouterr().out
+        assert "Mira: Check the English texts" in printed
+        assert "Cut from the transcript" not in printed
         assert all(feature in printed for feature in ("conv_structure", "conv_action_items", "conv_folder"))
         assert "gpt-6-luna-2026-11-01" in printed.replace("\n", "")
         assert CANARY not in printed
@@ -551,9 +569,11 @@ class TestServe:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(_Run, "_say_where", lambda run: setattr(run.server, "should_exit", True))
+        provider.always(ANSWER)
         assert serve(settings, once=False) == 0
         assert len(provider.requests) > 0
         provider.clear()
+        provider.always(ANSWER)
 
         assert serve(settings, once=once) == 0
 
@@ -576,6 +596,18 @@ class TestServe:
         (line,) = printed.out.splitlines()
         assert line.startswith(f"The database {settings.database_path} cannot be used: ")
         assert "Traceback" not in printed.err
+
+    def test_what_does_not_hold_is_cut_from_the_transcript_and_told(
+        self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        provider.always(Json(ANSWER.value | {"overview": "They sail to an island for 14 days."}))
+
+        assert serve(settings, once=True) == 1
+
+        printed = capsys.readouterr().out
+        assert "new booking page goes live" in printed
+        assert "conv_structure: invalid_output" in printed
+        assert "Cut from the transcript without a model: title, overview" in printed
 
     def test_who_has_keys_does_not_pay_for_the_sample(
         self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,57 @@ async def test_a_failed_step_costs_only_its_own_result() -> None:
     assert conversation.errors == {"conv_action_items": "invalid_output"}
 
 
-async def test_without_a_structure_the_folder_goes_by_what_was_said() -> None:
+async def test_without_a_models_structure_it_is_cut_from_the_transcript_and_the_error_kept() -> None:
     conversation, models = await made(conv_structure=[ProviderDownError("down")])
 
-    assert (conversation.title, conversation.status) == (None, "partial")
+    assert (conversation.title, conversation.category) == ("new booking page goes live", "work")
+    assert (conversation.status, conversation.errors) == ("partial", {"conv_structure": "provider_down"})
     assert "new booking page" in models.prompt("conv_folder")
+
+
+async def test_every_part_says_who_made_it() -> None:
+    receipt = {"feature": "conv_structure", "endpoint": "openai:gpt-6-luna"}
+    answer = AIMessage(json.dumps(STRUCTURE), response_metadata={"receipt": receipt})
+    down = ProviderDownError("down")
+    conversation, _ = await made(conv_structure=[answer], conv_action_items=[down])
+
+    by_model = dict.fromkeys(("title", "overview", "category"), "openai:gpt-6-luna")
+    assert conversation.made_by == {**by_model, "action_items": "extract"}
+
+
+async def test_what_was_cut_from_the_transcript_never_bears_a_models_name() -> None:
+    unfit = AIMessage("{}", response_metadata={"receipt": {"endpoint": "openai:gpt-6-luna"}})
+    conversation, _ = await made(conv_structure=[unfit])
+
+    assert {conversation.made_by[part] for part in ("title", "overview", "category")} == {"extract"}
+
+
+async def test_the_demo_model_is_asked_for_the_folder_alone_and_not_relied_on() -> None:
+    models = ScriptedModels(conv_folder=[{"reasoning": "So social.", "folder_id": "3", "confidence": 1}])
+
+    conversation = await process(SAMPLE, ENTRY, models, is_demo=lambda _: True)
+
+    assert (models.asked, conversation.status, conversation.errors) == ({"conv_folder"}, "completed", {})
+    assert set(conversation.made_by.values()) == {"extract"}
+    assert conversation.folder is not None
+    assert (conversation.folder.folder_id, conversation.folder.reasoning[:8]) == ("work", "The demo")
+
+
+async def test_the_demo_model_discards_nothing() -> None:
+    noise = {"reason": "Only noise.", "discard": True}
+    models = ScriptedModels(conv_discard=[noise])
+
+    conversation = await process(spoken("Remember the milk."), ENTRY, models, is_demo=lambda _: True)
+
+    assert (conversation.status, "conv_discard" in models.asked) == ("completed", False)
+
+
+async def test_text_without_a_letter_or_mark_comes_out_without_parts() -> None:
+    models = ScriptedModels()
+
+    conversation = await process(spoken("\x00\x07"), ENTRY, models, is_demo=lambda _: True)
+
+    assert (conversation.title, conversation.made_by) == (None, {})
 
 
 async def test_without_a_folder_model_the_categorys_folder_is_taken_and_the_error_kept() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from backend.conversations.sample import SAMPLE
 from backend.routers.conversations import LONGEST_TRANSCRIPT
 from backend.tests.fakes.models import ScriptedModels
-from backend.tests.fakes.services import ANN, BOB, scope, services
+from backend.tests.fakes.services import ANN, BOB, FakeFacade, scope, services
 from backend.utils.llm.errors import ProviderDownError
 
 if TYPE_CHECKING:
@@ -69,6 +70,34 @@ async def test_a_failed_step_is_named_beside_what_was_found(connect: Connect) ->
     created = (await post(connect(services(models)))).json()
 
     assert (created["status"], created["errors"]) == ("partial", {"conv_action_items": "provider_down"})
+
+
+async def test_each_part_says_who_made_it(connect: Connect) -> None:
+    created = (await post(connect(services(ScriptedModels(conv_structure=["no JSON"]))))).json()
+
+    assert created["made_by"] == {
+        "title": "extract",
+        "overview": "extract",
+        "category": "extract",
+        "action_items": "model",
+    }
+
+
+@pytest.mark.parametrize(
+    ("own_weights", "asked"),
+    [(False, {"conv_folder"}), (True, {"conv_folder", "conv_structure", "conv_action_items"})],
+)
+async def test_a_model_file_of_the_users_is_asked_and_the_built_in_model_is_not(
+    own_weights: bool,  # noqa: FBT001 - a case
+    asked: set[str],
+    connect: Connect,
+) -> None:
+    models = ScriptedModels()
+    given = replace(services(models), facade=FakeFacade(models, demo=True), has_own_weights=own_weights)
+
+    await post(connect(given))
+
+    assert models.asked == asked
 
 
 async def test_nothing_said_is_discarded(connect: Connect) -> None:

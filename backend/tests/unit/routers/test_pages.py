@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from backend.conversations.action_items import ActionItem
 from backend.conversations.store import Conversation, Filing
 from backend.conversations.transcript import Segment, Transcript
 from backend.routers import errors, pages
@@ -232,6 +233,19 @@ async def test_pages_are_kept_by_nobody_and_load_nothing_from_elsewhere(browser:
         assert response.headers["cache-control"] == "no-store"
         assert "default-src 'self'" in response.headers["content-security-policy"]
         assert re.findall(r"<script|<style|style=|(?:src|href)=\"(?!/static/)", response.text) == []
+
+
+async def test_who_made_the_parts_of_a_conversation_is_shown_with_its_tasks(
+    app: FastAPI, browser: httpx2.AsyncClient
+) -> None:
+    by = {"title": "extract", "overview": "extract", "action_items": "openai:gpt-6-luna"}
+    tasks = (ActionItem(description="send it by Friday", owner="Ann <b>"),)
+    await app.state.services.conversations.add(conversation(title="it", made_by=by, action_items=tasks))
+
+    shown = await page(browser)
+
+    assert "<li>Ann <b>: send it by Friday</li>" in shown
+    assert "Cut from the transcript, not written by a model: title, overview." in shown
 
 
 async def test_the_styles_are_open(browser: httpx2.AsyncClient) -> None:

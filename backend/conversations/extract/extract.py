@@ -1,0 +1,71 @@
+"""All that is found in a transcript without a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .gist import Weights, overview_of, title_of
+from .promises import promises
+from .sentences import sentences
+from .tongues import tongue_of
+from .topic import category_of, words_in
+
+if TYPE_CHECKING:
+    from backend.conversations.categories import Category
+    from backend.conversations.transcript import Transcript
+
+    from .promises import Promise
+    from .sentences import Sentence
+
+_MOST_PROMISES = 5
+_MOST_SENTENCES = 4_000
+"""Of a longer recording, the middle is left out: five hours of talk are read in half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What was found. Every word of it but the category was said."""
+
+    title: str
+    overview: str
+    category: Category
+    promises: tuple[Promise, ...]
+
+
+def extract(transcript: Transcript) -> Extract | None:
+    """Read a transcript; None if nothing was said. Takes time in proportion to its length: some milliseconds a page."""
+    said = _head_and_tail(tuple(sentences(transcript)))
+    if not said:
+        return None
+    speakers = tuple(dict.fromkeys(sentence.speaker for sentence in said))
+    counts = Counter(word for sentence in said for word in words_in(sentence.text))
+    tongue = tongue_of(transcript.language, frozenset(counts))
+    category = category_of(counts + Counter(word for speaker in speakers for word in words_in(speaker)))
+    weights = Weights(said, category)
+    taken_on = _most_certain(tuple(promises(said, speakers, tongue)))
+    return Extract(
+        title=title_of(_without(said, taken_on), weights),
+        overview=overview_of(said, weights),
+        category=category,
+        promises=taken_on,
+    )
+
+
+def _without(said: tuple[Sentence, ...], taken_on: tuple[Promise, ...]) -> tuple[Sentence, ...]:
+    """What was said but promises, which are no subject; all of it, if there is nothing else."""
+    left = tuple(one for one in said if not any(promise.what in one.text for promise in taken_on))
+    return left or said
+
+
+def _head_and_tail(said: tuple[Sentence, ...]) -> tuple[Sentence, ...]:
+    if len(said) <= _MOST_SENTENCES:
+        return said
+    return said[: _MOST_SENTENCES // 2] + said[-_MOST_SENTENCES // 2 :]
+
+
+def _most_certain(found: tuple[Promise, ...]) -> tuple[Promise, ...]:
+    """The first few; what is only a duty gives way."""
+    kept = sorted(range(len(found)), key=lambda place: (found[place].is_duty, place))[:_MOST_PROMISES]
+    return tuple(found[place] for place in sorted(kept))

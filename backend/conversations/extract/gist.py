@@ -1,0 +1,126 @@
+"""A title and an overview, cut from what was said."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from heapq import nlargest
+from math import sqrt
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.conversations.words import WORD, carries_meaning, folded, is_blankless, stem, words_of
+
+from .topic import speaks_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from backend.conversations.categories import Category
+
+    from .sentences import Sentence
+
+TITLE, OVERVIEW = 80, 300
+"""The most characters of each."""
+_WORDS_OF_TITLE: Final = range(2, 8)
+_WORDS_OF_SENTENCE: Final = range(5, 32)
+_PIECE: Final = re.compile(
+    r"[,;:.!?…()\"“”–—。、，！？]+|\b(?:and|but|or|because|und|aber|oder|weil|y|pero|porque|et|mais|ou)\b",
+    re.IGNORECASE,
+)
+_MOST_OFTEN: Final = 4
+_TELLING: Final = 2.0
+"""What a word counts that speaks for the conversation's category."""
+_EARLY: Final = 0.3
+"""What it counts to be said first: people name their subject early."""
+_NAMED: Final = 1.3
+"""What it counts to follow an article: it names something."""
+_DETERMINERS: Final = words_of(
+    "the a an my our your their his her this these no der die das den dem ein eine einen mein meine unser unsere "
+    "el la los las un una mi mis nuestro nuestra le les une des mon ma mes notre nos l d"
+)
+_QUESTION: Final = 0.7
+_BLANKLESS_TITLE: Final = 24
+
+
+class Weights:
+    """How much each word says here: what is said often, and what tells the subject."""
+
+    def __init__(self, said: Sequence[Sentence], category: Category) -> None:
+        self._counts = Counter(stem(word) for sentence in said for word in _meant(sentence.text))
+        self._category = category
+        self._known: dict[str, float] = {}
+
+    def of(self, word: str) -> float:
+        """Of a folded word."""
+        if (known := self._known.get(word)) is None:
+            often = sqrt(min(self._counts[stem(word)], _MOST_OFTEN))
+            known = self._known[word] = often * (_TELLING if speaks_for(word, self._category) else 1.0)
+        return known
+
+
+class _Span(NamedTuple):
+    score: float
+    text: str
+
+
+def title_of(said: Sequence[Sentence], weights: Weights) -> str:
+    """A few words that belong together and say most."""
+    if is_blankless(said[0].text):
+        return _cut(max((one.text for one in said[:5]), key=len), _BLANKLESS_TITLE)
+    spans = (
+        span for place, sentence in enumerate(said) for span in _spans(sentence, weights, place / len(said))
+    )
+    best = max(spans, key=lambda span: span.score, default=None)
+    return best.text if best else _cut(said[0].text, TITLE)
+
+
+def overview_of(said: Sequence[Sentence], weights: Weights) -> str:
+    """The one or two sentences that say most, in the order in which they were said."""
+    places = nlargest(4, range(len(said)), key=lambda place: _score(said[place], weights, place / len(said)))
+    first = places[0]
+    room = OVERVIEW - len(said[first].text) - 1
+    second = next((place for place in places[1:] if len(said[place].text) <= room), first)
+    return _cut(" ".join(said[place].text for place in sorted({first, second})), OVERVIEW)
+
+
+def _score(sentence: Sentence, weights: Weights, place: float) -> float:
+    words = set(_meant(sentence.text))
+    length = len(sentence.text.split())
+    fits = 1.0 if length in _WORDS_OF_SENTENCE else 0.3
+    asks = _QUESTION if sentence.is_question else 1.0
+    return sum(map(weights.of, words)) / sqrt(4 + length) * fits * asks * (1 + _EARLY * (1 - place))
+
+
+def _spans(sentence: Sentence, weights: Weights, place: float) -> Iterator[_Span]:
+    """Runs of words that begin and end with one that carries meaning, and break up none that belong together."""
+    early = 1 + _EARLY * (1 - place)
+    for piece in _PIECE.split(sentence.text):
+        tokens = list(WORD.finditer(piece))
+        words = [folded(token.group()) for token in tokens]
+        weighs = [weights.of(word) if carries_meaning(word) else 0.0 for word in words]
+        for start, end in _runs(weighs):
+            text = piece[tokens[start].start() : tokens[end - 1].end()]
+            named = _NAMED if start and words[start - 1] in _DETERMINERS else 1.0
+            if len(text) <= TITLE:
+                yield _Span(sum(weighs[start:end]) / sqrt(4 + end - start) * named * early, text)
+
+
+def _runs(weighs: Sequence[float]) -> Iterator[tuple[int, int]]:
+    for start, weight in enumerate(weighs):
+        if not weight or (start and weighs[start - 1]):
+            continue
+        for end in range(start + _WORDS_OF_TITLE.start, min(start + _WORDS_OF_TITLE.stop, len(weighs) + 1)):
+            if weighs[end - 1] and (end == len(weighs) or not weighs[end]):
+                yield start, end
+
+
+def _meant(text: str) -> Iterator[str]:
+    return (word for word in map(folded, WORD.findall(text)) if carries_meaning(word))
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many characters, and no half words where there are blanks."""
+    if len(text) <= most:
+        return text
+    end = text.rfind(" ", 0, most + 1)
+    return text[: end if end > 0 else most].rstrip(" ,;:-–")

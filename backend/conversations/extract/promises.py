@@ -1,0 +1,208 @@
+"""What people took on, in their own words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.conversations.figures import CALENDAR
+from backend.conversations.words import STOPWORDS, WORD, folded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .sentences import Sentence
+    from .tongues import Tongue
+
+LONGEST: Final = 120
+"""Characters of a promise."""
+_FRINGE: Final = " \t,;:.!?…。！？-–—\"“”«»¿¡'’"
+_TAG: Final = re.compile(r",? (?:okay|ok|right|alright|deal|ja|oder|vale|no|d['’]accord)\?$", re.IGNORECASE)
+_HANGING: Final = re.compile(
+    r"[\s,]+(?:and|but|so|und|aber|y|pero|et|mais|or|as well|too|please|bitte|por favor|(?<!until )(?<!by )then)$",
+    re.IGNORECASE,
+)
+_ADDRESS: Final = re.compile(
+    r"(?:^|[,:] |\b(?:and|so|und|y|et|thanks|danke) )([^\W\d_][\w .’-]{0,40}?)(?=[,:] )|, ([^\W\d_][\w .’-]{0,40})[?.!]*$"
+)
+_NO_NAMES: Final = CALENDAR | {"today", "tomorrow", "tonight", "heute", "morgen"}
+
+
+class Promise(NamedTuple):
+    """Somebody will do something. ``is_duty`` if they only have to."""
+
+    owner: str
+    what: str
+    is_duty: bool = False
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Waits for a yes: what ``asker`` wants done by ``owner``, by whoever answers, or offers to do."""
+
+    what: str
+    turn: int
+    asker: str
+    owner: str | None = None
+    is_offer: bool = False
+
+    def is_answered_by(self, sentence: Sentence) -> bool:
+        """Whether it is theirs to say yes."""
+        if sentence.turn <= self.turn or sentence.speaker == self.asker:
+            return False
+        return self.is_offer or self.owner in {None, sentence.speaker}
+
+    def accepted_by(self, speaker: str) -> Promise:
+        """What becomes of it."""
+        return Promise(self.asker if self.is_offer else speaker, self.what)
+
+
+class Reader:
+    """Reads sentences one by one, and finds what was promised."""
+
+    def __init__(self, tongue: Tongue, speakers: Iterable[str]) -> None:
+        self._tongue = tongue
+        self._speakers = _by_name(speakers)
+        self._open: list[_Asked] = []
+        self._last: Sentence | None = None
+        self._before: Sentence | None = None
+
+    def read(self, sentence: Sentence) -> list[Promise]:
+        """What ``sentence`` promises, or makes a promise of what was asked before."""
+        if self._last is not None and sentence.turn != self._last.turn:
+            self._before = self._before if self._tongue.declines.match(self._last.text) else self._last
+        self._open = [asked for asked in self._open if sentence.turn <= asked.turn + 1 + bool(asked.owner)]
+        found = [*self._promised(sentence), *self._others(sentence)]
+        if found:
+            self._open = [asked for asked in self._open if not asked.is_answered_by(sentence)]
+        else:
+            found = list(self._accepted(sentence))
+        self._open += self._asked(sentence)
+        self._last = sentence
+        return found
+
+    # Promised ----------------------------------------------------------------------------------------------------
+
+    def _promised(self, sentence: Sentence) -> Iterator[Promise]:
+        text = _TAG.sub(".", sentence.text)
+        if text.endswith("?") or self._tongue.unsure.search(text):
+            return
+        for start, end, is_duty in self._starts(text):
+            if not self._tongue.idle.match(text[start:end]):
+                what = self._meant(self._clause(text[start:end]), sentence)
+                if what:
+                    yield Promise(sentence.speaker, what, is_duty)
+
+    def _starts(self, text: str) -> list[tuple[int, int, bool]]:
+        """Where promises begin, after their first words, and where the next one does."""
+        found = [(match, False) for match in self._tongue.promises.finditer(text)]
+        found += [(match, True) for match in self._tongue.duties.finditer(text)]
+        if not found:
+            return []
+        found.sort(key=lambda one: one[0].start())
+        ends = [match.start() for match, _ in found[1:]] + [len(text)]
+        return [(match.end(), end, is_duty) for (match, is_duty), end in zip(found, ends, strict=True)]
+
+    def _others(self, sentence: Sentence) -> Iterator[Promise]:
+        """What it says that somebody else will do."""
+        if sentence.is_question:
+            return
+        for match in self._tongue.others.finditer(sentence.text):
+            owner, what = self._named(match), self._clause(sentence.text[match.end() :])
+            if owner is not None and what and owner != sentence.speaker:
+                yield Promise(owner, what)
+
+    def _named(self, match: re.Match[str]) -> str | None:
+        groups = match.groupdict()
+        if (kin := groups.get("kin")) is not None:
+            return kin
+        words = [word for word in groups["who"].split() if folded(word) not in STOPWORDS]
+        known = next((self._speakers[folded(word)] for word in words if folded(word) in self._speakers), None)
+        is_no_name = any(folded(word) in _NO_NAMES for word in words)
+        return known or (None if is_no_name else " ".join(words) or None)
+
+    def _clause(self, text: str) -> str:
+        return _trimmed(self._tongue.breaks.split(text, maxsplit=1)[0])
+
+    # Asked and accepted ------------------------------------------------------------------------------------------
+
+    def _asked(self, sentence: Sentence) -> Iterator[_Asked]:
+        for pattern, is_offer in ((self._tongue.offers, True), (self._tongue.requests, False)):
+            match = pattern.search(sentence.text)
+            if match is None or (is_offer and not sentence.is_question):
+                continue
+            what, owner = _trimmed(sentence.text[match.end() :]), self._addressed(sentence)
+            if what:
+                yield _Asked(what, sentence.turn, sentence.speaker, None if is_offer else owner, is_offer)
+            return
+
+    def _addressed(self, sentence: Sentence) -> str | None:
+        """Whom it calls by name, if they take part."""
+        called = (
+            word
+            for groups in _ADDRESS.findall(sentence.text)
+            for word in WORD.findall(folded("".join(groups)))
+        )
+        found = (self._speakers[word] for word in called if word in self._speakers)
+        return next((speaker for speaker in found if speaker != sentence.speaker), None)
+
+    def _accepted(self, sentence: Sentence) -> Iterator[Promise]:
+        text, bare = sentence.text, sentence.text.strip(_FRINGE)
+        if sentence.is_question:
+            return
+        mine = [asked for asked in self._open if asked.is_answered_by(sentence)]
+        if self._tongue.declines.match(text):
+            self._open = [asked for asked in self._open if asked not in mine]
+        elif mine and self._tongue.agrees.match(text):
+            self._open = [asked for asked in self._open if asked not in mine]
+            yield mine[-1].accepted_by(sentence.speaker)
+        elif self._tongue.takes.fullmatch(bare) and (what := self._spoken_of(sentence)):
+            yield Promise(sentence.speaker, what)
+
+    def _meant(self, what: str, sentence: Sentence) -> str | None:
+        """What is promised: if it is only `it`, what that stands for."""
+        return self._spoken_of(sentence) if self._tongue.takes.fullmatch(what) else what
+
+    def _spoken_of(self, sentence: Sentence) -> str | None:
+        """What was asked for, or else the sentence before."""
+        asked = next((one for one in self._open if one.is_answered_by(sentence) and not one.is_offer), None)
+        if asked is not None:
+            return asked.what
+        before = self._last if self._last is not None and self._last.turn == sentence.turn else self._before
+        if before is not None and before is self._last and self._tongue.agrees.match(before.text):
+            before = self._before
+        if before is None:
+            return None
+        called = self._tongue.calls.match(before.text)
+        return _trimmed(before.text[called.end() if called else 0 :]) or None
+
+
+def promises(sentences: Iterable[Sentence], speakers: Iterable[str], tongue: Tongue) -> Iterator[Promise]:
+    """Every promise, in order; one that is repeated comes once."""
+    reader, seen = Reader(tongue, speakers), set[tuple[str, str]]()
+    for sentence in sentences:
+        for promise in reader.read(sentence):
+            key = promise.owner, folded(promise.what)
+            if key not in seen:
+                seen.add(key)
+                yield promise
+
+
+def _by_name(speakers: Iterable[str]) -> dict[str, str]:
+    """Speakers by each word of their name that is theirs alone."""
+    found: dict[str, str] = {}
+    for speaker in dict.fromkeys(speakers):
+        for word in WORD.findall(folded(speaker)):
+            found[word] = "" if word in found else speaker
+    return {word: speaker for word, speaker in found.items() if speaker and word not in STOPWORDS}
+
+
+def _trimmed(text: str) -> str:
+    """Without punctuation and small words at its ends, at most `LONGEST` characters of whole words."""
+    text = text.strip(_FRINGE)
+    while (cut := _HANGING.sub("", text).strip(_FRINGE)) != text:
+        text = cut
+    if len(text) <= LONGEST:
+        return text
+    return text[: text.rfind(" ", 0, LONGEST + 1) if " " in text[: LONGEST + 1] else LONGEST].strip(_FRINGE)

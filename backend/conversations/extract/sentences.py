@@ -1,0 +1,66 @@
+"""What was said, sentence by sentence."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.conversations.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.conversations.transcript import Transcript
+
+_END: Final = re.compile(
+    r"""(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\bNr)(?<!\bProf)(?<!\bz\.B)(?<!\bp\.m)(?<!\ba\.m)
+    (?:(?<![.!?…])[.!?…]+["”»')]*\s+ | (?<=[。！？]))""",
+    re.VERBOSE,
+)
+_STOP: Final = re.compile("[.!?…。！？]")
+LONGEST: Final = 400
+"""Characters of a sentence."""
+_OPENING: Final = "\"“«'¿¡ "
+
+
+class Sentence(NamedTuple):
+    """A sentence of one person. ``turn`` counts the changes of speaker before it."""
+
+    speaker: str
+    text: str
+    turn: int
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it asks."""
+        return self.text.rstrip("\"”»' ").endswith(("?", "？"))
+
+
+def sentences(transcript: Transcript) -> Iterator[Sentence]:
+    """In the order in which they were said. A sentence may span segments of the same speaker, if it has a full stop."""
+    spoken = (segment for segment in transcript.segments if segment.text.strip())
+    turns = groupby(spoken, key=lambda segment: segment.speaker)
+    for turn, (speaker, segments) in enumerate(turns):
+        texts = [one_line(segment.text) for segment in segments]
+        whole = " ".join(filter(None, texts))
+        parts = _split(whole) if _STOP.search(whole) else texts
+        said = (piece for part in parts for piece in _bounded(part.strip(_OPENING)))
+        yield from (Sentence(one_line(speaker), text, turn) for text in said if text)
+
+
+def _split(text: str) -> Iterator[str]:
+    start = 0
+    for end in _END.finditer(text):
+        yield text[start : end.end()]
+        start = end.end()
+    yield text[start:]
+
+
+def _bounded(text: str) -> Iterator[str]:
+    """Speech without full stops, in pieces: whatever is looked for in a sentence takes time with its length."""
+    while len(text) > LONGEST:
+        end = text.rfind(" ", 0, LONGEST)
+        yield text[: end if end > 0 else LONGEST]
+        text = text[end + 1 if end > 0 else LONGEST :]
+    yield text

@@ -1,0 +1,69 @@
+"""The category, by the words that were said."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING, Final
+
+from backend.conversations.categories import Category
+from backend.conversations.words import WORD, folded
+
+from .lexicon import HINTS, TELLING
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Mapping
+
+Weights = dict[str, dict[Category, float]]
+
+ENOUGH: Final = 2.0
+"""Less than that says nothing: one telling word, or two hints."""
+_MOST_OFTEN: Final = 4
+_SHORTEST_STEM: Final = 2
+
+
+def _lines() -> Iterator[tuple[str, Category, float]]:
+    for weight, lexicon in ((1.0, HINTS), (2.0, TELLING)):
+        for category, line in lexicon.items():
+            yield from ((folded(entry), category, weight) for entry in line.split())
+
+
+def _weights() -> tuple[Weights, Weights]:
+    """Whole words, and beginnings of words. What stands in both lexicons is telling."""
+    whole: Weights = {}
+    beginnings: Weights = {}
+    for entry, category, weight in _lines():
+        table = beginnings if entry.endswith("*") else whole
+        table.setdefault(entry.rstrip("*"), {})[category] = weight
+    return whole, beginnings
+
+
+_WHOLE, _BEGINNINGS = _weights()
+
+
+def category_of(counts: Counter[str]) -> Category:
+    """The category that most of the folded words in ``counts`` speak for; `OTHER` if too few speak for any."""
+    scores = dict.fromkeys(Category, 0.0)
+    for word, count in counts.items():
+        for category, weight in _weighed(word).items():
+            scores[category] += weight * sqrt(min(count, _MOST_OFTEN))
+    best = max(scores, key=scores.__getitem__)
+    return best if scores[best] >= ENOUGH else Category.OTHER
+
+
+def speaks_for(word: str, category: Category) -> bool:
+    """Whether a folded word is one of ``category``'s."""
+    return category in _weighed(word)
+
+
+def _weighed(word: str) -> Mapping[Category, float]:
+    if (found := _WHOLE.get(word)) is not None:
+        return found
+    stem = word.partition("'")[0]
+    ends = range(len(stem), _SHORTEST_STEM, -1)
+    return next((_BEGINNINGS[stem[:end]] for end in ends if stem[:end] in _BEGINNINGS), {})
+
+
+def words_in(text: str) -> Iterator[str]:
+    """Its folded words."""
+    return iter(WORD.findall(folded(text).replace("’", "'")))

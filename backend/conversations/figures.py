@@ -1,0 +1,255 @@
+"""Figures and days: whether those in an answer were said, as digits or as words, or follow from what was said."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import date, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from .words import STOPWORDS, WORD, folded, is_blankless, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+def _numbered(words: str, first: int = 0) -> dict[str, int]:
+    """Words in order; what stands between bars is said for the same number."""
+    numbered = enumerate(folded(words).split(), start=first)
+    return {word: number for number, group in numbered for word in group.split("|")}
+
+
+_UNITS: Final = (
+    "zero|null|cero|nul|nulla one|ein|eins|eine|einen|uno|una|un|une|um|uma|first|erste|ersten|primero|premier "
+    "two|zwei|zwo|dos|deux|due|dois|second|zweite|zweiten|segundo|both|couple|beide three|drei|tres|trois|tre|third|dritte|dritten|tercero "
+    "four|vier|cuatro|quatre|quattro|quatro|fourth|vierte|vierten five|fünf|cinco|cinq|cinque|fifth|fünfte|fünften six|sechs|seis|sei|sixth|sechste|sechsten "
+    "seven|sieben|siete|sept|sette|sete|seventh|siebte|siebten eight|acht|ocho|huit|otto|oito|eighth|achte|achten nine|neun|nueve|neuf|nove|ninth|neunte|neunten "
+    "ten|zehn|diez|dix|dieci|dez|tenth|zehnte|zehnten eleven|elf|once|onze|undici|eleventh|elfte|elften "
+    "twelve|zwölf|doce|douze|dodici|doze|twelfth|zwölfte|zwölften|dozen|dutzend|docena|douzaine|noon|midday|midnight|mittag|mitternacht|mediodía|medianoche|midi|minuit "
+    "thirteen|dreizehn|trece|treize|tredici|treze|thirteenth fourteen|vierzehn|catorce|quatorze|quattordici|fourteenth fifteen|fünfzehn|quince|quinze|quindici|fifteenth "
+    "sixteen|sechzehn|dieciséis|seize|sedici|dezesseis|sixteenth seventeen|siebzehn|diecisiete|dix-sept|diciassette|seventeenth eighteen|achtzehn|dieciocho|diciotto|eighteenth "
+    "nineteen|neunzehn|diecinueve|diciannove|nineteenth"
+)
+_TENS: Final = (
+    "twenty|zwanzig|veinte|vingt|venti|vinte|twentieth|veinti thirty|dreißig|treinta|trente|trenta|trinta|thirtieth forty|vierzig|cuarenta|quarante|quaranta|quarenta "
+    "fifty|fünfzig|cincuenta|cinquante|cinquanta|cinquenta sixty|sechzig|sesenta|soixante|sessanta|sessenta seventy|siebzig|setenta|septante|settanta "
+    "eighty|achtzig|ochenta|octante|ottanta|oitenta ninety|neunzig|noventa|nonante|novanta"
+)
+_LARGE: Final = MappingProxyType(
+    {
+        100: "hundred|hundert|cien|ciento|cientos|cientas|cent|cento|cem|hundreds",
+        1000: "thousand|tausend|mil|mille|mila|grand",
+        1_000_000: "million|millions|millionen|millón|millones|milhão",
+    }
+)
+_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        **_numbered(_UNITS),
+        **{word: 10 * ten for word, ten in _numbered(_TENS, first=2).items()},
+        **{word: number for number, words in _LARGE.items() for word in folded(words).split("|")},
+    }
+)
+_PARTS_OF_AN_HOUR: Final = words_of(
+    "half halb halbe anderthalb media medio demi demie mezza meia quarter viertel dreiviertel cuarto quart"
+)
+_IMPLIED_BY_PARTS: Final = frozenset({5, 15, 25, 30, 45, 50, 75})
+_HAN: Final = MappingProxyType(
+    {**{letter: at for at, letter in enumerate("零一二三四五六七八九")}, "〇": 0, "两": 2, "両": 2}
+)
+_HAN_UNITS: Final = MappingProxyType({"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000})
+_HAN_RUN: Final = re.compile("[零〇一二三四五六七八九十百千万萬两両]+")
+
+_DIGITS: Final = re.compile(r"\d+(?:[.,:’' \u00a0\u202f]\d+)*")
+_CLAIM: Final = re.compile(
+    r"(?<![a-z\d])(?<![a-z]-)(\d+(?:[.,:’'\u00a0\u202f]\d+)*)(?P<clock> ?(?:[ap]\.?m\b|uhr\b|h\b|o['’]clock|時|点))?"
+)
+_COMPOUNDS: Final = tuple(
+    map(folded, ("zig", "dreißig", "hundert", "tausend", "veinti", "cientos", "cientas"))
+)
+_COMPOUND: Final = re.compile("|".join(sorted(_NUMBERS, key=len, reverse=True)))
+_HALF_A_DAY: Final = 12
+_MOST_DIGITS: Final = 18
+_UNITS_OF_LARGE: Final = (1_000_000, 1000, 100)
+_TWO_DIGITS, _FOUR_DIGITS = range(21, 100), range(1001, 10_000)
+
+_MONTHS: Final = _numbered(
+    "jan|january|januar|enero|janvier|gennaio|janeiro feb|february|februar|febrero|février|febbraio|fevereiro mar|march|märz|marzo|mars|março apr|april|abril|avril|aprile "
+    "may|mai|mayo|maggio|maio jun|june|juni|junio|juin|giugno|junho jul|july|juli|julio|juillet|luglio|julho aug|august|agosto|août sep|sept|september|septiembre|septembre|settembre|setembro "
+    "oct|october|oktober|okt|octubre|octobre|ottobre|outubro nov|november|noviembre|novembre|novembro dec|december|dezember|dez|diciembre|décembre|dicembre|dezembro",
+    first=1,
+)
+_MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_DATES: Final = (
+    re.compile(r"\b(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})\b"),
+    re.compile(r"(?:(?P<year>\d{4})年)?(?P<month>\d{1,2})月(?P<day>\d{1,2})日"),
+    re.compile(
+        rf"\b(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|º|\.)?(?: of| de)? (?P<name>{_MONTH})\b\.?(?:,? (?:de )?(?P<year>\d{{4}}))?"
+    ),
+    re.compile(rf"\b(?P<name>{_MONTH})\.? (?P<day>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? (?P<year>\d{{4}}))?"),
+    re.compile(r"\b(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})?"),
+    re.compile(r"\b(?P<month>\d{1,2})/(?P<day>\d{1,2})(?:/(?P<year>\d{2,4}))?\b"),
+)
+_WEEKDAYS: Final = _numbered(
+    "monday|montag|lunes|lundi|lunedì|segunda-feira tuesday|dienstag|martes|mardi|martedì wednesday|mittwoch|miércoles|mercredi|mercoledì "
+    "thursday|donnerstag|jueves|jeudi|giovedì friday|freitag|viernes|vendredi|venerdì saturday|samstag|sonnabend|sábado|samedi|sabato sunday|sonntag|domingo|dimanche|domenica"
+)
+_RELATIVE: Final = words_of(
+    "today tonight tomorrow yesterday weekend week weeks day days month months next fortnight morning afternoon evening "
+    "heute morgen übermorgen gestern abend wochenende woche wochen tag tage tagen monat nächste nächsten nächster hoy mañana ayer semana semanas fin día días mes próximo próxima "
+    "aujourd'hui demain hier semaine semaines jour jours mois prochain prochaine oggi domani settimana giorni amanhã hoje semana dias"
+)
+_RELATIVE_HAN: Final = re.compile(
+    "今日|明日|明後日|昨日|今天|明天|后天|後天|昨天|来週|今週|下周|这周|週|周|曜|星期|礼拜"
+)
+CALENDAR: Final = frozenset({*_MONTHS, *_WEEKDAYS})
+"""Names of months and weekdays, folded."""
+_REACH: Final = 62
+"""Days: how far ahead or back a day may lie that was spoken of as `tomorrow` or `next week`."""
+_KNOWN_SHARE: Final = 0.15
+"""Of the words of a language that we know, more than this are among its small words."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures and days of what was said.
+
+    Attributes:
+        numbers: Said as digits, or as words.
+        day: Of the recording.
+        has_parts: Whether a half or a quarter was spoken of.
+        has_days: Whether a day was spoken of that is known only by the day of the recording.
+        weekdays: 0 is Monday.
+        is_known: Whether it was said in a language whose numbers we know. Else nothing is held against an answer.
+    """
+
+    numbers: frozenset[int]
+    day: date
+    has_parts: bool
+    has_days: bool
+    weekdays: frozenset[int]
+    is_known: bool
+
+    @classmethod
+    def of(cls, text: str, day: date) -> Figures:
+        """Those of ``text``, said on ``day``."""
+        plain = folded(unicodedata.normalize("NFKC", text))
+        words = [word.replace("’", "'") for word in WORD.findall(plain)]
+        weekdays = frozenset(_WEEKDAYS[word] for word in words if word in _WEEKDAYS)
+        return cls(
+            numbers=frozenset(_said(plain, words)),
+            day=day,
+            has_parts=not _PARTS_OF_AN_HOUR.isdisjoint(words) or "半" in plain,
+            has_days=bool(weekdays)
+            or not _RELATIVE.isdisjoint(words)
+            or _RELATIVE_HAN.search(plain) is not None,
+            weekdays=weekdays,
+            is_known=_is_known(plain, words),
+        )
+
+    def all_said(self, text: str) -> bool:
+        """Whether every figure, date and weekday of ``text`` was said, or follows from what was."""
+        if not self.is_known:
+            return True
+        plain = folded(unicodedata.normalize("NFKC", text))
+        if not all(self._is_weekday_said(word) for word in WORD.findall(plain)):
+            return False
+        for pattern in _DATES:
+            for match in pattern.finditer(plain):
+                if not self._is_date_said(match):
+                    return False
+            plain = pattern.sub(" ", plain)
+        return all(self._is_said(claim[1], is_time=bool(claim["clock"])) for claim in _CLAIM.finditer(plain))
+
+    def _is_weekday_said(self, word: str) -> bool:
+        return word not in _WEEKDAYS or self.has_days or _WEEKDAYS[word] in self.weekdays
+
+    def _is_date_said(self, match: re.Match[str]) -> bool:
+        parts = match.groupdict()
+        day, name = int(parts["day"]), parts.get("name")
+        month = _MONTHS[name] if name else int(parts["month"])
+        return self._is_number_said(day) or (
+            self.has_days and (self._is_near(day, month) or self._is_near(month, day))
+        )
+
+    def _is_near(self, day: int, month: int) -> bool:
+        offsets = range(-_REACH, _REACH + 1)
+        return any(
+            (one.day, one.month) == (day, month)
+            for one in (self.day + timedelta(offset) for offset in offsets)
+        )
+
+    def _is_said(self, claim: str, *, is_time: bool) -> bool:
+        groups = re.findall(r"\d+", claim)
+        if self._is_number_said(_figure("".join(groups))):
+            return True
+        test = self._is_time_said if is_time or ":" in claim or len(groups) > 1 else self._is_number_said
+        return all(map(test, map(_figure, groups)))
+
+    def _is_time_said(self, number: int) -> bool:
+        """As an hour or a minute: of twelve hours or of twenty-four; half past nine is 9:30, halb zehn too."""
+        if number == 0 or (self.has_parts and number in _IMPLIED_BY_PARTS):
+            return True
+        hours = {number, number - _HALF_A_DAY, number + _HALF_A_DAY}
+        if self.has_parts:
+            hours |= {hour + 1 for hour in hours} | {hour - 1 for hour in hours}
+        return any(map(self._is_number_said, (hour for hour in hours if hour > 0)))
+
+    def _is_number_said(self, number: int) -> bool:
+        """As it is, or in parts: 25 as `twenty five`, 120 as `a hundred and twenty`, 2026 as `twenty twenty-six`."""
+        if number in self.numbers or abs(number - self.day.year) <= 1:
+            return True
+        unit = next((unit for unit in _UNITS_OF_LARGE if number >= unit and unit in self.numbers), None)
+        if unit is not None:
+            many, rest = divmod(number, unit)
+            return (many == 1 or self._is_number_said(many)) and (rest == 0 or self._is_number_said(rest))
+        parts = _parts(number)
+        return bool(parts) and all(
+            part in self.numbers or (bool(_parts(part)) and self._is_number_said(part)) for part in parts
+        )
+
+
+def _parts(number: int) -> tuple[int, ...]:
+    """What a number is said as, if not as one word: tens and units, or the two halves of a year. Empty if it is one."""
+    if number in _TWO_DIGITS and number % 10:
+        return number // 10 * 10, number % 10
+    return divmod(number, 100) if number in _FOUR_DIGITS and number % 100 else ()
+
+
+def _figure(digits: str) -> int:
+    return int(digits[:_MOST_DIGITS])
+
+
+def _said(plain: str, words: Iterable[str]) -> Iterator[int]:
+    for figure in _DIGITS.findall(plain):
+        groups = re.findall(r"\d+", figure)
+        yield from map(_figure, (*groups, "".join(groups)))
+    for word in words:
+        yield from _spelt(word)
+    yield from map(_han, _HAN_RUN.findall(plain))
+
+
+def _spelt(word: str) -> Iterator[int]:
+    """What a word stands for; of a German or Spanish one that holds several, each."""
+    if word in _NUMBERS:
+        yield _NUMBERS[word]
+    elif any(part in word for part in _COMPOUNDS):
+        yield from (_NUMBERS[part] for part in _COMPOUND.findall(word))
+
+
+def _han(run: str) -> int:
+    total = digit = 0
+    for letter in run:
+        if letter in _HAN:
+            digit = digit * 10 + _HAN[letter]
+        else:
+            total += (digit or 1) * _HAN_UNITS[letter]
+            digit = 0
+    return total + digit
+
+
+def _is_known(plain: str, words: list[str]) -> bool:
+    if is_blankless(plain):
+        return bool(re.search("[\u3040-\u30ff\u4e00-\u9fff]", plain))
+    return sum(word in STOPWORDS for word in words) >= _KNOWN_SHARE * len(words)

@@ -1,0 +1,139 @@
+"""Whether what a model made of a conversation was said in it.
+
+A guard against invention, not a judge of style. A paraphrase passes in any language, as long as it is the
+transcript's: owners speak or are named, figures, days and names were said, and a share of the words stems from what
+was said. What does not hold is told without quoting it, for the model that has to mend it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from .figures import CALENDAR, Figures
+from .words import OF_TALK, STOPWORDS, WORD, folded, is_blankless, stem, terms, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .transcript import Transcript
+
+SHARE: Final = 1 / 3
+"""Of the words that carry meaning, so many stem from the transcript. In good summaries it is about two thirds, in
+terse ones one third; what is made up shares few or none."""
+
+_TITLES: Final = words_of(
+    "mr mrs ms dr prof sir madam herr frau señor señora sr sra don doña monsieur madame mme m the team"
+)
+_SENTENCE: Final = re.compile(r"[.!?…:;\"“„«(\n]\s*")
+_CAPITAL: Final = re.compile(r"[^\W\d_][\w’'-]*")
+_SHORTEST_NAME: Final = 3
+_FEW: Final = 2
+_OF_TALK: Final = frozenset(map(stem, OF_TALK))
+
+
+class NotSaidError(ValueError):
+    """Something was not said. The message tells what and where, and quotes nothing."""
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What an answer may rest on: the words that a model was shown, and who spoke.
+
+    Attributes:
+        words: Folded, speakers included.
+        terms: What they are compared by.
+        figures: And days.
+        names_are_marked: Whether the language writes names, and not every noun, with a capital.
+    """
+
+    text: str
+    words: frozenset[str]
+    terms: frozenset[str]
+    figures: Figures
+    names_are_marked: bool
+
+    @classmethod
+    def of(cls, transcript: Transcript, shown: str) -> Grounds:
+        """Those of ``transcript``, of which a model is ``shown`` so much, speakers included. Takes as long as that is."""
+        local = transcript.started_at.astimezone(ZoneInfo(transcript.time_zone))
+        words = frozenset(WORD.findall(folded(shown)))
+        german = (transcript.language or "").lower().startswith("de") or len(words & _GERMAN) > _FEW
+        return cls(
+            text=folded(shown),
+            words=words,
+            terms=frozenset(terms(shown)),
+            figures=Figures.of(shown, local.date()),
+            names_are_marked=not german and not is_blankless(shown),
+        )
+
+    def check_owner(self, place: str, owner: str) -> None:
+        """Refuse somebody who neither speaks nor is named.
+
+        Raises:
+            NotSaidError: Told at ``place``.
+        """
+        parts = [
+            word for word in WORD.findall(folded(owner)) if word not in _TITLES and word not in STOPWORDS
+        ]
+        if not all(self._is_named(part) for part in parts):
+            raise NotSaidError(
+                f"{place}: nobody of that name speaks or is named; name somebody who does, or nobody"
+            )
+
+    def check_facts(self, place: str, text: str) -> None:
+        """Refuse figures, days and names that were not said.
+
+        Raises:
+            NotSaidError: Told at ``place``.
+        """
+        if not self.figures.all_said(text):
+            raise NotSaidError(f"{place}: holds a figure or a day that was not said")
+        if self.names_are_marked and not all(map(self._is_named, _names(text))):
+            raise NotSaidError(f"{place}: holds a name that was not said")
+
+    def check_words(self, place: str, texts: Iterable[str], least: float = SHARE) -> None:
+        """Refuse ``texts`` that have less than ``least`` of their meaning words in common with what was said.
+
+        A single word proves nothing: it may be the word for what was said.
+
+        Raises:
+            NotSaidError: Told at ``place``.
+        """
+        meant = [term for text in texts for term in terms(text) if term not in _OF_TALK]
+        shared = sum(term in self.terms for term in meant)
+        if len(meant) >= _FEW and shared < least * len(meant):
+            raise NotSaidError(
+                f"{place}: most of it was not said; keep to the words, and the language, of the transcript"
+            )
+
+    def _is_named(self, word: str) -> bool:
+        plain = re.sub(r"['’]?s$", "", word)
+        if is_blankless(word):  # an honorific may follow it
+            return word[:_FEW] in self.text
+        return bool({word, plain} & self.words) or stem(plain) in self.terms
+
+
+_GERMAN: Final = words_of("und ich nicht ist das die wir mit auf für der den dem ein eine")
+
+
+def _names(text: str) -> list[str]:
+    """Words with a capital inside a sentence. None in a text that writes most words so."""
+    found, words = [], 0
+    for sentence in _SENTENCE.split(text):
+        tokens = _CAPITAL.findall(sentence)
+        words += len(tokens)
+        found += [token for token in tokens[1:] if token[0].isupper() and not token.isupper()]
+    if 2 * len(found) > words:
+        return []
+    names = (folded(token).replace("’", "'") for token in found)
+    return [
+        name
+        for name in names
+        if len(name) >= _SHORTEST_NAME
+        and name not in CALENDAR
+        and name not in STOPWORDS
+        and stem(name) not in _OF_TALK
+    ]
