@@ -5,6 +5,7 @@ until the response has been sent, streams included. It has to be asynchronous: a
 thread of its own, and what it puts in context there is lost.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -127,6 +128,11 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _one_by_one() -> asyncio.Semaphore:
+    """Long bodies take memory while they are looked at, and two threads are no quicker than one."""
+    return asyncio.Semaphore(1)
+
+
 def _new_id() -> str:
     return uuid4().hex
 
@@ -152,6 +158,7 @@ class Services:
     background: Background = field(default_factory=Background)
     has_own_weights: bool = False
     pace: Pace = field(default_factory=Pace)
+    long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = _new_id
 

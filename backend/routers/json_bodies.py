@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from typing_extensions import override
 
 from .bodies import SMALL
+from .dependencies import get_services
 from .json_shape import fault_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class _JsonRequest(Request):
         body = await self.body()
         if len(body) <= SMALL:
             return validated(body, self._model)
-        return await asyncio.to_thread(validated, body, self._model)
+        async with get_services(self).long_bodies:
+            return await asyncio.to_thread(validated, body, self._model)
 
 
 def validated(body: bytes, model: TypeAdapter[Any]) -> Any:
