@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import secrets
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +40,7 @@ from backend.utils.llm.radar import headline
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from backend.routers.dependencies import Facade, LocalModelView, Tokens
+    from backend.routers.dependencies import Facade, LocalModelView
 
 log = logging.getLogger(__name__)
 
@@ -51,30 +49,13 @@ FIRST_USER: Final = "admin"
 WATCH_SECONDS: Final = 1.0
 
 
-def _new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Tokens of whoever starts the application, which forgets them when it stops.
-
-    Attributes:
-        access_token: For requests of its own.
-        login_token: For the link to log in with; good for nothing else.
-    """
-
-    access_token: str = field(default_factory=_new_token, repr=False)
-    login_token: str = field(default_factory=_new_token, repr=False)
-
-
 def create_app(
     settings: Settings | None = None,
     *,
     patchbay: Facade | None = None,
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
-    launch: Launch | None = None,
+    launch_token: str | None = None,
     key_watch: KeyWatch | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
@@ -89,7 +70,7 @@ def create_app(
             By default it goes to standard error, as a login link.
         key_watch: The observer of the ``patchbay`` that was passed: sees users' keys that are refused. Without it, nobody
             hears of them.
-        launch: Further tokens, of the first user, that hold until the application stops.
+        launch_token: A further token of the first user, which holds until the application stops.
 
     Raises:
         MasterKeyError: If master keys are told that are none.
@@ -112,15 +93,10 @@ def create_app(
                 kept = SqlKeyStore(sessions)
                 background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
-                known: Tokens = tokens
-                login: Tokens = tokens
-                if launch is not None:
-                    known = LaunchToken(launch.access_token, FIRST_USER, tokens)
-                    login = LaunchToken(launch.login_token, FIRST_USER, tokens)
+                known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
                     conversations=SqlConversationStore(sessions),
                     tokens=known,
-                    login_tokens=login,
                     sessions=SessionStore(sessions),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),

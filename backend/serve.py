@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import secrets
 import socket
 import threading
 from contextlib import nullcontext, suppress
@@ -25,7 +26,7 @@ from backend.database.engine import UnusableDatabaseError, opened
 from backend.keys.errors import MasterKeyError
 from backend.keys.watch import KeyWatch
 from backend.local_model import LocalModel, LocalModelUnavailable
-from backend.main import Launch, create_app
+from backend.main import create_app
 from backend.printing import Terminal, receipt_line
 from backend.protocol import configured
 from backend.settings import environment
@@ -130,14 +131,14 @@ class _Run:
         self.patchbay = patchbay
         self.local_model = local_model
         self.listener = listener
-        self.launch = Launch()
+        self.launch_token = secrets.token_urlsafe(32)
         self.first_token: str | None = None
         app = create_app(
             settings,
             patchbay=patchbay,
             local_model=local_model,
             announce=self._remember,
-            launch=self.launch,
+            launch_token=self.launch_token,
             key_watch=watch,
         )
         self.server = _Server(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
@@ -214,7 +215,7 @@ class _Run:
         Not for a user who has keys: they would pay for it. Nor, unless ``again``, for one who has conversations: they have
         seen it.
         """
-        headers = {"Authorization": f"Bearer {self.launch.access_token}"}
+        headers = {"Authorization": f"Bearer {self.launch_token}"}
         async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
             if (await http.get("/v1/keys")).raise_for_status().json()["keys"]:
                 _say("The sample conversation is left out: you have keys of your own, and would pay for it.")
@@ -235,7 +236,7 @@ class _Run:
         return bool(told["title"] and told["category"] and told["folder"] and not told["errors"])
 
     def _say_where(self) -> None:
-        _say(f"\nOpen {self.origin}/login?token={self.launch.login_token}")
+        _say(f"\nOpen {self.origin}/login?token={self.launch_token}")
         _say("The link holds until the service stops. Ctrl-C stops it.")
         if self.first_token is not None:
             _say(f"\nYour access token for the API, shown only this once:\n  {self.first_token}")

@@ -142,14 +142,12 @@ class Services:
     """Everything that endpoints work with. Made once, by the composition root.
 
     Attributes:
-        tokens: What a program may send with each request.
-        login_tokens: What a browser may open a session with.
+        tokens: What a program may send with each request, and a browser may open a session with.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
     conversations: ConversationStore
     tokens: Tokens
-    login_tokens: Tokens
     sessions: Sessions
     facade: Facade
     keychain: Keychain

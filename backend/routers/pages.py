@@ -118,7 +118,7 @@ async def styles() -> Response:
 
 
 async def _owner(services: Services, token: str) -> TokenOwner:
-    if (owner := await services.login_tokens.find(token)) is None:
+    if (owner := await services.tokens.find(token)) is None:
         raise UnauthenticatedError
     return owner
 

@@ -165,7 +165,6 @@ def services(
     return Services(
         conversations=InMemoryConversations(),
         tokens=InMemoryTokens(),
-        login_tokens=InMemoryTokens(),
         sessions=InMemorySessions(),
         facade=FakeFacade(models or ScriptedModels()),
         keychain=keychain(),
