@@ -128,7 +128,7 @@ def _names(text: str) -> list[str]:
         found += [token for token in tokens[1:] if token[0].isupper() and not token.isupper()]
     if 2 * len(found) > words:
         return []
-    names = (folded(token).replace("’", "'") for token in found)
+    names = (part for token in found for part in WORD.findall(folded(token)))
     return [
         name
         for name in names

@@ -134,7 +134,7 @@ HINTS: Final[Mapping[Category, str]] = MappingProxyType(
             "étudier apprendre chapitre* livre* "
         ),
         Category.PERSONAL: (
-            "feel feeling feels felt tired dream dreams alone goal goals path grown-up proud wake comparing therapist* mind scared afraid worried worry stress* cry crying "
+            "feel feeling feels felt tired dream dreams alone goal goals path head apologise apologize unfair memo grown-up proud wake comparing therapist* mind scared afraid worried worry stress* cry crying "
             "change life love happy honest honestly proud mood thoughts patient wish routine "
             "fühle gefühl müde angst leben träume glücklich siento miedo sueño vida feliz peur vie rêve heureux "
         ),

@@ -65,13 +65,13 @@ class Reader:
         self._tongue = tongue
         self._speakers = _by_name(speakers)
         self._open: list[_Asked] = []
-        self._last: Sentence | None = None
-        self._before: Sentence | None = None
+        self._now: list[Sentence] = []
+        self._before: list[Sentence] = []
 
     def read(self, sentence: Sentence) -> list[Promise]:
         """What ``sentence`` promises, or makes a promise of what was asked before."""
-        if self._last is not None and sentence.turn != self._last.turn:
-            self._before = self._before if self._tongue.declines.match(self._last.text) else self._last
+        if self._now and sentence.turn != self._now[-1].turn:
+            self._end_turn()
         self._open = [asked for asked in self._open if sentence.turn <= asked.turn + 1 + bool(asked.owner)]
         found = [*self._promised(sentence), *self._others(sentence)]
         if found:
@@ -79,8 +79,14 @@ class Reader:
         else:
             found = list(self._accepted(sentence))
         self._open += self._asked(sentence)
-        self._last = sentence
+        self._now.append(sentence)
         return found
+
+    def _end_turn(self) -> None:
+        """What was spoken of still is, if it was only declined."""
+        if not self._tongue.declines.match(self._now[-1].text):
+            self._before = self._now
+        self._now = []
 
     # Promised ----------------------------------------------------------------------------------------------------
 
@@ -132,7 +138,8 @@ class Reader:
             match = pattern.search(sentence.text)
             if match is None or (is_offer and not sentence.is_question):
                 continue
-            what, owner = _trimmed(sentence.text[match.end() :]), self._addressed(sentence)
+            what, owner = _trimmed(_TAG.sub("", sentence.text[match.end() :])), self._addressed(sentence)
+            what = what or _trimmed(sentence.text[: match.start()]) or self._spoken_of(sentence) or ""
             if what:
                 yield _Asked(what, sentence.turn, sentence.speaker, None if is_offer else owner, is_offer)
             return
@@ -165,17 +172,20 @@ class Reader:
         return self._spoken_of(sentence) if self._tongue.takes.fullmatch(what) else what
 
     def _spoken_of(self, sentence: Sentence) -> str | None:
-        """What was asked for, or else the sentence before."""
+        """What was asked for, or else what was said before."""
         asked = next((one for one in self._open if one.is_answered_by(sentence) and not one.is_offer), None)
         if asked is not None:
             return asked.what
-        before = self._last if self._last is not None and self._last.turn == sentence.turn else self._before
-        if before is not None and before is self._last and self._tongue.agrees.match(before.text):
-            before = self._before
-        if before is None:
+        tasks = [one for one in self._now if not self._tongue.agrees.match(one.text)] or self._before
+        if not tasks:
             return None
-        called = self._tongue.calls.match(before.text)
-        return _trimmed(before.text[called.end() if called else 0 :]) or None
+        task = next((one for one in reversed(tasks) if one.is_question or self._start(one)), tasks[-1])
+        return _trimmed(task.text[self._start(task) :]) or None
+
+    def _start(self, sentence: Sentence) -> int:
+        """Where a task begins that nobody has yet, after what leads to it."""
+        called = self._tongue.calls.match(sentence.text)
+        return called.end() if called else 0
 
 
 def promises(sentences: Iterable[Sentence], speakers: Iterable[str], tongue: Tongue) -> Iterator[Promise]:

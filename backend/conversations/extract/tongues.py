@@ -81,7 +81,8 @@ ENGLISH: Final = Tongue(
         r"\bI promise (?:that )?I[’']ll ",
         rf"\bI(?:[’']m| am|[’']d be| would be) (?:happy|glad) to {_EASY}",
         rf"\bI can(?![’'\w]) ?{_EASY}",
-        r"\blet me (?=\w)",
+        r"\blet me (?=\w)(?!note|see|think|know|explain|tell|guess|put it|be\b|start|finish)",
+        r"\bI(?:[’']m| am) (?:responsible for|in charge of|taking care of|taking on) ",
         r"\bI(?:[’']m| am) (?=(?!going|working|watching|thinking|feeling|looking|waiting|coming|staying|meeting|getting|having|trying"
         r"|leaving|doing|not|seeing|sitting|living|starting|flying|running|eating)\w+ing\b.*\b(?:now|today|tonight|tomorrow|later|soon|"
         r"this|next|on|by|right)\b)",
@@ -108,9 +109,10 @@ ENGLISH: Final = Tongue(
         r"(?!be\b|have\b|not\b|never\b|need\b|cost\b|start\b|take\b|arrive\b|come\b|happen\b|want\b|know\b|see\b|feel\b|like\b|love\b)"
     ),
     requests=_any(
-        r"\b(?:can|could|would|will|won[’']t) you (?:please |also |maybe |perhaps |kindly |be so kind (?:as|and) (?:to )?)*"
+        r"\b(?:can|could|would|will|won[’']t) you\b ?+(?:please |also |maybe |perhaps |kindly |be so kind (?:as|and) (?:to )?)*"
         r"(?!tell me (?:how|what|why|where)|hear|see|believe|imagine|remember|like|be\b|have\b|say|explain|recommend|mind)",
-        r"\bwould you mind ",
+        r"\bwould you mind |\bwhy don[’']t you ",
+        r"\byou(?:[’']ll| will|[’']re going to| are going to) (?=[^?]+, (?:right|okay|ok|yes|correct|alright)\?)",
         r"\b(?:can|could) (?:I|we) ask you to ",
         r"\b(?:do you want|would you like|are you able) to (?=(?:take|handle|own|do|write|prepare|send|organi[sz]e|call)\b)",
         r"\bI(?:[’']d like| need| want) you to ",
@@ -138,25 +140,25 @@ ENGLISH: Final = Tongue(
     takes=re.compile(
         r"(?:do|take|handle|make|manage|sort|fix|arrange|own|cover|get on|work on|deal with|take care of|look after|see to|get to|look into|get)? ?"
         r"(?:it|that|this|those|them|so|these|that one|this one)?(?: (?:out|on|for you|then|now|later|too|myself|today|tonight|tomorrow|right away|at once|"
-        r"this (?:afternoon|evening|week|morning)|tomorrow morning|after (?:lunch|work)|by \w+|on \w+|first thing|as soon as I can))*"
-        r"|(?:have|get) (?:it|that|this|those|them|everything) (?:ready|done|sorted|finished|fixed|out|over to you)(?: \w+){0,3}"
+        r"this (?:afternoon|evening|week|morning)|tomorrow morning|after (?:lunch|work)|by (?:the end of )?(?:the |this |next )?\w+|on \w+|first thing|as soon as I can))*"
+        r"|(?:have|get) (?:it|that|this|those|them|everything) (?:ready|done|sorted|finished|fixed|out|over to you)(?: \w+){0,6}"
         r"|(?:will do|on it|i[’']m on it|leave (?:it|that) (?:to|with) me|consider it done|got it|my job|count on me)(?: \w+){0,3}",
         re.IGNORECASE,
     ),
     calls=re.compile(
-        r"^(?:[\w ]{0,16}[,:] )?(?:(?:and|but|so|then|also|okay|ok|well|good|great|now|thanks|thank you|fine),? )*(?:(?:somebody|someone|anybody|anyone|who|we|one of us|you)"
+        r"^(?:[\w ]{0,16}[,:] )?(?:(?:and|but|so|then|also|okay|ok|well|good|great|now|thanks|thank you|fine),? )*(?:(?:somebody|someone|anybody|anyone|who|we|one of us)"
         r"(?:[’']ll| will| can| could| has to| have to| needs to| need to| should| must| still need to| still have to| wants to| is going to|[’']s going to)? "
         r"|(?:can|could|will|would|should) (?:somebody|someone|anybody|anyone|one of you|one of us|you|we) |(?:please|let[’']s|i think|there[’']s|there is) )*",
         re.IGNORECASE,
     ),
     unsure=re.compile(
         r"\b(?:if i (?:ever|were|was|had|win|won|could)|i[’']d rather|maybe i|perhaps i|i wish|i might|i may|one day|someday|in another life|"
-        r"(?:you|he|she|they) (?:said|told me|asked me|thought|claimed)|i (?:said|thought|told (?:him|her|them|you)|swore|hoped|wonder)|unless i|supposed i|i don[’']t think)\b",
+        r"i (?:keep|kept) saying|(?:you|he|she|they) (?:said|told me|asked me|thought|claimed)|i (?:said|thought|told (?:him|her|them|you)|swore|hoped|wonder)|unless i|supposed i|i don[’']t think)\b",
         re.IGNORECASE,
     ),
     breaks=re.compile(
         r"[;:–—]|\s-\s|,? (?:and|but|because|although|though) (?=(?:I|we|you|he|she|they|it|that|there|everybody|everyone|the \w+ (?:is|are|was))\b)"
-        r"|, (?=(?:I|we|you|he|she|they|it|that[’']s|there|the \w+ (?:is|are|was|go|goes|has|have))\b)|, (?:okay|ok|right|alright|then|by the way|promise|i promise)\b",
+        r"|, (?=(?:I|we|you|he|she|they|it|that[’']s|there|the \w+ (?:is|are|was|go|goes|has|have))\b)|, (?:okay|ok|right|alright|then|by the way|promise|i promise|no problem|no worries|for sure)\b",
         re.IGNORECASE,
     ),
 )

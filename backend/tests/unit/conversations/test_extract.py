@@ -122,6 +122,30 @@ class TestPromises:
             ("Bob", "water the plants")
         ]
 
+    @pytest.mark.parametrize(
+        ("asked", "answered"),
+        [
+            ("Why don't you water the plants, Bob?", "All right."),
+            ("Bob, you'll water the plants, right?", "Yep."),
+            ("Bob, please water the plants.", "Will do."),
+            ("Water the plants, will you?", "Sure."),
+        ],
+    )
+    def test_people_ask_in_many_ways(self, asked: str, answered: str) -> None:
+        ((owner, what),) = promises(("Ann", asked), ("Bob", answered))
+
+        assert (owner, what.casefold()[:5]) == ("Bob", "water")
+
+    def test_what_somebody_refuses_another_may_take_on(self) -> None:
+        said = ("Ann", "Who can water the plants?"), ("Bob", "I can't, I'm away."), ("Cy", "I'll do it.")
+
+        assert promises(*said) == [("Cy", "water the plants")]
+
+    def test_speech_without_full_stops_or_capitals_is_read_segment_by_segment(self) -> None:
+        said = ("Ann", "i'll water the plants tomorrow"), ("Ann", "and the cat sleeps")
+
+        assert promises(*said) == [("Ann", "water the plants tomorrow")]
+
     def test_an_offer_that_is_taken_is_the_offering_persons(self) -> None:
         assert promises(("Ann", "Shall I water the plants?"), ("Bob", "Yes, please.")) == [
             ("Ann", "water the plants")

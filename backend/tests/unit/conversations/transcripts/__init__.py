@@ -1,8 +1,13 @@
 """Conversations with what should be found in them, written by hand.
 
-``tuned`` was looked at while the extractor was written. ``kept_back`` was written with it, and ``written_last`` after the
-extractor and before its first run on either: there it found the owners of 95 and 93 of 100 promises, 94 and 95 of 100
-finds were right, and so were 26 of 26 and 21 of 23 categories. Faults that they showed were mended afterwards.
+``tuned`` was looked at while the extractor was written, the others were not looked at before its first run on them. Then
+it found so many promises with their owner, so many of its finds were right, and so many categories:
+
+* ``kept_back``, written before the extractor: 59 of 62, 59 of 63, 26 of 26;
+* ``written_last``, written after it: 55 of 59, 55 of 58, 21 of 23;
+* ``turns_of_phrase``, written to be hard: 31 of 36, 31 of 35, 13 of 14.
+
+Faults that they showed were mended afterwards.
 
 A conversation begins with ``== name | category | language``. A line ``  > owner: word`` names a promise: who took it
 on, and a word of it.
@@ -18,7 +23,7 @@ from typing import Final
 
 from backend.conversations.transcript import Segment, Transcript
 
-SETS: Final = ("tuned", "kept_back", "written_last")
+SETS: Final = ("tuned", "kept_back", "written_last", "turns_of_phrase")
 _TUESDAY: Final = datetime(2026, 11, 17, 8, 30, tzinfo=UTC)
 
 
