@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -88,7 +87,6 @@ def carries_meaning(word: str) -> bool:
     return len(word) > 2 and not word[0].isdigit() and word not in STOPWORDS  # noqa: PLR2004 - "of", "zu"
 
 
-@lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """What inflections of a folded word share."""
     return word[:_STEM]
