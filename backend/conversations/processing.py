@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FOLDER_FEATURE = "conv_folder"
 _SNIPPET = 300
 _NO_CHOICE = FolderAssignment(folder_id=SYSTEM_FOLDERS[0]["id"], confidence=0.0)
-_QUICK_SEGMENTS, _QUICK_LETTERS = 200, 20_000
+_QUICK_SEGMENTS, _QUICK_LETTERS = 40, 4_000
 """What is read within some milliseconds. More is read beside the event loop."""
 
 T = TypeVar("T")
