@@ -12,7 +12,7 @@ from backend.utils.llm.clients import use
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
-from .drivers import DRIVERS, STREAMS
+from .drivers import DRIVERS, STREAMS, ainvoke, invoke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +65,12 @@ def chain(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.__name__)
 def call(request: pytest.FixtureRequest) -> Driver:
     """Each of the four ways to call."""
+    return request.param
+
+
+@pytest.fixture(params=[invoke, ainvoke], ids=lambda driver: driver.__name__)
+def whole(request: pytest.FixtureRequest) -> Driver:
+    """Both ways to get a whole answer."""
     return request.param
 
 

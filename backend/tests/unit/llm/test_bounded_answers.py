@@ -14,7 +14,9 @@ import pytest
 
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.errors import ProviderDownError, RejectedRequestError
+from backend.utils.llm.errors import LLMError, ProviderDownError, RejectedRequestError
+from backend.utils.llm.providers import joining
+from backend.utils.llm.providers.direct import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.transport.redaction import Redaction
 from backend.utils.llm.transport.streams import LONGEST_ERROR
@@ -169,6 +171,111 @@ def test_an_answer_is_taken_up_to_a_limit_and_is_the_providers_failure(
     assert [attempt.category for attempt in caught.value.attempts] == ["unreadable"]
 
 
+def calls_of(wire: str, count: int) -> bytes:
+    """A whole answer that calls a tool so many times."""
+    named = {"name": "f", "arguments": "{}"}
+    match wire:
+        case "openai":
+            calls = [{"id": str(at), "type": "function", "function": named} for at in range(count)]
+            message = {"role": "assistant", "content": None, "tool_calls": calls}
+            choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+            told: dict[str, Any] = {"choices": [choice], "model": "m"}
+        case "responses":
+            items = [{"type": "function_call", "call_id": str(at), **named} for at in range(count)]
+            told = {"id": "1", "status": "completed", "output": items, "model": "m"}
+        case _:
+            parts = [{"functionCall": {"name": "f", "args": {}}}] * count
+            told = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
+def test_an_answer_calls_tools_a_number_of_times(
+    patchbay: Patchbay, server: Stranger, wire: str, whole: Driver
+) -> None:
+    server.reply = 200, TYPES, [calls_of(wire, 20)]
+    assert len(whole(patchbay.get_llm("f"), "hi").tool_calls) == 20
+
+    server.reply = 200, TYPES, [calls_of(wire, 10_000)]
+    with pytest.raises(ProviderDownError, match="no answer"):
+        whole(patchbay.get_llm("f"), "hi")
+
+
+@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
+def test_very_many_small_events_are_served_in_fewer_chunks(
+    patchbay: Patchbay, server: Stranger, wire: str
+) -> None:
+    end = event(wire, "", end=True)
+    server.reply = 200, EVENTS, [*itertools.repeat(event(wire, "é") * 100, 100), end]
+
+    chunks = list(patchbay.get_llm("f").stream("hi"))
+
+    assert "".join(chunk.text for chunk in chunks) == "é" * 10_000
+    assert len(chunks) < 2000
+
+
+@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
+def test_the_events_of_a_short_answer_stay_chunks_of_their_own(
+    patchbay: Patchbay, server: Stranger, wire: str
+) -> None:
+    server.reply = 200, EVENTS, [event(wire, "a") * (EAGER - 1) + event(wire, "", end=True)]
+
+    chunks = [chunk.text for chunk in patchbay.get_llm("f").stream("hi")]
+
+    assert chunks.count("a") == EAGER - 1
+
+
+def call_in_pieces(wire: str, pieces: list[str]) -> Iterator[bytes]:
+    """A stream that calls a tool once, with its arguments in pieces."""
+    if wire == "openai":
+        for at, piece in enumerate(pieces):
+            function = {"arguments": piece, **({} if at else {"name": "f"})}
+            call = {"index": 0, "function": function, **({} if at else {"id": "1", "type": "function"})}
+            choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
+            yield b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+        return
+    item = {"type": "function_call", "name": "f", "call_id": "1", "arguments": ""}
+    added = {"type": "response.output_item.added", "item": item, "output_index": 0}
+    yield b"data: " + json.dumps(added).encode() + b"\n\n"
+    for piece in pieces:
+        told = {"type": "response.function_call_arguments.delta", "delta": piece, "output_index": 0}
+        yield b"data: " + json.dumps(told).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
+@pytest.mark.parametrize("wire", ["openai", "responses"], indirect=True)
+@pytest.mark.parametrize("characters", [100, 100_000])
+def test_arguments_come_whole_however_long_they_are(
+    patchbay: Patchbay, server: Stranger, wire: str, stream: Driver, characters: int
+) -> None:
+    arguments = json.dumps({"text": "x" * characters})
+    pieces = [arguments[at : at + 50_000] for at in range(0, len(arguments), 50_000)]
+    server.reply = 200, EVENTS, [*call_in_pieces(wire, pieces), event(wire, "", end=True)]
+
+    began = time.thread_time()
+    (call,) = stream(patchbay.get_llm("f"), "hi").tool_calls
+
+    assert call["args"] == {"text": "x" * characters}
+    assert time.thread_time() - began < 1, "seconds"
+
+
+@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
+@pytest.mark.parametrize("wire", ["openai", "responses"], indirect=True)
+@pytest.mark.parametrize("garbage", ["x", "[[", '{"a":'])
+def test_long_arguments_that_are_no_json_are_no_answer(
+    patchbay: Patchbay, server: Stranger, wire: str, stream: Driver, garbage: str
+) -> None:
+    pieces = [garbage * 1000] * 50
+    server.reply = 200, EVENTS, [*call_in_pieces(wire, pieces), event(wire, "", end=True)]
+
+    began = time.thread_time()
+    with pytest.raises(LLMError) as caught:
+        stream(patchbay.get_llm("f"), "hi")
+
+    assert [attempt.category for attempt in caught.value.attempts] == ["unreadable"]
+    assert time.thread_time() - began < 1, "seconds"
+
+
 def test_what_is_packed_is_unpacked_in_pieces() -> None:
     pieces = list(Unpacker(1000).pieces(gzip.compress(b"x" * 100_000)))
 
@@ -190,3 +297,44 @@ def test_a_long_answer_is_within_the_limits() -> None:
     assert HOUSE.most_lines > 2 * tokens * lines_of_an_event
     assert HOUSE.most_bytes > 20_000_000, "a picture"
     assert HOUSE.most_bytes > LONGEST_ERROR
+
+
+def gemini(text: str, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}}], **more}
+
+
+class TestJoining:
+    """Two events become one if all that they add is text."""
+
+    def test_usage_is_the_last_that_was_told(self) -> None:
+        first, second = gemini("a", usageMetadata={"totalTokenCount": 1}), gemini("b")
+        third = gemini("c", usageMetadata={"totalTokenCount": 3})
+
+        two = joining.gemini(first, second)
+
+        assert two is not None
+        assert joining.gemini(two, third) == gemini("abc", usageMetadata={"totalTokenCount": 3})
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"choices": [{"delta": {"content": "b"}, "finish_reason": "stop"}]},
+            {"choices": [{"delta": {"content": "b"}, "logprobs": {"content": [1]}}]},
+            {"choices": [{"delta": {"content": "b"}, "index": 1}]},
+            {"choices": [{"delta": {"content": "b", "tool_calls": [{}]}}]},
+            {"choices": [{"delta": {"refusal": "b"}}]},
+            {"choices": [], "usage": {"total_tokens": 2}},
+        ],
+    )
+    def test_what_says_more_than_text_stays_by_itself(self, other: dict[str, Any]) -> None:
+        text = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
+
+        assert joining.chat(text, other) is None
+        assert joining.chat(other, text) is None
+
+    def test_what_a_response_says_beside_its_text_stays_by_itself(self) -> None:
+        def delta(item: str) -> dict[str, Any]:
+            return {"type": "response.output_text.delta", "delta": item, "item_id": item}
+
+        assert joining.responses(delta("a"), delta("a")) == {**delta("a"), "delta": "aa"}
+        assert joining.responses(delta("a"), {"type": "response.refusal.delta", "delta": "b"}) is None

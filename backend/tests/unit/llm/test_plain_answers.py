@@ -14,7 +14,6 @@ from backend.utils.llm.errors import LLMError, OwnEndpointError, RefusedError
 from backend.utils.llm.structured import UnfitAnswerError, schema_of
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
-from .drivers import ainvoke, invoke
 from .samples import CANARY, Scores
 
 if TYPE_CHECKING:
@@ -52,12 +51,6 @@ def model(provider: LoopbackProvider, virtual: VirtualTime, server: Stranger) ->
     own = OwnEndpoint(base_url=f"http://127.0.0.1:{server.port}/v1", model="llama", key=SecretStr(CANARY))
     yield made.get_llm("f", caller=Caller(own_endpoint=own))
     made.close()
-
-
-@pytest.fixture(params=[invoke, ainvoke])
-def whole(request: pytest.FixtureRequest) -> Driver:
-    """Both ways to get a whole answer."""
-    return request.param
 
 
 def call(index: int = 0, arguments: Any = "{}", **more: Any) -> dict[str, Any]:

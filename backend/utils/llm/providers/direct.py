@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from ..transport import AsyncReply, Reply, SigningTransport
 
+    Joining = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
+
 LAST = b"[DONE]"
 """The data of the event that ends a stream of OpenAI's."""
+EAGER = 250
+"""So many events of a stream are told one by one. From then on those that came together are joined, if they can be."""
 
 
 class Event(NamedTuple):
@@ -38,6 +42,7 @@ class Direct:
         headers: What the SDK would send with every request.
         raising: Makes the SDK's exception from an error answer.
         reading: Reads JSON.
+        joining: Makes one event of two, or None of those that stay two.
     """
 
     def __init__(
@@ -46,9 +51,11 @@ class Direct:
         base_url: str,
         headers: Mapping[str, str],
         raising: Callable[[httpx2.Response], Exception],
-        reading: Callable[[bytes], Any] = json.loads,
+        reading: Callable[[bytes], dict[str, Any]],
+        joining: Joining | None = None,
     ) -> None:
-        self.reading = reading
+        self._reading = reading
+        self._joining = joining
         self._transport = transport
         self._base_url = base_url.rstrip("/")
         self._headers = {name.lower(): value for name, value in headers.items()}
@@ -67,48 +74,49 @@ class Direct:
             httpx2.TransportError: No answer came, or not all of it.
             ValueError: The answer is no JSON.
         """
-        return self.reading(self._send(path, body, headers).read())
+        return self._reading(self._send(path, body, headers).read())
 
     async def aask(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         """As `ask`."""
-        return self.reading(await (await self._asend(path, body, headers)).read())
+        return self._reading(await (await self._asend(path, body, headers)).read())
 
-    def events(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Generator[Event]:
+    def events(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Generator[dict[str, Any]]:
         """The answer to ``body``, event by event, up to the one that says that it was the last. To be closed if it is left before its end.
 
         Raises:
             Exception: As of `ask`.
         """
-        reader, reply = _Reader(), self._send(path, body, headers)
+        stream, reply = _Stream(self._reading, self._joining), self._send(path, body, headers)
         if reply.body is None:
             return
         try:
             for part in reply.body:
-                for event in reader.read(part):
-                    if event.data.startswith(LAST):
-                        reply.body.drain()
-                        return
-                    yield event
-            yield from reader.rest()
+                yield from stream.read(part)
+                if stream.is_over:
+                    reply.body.drain()
+                    return
+            yield from stream.rest()
         finally:
             reply.body.close()
 
     async def aevents(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> AsyncGenerator[Event]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """As `events`."""
-        reader, reply = _Reader(), await self._asend(path, body, headers)
+        stream, reply = _Stream(self._reading, self._joining), await self._asend(path, body, headers)
         if reply.body is None:
             return
         try:
             async for part in reply.body:
-                for event in reader.read(part):
-                    if event.data.startswith(LAST):
-                        await reply.body.drain()
-                        return
-                    yield event
-            for event in reader.rest():
-                yield event
+                for told in stream.read(part):
+                    yield told
+                if stream.is_over:
+                    await reply.body.drain()
+                    return
+            for told in stream.rest():
+                yield told
         finally:
             reply.body.close()
 
@@ -136,6 +144,50 @@ class Direct:
                     request=httpx2.Request("POST", self._base_url),
                 )
             )
+
+
+class _Stream:
+    """Reads the events of one stream.
+
+    Attributes:
+        is_over: Whether the last one has come.
+    """
+
+    def __init__(self, reading: Callable[[bytes], dict[str, Any]], joining: Joining | None) -> None:
+        self._reading = reading
+        self._joining = joining
+        self._reader = _Reader()
+        self._count = 0
+        self.is_over = False
+
+    def read(self, part: bytes) -> Iterator[dict[str, Any]]:
+        """What the events tell that ``part`` completes."""
+        return self._joined(self._told(self._reader.read(part)))
+
+    def rest(self) -> Iterator[dict[str, Any]]:
+        """The last event, if the stream ended without saying so."""
+        return self._told(self._reader.rest())
+
+    def _told(self, events: Iterator[Event]) -> Iterator[dict[str, Any]]:
+        for event in events:
+            if event.data.startswith(LAST):
+                self.is_over = True
+                return
+            self._count += 1
+            yield self._reading(event.data)
+
+    def _joined(self, all_told: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        if self._joining is None or self._count < EAGER:
+            yield from all_told
+            return
+        waiting = next(all_told, None)
+        for told in all_told:
+            joined = self._joining(waiting, told) if waiting is not None else None
+            if joined is None and waiting is not None:
+                yield waiting
+            waiting = told if joined is None else joined
+        if waiting is not None:
+            yield waiting
 
 
 class _Reader:

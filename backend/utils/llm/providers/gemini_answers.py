@@ -9,6 +9,7 @@ from google.genai.types import Candidate
 from langchain_core.messages.ai import add_usage
 from langchain_google_genai.chat_models import _response_to_result, _StreamBlockIndexer
 
+from .bounded import few
 from .told import OTHERS_KEY
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def result_of(response: GenerateContentResponse) -> ChatResult:
     """A whole answer; every candidate is a generation."""
+    _bound(response)
     result = _response_to_result(_with_candidate(response))
     for generation, candidate in zip(result.generations, response.candidates or (), strict=False):
         generation.generation_info = {**(generation.generation_info or {}), **_likely(candidate)}
@@ -31,6 +33,11 @@ def result_of(response: GenerateContentResponse) -> ChatResult:
 def _with_candidate(response: GenerateContentResponse) -> GenerateContentResponse:
     """``response``; with a blank candidate, if it has none: else the adapter logs what the provider says of that."""
     return response if response.candidates else response.model_copy(update={"candidates": [Candidate()]})
+
+
+def _bound(response: GenerateContentResponse) -> None:
+    candidates = response.candidates or ()
+    few(candidates, *(one.content.parts for one in candidates if one.content is not None))
 
 
 class StreamReader:
@@ -47,6 +54,7 @@ class StreamReader:
 
     def read(self, response: GenerateContentResponse) -> ChatGenerationChunk:
         """What ``response`` adds to the answer."""
+        _bound(response)
         read = _response_to_result(_with_candidate(response), stream=True, prev_usage=self._usage)
         chunk = cast("ChatGenerationChunk", read.generations[0])
         message = cast("AIMessageChunk", chunk.message)

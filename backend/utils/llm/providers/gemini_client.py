@@ -25,6 +25,7 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import PrivateAttr, SecretStr, model_validator
 from typing_extensions import override
 
+from . import bounded, joining
 from .direct import Direct
 from .gemini_answers import StreamReader, result_of
 from .gemini_history import request_of
@@ -124,7 +125,7 @@ class GeminiChat(ChatGoogleGenerativeAI):
     def send_directly(self, transport: SigningTransport) -> None:
         """From now on: past the SDK, on ``transport``."""
         headers = cast("Client", self.client)._api_client._http_options.headers or {}  # noqa: SLF001 - the SDK's own
-        self._direct = Direct(transport, str(self.base_url), headers, error_of)
+        self._direct = Direct(transport, str(self.base_url), headers, error_of, bounded.read, joining.gemini)
 
     @override
     def _generate(
@@ -168,7 +169,7 @@ class GeminiChat(ChatGoogleGenerativeAI):
             return
         with closing(self._direct.events(*_worded(STREAMING, **request))) as events:
             for event in events:
-                yield reader.read(response_of(json.loads(event.data)))
+                yield reader.read(response_of(event))
 
     @override
     async def _astream(
@@ -187,7 +188,7 @@ class GeminiChat(ChatGoogleGenerativeAI):
             return
         async with aclosing(self._direct.aevents(*_worded(STREAMING, **request))) as events:
             async for event in events:
-                yield reader.read(response_of(json.loads(event.data)))
+                yield reader.read(response_of(event))
 
 
 def _worded(

@@ -6,17 +6,18 @@ the first, and what went wrong behind a 200.
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from openai import APIError, BaseModel
 from pydantic import PrivateAttr, SecretStr
 from typing_extensions import override
 
+from . import bounded, joining
 from .direct import Direct
 from .plain_answers import plain_answer
 from .plain_answers import read as read_warily
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.messages import BaseMessage, BaseMessageChunk
-    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.outputs import ChatResult
 
     from ..transport import SigningTransport
 
@@ -52,8 +53,12 @@ class DirectChat(ChatOpenAI):
         told = self.root_client.default_headers
         headers = {name: value for name, value in told.items() if isinstance(value, str)}
         raising = self.root_client._make_status_error_from_response  # noqa: SLF001 - the SDK's own exception
-        reading = read_warily if self._is_wary else json.loads
-        self._direct = Direct(transport, str(self.root_client.base_url), headers, raising, reading)
+        reading, joining = (read_warily, None) if self._is_wary else (bounded.read, self._joining)
+        self._direct = Direct(transport, str(self.root_client.base_url), headers, raising, reading, joining)
+
+    @staticmethod
+    def _joining(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
+        return joining.chat(first, second)
 
     def _worded(
         self, messages: list[BaseMessage], kwargs: dict[str, Any]
@@ -104,12 +109,12 @@ class OpenAIChat(DirectChat):
             yield from super()._stream(messages, stop, *args, **kwargs)
             return
         worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
-        plain = PlainStream() if self._is_wary else None
+        plain = PlainStream() if self._is_wary else HouseStream()
         with closing(self._direct.events(PATH, *worded)) as events:
             for event in events:
-                if (chunk := self._read(self._direct.reading(event.data), plain)) is not None:
+                if (chunk := self._read(event, plain)) is not None:
                     yield chunk
-        if plain is not None and (last := self._made(plain.rest())) is not None:
+        if (last := self._last(plain)) is not None:
             yield last
 
     @override
@@ -121,23 +126,31 @@ class OpenAIChat(DirectChat):
                 yield chunk
             return
         worded = self._worded(messages, {**kwargs, **STREAMING, "stop": stop})
-        plain = PlainStream() if self._is_wary else None
+        plain = PlainStream() if self._is_wary else HouseStream()
         async with aclosing(self._direct.aevents(PATH, *worded)) as events:
             async for event in events:
-                if (made := self._read(self._direct.reading(event.data), plain)) is not None:
+                if (made := self._read(event, plain)) is not None:
                     yield made
-        if plain is not None and (last := self._made(plain.rest())) is not None:
+        if (last := self._last(plain)) is not None:
             yield last
 
-    def _read(self, told: dict[str, Any], plain: PlainStream | None) -> ChatGenerationChunk | None:
+    def _read(self, told: dict[str, Any], plain: PlainStream | HouseStream) -> ChatGenerationChunk | None:
         """What an event adds to the answer; of a stranger's, what it adds to those before.
 
         Raises:
             APIError: If it tells an error.
             OwnEndpointError: If the stranger tells too much.
+            BadAnswer: If the house's provider does.
         """
         raise_for(told.get("error"))
-        return self._made(told if plain is None else plain.add(told))
+        return self._made(plain.add(told))
+
+    def _last(self, plain: PlainStream | HouseStream) -> ChatGenerationChunk | None:
+        """What is left when no more comes."""
+        if isinstance(plain, PlainStream):
+            return self._made(plain.rest())
+        rest = plain.rest()
+        return None if rest is None else ChatGenerationChunk(message=rest)
 
     def _made(self, told: dict[str, Any] | None) -> ChatGenerationChunk | None:
         return None if told is None else self._convert_chunk_to_generation_chunk(told, AIMessageChunk, None)
@@ -168,11 +181,36 @@ class OpenAIChat(DirectChat):
     ) -> ChatResult:
         told = response if isinstance(response, dict) else vars(response)
         raise_for(told.get("error"))
+        if isinstance(response, dict):
+            choices = response.get("choices") or ()
+            bounded.few(choices, *((choice.get("message") or {}).get("tool_calls") for choice in choices))
         result = super()._create_chat_result(response, generation_info)
         if isinstance(response, dict):
             for generation, choice in zip(result.generations, response["choices"], strict=True):
                 _keep_refusal(generation.message, choice["message"])
         return result
+
+
+class HouseStream:
+    """Hands on what comes, but for what of long arguments has to wait."""
+
+    def __init__(self) -> None:
+        self._arguments = bounded.Arguments()
+
+    def add(self, event: dict[str, Any]) -> dict[str, Any]:
+        """``event``, which is changed."""
+        choices = event.get("choices") or ()
+        bounded.few(choices)
+        for choice in choices:
+            for piece in (choice.get("delta") or {}).get("tool_calls") or ():
+                function = piece.get("function") or {}
+                if not choice.get("index") and isinstance(text := function.get("arguments"), str):
+                    function["arguments"] = self._arguments.add(piece.get("index"), text)
+        return event
+
+    def rest(self) -> AIMessageChunk | None:
+        """What had to wait."""
+        return self._arguments.rest()
 
 
 def _keep_refusal(message: BaseMessage, delta: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
 
+from .bounded import Arguments, few
 from .openai_client import raise_for
 from .stops import Stops
 
@@ -29,6 +30,7 @@ def result_of(response: Told, stop: Sequence[str] | None = None) -> ChatResult:
     """
     _raise_if_failed(response)
     items = response["output"]
+    few(items, *(item.get("content") for item in items))
     parts = [part for item in items if item["type"] == "message" for part in item["content"]]
     texts = [part for part in parts if part["type"] == "output_text"]
     refusal = "".join(part["refusal"] for part in parts if part["type"] == "refusal")
@@ -57,6 +59,7 @@ class StreamReader:
     def __init__(self, stop: Sequence[str] | None = None) -> None:
         self._stops = Stops(stop)
         self._called = False
+        self._arguments = Arguments()
 
     def read(self, event: Told) -> AIMessageChunk | None:
         """What ``event`` adds to the answer; None for nothing.
@@ -79,7 +82,8 @@ class StreamReader:
             case "response.output_item.added" if event["item"]["type"] == "function_call":
                 return self._opened(event["item"], event["output_index"])
             case "response.function_call_arguments.delta":
-                return _call_piece(event["output_index"], args=event["delta"])
+                place = event["output_index"]
+                return _call_piece(place, args=self._arguments.add(place, event["delta"]))
             case "response.completed" | "response.incomplete" | "response.failed":
                 return self._last(event["response"])
             case _:
@@ -87,7 +91,12 @@ class StreamReader:
 
     def _opened(self, call: Told, place: int) -> dict[str, Any]:
         self._called = True
-        return _call_piece(place, name=call["name"], args=call["arguments"], id=call["call_id"])
+        begun = self._arguments.add(place, call["arguments"])
+        return _call_piece(place, name=call["name"], args=begun, id=call["call_id"])
+
+    def rest(self) -> AIMessageChunk | None:
+        """What had to wait until no more comes."""
+        return self._arguments.rest()
 
     def _last(self, response: Told) -> dict[str, Any]:
         _raise_if_failed(response)

@@ -6,13 +6,13 @@ message's content, tells no reason to finish, and drops how likely the tokens we
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from typing_extensions import override
 
+from . import joining
 from .openai_client import DirectChat, raise_for
 from .responses_answers import StreamReader, result_of
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from pydantic import BaseModel
 
-    from .direct import Event
 
 PATH = "/responses"
 
@@ -32,6 +31,11 @@ class ResponsesChat(DirectChat):
     """The adapter's class, whose answers look like those of Chat Completions."""
 
     use_responses_api: bool | None = True
+
+    @staticmethod
+    @override
+    def _joining(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
+        return joining.responses(first, second)
 
     @override
     def _generate(
@@ -72,6 +76,8 @@ class ResponsesChat(DirectChat):
             for event in events:
                 if (chunk := reader.read(event)) is not None:
                     yield ChatGenerationChunk(message=chunk)
+        if (rest := reader.rest()) is not None:
+            yield ChatGenerationChunk(message=rest)
 
     @override
     async def _astream(
@@ -86,6 +92,8 @@ class ResponsesChat(DirectChat):
             async for event in events:
                 if (chunk := reader.read(event)) is not None:
                     yield ChatGenerationChunk(message=chunk)
+        if (rest := reader.rest()) is not None:
+            yield ChatGenerationChunk(message=rest)
 
     def _events(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Generator[dict[str, Any]]:
         if self._direct is not None:
@@ -109,8 +117,7 @@ class ResponsesChat(DirectChat):
                 yield _plain(one)
 
 
-def _read(event: Event) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(event.data)
+def _read(told: dict[str, Any]) -> dict[str, Any]:
     raise_for(told.get("error"))
     return told
 

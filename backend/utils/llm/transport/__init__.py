@@ -13,9 +13,11 @@ from .ticket import (
     TicketDesk,
     Wire,
 )
+from .trust import HOUSE
 
 __all__ = [
     "ERROR_STATUS",
+    "HOUSE",
     "TICKET_HEADER",
     "Address",
     "AsyncReply",
