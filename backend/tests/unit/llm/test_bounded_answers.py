@@ -220,7 +220,7 @@ def test_the_events_of_a_short_answer_stay_chunks_of_their_own(
 ) -> None:
     server.reply = 200, EVENTS, [event(wire, "a") * (EAGER - 1) + event(wire, "", end=True)]
 
-    chunks = [chunk.text for chunk in patchbay.get_llm("f").stream("hi")]
+    chunks = [str(chunk.text) for chunk in patchbay.get_llm("f").stream("hi")]
 
     assert chunks.count("a") == EAGER - 1
 
