@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, cast
+from uuid import UUID
 
+# LangChain puts these off to its first call, during which another thread may fork.
+import langchain_core.messages.block_translators.langchain_v0
+import langchain_core.tracers.context
+import langchain_core.tracers.langchain
+import langchain_core.tracers.stdout  # noqa: F401
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, RunInfo
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -31,6 +37,8 @@ from .providers import Ask
 from .route import Needs
 from .routing import foremost
 from .structured import Schema, schema_of
+
+RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
 
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 

@@ -16,7 +16,7 @@ from typing_extensions import override
 from .addresses import reach_of
 from .caller import HOUSE, current_caller
 from .clock import Time
-from .forks import PerProcess
+from .forks import PerProcess, unforked
 from .model_config import Problems, Table, did_you_mean
 from .radar import Retires, Retiring, nearest, retiring
 
@@ -163,6 +163,7 @@ class Patchbay(PerProcess):
         self._lock = threading.RLock()
 
     @property
+    @unforked()
     def health(self) -> Health:
         """What is known of the endpoints. Made on first use: calls and `explain` share it."""
         from .health import MemoryHealth
@@ -175,6 +176,7 @@ class Patchbay(PerProcess):
             return self._health
 
     @property
+    @unforked()
     def bench(self) -> Bench:
         """What calls run on. Made on first use, because it imports LangChain."""
         from .driver import Bench
@@ -267,7 +269,10 @@ class Patchbay(PerProcess):
         Takes about two seconds of a core in a fresh process, so it is meant for a thread beside the start of a server.
         Nothing is sent. What goes wrong is logged, and left to the calls that it concerns.
         """
-        self.bench.warm_up()
+        with unforked():
+            from . import chat_model  # noqa: F401 - what calls are made with
+
+            self.bench.warm_up()
 
     def close(self) -> None:
         """Close the connections of synchronous calls."""
@@ -279,6 +284,7 @@ class Patchbay(PerProcess):
         if self._bench is not None:
             await self._bench.transport.pools.aclose()
 
+    @unforked()
     def _make(self, key: tuple[str, bool, str | None]) -> Any:
         from .chat_model import FeatureChatModel
 

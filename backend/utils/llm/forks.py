@@ -7,15 +7,22 @@ parent's as well. Whoever owns such a thing is `PerProcess`: in the child it beg
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - its own part in a fork, which is registered on import, comes before ours
 import os
 import socket
+import threading
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+LONGEST_WAIT = 30.0
+"""Seconds that a fork waits at most for what must not be forked half done."""
 
 
 class PerProcess(ABC):
@@ -60,5 +67,39 @@ def cut_off(descriptors: Iterable[int]) -> None:
                 os.dup2(dead.fileno(), one, inheritable=False)
 
 
+class _Gate(PerProcess):
+    """A fork waits here while something is done that a child could not use half done."""
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+    def wait(self) -> None:
+        self._lock.acquire(timeout=LONGEST_WAIT)
+
+    def leave(self) -> None:
+        with suppress(RuntimeError):  # it waited in vain
+            self._lock.release()
+
+
+_gate = _Gate()
+
+
+@contextmanager
+def unforked() -> Iterator[None]:
+    """Let no fork happen inside, nor around a function that this decorates: it waits.
+
+    For what is imported on first use. A child that got a module half imported would wait for the rest for ever, and
+    that is nobody's lock whom it could take it from.
+    """
+    with _gate.closed():
+        yield
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+    os.register_at_fork(before=_gate.wait, after_in_parent=_gate.leave, after_in_child=_begin_again)

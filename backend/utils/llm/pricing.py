@@ -11,6 +11,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .forks import unforked
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -54,6 +56,7 @@ def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decima
 
 
 @lru_cache(maxsize=1024)
+@unforked()
 def _known(provider: str, model: str) -> ModelInfo | None:
     from genai_prices.data_snapshot import get_snapshot
 

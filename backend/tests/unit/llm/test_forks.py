@@ -193,6 +193,37 @@ class TestLocks:
         assert told == [True, "new_one"]
 
 
+class TestFirstUse:
+    def test_a_fork_waits_for_what_is_half_imported(self) -> None:
+        begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+        def load() -> None:
+            with forks.unforked():
+                begun.set()
+                go_on.wait(5)
+                done.set()
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        begun.wait()
+        threading.Thread(target=go_on.set).start()
+
+        assert in_child(done.is_set)
+        thread.join()
+
+    def test_whoever_imports_may_fork_and_so_may_the_child(self) -> None:
+        with forks.unforked():
+            assert in_child(lambda: in_child(lambda: in_child(os.getpid) > 0))
+
+        assert in_child(os.getpid) > 0
+
+    def test_a_fork_does_not_wait_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(forks, "LONGEST_WAIT", 0.0)
+
+        with held_elsewhere([forks._gate._lock]):
+            assert in_child(os.getpid) > 0
+
+
 class TestWhatIsUnderWay:
     def test_places_that_the_parent_has_taken_are_free_in_a_child(self, echo: LoopbackProvider) -> None:
         limits = "[features.over_openai]\ndeadline = 1\nlimits = { concurrency = 1 }\n"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.main import create_app
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from backend.tests.unit.llm.conftest import Make
@@ -61,3 +62,31 @@ def test_a_server_does_so_beside_its_start(make: Make, tmp_path: Path) -> None:
     asyncio.run(start_and_stop())
 
     assert len(patchbay.bench.clients) == 1
+
+
+FIRST_CALLS = """
+import sys
+from backend.utils.llm.testing import LoopbackProvider
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+with LoopbackProvider() as provider:
+    bay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna", "g": "gemini:gemini-3.5-flash-lite"})
+    bay.warm_up()
+    before = set(sys.modules)
+    for feature in ("f", "g"):
+        bay.get_llm(feature).invoke("hi")
+        list(bay.get_llm(feature).stream("hi"))
+    bay.close()
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_after_it_a_call_imports_nothing() -> None:
+    """A child that is forked while another thread imports something waits for it for ever."""
+    root = Path(__file__).parents[4]
+
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", FIRST_CALLS], cwd=root, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
 
-from ..forks import PerProcess
+from ..forks import PerProcess, unforked
 from ..model_config import OWN, STAND_IN
 from .gemini import Gemini
 from .openai_compatible import OpenAICompatible
@@ -69,6 +69,7 @@ class ChatClients(PerProcess):
         client = self._clients.get(_Kind.of(shared))
         return client if client is not None else self._build(shared)
 
+    @unforked()
     def _build(self, endpoint: Endpoint) -> BaseChatModel:
         kind = _Kind.of(endpoint)
         with self._lock:
