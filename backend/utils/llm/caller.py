@@ -170,7 +170,7 @@ class _Carrying(Executor):
 def carrying(executor: Executor) -> Executor:
     """``executor``, whose threads work in the context of whoever gives them work, and so on behalf of their caller.
 
-    Processes cannot: what is given to them fails with a ``TypeError``.
+    Processes cannot: what is given to them fails with a ``TypeError``. Nor do a thread pool's threads outlast a fork.
     """
     return _Carrying(executor)
 

@@ -29,7 +29,7 @@ class KeptSecret(SecretStr):
 
 
 def fingerprint(secret: SecretStr | None, place: str = "") -> str:
-    """A name for a key that tells nothing about it, and is another one in every process.
+    """A name for a key that tells nothing about it, and is another one in every process that was not forked.
 
     Args:
         secret: The key. One that is kept is not opened.
