@@ -14,7 +14,7 @@ import pytest
 
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.errors import LLMError, ProviderDownError, RejectedRequestError
+from backend.utils.llm.errors import LLMError, ProviderDownError, RejectedRequestError, StreamInterruptedError
 from backend.utils.llm.providers import joining
 from backend.utils.llm.providers.direct import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
@@ -215,6 +215,18 @@ def test_very_many_small_events_are_served_in_fewer_chunks(
 
 
 @pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
+def test_what_came_before_a_broken_event_is_handed_on(
+    patchbay: Patchbay, server: Stranger, wire: str
+) -> None:
+    server.reply = 200, EVENTS, [event(wire, "a") * 1000 + b"data: {broken\n\n"]
+
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(patchbay.get_llm("f").stream("hi"))
+
+    assert caught.value.partial == "a" * 1000
+
+
+@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 def test_the_events_of_a_short_answer_stay_chunks_of_their_own(
     patchbay: Patchbay, server: Stranger, wire: str
 ) -> None:
@@ -292,9 +304,10 @@ def test_an_error_that_is_cut_in_the_middle_of_a_key_tells_no_half_of_it() -> No
 
 
 def test_a_long_answer_is_within_the_limits() -> None:
-    tokens, lines_of_an_event = 128_000, 3
+    tokens, lines_of_an_event, bytes_of_an_event = 128_000, 3, 300
 
     assert HOUSE.most_lines > 2 * tokens * lines_of_an_event
+    assert HOUSE.most_stream_bytes > 2 * tokens * bytes_of_an_event
     assert HOUSE.most_bytes > 20_000_000, "a picture"
     assert HOUSE.most_bytes > LONGEST_ERROR
 

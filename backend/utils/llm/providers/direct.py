@@ -93,7 +93,7 @@ class Direct:
             return
         try:
             for part in reply.body:
-                yield from stream.read(part)
+                yield from stream.read(part, has_more=reply.body.has_more)
                 if stream.is_over:
                     reply.body.drain()
                     return
@@ -110,7 +110,7 @@ class Direct:
             return
         try:
             async for part in reply.body:
-                for told in stream.read(part):
+                for told in stream.read(part, has_more=reply.body.has_more):
                     yield told
                 if stream.is_over:
                     await reply.body.drain()
@@ -158,11 +158,22 @@ class _Stream:
         self._joining = joining
         self._reader = _Reader()
         self._count = 0
+        self._waiting: dict[str, Any] | None = None
         self.is_over = False
 
-    def read(self, part: bytes) -> Iterator[dict[str, Any]]:
-        """What the events tell that ``part`` completes."""
-        return self._joined(self._told(self._reader.read(part)))
+    def read(self, part: bytes, *, has_more: bool) -> Iterator[dict[str, Any]]:
+        """What the events tell that ``part`` completes. If more has come already, the last one waits for it."""
+        all_told = self._told(self._reader.read(part))
+        if self._joining is None or self._count < EAGER:
+            yield from all_told
+            return
+        try:
+            yield from self._joined(all_told, self._joining)
+        except Exception:
+            yield from self._flushed()
+            raise
+        if self.is_over or not has_more:
+            yield from self._flushed()
 
     def rest(self) -> Iterator[dict[str, Any]]:
         """The last event, if the stream ended without saying so."""
@@ -176,16 +187,15 @@ class _Stream:
             self._count += 1
             yield self._reading(event.data)
 
-    def _joined(self, all_told: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        if self._joining is None or self._count < EAGER:
-            yield from all_told
-            return
-        waiting = next(all_told, None)
+    def _joined(self, all_told: Iterator[dict[str, Any]], joining: Joining) -> Iterator[dict[str, Any]]:
         for told in all_told:
-            joined = self._joining(waiting, told) if waiting is not None else None
-            if joined is None and waiting is not None:
-                yield waiting
-            waiting = told if joined is None else joined
+            joined = joining(self._waiting, told) if self._waiting is not None else None
+            if joined is None:
+                yield from self._flushed()
+            self._waiting = told if joined is None else joined
+
+    def _flushed(self) -> Iterator[dict[str, Any]]:
+        waiting, self._waiting = self._waiting, None
         if waiting is not None:
             yield waiting
 

@@ -42,9 +42,11 @@ class _Watched:
         self._trust = ticket.trust
         self._encoding = headers.get("content-encoding", "identity").strip().lower()
         self._unpacker = None if self._encoding == "identity" else Unpacker(UNPACKED_BYTES)
-        self._packed = self._bytes = self._lines = self._values = 0
+        self._packed = self._bytes = self._kept = self._lines = self._values = 0
         self.is_document = headers.get("content-type", "").startswith("application/json")
         """Whether it is one document of JSON. Else every line may be one."""
+        self.has_more = False
+        """Whether more of it than the last piece is there already."""
         ticket.body = self  # type: ignore[assignment]
 
     def _begin(self) -> None:
@@ -58,15 +60,18 @@ class _Watched:
             for start in range(0, len(unpacked), PIECE_BYTES):
                 piece = unpacked[start : start + PIECE_BYTES]
                 self._note(piece)
+                self.has_more = start + PIECE_BYTES < len(unpacked)
                 yield piece
         self._weigh()  # also what adds nothing
 
     def _note(self, piece: bytes) -> None:
         self._bytes += len(piece)
         self._lines += piece.count(b"\n") + piece.count(b"\r")
+        kept = piece
         if not self.is_document and b"\n" in piece:
-            self._values, piece = 0, piece.rpartition(b"\n")[2]
-        self._values += len(piece) - len(piece.translate(None, _SEPARATORS))
+            self._kept, self._values, kept = 0, 0, piece.rpartition(b"\n")[2]
+        self._kept += len(kept)
+        self._values += len(kept) - len(kept.translate(None, _SEPARATORS))
         self._weigh()
         if self._ticket.wire.first_byte_at is None:
             self._ticket.wire.first_byte_at = self._ticket.clock()
@@ -75,13 +80,15 @@ class _Watched:
 
     def _weigh(self) -> None:
         trust = self._trust
-        if max(self._bytes, self._packed) > trust.most_bytes or self._lines > trust.most_lines:
-            told = f"more than {trust.most_bytes:,} bytes, or {trust.most_lines:,} lines"
+        if self._kept > trust.most_bytes or self._lines > trust.most_lines:
+            told = f"{trust.most_bytes:,} bytes, or {trust.most_lines:,} lines"
+        elif max(self._bytes, self._packed) > trust.most_stream_bytes:
+            told = f"{trust.most_stream_bytes:,} bytes"
         elif self._values > trust.most_values:
-            told = f"more than {trust.most_values:,} values"
+            told = f"{trust.most_values:,} values"
         else:
             return
-        raise self._ticket.refuse_answer(f"sent {told}")
+        raise self._ticket.refuse_answer(f"sent more than {told}")
 
 
 class Body(_Watched, httpx2.SyncByteStream):

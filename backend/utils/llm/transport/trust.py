@@ -20,8 +20,9 @@ class Trust:
     """What holds for one kind of server.
 
     Attributes:
-        most_bytes: Of one answer, as it was sent and as it is unpacked.
-        most_lines: Of one stream of events. An event has two or three, and costs far more time to read than to send.
+        most_bytes: Of what is kept until all of it is there: a document of JSON, or a line of a stream.
+        most_stream_bytes: Of one answer, as it was sent and as it is unpacked.
+        most_lines: Of one answer. An event has two or three, and costs far more time to read than to send.
         most_values: Of one JSON document, a whole answer or an event, counted by its separators: reading one holds
             the event loop.
         encodings: The content encodings that are asked for, and unpacked.
@@ -31,6 +32,7 @@ class Trust:
     """
 
     most_bytes: int
+    most_stream_bytes: int
     most_lines: int
     most_values: int
     encodings: tuple[str, ...]
@@ -46,6 +48,7 @@ class Trust:
 
 HOUSE = Trust(
     most_bytes=32_000_000,  # a picture in Base64 is up to 20 MB, the longest text 1 MB
+    most_stream_bytes=128_000_000,  # 128,000 tokens, each in an event of 300 bytes, are 40 MB
     most_lines=1_000_000,  # 128,000 tokens, each an event of three lines, are 400,000
     most_values=300_000,  # 4,000 tokens with five alternatives each are 250,000; they take 30 ms
     encodings=("gzip", "deflate"),
@@ -56,6 +59,7 @@ HOUSE = Trust(
 """The providers that the operator chose."""
 STRANGER = Trust(
     most_bytes=8_000_000,  # more than ten times what a model can say
+    most_stream_bytes=8_000_000,
     most_lines=400_000,
     most_values=100_000,
     encodings=(),
