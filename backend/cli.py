@@ -22,13 +22,13 @@ from backend.local_model import LocalModel
 from backend.printing import Terminal, ability_lines, finding_line, json_text, receipt_line
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
-from backend.utils.llm.catalogue import capabilities, retirement, sources
 from backend.utils.llm.clock import Time
+from backend.utils.llm.diagnostics.retirements import HORIZON, headline, uses
 from backend.utils.llm.errors import ConfigError, LLMError
+from backend.utils.llm.estimates import consequences
 from backend.utils.llm.failures import POLICY
-from backend.utils.llm.forecast import consequences
 from backend.utils.llm.model_config.document import read, values
-from backend.utils.llm.radar import HORIZON, headline, uses
+from backend.utils.llm.models import capabilities, retirement, sources
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from backend.database.sessions import LoginSession
     from backend.database.tokens import AccessToken
     from backend.keys.rotation import Rotation
+    from backend.tools.lmi_import import Import
     from backend.utils.llm import QosInfo, Route
-    from backend.utils.llm.lmi_import import Import
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model."
@@ -145,7 +145,7 @@ def check(
     Warnings: models that go off sale within 90 days, that the catalogue does not know or that have no known price,
     features that only one provider serves, tools that OpenAI would refuse, and rows that nothing leads to.
     """
-    from backend.utils.llm.review import review
+    from backend.utils.llm.diagnostics.lint import review
 
     table = _loaded(path, as_json=as_json)
     day = today.date() if today else _today()
@@ -507,7 +507,7 @@ def _fail(error: Exception, told: Mapping[str, Any], *, as_json: bool) -> NoRetu
 
 
 def _imported(path: Path, feature: str | None, *, as_json: bool) -> Import:
-    from backend.utils.llm.lmi_import import UnusableInputError, import_file
+    from backend.tools.lmi_import import UnusableInputError, import_file
 
     try:
         return import_file(path, feature=feature)

@@ -35,7 +35,7 @@ from backend.routers.origins import ServedAt
 from backend.routers.stopping import EndedByStop, Stop
 from backend.settings import Settings, environment
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.radar import headline
+from backend.utils.llm.diagnostics.retirements import headline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

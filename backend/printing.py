@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from backend.utils.llm.catalogue import Capabilities, Retirement
-    from backend.utils.llm.review import Finding
+    from backend.utils.llm.diagnostics.lint import Finding
+    from backend.utils.llm.models import Capabilities, Retirement
 
 
 class Terminal(Console):

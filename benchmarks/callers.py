@@ -188,7 +188,7 @@ async def call(user: str, number: int) -> None:
 def read(patchbay: Patchbay, witness: Witness) -> Reading:
     """Everything that is compared."""
     counts = witness.counts()
-    rss, clients = settled_rss_mb(), len(patchbay.bench.clients)
+    rss, clients = settled_rss_mb(), len(patchbay.runtime.clients)
     return Reading(rss, descriptors(), clients, counts["connections"], counts["wrong keys"])
 
 

@@ -19,17 +19,17 @@ from langchain_core.messages import HumanMessage
 
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.chat_model import needs_of
-from backend.utils.llm.health import MemoryHealth
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
-from backend.utils.llm.routing import plan
-from backend.utils.llm.selection import Situation, chosen, ordered
+from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.selection import SelectionContext, chosen, ordered
+from backend.utils.llm.state.health import MemoryHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.utils.llm.route import Needs
+    from backend.utils.llm.routing.route import Needs
 
 TWENTY = [f"pool:model-{number}" for number in range(20)]
 TODAY = date(2026, 11, 21)
@@ -71,7 +71,7 @@ def _choosing(select: str, needs: Needs) -> Callable[[], object]:
     health = MemoryHealth(time.monotonic)
     snapshot = parse(_table(select, TWENTY), environ={"POOL_KEY": "k"})
     route = plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
-    situation = Situation(needs, CALLER, health.traffic)
+    situation = SelectionContext(needs, CALLER, health.traffic)
     for candidate in route.candidates:
         health.traffic.members.answered(candidate.member, "total", 0.5)
 

@@ -33,13 +33,11 @@ from typing import TYPE_CHECKING
 
 from backend.utils.llm import Patchbay, Table, use
 from backend.utils.llm.failures import Category
-from backend.utils.llm.health import Circuit
-from backend.utils.llm.health.breaker import WINDOW_COUNT
-from backend.utils.llm.health.store import MOST_CIRCUITS
 from backend.utils.llm.model_config.limits import Limits, Rate
-from backend.utils.llm.traffic import Meter
-from backend.utils.llm.traffic.ladders import MOST_CONVERSATIONS
-from backend.utils.llm.traffic.meters import MOST_SCOPES
+from backend.utils.llm.state.circuit_breaker import WINDOW_COUNT
+from backend.utils.llm.state.health import MOST_CIRCUITS, Circuit
+from backend.utils.llm.state.ladders import MOST_CONVERSATIONS
+from backend.utils.llm.state.rate_limiter import MOST_SCOPES, Meter
 
 from .process import descriptors, objects_of, settled_rss_mb, threads
 from .soak_mix import FAULTS, HOUSE_KEYS, Deed, WrongOutcomeError, table
@@ -131,7 +129,7 @@ class Soak:
 
     async def _settle(self) -> None:
         """Until what calls leave behind for later is done: copies, and connections that are being closed."""
-        await asyncio.to_thread(self._patchbay.bench.shadows.join, 10.0)
+        await asyncio.to_thread(self._patchbay.runtime.shadows.join, 10.0)
         gc.collect()  # finds generators that were left, which the loop then closes
         await asyncio.sleep(0.2)
 
@@ -139,15 +137,15 @@ class Soak:
 
     def _sample(self, calls: int) -> Sample:
         rss = settled_rss_mb()
-        patchbay, bench, traffic = self._patchbay, self._patchbay.bench, self._patchbay.health.traffic
+        patchbay, runtime, traffic = self._patchbay, self._patchbay.runtime, self._patchbay.health.traffic
         held = {
             "fds": descriptors(),
             "tasks": len(asyncio.all_tasks()),
             "threads": threads(),
-            "clients": len(bench.clients),
+            "clients": len(runtime.clients),
             "models": len(patchbay._models),  # noqa: SLF001 - what is counted here has no other door
-            "tickets": len(bench.transport.desk),
-            "pools": len(bench.transport.pools),
+            "tickets": len(runtime.transport.tickets),
+            "pools": len(runtime.transport.pools),
             "circuits": len(patchbay.health),  # type: ignore[arg-type]
             "budgets": len(patchbay.health._budgets),  # type: ignore[attr-defined]  # noqa: SLF001
             "members": len(traffic.members._loads),  # noqa: SLF001
@@ -171,9 +169,9 @@ class Soak:
         limits = Limits(requests=(Rate(600, "minute"),), tokens=(Rate(10_000_000, "day"),))
         for number in range(MOST_SCOPES):
             meter = Meter(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
-            lease = health.traffic.begin(("alpha:a1", "users"), (meter,), 50, 60.0, "total")
-            health.traffic.meters.settle(lease.meters, lease.number, -20, lease.taken)
-            health.traffic.members.ended(lease.member, lease.number)
+            reservation = health.traffic.begin(("alpha:a1", "users"), (meter,), 50, 60.0, "total")
+            health.traffic.meters.settle(reservation.meters, reservation.number, -20, reservation.taken)
+            health.traffic.members.ended(reservation.member, reservation.number)
         for number in range(MOST_CONVERSATIONS):
             health.traffic.rungs.served("feature context", f"conversation {number} of old", "alpha:a2")
 

@@ -139,7 +139,7 @@ def met(calls: int) -> Found:
         text = table(witness.origin, 0)
         with use(Patchbay(Table(text=text, environ=HOUSE_KEYS))) as patchbay:
             _run(crowd, witness)
-            patchbay.bench.shadows.join(10.0)
+            patchbay.runtime.shadows.join(10.0)
             patchbay.close()
         return Found(Counter(crowd.came), crowd.strange, witness.counts())
 

@@ -113,7 +113,7 @@ class Keychain:
         """
         if not await self._store.remove(owner, provider, self._clock()):
             raise KeyNotFoundError
-        await self._removals.catch_up()
+        await self._removals.level_up()
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
     async def lend(self, owner: Owner, brought: Mapping[str, SecretStr]) -> Loan:
@@ -163,7 +163,7 @@ class Keychain:
             return KeptKey(place, self._vault.seal(plain, place, keep=keep, is_first=not any_kept), tail, now)
 
         kept = await self._store.add(place, seal, now=now, until=now + overlap)
-        await self._removals.catch_up()
+        await self._removals.level_up()
         log.info("keys.enrolled user=%s provider=%s stored=%s", place.user_id, place.provider, keep)
         return kept
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from pydantic import SecretStr
 from typing_extensions import override
 
-from backend.utils.llm.keys import KeptSecret
+from backend.utils.llm.secrets import KeptSecret
 
 from .errors import KeyGivenBackError, KeyRemovedError
 

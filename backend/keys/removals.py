@@ -43,7 +43,7 @@ class Removals:
         """Tells, whenever it is asked, whether the key in ``row``, which is lent now, is not to be used any more."""
         return partial(self._is_over, row, self._lost)
 
-    async def catch_up(self) -> None:
+    async def level_up(self) -> None:
         """See what was removed up to now."""
         for number, row, at in await self._store.removed(self._last):
             if self._last and number > self._last + 1:
@@ -67,5 +67,5 @@ class Removals:
         return is_blind or self._lost > lost or (ends is not None and self._time.now() >= ends)
 
     async def _look(self) -> None:
-        await self.catch_up()
+        await self.level_up()
         self._looked_at = self._time.clock()

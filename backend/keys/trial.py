@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, OwnEndpointError
 from backend.utils.llm.failures import Category
-from backend.utils.llm.route import Needs
+from backend.utils.llm.routing.route import Needs
 
 from .trouble import Reason, reason_of
 

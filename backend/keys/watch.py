@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backend.background import Background
     from backend.utils.llm.caller import Caller
     from backend.utils.llm.receipt import Attempt
-    from backend.utils.llm.route import Route
+    from backend.utils.llm.routing.route import Route
 
     from .store import KeyStore
     from .vault import Place

@@ -30,7 +30,7 @@ from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import QosInfo
 from backend.utils.llm.errors import LLMError
-from backend.utils.llm.route import Needs
+from backend.utils.llm.routing.route import Needs
 
 from .headers import KEY_HEADER
 from .logins import Sessions, TokenOwner, held

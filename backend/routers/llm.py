@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.clients import QosInfo
-from backend.utils.llm.route import Needs
+from backend.utils.llm.routing.route import Needs
 
 from .dependencies import ServicesDep, identify
 

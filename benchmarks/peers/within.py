@@ -31,7 +31,7 @@ class OursWithin:
 
     def __init__(self, url: str) -> None:
         opened = patchbay(url)
-        opened.bench.clients = _Canned()  # type: ignore[assignment]  # it has what attempts need
+        opened.runtime.clients = _Canned()  # type: ignore[assignment]  # it has what attempts need
         self._in_force = use(opened)
         self._in_force.__enter__()
 

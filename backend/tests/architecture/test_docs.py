@@ -31,8 +31,8 @@ from backend.utils.llm.model_config.schema import (
 )
 from backend.utils.llm.model_config.select import STRATEGIES, Allowance
 from backend.utils.llm.options import Options
-from backend.utils.llm.route import Needs
-from backend.utils.llm.routing import plan
+from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,8 +21,8 @@ LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event",
 WORKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor"}
 HOMES = {"threading", "queue", "concurrent.futures", "multiprocessing"}
 SHORT_LIVED = {
-    "driver/race.py Racer": "one request of one call; whoever waits for it does so in the process that made the call",
-    "driver/race.py _Race": "the same",
+    "execution/race.py Racer": "one request of one call; whoever waits for it does so in the process that made the call",
+    "execution/race.py _Race": "the same",
     "transport/clocks.py Interrupt": "one attempt",
     "backend/serve.py _Run.stop": "nobody waits for it",
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",

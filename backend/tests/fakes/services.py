@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from backend.conversations.store import Conversation
     from backend.local_model import State
-    from backend.utils.llm.route import Needs
+    from backend.utils.llm.routing.route import Needs
 
 PROVIDER = ProviderInfo(
     api="openai", host="provider.test", access="key", api_key_envs=("KEY",), house_key="present"

@@ -13,24 +13,25 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.dispatch import Consult, Dispatch, Wait
 from backend.utils.llm.errors import LLMError
+from backend.utils.llm.execution.loop import Dispatch
+from backend.utils.llm.execution.steps import Consult, Wait
 from backend.utils.llm.failures import POLICY, Category, Failure
-from backend.utils.llm.health import MemoryHealth
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.receipt import Attempt, Usage
-from backend.utils.llm.route import Needs
-from backend.utils.llm.routing import plan
-from backend.utils.llm.traffic import Traffic
+from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.route import Needs
+from backend.utils.llm.state.health import MemoryHealth
+from backend.utils.llm.state.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from backend.utils.llm.dispatch import Try
-    from backend.utils.llm.health import Circuit
+    from backend.utils.llm.execution.steps import Try
     from backend.utils.llm.receipt import Receipt
-    from backend.utils.llm.route import Candidate, Route
-    from backend.utils.llm.selector import Choosing
+    from backend.utils.llm.routing.route import Candidate, Route
+    from backend.utils.llm.routing.selector import Choosing
+    from backend.utils.llm.state.health import Circuit
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 21)

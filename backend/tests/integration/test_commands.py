@@ -26,8 +26,8 @@ from backend.keys.store import Owner
 from backend.main import FIRST_USER, create_app
 from backend.serve import _Run, serve
 from backend.settings import Settings
-from backend.utils.llm.catalogue.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.model_config import load
+from backend.utils.llm.models.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.testing import Json, Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay, loopback_table
 from backend.utils.llm.testing.virtual_time import VirtualTime

@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .caller import Caller, KeyPolicy, OwnEndpoint, carrying, current_caller, use_caller
-    from .clients import (
-        Patchbay,
-        QosInfo,
-        explain,
-        get_llm,
-        get_model,
-        get_provider,
-        get_qos_info,
-        rate,
-        use,
-    )
+    from .clients import Patchbay, QosInfo, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
     from .errors import LLMError, UnknownFeatureError
     from .model_config import Table
-    from .route import Needs, Route
-    from .selector import Choosing, Pause, Stop, Use, in_order
+    from .routing.route import Needs, Route
+    from .routing.selector import Choosing, Pause, Stop, Use, in_order
 
 __all__ = [
     "Caller",
@@ -56,19 +46,19 @@ __all__ = [
 
 _ROOMS = {
     "Caller": "caller",
-    "Choosing": "selector",
+    "Choosing": "routing.selector",
     "KeyPolicy": "caller",
     "LLMError": "errors",
-    "Needs": "route",
+    "Needs": "routing.route",
     "OwnEndpoint": "caller",
-    "Pause": "selector",
+    "Pause": "routing.selector",
     "Patchbay": "clients",
     "QosInfo": "clients",
-    "Route": "route",
-    "Stop": "selector",
+    "Route": "routing.route",
+    "Stop": "routing.selector",
     "Table": "model_config",
     "UnknownFeatureError": "errors",
-    "Use": "selector",
+    "Use": "routing.selector",
     "carrying": "caller",
     "current_caller": "caller",
     "explain": "clients",
@@ -76,7 +66,7 @@ _ROOMS = {
     "get_model": "clients",
     "get_provider": "clients",
     "get_qos_info": "clients",
-    "in_order": "selector",
+    "in_order": "routing.selector",
     "rate": "clients",
     "use": "clients",
     "use_caller": "caller",

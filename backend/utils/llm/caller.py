@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
-from .addresses import plain
-from .keys import is_key
+from .network_policy import plain
+from .secrets import is_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator

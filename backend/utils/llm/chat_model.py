@@ -30,12 +30,16 @@ from typing_extensions import override
 from . import tokens
 from .answers import PARSED_KEY
 from .caller import HOUSE, Caller, current_caller
-from .driver import AsyncRuns, Bench, Call, Question, Runs, Watch, araced, delivered, raced, watched
 from .errors import CallError
+from .execution.attempt import delivered
+from .execution.call import Call, Question
+from .execution.race import araced, raced
+from .execution.runtime import Runtime
+from .execution.tracing import AsyncRuns, Runs, Watch, watched
 from .options import NO_OPTIONS, Options
 from .providers import Ask
-from .route import Needs
-from .routing import foremost
+from .routing.plan import foremost
+from .routing.route import Needs
 from .structured import Schema, schema_of
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
@@ -61,7 +65,7 @@ class FeatureChatModel(BaseChatModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     feature: str
-    bench: Bench = Field(exclude=True, repr=False)
+    runtime: Runtime = Field(exclude=True, repr=False)
     streaming: bool = False
     cache_key: str | None = None
     caller: Caller | None = Field(None, exclude=True, repr=False)
@@ -78,12 +82,12 @@ class FeatureChatModel(BaseChatModel):
     @property
     @override
     def _identifying_params(self) -> dict[str, Any]:
-        return {"feature": self.feature, "table_hash": self.bench.table.snapshot.hash}
+        return {"feature": self.feature, "table_hash": self.runtime.table.snapshot.hash}
 
     @override
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """For traces: what stands first in the table. Who is asked is told by the runs of the attempts."""
-        snapshot = self.bench.table.snapshot
+        snapshot = self.runtime.table.snapshot
         first = foremost(snapshot, self.feature, self._caller())
         model = kwargs.pop("model", first.model)
         params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
@@ -293,7 +297,7 @@ class FeatureChatModel(BaseChatModel):
         question = Question(messages, stop, self._ask(kwargs), kwargs.get("accept"))
         is_tested = question.ask.schema is not None or question.accept is not None
         needs = needs_of(messages, question.ask, streams=streams and not is_tested)
-        return self.bench.call(self.bench.table.snapshot, self.feature, self._caller(), needs, question)
+        return self.runtime.call(self.runtime.table.snapshot, self.feature, self._caller(), needs, question)
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
         if not kwargs:

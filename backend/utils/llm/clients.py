@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
-from .addresses import reach_of
 from .caller import HOUSE, current_caller
 from .clock import Time
+from .diagnostics.retirements import Retires, Retiring, nearest, retiring
 from .forks import PerProcess, unforked
 from .model_config import Problems, Table, did_you_mean
-from .radar import Retires, Retiring, nearest, retiring
+from .network_policy import reach_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from .caller import Caller
-    from .driver import Bench
-    from .driver.bench import Observer
-    from .health import Health
+    from .execution.runtime import Observer, Runtime
     from .model_config import Endpoint, Snapshot
-    from .route import Needs, Route
-    from .selector import Selector
-    from .traffic import Traffic
+    from .routing.route import Needs, Route
+    from .routing.selector import Selector
+    from .state.health import Health
+    from .state.traffic import Traffic
     from .transport import LiveAddress
 
 MOST_MODELS = 1024
@@ -155,7 +154,7 @@ class Patchbay(PerProcess):
         self._require_caller = require_caller
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
-        self._bench: Bench | None = None
+        self._runtime: Runtime | None = None
         super().__init__()
 
     @override
@@ -166,8 +165,8 @@ class Patchbay(PerProcess):
     @unforked()
     def health(self) -> Health:
         """What is known of the endpoints. Made on first use: calls and `explain` share it."""
-        from .health import MemoryHealth
-        from .traffic import Traffic
+        from .state.health import MemoryHealth
+        from .state.traffic import Traffic
 
         with self._lock:
             if self._health is None:
@@ -177,13 +176,13 @@ class Patchbay(PerProcess):
 
     @property
     @unforked()
-    def bench(self) -> Bench:
+    def runtime(self) -> Runtime:
         """What calls run on. Made on first use, because it imports LangChain."""
-        from .driver import Bench
+        from .execution.runtime import Runtime
 
         with self._lock:
-            if self._bench is None:
-                self._bench = Bench(
+            if self._runtime is None:
+                self._runtime = Runtime(
                     self.table,
                     self._live,
                     time=self._time,
@@ -192,7 +191,7 @@ class Patchbay(PerProcess):
                     selectors=self._selectors,
                     require_caller=self._require_caller,
                 )
-            return self._bench
+            return self._runtime
 
     def get_llm(
         self,
@@ -222,13 +221,13 @@ class Patchbay(PerProcess):
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Route:
         """How a call made now would be served, and why. See `explain` of this module."""
-        from .route import Needs
+        from .routing.route import Needs
 
         return self._plan(feature, caller or current_caller(), needs or Needs())
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """How good an answer was, told afterwards. See `rate` of this module."""
-        from .routing import ladders
+        from .routing.plan import ladders
 
         if not 0 <= score <= 1:
             raise ValueError(f"a score is a figure from 0 to 1, not {score!r}")
@@ -272,17 +271,17 @@ class Patchbay(PerProcess):
         with unforked():
             from . import chat_model  # noqa: F401 - what calls are made with
 
-            self.bench.warm_up()
+            self.runtime.warm_up()
 
     def close(self) -> None:
         """Close the connections of synchronous calls."""
-        if self._bench is not None:
-            self._bench.transport.pools.close()
+        if self._runtime is not None:
+            self._runtime.transport.pools.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and of synchronous calls."""
-        if self._bench is not None:
-            await self._bench.transport.pools.aclose()
+        if self._runtime is not None:
+            await self._runtime.transport.pools.aclose()
 
     @unforked()
     def _make(self, key: tuple[str, bool, str | None]) -> Any:
@@ -292,14 +291,14 @@ class Patchbay(PerProcess):
         self.table.snapshot.feature(feature)
         given = {"streaming": True} if streaming else {}
         model = FeatureChatModel(
-            feature=feature, bench=self.bench, cache_key=cache_key, made_for=HOUSE, **given
+            feature=feature, runtime=self.runtime, cache_key=cache_key, made_for=HOUSE, **given
         )
         if len(self._models) >= MOST_MODELS:
             self._models.clear()
         return self._models.setdefault(key, model)
 
     def _plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
-        from .routing import plan
+        from .routing.plan import plan
 
         return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=self.health)
 
@@ -316,7 +315,7 @@ class Patchbay(PerProcess):
         return self._time.now().date()
 
     def _first(self, feature: str) -> Endpoint:
-        from .route import Needs
+        from .routing.route import Needs
 
         route = self._plan(feature, HOUSE, Needs())
         if (refusal := route.refusal()) is not None:
@@ -324,7 +323,7 @@ class Patchbay(PerProcess):
         return route.candidates[0].endpoint
 
     def _feature_info(self, name: str, snapshot: Snapshot) -> FeatureInfo:
-        from .route import Needs
+        from .routing.route import Needs
 
         route = self._plan(name, HOUSE, Needs())
         refusal = route.refusal()

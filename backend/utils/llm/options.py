@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
-from .catalogue import Effort
+from .models import Effort
 
 if TYPE_CHECKING:
-    from .catalogue import Capabilities
+    from .models import Capabilities
 
 Api = Literal["openai", "gemini"]
 Client = Literal["direct", "sdk"]

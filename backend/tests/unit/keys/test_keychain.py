@@ -41,7 +41,7 @@ class Clock:
         return self.now
 
 
-class Bench:
+class Runtime:
     """A keychain with everything below it."""
 
     def __init__(self, *masters: MasterKey) -> None:
@@ -64,136 +64,136 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def runtime() -> Runtime:
+    return Runtime()
 
 
 class TestStored:
-    async def test_it_is_lent_to_its_user_and_to_nobody_else(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+    async def test_it_is_lent_to_its_user_and_to_nobody_else(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
 
-        assert await bench.lent() == {"openai": OLD.get_secret_value()}
-        assert await bench.lent(BOB) == {}
-        assert await bench.lent(ANN._replace(tenant_id="acme")) == {}
+        assert await runtime.lent() == {"openai": OLD.get_secret_value()}
+        assert await runtime.lent(BOB) == {}
+        assert await runtime.lent(ANN._replace(tenant_id="acme")) == {}
 
-    async def test_it_is_not_opened_before_a_call_needs_it(self, bench: Bench) -> None:
-        kept = await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        spoilt = kept._replace(sealed=Bench().vault.seal("another", kept.place, keep=True))
-        bench.store.kept = [spoilt]
+    async def test_it_is_not_opened_before_a_call_needs_it(self, runtime: Runtime) -> None:
+        kept = await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        spoilt = kept._replace(sealed=Runtime().vault.seal("another", kept.place, keep=True))
+        runtime.store.kept = [spoilt]
 
-        await bench.keychain.of(ANN)
-        loan = await bench.keychain.lend(ANN, {})
+        await runtime.keychain.of(ANN)
+        loan = await runtime.keychain.lend(ANN, {})
 
         with pytest.raises(UnreadableKeyError):
             loan.keys["openai"].get_secret_value()
 
-    async def test_the_newest_is_lent_at_once(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=HOUR)
-        await bench.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
+    async def test_the_newest_is_lent_at_once(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=HOUR)
+        await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
-        assert await bench.lent() == {"openai": NEW.get_secret_value()}
+        assert await runtime.lent() == {"openai": NEW.get_secret_value()}
 
-    async def test_one_that_is_removed_is_lent_no_more(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
+    async def test_one_that_is_removed_is_lent_no_more(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
-        await bench.keychain.remove(ANN, "openai")
+        await runtime.keychain.remove(ANN, "openai")
 
-        assert await bench.lent() == {}
+        assert await runtime.lent() == {}
         with pytest.raises(NotEnrolledError):
-            await bench.lent(openai=OLD)
+            await runtime.lent(openai=OLD)
 
-    async def test_what_is_not_there_cannot_be_removed(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+    async def test_what_is_not_there_cannot_be_removed(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
 
         with pytest.raises(KeyNotFoundError):
-            await bench.keychain.remove(BOB, "openai")
+            await runtime.keychain.remove(BOB, "openai")
 
-    async def test_one_that_comes_with_the_request_goes_before_it(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
-        await bench.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
+    async def test_one_that_comes_with_the_request_goes_before_it(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
-        assert await bench.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
+        assert await runtime.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
 
 
 class TestBrought:
-    async def test_it_is_accepted_once_it_was_enrolled(self, bench: Bench) -> None:
+    async def test_it_is_accepted_once_it_was_enrolled(self, runtime: Runtime) -> None:
         with pytest.raises(NotEnrolledError):
-            await bench.lent(openai=OLD)
+            await runtime.lent(openai=OLD)
 
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
 
-        assert await bench.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
-        assert await bench.lent() == {}
+        assert await runtime.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
+        assert await runtime.lent() == {}
 
-    async def test_the_one_before_is_accepted_while_the_overlap_lasts(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
-        await bench.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=HOUR)
+    async def test_the_one_before_is_accepted_while_the_overlap_lasts(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=HOUR)
 
-        bench.clock.now = NOON + HOUR - timedelta(seconds=1)
-        assert await bench.lent(openai=OLD)
+        runtime.clock.now = NOON + HOUR - timedelta(seconds=1)
+        assert await runtime.lent(openai=OLD)
 
-        bench.clock.now = NOON + HOUR
-        assert await bench.lent(openai=NEW)
+        runtime.clock.now = NOON + HOUR
+        assert await runtime.lent(openai=NEW)
         with pytest.raises(NotEnrolledError):
-            await bench.lent(openai=OLD)
+            await runtime.lent(openai=OLD)
 
-    async def test_without_an_overlap_the_one_before_ends_at_once(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
-        await bench.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=NONE)
+    async def test_without_an_overlap_the_one_before_ends_at_once(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=NONE)
 
         with pytest.raises(NotEnrolledError):
-            await bench.lent(openai=OLD)
+            await runtime.lent(openai=OLD)
 
-    async def test_all_that_were_not_enrolled_are_named(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+    async def test_all_that_were_not_enrolled_are_named(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
 
         with pytest.raises(NotEnrolledError) as refused:
-            await bench.lent(openai=OLD, gemini=OLD, acme=OLD)
+            await runtime.lent(openai=OLD, gemini=OLD, acme=OLD)
 
         assert refused.value.providers == ("acme", "gemini")
         assert OLD.get_secret_value() not in f"{refused.value} {refused.value!r} {refused.value.as_dict()}"
 
 
 class TestOwnEndpoint:
-    async def test_it_serves_in_place_of_what_is_stored(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+    async def test_it_serves_in_place_of_what_is_stored(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
 
-        assert await bench.serving() == [SERVER.base_url, NEW.get_secret_value()]
+        assert await runtime.serving() == [SERVER.base_url, NEW.get_secret_value()]
 
-    async def test_keys_that_come_with_the_request_take_its_place(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol(ANN, "gemini", OLD, overlap=NONE)
-        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+    async def test_keys_that_come_with_the_request_take_its_place(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "gemini", OLD, overlap=NONE)
+        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
 
-        assert await bench.serving(openai=OLD) == ["gemini", "openai"]
+        assert await runtime.serving(openai=OLD) == ["gemini", "openai"]
 
-    async def test_its_key_may_come_with_each_request(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol_own(ANN, SERVER, NEW, keep=False, overlap=NONE)
+    async def test_its_key_may_come_with_each_request(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol_own(ANN, SERVER, NEW, keep=False, overlap=NONE)
 
-        assert await bench.serving(own=NEW) == [SERVER.base_url, NEW.get_secret_value()]
-        assert await bench.serving() == ["openai"]
+        assert await runtime.serving(own=NEW) == [SERVER.base_url, NEW.get_secret_value()]
+        assert await runtime.serving() == ["openai"]
 
-    async def test_a_key_of_the_one_before_goes_there_while_the_overlap_lasts(self, bench: Bench) -> None:
+    async def test_a_key_of_the_one_before_goes_there_while_the_overlap_lasts(self, runtime: Runtime) -> None:
         moved = SERVER._replace(base_url="https://new.example/v1")
-        await bench.keychain.enrol_own(ANN, SERVER, OLD, keep=False, overlap=NONE)
-        await bench.keychain.enrol_own(ANN, moved, NEW, keep=False, overlap=HOUR)
+        await runtime.keychain.enrol_own(ANN, SERVER, OLD, keep=False, overlap=NONE)
+        await runtime.keychain.enrol_own(ANN, moved, NEW, keep=False, overlap=HOUR)
 
-        assert await bench.serving(own=OLD) == [SERVER.base_url, OLD.get_secret_value()]
-        assert await bench.serving(own=NEW) == [moved.base_url, NEW.get_secret_value()]
+        assert await runtime.serving(own=OLD) == [SERVER.base_url, OLD.get_secret_value()]
+        assert await runtime.serving(own=NEW) == [moved.base_url, NEW.get_secret_value()]
 
-    async def test_keys_for_providers_beside_its_own_are_refused(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+    async def test_keys_for_providers_beside_its_own_are_refused(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
 
         with pytest.raises(EndpointAndKeysError):
-            await bench.serving(openai=OLD, own=NEW)
+            await runtime.serving(openai=OLD, own=NEW)
 
-    async def test_it_is_not_opened_before_a_call_needs_it(self, bench: Bench) -> None:
-        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
-        loan = await bench.keychain.lend(ANN, {})
+    async def test_it_is_not_opened_before_a_call_needs_it(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        loan = await runtime.keychain.lend(ANN, {})
         loan.lend_to(Caller(user_id="ann"))
 
         assert loan.used() == []
@@ -214,20 +214,20 @@ class TestPolicy:
         ],
     )
     async def test_whoever_they_are_sent_by(
-        self, enrolled: tuple[str, ...], policy: str | None, bench: Bench, *, fallback: bool
+        self, enrolled: tuple[str, ...], policy: str | None, runtime: Runtime, *, fallback: bool
     ) -> None:
         for kind in enrolled:
-            await bench.keychain.enrol(ANN, "openai", OLD, keep=kind == "stored", overlap=NONE)
-        await bench.keychain.choose(ANN, house_fallback=fallback)
+            await runtime.keychain.enrol(ANN, "openai", OLD, keep=kind == "stored", overlap=NONE)
+        await runtime.keychain.choose(ANN, house_fallback=fallback)
 
-        assert (await bench.keychain.lend(ANN, {})).policy == policy
-        assert (await bench.keychain.lend(BOB, {})).policy is None
+        assert (await runtime.keychain.lend(ANN, {})).policy == policy
+        assert (await runtime.keychain.lend(BOB, {})).policy is None
 
-    async def test_one_key_alone_lets_nobody_else_pay(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
-        await bench.keychain.choose(ANN, house_fallback=True)
-        loan = await bench.keychain.lend(ANN, {})
+    async def test_one_key_alone_lets_nobody_else_pay(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
+        await runtime.keychain.choose(ANN, house_fallback=True)
+        loan = await runtime.keychain.lend(ANN, {})
 
         caller = loan.only("openai").lend_to(Caller(user_id="ann"))
 
@@ -240,64 +240,70 @@ class TestEnrolment:
         ["", " ", "short", "with a blank", "with\nnewline", "ünïcödé-key", "x" * 513, "a-key\x7f\x7f\x7f"],
         ids=repr,
     )
-    async def test_what_cannot_be_a_key_is_refused_and_not_repeated(self, text: str, bench: Bench) -> None:
+    async def test_what_cannot_be_a_key_is_refused_and_not_repeated(
+        self, text: str, runtime: Runtime
+    ) -> None:
         with pytest.raises(MalformedKeyError) as refused:
-            await bench.keychain.enrol(ANN, "openai", SecretStr(text), overlap=NONE)
+            await runtime.keychain.enrol(ANN, "openai", SecretStr(text), overlap=NONE)
 
         assert not text.strip() or text not in str(refused.value)
 
-    async def test_blanks_around_a_key_are_no_part_of_it(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", SecretStr(f" {OLD.get_secret_value()}\n"), overlap=NONE)
+    async def test_blanks_around_a_key_are_no_part_of_it(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", SecretStr(f" {OLD.get_secret_value()}\n"), overlap=NONE)
 
-        assert await bench.lent() == {"openai": OLD.get_secret_value()}
+        assert await runtime.lent() == {"openai": OLD.get_secret_value()}
 
     @pytest.mark.parametrize(("key", "tail"), [("x" * 16 + "1234", "1234"), ("x" * 15 + "1234", "")])
-    async def test_the_last_four_are_kept_of_a_long_key_only(self, key: str, tail: str, bench: Bench) -> None:
-        kept = await bench.keychain.enrol(ANN, "openai", SecretStr(key), overlap=NONE)
+    async def test_the_last_four_are_kept_of_a_long_key_only(
+        self, key: str, tail: str, runtime: Runtime
+    ) -> None:
+        kept = await runtime.keychain.enrol(ANN, "openai", SecretStr(key), overlap=NONE)
 
         assert kept.tail == tail
 
-    async def test_without_a_usable_master_key_nothing_is_kept(self, bench: Bench, tmp_path: Path) -> None:
+    async def test_without_a_usable_master_key_nothing_is_kept(
+        self, runtime: Runtime, tmp_path: Path
+    ) -> None:
         (tmp_path / "file").touch()
         vault = Vault(MasterFile(tmp_path / "file" / "master.keys"))
 
         with pytest.raises(MasterKeyError):
-            await Keychain(bench.store, vault).enrol(ANN, "openai", OLD, overlap=NONE)
+            await Keychain(runtime.store, vault).enrol(ANN, "openai", OLD, overlap=NONE)
 
-        assert bench.store.kept == []
+        assert runtime.store.kept == []
 
 
 class TestUse:
-    async def test_a_key_that_was_opened_was_used(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol(ANN, "gemini", NEW, overlap=NONE)
-        loan = await bench.keychain.lend(ANN, {})
+    async def test_a_key_that_was_opened_was_used(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol(ANN, "gemini", NEW, overlap=NONE)
+        loan = await runtime.keychain.lend(ANN, {})
         loan.keys["openai"].get_secret_value()
 
-        await bench.keychain.take_back(loan)
+        await runtime.keychain.take_back(loan)
 
-        used = {key.place.provider: key.last_used_at for key in await bench.keychain.of(ANN)}
+        used = {key.place.provider: key.last_used_at for key in await runtime.keychain.of(ANN)}
         assert used == {"openai": NOON, "gemini": None}
 
-    async def test_it_is_noted_at_most_once_a_minute(self, bench: Bench) -> None:
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+    async def test_it_is_noted_at_most_once_a_minute(self, runtime: Runtime) -> None:
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         for seconds, noted in [(0, 0), (59, 0), (60, 60)]:
-            bench.clock.now = NOON + timedelta(seconds=seconds)
-            await bench.keychain.take_back(await bench.keychain.lend(ANN, {"openai": OLD}))
-            (key,) = await bench.keychain.of(ANN)
+            runtime.clock.now = NOON + timedelta(seconds=seconds)
+            await runtime.keychain.take_back(await runtime.keychain.lend(ANN, {"openai": OLD}))
+            (key,) = await runtime.keychain.of(ANN)
             assert key.last_used_at == NOON + timedelta(seconds=noted)
 
     async def test_that_it_cannot_be_noted_fails_no_request(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def away(*_: object) -> None:
             raise OSError
 
-        await bench.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
-        loan = await bench.keychain.lend(ANN, {"openai": OLD})
-        monkeypatch.setattr(bench.store, "note_use", away)
+        await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
+        loan = await runtime.keychain.lend(ANN, {"openai": OLD})
+        monkeypatch.setattr(runtime.store, "note_use", away)
 
-        await bench.keychain.take_back(loan)
+        await runtime.keychain.take_back(loan)
 
         assert "keys.use_not_noted" in caplog.text
 
@@ -305,22 +311,22 @@ class TestUse:
 class TestRotation:
     async def test_everything_is_locked_with_the_newest_and_opens_as_before(self) -> None:
         older, newer = MasterKey.new(), MasterKey.new()
-        bench = Bench(older)
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        await bench.keychain.enrol(BOB, "openai", NEW, keep=False, overlap=NONE)
+        runtime = Runtime(older)
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        await runtime.keychain.enrol(BOB, "openai", NEW, keep=False, overlap=NONE)
 
-        done = await rotate(bench.store, given(newer, older))
+        done = await rotate(runtime.store, given(newer, older))
 
         assert done == (newer.name, 2, 0)
-        after = Keychain(bench.store, Vault(given(newer)))
+        after = Keychain(runtime.store, Vault(given(newer)))
         assert (await after.lend(ANN, {})).keys["openai"].get_secret_value() == OLD.get_secret_value()
         assert (await after.lend(BOB, {"openai": NEW})).keys
 
     async def test_what_does_not_open_is_left_and_told(self) -> None:
         newer = MasterKey.new()
-        bench = Bench()
-        await bench.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
-        before = list(bench.store.kept)
+        runtime = Runtime()
+        await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
+        before = list(runtime.store.kept)
 
-        assert await rotate(bench.store, given(newer)) == (newer.name, 0, 1)
-        assert bench.store.kept == before
+        assert await rotate(runtime.store, given(newer)) == (newer.name, 0, 1)
+        assert runtime.store.kept == before

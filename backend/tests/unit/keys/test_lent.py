@@ -14,7 +14,7 @@ from backend.keys.lent import BroughtKey, StoredKey
 from backend.keys.store import KeptKey
 from backend.keys.vault import Place, Sealed
 from backend.utils.llm import Caller
-from backend.utils.llm.keys import fingerprint
+from backend.utils.llm.secrets import fingerprint
 
 KEY = "sk-canary-of-ann-0123456789"
 

@@ -88,7 +88,7 @@ async def test_another_server_uses_it_no_more_once_it_looked(
     await here.keychain.remove(ANN, "openai")
     assert key.get_secret_value() == KEY.get_secret_value()
 
-    await there.removals.catch_up()
+    await there.removals.level_up()
 
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
@@ -112,7 +112,7 @@ async def test_one_that_was_replaced_with_an_overlap_is_used_until_that_is_over(
     key = await there.lent(stored=stored)
 
     await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
-    await there.removals.catch_up()
+    await there.removals.level_up()
     assert key.get_secret_value() == KEY.get_secret_value()
 
     there.hours = 1
@@ -140,12 +140,12 @@ async def test_of_a_server_that_missed_removals_no_key_is_used_that_was_lent_bef
     here, there = servers
     await here.lent(stored=True)
     await here.lent(stored=True)
-    await there.removals.catch_up()
+    await there.removals.level_up()
     lent_before = await there.lent(stored=True)
     store.gone = [Removal(9, "another", NOON)]
     there.removals._last = 7
 
-    await there.removals.catch_up()
+    await there.removals.level_up()
 
     with pytest.raises(KeyRemovedError):
         lent_before.get_secret_value()
@@ -176,7 +176,7 @@ async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
         asked.get_secret_value()
 
     store.gone += [Removal(number, f"row {number}", NOON) for number in range(2, 100_010)]
-    await here.removals.catch_up()
+    await here.removals.level_up()
 
     for key in (asked, unasked):
         with pytest.raises(KeyRemovedError):

@@ -48,7 +48,7 @@ class Told:
         self.all.append((place.user_id, trouble))
 
 
-class Bench:
+class Runtime:
     """A watch over a facade whose users have stored a key."""
 
     def __init__(self, provider: LoopbackProvider) -> None:
@@ -84,8 +84,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(provider: LoopbackProvider) -> AsyncIterator[Bench]:
-    made = Bench(provider)
+async def runtime(provider: LoopbackProvider) -> AsyncIterator[Runtime]:
+    made = Runtime(provider)
     await made.chain.enrol(ANN, "openai", SecretStr(KEY), overlap=timedelta(0))
     yield made
     await made.patchbay.aclose()
@@ -103,28 +103,28 @@ async def bench(provider: LoopbackProvider) -> AsyncIterator[Bench]:
     ids=["401", "403", "404", "402", "429 quota"],
 )
 async def test_a_key_that_is_refused_has_its_reason_and_its_owner_is_told(
-    answer: Status, reason: str, bench: Bench
+    answer: Status, reason: str, runtime: Runtime
 ) -> None:
-    assert await bench.call(answer) is not None
+    assert await runtime.call(answer) is not None
 
-    assert await bench.trouble() == (reason, MODEL, NOON, NOON)
-    assert bench.told.all == [("ann", (reason, MODEL, NOON, NOON))]
+    assert await runtime.trouble() == (reason, MODEL, NOON, NOON)
+    assert runtime.told.all == [("ann", (reason, MODEL, NOON, NOON))]
 
 
 @pytest.mark.parametrize("answer", [Status(429), Status(503), Status(400), Text("ok")], ids=str)
-async def test_what_is_not_the_keys_fault_is_not_told(answer: Text | Status, bench: Bench) -> None:
-    await bench.call(answer)
+async def test_what_is_not_the_keys_fault_is_not_told(answer: Text | Status, runtime: Runtime) -> None:
+    await runtime.call(answer)
 
-    assert await bench.trouble() is None
-    assert bench.told.all == []
+    assert await runtime.trouble() is None
+    assert runtime.told.all == []
 
 
-async def test_however_often_it_is_refused_its_owner_is_told_once(bench: Bench) -> None:
+async def test_however_often_it_is_refused_its_owner_is_told_once(runtime: Runtime) -> None:
     for _ in range(5):
-        await bench.call(Status(401))
-        assert await bench.trouble() is not None
+        await runtime.call(Status(401))
+        assert await runtime.trouble() is not None
 
-    assert len(bench.told.all) == 1
+    assert len(runtime.told.all) == 1
 
 
 class Counting(InMemoryKeys):
@@ -136,74 +136,74 @@ class Counting(InMemoryKeys):
         return False
 
 
-async def test_a_key_is_written_once_a_minute_at_most(bench: Bench) -> None:
+async def test_a_key_is_written_once_a_minute_at_most(runtime: Runtime) -> None:
     store = Counting()
     for _ in range(10):
-        await bench.call(Status(401))
-        bench.seconds += PAUSE / 5
-        await bench.watch.write(store)
+        await runtime.call(Status(401))
+        runtime.seconds += PAUSE / 5
+        await runtime.watch.write(store)
 
     assert store.writes == 2
 
 
-async def test_the_next_call_that_works_ends_it(bench: Bench) -> None:
-    await bench.call(Status(402))
-    assert await bench.trouble() is not None
-    await bench.time.asleep(3600)
+async def test_the_next_call_that_works_ends_it(runtime: Runtime) -> None:
+    await runtime.call(Status(402))
+    assert await runtime.trouble() is not None
+    await runtime.time.asleep(3600)
 
-    assert await bench.call(Text("ok")) is None
+    assert await runtime.call(Text("ok")) is None
 
-    assert await bench.trouble() is None
-
-
-async def test_a_call_that_works_before_it_was_written_ends_it(bench: Bench) -> None:
-    await bench.call(Status(402))
-    await bench.time.asleep(3600)
-    await bench.call(Text("ok"))
-
-    assert await bench.trouble() is None
-    assert bench.told.all == []
+    assert await runtime.trouble() is None
 
 
-async def test_another_model_that_may_be_used_does_not_end_that_one_may_not(bench: Bench) -> None:
-    await bench.call(Status(404))
-    assert await bench.trouble() is not None
+async def test_a_call_that_works_before_it_was_written_ends_it(runtime: Runtime) -> None:
+    await runtime.call(Status(402))
+    await runtime.time.asleep(3600)
+    await runtime.call(Text("ok"))
 
-    assert await bench.call(Text("ok"), feature="g") is None
+    assert await runtime.trouble() is None
+    assert runtime.told.all == []
 
-    assert await bench.trouble() is not None
+
+async def test_another_model_that_may_be_used_does_not_end_that_one_may_not(runtime: Runtime) -> None:
+    await runtime.call(Status(404))
+    assert await runtime.trouble() is not None
+
+    assert await runtime.call(Text("ok"), feature="g") is None
+
+    assert await runtime.trouble() is not None
 
 
-async def test_a_key_of_the_house_or_of_no_keychain_is_nobodys_to_be_told_of(bench: Bench) -> None:
-    bench.provider.always(Status(401))
+async def test_a_key_of_the_house_or_of_no_keychain_is_nobodys_to_be_told_of(runtime: Runtime) -> None:
+    runtime.provider.always(Status(401))
     for caller in (Caller(user_id="ann"), Caller(user_id="ann", keys={"openai": KEY})):
         with pytest.raises(LLMError):
-            await bench.patchbay.get_llm("f", caller=caller).ainvoke("hi")
+            await runtime.patchbay.get_llm("f", caller=caller).ainvoke("hi")
 
-    assert await bench.trouble() is None
+    assert await runtime.trouble() is None
 
 
-async def test_a_call_on_a_thread_is_seen(bench: Bench) -> None:
-    bench.provider.always(Status(401))
-    loan = await bench.chain.lend(ANN, {})
+async def test_a_call_on_a_thread_is_seen(runtime: Runtime) -> None:
+    runtime.provider.always(Status(401))
+    loan = await runtime.chain.lend(ANN, {})
     caller = Caller(user_id="ann").model_copy(update={"keys": loan.keys})
 
     def call() -> None:
         with pytest.raises(LLMError):
-            bench.patchbay.get_llm("f", caller=caller).invoke("hi")
+            runtime.patchbay.get_llm("f", caller=caller).invoke("hi")
 
     thread = threading.Thread(target=call)
     thread.start()
     thread.join()
 
-    assert await bench.trouble() is not None
+    assert await runtime.trouble() is not None
 
 
-async def test_what_is_left_is_written_at_the_end(bench: Bench) -> None:
-    async with bench.watch.writing(bench.store, Background()):
-        await bench.call(Status(401))
+async def test_what_is_left_is_written_at_the_end(runtime: Runtime) -> None:
+    async with runtime.watch.writing(runtime.store, Background()):
+        await runtime.call(Status(401))
 
-    assert len(bench.told.all) == 1
+    assert len(runtime.told.all) == 1
 
 
 class Broken(InMemoryKeys):
@@ -212,25 +212,25 @@ class Broken(InMemoryKeys):
         raise OSError(row, trouble.reason)
 
 
-async def test_a_store_that_fails_fails_nobody(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    await bench.call(Status(401))
+async def test_a_store_that_fails_fails_nobody(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+    await runtime.call(Status(401))
 
-    await bench.watch.write(Broken())
+    await runtime.watch.write(Broken())
 
     assert "keys.trouble_not_noted" in caplog.text
 
 
-async def test_it_remembers_only_so_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_remembers_only_so_many(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.keys.watch._REMEMBERED", 0)
-    await bench.call(Status(401))
+    await runtime.call(Status(401))
 
-    assert await bench.trouble() is None
+    assert await runtime.trouble() is None
 
 
 async def test_the_log_is_told_who_where_and_why_and_no_key(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (version,) = await bench.store.of(ANN, NOON)
+    (version,) = await runtime.store.of(ANN, NOON)
     with caplog.at_level(logging.WARNING):
         await LogNotices().tell(version.place, Trouble("revoked", MODEL, NOON, NOON))
 

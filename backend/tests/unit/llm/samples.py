@@ -26,7 +26,7 @@ class Task(BaseModel):
     note: str | None = None
 
 
-class Scores(BaseModel):
+class QualityScores(BaseModel):
     """Points by name."""
 
     scores: dict[str, int]

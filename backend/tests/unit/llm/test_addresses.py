@@ -6,9 +6,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from backend.utils.llm.addresses import METADATA, Reach, is_public, literal, plain, reach_of
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import parse
+from backend.utils.llm.network_policy import METADATA, Reach, is_public, literal, plain, reach_of
 
 PUBLIC = [
     "1.1.1.1",

@@ -23,10 +23,10 @@ from backend.tests.fakes.simulation import (
 )
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.caller import HOUSE
-from backend.utils.llm.dispatch import Try, Wait
 from backend.utils.llm.errors import RateLimitedError
+from backend.utils.llm.execution.steps import Try, Wait
 from backend.utils.llm.failures import Category
-from backend.utils.llm.route import Needs
+from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -538,7 +538,7 @@ class TestThreads:
 
     def test_no_more_are_under_way_than_may_be(self) -> None:
         world = limited("endpoint", "concurrency = 3")
-        under_way: list[object] = []
+        in_flight: list[object] = []
         seen: list[int] = []
 
         def work(_: int) -> None:
@@ -546,9 +546,9 @@ class TestThreads:
                 dispatch = world.dispatch()
                 while not isinstance(step := dispatch.next(), Try):
                     pass
-                under_way.append(step)
-                seen.append(len(under_way))
-                under_way.remove(step)
+                in_flight.append(step)
+                seen.append(len(in_flight))
+                in_flight.remove(step)
                 settle(dispatch, step)
 
         hammer(work)

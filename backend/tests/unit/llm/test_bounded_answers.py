@@ -14,7 +14,12 @@ import pytest
 
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.errors import LLMError, ProviderDownError, RejectedRequestError, StreamInterruptedError
+from backend.utils.llm.errors import (
+    LLMError,
+    ProviderDownError,
+    RejectedRequestError,
+    StreamInterruptedError,
+)
 from backend.utils.llm.providers import joining
 from backend.utils.llm.providers.direct import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from backend.utils.llm.caller import (
-    HOUSE,
-    Caller,
-    carrying,
-    current_caller,
-    use_caller,
-    without_caller,
-)
+from backend.utils.llm.caller import HOUSE, Caller, carrying, current_caller, use_caller, without_caller
 from backend.utils.llm.clients import Patchbay, get_llm, use
 from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.model_config import Table

@@ -11,7 +11,8 @@ from genai_prices.data import providers as price_lists
 from langchain_google_genai.data._profiles import _PROFILES as GOOGLE
 from langchain_openai.data._profiles import _PROFILES as OPENAI
 
-from backend.utils.llm.catalogue import (
+from backend.utils.llm.model_config import load
+from backend.utils.llm.models import (
     FAMILIES,
     RETIREMENTS,
     UNKNOWN,
@@ -22,7 +23,7 @@ from backend.utils.llm.catalogue import (
     retirement,
     sources,
 )
-from backend.utils.llm.catalogue.sources import (
+from backend.utils.llm.models.sources import (
     ASSUMED,
     CHECKED,
     DECLARED,
@@ -30,12 +31,11 @@ from backend.utils.llm.catalogue.sources import (
     OPENAI_PROFILE,
     PRICE_LIST,
 )
-from backend.utils.llm.model_config import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from backend.utils.llm.catalogue import Effort
+    from backend.utils.llm.models import Effort
 
 CHECKED_ON = date.fromisoformat(CHECKED)
 

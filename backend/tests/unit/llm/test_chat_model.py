@@ -11,25 +11,12 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import get_llm
-from backend.utils.llm.errors import (
-    CallError,
-    InvalidOutputError,
-    NoEndpointError,
-    ProviderDownError,
-)
-from backend.utils.llm.testing import (
-    Json,
-    LoopbackProvider,
-    Reply,
-    Text,
-    ToolCalls,
-    Usage,
-    WrongJson,
-)
+from backend.utils.llm.errors import CallError, InvalidOutputError, NoEndpointError, ProviderDownError
+from backend.utils.llm.testing import Json, LoopbackProvider, Reply, Text, ToolCalls, Usage, WrongJson
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 
 from .drivers import joined
-from .samples import CANARY, Person, PersonDict, Scores, Task, add, receipt
+from .samples import CANARY, Person, PersonDict, QualityScores, Task, add, receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -409,29 +396,31 @@ class TestOddities:
             def client(self, _: object) -> None:
                 raise SystemExit(3)
 
-        patchbay.bench.clients = Leaving()  # type: ignore[assignment]
+        patchbay.runtime.clients = Leaving()  # type: ignore[assignment]
 
         with pytest.raises(SystemExit):
             get_llm("openai_then_gemini").invoke("hi")
 
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_a_client_that_cannot_be_built_is_an_error_of_ours(self, patchbay: Patchbay) -> None:
         class Broken:
             def client(self, _: object) -> None:
                 raise ImportError("no SDK")
 
-        patchbay.bench.clients = Broken()  # type: ignore[assignment]
+        patchbay.runtime.clients = Broken()  # type: ignore[assignment]
 
         with pytest.raises(CallError, match="a fault on our side"):
             get_llm("over_openai").invoke("hi")
 
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_a_map_with_free_keys_is_not_forced_into_the_strict_dialect(
         self, provider: LoopbackProvider
     ) -> None:
         provider.script(Json({"scores": {"a": 1}}))
 
-        assert get_llm("over_openai").with_structured_output(Scores).invoke("hi") == Scores(scores={"a": 1})
+        assert get_llm("over_openai").with_structured_output(QualityScores).invoke("hi") == QualityScores(
+            scores={"a": 1}
+        )
         assert "strict" not in provider.requests[0].body["response_format"]["json_schema"]

@@ -218,7 +218,7 @@ def reads_slowly(connection: socket.socket, closing: threading.Event) -> None:
         pass
 
 
-class Full(Port):
+class Exceeded(Port):
     """A port whose queue of connections is full: one more is neither taken nor refused."""
 
     def __init__(self) -> None:
@@ -245,9 +245,9 @@ def first_model(chain: str) -> str:
 
 
 @pytest.fixture
-def full() -> Iterator[Full]:
+def full() -> Iterator[Exceeded]:
     """A server to which nobody can connect."""
-    made = Full()
+    made = Exceeded()
     yield made
     made.close()
 
@@ -285,7 +285,7 @@ class TestDeadline:
             call(patchbay.get_llm("f"), "hi")
 
         assert len(caught.value.attempts) >= len(provider.requests)
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     @pytest.mark.parametrize("conduct", CONDUCTS, ids=lambda conduct: conduct.__name__)
     def test_whatever_a_server_does_to_a_connection_too(
@@ -298,7 +298,7 @@ class TestDeadline:
                 call(patchbay.get_llm("f"), "hi")
 
             assert len(caught.value.attempts) >= server.connections
-            assert len(patchbay.bench.transport.desk) == 0
+            assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_a_server_that_reads_slowly_does_not_hold_a_call_up(
         self, feature: str, call: Driver, make: Make
@@ -379,7 +379,7 @@ class TestConnecting:
     """A connection that is not made is not waited for longer than ``connect_timeout`` says."""
 
     def test_a_connection_that_is_not_made_is_given_up_in_its_own_time(
-        self, feature: str, call: Driver, full: Full, make: Make
+        self, feature: str, call: Driver, full: Exceeded, make: Make
     ) -> None:
         row = "[features.f]\nattempts = 1\noptions = { connect_timeout = 0.2 }"
         patchbay = make(ENDPOINTS[feature], row, server=full)
@@ -390,7 +390,7 @@ class TestConnecting:
         assert caught.value.attempts[0].status is None
 
     def test_it_leaves_time_for_the_next_endpoint(
-        self, call: Driver, provider: LoopbackProvider, full: Full, make: Make
+        self, call: Driver, provider: LoopbackProvider, full: Exceeded, make: Make
     ) -> None:
         other = f"""
 [providers.elsewhere]

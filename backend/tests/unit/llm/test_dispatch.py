@@ -21,8 +21,6 @@ from backend.tests.fakes.simulation import (
     users_own,
 )
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.dispatch import Dispatch, Try, Wait
-from backend.utils.llm.driver import Bench, Question
 from backend.utils.llm.errors import (
     AllAttemptsFailedError,
     CallError,
@@ -40,13 +38,17 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
     StreamInterruptedError,
 )
+from backend.utils.llm.execution.call import Question
+from backend.utils.llm.execution.loop import Dispatch
+from backend.utils.llm.execution.runtime import Runtime
+from backend.utils.llm.execution.steps import Try, Wait
 from backend.utils.llm.failures import Category, Failure
-from backend.utils.llm.health import MemoryHealth, Rest
-from backend.utils.llm.keys import fingerprint
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
-from backend.utils.llm.route import Needs
+from backend.utils.llm.routing.route import Needs
+from backend.utils.llm.secrets import fingerprint
+from backend.utils.llm.state.health import MemoryHealth, Unavailable
 
 C = Category
 HOUSE_MAY = "[features.f]\nhouse_fallback = true"
@@ -194,7 +196,7 @@ class TestConsequences:
 
         expected = CONSEQUENCES[category].rests
         assert rests == [
-            Rest(expected[1], category, "cooling") if expected and expected[0] == kind else None
+            Unavailable(expected[1], category, "cooling") if expected and expected[0] == kind else None
             for kind in ("endpoint", "key")
         ]
 
@@ -599,9 +601,9 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
     caller = users_own("red", "blue", "green", policy=policy)
     for category in Category:
         world = World({"f": list(edge)}, HOUSE_MAY, behaves={edge[0]: fails(category)})
-        bench = Bench(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
+        runtime = Runtime(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
-        call = bench.call(bench.table.snapshot, "f", caller, Needs(), Question([], None, Ask(Options())))
+        call = runtime.call(runtime.table.snapshot, "f", caller, Needs(), Question([], None, Ask(Options())))
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner
@@ -746,7 +748,7 @@ class TestTeaching:
         world.call()
 
         assert before is None
-        assert world.health.resting(world.circuit()) == Rest(30, category, "open")
+        assert world.health.resting(world.circuit()) == Unavailable(30, category, "open")
 
     def test_a_breaker_that_opens_ends_the_retries(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": DOWN})
@@ -847,7 +849,7 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.resting(world.circuit()) == Rest(30, C.RATE_LIMIT, "cooling")
+        assert world.health.resting(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")
 
     def test_a_rate_limit_that_must_not_be_retried_is_left_alone(self) -> None:
         behaves = {"red:m": fails(C.RATE_LIMIT, 429, may_retry=False)}
@@ -855,4 +857,4 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.resting(world.circuit()) == Rest(30, C.RATE_LIMIT, "cooling")
+        assert world.health.resting(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails, users_own
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.failures import POLICY, Category, Failure
-from backend.utils.llm.keys import fingerprint
+from backend.utils.llm.secrets import fingerprint
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from backend.utils.llm.health import Circuit
     from backend.utils.llm.model_config import Feature
-    from backend.utils.llm.route import Candidate
+    from backend.utils.llm.routing.route import Candidate
+    from backend.utils.llm.state.health import Circuit
 
 C = Category
 ENDPOINTS = ["red:m", "red:small", "blue:m", "blue:large", "green:m"]

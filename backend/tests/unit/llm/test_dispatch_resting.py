@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,6 @@ from backend.tests.fakes.simulation import (
     ok,
     settle,
 )
-from backend.utils.llm.dispatch import Dispatch, Try, Wait
 from backend.utils.llm.errors import (
     LLMError,
     ModelUnavailableError,
@@ -22,7 +21,11 @@ from backend.utils.llm.errors import (
     RateLimitedError,
     RejectedCredentialError,
 )
+from backend.utils.llm.execution.steps import Try, Wait
 from backend.utils.llm.failures import Category
+
+if TYPE_CHECKING:
+    from backend.utils.llm.execution.loop import Dispatch
 
 C = Category
 DOWN = fails(C.SERVER, 503)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.route import Route
+    from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import Reply
 
 ACCOUNTS = {"POOL_A": "pool-key-of-a", "POOL_B": "pool-key-of-b"}

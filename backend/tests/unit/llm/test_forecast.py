@@ -9,10 +9,10 @@ import pytest
 
 from backend.tests.fakes.simulation import World, fails, users_own
 from backend.utils.llm.caller import HOUSE
-from backend.utils.llm.catalogue import capabilities
+from backend.utils.llm.estimates import ENDS, estimate
 from backend.utils.llm.failures import Category
-from backend.utils.llm.forecast import ENDS, estimate
 from backend.utils.llm.model_config import Endpoint, Provider
+from backend.utils.llm.models import capabilities
 
 TODAY = date(2026, 11, 21)
 ROWS = [

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.heap import holders_of
 from backend.utils.llm import Caller, LLMError, Patchbay, Table, get_llm, use, use_caller
-from backend.utils.llm.driver.race import THREAD
+from backend.utils.llm.execution.race import THREAD
 from benchmarks.soak_mix import HOUSE_KEYS, PROVIDERS, table
 from benchmarks.witness import Witness
 

@@ -20,13 +20,14 @@ from backend.utils.llm import forks
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.forks import PerProcess
-from backend.utils.llm.health import Circuit, MemoryHealth
 from backend.utils.llm.model_config import Table
+from backend.utils.llm.state.health import Circuit, MemoryHealth
+from backend.utils.llm.state.traffic import Traffic
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.testing.replies import Text
-from backend.utils.llm.traffic import Traffic
-from backend.utils.llm.transport import Credential, look_up
-from backend.utils.llm.transport.ticket import TicketDesk
+from backend.utils.llm.transport import Credential
+from backend.utils.llm.transport import resolver as look_up
+from backend.utils.llm.transport.ticket import TicketRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,7 +128,7 @@ class TestConnections:
     ) -> None:
         await awrong(bay, "before")
         connected = set(connections(echo))
-        pool = await bay.bench.transport.pools.for_this_loop()
+        pool = await bay.runtime.transport.pools.for_this_loop()
 
         def end() -> list[str]:
             with suppress(RuntimeError):  # it is another loop's
@@ -261,21 +262,21 @@ class TestWhatIsUnderWay:
         assert in_child(busy) == 1
 
     def test_a_ticket_of_the_parents_sends_nothing_in_a_child(self, bay: Patchbay) -> None:
-        desk = bay.bench.transport.desk
+        tickets = bay.runtime.transport.tickets
         endpoint = bay.explain("over_openai").candidates[0].endpoint
-        ticket = desk.open(endpoint.provider, Credential("house", None), 10.0)
+        ticket = tickets.open(endpoint.provider, Credential("house", None), 10.0)
 
-        assert desk.find(ticket.number) is ticket
-        assert in_child(lambda: desk.find(ticket.number) is None)
+        assert tickets.find(ticket.number) is ticket
+        assert in_child(lambda: tickets.find(ticket.number) is None)
 
 
 @pytest.mark.parametrize(
     "draw",
     [
-        pytest.param(lambda made: made.bench.time.random(), id="jitter"),
+        pytest.param(lambda made: made.runtime.time.random(), id="jitter"),
         pytest.param(lambda made: made.health.traffic.turns.dice, id="dice"),
         pytest.param(lambda made: made.health.traffic.turns.toss, id="toss"),
-        pytest.param(lambda made: made.bench.transport.desk._prefix, id="ticket"),
+        pytest.param(lambda made: made.runtime.transport.tickets._prefix, id="ticket"),
     ],
 )
 def test_no_two_processes_draw_the_same(bay: Patchbay, draw: Callable[[Patchbay], Any]) -> None:
@@ -287,10 +288,10 @@ def test_no_two_processes_draw_the_same(bay: Patchbay, draw: Callable[[Patchbay]
 
 
 def test_what_is_made_anew_is_not_kept_alive_for_that() -> None:
-    desk = ref(TicketDesk(lambda: 0.0))
+    tickets = ref(TicketRegistry(lambda: 0.0))
     gc.collect()
 
-    assert desk() is None
+    assert tickets() is None
 
 
 def in_a_loop(bay: Patchbay, who: str) -> list[str]:

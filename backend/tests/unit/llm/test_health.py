@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.failures import Category
-from backend.utils.llm.health import Breaker, Circuit, MemoryHealth, Rest, RetryBudget
-from backend.utils.llm.health.store import LONGEST_COOLING, MOST_CIRCUITS
+from backend.utils.llm.state.circuit_breaker import Breaker
+from backend.utils.llm.state.health import LONGEST_COOLING, MOST_CIRCUITS, Circuit, MemoryHealth, Unavailable
+from backend.utils.llm.state.retry_budget import RetryBudget
 
 CIRCUIT = Circuit("red:m", "key")
 OTHER = Circuit("red:m", "another key")
@@ -219,7 +220,7 @@ class TestCooling:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         clock.now = 20
-        assert health.resting(CIRCUIT) == Rest(40, Category.RATE_LIMIT, "cooling")
+        assert health.resting(CIRCUIT) == Unavailable(40, Category.RATE_LIMIT, "cooling")
         clock.now = 60
         assert health.resting(CIRCUIT) is None
 
@@ -248,7 +249,7 @@ class TestCooling:
         health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
         health.cool(CIRCUIT, 600, Category.MODEL_NOT_FOUND)
 
-        assert health.resting(CIRCUIT) == Rest(600, Category.MODEL_NOT_FOUND, "cooling")
+        assert health.resting(CIRCUIT) == Unavailable(600, Category.MODEL_NOT_FOUND, "cooling")
 
     @pytest.mark.parametrize("last_resort", [False, True])
     def test_nobody_is_admitted_meanwhile(self, health: MemoryHealth, *, last_resort: bool) -> None:
@@ -277,7 +278,7 @@ class TestProbes:
     def test_an_open_one_lets_nobody_through(self, health: MemoryHealth) -> None:
         open_up(health)
 
-        assert health.admit(CIRCUIT, 10, last_resort=False) == Rest(30, Category.SERVER, "open")
+        assert health.admit(CIRCUIT, 10, last_resort=False) == Unavailable(30, Category.SERVER, "open")
 
     @pytest.mark.parametrize(("now", "last_resort"), [(30.0, False), (30.0, True), (1.0, True)])
     def test_one_probe_at_a_time(
@@ -300,7 +301,7 @@ class TestProbes:
         health.admit(CIRCUIT, 10, last_resort=False)
         health.failed(CIRCUIT, Category.TIMEOUT)
 
-        assert health.resting(CIRCUIT) == Rest(60, Category.TIMEOUT, "open")
+        assert health.resting(CIRCUIT) == Unavailable(60, Category.TIMEOUT, "open")
 
     def test_failed_probes_before_its_time_do_not_make_it_longer(
         self, health: MemoryHealth, clock: Clock
@@ -350,7 +351,7 @@ class TestProbes:
 
         open_up(health)
         health.release(CIRCUIT)
-        assert health.resting(CIRCUIT) == Rest(30, Category.SERVER, "open")
+        assert health.resting(CIRCUIT) == Unavailable(30, Category.SERVER, "open")
 
     def test_another_keys_breaker_is_another(self, health: MemoryHealth) -> None:
         open_up(health)

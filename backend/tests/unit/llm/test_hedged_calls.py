@@ -16,9 +16,10 @@ from typing_extensions import override
 
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.caller import Caller, current_caller, use_caller
-from backend.utils.llm.driver import race
-from backend.utils.llm.driver.race import THREAD
 from backend.utils.llm.errors import AllAttemptsFailedError, RejectedRequestError, StreamInterruptedError
+from backend.utils.llm.execution import race
+from backend.utils.llm.execution.race import THREAD
+from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
 from backend.utils.llm.testing import (
     Cut,
     Hang,
@@ -30,11 +31,10 @@ from backend.utils.llm.testing import (
     Trickle,
     Usage,
 )
-from backend.utils.llm.traffic.tails import CALLS_PER_HEDGE, ENOUGH
 
 from .drivers import ainvoke, invoke, joined
 from .samples import receipt
-from .test_deadline import Full, at_most, chain_of, first_model, warm  # noqa: F401 - a fixture
+from .test_deadline import Exceeded, at_most, chain_of, first_model, warm  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.receipt import Attempt
-    from backend.utils.llm.route import Route
+    from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.transmission import Exchange
 
@@ -145,9 +145,9 @@ def assert_nothing_is_left(patchbay: Patchbay) -> None:
             thread.join(5)
             assert not thread.is_alive()
     traffic = patchbay.health.traffic
-    assert len(patchbay.bench.transport.desk) == 0
+    assert len(patchbay.runtime.transport.tickets) == 0
     assert [
-        load.under_way.count(0.0) for load in traffic.members._loads.values() if load.under_way.count(0.0)
+        load.in_flight.count(0.0) for load in traffic.members._loads.values() if load.in_flight.count(0.0)
     ] == []
 
 
@@ -498,7 +498,7 @@ class TestKeys:
         patchbay = hedged(NEVER, 'shadow = { "openai:gpt-6.1-terra" = 100 }')
 
         call(patchbay.get_llm("f"), "hi")
-        patchbay.bench.shadows.join(5)
+        patchbay.runtime.shadows.join(5)
 
         tails = patchbay.health.traffic.tails
         assert len(tails.of("f", "openai:gpt-6.1-terra", "total")) == 0
@@ -515,7 +515,7 @@ class TestKeys:
         patchbay = hedged(AT_ONCE, 'shadow = { "openai:gpt-6.1-terra" = 100 }')
 
         call(patchbay.get_llm("f", caller=caller), "hi")
-        patchbay.bench.shadows.join(5)
+        patchbay.runtime.shadows.join(5)
 
         assert {one.key for one in provider.requests} == {"anns-own-key", f"house-key-of-{second}"}
         assert {one.model for one in provider.requests} == {first_model(chain), second_model(chain)}
@@ -667,14 +667,14 @@ class TestThreads:
     """A thread that cannot be ended at once is not waited for."""
 
     @pytest.fixture
-    def full(self) -> Iterator[Full]:
-        made = Full()
+    def full(self) -> Iterator[Exceeded]:
+        made = Exceeded()
         yield made
         made.close()
 
     @pytest.mark.parametrize("streams", [False, True])
     def test_one_that_is_still_connecting_does_not_hold_up_the_answer(
-        self, make: Make, full: Full, provider: Gated, *, streams: bool
+        self, make: Make, full: Exceeded, provider: Gated, *, streams: bool
     ) -> None:
         gone = f'[providers.gone]\napi = "openai"\nbase_url = "{full.openai_url}"'
         row = f"[features.f]\nhedge = true\noptions = {{ connect_timeout = 1.5 }}\n{gone}"

@@ -15,9 +15,9 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
 )
 from backend.utils.llm.failures import Category
-from backend.utils.llm.route import Needs
-from backend.utils.llm.selector import in_order
-from backend.utils.llm.traffic.tails import CALLS_PER_HEDGE, ENOUGH
+from backend.utils.llm.routing.route import Needs
+from backend.utils.llm.routing.selector import in_order
+from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,10 +63,10 @@ def attempts(called: Called) -> list[tuple[str, str, bool]]:
     return [(one.endpoint, one.outcome, one.hedge) for one in called.attempts]
 
 
-def under_way(world: World) -> int:
+def in_flight(world: World) -> int:
     """The requests that somebody still counts as under way."""
     members = world.health.traffic.members
-    return sum(load.under_way.count(world.now) for load in members._loads.values())
+    return sum(load.in_flight.count(world.now) for load in members._loads.values())
 
 
 class TestWhen:
@@ -275,7 +275,7 @@ class TestOutcomes:
         assert called.receipt is not None
         assert called.receipt.answered.endpoint == "blue:m"
         assert called.receipt.degraded
-        assert under_way(world) == 0
+        assert in_flight(world) == 0
 
     def test_the_first_one_answers_first(self) -> None:
         world = hedging({"red:m": ok(1.2), "blue:m": SLOW})
@@ -285,7 +285,7 @@ class TestOutcomes:
         assert called.receipt is not None
         assert called.receipt.answered.endpoint == "red:m"
         assert not called.receipt.degraded
-        assert under_way(world) == 0
+        assert in_flight(world) == 0
 
     @pytest.mark.parametrize("chain", [TWO, [*TWO, "green:m"]], ids=["two", "three"])
     @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ class TestOutcomes:
             ("red:m", category),
             ("blue:m", C.CANCELLED),
         ]
-        assert under_way(world) == 0
+        assert in_flight(world) == 0
 
     def test_a_users_refused_key_ends_the_call_whoever_else_is_asked(self) -> None:
         world = hedging({"red:m": fails(C.CREDENTIAL, 401, seconds=1.5), "blue:m": SLOW})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import World
 from backend.utils.llm.failures import Category
-from backend.utils.llm.traffic.tails import CALLS_PER_HEDGE, ENOUGH
+from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
 
 from .test_dispatch_properties import ENDPOINTS, ENDS_A_CALL, assert_bounds, callers, replies
 
@@ -100,6 +100,6 @@ def _begun_after(called: Called) -> int:
 @given(world=hedged_histories())
 def test_nothing_is_left_under_way(world: World) -> None:
     traffic = world.health.traffic
-    assert all(load.under_way.count(world.now) == 0 for load in traffic.members._loads.values())
-    assert all(count.under_way.count(world.now) == 0 for count in traffic.meters._counts.values())
+    assert all(load.in_flight.count(world.now) == 0 for load in traffic.members._loads.values())
+    assert all(count.in_flight.count(world.now) == 0 for count in traffic.meters._counts.values())
     assert all(not count.reserved for count in traffic.meters._counts.values())

@@ -40,15 +40,7 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.failures import Category
 from backend.utils.llm.receipt import Attempt
 from backend.utils.llm.receipt import Usage as Tokens
-from backend.utils.llm.testing import (
-    Cut,
-    Json,
-    Raw,
-    Status,
-    StreamError,
-    Text,
-    Usage,
-)
+from backend.utils.llm.testing import Cut, Json, Raw, Status, StreamError, Text, Usage
 
 from .drivers import ainvoke, astream, invoke, stream
 from .samples import CANARY, Person, receipt
@@ -59,7 +51,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.route import Route
+    from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -330,7 +322,7 @@ class TestCallbacks:
 
         assert caught.value is pause
         assert len(provider.requests) == (event != "on_chain_start")
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_tags_and_metadata_reach_the_children(self, feature: str, call: Driver) -> None:
         diary = Diary()
@@ -437,7 +429,7 @@ class TestControlFlow:
 
         assert caught.value is signal
         assert len(provider.requests) == 1
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
     def test_from_an_observer(
@@ -461,7 +453,7 @@ class TestControlFlow:
             astream(get_llm(chain).bind(accept=accept), "hi")
 
         assert len(provider.requests) == 1
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
 
 # Errors travel -----------------------------------------------------------------------------------------------------
@@ -658,7 +650,7 @@ class TestWrappers:
 
         assert (first.text, third.text) == ("one", "three")
         assert isinstance(second, LLMError)
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
         await patchbay.aclose()
 
     async def test_many_at_once_do_not_mix(
@@ -734,7 +726,7 @@ class TestThreadsAndLoops:
             answers = list(threads.map(lambda n: model.invoke(f"number {n}").text, range(64)))
 
         assert [f"number {n}”" in answer for n, answer in enumerate(answers)] == [True] * 64
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_drivers_do_not_mix(self, chain: str, patchbay: Patchbay) -> None:
         model = get_llm(chain)
@@ -744,7 +736,7 @@ class TestThreadsAndLoops:
             answers = list(threads.map(lambda n: drivers[n % 4](model, f"number {n}").text, range(32)))
 
         assert [f"number {n}”" in answer for n, answer in enumerate(answers)] == [True] * 32
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_two_loops_at_once(self, chain: str, patchbay: Patchbay) -> None:
         model = get_llm(chain)
@@ -763,7 +755,7 @@ class TestThreadsAndLoops:
 
         assert [f"left {n}”" in text for n, text in enumerate(left)] == [True] * 8
         assert [f"right {n}”" in text for n, text in enumerate(right)] == [True] * 8
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_one_loop_after_another(self, feature: str, call: Driver) -> None:
         model = get_llm(feature)

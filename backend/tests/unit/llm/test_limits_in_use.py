@@ -155,7 +155,7 @@ def test_a_shadow_takes_no_room_of_the_feature(provider: LoopbackProvider, make:
     patchbay.get_llm("f").invoke("hi")
 
     assert is_free(patchbay)
-    patchbay.bench.shadows.join(5)
+    patchbay.runtime.shadows.join(5)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backend.utils.llm.lmi_import import UnusableInputError, import_config, import_file
-from backend.utils.llm.lmi_import.advice import INSTEAD, MISPLACED, NAMES
-from backend.utils.llm.lmi_import.specs import SPEC_KEYS
-from backend.utils.llm.lmi_import.vendors import VENDORS, house_variable
+from backend.tools.lmi_import import UnusableInputError, import_config, import_file
+from backend.tools.lmi_import.advice import INSTEAD, MISPLACED, NAMES
+from backend.tools.lmi_import.specs import SPEC_KEYS
+from backend.tools.lmi_import.vendors import VENDORS, house_variable
 from backend.utils.llm.model_config import load, parse
 from backend.utils.llm.options import Options
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.catalogue import retirement
 from backend.utils.llm.errors import ConfigError, UnknownFeatureError
 from backend.utils.llm.model_config import Table, get_route_options, load, parse
+from backend.utils.llm.models import retirement
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.utils.llm.errors import (
-    LLMError,
-    ProviderDownError,
-    RateLimitedError,
-    StreamInterruptedError,
-)
+from backend.utils.llm.errors import LLMError, ProviderDownError, RateLimitedError, StreamInterruptedError
 from backend.utils.llm.testing import Json, Raw, Status, Text
 
 from .drivers import ainvoke, invoke

@@ -9,8 +9,8 @@ import pytest
 from google.genai.types import HarmBlockThreshold, HarmCategory
 from pydantic import ValidationError
 
-from backend.utils.llm.catalogue import EFFORTS, FAMILIES, Capabilities, capabilities
 from backend.utils.llm.errors import ConfigError
+from backend.utils.llm.models import EFFORTS, FAMILIES, Capabilities, capabilities
 from backend.utils.llm.options import Options, Safety, Threshold, request_kwargs, wire_of
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 

@@ -27,7 +27,8 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.model_config import brought
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
-from backend.utils.llm.transport import Credential, Request, look_up, pools
+from backend.utils.llm.transport import Credential, Request, pools
+from backend.utils.llm.transport import resolver as look_up
 from backend.utils.llm.transport.streams import PIECE_BYTES
 from backend.utils.llm.transport.trust import STRANGER
 
@@ -316,11 +317,11 @@ class TestForgery:
         assert "10.1.2.3" not in chain
 
     def test_the_houses_key_does_not_go_where_a_user_says(self, house: Patchbay, network: Network) -> None:
-        transport, there = house.bench.transport, brought("https://public.example/v1", "llama", ()).provider
+        transport, there = house.runtime.transport, brought("https://public.example/v1", "llama", ()).provider
         request = Request(f"{there.told_url}/chat/completions", {}, b"{}")
 
         for credential in (Credential("house", SecretStr("house-key")), Credential("user", None)):
-            ticket = transport.desk.open(there, credential, 60.0)
+            ticket = transport.tickets.open(there, credential, 60.0)
             with pytest.raises(CredentialNotAllowedError):
                 transport.send(ticket.number, request)
             with pytest.raises(CredentialNotAllowedError):
@@ -331,12 +332,12 @@ class TestForgery:
     def test_the_transport_tests_an_address_that_is_not_looked_up(
         self, house: Patchbay, network: Network
     ) -> None:
-        transport = house.bench.transport
+        transport = house.runtime.transport
 
         for host in ("10.0.0.1", "[::1]", "169.254.169.254"):
             there = brought(f"https://{host}/v1", "llama", ()).provider
             request = Request(f"{there.told_url}/chat/completions", {}, b"{}")
-            ticket = transport.desk.open(there, Credential("user", SecretStr(CANARY)), 60.0)
+            ticket = transport.tickets.open(there, Credential("user", SecretStr(CANARY)), 60.0)
             with pytest.raises(OwnEndpointError):
                 transport.send(ticket.number, request)
             with pytest.raises(OwnEndpointError):
@@ -583,13 +584,13 @@ class TestMany:
             caller = own(f"{provider.openai_url}/", model=f"m-{number}", key=f"key-{number}")
             lab.get_llm("f", caller=caller).invoke("hi")
 
-        bench = lab.bench
+        runtime = lab.runtime
         assert [(one.model, one.key) for one in provider.requests] == [
             (f"m-{number}", f"key-{number}") for number in range(50)
         ]
-        assert len(bench.clients) == 1
-        assert len(bench.transport.pools) == 1
-        (pool,) = bench.transport.pools._threads.values()
+        assert len(runtime.clients) == 1
+        assert len(runtime.transport.pools) == 1
+        (pool,) = runtime.transport.pools._threads.values()
         assert pool._pool.connections == []
 
     async def test_the_same_asynchronously(self, lab: Patchbay, provider: LoopbackProvider) -> None:
@@ -597,12 +598,12 @@ class TestMany:
 
         await asyncio.gather(*(lab.get_llm("f", caller=caller).ainvoke("hi") for caller in callers))
 
-        (held,) = lab.bench.transport.pools._loops[asyncio.get_running_loop()].values()
+        (held,) = lab.runtime.transport.pools._loops[asyncio.get_running_loop()].values()
         connector: Any = held[0]._session.connector
         assert {(one.model, one.key) for one in provider.requests} == {
             (f"m-{n}", f"key-{n}") for n in range(50)
         }
-        assert len(lab.bench.clients) == 1
+        assert len(lab.runtime.clients) == 1
         assert (len(connector._conns), len(connector._acquired)) == (0, 0)
         await lab.aclose()
 

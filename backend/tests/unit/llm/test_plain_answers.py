@@ -14,7 +14,7 @@ from backend.utils.llm.errors import LLMError, OwnEndpointError, RefusedError
 from backend.utils.llm.structured import UnfitAnswerError, schema_of
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
-from .samples import CANARY, Scores
+from .samples import CANARY, QualityScores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -303,14 +303,14 @@ class TestObjects:
     @pytest.mark.parametrize("text", ["```" + " " * 100_000, "```" + " x" * 100_000, "``` " * 50_000])
     def test_a_block_of_markdown_that_never_ends(self, text: str) -> None:
         with pytest.raises(UnfitAnswerError):
-            schema_of(Scores).parse(text)
+            schema_of(QualityScores).parse(text)
 
     @pytest.mark.parametrize("block", ['```json\n{"scores": {}}\n```', '  ```{"scores": {}}```\n'])
     def test_a_block_of_markdown_is_opened(self, block: str) -> None:
-        assert schema_of(Scores).parse(block) == Scores(scores={})
+        assert schema_of(QualityScores).parse(block) == QualityScores(scores={})
 
     def test_what_is_wrong_in_very_many_places_is_told_in_a_word(self) -> None:
         wrong = json.dumps({"scores": dict.fromkeys(map(str, range(1000)), "x")})
 
         with pytest.raises(UnfitAnswerError, match="wrong in 1000 places"):
-            schema_of(Scores).parse(wrong)
+            schema_of(QualityScores).parse(wrong)

@@ -11,7 +11,6 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from backend.utils.llm.answers import FINISH_REASONS, choices_of, refused
-from backend.utils.llm.catalogue import FAMILIES, Capabilities
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import (
     ProviderDownError,
@@ -19,6 +18,7 @@ from backend.utils.llm.errors import (
     RefusedError,
     StreamInterruptedError,
 )
+from backend.utils.llm.models import FAMILIES, Capabilities
 from backend.utils.llm.providers import ChatClients
 from backend.utils.llm.providers.stops import Stops
 from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text

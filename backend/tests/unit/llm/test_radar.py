@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import pytest
 
 from backend.utils.llm.clients import Patchbay
+from backend.utils.llm.diagnostics.retirements import days_to_shutdown, headline, nearest, retiring
 from backend.utils.llm.model_config import Snapshot, Table, parse
-from backend.utils.llm.radar import days_to_shutdown, headline, nearest, retiring
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 TODAY = date(2026, 11, 21)

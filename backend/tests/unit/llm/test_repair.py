@@ -12,12 +12,7 @@ from langchain_core.messages import AIMessage
 from pydantic import BaseModel, field_validator
 
 from backend.utils.llm.clients import get_llm
-from backend.utils.llm.errors import (
-    AllAttemptsFailedError,
-    InvalidOutputError,
-    LLMError,
-    RefusedError,
-)
+from backend.utils.llm.errors import AllAttemptsFailedError, InvalidOutputError, LLMError, RefusedError
 from backend.utils.llm.testing import Json, Refusal, Status, Text, ToolCalls, Usage
 from backend.utils.llm.testing.gemini_wire import GeminiWire
 from backend.utils.llm.testing.openai_wire import OpenAIWire
@@ -590,7 +585,7 @@ class TestAccept:
 
         assert message.text == "a question"
         assert len(receipt(message)["attempts"]) == 1
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_a_model_may_be_awaited_in_it(
         self, feature: str, call_in_loop: Driver, provider: LoopbackProvider, patchbay: Patchbay
@@ -604,7 +599,7 @@ class TestAccept:
 
         assert message.text == "a question"
         assert len(receipt(message)["attempts"]) == 1
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     def test_the_failure_of_a_model_that_is_asked_in_it_comes_out_as_it_is(
         self, feature: str, call_here: Driver, provider: LoopbackProvider
@@ -647,4 +642,4 @@ class TestValidators:
         with pytest.raises(KeyError):
             call(get_llm(feature).bind(response_format=Picky), PROMPT)
 
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0

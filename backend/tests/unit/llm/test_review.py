@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.utils.llm.diagnostics.lint import Finding, review
 from backend.utils.llm.model_config import parse
-from backend.utils.llm.review import Finding, review
 
 if TYPE_CHECKING:
-    from backend.utils.llm.review import Kind
+    from backend.utils.llm.diagnostics.lint import Kind
 
 TODAY = date(2026, 11, 21)
 PROVIDERS = """

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
 from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
 from backend.utils.llm.failures import Category
-from backend.utils.llm.health import Circuit, MemoryHealth
-from backend.utils.llm.keys import fingerprint
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
-from backend.utils.llm.route import Needs, Route
-from backend.utils.llm.routing import plan
+from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.route import Needs, Route
+from backend.utils.llm.secrets import fingerprint
+from backend.utils.llm.state.health import Circuit, MemoryHealth
 from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime

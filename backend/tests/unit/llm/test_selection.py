@@ -13,14 +13,14 @@ from backend.tests.fakes.simulation import KEYS, World
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.failures import Category
 from backend.utils.llm.model_config import ByTier
-from backend.utils.llm.route import Needs
-from backend.utils.llm.selection import Situation, chosen, ordered, tier_of, timed
-from backend.utils.llm.traffic import Sent
+from backend.utils.llm.routing.route import Needs
+from backend.utils.llm.routing.selection import SelectionContext, chosen, ordered, tier_of, timed
+from backend.utils.llm.state.traffic import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.utils.llm.route import Candidate
+    from backend.utils.llm.routing.route import Candidate
 
 RED, BLUE, GREEN = NAMES = ["red:m", "blue:m", "green:m"]
 LIMITS = '[providers.{}.limits]\nrequests = "9/{}"\n'
@@ -37,7 +37,7 @@ SELECTIONS = {
 }
 
 
-class Bench:
+class Runtime:
     """Three endpoints, one of them to be chosen; and what goes on with each."""
 
     def __init__(
@@ -50,8 +50,8 @@ class Bench:
         self.tier.sort(key=lambda one: NAMES.index(str(one.endpoint)))
 
     @property
-    def situation(self) -> Situation:
-        return Situation(self.needs, self.caller, self.traffic)
+    def situation(self) -> SelectionContext:
+        return SelectionContext(self.needs, self.caller, self.traffic)
 
     @property
     def order(self) -> list[str]:
@@ -68,9 +68,9 @@ class Bench:
     def told(self, name: str, seconds: float | None, *, failed: bool = False) -> None:
         """One request to ``name``; None if nothing was told of it yet."""
         one = self.tier[NAMES.index(name)]
-        lease = self.traffic.begin(one.member, one.meters, 0, 60, timed(self.needs))
+        reservation = self.traffic.begin(one.member, one.meters, 0, 60, timed(self.needs))
         if seconds is not None:
-            (self.traffic.failed if failed else self.traffic.answered)(lease, Sent(seconds))
+            (self.traffic.failed if failed else self.traffic.answered)(reservation, Sent(seconds))
 
 
 @settings(max_examples=100, deadline=None)
@@ -84,25 +84,25 @@ class Bench:
 def test_an_order_leaves_nobody_out_and_looking_at_it_changes_nothing(
     select: str, events: list[tuple[str, float | None, bool, float]]
 ) -> None:
-    bench = Bench(SELECTIONS[select], LIMITS.format("red", "day"))
+    runtime = Runtime(SELECTIONS[select], LIMITS.format("red", "day"))
     for name, seconds, failed, pause in events:
-        bench.told(name, seconds, failed=failed)
-        bench.choose()
-        bench.world.pass_time(pause)
+        runtime.told(name, seconds, failed=failed)
+        runtime.choose()
+        runtime.world.pass_time(pause)
 
-    order = bench.order
+    order = runtime.order
 
     assert sorted(order) == sorted(NAMES)
-    assert bench.order == order
-    assert bench.choose() == order[0]
+    assert runtime.order == order
+    assert runtime.choose() == order[0]
 
 
 @pytest.mark.parametrize("select", ['"ordered"', '{ by = "custom", name = "mine" }'])
 def test_what_others_order_stays_as_it_was_written(select: str) -> None:
-    bench = Bench(select)
-    bench.told(RED, 60.0)
+    runtime = Runtime(select)
+    runtime.told(RED, 60.0)
 
-    assert bench.order == NAMES
+    assert runtime.order == NAMES
 
 
 def test_tiers_keep_their_places() -> None:
@@ -112,10 +112,10 @@ def test_tiers_keep_their_places() -> None:
     world = World({"f": "group:first"}, rows)
     traffic = world.health.traffic
     for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
-        lease = traffic.begin(one.member, (), 0, 60, "total")
-        traffic.answered(lease, Sent(seconds))
+        reservation = traffic.begin(one.member, (), 0, 60, "total")
+        traffic.answered(reservation, Sent(seconds))
 
-    order = ordered(world.plan("f").candidates, Situation(Needs(), HOUSE, traffic))
+    order = ordered(world.plan("f").candidates, SelectionContext(Needs(), HOUSE, traffic))
 
     assert [str(one.endpoint) for one in order] == ["red:n", "red:m", "blue:n", "blue:m"]
 
@@ -126,7 +126,7 @@ def test_runs_of_a_tier_that_are_apart_stay_apart() -> None:
     world = World({"f": "group:first"}, rows + '[groups.second]\nendpoints = "blue:m"')
     red, green, blue = world.plan("f").candidates
 
-    order = ordered([green, blue, red], Situation(Needs(), HOUSE, world.health.traffic))
+    order = ordered([green, blue, red], SelectionContext(Needs(), HOUSE, world.health.traffic))
 
     assert order == [green, blue, red]
 
@@ -135,61 +135,61 @@ class TestLatency:
     """The quickest first."""
 
     def test_by_what_their_answers_took(self) -> None:
-        bench = Bench(SELECTIONS["latency"])
+        runtime = Runtime(SELECTIONS["latency"])
         for name, seconds in zip(NAMES, (0.3, 0.1, 0.2), strict=True):
-            bench.told(name, seconds)
+            runtime.told(name, seconds)
 
-        assert bench.order == [BLUE, GREEN, RED]
+        assert runtime.order == [BLUE, GREEN, RED]
 
     def test_times_what_they_have_under_way(self) -> None:
-        bench = Bench(SELECTIONS["latency"])
+        runtime = Runtime(SELECTIONS["latency"])
         for name, seconds in zip(NAMES, (0.1, 0.25, 0.35), strict=True):
-            bench.told(name, seconds)
+            runtime.told(name, seconds)
 
-        assert [bench.choose() for _ in range(6)] == [RED, RED, BLUE, RED, GREEN, RED]
+        assert [runtime.choose() for _ in range(6)] == [RED, RED, BLUE, RED, GREEN, RED]
 
     def test_of_what_is_not_known_the_best_is_assumed(self) -> None:
-        bench = Bench(SELECTIONS["latency"])
-        bench.told(RED, 0.3)
-        bench.told(BLUE, 0.1)
+        runtime = Runtime(SELECTIONS["latency"])
+        runtime.told(RED, 0.3)
+        runtime.told(BLUE, 0.1)
 
-        assert bench.order == [GREEN, BLUE, RED]
+        assert runtime.order == [GREEN, BLUE, RED]
 
     def test_what_has_only_failed_so_far_comes_last(self) -> None:
-        bench = Bench(SELECTIONS["latency"])
-        bench.told(RED, 0.005, failed=True)
-        bench.told(BLUE, 5.0)
-        bench.told(GREEN, 9.0)
+        runtime = Runtime(SELECTIONS["latency"])
+        runtime.told(RED, 0.005, failed=True)
+        runtime.told(BLUE, 5.0)
+        runtime.told(GREEN, 9.0)
 
-        assert bench.order == [BLUE, GREEN, RED]
+        assert runtime.order == [BLUE, GREEN, RED]
 
     def test_now_and_then_the_one_that_was_not_timed_for_longest_comes_first(self) -> None:
-        bench = Bench(SELECTIONS["latency"])
+        runtime = Runtime(SELECTIONS["latency"])
         for name, seconds in zip(NAMES, (0.1, 5.0, 11.0), strict=True):
-            bench.told(name, seconds)
-            bench.world.pass_time(1.0)
+            runtime.told(name, seconds)
+            runtime.world.pass_time(1.0)
 
         asked = []
         for _ in range(40):
-            asked.append(bench.choose([one for one in bench.tier if str(one.endpoint) != RED]))
-            bench.world.pass_time(70)
-            bench.told(BLUE, 5.0)
+            asked.append(runtime.choose([one for one in runtime.tier if str(one.endpoint) != RED]))
+            runtime.world.pass_time(70)
+            runtime.told(BLUE, 5.0)
 
         assert [nth for nth, name in enumerate(asked, 1) if name == GREEN] == [20, 40]
 
     def test_but_not_one_that_was_timed_just_now_or_is_about_to_be(self) -> None:
-        bench = Bench('{ by = "latency", explore = 0.5, stale_after = 2 }')
-        bench.told(RED, 0.1)
-        bench.told(BLUE, 0.5)
-        bench.told(GREEN, 0.9)
-        bench.traffic.turns.chosen(bench.tier[0].scope)
+        runtime = Runtime('{ by = "latency", explore = 0.5, stale_after = 2 }')
+        runtime.told(RED, 0.1)
+        runtime.told(BLUE, 0.5)
+        runtime.told(GREEN, 0.9)
+        runtime.traffic.turns.chosen(runtime.tier[0].scope)
 
-        assert bench.order[0] == RED
-        bench.world.pass_time(2.0)
-        bench.told(RED, 0.1)
-        assert bench.order[0] == BLUE
-        bench.told(BLUE, None)
-        assert bench.order[0] == RED
+        assert runtime.order[0] == RED
+        runtime.world.pass_time(2.0)
+        runtime.told(RED, 0.1)
+        assert runtime.order[0] == BLUE
+        runtime.told(BLUE, None)
+        assert runtime.order[0] == RED
 
 
 class TestQuota:
@@ -198,30 +198,30 @@ class TestQuota:
     def test_by_the_end_of_their_quotas_and_those_without_one_last(self) -> None:
         more = LIMITS.format("blue", "month") + LIMITS.format("green", "day")
 
-        assert Bench(SELECTIONS["quota"], more).order == [GREEN, BLUE, RED]
+        assert Runtime(SELECTIONS["quota"], more).order == [GREEN, BLUE, RED]
 
 
 class TestLeastUsed:
     """In turn."""
 
     def test_who_is_back_is_level_with_the_others_and_not_ahead_of_them(self) -> None:
-        bench = Bench(SELECTIONS["least_used"])
-        others = bench.tier[1:]
+        runtime = Runtime(SELECTIONS["least_used"])
+        others = runtime.tier[1:]
         for _ in range(3):
-            bench.choose()
+            runtime.choose()
         for _ in range(100):
-            bench.choose(others)
+            runtime.choose(others)
 
-        back = [bench.choose() for _ in range(31)]
+        back = [runtime.choose() for _ in range(31)]
 
         assert back.count(RED) == 11
 
     def test_what_a_feature_uses_counts_for_the_others_too(self) -> None:
-        bench = Bench(SELECTIONS["least_used"])
+        runtime = Runtime(SELECTIONS["least_used"])
         for _ in range(5):
-            bench.told(RED, 0.1)
+            runtime.told(RED, 0.1)
 
-        assert bench.order == [BLUE, GREEN, RED]
+        assert runtime.order == [BLUE, GREEN, RED]
 
 
 class TestByTier:
@@ -236,7 +236,7 @@ class TestByTier:
         assert tier_of(select, Caller(tier=tier)) == known
 
     def test_the_order_is_the_tier_s_own(self) -> None:
-        assert Bench(SELECTIONS["tier"]).order == [BLUE, RED, GREEN]
+        assert Runtime(SELECTIONS["tier"]).order == [BLUE, RED, GREEN]
 
 
 class TestContextLadder:
@@ -253,36 +253,36 @@ class TestContextLadder:
         ],
     )
     def test_from_there_upwards_then_the_shorter_ones(self, tokens: int, order: list[str]) -> None:
-        assert Bench(self.UP_TO, needs=Needs(tokens=tokens)).order == order
+        assert Runtime(self.UP_TO, needs=Needs(tokens=tokens)).order == order
 
     @pytest.mark.parametrize(("tokens", "first"), [(81, BLUE), (80, RED)])
     def test_a_conversation_that_has_climbed_comes_down_once_it_fits_well(
         self, tokens: int, first: str
     ) -> None:
-        bench = Bench(self.UP_TO, caller=Caller(conversation_id="talk"), needs=Needs(tokens=500))
-        assert bench.choose() == BLUE
+        runtime = Runtime(self.UP_TO, caller=Caller(conversation_id="talk"), needs=Needs(tokens=500))
+        assert runtime.choose() == BLUE
 
-        bench.needs = Needs(tokens=tokens)
+        runtime.needs = Needs(tokens=tokens)
 
-        assert bench.order[0] == first
+        assert runtime.order[0] == first
 
     def test_without_a_conversation_nothing_is_remembered(self) -> None:
-        bench = Bench(self.UP_TO, needs=Needs(tokens=500))
-        bench.choose()
-        bench.needs = Needs(tokens=90)
+        runtime = Runtime(self.UP_TO, needs=Needs(tokens=500))
+        runtime.choose()
+        runtime.needs = Needs(tokens=90)
 
-        assert bench.order[0] == RED
+        assert runtime.order[0] == RED
 
 
 class TestCostLadder:
     """The cheapest whose answers are good enough."""
 
-    def scored(self, *scores: tuple[str, float, int]) -> Bench:
-        bench = Bench('{ by = "cost", least = 5, enough = 0.8 }')
+    def scored(self, *scores: tuple[str, float, int]) -> Runtime:
+        runtime = Runtime('{ by = "cost", least = 5, enough = 0.8 }')
         for name, score, times in scores:
             for _ in range(times):
-                bench.traffic.scores.add("feature f", name, score)
-        return bench
+                runtime.traffic.scores.add("feature f", name, score)
+        return runtime
 
     @pytest.mark.parametrize(
         ("scores", "order"),
@@ -302,9 +302,9 @@ class TestCostLadder:
         assert self.scored(*scores).order == order
 
     def test_every_twentieth_call_starts_at_the_bottom_all_the_same(self) -> None:
-        bench = self.scored((RED, 0.1, 5))
+        runtime = self.scored((RED, 0.1, 5))
 
-        asked = [bench.choose() for _ in range(40)]
+        asked = [runtime.choose() for _ in range(40)]
 
         assert [nth for nth, name in enumerate(asked, 1) if name == RED] == [20, 40]
 
@@ -323,7 +323,7 @@ class TestAccounts:
     def test_one_whose_weight_is_three_gets_three_times_as_much(self, select: str, of_eight: int) -> None:
         keys = {**KEYS, "ONE_KEY": "house-one", "TWO_KEY": "house-two"}
         world = World({"f": "pool:m"}, f'[features.f]\nselect = "{select}"\n{self.ROWS}', environ=keys)
-        situation = Situation(Needs(), HOUSE, world.health.traffic)
+        situation = SelectionContext(Needs(), HOUSE, world.health.traffic)
         tier, asked = list(world.plan("f").candidates), []
         for _ in range(8):
             first = ordered(tier, situation)[0]
@@ -345,7 +345,7 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
     }
     rows = f"[features.f]\nselect = {spelt.get(select, SELECTIONS[select])}\n{LIMITS.format('red', 'day')}"
     world = World({"f": names}, rows)
-    situation = Situation(Needs(), Caller(conversation_id="talk"), world.health.traffic)
+    situation = SelectionContext(Needs(), Caller(conversation_id="talk"), world.health.traffic)
     tier = list(world.plan("f").candidates)
 
     began = time.process_time()
@@ -356,12 +356,12 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
 
 
 def test_what_could_not_be_chosen_is_chosen_after_its_rest() -> None:
-    bench = Bench(SELECTIONS["weighted"])
-    bench.world.health.cool(bench.tier[1].circuit, 10.0, Category.MODEL_NOT_FOUND)
+    runtime = Runtime(SELECTIONS["weighted"])
+    runtime.world.health.cool(runtime.tier[1].circuit, 10.0, Category.MODEL_NOT_FOUND)
 
-    during = [bench.world.call().tried[0] for _ in range(4)]
-    bench.world.pass_time(10.0)
-    after = [bench.world.call().tried[0] for _ in range(4)]
+    during = [runtime.world.call().tried[0] for _ in range(4)]
+    runtime.world.pass_time(10.0)
+    after = [runtime.world.call().tried[0] for _ in range(4)]
 
     assert BLUE not in during
     assert after.count(BLUE) == 2

@@ -17,9 +17,9 @@ from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Limits, Rate, Table, Weighted, parse
 from backend.utils.llm.model_config.select import STRATEGIES
-from backend.utils.llm.route import Needs, Route
-from backend.utils.llm.routing import plan
-from backend.utils.llm.selector import in_order
+from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.route import Needs, Route
+from backend.utils.llm.routing.selector import in_order
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.utils.llm import Caller
-from backend.utils.llm.driver.shadow import MOST_AT_ONCE
+from backend.utils.llm.execution.shadow import MOST_AT_ONCE
 from backend.utils.llm.testing import Hang, Status, Text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.receipt import Attempt
-    from backend.utils.llm.route import Route
+    from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Driver, Make
@@ -34,7 +34,7 @@ def models(provider: LoopbackProvider) -> list[str | None]:
 
 def called(patchbay: Patchbay, call: Driver, caller: Caller | None = None) -> AIMessage:
     answer = call(patchbay.get_llm("f", caller=caller), "hello")
-    patchbay.bench.shadows.join(5)
+    patchbay.runtime.shadows.join(5)
     return answer
 
 
@@ -111,7 +111,7 @@ def test_a_share_of_the_calls_is_copied(provider: LoopbackProvider, make: Make) 
     model = patchbay.get_llm("f")
     for _ in range(200):
         model.invoke("hello")
-        patchbay.bench.shadows.join(5)
+        patchbay.runtime.shadows.join(5)
 
     copies = models(provider).count("gpt-6.1-terra")
     assert 20 <= copies <= 85  # 50 expected: more than five standard deviations on either side
@@ -134,7 +134,7 @@ def test_a_machine_that_had_no_threads_for_copies_gets_them_again_when_it_has(
 
     model.invoke("hello")
 
-    patchbay.bench.shadows.join(5)
+    patchbay.runtime.shadows.join(5)
     assert models(provider)[-1] == "gpt-6.1-terra"
 
 

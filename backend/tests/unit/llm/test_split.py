@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import World
 from backend.utils.llm.caller import HOUSE, Caller
-from backend.utils.llm.split import share_of
+from backend.utils.llm.routing.split import share_of
 
 if TYPE_CHECKING:
     from backend.utils.llm.model_config import Feature, Share

@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.utils.llm.clock import Time
-from backend.utils.llm.errors import (
-    CallTimeoutError,
-    LLMError,
-    StreamInterruptedError,
-)
+from backend.utils.llm.errors import CallTimeoutError, LLMError, StreamInterruptedError
 from backend.utils.llm.failures import Category
-from backend.utils.llm.health.breaker import IN_A_ROW, OPEN_SECONDS
+from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
 from backend.utils.llm.testing import (
     CleanEnd,
     Cut,
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.receipt import Attempt
-    from backend.utils.llm.route import Route
+    from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -332,7 +328,7 @@ class TestLeaving:
         leave(chunks)
 
         assert is_closed(provider)
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
     def test_leaving_a_loop_is_leaving(self, watched: Patchbay, provider: LoopbackProvider) -> None:
         provider.script(ENDLESS)
@@ -341,7 +337,7 @@ class TestLeaving:
             break
 
         assert is_closed(provider)
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
     def test_so_is_an_error_of_the_reader(self, watched: Patchbay, provider: LoopbackProvider) -> None:
         provider.script(ENDLESS)
@@ -354,7 +350,7 @@ class TestLeaving:
             divide()
 
         assert is_closed(provider)
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
     @pytest.mark.parametrize("leave", [aclose, aforget], ids=lambda leave: leave.__name__)
     async def test_the_same_in_a_loop_of_events(
@@ -367,7 +363,7 @@ class TestLeaving:
         await leave(chunks)
 
         assert await asyncio.to_thread(is_closed, provider)
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
         await watched.aclose()
 
     async def test_no_garbage_collection_is_needed_for_it(
@@ -395,7 +391,7 @@ class TestLeaving:
             break
 
         assert await asyncio.to_thread(is_closed, provider)
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
         await watched.aclose()
 
     def test_the_end_of_the_loop_is_one_of_the_stream(
@@ -410,7 +406,7 @@ class TestLeaving:
         asyncio.run(begin())
 
         assert is_closed(provider)
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
     def test_a_stream_that_nobody_reads_sends_nothing(
         self, watched: Patchbay, provider: LoopbackProvider
@@ -420,7 +416,7 @@ class TestLeaving:
         gc.collect()
 
         assert provider.requests == ()
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
     def test_a_stream_may_be_read_in_another_thread(
         self, watched: Patchbay, provider: LoopbackProvider
@@ -434,7 +430,7 @@ class TestLeaving:
         thread.join()
 
         assert "".join(texts) == "one two three"
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
     def test_it_is_told_once_as_cancelled(
         self, watched: Patchbay, provider: LoopbackProvider, observed: list[Attempt]
@@ -467,7 +463,7 @@ class TestLeaving:
         with pytest.raises(StreamInterruptedError):
             stream(watched.get_llm("f"), "hi")
 
-        assert len(watched.bench.transport.desk) == 0
+        assert len(watched.runtime.transport.tickets) == 0
 
 
 class TestUsage:
@@ -525,7 +521,7 @@ class Cancelled:
 
         assert len(self._provider.requests) == sent
         assert asyncio.all_tasks() <= before
-        assert len(self.patchbay.bench.transport.desk) == 0
+        assert len(self.patchbay.runtime.transport.tickets) == 0
 
     async def at_arrival(self, call: Any) -> None:
         """Cancel ``call`` when its request has arrived."""
@@ -551,8 +547,8 @@ async def half_open(watched: Patchbay, virtual: VirtualTime) -> Patchbay:
     """``f``'s only endpoint has failed again and again, some time ago: one request may probe it."""
     (candidate,) = watched.explain("f").candidates
     for _ in range(IN_A_ROW):
-        watched.bench.health.failed(candidate.circuit, Category.SERVER)
-    assert watched.bench.health.resting(candidate.circuit) is not None
+        watched.runtime.health.failed(candidate.circuit, Category.SERVER)
+    assert watched.runtime.health.resting(candidate.circuit) is not None
     virtual.sleep(OPEN_SECONDS)
     return watched
 

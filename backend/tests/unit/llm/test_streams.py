@@ -9,18 +9,8 @@ import pytest
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import get_llm
-from backend.utils.llm.errors import (
-    StreamInterruptedError,
-)
-from backend.utils.llm.testing import (
-    CleanEnd,
-    Cut,
-    Hang,
-    LoopbackProvider,
-    Reply,
-    Status,
-    Text,
-)
+from backend.utils.llm.errors import StreamInterruptedError
+from backend.utils.llm.testing import CleanEnd, Cut, Hang, LoopbackProvider, Reply, Status, Text
 
 from .samples import CANARY, add, receipt
 
@@ -86,7 +76,7 @@ class TestStreams:
         await anext(chunks)
         await chunks.aclose()  # type: ignore[attr-defined]
 
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
         assert len(provider.requests) == 1
 
     async def test_a_cancelled_call_sends_nothing_more(
@@ -101,7 +91,7 @@ class TestStreams:
             await task
 
         assert len(provider.requests) == 1
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.transport.tickets) == 0
 
     async def test_events_carry_the_tokens(self, feature: str) -> None:
         kinds = [event["event"] async for event in get_llm(feature).astream_events("hi", version="v2")]

@@ -91,8 +91,8 @@ class TestAdmission:
     def test_a_closed_ticket_admits_nothing(
         self, family: str, transport: SigningTransport, provider: LoopbackProvider
     ) -> None:
-        ticket = transport.desk.open(openai_row(provider), Credential("house", SecretStr(CANARY)), 60.0)
-        transport.desk.close(ticket)
+        ticket = transport.tickets.open(openai_row(provider), Credential("house", SecretStr(CANARY)), 60.0)
+        transport.tickets.close(ticket)
 
         with pytest.raises(CredentialNotAllowedError), client(family, transport) as http:
             http.post(
@@ -110,7 +110,7 @@ class TestAdmission:
             "other scheme": provider.openai_url.replace("http:", "https:"),
             "other host": provider.openai_url.replace("127.0.0.1", "localhost"),
         }[wrong]
-        ticket = transport.desk.open(openai_row(provider), Credential("user", SecretStr(CANARY)), 60.0)
+        ticket = transport.tickets.open(openai_row(provider), Credential("user", SecretStr(CANARY)), 60.0)
 
         with pytest.raises(CredentialNotAllowedError), client(family, transport) as http:
             http.post(url, json={}, headers={TICKET_HEADER: ticket.number})
@@ -121,7 +121,7 @@ class TestAdmission:
     def test_what_identifies_someone_else_is_taken_off(
         self, family: str, transport: SigningTransport, provider: LoopbackProvider
     ) -> None:
-        ticket = transport.desk.open(openai_row(provider), Credential("user", SecretStr(CANARY)), 60.0)
+        ticket = transport.tickets.open(openai_row(provider), Credential("user", SecretStr(CANARY)), 60.0)
         foreign = {
             TICKET_HEADER: ticket.number,
             "Authorization": "Bearer other",
@@ -241,8 +241,8 @@ class TestManyCallers:
         await asyncio.gather(*(ask(caller) for caller in callers))
 
         self.assert_each_with_its_own(provider)
-        assert len(patchbay.bench.clients) == 1
-        assert len(patchbay.bench.transport.desk) == 0
+        assert len(patchbay.runtime.clients) == 1
+        assert len(patchbay.runtime.transport.tickets) == 0
         await patchbay.aclose()
 
     def test_over_threads(self, provider: LoopbackProvider, feature_of: str) -> None:
@@ -262,7 +262,7 @@ class TestManyCallers:
 
     def test_ten_thousand_keys_need_no_further_client(self, patchbay: Patchbay) -> None:
         get_llm("over_openai").invoke("hi")
-        clients = len(patchbay.bench.clients)
+        clients = len(patchbay.runtime.clients)
 
         for number in range(10_000):
             caller = Caller(keys={"openai": f"key-{number}"})
@@ -271,8 +271,8 @@ class TestManyCallers:
         for number in range(100):
             patchbay.get_llm("over_openai", caller=Caller(keys={"openai": f"key-{number}"})).invoke("hi")
 
-        assert len(patchbay.bench.clients) == clients
-        assert len(patchbay.bench.transport.pools) == 1
+        assert len(patchbay.runtime.clients) == clients
+        assert len(patchbay.runtime.transport.pools) == 1
 
 
 class TestLoopsAndThreads:
@@ -284,7 +284,7 @@ class TestLoopsAndThreads:
         answers = [asyncio.run(model.ainvoke("hi")).text for _ in range(3)]
 
         assert all(answers)
-        assert len(patchbay.bench.transport.pools) <= 1, "a pool outlived its loop"
+        assert len(patchbay.runtime.transport.pools) <= 1, "a pool outlived its loop"
 
     def test_four_threads_with_loops_of_their_own(self, patchbay: Patchbay, feature: str) -> None:
         model = get_llm(feature)
@@ -324,7 +324,7 @@ class TestLoopsAndThreads:
         for _ in range(5):
             get_llm(feature).invoke("hi")
 
-        pool = patchbay.bench.transport.pools.for_threads()
+        pool = patchbay.runtime.transport.pools.for_threads()
         assert len(pool._pool.connections) == 1
 
 
@@ -335,7 +335,7 @@ async def test_an_error_that_is_cut_short_leaves_no_connection(provider: Loopbac
     with pytest.raises(LLMError) as caught:
         await patchbay.get_llm("f").ainvoke("hi")
 
-    pool: Any = await patchbay.bench.transport.pools.for_this_loop()
+    pool: Any = await patchbay.runtime.transport.pools.for_this_loop()
     assert caught.value.__cause__ is not None  # it holds what was open where it was raised
     assert not pool._session.connector._acquired
     await patchbay.aclose()
@@ -364,7 +364,7 @@ def test_all_addresses_of_a_host_share_the_time_of_one_connection(
 ) -> None:
     nowhere = Unreachable()
     backend = BoundedBackend(nowhere, lambda *_: ["a", "b", "c", "d"])
-    ticket = transport.desk.open(openai_row(provider), Credential("house", None), 8.0)
+    ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0)
 
     with pytest.raises(httpcore2.ConnectTimeout), in_time_here(ticket):
         backend.connect_tcp("host.example", 443, 100.0)

@@ -29,8 +29,8 @@ def test_the_clients_that_calls_try_first_are_built_and_nothing_is_sent(
     patchbay.warm_up()
 
     first, second = (candidate.endpoint for candidate in patchbay.explain("f").candidates)
-    assert first in patchbay.bench.clients
-    assert second not in patchbay.bench.clients
+    assert first in patchbay.runtime.clients
+    assert second not in patchbay.runtime.clients
     assert not provider.requests
 
 
@@ -42,7 +42,7 @@ def test_a_client_that_cannot_be_built_is_left_to_its_calls(
             raise ImportError("no SDK")
 
     patchbay = make(CHAIN)
-    patchbay.bench.clients = Broken()  # type: ignore[assignment]
+    patchbay.runtime.clients = Broken()  # type: ignore[assignment]
 
     with caplog.at_level(logging.ERROR):
         patchbay.warm_up()
@@ -61,7 +61,7 @@ def test_a_server_does_so_beside_its_start(make: Make, tmp_path: Path) -> None:
 
     asyncio.run(start_and_stop())
 
-    assert len(patchbay.bench.clients) == 1
+    assert len(patchbay.runtime.clients) == 1
 
 
 FIRST_CALLS = """

@@ -12,7 +12,7 @@ from backend.routers.headers import SECURITY_HEADERS
 from backend.routers.metrics import exposition
 from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
 from backend.utils.llm.clients import TrialInfo
-from backend.utils.llm.radar import Retiring
+from backend.utils.llm.diagnostics.retirements import Retiring
 
 if TYPE_CHECKING:
     from .conftest import Connect

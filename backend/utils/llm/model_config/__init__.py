@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..catalogue import capabilities
+from ..models import capabilities
 from ..options import request_kwargs
 from .limits import NO_LIMITS, Limits, Rate
 from .load import load, parse, table_path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from ..errors import ConfigError
-from ..keys import is_key
+from ..secrets import is_key
 from .document import read, values
 from .problems import Problems
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver

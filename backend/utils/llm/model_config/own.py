@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..addresses import reach_of
-from ..catalogue import UNKNOWN, capabilities
+from ..models import UNKNOWN, capabilities
+from ..network_policy import reach_of
 from .snapshot import OWN, OWN_URL, Endpoint, Provider
 
 if TYPE_CHECKING:
-    from ..addresses import Network
+    from ..network_policy import Network
 
 STAND_IN = Endpoint(Provider(OWN, "openai", OWN, OWN_URL), "model", UNKNOWN)
 """What the one client is built for that serves them all. Nothing is sent to it: it has no address."""

@@ -10,7 +10,7 @@ from itertools import groupby
 from math import fsum
 from typing import TYPE_CHECKING
 
-from ..catalogue import LACKS, Capabilities, capabilities
+from ..models import LACKS, Capabilities, capabilities
 from .choices import check_choices
 from .problems import Problems, did_you_mean
 from .schema import FeatureRow, ModelRow, ProviderRow

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from ..addresses import PRIVATE, Network
-from ..catalogue import ChatTools, Effort
+from ..models import ChatTools, Effort
+from ..network_policy import PRIVATE, Network
 from ..options import Api, ApiMode, Client, Options
 from .limits import NO_LIMITS, Limits
 from .select import ORDERED, Selection

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from typing_extensions import override
 
 from ..cached import cached_property
-from ..catalogue import retirement
 from ..errors import UnknownFeatureError
+from ..models import retirement
 from ..options import Options
 from .limits import NO_LIMITS, Limits
 from .schema import STOP, OnInvalidOutput, StopRow
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ..addresses import Network, Reach
-    from ..catalogue import Capabilities, Effort, Retirement
+    from ..models import Capabilities, Effort, Retirement
+    from ..network_policy import Network, Reach
     from ..options import Api, ApiMode, Client
 
 Access = Literal["key", "open", "embedded", "own"]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..clock import Time
-    from ..driver.bench import Observer
-    from ..selector import Selector
+    from ..execution.runtime import Observer
+    from ..routing.selector import Selector
     from .loopback import LoopbackProvider
 
 HOUSE_KEYS = {"LOOPBACK_OPENAI_KEY": "house-key-of-openai", "LOOPBACK_GEMINI_KEY": "house-key-of-gemini"}

@@ -10,7 +10,7 @@ from .ticket import (
     Credential,
     LiveAddress,
     Ticket,
-    TicketDesk,
+    TicketRegistry,
     Wire,
 )
 from .trust import HOUSE
@@ -28,6 +28,6 @@ __all__ = [
     "Request",
     "SigningTransport",
     "Ticket",
-    "TicketDesk",
+    "TicketRegistry",
     "Wire",
 ]

@@ -28,7 +28,7 @@ from yarl import URL
 
 from ..forks import PerProcess
 from .clocks import BoundedBackend, ticket_here
-from .look_up import Resolver, addresses, resolving
+from .resolver import Resolver, addresses, resolving
 from .sockets import Sockets
 from .trust import trust_in
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
-    from ..addresses import Reach
+    from ..network_policy import Reach
     from .exchange import Request
 
 KEEPALIVE_SECONDS = 60.0

@@ -25,17 +25,17 @@ from ..errors import (
 )
 from .clocks import in_time, in_time_here
 from .exchange import AsyncReply, Reply, Request
-from .look_up import ForbiddenAddressError
 from .pools import Pools
 from .redaction import Redaction
+from .resolver import ForbiddenAddressError
 from .streams import LONGEST_ERROR, AsyncBody, Body, HttpxBody
-from .ticket import TICKET_HEADER, TicketDesk
+from .ticket import TICKET_HEADER, TicketRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..addresses import Reach
     from ..errors import LLMError
+    from ..network_policy import Reach
     from .ticket import Address, LiveAddress, Ticket
 
 START_SECONDS = 60.0
@@ -79,7 +79,7 @@ class SigningTransport:
     def __init__(
         self, live: Mapping[str, LiveAddress] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.desk = TicketDesk(clock)
+        self.tickets = TicketRegistry(clock)
         self.pools = Pools()
         self._live = dict(live or {})
 
@@ -153,7 +153,7 @@ class SigningTransport:
     # Admission -----------------------------------------------------------------------------------------------------
 
     def _admit(self, number: str | None, url: str) -> Ticket:
-        ticket = self.desk.find(number)
+        ticket = self.tickets.find(number)
         if ticket is None:
             raise CredentialNotAllowedError("A request without a running attempt was not sent.")
         if _origin(url) != _origin(ticket.provider.told_url):

@@ -140,7 +140,7 @@ class Ticket:
             self.interrupt.set()
 
 
-class TicketDesk(PerProcess):
+class TicketRegistry(PerProcess):
     """Hands out tickets and takes them back. A number that is not out admits nothing."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ..errors import OwnEndpointError, ProviderDownError
 
 if TYPE_CHECKING:
-    from ..addresses import Reach
     from ..errors import LLMError
+    from ..network_policy import Reach
 
 
 @dataclass(frozen=True, slots=True)

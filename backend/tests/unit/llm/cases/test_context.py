@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import AllAttemptsFailedError, ContextTooLongError
-from backend.utils.llm.route import Needs
+from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import Status
 
 if TYPE_CHECKING:

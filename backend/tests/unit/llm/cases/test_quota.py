@@ -168,7 +168,7 @@ class TestNames:
             repr(caught.value.attempts),
         ]
         said += [str(route), repr(route), str(route.as_dict()), caplog.text]
-        said += [str(lab.patchbay.get_qos_info()), repr(lab.patchbay.bench.health)]
+        said += [str(lab.patchbay.get_qos_info()), repr(lab.patchbay.runtime.health)]
 
         assert not [text for text in said for key in KEYS.values() if key in text]
 

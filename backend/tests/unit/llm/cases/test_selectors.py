@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import ConfigError, LLMError, SelectionStoppedError, SelectorError
 from backend.utils.llm.options import Options
-from backend.utils.llm.selector import Choosing, Pause, Stop, Use, in_order
+from backend.utils.llm.routing.selector import Choosing, Pause, Stop, Use, in_order
 from backend.utils.llm.testing import Empty, Status, Text
 
 from ..drivers import ainvoke, astream
@@ -22,7 +22,7 @@ from ..samples import receipt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.utils.llm.route import Candidate
+    from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.testing import LoopbackProvider, Reply
 
     from ..conftest import Make

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from backend.utils.llm.model_config.schema import StopRow
-from backend.utils.llm.traffic.arms import CONTROL, Arm, Arms
+from backend.utils.llm.state.experiments import CONTROL, Arm, Experiments
 
 NEW = "red:new"
 STOP = StopRow(after=10, errors=0.1, latency=2.0, cost=3.0)
@@ -23,7 +23,7 @@ def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None 
 
 
 def judged(control: Arm, trial: Arm, stop: StopRow | None = STOP) -> str | None:
-    arms = Arms()
+    arms = Experiments()
     arms.judge("f", CONTROL, control, stop)
     return arms.judge("f", NEW, trial, stop)
 
@@ -87,7 +87,7 @@ def test_what_does_not_matter_ends_nothing(stop: StopRow | None) -> None:
 
 
 def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
-    arms = Arms()
+    arms = Experiments()
     arms.judge("f", CONTROL, arm(10), STOP)
 
     reasons = [
@@ -100,7 +100,7 @@ def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
 
 
 def test_the_control_and_other_features_go_on() -> None:
-    arms = Arms()
+    arms = Experiments()
     arms.judge("f", NEW, arm(10), STOP)
     arms.judge("f", CONTROL, arm(0, failures=50), STOP)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.traffic.ladders import MOST_CONVERSATIONS, MOST_SCORES, Rungs, Scores
+from backend.utils.llm.state.ladders import MOST_CONVERSATIONS, MOST_SCORES, QualityScores, SessionAffinity
 
 SMALL, LARGE = "red:small", "red:large"
 HOUR = 3600.0
@@ -17,14 +17,14 @@ class TestRungs:
     """The endpoint that served a conversation last."""
 
     def test_it_is_the_last_one_and_each_scope_has_its_own(self) -> None:
-        rungs = Rungs()
+        rungs = SessionAffinity()
         for scope, endpoint in [("f", SMALL), ("g", SMALL), ("f", LARGE)]:
             rungs.served(scope, "talk", endpoint)
 
         assert [rungs.last(scope, "talk") for scope in "fgh"] == [LARGE, SMALL, None]
 
     def test_beyond_ten_thousand_the_one_that_was_heard_of_longest_ago_is_forgotten(self) -> None:
-        rungs = Rungs()
+        rungs = SessionAffinity()
         for number in range(MOST_CONVERSATIONS):
             rungs.served("f", str(number), SMALL)
         rungs.served("f", "0", LARGE)
@@ -41,10 +41,10 @@ class TestScores:
         return Clock()
 
     @pytest.fixture
-    def scores(self, clock: Clock) -> Scores:
-        return Scores(clock)
+    def scores(self, clock: Clock) -> QualityScores:
+        return QualityScores(clock)
 
-    def test_with_too_few_nothing_is_known(self, scores: Scores) -> None:
+    def test_with_too_few_nothing_is_known(self, scores: QualityScores) -> None:
         for _ in range(4):
             scores.add("f", SMALL, 1.0)
 
@@ -52,7 +52,7 @@ class TestScores:
         assert scores.mean("f", SMALL, least=5, remember=HOUR) is None
         assert scores.mean("g", SMALL, least=1, remember=HOUR) is None
 
-    def test_what_is_too_old_is_forgotten(self, scores: Scores, clock: Clock) -> None:
+    def test_what_is_too_old_is_forgotten(self, scores: QualityScores, clock: Clock) -> None:
         for now, score in [(0.0, 0.0), (10.0, 1.0), (20.0, 0.5)]:
             clock.now = now
             scores.add("f", SMALL, score)
@@ -63,7 +63,7 @@ class TestScores:
 
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=3 * MOST_SCORES))
     def test_it_is_the_mean_of_the_last_hundred(self, given_scores: list[float]) -> None:
-        scores = Scores(Clock())
+        scores = QualityScores(Clock())
         for score in given_scores:
             scores.add("f", SMALL, score)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.traffic.latency import (
+from backend.utils.llm.state.latency import (
     FADES,
     FAILURE_SECONDS,
     Failing,

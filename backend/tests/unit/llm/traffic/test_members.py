@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.traffic.members import HALF_LIFE, Members, UnderWay
+from backend.utils.llm.state.load import HALF_LIFE, InFlight, Members
 
 A, B = ("red:m", "key"), ("red:m", "another key")
 HOUR = 3600.0
@@ -45,15 +45,15 @@ def test_lost_requests_are_forgotten_when_their_time_is_up_and_others_are_not(
     events: list[tuple[bool, int, int]],
 ) -> None:
     """Whichever began first, and whatever ended meanwhile."""
-    under_way, known = UnderWay(), dict[int, float]()
+    in_flight, known = InFlight(), dict[int, float]()
     for now, (begins, number, seconds) in enumerate(events):
         if begins:
-            under_way.add(number, now + seconds)
+            in_flight.add(number, now + seconds)
             known[number] = now + seconds
         else:
-            under_way.remove(number)
+            in_flight.remove(number)
             known.pop(number, None)
-        assert under_way.count(now) == sum(until > now for until in known.values())
+        assert in_flight.count(now) == sum(until > now for until in known.values())
 
 
 def test_a_request_of_a_minute_ago_counts_half(members: Members, clock: Clock) -> None:
@@ -75,7 +75,7 @@ def test_who_has_the_least_heat_was_used_least(requests: list[tuple[tuple[str, s
 
     one, other = members.loads([A, B])
     if abs(members.used(A) - members.used(B)) > 1e-6:
-        assert (one.heat < other.heat) == (members.used(A) < members.used(B))
+        assert (one.recent_requests < other.recent_requests) == (members.used(A) < members.used(B))
 
 
 def test_weeks_of_work_do_not_wear_it_out(members: Members, clock: Clock) -> None:
@@ -88,10 +88,10 @@ def test_weeks_of_work_do_not_wear_it_out(members: Members, clock: Clock) -> Non
 
 def test_who_catches_up_is_as_used_as_the_other_and_never_less_than_it_was(members: Members) -> None:
     members.began(A, 1, HOUR)
-    heat = members.loads([A])[0].heat
+    recent_requests = members.loads([A])[0].recent_requests
 
-    members.catch_up(B, heat)
-    members.catch_up(A, heat - 1)
+    members.level_up(B, recent_requests)
+    members.level_up(A, recent_requests - 1)
 
     assert (members.used(A), members.used(B)) == (1.0, 1.0)
 

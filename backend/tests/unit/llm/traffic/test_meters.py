@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.model_config.limits import Limits
-from backend.utils.llm.traffic.meters import GRACE_SECONDS, MOST_SCOPES, Meter, Meters, first_reset
+from backend.utils.llm.state.rate_limiter import GRACE_SECONDS, MOST_SCOPES, Meter, RateLimiter, first_reset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +34,15 @@ def clock() -> Clocks:
 
 
 @pytest.fixture
-def meters(clock: Clocks) -> Meters:
-    return Meters(clock, clock.epoch)
+def meters(clock: Clocks) -> RateLimiter:
+    return RateLimiter(clock, clock.epoch)
 
 
 def meter(scope: str = "key", **limits: Any) -> Meter:
     return Meter(scope, f"with {scope}", Limits.model_validate(limits))
 
 
-def send(meters: Meters, of: Sequence[Meter], count: int, tokens: int = 0) -> int:
+def send(meters: RateLimiter, of: Sequence[Meter], count: int, tokens: int = 0) -> int:
     """Let as many of ``count`` requests go out as may; how many did."""
     went = 0
     for number in range(count):
@@ -61,7 +61,7 @@ def send(meters: Meters, of: Sequence[Meter], count: int, tokens: int = 0) -> in
     ],
 )
 def test_what_is_over_a_limit_may_not_go_out_and_is_told_which(
-    meters: Meters, limits: dict[str, Any], words: str
+    meters: RateLimiter, limits: dict[str, Any], words: str
 ) -> None:
     key = meter(**limits)
 
@@ -71,7 +71,7 @@ def test_what_is_over_a_limit_may_not_go_out_and_is_told_which(
     assert (full.scope, full.what, full.is_quota) == ("key", words, False)
 
 
-def test_of_several_limits_the_one_that_takes_longest_is_told(meters: Meters) -> None:
+def test_of_several_limits_the_one_that_takes_longest_is_told(meters: RateLimiter) -> None:
     of = [meter("feature", requests=["1/second", "1/day"]), meter("key", requests="1/hour")]
     send(meters, of, 1)
 
@@ -81,14 +81,14 @@ def test_of_several_limits_the_one_that_takes_longest_is_told(meters: Meters) ->
     assert (full.what, full.is_quota, full.seconds) == ("1 requests per day with feature", True, 12 * 3600)
 
 
-def test_each_scope_counts_for_itself(meters: Meters) -> None:
+def test_each_scope_counts_for_itself(meters: RateLimiter) -> None:
     send(meters, [meter("ann", requests="1/minute")], 1)
 
     assert meters.full([meter("ann", requests="1/minute")], 0) is not None
     assert meters.full([meter("bob", requests="1/minute")], 0) is None
 
 
-def test_what_asks_for_more_than_there_ever_is_never_goes_out(meters: Meters) -> None:
+def test_what_asks_for_more_than_there_ever_is_never_goes_out(meters: RateLimiter) -> None:
     full = meters.full([meter(tokens="100/minute")], 101)
 
     assert full is not None
@@ -111,31 +111,31 @@ events = st.lists(
 def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, int, int, float]]) -> None:
     """What each request takes is set aside first; what it did not use of it is given back."""
     clock = Clocks()
-    meters = Meters(clock, clock.epoch)
+    meters = RateLimiter(clock, clock.epoch)
     of = [
         meter("key", requests="20/minute", tokens=["300/minute", "500/day"], concurrency=4),
         meter("feature", concurrency=3),
     ]
-    under_way: dict[int, tuple[int, float, float]] = {}
+    in_flight: dict[int, tuple[int, float, float]] = {}
     used: list[tuple[float, int]] = []
     for number, (what, tokens, actual, pause) in enumerate(events):
         clock.now += pause
         if what == "take" and meters.full(of, tokens) is None:
             taken = meters.take(of, tokens, number, clock.now + 100)
-            under_way[number] = (tokens, taken, clock.now + 100)
-        elif what == "settle" and under_way:
-            settled, (asked, taken, _) = under_way.popitem()
+            in_flight[number] = (tokens, taken, clock.now + 100)
+        elif what == "settle" and in_flight:
+            settled, (asked, taken, _) = in_flight.popitem()
             meters.settle(of, settled, min(actual, asked) - asked, taken)
             used.append((taken, min(actual, asked)))
 
-        counts = [until for _, _, until in under_way.values() if until > clock.now]
-        known = [*used, *((taken, asked) for asked, taken, _ in under_way.values())]
+        counts = [until for _, _, until in in_flight.values() if until > clock.now]
+        known = [*used, *((taken, asked) for asked, taken, _ in in_flight.values())]
         assert len(counts) <= 3
         assert sum(amount for at, amount in known if at // 60 == clock.epoch() // 60) <= 300
         assert sum(amount for at, amount in known if at // 86_400 == clock.epoch() // 86_400) <= 500
 
 
-def test_what_was_not_used_is_given_back(meters: Meters) -> None:
+def test_what_was_not_used_is_given_back(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
     taken = meters.take([key], 100, 1, LONG)
     assert meters.full([key], 1) is not None
@@ -146,7 +146,7 @@ def test_what_was_not_used_is_given_back(meters: Meters) -> None:
     assert meters.full([key], 71) is not None
 
 
-def test_what_was_used_beyond_that_counts_too(meters: Meters) -> None:
+def test_what_was_used_beyond_that_counts_too(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
     taken = meters.take([key], 0, 1, LONG)
 
@@ -155,7 +155,7 @@ def test_what_was_used_beyond_that_counts_too(meters: Meters) -> None:
     assert meters.full([key], 21) is not None
 
 
-def test_the_request_itself_is_not_given_back(meters: Meters) -> None:
+def test_the_request_itself_is_not_given_back(meters: RateLimiter) -> None:
     key = meter(requests="1/minute", tokens="100/minute")
     taken = meters.take([key], 50, 1, LONG)
 
@@ -166,7 +166,7 @@ def test_the_request_itself_is_not_given_back(meters: Meters) -> None:
 
 @pytest.mark.parametrize("order", [(10.0, 500.0), (500.0, 10.0)])
 def test_a_request_of_which_nothing_is_told_holds_its_place_until_its_time_is_up(
-    meters: Meters, clock: Clocks, order: tuple[float, float]
+    meters: RateLimiter, clock: Clocks, order: tuple[float, float]
 ) -> None:
     """Also if one that may take longer began before it."""
     key = meter(concurrency=2)
@@ -179,7 +179,7 @@ def test_a_request_of_which_nothing_is_told_holds_its_place_until_its_time_is_up
     assert meters.full([key], 0) is None
 
 
-def test_beyond_ten_thousand_the_scope_that_was_used_longest_ago_is_forgotten(meters: Meters) -> None:
+def test_beyond_ten_thousand_the_scope_that_was_used_longest_ago_is_forgotten(meters: RateLimiter) -> None:
     for number in range(MOST_SCOPES + 1):
         meters.take([meter(f"user {number}", requests="1/day")], 0, number, LONG)
 
@@ -193,11 +193,11 @@ class TestLines:
 
     KEY = meter(concurrency=2)
 
-    def fill(self, meters: Meters, count: int = 2) -> None:
+    def fill(self, meters: RateLimiter, count: int = 2) -> None:
         for number in range(count):
             meters.take([self.KEY], 0, number, LONG)
 
-    def test_room_is_set_aside_for_each_who_stands_before(self, meters: Meters) -> None:
+    def test_room_is_set_aside_for_each_who_stands_before(self, meters: RateLimiter) -> None:
         self.fill(meters)
         for who in (11, 12, 13):
             meters.stand("key", who, 1.0, 1)
@@ -208,7 +208,7 @@ class TestLines:
 
         assert may_go == [True, True, False, False]
 
-    def test_who_leaves_makes_room_for_the_next(self, meters: Meters) -> None:
+    def test_who_leaves_makes_room_for_the_next(self, meters: RateLimiter) -> None:
         self.fill(meters, 1)
         for who in (11, 12):
             meters.stand("key", who, 1.0, 1)
@@ -218,7 +218,7 @@ class TestLines:
 
         assert meters.full([self.KEY], 0, 12) is None
 
-    def test_who_stands_again_keeps_their_place(self, meters: Meters) -> None:
+    def test_who_stands_again_keeps_their_place(self, meters: RateLimiter) -> None:
         self.fill(meters, 1)
         for who in (11, 12, 11):
             meters.stand("key", who, 1.0, 1)
@@ -226,7 +226,7 @@ class TestLines:
         assert meters.full([self.KEY], 0, 11) is None
         assert meters.full([self.KEY], 0, 12) is not None
 
-    def test_who_does_not_come_back_is_dropped(self, meters: Meters, clock: Clocks) -> None:
+    def test_who_does_not_come_back_is_dropped(self, meters: RateLimiter, clock: Clocks) -> None:
         self.fill(meters, 1)
         meters.stand("key", 11, 5.0, 1)
         meters.stand("key", 12, 60.0, 1)
@@ -236,7 +236,7 @@ class TestLines:
         clock.now = 5.0 + GRACE_SECONDS
         assert meters.full([self.KEY], 0, 12) is None
 
-    def test_who_stands_in_the_line_for_a_rate_is_told_their_own_time(self, meters: Meters) -> None:
+    def test_who_stands_in_the_line_for_a_rate_is_told_their_own_time(self, meters: RateLimiter) -> None:
         key = meter(requests="6/minute")
         send(meters, [key], 6)
         for who in (11, 12, 13):
@@ -246,7 +246,7 @@ class TestLines:
 
         assert [full.seconds for full in found if full] == pytest.approx([70.0, 80.0, 90.0])
 
-    def test_the_first_looks_again_soonest(self, meters: Meters) -> None:
+    def test_the_first_looks_again_soonest(self, meters: RateLimiter) -> None:
         self.fill(meters)
         for who in range(11, 61):
             meters.stand("key", who, 1.0, 1)
@@ -261,7 +261,7 @@ class TestLines:
     @given(leaving=st.lists(st.integers(1, 12), max_size=12))
     def test_whoever_leaves_the_others_keep_their_order(self, leaving: list[int]) -> None:
         clock = Clocks()
-        meters, key = Meters(clock, clock.epoch), meter(concurrency=1)
+        meters, key = RateLimiter(clock, clock.epoch), meter(concurrency=1)
         for who in range(1, 13):
             meters.stand("key", who, 1.0, 1)
         for who in leaving:
@@ -288,7 +288,7 @@ class TestQuotas:
         ],
     )
     def test_the_first_that_does_counts(
-        self, meters: Meters, limits: dict[str, Any], per: str | None
+        self, meters: RateLimiter, limits: dict[str, Any], per: str | None
     ) -> None:
         resets = meters.resets()
         ends = {
@@ -299,7 +299,7 @@ class TestQuotas:
 
         assert first_reset([meter(**limits)], resets) == ends[per]
 
-    def test_the_next_day_has_its_own_end(self, meters: Meters, clock: Clocks) -> None:
+    def test_the_next_day_has_its_own_end(self, meters: RateLimiter, clock: Clocks) -> None:
         before = meters.resets()["day"]
         clock.now = 12 * 3600
 
@@ -309,7 +309,7 @@ class TestQuotas:
 class TestUsage:
     """What a tier used, without reservation."""
 
-    def test_it_adds_up_and_begins_anew(self, meters: Meters, clock: Clocks) -> None:
+    def test_it_adds_up_and_begins_anew(self, meters: RateLimiter, clock: Clocks) -> None:
         rate = Limits.model_validate({"tokens": "100/day"}).tokens[0]
         for _ in range(3):
             meters.use("user ann", rate, 50)

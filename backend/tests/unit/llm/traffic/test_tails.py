@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.traffic.tails import (
+from backend.utils.llm.state.tail_latency import (
     CALLS_PER_HEDGE,
     ENOUGH,
     MOST_SAVED,
     REMEMBERED,
     Tail,
-    Tails,
+    TailLatency,
 )
 
 seconds = st.floats(0.0, 1000.0)
@@ -87,7 +87,7 @@ class TestTails:
     """Each feature for itself."""
 
     def test_features_endpoints_and_kinds_of_time_are_kept_apart(self) -> None:
-        tails = Tails()
+        tails = TailLatency()
         tails.of("f", "red:m", "total").took(1.0)
 
         assert len(tails.of("f", "red:m", "total")) == 1
@@ -96,7 +96,7 @@ class TestTails:
         assert len(tails.of("g", "red:m", "total")) == 0
 
     def test_so_many_calls_earn_one_hedge(self) -> None:
-        tails = Tails()
+        tails = TailLatency()
         for _ in range(CALLS_PER_HEDGE - 1):
             tails.called("f")
         assert not tails.can_pay("f")
@@ -109,7 +109,7 @@ class TestTails:
         assert not tails.can_pay("f")
 
     def test_only_a_few_are_saved_up(self) -> None:
-        tails, paid = Tails(), 0
+        tails, paid = TailLatency(), 0
         for _ in range(1000):
             tails.called("f")
         while tails.can_pay("f"):
@@ -120,7 +120,7 @@ class TestTails:
 
     @given(st.lists(st.booleans(), max_size=400))
     def test_never_more_than_one_call_in_twenty_is_hedged(self, wanted: list[bool]) -> None:
-        tails, paid = Tails(), 0
+        tails, paid = TailLatency(), 0
         for calls, is_wanted in enumerate(wanted, 1):
             tails.called("f")
             if is_wanted and tails.can_pay("f"):

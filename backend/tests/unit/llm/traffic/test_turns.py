@@ -9,19 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.traffic.turns import Turns
+from backend.utils.llm.state.weighted_round_robin import WeightedRoundRobin
 
 SCOPE = "feature f"
 
 
 @pytest.fixture
-def turns() -> Turns:
-    return Turns(random.Random(1).random)  # noqa: S311
+def turns() -> WeightedRoundRobin:
+    return WeightedRoundRobin(random.Random(1).random)  # noqa: S311
 
 
-def choose(turns: Turns, weights: dict[tuple[str, str], float], scope: str = SCOPE) -> tuple[str, str]:
-    standing = turns.standing(scope)
-    chosen = max(weights, key=lambda one: standing.get(one, 0.0) + weights[one])
+def choose(
+    turns: WeightedRoundRobin, weights: dict[tuple[str, str], float], scope: str = SCOPE
+) -> tuple[str, str]:
+    current_weight = turns.current_weight(scope)
+    chosen = max(weights, key=lambda one: current_weight.get(one, 0.0) + weights[one])
     turns.weigh(scope, chosen, weights)
     return chosen
 
@@ -35,7 +37,7 @@ weights = st.lists(st.integers(1, 20), min_size=1, max_size=6).map(
 def test_after_as_many_choices_as_the_weights_add_up_to_each_was_chosen_as_often_as_its_weight(
     weights: dict[tuple[str, str], float], rounds: int
 ) -> None:
-    turns = Turns(lambda: 0.0)
+    turns = WeightedRoundRobin(lambda: 0.0)
 
     counted = Counter(choose(turns, weights) for _ in range(rounds * int(sum(weights.values()))))
 
@@ -46,7 +48,7 @@ def test_after_as_many_choices_as_the_weights_add_up_to_each_was_chosen_as_often
 def test_at_no_time_is_one_ahead_by_a_whole_choice_for_each_other(
     weights: dict[tuple[str, str], float], choices: int
 ) -> None:
-    turns = Turns(lambda: 0.0)
+    turns = WeightedRoundRobin(lambda: 0.0)
 
     counted = Counter(choose(turns, weights) for _ in range(choices))
 
@@ -56,13 +58,13 @@ def test_at_no_time_is_one_ahead_by_a_whole_choice_for_each_other(
     )
 
 
-def test_three_to_one_is_smooth(turns: Turns) -> None:
+def test_three_to_one_is_smooth(turns: WeightedRoundRobin) -> None:
     weights = {("a", ""): 3.0, ("b", ""): 1.0}
 
     assert [choose(turns, weights)[0] for _ in range(8)] == list("aabaaaba")
 
 
-def test_thirds_are_exact_after_ten_thousand_rounds(turns: Turns) -> None:
+def test_thirds_are_exact_after_ten_thousand_rounds(turns: WeightedRoundRobin) -> None:
     weights = {("a", "1"): 2 / 3, ("a", "2"): 2 / 3, ("a", "3"): 2 / 3, ("b", ""): 1.0}
 
     counted = Counter(choose(turns, weights)[0] for _ in range(30_000))
@@ -70,7 +72,7 @@ def test_thirds_are_exact_after_ten_thousand_rounds(turns: Turns) -> None:
     assert counted == {"a": 20_000, "b": 10_000}
 
 
-def test_who_is_away_saves_nothing_up(turns: Turns) -> None:
+def test_who_is_away_saves_nothing_up(turns: WeightedRoundRobin) -> None:
     both = {("a", ""): 1.0, ("b", ""): 1.0}
     for _ in range(100):
         choose(turns, {("b", ""): 1.0})
@@ -78,7 +80,7 @@ def test_who_is_away_saves_nothing_up(turns: Turns) -> None:
     assert Counter(choose(turns, both) for _ in range(10)) == {("a", ""): 5, ("b", ""): 5}
 
 
-def test_each_scope_has_its_own_turns(turns: Turns) -> None:
+def test_each_scope_has_its_own_turns(turns: WeightedRoundRobin) -> None:
     both = {("a", ""): 1.0, ("b", ""): 1.0}
 
     assert choose(turns, both, "feature f") == choose(turns, both, "feature g") == ("a", "")
@@ -89,10 +91,10 @@ class TestNewcomers:
 
     A, B = ("a", ""), ("b", "")
 
-    def test_the_first_time_there_are_none(self, turns: Turns) -> None:
+    def test_the_first_time_there_are_none(self, turns: WeightedRoundRobin) -> None:
         assert turns.newcomers(SCOPE, {self.A, self.B}) == set()
 
-    def test_who_was_away_is_new_once(self, turns: Turns) -> None:
+    def test_who_was_away_is_new_once(self, turns: WeightedRoundRobin) -> None:
         found = [
             turns.newcomers(SCOPE, members) for members in ({self.A}, {self.A, self.B}, {self.A, self.B})
         ]
@@ -104,7 +106,7 @@ class TestLookingAround:
     """A share of the choices, evenly spread."""
 
     @pytest.mark.parametrize(("share", "every"), [(0.05, 20), (0.1, 10), (0.5, 2)])
-    def test_every_so_many(self, turns: Turns, share: float, every: int) -> None:
+    def test_every_so_many(self, turns: WeightedRoundRobin, share: float, every: int) -> None:
         explored = []
         for nth in range(1, 1001):
             if turns.explores(SCOPE, share):
@@ -114,14 +116,14 @@ class TestLookingAround:
         assert len(explored) == 1000 // every
         assert all(abs(nth - (place + 1) * every) <= 1 for place, nth in enumerate(explored))
 
-    def test_looking_at_it_changes_nothing(self, turns: Turns) -> None:
+    def test_looking_at_it_changes_nothing(self, turns: WeightedRoundRobin) -> None:
         assert not any(turns.explores(SCOPE, 0.05) for _ in range(100))
 
 
 class TestDice:
     """What the next choice falls by."""
 
-    def test_they_lie_until_a_choice_is_made(self, turns: Turns) -> None:
+    def test_they_lie_until_a_choice_is_made(self, turns: WeightedRoundRobin) -> None:
         first = [turns.dice for _ in range(3)]
         turns.chosen("any")
 

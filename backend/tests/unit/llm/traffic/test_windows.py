@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.utils.llm.model_config.limits import SECONDS, Rate
-from backend.utils.llm.traffic.windows import Window, resets_at
+from backend.utils.llm.state.windows import Window, resets_at
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 TIGHT = 1e-3

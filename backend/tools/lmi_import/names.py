@@ -1,0 +1,81 @@
+"""A model's name as litellm writes it, taken apart: who serves it, and what they call it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from backend.tools.lmi_import.findings import looks_secret, shown
+from backend.tools.lmi_import.nodes import given
+from backend.tools.lmi_import.vendors import ELSEWHERE, VENDORS
+from backend.utils.llm.secrets import is_key
+
+if TYPE_CHECKING:
+    from backend.tools.lmi_import.nodes import Node
+    from backend.tools.lmi_import.specs import Spec
+
+
+class Name(NamedTuple):
+    """``provider/model``, taken apart at the first slash."""
+
+    provider: str
+    model: str
+
+
+_BARE = {
+    "openai": re.compile(r"(ft:)?gpt-|chatgpt-|o[134](?![0-9a-z])"),
+    "anthropic": re.compile(r"claude-"),
+    "gemini": re.compile(r"gemini-"),
+}
+_AS_LITELLM = "names no provider. It is taken for {}, as litellm does."
+_NOT_VERTEX = (
+    "names no provider. LMI SENDS A BARE GEMINI NAME TO VERTEX AI, with Google Cloud's credentials. "
+    "Here it is {}, Google's Gemini API, with the key in GEMINI_API_KEY."
+)
+
+
+def name_of(spec: Spec) -> Name | None:
+    """The provider and the model that ``spec`` names; None, and a finding, if it names none that can be reached."""
+    node = given(spec.name)
+    if node is None:
+        spec.place.say("wrong", "names no model.")
+        return None
+    written = node.text()
+    if written is None:
+        return None
+    if not is_key(written) or looks_secret(written):
+        node.say("wrong", f"{shown(written)} is not a model's name, which has no white space and is no key.")
+        return None
+    return _taken_apart(node, written, addressed=given(spec.api_base) is not None)
+
+
+def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
+    provider, slash, model = written.partition("/")
+    if not slash:
+        return _bare(node, written)
+    if not (provider and model):
+        node.say("wrong", f"{shown(written)} is not written provider/model.")
+        return None
+    if model.startswith("responses/"):
+        model = model.removeprefix("responses/")
+        node.say("wrong", f"names an API. Write {provider}/{model}, and responses_api: true beside it.")
+        return None
+    if provider not in VENDORS and not addressed:
+        node.say("wrong", f"there is no provider {shown(provider)} here. {_elsewhere(provider)}")
+        return None
+    return Name(provider, model)
+
+
+def _bare(node: Node, written: str) -> Name | None:
+    vendor = next((vendor for vendor, spelt in _BARE.items() if spelt.match(written)), None)
+    if vendor is None:
+        fix = "Write provider/model: openai/ for a server that speaks OpenAI's Chat Completions."
+        node.say("wrong", f"{shown(written)} names no provider, and none is guessed. {fix}")
+        return None
+    says = _NOT_VERTEX if vendor == "gemini" else _AS_LITELLM
+    node.say("guessed", says.format(f"{vendor}/{written}"))
+    return Name(vendor, written)
+
+
+def _elsewhere(provider: str) -> str:
+    return ELSEWHERE.get(provider, "Give its api_base, where it speaks OpenAI's Chat Completions.")

@@ -1,0 +1,73 @@
+"""A value of the input that knows where it stands, and says so when it is not what it should be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from backend.tools.lmi_import.findings import shown
+
+if TYPE_CHECKING:
+    from backend.tools.lmi_import.findings import Findings, Kind
+
+_PLAIN = re.compile(r"[\w./:@-]{1,60}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of the input. Nothing here changes it."""
+
+    value: object = field(repr=False)
+    path: str
+    findings: Findings = field(repr=False, compare=False)
+
+    def say(self, kind: Kind, says: str) -> None:
+        """Note a finding about this value."""
+        self.findings.add(kind, self.path, says)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it holds entries."""
+        return isinstance(self.value, Mapping)
+
+    def entries(self) -> dict[str, Node]:
+        """What a mapping holds, for the reader to take from; nothing, and a finding, if it is none."""
+        if not isinstance(self.value, Mapping):
+            self.say("wrong", f"must be a mapping, and is {_kind(self.value)}.")
+            return {}
+        for key in self.value:
+            if not isinstance(key, str):
+                self.say("wrong", f"holds a key that is {_kind(key)}; keys are text.")
+        return {key: self._below(key, value) for key, value in self.value.items() if isinstance(key, str)}
+
+    def elements(self) -> tuple[Node, ...]:
+        """What a list holds; nothing, and a finding, if it is none."""
+        if not isinstance(self.value, list | tuple):
+            self.say("wrong", f"must be a list, and is {_kind(self.value)}.")
+            return ()
+        return tuple(self._below(str(at), value) for at, value in enumerate(self.value))
+
+    def text(self) -> str | None:
+        """The text that stands here, without white space around it; None, and a finding, if it is none."""
+        if isinstance(self.value, str):
+            return self.value.strip()
+        self.say("wrong", f"must be text, and is {_kind(self.value)}.")
+        return None
+
+    def _below(self, key: str, value: object) -> Node:
+        step = key if _PLAIN.fullmatch(key) else shown(key)
+        return Node(value, f"{self.path}.{step}" if self.path else step, self.findings)
+
+
+def given(node: Node | None) -> Node | None:
+    """``node``, unless it is absent or null, which mean the same nearly everywhere."""
+    return None if node is None or node.value is None else node
+
+
+def _kind(value: object) -> str:
+    kinds = ((bool, "true or false"), (int | float, "a number"), (str, "text"), (Mapping, "a mapping"))
+    if value is None:
+        return "null"
+    return next((name for kind, name in kinds if isinstance(value, kind)), f"a {type(value).__name__}")

@@ -1,0 +1,88 @@
+"""Accounts as rows of providers, each with a name of its own and a variable for its key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from backend.tools.lmi_import.vendors import VENDORS, house_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from backend.tools.lmi_import.accounts import Account
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A row of providers.
+
+    Attributes:
+        variable: What holds its key; None for a server without keys.
+    """
+
+    name: str
+    variable: str | None
+    account: Account
+
+    def row(self) -> dict[str, object]:
+        """The row as it stands in the table."""
+        vendor = VENDORS.get(self.account.provider)
+        base_url = self.account.base_url or (vendor.base_url if vendor else None)
+        row = {"api": self.account.api, "base_url": base_url, "api_key_env": self.variable}
+        return {key: value for key, value in row.items() if value is not None}
+
+
+def providers(accounts: Iterable[Account]) -> dict[Account, Provider]:
+    """A row for each account. The vendors' usual ones get the plain names."""
+    ordered = sorted(dict.fromkeys(accounts), key=lambda account: not _is_usual(account))
+    names = {"group"}  # which a chain would take for a group
+    variables = {account.key.variable or _usual_variable(account) for account in ordered} - {""}
+    rows: dict[Account, Provider] = {}
+    for account in ordered:
+        name = _unique(_name(account, rows), names, "-")
+        rows[account] = Provider(name, _variable(account, name, variables), account)
+    return rows
+
+
+def _is_usual(account: Account) -> bool:
+    """Whether it is a vendor at its own address, asked with the key in its usual variable."""
+    key = account.key
+    return account.base_url is None and key.needed and key.secret is None and key.variable is None
+
+
+def _usual_variable(account: Account) -> str:
+    return house_variable(account.provider) if _is_usual(account) else ""
+
+
+def _name(account: Account, above: Iterable[Account]) -> str:
+    """The provider's own name; with the host for a second address of one name, or an address that is not a vendor's."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", account.provider.lower()).strip("-_")
+    name = name if name[:1].isalpha() else f"provider-{name}".rstrip("-")
+    elsewhere = {other.base_url for other in above if other.provider == account.provider}
+    if account.base_url is None or (account.provider not in VENDORS and elsewhere <= {account.base_url}):
+        return name
+    host = re.sub(r"[^a-z0-9]+", "-", urlsplit(account.base_url).netloc.lower())
+    return f"{name}-{host}".strip("-")
+
+
+def _variable(account: Account, name: str, taken: set[str]) -> str | None:
+    if not account.key.needed:
+        return None
+    if account.key.variable:
+        return account.key.variable
+    if usual := _usual_variable(account):
+        return usual
+    return _unique(re.sub(r"[^A-Z0-9]", "_", f"{name}_api_key".upper()), taken, "_")
+
+
+def _unique(wanted: str, taken: set[str], joint: str) -> str:
+    """``wanted``, or the first number after it that is free; it is taken from now on."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}{joint}{number}"
+    taken.add(name)
+    return name

@@ -1,0 +1,216 @@
+"""What LMI sets for a model: our options, the number of its attempts, and the API that it is spoken to by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import ValidationError
+
+from backend.tools.lmi_import.advice import INSTEAD, MISPLACED, NAMES
+from backend.tools.lmi_import.nodes import given
+from backend.utils.llm.model_config.problems import did_you_mean
+from backend.utils.llm.model_config.schema import FeatureRow
+from backend.utils.llm.models import capabilities
+from backend.utils.llm.options import Options, Safety, Threshold, wire_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+    from backend.tools.lmi_import.accounts import Account
+    from backend.tools.lmi_import.nodes import Node
+    from backend.tools.lmi_import.specs import Spec
+    from backend.utils.llm.options import Api, ApiMode
+
+TIMEOUT = 60.0
+"""Seconds, where LMI is told none."""
+RETRIES = 3
+"""After the first request, where LMI is told none."""
+_TOML_BITS = 64
+
+Wants = dict[str, Any]
+"""Options by their names, and ``attempts`` and ``api_mode`` among them."""
+
+
+def wants_of(spec: Spec, account: Account, model: str) -> Wants:
+    """What ``spec`` wants of ``model``, without what the model cannot take."""
+    mode = _api_mode(given(spec.responses_api), account)
+    options, origins = _options(spec.params)
+    for option, reason in _refused(options, account.api, mode, model).items():
+        origins[option].say("dropped", f"{reason}.")
+        del options[option]
+    if "effort" in options:
+        _tell_effort(origins["effort"], options["effort"], model)
+    retries = given(spec.max_retries)
+    attempts = _attempts(retries) if retries else RETRIES + 1
+    return {**options, **_clocks(spec.timeout), "attempts": attempts, "api_mode": mode}
+
+
+def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
+    """What keeps a table from loading, and what would be left out without a word: each option with the reason."""
+    mute = [option for option in options if wire_of(option).name(api, mode) is None]
+    beyond = Options(**options).problems(api, model, capabilities(model), mode)
+    return dict.fromkeys(mute, f"the {api} API has no such option") | dict(beyond)
+
+
+# Options ----------------------------------------------------------------------------------------------------------
+
+
+def _options(params: Mapping[str, Node]) -> tuple[Wants, dict[str, Node]]:
+    """The options that ``params`` set, and where each of them stands."""
+    options: Wants = {}
+    origins: dict[str, Node] = {}
+    for name, node in params.items():
+        for option, value in (_translated(name, node) if given(node) else {}).items():
+            if options.setdefault(option, value) != value:
+                node.say("wrong", f"says another {option} than {origins[option].path}. Keep one.")
+            origins.setdefault(option, node)
+    return options, origins
+
+
+def _translated(name: str, node: Node) -> Wants:
+    """The options that one parameter sets; none, and a finding, if it is not imported."""
+    option = NAMES.get(name, "")
+    if name in _NESTED:
+        return _NESTED[name](node)
+    if option in Options.model_fields:
+        return _checked(option, node)
+    if name in MISPLACED:
+        node.say("wrong", MISPLACED[name])
+    else:
+        node.say("dropped", INSTEAD.get(name) or f"is no option here. {did_you_mean(name, NAMES)}".rstrip())
+    return {}
+
+
+def _checked(option: str, node: Node) -> Wants:
+    """The option, if its value is one that it can have."""
+    if isinstance(node.value, int) and node.value.bit_length() >= _TOML_BITS:
+        node.say("wrong", "is larger than any number that TOML holds.")
+        return {}
+    try:
+        fitted = Options.model_validate({option: node.value}, strict=True)
+    except ValidationError as error:
+        message = str(error.errors(include_url=False)[0]["msg"])
+        node.say("wrong", f"is no {option}: {message[:1].lower()}{message[1:]}.")
+        return {}
+    return {option: getattr(fitted, option)}
+
+
+def _thinking(node: Node) -> Wants:
+    """Anthropic's way to say how long to think, which litellm translates for Gemini."""
+    entries = node.entries()
+    kind = given(entries.pop("type", None))
+    off = kind is not None and kind.value == "disabled"
+    budget = None if off else given(entries.pop("budget_tokens", None))
+    _drop(entries)
+    if budget is None and not off:
+        node.say("dropped", "says no budget_tokens.")
+    return {"thinking_budget": 0} if off else _checked("thinking_budget", budget) if budget else {}
+
+
+def _effort(node: Node) -> Wants:
+    """A level, or a mapping that holds one."""
+    if not node.is_mapping:
+        return _checked("effort", node)
+    entries = node.entries()
+    level = given(entries.pop("effort", None))
+    _drop(entries)
+    return _checked("effort", level) if level else {}
+
+
+def _safety(node: Node) -> Wants:
+    """Gemini's filters, where any of them is not as it is by default."""
+    thresholds = [_threshold(element) for element in node.elements()]
+    said = {kind: threshold for pair in thresholds for kind, threshold in pair.items()}
+    safety = Safety(**said).model_dump()
+    return {"safety": safety} if safety != Safety().model_dump() else {}
+
+
+def _threshold(node: Node) -> dict[str, Any]:
+    entries = node.entries()
+    category, threshold = (given(entries.pop(key, None)) for key in ("category", "threshold"))
+    _drop(entries)
+    kind = _word(category).removeprefix("harm_category_")
+    if kind not in Safety.model_fields:
+        node.say("dropped", f"is no kind of harm that is set here: {', '.join(Safety.model_fields)} are.")
+        return {}
+    level = _word(threshold).removeprefix("block_")
+    if level not in get_args(Threshold):
+        node.say("wrong", f"has no threshold that there is: {', '.join(get_args(Threshold))} are.")
+        return {}
+    return {kind: level}
+
+
+def _word(node: Node | None) -> str:
+    return ((node.text() or "") if node else "").lower()
+
+
+def _tell_effort(node: Node, effort: Any, model: str) -> None:
+    nearest = capabilities(model).nearest_effort(effort)
+    if nearest is None:
+        node.say("changed", f"is kept, and left out of requests to {model}, which has no such control.")
+    elif nearest != effort:
+        node.say("changed", f"is sent as {nearest}, the nearest level that {model} offers.")
+
+
+def _drop(entries: Mapping[str, Node]) -> None:
+    for node in entries.values():
+        node.say("dropped", "is no option here.")
+
+
+_NESTED = {
+    "reasoning": _effort,
+    "reasoning_effort": _effort,
+    "safety_settings": _safety,
+    "thinking": _thinking,
+}
+
+
+# Limits -----------------------------------------------------------------------------------------------------------
+
+
+def _clocks(node: Node | None) -> Wants:
+    timeout = TIMEOUT if node is None else _timeout(node)
+    first_chunk: float = Options.model_fields["first_chunk_timeout"].default
+    return {"timeout": timeout} | ({"first_chunk_timeout": timeout} if timeout > first_chunk else {})
+
+
+def _timeout(node: Node) -> float:
+    longest = largest(Options, "timeout")
+    if node.value is None:
+        node.say("changed", f"no timeout becomes the longest, {longest:g} seconds.")
+        return longest
+    if isinstance(node.value, int | float) and node.value > longest:
+        node.say("changed", f"becomes the longest, {longest:g} seconds.")
+        return longest
+    return float(_checked("timeout", node).get("timeout", TIMEOUT))
+
+
+def _attempts(node: Node) -> int:
+    most = int(largest(FeatureRow, "attempts"))
+    retries = node.value
+    if type(retries) is not int or retries < 0:
+        node.say("wrong", "must be a whole number from 0.")
+        return most
+    if retries >= most:
+        node.say("changed", f"becomes the most, {most} attempts.")
+    return min(retries + 1, most)
+
+
+def _api_mode(node: Node | None, account: Account) -> ApiMode:
+    if node is None or node.value is False:
+        return "chat"
+    if node.value is not True:
+        node.say("wrong", "must be true or false.")
+    elif account.api != "openai" or account.provider == "anthropic":
+        node.say("dropped", f"{account.provider} has no Responses API.")
+    else:
+        return "responses"
+    return "chat"
+
+
+def largest(row: type[BaseModel], field: str) -> float:
+    """The upper bound of a field."""
+    bounds = (getattr(mark, "le", None) for mark in row.model_fields[field].metadata)
+    return float(next(bound for bound in bounds if bound is not None))

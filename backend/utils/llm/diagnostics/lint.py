@@ -1,0 +1,253 @@
+"""What is to be said of a table that loads.
+
+Nothing is wrong with it, and still it may fail tomorrow, or cost what nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ..model_config.problems import Problems
+from ..model_config.rows import fit
+from ..models import UNKNOWN, is_known, retirement
+from ..pricing import cost
+from ..receipt import Usage
+from .retirements import HORIZON, Retires, heir, retiring, seen, uses, when
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import date
+
+    from ..model_config import Endpoint, Feature, Snapshot
+    from ..model_config.rows import Rows
+
+Kind = Literal[
+    "retires", "unknown_model", "no_price", "tools_refused", "one_provider", "no_hedge", "unused_row"
+]
+
+
+class Finding(BaseModel):
+    """One thing to be said of a table.
+
+    Attributes:
+        subject: The endpoint or feature that it is about.
+        says: The whole finding, in words that begin with the subject.
+        features: Whom it concerns, in ``profiles``.
+        retires: Set if it is about a model that goes off sale.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    subject: str
+    says: str
+    features: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    retires: Retires | None = None
+
+    def fails(self, *, strict: bool, within: timedelta | None) -> bool:
+        """Whether a check has to fail for it.
+
+        Args:
+            strict: Whether every finding fails.
+            within: Then a retirement fails if it lies within that time or has passed, and no later one does.
+        """
+        if self.retires is None or within is None:
+            return strict
+        return timedelta(days=self.retires.days) <= _whole_days(within)
+
+
+def review(
+    snapshot: Snapshot, document: Mapping[str, Any], today: date, *, horizon: timedelta = HORIZON
+) -> tuple[Finding, ...]:
+    """Every finding on a table, retirements first.
+
+    Args:
+        snapshot: The table as it is in force.
+        document: The file that it was read from, which also holds what is not in force.
+        today: The day.
+        horizon: How far ahead retirements are told.
+    """
+    rows = fit(document, "", Problems())
+    return (
+        *_retirements(snapshot, rows, today, _whole_days(horizon)),
+        *_strangers(snapshot),
+        *_unpriced(snapshot, today),
+        *_refused_tools(snapshot),
+        *_lonely(snapshot),
+        *_unhedged(snapshot),
+        *_unused(snapshot, rows),
+    )
+
+
+# Retirements -------------------------------------------------------------------------------------------------------
+
+
+def _retirements(snapshot: Snapshot, rows: Rows, today: date, horizon: timedelta) -> list[Finding]:
+    in_force = [
+        _retirement(one, _served(one.features, one.profiles), one.features, one.profiles)
+        for one in retiring(snapshot, today)
+    ]
+    found = [*in_force, *_out_of_force(snapshot, rows, today)]
+    near = [
+        (one.retires, one) for one in found if one.retires and timedelta(days=one.retires.days) <= horizon
+    ]
+    return [one for _, one in sorted(near, key=lambda pair: (pair[0].day, pair[0].endpoint))]
+
+
+def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Finding]:
+    """Retirements of what the file names and a pin or a variable hides: without these it would serve again."""
+    in_force = {str(endpoint) for endpoint in uses(snapshot)}
+    for written, places in _places(rows).items():
+        gone = retirement(written.partition(":")[2])
+        if written not in in_force and gone is not None:
+            yield _retirement(seen(written, gone, today), f"{', '.join(places)}, not in force")
+
+
+def _retirement(
+    one: Retires, whom: str, features: tuple[str, ...] = (), profiles: tuple[str, ...] = ()
+) -> Finding:
+    goes = "goes" if one.days > 0 else "went"
+    return Finding(
+        kind="retires",
+        subject=one.endpoint,
+        says=f"{one.endpoint} {goes} off sale {when(one)}: {whom}.{heir(one)}",
+        features=features,
+        profiles=profiles,
+        retires=one,
+    )
+
+
+def _places(rows: Rows) -> Mapping[str, list[str]]:
+    """Every endpoint that the file names, and the places where."""
+    chains = {
+        f"profiles.{profile}.{feature}": links
+        for profile, row in rows.profiles.items()
+        for feature, links in row.chains.items()
+    }
+    chains |= {f"groups.{name}": row.endpoints for name, row in rows.groups.items()}
+    chains |= {f"features.{name}.pin": row.pin for name, row in rows.features.items() if row.pin}
+    chains |= {"demo": (rows.head.demo,)} if rows.head.demo else {}
+    places: dict[str, list[str]] = defaultdict(list)
+    for place, links in chains.items():
+        for link in links:
+            if not link.startswith("group:"):
+                places[link].append(place)
+    return places
+
+
+# Endpoints ---------------------------------------------------------------------------------------------------------
+
+
+def _strangers(snapshot: Snapshot) -> Iterator[Finding]:
+    for endpoint, served in uses(snapshot).items():
+        declared = endpoint.can != UNKNOWN
+        if not (declared or is_known(endpoint.model) or endpoint.retirement):
+            fault = "the catalogue does not know this model, so what it can do is assumed"
+            yield _on_endpoint("unknown_model", endpoint, f"{fault}. Say it in {_row(endpoint)}", served)
+
+
+def _unpriced(snapshot: Snapshot, today: date) -> Iterator[Finding]:
+    noon = datetime.combine(today, time(12), tzinfo=UTC)
+    for endpoint, served in uses(snapshot).items():
+        if endpoint.provider.access == "key" and not _is_priced(endpoint, noon):
+            fault = f"no price of {endpoint.model_id!r} at {endpoint.provider.name} is known"
+            yield _on_endpoint("no_price", endpoint, fault, served)
+
+
+def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
+    a_word = Usage(input=1, output=1)
+    return cost(endpoint.provider.name, endpoint.model_id, a_word, moment) is not None
+
+
+def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:
+    """OpenAI's own Chat Completions refuse tools beside an effort, or altogether, with its newer models."""
+    for endpoint, served in uses(snapshot).items():
+        refused = [pair for pair in served if not _takes_tools(endpoint, snapshot.features[pair[0]])]
+        if refused:
+            fault = "OpenAI takes no tools for it in Chat Completions with this effort"
+            cure = f'Set api_mode = "responses" in {_row(endpoint)}'
+            yield _on_endpoint("tools_refused", endpoint, f"{fault}. {cure}", refused)
+
+
+def _takes_tools(endpoint: Endpoint, feature: Feature) -> bool:
+    return not feature.tools or endpoint.takes_tools(feature.options.effort or endpoint.options.effort)
+
+
+def _unused(snapshot: Snapshot, rows: Rows) -> Iterator[Finding]:
+    used = {str(endpoint) for endpoint in uses(snapshot)} | set(_places(rows))
+    for written in sorted(set(rows.models) - used):
+        says = f'models."{written}": no profile, group, pin or demo leads to it. Use it or delete it.'
+        yield Finding(kind="unused_row", subject=written, says=says)
+
+
+def _on_endpoint(kind: Kind, endpoint: Endpoint, says: str, served: Collection[tuple[str, str]]) -> Finding:
+    features = tuple(sorted({feature for feature, _ in served}))
+    profiles = tuple(sorted({profile for _, profile in served}))
+    return Finding(
+        kind=kind,
+        subject=str(endpoint),
+        says=f"{endpoint}: {says}. Serves {_served(features, profiles)}.",
+        features=features,
+        profiles=profiles,
+    )
+
+
+# Features ----------------------------------------------------------------------------------------------------------
+
+
+def _lonely(snapshot: Snapshot) -> Iterator[Finding]:
+    lonely: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for profile, served in snapshot.chains.items():
+        for feature, chain in served.items():
+            providers = {endpoint.provider.name for endpoint in chain}
+            if len(providers) == 1:
+                lonely[feature, providers.pop()].append(profile)
+    for (feature, provider), profiles in sorted(lonely.items()):
+        says = f"{_served([feature], sorted(profiles))}: only {provider} serves it."
+        yield Finding(
+            kind="one_provider",
+            subject=feature,
+            says=says,
+            features=(feature,),
+            profiles=tuple(sorted(profiles)),
+        )
+
+
+def _unhedged(snapshot: Snapshot) -> Iterator[Finding]:
+    """Features that are to be hedged where there is nobody to hedge with."""
+    for name, feature in sorted(snapshot.features.items()):
+        alone = {
+            profile: served[name]
+            for profile, served in sorted(snapshot.chains.items())
+            if feature.hedge and len(set(map(str, served[name]))) == 1
+        }
+        if alone:
+            only = ", ".join(sorted({str(endpoint) for chain in alone.values() for endpoint in chain}))
+            yield Finding(
+                kind="no_hedge",
+                subject=name,
+                says=f"{_served([name], alone)}: hedge needs a second endpoint, and only {only} serves it.",
+                features=(name,),
+                profiles=tuple(alone),
+            )
+
+
+# Words -------------------------------------------------------------------------------------------------------------
+
+
+def _served(features: Iterable[str], profiles: Iterable[str]) -> str:
+    return f"{', '.join(features)} ({', '.join(profiles)})" if features else "the demo"
+
+
+def _row(endpoint: Endpoint) -> str:
+    return f'[models."{endpoint}"]'
+
+
+def _whole_days(span: timedelta) -> timedelta:
+    """Models go off sale by the day, so a part of one counts as one."""
+    return timedelta(days=-(-span // timedelta(days=1)))

@@ -1,0 +1,121 @@
+"""What of a table goes off sale, when, and whom that concerns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..model_config import Endpoint, Snapshot
+    from ..models import Retirement
+
+HORIZON: Final = timedelta(days=90)
+"""How far ahead it is worth telling."""
+
+
+class Retires(BaseModel):
+    """A model that goes off sale, or has, as seen on one day.
+
+    Attributes:
+        days: Until that day; negative once it has passed.
+        replacement: What the vendor names instead.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    endpoint: str
+    day: date
+    days: int
+    replacement: str | None
+
+
+class Retiring(Retires):
+    """The same, with whom it concerns. Nobody, if it is only the demo."""
+
+    features: tuple[str, ...]
+    profiles: tuple[str, ...]
+
+
+def seen(endpoint: str, gone: Retirement, today: date) -> Retires:
+    """A retirement as it is seen ``today``."""
+    return Retires(
+        endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
+    )
+
+
+def uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
+    """Every endpoint that may serve, with the features that it serves in which profile; the demo serves none."""
+    found: dict[Endpoint, set[tuple[str, str]]] = defaultdict(set)
+    for profile, served in snapshot.chains.items():
+        for feature, chain in served.items():
+            for endpoint in chain:
+                found[endpoint].add((feature, profile))
+    if snapshot.demo is not None:
+        found[snapshot.demo].update()
+    return {endpoint: frozenset(served) for endpoint, served in found.items()}
+
+
+def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
+    """Every endpoint of the table whose retirement is announced, in any profile, nearest first."""
+    found = [
+        Retiring(
+            **seen(str(endpoint), gone, today).model_dump(),
+            features=tuple(sorted({feature for feature, _ in served})),
+            profiles=tuple(sorted({profile for _, profile in served})),
+        )
+        for endpoint, served in uses(snapshot).items()
+        if (gone := endpoint.retirement) is not None
+    ]
+    return tuple(sorted(found, key=lambda one: (one.day, one.endpoint)))
+
+
+def nearest(chain: Iterable[Endpoint], today: date) -> Retires | None:
+    """The retirement in ``chain`` that comes first; None if none is announced."""
+    found = (
+        seen(str(endpoint), gone, today) for endpoint in chain if (gone := endpoint.retirement) is not None
+    )
+    return min(found, key=lambda one: one.day, default=None)
+
+
+def days_to_shutdown(snapshot: Snapshot, today: date) -> dict[str, int]:
+    """Endpoint to the days that it is still on sale, for a gauge; negative once they are over."""
+    return {one.endpoint: one.days for one in retiring(snapshot, today)}
+
+
+def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
+    """One line on every feature that a retirement ``within`` that time concerns; None if there is none."""
+    near = [one for one in found if timedelta(days=one.days) <= within]
+    features = sorted({feature for one in near for feature in one.features})
+    if not features:
+        return None
+    first = min((one for one in near if one.features), key=lambda one: one.day)
+    return (
+        f"Off sale within {within.days} days, or already: models of {', '.join(features)}. "
+        f"First {first.endpoint} {when(first)}.{heir(first)} `python -m backend check` tells all."
+    )
+
+
+def when(one: Retires) -> str:
+    """In words: on which day, and how far off that is."""
+    match one.days:
+        case 0:
+            distance = "today"
+        case days if days > 0:
+            distance = f"in {_days(days)}"
+        case days:
+            distance = f"{_days(-days)} ago"
+    return f"on {one.day}, {distance}"
+
+
+def heir(one: Retires) -> str:
+    """A sentence on what the vendor names instead, with a blank before it; nothing if it names nothing."""
+    return f" Its vendor names {one.replacement} instead." if one.replacement else ""
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' * (count != 1)}"

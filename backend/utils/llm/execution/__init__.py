@@ -1,0 +1,1 @@
+"""Carries out what was decided: one loop of attempts, which owns all retries."""

@@ -1,0 +1,106 @@
+"""What a call asks the selectors of the application, and what they may say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..model_config import Custom
+from ..options import Options
+from ..routing.route import Candidate
+from ..routing.rules import SELECTOR_RULES, skip
+from ..routing.selector import Choosing, Pause, Stop, Use
+from . import outcome_errors
+from .steps import Consult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..errors import LLMError
+    from ..receipt import Attempt
+    from ..routing.route import Route
+    from ..state.health import Unavailable
+    from .steps import Pending
+
+MOST_QUESTIONS = 100
+"""A selector that was asked so often for one call goes round in circles."""
+
+
+class CustomSelection:
+    """The questions of one call."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._asked: Consult | None = None
+        self._questions = 0
+
+    def question(
+        self,
+        free: tuple[Candidate, ...],
+        attempts: Sequence[Attempt],
+        resting: dict[str, Unavailable],
+        seconds_left: float,
+    ) -> Consult:
+        """Which of ``free``, all of one tier, is to be asked.
+
+        Raises:
+            SelectorError: It was asked too often.
+        """
+        route, select = self._route, free[0].select
+        assert isinstance(select, Custom)  # noqa: S101 - no other tier is asked about
+        self._questions += 1
+        if self._questions > MOST_QUESTIONS:
+            what = f"was asked {MOST_QUESTIONS} times and came to no end"
+            raise outcome_errors.went_astray(route, attempts, select.name, what)
+        choosing = Choosing(
+            feature=route.feature.name,
+            caller=route.caller.without_keys(),
+            needs=route.needs,
+            candidates=free,
+            attempts=tuple(attempts),
+            seconds_left=seconds_left,
+            attempts_left=route.feature.max_attempts - len(attempts),
+            resting=resting,
+        )
+        self._asked = Consult(select.name, choosing)
+        return self._asked
+
+    def heard(
+        self, choice: object, left: Sequence[Pending], attempts: Sequence[Attempt]
+    ) -> Pause | tuple[Pending, Pending]:
+        """What the selector wants, if it may: a pause; or one of what is ``left``, and how that is to be asked.
+
+        Raises:
+            SelectionStoppedError: It wants the call to end.
+            SelectorError: It said what it may not.
+        """
+        assert self._asked is not None  # noqa: S101 - told only after a question
+        name, free = self._asked.selector, self._asked.choosing.candidates
+        match choice:
+            case Stop(reason):
+                raise outcome_errors.stopped(self._route, attempts, name, reason)
+            case Pause(float() | int()) as pause:
+                return pause
+            case Use(Candidate() as candidate, Options() as options):
+                used = replace(candidate, options=options.over(candidate.options))
+            case Candidate() as candidate:
+                used = candidate
+            case _:
+                raise self._astray(attempts, f"said {_told(choice)}, which is no choice")
+        pending = next((one for one in left if one.candidate is candidate), None)
+        if pending is None or not any(one is candidate for one in free):
+            raise self._astray(attempts, f"chose {_told(choice)}, which is none of the candidates")
+        fault = skip(used, self._route, SELECTOR_RULES)
+        if fault is not None:
+            what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
+            raise self._astray(attempts, what)
+        return pending, pending._replace(candidate=used)
+
+    def _astray(self, attempts: Sequence[Attempt], what: str) -> LLMError:
+        assert self._asked is not None  # noqa: S101 - told only after a question
+        return outcome_errors.went_astray(self._route, attempts, self._asked.selector, what)
+
+
+def _told(choice: object) -> str:
+    """What a selector said, without anything that could be secret."""
+    return str(getattr(choice, "endpoint", type(choice).__name__))

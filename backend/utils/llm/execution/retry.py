@@ -1,0 +1,149 @@
+"""What may follow a failure: the same endpoint again and after how long, or others and which of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..failures import LONGEST_WAIT, POLICY, Category, backoff
+from ..model_config import CostLadder
+from .steps import LEAST_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..failures import Failure
+    from ..receipt import Attempt
+    from ..routing.route import Candidate, Route
+    from ..state.health import Circuit, Health
+    from .steps import Pending, Try
+
+
+class RetryAllowance(NamedTuple):
+    """What a call has left for the endpoint that has just failed.
+
+    Attributes:
+        requests: How many it may send, those that are reserved for others apart.
+        now: In seconds of the monotonic clock.
+        ends_at: When the endpoint has had its share of the deadline.
+        beside: How many of its tier were not asked yet.
+    """
+
+    requests: int
+    now: float
+    ends_at: float
+    beside: int
+
+    def has_time_for(self, delay: float) -> bool:
+        """Whether a request after ``delay`` leaves the others their time."""
+        return self.now + delay + LEAST_SECONDS <= self.ends_at
+
+
+class RetryPolicy:
+    """What the requests of one call have come to, and what may follow.
+
+    Args:
+        random: From 0 up to, not including, 1; for the jitter of waits.
+    """
+
+    def __init__(self, route: Route, health: Health, random: Callable[[], float]) -> None:
+        self._feature = route.feature
+        self._health = health
+        self._random = random
+        self._sent: dict[Circuit, int] = {}
+        self._ended: dict[tuple[Circuit, Category], int] = {}
+        self._repaired: set[Circuit] = set()
+        self._budget_keys: set[str] = set()
+        self._hints: dict[Circuit, float | None] = {}
+
+    def began(self, candidate: Candidate) -> None:
+        """A request goes out."""
+        self._sent[candidate.circuit] = self._sent.get(candidate.circuit, 0) + 1
+        budget_key = _budget_key(candidate)
+        if budget_key not in self._budget_keys:
+            self._budget_keys.add(budget_key)
+            self._health.first_request(budget_key)
+
+    def failed(self, candidate: Candidate, failure: Failure) -> None:
+        """It went wrong."""
+        ended = candidate.circuit, failure.category
+        self._ended[ended] = self._ended.get(ended, 0) + 1
+        self._hints[candidate.circuit] = failure.retry_after
+
+    @property
+    def hint(self) -> float | None:
+        """When the first endpoint wants to be asked again, by the last that each said."""
+        return min((told for told in self._hints.values() if told is not None), default=None)
+
+    # The same endpoint again ---------------------------------------------------------------------------------------
+
+    def delay(self, step: Try, failure: Failure, left: RetryAllowance) -> float | None:
+        """Seconds to wait before the same endpoint is asked again; None if it should not be."""
+        policy, candidate = POLICY[failure.category], step.candidate
+        most = candidate.endpoint.attempts or self._feature.attempts
+        if policy.again == "no" or self._sent[candidate.circuit] >= most or left.requests < 1:
+            return None
+        if policy.again == "repair":
+            return self._repair_delay(candidate, left)
+        if self._ended[candidate.circuit, failure.category] >= policy.tries:
+            return None
+        delay = self._backoff(candidate, failure)
+        longest = LONGEST_WAIT if failure.retry_after is None else self._feature.wait
+        if delay > longest or not left.has_time_for(delay):
+            return None
+        return delay if self._may_retry(candidate, failure) else None
+
+    def _repair_delay(self, candidate: Candidate, left: RetryAllowance) -> float | None:
+        """A repair does not wait. Each endpoint gets one; of a cost ladder only the last, as the next rung is the repair."""
+        if candidate.circuit in self._repaired or not left.has_time_for(0.0):
+            return None
+        if isinstance(candidate.select, CostLadder) and left.beside:
+            return None
+        self._repaired.add(candidate.circuit)
+        return 0.0
+
+    def _backoff(self, candidate: Candidate, failure: Failure) -> float:
+        retry = self._sent[candidate.circuit]
+        if failure.category is Category.CONNECT and retry == 1 and failure.retry_after is None:
+            return 0.0  # most likely a connection that had gone stale
+        return backoff(retry, failure.retry_after, self._random)
+
+    def _may_retry(self, candidate: Candidate, failure: Failure) -> bool:
+        """Asked last, because a retry that is granted is spent."""
+        rest = self._health.resting(candidate.circuit)
+        is_open = rest is not None and rest.kind == "open"
+        return failure.may_retry and not is_open and self._health.may_retry(_budget_key(candidate))
+
+    # Another one ---------------------------------------------------------------------------------------------------
+
+    def may_move_on(self, step: Try, failure: Failure, attempts: Sequence[Attempt]) -> bool:
+        """Whether another endpoint may be asked after ``failure`` of ``step``."""
+        match POLICY[failure.category].next_endpoint:
+            case "no":
+                return False
+            case "another key, if this one is the house's":
+                return step.candidate.owner == "house"
+            case "once, if the feature allows":
+                refusals = sum(attempt.category is failure.category for attempt in attempts)
+                return self._feature.on_refusal == "next" and refusals <= 1
+            case "if the feature allows":
+                return self._feature.on_invalid_output != "raise"
+            case _:
+                return True
+
+    def allowed(self, pending: list[Pending], step: Try, failure: Failure) -> list[Pending]:
+        """Those that may be asked after it."""
+        used = step.candidate
+        match POLICY[failure.category].next_endpoint:
+            case "larger window":
+                return [one for one in pending if one.candidate.room > used.room]
+            case "the same payer's":
+                return [one for one in pending if one.candidate.owner == used.owner]
+            case "another key" | "another key, if this one is the house's":
+                return [one for one in pending if one.candidate.key_circuit != used.key_circuit]
+            case _:
+                return pending
+
+
+def _budget_key(candidate: Candidate) -> str:
+    """Whose retries are spent: users with bad luck leave the house its own."""
+    return f"{candidate.endpoint.provider.name} for the {candidate.owner}"

@@ -1,0 +1,107 @@
+"""What every call of a process shares."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..caller import HOUSE
+from ..clock import Time
+from ..errors import MissingCallerError
+from ..pricing import cost
+from ..providers import ChatClients
+from ..receipt import Usage
+from ..routing.plan import plan, shadow
+from ..routing.route import Needs
+from ..transport import SigningTransport
+from .call import Call
+from .shadow import Shadows
+from .substitutes import Substitutes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..caller import Caller
+    from ..model_config import Share, Snapshot, Table
+    from ..receipt import Attempt
+    from ..routing.route import Route
+    from ..routing.selector import Selector
+    from ..state.health import Health
+    from ..transport import LiveAddress
+    from .call import Question
+
+    Observer = Callable[[Route, Attempt], None]
+
+
+log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The table, the transport, the clients, and what is known of the endpoints' health.
+
+    Args:
+        live: Embedded providers by name.
+        health: Where health is kept.
+        observer: Told of every attempt. What it raises changes nothing.
+        selectors: What the table's custom selections name.
+        require_caller: Whether calls on nobody's behalf are refused.
+    """
+
+    def __init__(  # noqa: PLR0913 - what `Patchbay` is given
+        self,
+        table: Table,
+        live: Mapping[str, LiveAddress] | None = None,
+        *,
+        health: Health,
+        time: Time | None = None,
+        observer: Observer | None = None,
+        selectors: Mapping[str, Selector] | None = None,
+        require_caller: bool = False,
+    ) -> None:
+        self.table = table
+        self.time = time or Time()
+        self.health = health
+        self.observer = observer
+        self.selectors = dict(selectors or {})
+        self.require_caller = require_caller
+        self.substitutes = Substitutes()
+        self.shadows = Shadows(self.time.random)
+        self.transport = SigningTransport(live, self.time.clock)
+        self.clients = ChatClients(self.transport)
+
+    def warm_up(self) -> None:
+        """See `Patchbay.warm_up`."""
+        routes = (self.plan(feature, HOUSE, Needs()) for feature in self.table.snapshot.features)
+        try:
+            for endpoint in dict.fromkeys(one.endpoint for route in routes for one in route.candidates[:1]):
+                self.clients.client(endpoint)
+                cost(endpoint.provider.name, endpoint.model_id, Usage(), self.time.now())
+            self.transport.pools.warm_up()
+        except Exception:
+            log.exception("the warm-up was broken off; calls will do the rest themselves")
+
+    def plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
+        """How a call made now would be served."""
+        return self._plan(self.table.snapshot, feature, caller, needs)
+
+    def call(
+        self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, question: Question
+    ) -> Call:
+        """A call that ``snapshot`` decides from end to end, whatever is put in force meanwhile.
+
+        Raises:
+            LLMError: If no endpoint may serve it, or somebody has to be named: nothing was sent.
+        """
+        if self.require_caller and caller is HOUSE:
+            raise MissingCallerError(feature)
+        route = self._plan(snapshot, feature, caller, needs)
+        if route.feature.split:
+            self.health.traffic.planned()
+        return Call(self, snapshot, route, question)
+
+    def shadow_plan(self, snapshot: Snapshot, route: Route, share: Share) -> Route:
+        """How a copy of a call on ``route`` would be served by an endpoint that is only watched."""
+        return shadow(snapshot, route, share, today=self.time.now().date(), health=self.health)
+
+    def _plan(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
+        return plan(snapshot, feature, caller, needs, today=self.time.now().date(), health=self.health)

@@ -1,0 +1,66 @@
+"""What a dispatch can say: send, wait, or ask somebody who knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ..routing.route import Candidate
+    from ..routing.selector import Choosing
+    from ..state.traffic import Reservation
+
+LEAST_SECONDS = 0.05
+"""With less than this left of the deadline, no attempt is started."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """Send a request now.
+
+    Attributes:
+        seconds: The most that it may take, so that there is time for the endpoints that are left.
+        most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
+        lease: What is set aside for it.
+        repair: Feed the last answer's fault back.
+        probe: Others wait for its outcome.
+        hedge: It goes out beside the first request, which has taken too long.
+    """
+
+    candidate: Candidate
+    seconds: float
+    most_seconds: float
+    reservation: Reservation = field(repr=False, compare=False)
+    repair: bool = False
+    probe: bool = False
+    hedge: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let ``seconds`` pass, then ask again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Consult:
+    """Consult the selector called ``selector``, and tell `Dispatch.choose` what it says."""
+
+    selector: str
+    choosing: Choosing
+
+
+class Pending(NamedTuple):
+    """One request that may still be sent.
+
+    Attributes:
+        not_before: In seconds of the monotonic clock.
+        repair: Whether the last answer's fault is fed back.
+        is_retry: Whether the endpoint was asked before.
+    """
+
+    candidate: Candidate
+    not_before: float = 0.0
+    repair: bool = False
+    is_retry: bool = False

@@ -1,0 +1,1 @@
+"""Decides how a call is served: who may, in which order, and why others may not."""

@@ -1,0 +1,452 @@
+"""The decision for one call, as values: the endpoints that may serve it, and those that may not, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from typing_extensions import override
+
+from ..cached import cached_property
+from ..caller import HOUSE
+from ..errors import LLMError, MissingCredentialError, NoEndpointError, OwnEndpointError
+from ..estimates import consequences, estimate
+from ..failures import POLICY
+from ..model_config import ORDERED, OWN, Latency, LeastBusy, LeastUsed, Quota, Weighted
+from ..options import NO_OPTIONS, Options
+from ..receipt import called
+from ..state.experiments import CONTROL
+from ..state.health import Circuit
+from ..state.tail_latency import ENOUGH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from ..caller import Caller, KeyOwner, KeyPolicy
+    from ..model_config import Account, Endpoint, Feature, Selection, Share
+    from ..state.health import Unavailable
+    from ..state.load import Member
+    from ..state.rate_limiter import Meter
+
+_DECIDING = (
+    "attempts",
+    "deadline",
+    "hedge",
+    "house_fallback",
+    "limits",
+    "max_attempts",
+    "max_cost_usd",
+    "on_invalid_output",
+    "on_refusal",
+    "select",
+    "shadow",
+    "split",
+    "stop",
+    "wait",
+)
+"""The values of a feature's row that a route depends on."""
+BALANCED = (Latency, LeastBusy, LeastUsed, Quota, Weighted)
+"""Ways to choose among endpoints of which each is as good as the other."""
+
+
+ON_TRIAL = -1
+"""The tier of an endpoint that is on trial: before all others."""
+
+
+class Needs(NamedTuple):
+    """What a call needs of an endpoint.
+
+    Attributes:
+        remote_images: Pictures that are named by an address, not sent along.
+        tokens: A careful estimate of the prompt's length; 0 if unknown.
+        streams: Whether the answer is handed on as it comes.
+        options: The options of the call, laid over the feature's.
+    """
+
+    tools: bool = False
+    structured_output: bool = False
+    images: bool = False
+    remote_images: bool = False
+    tokens: int = 0
+    streams: bool = False
+    options: Options = NO_OPTIONS
+
+
+class SkipCode(StrEnum):
+    """Why an endpoint may not serve."""
+
+    NO_KEY = "no_key"
+    NOT_YOUR_KEY = "not_your_key"
+    NO_TOOLS = "no_tools"
+    NO_STRUCTURED_OUTPUT = "no_structured_output"
+    NO_IMAGES = "no_images"
+    NO_REMOTE_IMAGES = "no_remote_images"
+    WINDOW = "context_window"
+    RETIRED = "retired"
+    OPTION = "option"
+    TIER = "tier"
+    PRICE = "price"
+    ADDRESS = "address"
+    SPLIT_OVER = "split_over"
+    LIMITED = "limited"
+    COOLING = "cooling"
+    OPEN = "open"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An endpoint that may serve, and whose key pays.
+
+    Attributes:
+        account: The house's account that the key belongs to; None for a user's key, and where there are no keys.
+        key: The fingerprint of the key.
+        tier: Its place among the tiers of the chain: all of one are tried before the next one's.
+        place: Its place in the tier as it is written.
+        select: How one is chosen among the endpoints of its tier, and ``scope`` what that choice is called.
+        meters: The limits that its requests count for.
+        options: What it is asked with: the call's options over the feature's over the endpoint's own.
+        rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
+    """
+
+    endpoint: Endpoint
+    owner: KeyOwner
+    profile: str
+    layer: str
+    group: str | None = None
+    account: Account | None = None
+    key: str = "open"
+    tier: int = 0
+    place: int = 0
+    select: Selection = ORDERED
+    scope: str = ""
+    meters: tuple[Meter, ...] = ()
+    options: Options = NO_OPTIONS
+    rest: Unavailable | None = None
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """What health knows it by."""
+        return Circuit(str(self.endpoint), self.key)
+
+    @cached_property
+    def key_circuit(self) -> Circuit:
+        """What health knows its key by."""
+        return Circuit(self.endpoint.provider.name, self.key)
+
+    @cached_property
+    def member(self) -> Member:
+        """What traffic knows it by: all users' keys together, and all the endpoints that they bring."""
+        provider = self.endpoint.provider
+        name = provider.name if provider.access == OWN else str(self.endpoint)
+        return (name, "users" if self.owner == "user" else self.key)
+
+    @cached_property
+    def rank(self) -> tuple[KeyOwner, int]:
+        """What it shares with those of its tier: all of one rank are tried before those of the next."""
+        return self.owner, self.tier
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the endpoints of its tier are each as good as the other."""
+        return isinstance(self.select, BALANCED)
+
+    @cached_property
+    def account_name(self) -> str | None:
+        """Which of the house's accounts it goes out with, if there are several."""
+        return self.account.name if self.account else None
+
+    @property
+    def name(self) -> str:
+        """For people: the endpoint, and the account if there are several."""
+        return called(self.endpoint, self.account_name)
+
+    @cached_property
+    def room(self) -> int:
+        """The longest prompt that leaves room for the answer, in tokens."""
+        return self.endpoint.can.room(self.options.max_output_tokens)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """An endpoint that may not serve, and why.
+
+    Attributes:
+        rest: Set if it may again in a while.
+        account: The house's account with which it may not; None if there is only one, or none.
+    """
+
+    endpoint: Endpoint
+    code: SkipCode
+    reason: str
+    rest: Unavailable | None = None
+    account: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For people: the endpoint, and the account if there are several."""
+        return called(self.endpoint, self.account)
+
+
+@dataclass(frozen=True)
+class Hedge:
+    """When a second endpoint is asked beside the first one.
+
+    Attributes:
+        after: In so many seconds; None if that is not known yet, or it never is.
+        known: How many answers of the first one tell it.
+        never: Why it never is; None if it may be.
+    """
+
+    after: float | None
+    known: int
+    never: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"after_s": self.after, "known": self.known, "never": self.never}
+
+    @override
+    def __str__(self) -> str:
+        if self.never is not None:
+            return f"not hedged: {self.never}"
+        if self.after is None:
+            return f"hedges once {ENOUGH} answers are known, now {self.known}"
+        return f"hedged after {self.after:.3g} s"
+
+
+class Route(NamedTuple):
+    """The decision for one call.
+
+    Attributes:
+        candidates: In the order in which they are tried.
+        skipped: In the order in which they stood.
+        preferred: The one that would be tried first if all were well.
+        needs: What was asked for.
+        today: The day of the decision.
+        caller: Who asks.
+        share: The endpoint on trial that the caller gets first, if any.
+        is_shadow: Whether it is that of a copy, whose answer is thrown away.
+        demo: True if the demo model serves because the house has no key.
+        hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
+    """
+
+    feature: Feature
+    profile: str
+    policy: KeyPolicy
+    candidates: tuple[Candidate, ...]
+    skipped: tuple[Skip, ...]
+    options: Options
+    deadline: float
+    demo: bool
+    table_hash: str
+    needs: Needs
+    today: date
+    preferred: Candidate | None = None
+    caller: Caller = HOUSE
+    share: Share | None = None
+    is_shadow: bool = False
+    hedge: Hedge | None = None
+
+    @property
+    def arm(self) -> str | None:
+        """Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one."""
+        if self.share is not None:
+            return str(self.share.endpoint)
+        return CONTROL if self.feature.split else None
+
+    @property
+    def compared_as(self) -> str | None:
+        """What the figures of its arm are kept under; None if nothing is compared."""
+        if self.is_shadow:
+            return f"shadow {self.candidates[0].endpoint}"
+        if self.share is not None:
+            return str(self.share)
+        return self.control if self.feature.split else None
+
+    @property
+    def control(self) -> str:
+        """What those who are in no trial are compared as: begun anew with each split."""
+        return f"{CONTROL} of {', '.join(map(str, self.feature.split))}"
+
+    def is_degraded(self, served_by: Candidate) -> bool:
+        """Whether an answer of ``served_by`` is second best."""
+        best = self.preferred
+        if self.demo or best is None:
+            return True
+        if served_by is best:
+            return False
+        is_equal = served_by.is_balanced and served_by.rank == best.rank
+        return served_by.endpoint != best.endpoint and not is_equal
+
+    def refusal(self) -> LLMError | None:
+        """The error of a call that no endpoint may serve; None if one may."""
+        if self.candidates:
+            return None
+        name = self.feature.name
+        keyless = [skip for skip in self.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
+        if keyless and len(keyless) == len(self.skipped):
+            providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
+            return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
+        if any(skip.code is SkipCode.ADDRESS for skip in self.skipped):
+            return OwnEndpointError(_misplaced(self.skipped), feature=name)
+        reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in self.skipped))
+        rests = [skip.rest for skip in self.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
+        if rests:
+            soonest = min(rests, key=lambda rest: rest.seconds)
+            return POLICY[soonest.category].error(
+                f"Every endpoint that may serve {name!r} is resting. {reasons}.",
+                feature=name,
+                retry_after=None if soonest.is_guess else soonest.seconds,
+            )
+        return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "feature": self.feature.name,
+            "profile": self.profile,
+            "policy": self.policy,
+            "demo": self.demo,
+            "table_hash": self.table_hash,
+            "deadline_s": self.deadline,
+            "arm": self.arm,
+            "hedge": None if self.hedge is None else self.hedge.as_dict(),
+            "options": self.options.model_dump(exclude_none=True),
+            "layers": {name: self._layer(name) for name in _DECIDING},
+            "candidates": [
+                {
+                    "endpoint": str(candidate.endpoint),
+                    "model_id": candidate.endpoint.model_id,
+                    "host": candidate.endpoint.provider.host,
+                    "key_owner": candidate.owner,
+                    "profile": candidate.profile,
+                    "group": candidate.group,
+                    "account": candidate.account_name,
+                    "tier": candidate.tier,
+                    "select": candidate.select.by,
+                    "layer": candidate.layer,
+                    "options": candidate.options.model_dump(exclude_none=True),
+                    "option_layers": self._option_layers(candidate),
+                    "rest": candidate.rest and rest_reason(candidate.rest),
+                    "estimate": self._estimate(candidate),
+                    "on_failure": self._on_failure(candidate),
+                }
+                for candidate in self.candidates
+            ],
+            "skipped": [
+                {
+                    "endpoint": str(skip.endpoint),
+                    "account": skip.account,
+                    "code": skip.code.value,
+                    "reason": skip.reason,
+                }
+                for skip in self.skipped
+            ],
+        }
+
+    def _layer(self, name: str) -> str:
+        """Where a value of the feature's row comes from."""
+        feature = self.feature
+        return f"{feature.layer}, features.{feature.name}.{name}" if name in feature.written else "default"
+
+    def _option_layers(self, candidate: Candidate) -> dict[str, str]:
+        """Where each option of ``candidate`` that is set comes from: the call, the feature, the endpoint or nowhere."""
+        feature, model = self.feature, f"{self.feature.layer}, models.{candidate.endpoint}.options"
+        layers = dict.fromkeys(candidate.options.model_dump(exclude_none=True), "default")
+        layers |= dict.fromkeys(candidate.endpoint.options.model_fields_set, model)
+        own = f"{feature.layer}, features.{feature.name}.options"
+        layers |= dict.fromkeys(feature.options.model_fields_set, own)
+        return layers | dict.fromkeys(self.needs.options.model_fields_set, "call")
+
+    def _options_in_words(self, candidate: Candidate) -> str:
+        layers = self._option_layers(candidate)
+        told = [
+            f"{name} {getattr(candidate.options, name)} ({layer})"
+            for name, layer in layers.items()
+            if layer != "default"
+        ]
+        return f"\n       {', '.join(told)}" if told else ""
+
+    def _estimate(self, candidate: Candidate) -> dict[str, Any]:
+        answer = candidate.options.max_output_tokens
+        return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
+
+    def _price(self, candidate: Candidate) -> str:
+        if not self.needs.tokens:
+            return ""
+        told = self._estimate(candidate)
+        return (
+            f"  ${told['prompt_usd']} to ${told['at_most_usd']}" if told["prompt_usd"] else "  price unknown"
+        )
+
+    def _on_failure(self, candidate: Candidate) -> dict[str, Any]:
+        follow = consequences(self.feature, candidate.endpoint, candidate.owner)
+        return {category.value: asdict(what) for category, what in follow.items()}
+
+    @override
+    def __str__(self) -> str:
+        head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
+        head += f"  arm {self.arm}" if self.arm else ""
+        head += f"  {self.hedge}" if self.hedge else ""
+        lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
+        lines += [
+            f"  {place}. {candidate.name}  {_whose(candidate)}  ({candidate.layer})"
+            + _chosen_by(candidate)
+            + (f"  {rest_reason(candidate.rest)}" if candidate.rest else "")
+            + self._price(candidate)
+            + self._options_in_words(candidate)
+            for place, candidate in enumerate(self.candidates, 1)
+        ]
+        lines += [f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped]
+        refusal = self.refusal()
+        return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
+
+
+def _whose(candidate: Candidate) -> str:
+    is_keyless = candidate.owner == "house" and candidate.account is None
+    return "no key needed" if is_keyless else f"{candidate.owner}'s key"
+
+
+def _chosen_by(candidate: Candidate) -> str:
+    if candidate.select == ORDERED:
+        return ""
+    own = getattr(candidate.select, "name", "")
+    return f"  by {candidate.select.by}{' ' + own if own else ''} of {candidate.scope}"
+
+
+def rest_reason(rest: Unavailable) -> str:
+    """In words: what happened, and for how long it counts."""
+    what = POLICY[rest.category].sentence
+    match rest.kind:
+        case "limited" if rest.is_guess:
+            return rest.reason
+        case "limited":
+            is_finite = isfinite(rest.seconds)
+            room = f"room in {rest.seconds:.3g} s" if is_finite else "it asks for more than that alone"
+            return f"{rest.reason}; {room}"
+        case "cooling":
+            return f"it {what}; left alone for {rest.seconds:.0f} s more"
+        case "open":
+            return f"it {what} again and again; left alone for {rest.seconds:.0f} s more"
+        case "probing":
+            return f"it {what} again and again; a probe is under way"
+
+
+def _misplaced(skips: Iterable[Skip]) -> str:
+    reason = next(skip.reason for skip in skips if skip.code is SkipCode.ADDRESS)
+    return f"Your own endpoint was not asked: {reason}."
+
+
+def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:
+    if policy == "byok_only":
+        return (
+            f"None of your keys can serve {feature!r}: it runs on {providers}. Add a key for one of them; "
+            "keys of the house are not used in your stead."
+        )
+    named = (variable for skip in skips for variable in skip.endpoint.provider.api_key_envs)
+    variables = ", ".join(dict.fromkeys(named))
+    return f"No key is configured for {feature!r}: it runs on {providers}. Set one of {variables}."

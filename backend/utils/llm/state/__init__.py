@@ -1,0 +1,1 @@
+"""Everything that calls learn and share in one process."""

@@ -1,0 +1,116 @@
+"""How the endpoints on trial do against those that they may replace, and when a trial is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from ..model_config.schema import StopRow
+
+CONTROL = "control"
+MEMORY = 2_000
+"""Requests after which what was before counts half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one arm of a split did.
+
+    Attributes:
+        judged: Requests of which something was learnt.
+        failed: Those that failed, or whose answer was rejected.
+        seconds: What the answers took, together.
+        cost: What the answers with a known price cost, together.
+        priced: How many those are.
+    """
+
+    judged: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+    priced: int = 0
+
+    def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Arm:
+        """After one more request."""
+        if self.judged >= MEMORY:
+            return self._faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
+        if not is_ok:
+            return replace(self, judged=self.judged + 1, failed=self.failed + 1)
+        return replace(
+            self,
+            judged=self.judged + 1,
+            seconds=self.seconds + seconds,
+            cost=self.cost + float(cost or 0),
+            priced=self.priced + (cost is not None),
+        )
+
+    def _faded(self) -> Arm:
+        """Half of it: what is long past counts less and less."""
+        return Arm(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
+
+    @property
+    def error_share(self) -> float:
+        """Of its requests."""
+        return self.failed / self.judged if self.judged else 0.0
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Of its answers."""
+        answers = self.judged - self.failed
+        return self.seconds / answers if answers else None
+
+    @property
+    def mean_cost(self) -> float | None:
+        """Of its answers with a known price, in US dollars."""
+        return self.cost / self.priced if self.priced else None
+
+
+class Experiments:
+    """Every split's arms, until the process ends. Its owner has the lock."""
+
+    def __init__(self) -> None:
+        self._arms: dict[tuple[str, str], Arm] = {}
+        self._over: dict[tuple[str, str], str] = {}
+
+    def why_over(self, feature: str, arm: str) -> str | None:
+        """Why the trial was stopped; None if it goes on."""
+        return self._over.get((feature, arm))
+
+    def arm(self, feature: str, arm: str) -> Arm:
+        """What it did so far."""
+        return self._arms.get((feature, arm), Arm())
+
+    def all(self) -> dict[tuple[str, str], Arm]:
+        """What every arm of every feature did."""
+        return dict(self._arms)
+
+    def judge(
+        self, feature: str, arm: str, after: Arm, stop: StopRow | None, *, against: str = CONTROL
+    ) -> str | None:
+        """Note what ``arm`` did; the reason if that ends its trial now. Without ``stop`` nothing does."""
+        self._arms[feature, arm] = after
+        if stop is None or arm == against or (feature, arm) in self._over:
+            return None
+        reason = _verdict(after, self.arm(feature, against), stop)
+        if reason is not None:
+            self._over[feature, arm] = reason
+        return reason
+
+
+def _verdict(trial: Arm, control: Arm, stop: StopRow) -> str | None:
+    if min(trial.judged, control.judged) < stop.after:
+        return None
+    if trial.error_share > control.error_share + stop.errors:
+        return f"{trial.failed} of {trial.judged} requests failed, of the control's {control.failed} of {control.judged}"
+    if _is_beyond(trial.mean_seconds, control.mean_seconds, stop.latency):
+        return f"it took {trial.mean_seconds:.3g} s on average, the control {control.mean_seconds:.3g} s"
+    if _is_beyond(trial.mean_cost, control.mean_cost, stop.cost):
+        return f"it cost ${trial.mean_cost:.3g} on average, the control ${control.mean_cost:.3g}"
+    return None
+
+
+def _is_beyond(trial: float | None, control: float | None, factor: float | None) -> bool:
+    return None not in {trial, control, factor} and trial > control * factor  # type: ignore[operator]

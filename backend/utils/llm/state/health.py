@@ -1,0 +1,244 @@
+"""Where health is kept. In memory here; another store keeps the same promises."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from typing_extensions import override
+
+from ..failures import Category
+from ..forks import PerProcess
+from .circuit_breaker import Breaker
+from .retry_budget import RetryBudget
+from .traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_CIRCUITS = 10_000
+"""Beyond this many the one that was touched longest ago is forgotten: callers bring keys without end."""
+PROBE_GRACE = 5.0
+"""A probe may come this many seconds late before its place is given to another."""
+LONGEST_COOLING = 3600.0
+"""A provider's hint beyond this many seconds counts as this many."""
+
+
+UnavailableKind = Literal["cooling", "open", "probing", "limited"]
+
+
+class Circuit(NamedTuple):
+    """One endpoint as one credential sees it: another user's bad key says nothing about mine.
+
+    Attributes:
+        endpoint: ``provider:model``, or only the provider for what concerns the key whichever model it asks for.
+        key: The credential's fingerprint.
+    """
+
+    endpoint: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Why a circuit is not to be used now.
+
+    Attributes:
+        seconds: How much longer.
+        category: What led to it.
+        kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
+            somebody else's probe; ``limited`` has no room under our own limits.
+        reason: The limit, in words, and ``scope`` whose it is.
+        is_guess: Whether ``seconds`` is only when to look again.
+        openings: How often the breaker was opened, or found to be rightly open by a probe: whoever sees it grow knows
+            how the probe ended.
+    """
+
+    seconds: float
+    category: Category
+    kind: UnavailableKind
+    openings: int = field(default=0, compare=False)
+    reason: str = ""
+    scope: str = ""
+    is_guess: bool = False
+
+
+class Health(Protocol):
+    """What plans read and attempts write. Every method answers at once, from this process's own view."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What goes on now."""
+
+    def resting(self, circuit: Circuit) -> Unavailable | None:
+        """Why ``circuit`` is not to be used now; None if it may be."""
+
+    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Unavailable | None:
+        """Take leave to send a request; None if it is given.
+
+        Args:
+            circuit: Whose.
+            seconds: How long the request may take; a probe that is never settled is forgotten after that.
+            last_resort: Nothing else is left: an open breaker may be probed before its time. Still one at a time.
+        """
+
+    def answered(self, circuit: Circuit) -> None:
+        """A request that had leave was answered, well or not: the provider is alive."""
+
+    def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
+        """A request that had leave failed, and it was the provider's fault.
+
+        Args:
+            circuit: Whose.
+            category: How.
+            was_probe: Whether it was the probe, if there is one; else that goes on.
+        """
+
+    def release(self, circuit: Circuit) -> None:
+        """A probe is over and says nothing: it was cancelled, or never left."""
+
+    def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
+        """Leave ``circuit`` alone for so long."""
+
+    def first_request(self, budget_key: str) -> None:
+        """A call sends its first request that ``budget_key`` is kept for: a provider, with keys of the house or of users."""
+
+    def may_retry(self, budget_key: str) -> bool:
+        """Take one retry from ``budget_key``, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    breaker: Breaker = field(default_factory=Breaker)
+    cools_until: float = 0.0
+    cools_for: Category = Category.RATE_LIMIT
+    probes_until: float = 0.0
+    failed_with: Category = Category.SERVER
+    openings: int = 0
+
+
+class MemoryHealth(PerProcess):
+    """The view of one process, gone with it.
+
+    A forked child begins with what its parent had learnt: who was down is down for it, too. Probes are the parent's.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+        traffic: What goes on in the process; by default nothing is known of it yet.
+    """
+
+    def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
+        self.traffic = Traffic(clock) if traffic is None else traffic
+        self._clock = clock
+        self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()
+        self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._conditions = OrderedDict(
+            (circuit, replace(condition, probes_until=0.0)) for circuit, condition in self._conditions.items()
+        )
+
+    def __len__(self) -> int:
+        return len(self._conditions)
+
+    def resting(self, circuit: Circuit) -> Unavailable | None:
+        """See `Health`."""
+        condition = self._conditions.get(circuit)
+        return None if condition is None else _rest(condition, self._clock())
+
+    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Unavailable | None:
+        """See `Health`."""
+        if circuit not in self._conditions:
+            return None
+        now = self._clock()
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            rest = _rest(condition, now)
+            if rest is not None and not (last_resort and rest.kind == "open"):
+                return rest
+            if condition.breaker.state(now) != "closed":
+                self._keep(circuit, replace(condition, probes_until=now + seconds + PROBE_GRACE))
+            return None
+
+    def answered(self, circuit: Circuit) -> None:
+        """See `Health`."""
+        if circuit not in self._conditions:
+            return
+        now = self._clock()
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            self._keep(
+                circuit, replace(condition, breaker=condition.breaker.succeeded(now), probes_until=0.0)
+            )
+
+    def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
+        """See `Health`."""
+        now = self._clock()
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            is_straggler = not was_probe and condition.breaker.state(now) != "closed"
+            if is_straggler:  # it was under way when the breaker opened, and says nothing new
+                return
+            breaker = condition.breaker.failed(now)
+            is_verdict = breaker.opens_until is not None
+            self._keep(
+                circuit,
+                replace(
+                    condition,
+                    breaker=breaker,
+                    failed_with=category,
+                    openings=condition.openings + is_verdict,
+                    probes_until=0.0,
+                ),
+            )
+
+    def release(self, circuit: Circuit) -> None:
+        """See `Health`."""
+        with self._lock:
+            condition = self._conditions.get(circuit)
+            if condition is not None and condition.probes_until:
+                self._keep(circuit, replace(condition, probes_until=0.0))
+
+    def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
+        """See `Health`."""
+        until = self._clock() + min(seconds, LONGEST_COOLING)
+        with self._lock:
+            condition = self._conditions.get(circuit, _Condition())
+            if until > condition.cools_until:
+                self._keep(circuit, replace(condition, cools_until=until, cools_for=category))
+
+    def first_request(self, budget_key: str) -> None:
+        """See `Health`."""
+        with self._lock:
+            self._budgets[budget_key].earn()
+
+    def may_retry(self, budget_key: str) -> bool:
+        """See `Health`."""
+        with self._lock:
+            return self._budgets[budget_key].spend()
+
+    def _keep(self, circuit: Circuit, condition: _Condition) -> None:
+        if condition.breaker.is_spotless and self._clock() >= condition.cools_until:
+            self._conditions.pop(circuit, None)
+            return
+        self._conditions[circuit] = condition
+        self._conditions.move_to_end(circuit)
+        if len(self._conditions) > MOST_CIRCUITS:
+            self._conditions.popitem(last=False)
+
+
+def _rest(condition: _Condition, now: float) -> Unavailable | None:
+    openings = condition.openings
+    if now < condition.cools_until:
+        return Unavailable(condition.cools_until - now, condition.cools_for, "cooling", openings)
+    if now < condition.probes_until:
+        return Unavailable(condition.probes_until - now, condition.failed_with, "probing", openings)
+    opens_until = condition.breaker.opens_until
+    if opens_until is not None and now < opens_until:
+        return Unavailable(opens_until - now, condition.failed_with, "open", openings)
+    return None

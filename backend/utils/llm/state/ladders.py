@@ -1,0 +1,78 @@
+"""How far up a ladder a conversation stands, and how good the answers of each rung were."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_CONVERSATIONS = 10_000
+"""Beyond this many the one that was heard of longest ago is forgotten."""
+MOST_SCORES = 100
+
+
+class SessionAffinity:
+    """The endpoint that served each conversation last. Its owner has the lock."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def last(self, scope: str, conversation: str) -> str | None:
+        """The endpoint that served ``conversation`` last."""
+        return self._last.get((scope, conversation))
+
+    def served(self, scope: str, conversation: str, endpoint: str) -> None:
+        """``endpoint`` serves ``conversation`` now."""
+        self._last[scope, conversation] = endpoint
+        self._last.move_to_end((scope, conversation))
+        if len(self._last) > MOST_CONVERSATIONS:
+            self._last.popitem(last=False)
+
+
+class _Lately:
+    """Scores, each with its time, and their sum."""
+
+    __slots__ = ("scores", "total")
+
+    def __init__(self) -> None:
+        self.scores: deque[tuple[float, float]] = deque()
+        self.total = 0.0
+
+    def add(self, at: float, score: float) -> None:
+        self.scores.append((at, score))
+        self.total += score
+        if len(self.scores) > MOST_SCORES:
+            self._drop()
+
+    def forget(self, until: float) -> None:
+        while self.scores and self.scores[0][0] <= until:
+            self._drop()
+
+    def _drop(self) -> None:
+        self.total -= self.scores.popleft()[1]
+
+
+class QualityScores:
+    """How good the answers to each feature were, by endpoint. Its owner has the lock.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._scores: defaultdict[tuple[str, str], _Lately] = defaultdict(_Lately)
+
+    def mean(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
+        """The mean of the last scores; None if there are fewer than ``least`` in the last ``remember`` seconds."""
+        lately = self._scores.get((feature, endpoint))
+        if lately is None:
+            return None
+        lately.forget(self._clock() - remember)
+        return lately.total / len(lately.scores) if len(lately.scores) >= least else None
+
+    def add(self, feature: str, endpoint: str, score: float) -> None:
+        """One more, from 0 to 1."""
+        self._scores[feature, endpoint].add(self._clock(), score)

@@ -1,0 +1,117 @@
+"""Looks up the host of an endpoint that a user named, and lets nothing through that is not where it may be.
+
+What comes back is what is connected to: nobody looks a second time, so there is no second answer to be told. All
+addresses have to be permitted, not the one that is tried first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import httpcore2
+from aiohttp.abc import AbstractResolver, ResolveResult
+from typing_extensions import override
+
+from ..forks import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from concurrent.futures import Future
+
+    from ..network_policy import Reach
+
+RESOLVE_SECONDS = 5.0
+"""How long the look-up of a host's name may take."""
+_TOO_LONG = "The look-up of the host's name took too long."
+MOST_AT_ONCE = 16
+
+
+class ForbiddenAddressError(Exception):
+    """A host is where it may not be. Nothing of it is in the text: it would tell who is where in the house."""
+
+
+def addresses(reach: Reach, host: str, port: int) -> list[str]:
+    """All addresses of ``host``, looked up from a thread.
+
+    Raises:
+        ForbiddenAddressError: One of them is not within ``reach``.
+        httpcore2.ConnectError: It has none, or nobody told in time.
+    """
+    try:
+        return _permitted(reach, _begun(host, port).result(RESOLVE_SECONDS))
+    except OSError as error:  # a TimeoutError is one
+        raise httpcore2.ConnectError(error.strerror or _TOO_LONG) from error
+
+
+@asynccontextmanager
+async def resolving() -> AsyncIterator[None]:
+    """A look-up in an event loop.
+
+    Raises:
+        OSError: It takes too long.
+    """
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            yield
+    except TimeoutError:
+        raise OSError(_TOO_LONG) from None
+
+
+class Resolver(AbstractResolver):
+    """The same for aiohttp."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+
+    @override
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        async with resolving():
+            found = await asyncio.wrap_future(_begun(host, port))
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in _permitted(self._reach, found)
+        ]
+
+    @override
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class _Threads(PerProcess):
+    """Of their own: a user's name server that keeps silent holds up nobody but other users with endpoints of their own."""
+
+    @override
+    def _begin(self) -> None:
+        self.executor = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="patchbay-look-up")
+
+
+_threads = _Threads()
+
+
+def _begun(host: str, port: int) -> Future[list[str]]:
+    return _threads.executor.submit(_looked_up, host, port)
+
+
+def _looked_up(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _permitted(reach: Reach, found: list[str]) -> list[str]:
+    if not found or not all(reach.permits(ip_address(address)) for address in found):
+        raise ForbiddenAddressError
+    return found
