@@ -41,6 +41,7 @@ MEMORY, HEALTH = 64, 0.3
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _SEGMENT: Final = '{"text":"a","start":0,"end":0}'
+_SPOKEN: Final = '{"text":"' + "words " * 8 + '","start":1.5,"end":2.25,"speaker":"Ann"}'
 _HEAD: Final = '{"started_at":"2026-01-01T00:00:00Z","segments":['
 
 
@@ -85,6 +86,10 @@ def _keys(count: int) -> str:
 
 def _many(what: str, count: int) -> str:
     return ",".join([what] * count)
+
+
+def _of_text(text: str) -> str:
+    return f'{{"text":"{text}","start":0,"end":0}}'
 
 
 def _boxes(depth: int) -> str:
@@ -138,11 +143,25 @@ SHAPES: Final[dict[str, Callable[[], bytes]]] = {
         b"GET / HTTP/1.1\r\nhost: x\r\nTOKENconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
     ),
     "valid: 50,000 short segments": lambda: _request(_HEAD + _many(_SEGMENT, 50_000) + "]}"),
-    "valid: 50,000 segments, 8 MB": lambda: _request(
+    "a transcript without its date": lambda: _request('{"segments":[' + _many(_SPOKEN, 50_000) + "]}"),
+    "a transcript cut off": lambda: _request(_HEAD + _many(_SPOKEN, 50_000)),
+    "a transcript cut off at the end": lambda: _request(_HEAD + _many(_SPOKEN, 50_000) + "]"),
+    "50,001 segments": lambda: _request(_HEAD + _many(_SEGMENT, 50_001) + "]}"),
+    "290,000 strings as segments": lambda: _request(_HEAD + _many('"\\u00e9 and so"', 290_000) + "]}"),
+    "290,000 numbers as segments": lambda: _request(_HEAD + _many("1e-300", 290_000) + "]}"),
+    "valid: 50,000 segments, 5 MB": lambda: _request(_HEAD + _many(_SPOKEN, 50_000) + "]}"),
+    "valid: every speaker another": lambda: _request(
         _HEAD
-        + _many('{"text":"' + "words " * 18 + '","start":1.5,"end":2.25,"speaker":"Ann"}', 50_000)
+        + ",".join(f'{{"text":"I call 5 of us.","start":1,"end":2,"speaker":"S{n}"}}' for n in range(50_000))
         + "]}"
     ),
+    "valid: one segment of short words": lambda: _request(_HEAD + _of_text("aa " * 1_700_000) + "]}"),
+    "valid: one segment of promises": lambda: _request(_HEAD + _of_text("I will send it. " * 320_000) + "]}"),
+    "valid: one segment of breaks": lambda: _request(_HEAD + _of_text("a\\n" * 1_700_000) + "]}"),
+    "valid: one segment of Chinese": lambda: _request(
+        _HEAD + _of_text("我明天会把合同发给你" * 170_000) + "]}"
+    ),
+    "valid: one segment, one letter wide": lambda: _request(_HEAD + _of_text("a" * 5_200_000 + "🜁") + "]}"),
 }
 ATTACKS: Final = [Attack(name, payload, who) for who in (False, True) for name, payload in SHAPES.items()]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -18,13 +18,19 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import PydanticCustomError
 
 from .text import WHOLE, head_and_tail, one_line
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
 MAX_SEGMENTS = 50_000
 RENDER_LIMIT = 2_400
 """Characters that are shown to a model: some 600 tokens, which leaves a small model room to answer."""
+READ_LIMIT = 150_000
+"""Characters that are read at all, speakers included: some three hours of talk. In the worst writing they take 0.2 s."""
 
 _LETTERS_PER_WORD = 6
 """For languages that write without blanks: about what an English word takes, its blank included."""
@@ -66,13 +72,15 @@ Language = Annotated[
 """A BCP 47 tag by its form: ``en``, ``pt-BR``, ``zh-Hant-TW``."""
 
 
-class Segment(BaseModel):
-    """A stretch of speech by one speaker. Times are seconds from the start of the recording."""
+@pydantic_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Segment:
+    """A stretch of speech by one speaker. Times are seconds from the start of the recording.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Not a model of pydantic's: that takes 700 bytes, and there may be fifty thousand.
+    """
 
     speaker: Annotated[str, StringConstraints(max_length=80), WHOLE] = "Speaker"
-    text: Annotated[str, WHOLE]
+    text: Annotated[str, WHOLE] = Field()
     start: FiniteFloat = Field(ge=0)
     end: FiniteFloat = Field(ge=0)
 
@@ -133,15 +141,24 @@ class Transcript(BaseModel):
                 return True
         return False
 
+    def abridged(self, limit: int = READ_LIMIT) -> Self:
+        """Its beginning and its end, ``limit`` characters in all, speakers included; itself, if it has no more."""
+        if sum(len(one.speaker) + len(one.text) for one in self.segments) <= limit:
+            return self
+        head = tuple(_within(limit // 2, self.segments, _beginning))
+        tail = tuple(_within(limit // 2, reversed(self.segments), _ending))
+        return self.model_copy(update={"segments": head + tail[::-1]})
+
     def render(self, limit: int = RENDER_LIMIT) -> Rendered:
         """One line per turn, at most ``limit`` characters; a long one keeps its head and its tail."""
-        spoken = (segment for segment in self.segments if segment.text.strip())
+        part = self.abridged()
+        spoken = (segment for segment in part.segments if segment.text.strip())
         turns = groupby(spoken, key=lambda segment: segment.speaker)
         whole = "\n".join(
             f"{one_line(speaker)}: {one_line(' '.join(segment.text for segment in turn))}"
             for speaker, turn in turns
         )
-        return Rendered(head_and_tail(whole, limit), truncated=len(whole) > limit)
+        return Rendered(head_and_tail(whole, limit), truncated=part is not self or len(whole) > limit)
 
     @property
     def setting(self) -> str:
@@ -149,3 +166,22 @@ class Transcript(BaseModel):
         local = self.started_at.astimezone(ZoneInfo(self.time_zone))
         language = f" Language: {self.language}." if self.language else ""
         return f"Recorded {local:%A, %Y-%m-%d %H:%M} ({self.time_zone}).{language}"
+
+
+def _within(limit: int, segments: Iterable[Segment], cut: Callable[[str, int], str]) -> Iterator[Segment]:
+    """As many of ``segments`` as have ``limit`` characters; the last one is ``cut``."""
+    for segment in segments:
+        room = limit - len(segment.speaker)
+        if len(segment.text) > room:
+            yield replace(segment, text=cut(segment.text, max(room, 0)))
+            return
+        yield segment
+        limit = room - len(segment.text)
+
+
+def _beginning(text: str, length: int) -> str:
+    return text[:length]
+
+
+def _ending(text: str, length: int) -> str:
+    return text[len(text) - length :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ class SqlConversationStore:
         Raises:
             sqlalchemy.exc.IntegrityError: If there is one of that id.
         """
+        row = await asyncio.to_thread(_row, conversation)
         async with self._sessions.begin() as session:
-            session.add(_row(conversation))
+            session.add(row)
 
     async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
         """The conversation, if there is one of that id and it is this user's."""
@@ -43,7 +45,7 @@ class SqlConversationStore:
         )
         async with self._sessions() as session:
             document = await session.scalar(query)
-        return Conversation.model_validate_json(document) if document else None
+        return await asyncio.to_thread(Conversation.model_validate_json, document) if document else None
 
     async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page:
         """The user's conversations after ``cursor``, newest first.

@@ -14,8 +14,8 @@ from .json_bodies import JsonRoute
 
 router: Final = APIRouter(prefix="/v1/conversations", tags=["conversations"], route_class=JsonRoute)
 
-LONGEST_TRANSCRIPT: Final = 8 * 1024 * 1024
-"""Bytes. A day of talk is about 1 MB; 50,000 segments with their times are about 8."""
+LONGEST_TRANSCRIPT: Final = 5 * 1024 * 1024
+"""Bytes. A day of talk is about 1 MB; 50,000 segments of a sentence each, with their times, are about 5."""
 
 
 @router.post("", status_code=201, response_model=Summary)

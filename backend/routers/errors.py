@@ -17,7 +17,7 @@ from backend.conversations.text import one_line
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
 
 from .bodies import FailedAdmissionError
-from .json_bodies import InvalidBodyError
+from .json_model import InvalidBodyError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ LONGEST_NAME: Final = 64
 """Characters of a field's name that are shown."""
 _CODES: Final = {413: "content_too_large", 422: "invalid_request"}
 """Where Python's name for a status is another in each version."""
+_MESSAGES_OF_FAULTS: Final = {"unexpected_keyword_argument": "Extra inputs are not permitted"}
+"""Where pydantic speaks of Python and not of JSON."""
 
 BUSY: Final[dict[str, Any]] = {
     "code": "storage_unavailable",
@@ -96,7 +98,8 @@ def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
 def _place_and_reason(one: Mapping[str, Any]) -> dict[str, str]:
     if one["type"] == "json_invalid":
         return {"field": "body", "message": f"is not valid JSON{_where(one['loc'])}: {one['ctx']['error']}"}
-    return {"field": _field(one["loc"]), "message": one["msg"].removeprefix("Value error, ")}
+    message = _MESSAGES_OF_FAULTS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
+    return {"field": _field(one["loc"]), "message": message}
 
 
 def _where(loc: Sequence[str | int]) -> str:

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import TypeAdapter, ValidationError
-from starlette.exceptions import HTTPException
 from typing_extensions import override
 
 from .bodies import SMALL
 from .dependencies import get_services
-from .json_shape import fault_of
+from .json_model import InvalidBodyError, JsonModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
 
 _NOT_JSON: Final = {
@@ -25,18 +23,6 @@ _NOT_JSON: Final = {
     "loc": ("body",),
     "msg": "has to be JSON, not compressed: `Content-Type: application/json`",
 }
-
-
-class InvalidBodyError(HTTPException):
-    """A body that is not what the route takes."""
-
-    def __init__(self, problems: Sequence[Any]) -> None:
-        super().__init__(422, "The request is not valid.")
-        self._problems = problems
-
-    def errors(self) -> Sequence[Any]:
-        """Each with ``type``, ``loc`` and ``msg``, as pydantic and FastAPI tell them."""
-        return self._problems
 
 
 class JsonRoute(APIRoute):
@@ -47,8 +33,7 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
-        wanted: Any = self.body_field.field_info.annotation
-        model: TypeAdapter[Any] = TypeAdapter(wanted)
+        model = JsonModel(self.body_field.field_info.annotation)
 
         async def handle_validated(request: Request) -> Response:
             return await handle(_JsonRequest(request, model))
@@ -57,7 +42,7 @@ class JsonRoute(APIRoute):
 
 
 class _JsonRequest(Request):
-    def __init__(self, request: Request, model: TypeAdapter[Any]) -> None:
+    def __init__(self, request: Request, model: JsonModel) -> None:
         super().__init__(request.scope, request.receive)
         self._model = model
 
@@ -72,25 +57,9 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         if len(body) <= SMALL:
-            return validated(body, self._model)
+            return self._model.read(body)
         async with get_services(self).long_bodies:
-            return await asyncio.to_thread(validated, body, self._model)
-
-
-def validated(body: bytes, model: TypeAdapter[Any]) -> Any:
-    """What ``body`` says, as ``model`` has it. Nothing is coerced.
-
-    Raises:
-        InvalidBodyError: If it is not valid. Tells of no input but the names of fields.
-    """
-    if fault := fault_of(body):
-        raise InvalidBodyError([{"type": "json_shape", "loc": ("body",), "msg": fault}])
-    problems: Sequence[Any] = ()
-    try:
-        return model.validate_json(body, strict=True)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-    raise InvalidBodyError([one | {"loc": ("body", *one["loc"])} for one in problems])
+            return await asyncio.to_thread(self._model.read, body)
 
 
 def _is_plain_json(request: Request) -> bool:

@@ -1,13 +1,15 @@
-"""How much there is in a text that should be JSON, told without building any of it.
+"""How much there is in a text that should be JSON, and where it can be taken apart, told without building any of it.
 
-A parser builds all members of an object before anybody can say that there are too many: hundreds of megabytes out of one
-body. So the signs of JSON that stand outside strings are counted first. It is no parser: of what is not JSON it may say
-anything but a fault that would keep valid JSON out.
+A parser builds all of a body before anybody can say that there is too much: a hundred megabytes out of one. So the signs
+of JSON that stand outside strings are looked at first. It is no parser: of what is not JSON it may say anything but a fault
+that would keep valid JSON out.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from .bodies import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,73 +18,102 @@ MOST_VALUES: Final = 300_000
 """50,000 segments of a transcript with four fields each are 250,000."""
 MOST_KEYS: Final = 16
 """Of one object. No body has more than five."""
-MOST_SINGLE: Final = 1_000
-"""Values in lists that are not objects. No body has any."""
 DEEPEST: Final = 3
 """Objects and lists within each other: a segment, in the list, in a transcript."""
 
 _BLOCK: Final = 64 * 1024
+_BLANKS: Final = b" \t\r\n"
 _NESTING: Final = b"{}[]:"
 _OTHERS: Final = bytes(set(range(256)) - set(_NESTING))
 _OBJECT, _LIST, _COLON = b"{[:"
-_LISTED: Final = -1
-"""Stands for a list, where an object has the number of its keys."""
 
 
-def fault_of(body: bytes) -> str | None:
-    """What there is too much of in ``body``; None if it may be parsed."""
-    shape = _Shape()
-    for signs in _outside_strings(body):
-        if fault := shape.grow(signs):
-            return fault
-    return None
+class ShapeError(ValueError):
+    """There is too much in a body. The message tells of what."""
 
 
-class _Shape:
-    """What has been seen so far."""
+class Shape:
+    """What stands where in a body. It has one list at most, and but for that it is small.
 
-    def __init__(self) -> None:
-        self._open = [_LISTED]
-        self._commas = self._opened = self._keys = self._listed_objects = 0
+    Raises:
+        ShapeError: If there is more in it.
+    """
 
-    def grow(self, signs: bytes) -> str | None:
-        """Follow ``signs``, which may hold anything but strings; the fault, if there is one."""
-        self._commas += signs.count(b",")
-        self._opened += signs.count(b"{") + signs.count(b"[")
-        self._keys += signs.count(b":")
-        if self._commas + self._opened > MOST_VALUES:
-            return f"has more than {MOST_VALUES} values"
-        return self._nest(signs.translate(None, _OTHERS)) or self._mixed()
+    def __init__(self, body: bytes) -> None:
+        self._keys: list[int] = []
+        """Of each object and list that is open."""
+        self._values = self._lists = 0
+        self._begin: int | None = None
+        self._end: int | None = None
+        self._items: list[int] = []
+        """Where some of them begin, one for each block."""
+        for start, signs in _outside_strings(body):
+            self._count(signs)
+            self._nest(signs.translate(None, _OTHERS))
+            self._note(start, signs)
+        if len(self.beside_list(body)) > SMALL:
+            raise ShapeError(f"has more than {SMALL} bytes beside a list")
 
-    def _nest(self, signs: bytes) -> str | None:
-        levels = self._open
+    def beside_list(self, body: bytes) -> bytes:
+        """``body`` with its list empty."""
+        return body if self._begin is None else body[: self._begin] + body[self._end :]
+
+    def pieces(self, body: bytes) -> Iterator[bytes]:
+        """The list as several shorter ones. It is JSON if, and only if, all of them are."""
+        begin = self._begin
+        for item in self._items:
+            if piece := body[begin:item].strip(_BLANKS):
+                yield _closed(piece)
+            begin = item
+        yield b"[" + body[begin : self._end] + b"]"
+
+    def _count(self, signs: bytes) -> None:
+        self._values += signs.count(b",") + signs.count(b"{") + signs.count(b"[")
+        self._lists += signs.count(b"[")
+        if self._values > MOST_VALUES:
+            raise ShapeError(f"has more than {MOST_VALUES} values")
+        if self._lists > 1:
+            raise ShapeError("has more than one list")
+
+    def _nest(self, signs: bytes) -> None:
+        keys = self._keys
         for sign in signs:
-            if sign == _COLON:
-                levels[-1] += 1
-                if levels[-1] > MOST_KEYS:
-                    return f"has an object of more than {MOST_KEYS} keys"
+            if sign == _COLON and keys:
+                keys[-1] += 1
+                if keys[-1] > MOST_KEYS:
+                    raise ShapeError(f"has an object of more than {MOST_KEYS} keys")
             elif sign in (_OBJECT, _LIST):
-                self._listed_objects += sign == _OBJECT and levels[-1] == _LISTED
-                levels.append(0 if sign == _OBJECT else _LISTED)
-                if len(levels) > DEEPEST + 1:
-                    return f"is nested more than {DEEPEST} deep"
-            elif len(levels) > 1:
-                levels.pop()
-        return None
+                keys.append(0)
+                if len(keys) > DEEPEST:
+                    raise ShapeError(f"is nested more than {DEEPEST} deep")
+            elif keys:
+                keys.pop()
 
-    def _mixed(self) -> str | None:
-        """An object has one comma less than keys, a list one less than values: so the values of all lists are known."""
-        listed = self._commas - self._keys + self._opened
-        if listed - self._listed_objects > MOST_SINGLE:
-            return f"has more than {MOST_SINGLE} values in lists that are not objects"
-        return None
+    def _note(self, start: int, signs: bytes) -> None:
+        """Where the list begins and ends, and where the last item of a block begins."""
+        if self._begin is None and (found := signs.find(b"[")) >= 0:
+            self._begin = start + found + 1
+        if self._begin is None or self._end is not None:
+            return
+        inside = max(self._begin - start, 0)
+        if (found := signs.find(b"]", inside)) >= 0:
+            self._end = start + found
+        elif (found := signs.rfind(b"{", inside)) >= 0:
+            self._items.append(start + found)
 
 
-def _outside_strings(body: bytes) -> Iterator[bytes]:
-    """``body`` without its strings, block by block. After the escapes are out, every quote begins or ends a string."""
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in body else body
+def _closed(piece: bytes) -> bytes:
+    """As a list of its own. Where no comma leads to the next, it stays open, and so is no JSON."""
+    return b"[" + (piece[:-1] + b"]" if piece.endswith(b",") else piece)
+
+
+def _outside_strings(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """``body`` block by block, blank where strings are. Without its escapes, every quote begins or ends a string."""
+    plain = body.replace(rb"\\", b"  ").replace(rb"\"", b"  ") if b"\\" in body else body
     is_inside = False
     for start in range(0, len(plain), _BLOCK):
         parts = plain[start : start + _BLOCK].split(b'"')
-        yield b"".join(parts[is_inside::2])
+        strings = slice(not is_inside, None, 2)
+        parts[strings] = [b" " * len(string) for string in parts[strings]]
+        yield start, b" ".join(parts)
         is_inside ^= len(parts) % 2 == 0

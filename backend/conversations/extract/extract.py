@@ -35,8 +35,8 @@ class Extract:
 
 
 def extract(transcript: Transcript) -> Extract | None:
-    """Read a transcript; None if nothing was said. Takes time in proportion to its length: some milliseconds a page."""
-    said = _head_and_tail(tuple(sentences(transcript)))
+    """Read a transcript, a long one abridged; None if nothing was said. Takes some milliseconds a page."""
+    said = _head_and_tail(tuple(sentences(transcript.abridged())))
     if not said:
         return None
     speakers = tuple(dict.fromkeys(sentence.speaker for sentence in said))

@@ -1,0 +1,104 @@
+"""A body that is JSON, as the model that its route wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_origin
+
+from pydantic import BaseModel, FailFast, TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+
+from .bodies import SMALL
+from .json_shape import Shape, ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_BODY: Final = ("body",)
+
+
+class InvalidBodyError(HTTPException):
+    """A body that is not what the route takes."""
+
+    def __init__(self, problems: Sequence[Any]) -> None:
+        super().__init__(422, "The request is not valid.")
+        self._problems = problems
+
+    def errors(self) -> Sequence[Any]:
+        """Each with ``type``, ``loc`` and ``msg``, as pydantic and FastAPI tell them."""
+        return self._problems
+
+    @property
+    def is_no_json(self) -> bool:
+        """Whether it is not even JSON."""
+        return any(problem["type"] == "json_invalid" for problem in self._problems)
+
+
+class JsonModel:
+    """A model that bodies are read as. Nothing is coerced.
+
+    A long body is a short one around a list. Its items are read piece by piece, so that no more than a piece is ever there
+    twice, and other threads have their turn; and they are read last, so that what refuses the rest holds none of them.
+    """
+
+    def __init__(self, wanted: Any) -> None:
+        self._model: TypeAdapter[Any] = TypeAdapter(wanted)
+        self._lists = _lists_of(wanted)
+
+    def read(self, body: bytes) -> Any:
+        """What ``body`` says.
+
+        Raises:
+            InvalidBodyError: If it is not valid. Tells of no input but the names of fields.
+        """
+        try:
+            shape = Shape(body)
+        except ShapeError as error:
+            raise InvalidBodyError([{"type": "json_shape", "loc": _BODY, "msg": str(error)}]) from None
+        if len(body) > SMALL:
+            try:
+                return self._read_long(body, shape)
+            except InvalidBodyError as error:
+                if not error.is_no_json:
+                    raise
+        return self._validated(body)  # which tells the place
+
+    def _read_long(self, body: bytes, shape: Shape) -> Any:
+        beside = self._validated(shape.beside_list(body))
+        name = next((name for name in self._lists if name in beside.model_fields_set), None)
+        if name is None:
+            return self._validated(body)
+        items: list[Any] = []
+        for piece in shape.pieces(body):
+            items += _checked(self._lists[name].validate_json, piece, (*_BODY, name), len(items))
+        told = {name: getattr(beside, name) for name in beside.model_fields_set}
+        return _checked(self._model.validate_python, told | {name: tuple(items)}, _BODY)
+
+    def _validated(self, body: bytes) -> Any:
+        return _checked(self._model.validate_json, body, _BODY)
+
+
+def _lists_of(wanted: Any) -> Mapping[str, TypeAdapter[Any]]:
+    """The fields of a model that are tuples, by name. The first faulty item ends each."""
+    if not (isinstance(wanted, type) and issubclass(wanted, BaseModel)):
+        return {}
+    return {
+        name: TypeAdapter(Annotated[field.annotation, FailFast()])
+        for name, field in wanted.model_fields.items()
+        if get_origin(field.annotation) is tuple
+    }
+
+
+def _checked(validate: Callable[..., Any], given: Any, place: tuple[str, ...], before: int = 0) -> Any:
+    """What is ``given`` as validated. Faults are told at ``place``, in a list of which so many items came ``before``."""
+    try:
+        return validate(given, strict=True)
+    except ValidationError as error:
+        problems: Sequence[Any] = error.errors(include_url=False, include_input=False)
+    raise InvalidBodyError([one | {"loc": (*place, *_counted(one["loc"], before))} for one in problems])
+
+
+def _counted(place: tuple[str | int, ...], before: int) -> tuple[str | int, ...]:
+    """``place``, in the whole list."""
+    if before and place and isinstance(place[0], int):
+        return (place[0] + before, *place[1:])
+    return place
