@@ -134,7 +134,7 @@ class Transcript(BaseModel):
     def is_longer_than(self, words: int) -> bool:
         """Whether more ``words`` were said than that; of a long recording, no more is read than that takes."""
         blanks = letters = 0
-        for segment in self.segments:
+        for segment in self.abridged().segments:
             text = segment.text.strip()
             blanks, letters = blanks + len(text.split(maxsplit=words + 1)), letters + len(text)
             if max(blanks, letters // _LETTERS_PER_WORD) > words:

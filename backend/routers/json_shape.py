@@ -56,7 +56,7 @@ class Shape:
 
     def beside_list(self, body: bytes) -> bytes:
         """``body`` with its list empty."""
-        return body if self._begin is None else body[: self._begin] + body[self._end :]
+        return body if self._begin is None else body[: self._begin] + body[self._end or len(body) :]
 
     def pieces(self, body: bytes) -> Iterator[bytes]:
         """The list as several shorter ones. It is JSON if, and only if, all of them are."""

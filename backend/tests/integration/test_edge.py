@@ -223,3 +223,30 @@ async def test_health_is_told_beside_too_many_requests(
         healthy, _, _ = await client.answer(HEALTH)
 
     assert (busy, told["error"]["code"], headers["retry-after"], healthy) == (503, "too_busy", "1", 200)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_reads_nothing_of_a_long_answer_is_not_waited_for(
+    reads: bool,  # noqa: FBT001 - a case
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "READING_SECONDS", 0.02)
+    length = 20_000_000
+
+    async def long(_scope: Any, _receive: Any, send: Any) -> None:
+        head = [(b"content-length", str(length).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": b" " * length})
+
+    server.config.loaded_app = long
+    async with connected(server) as client:
+        client.writer.write(HEALTH)
+        if reads:
+            await client.reader.readuntil(b"\r\n\r\n")
+            assert len(await client.reader.readexactly(length)) == length
+        else:
+            while not server.server_state.connections:  # noqa: ASYNC110 - uvicorn offers no event
+                await asyncio.sleep(0)
+            while server.server_state.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from backend.conversations.sample import SAMPLE
 from backend.conversations.text import CUT
-from backend.conversations.transcript import RENDER_LIMIT, Transcript
+from backend.conversations.transcript import READ_LIMIT, RENDER_LIMIT, Transcript
 
 NOON = "2026-11-21T12:00:00+01:00"
 
@@ -131,3 +131,31 @@ def test_the_setting_names_the_local_time_and_the_language() -> None:
 def test_the_sample_is_a_conversation_that_fits() -> None:
     assert SAMPLE.words > 60
     assert not SAMPLE.render().truncated
+
+
+@pytest.mark.parametrize("limit", range(0, 40, 3))
+@pytest.mark.parametrize("texts", [("0123456789" * 3,), ("0123", "", "456", "7" * 20), ("a",) * 12])
+def test_an_abridged_transcript_is_its_beginning_and_its_end(texts: tuple[str, ...], limit: int) -> None:
+    whole = transcript(*texts)
+    part = whole.abridged(limit)
+
+    said, kept = ("".join(one.text for one in each.segments) for each in (whole, part))
+    if part is whole:
+        return
+    assert sum(len(one.speaker) + len(one.text) for one in part.segments if one.text) <= limit
+    assert any(kept == said[:cut] + said[len(said) - len(kept) + cut :] for cut in range(len(kept) + 1))
+
+
+def test_a_transcript_that_is_not_too_long_is_not_abridged() -> None:
+    whole = transcript("0123456789", "01234")
+
+    assert whole.abridged(19) is whole
+    assert whole.abridged(18) is not whole
+
+
+def test_of_a_recording_too_long_to_read_both_ends_are_shown() -> None:
+    rendered = transcript("It begins. " + "and so on " * READ_LIMIT + "It ends.").render()
+
+    assert rendered.truncated
+    assert rendered.text.startswith("S0: It begins.")
+    assert rendered.text.endswith("It ends.")

@@ -7,52 +7,81 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.routers.json_shape import MOST_KEYS, MOST_SINGLE, MOST_VALUES, fault_of
+from backend.routers.bodies import SMALL
+from backend.routers.json_shape import MOST_KEYS, MOST_VALUES, Shape, ShapeError
 
 SEGMENT = {"speaker": "Ann", "text": 'says: "{[,:]}" \\', "start": 0, "end": 1.5}
+LONG = SEGMENT | {"text": "{}],:[" * 1_000}
 
 
 def shown(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-@pytest.mark.parametrize("length", [1, 30_000, 50_000])
-def test_a_transcript_of_any_length_that_is_allowed_may_be_parsed(length: int) -> None:
-    assert fault_of(shown({"segments": [SEGMENT] * length, "started_at": "2026-01-01T00:00:00Z"})) is None
+def pieces(body: bytes) -> list[bytes]:
+    return list(Shape(body).pieces(body))
+
+
+@pytest.mark.parametrize("length", [0, 1, 30_000, 50_000])
+def test_a_transcript_of_any_length_that_is_allowed_may_be_read(length: int) -> None:
+    assert Shape(shown({"segments": [SEGMENT] * length, "started_at": "2026-01-01T00:00:00Z"}))
 
 
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
-        (b"[" * 1_000_000, "nested"),
-        (shown([[[[]]]]), "nested"),
+        (b"[" + b'{"a":{"a":{"a":' * 100_000, "nested"),
+        (shown({"a": {"a": {"a": {}}}}), "nested"),
         (b"{}" * (MOST_VALUES + 1), "values"),
         (b"," * (MOST_VALUES + 1), "values"),
         (shown({"x": [{}] * (MOST_VALUES + 1)}), "values"),
-        (shown({"x": [0] * (MOST_SINGLE + 2)}), "not objects"),
-        (shown({"x": [""] * (MOST_SINGLE + 2)}), "not objects"),
-        (shown({"x": [[]] * (MOST_SINGLE + 2)}), "not objects"),
+        (shown([[]]), "one list"),
+        (shown({"x": [], "y": []}), "one list"),
         (shown({str(name): 0 for name in range(MOST_KEYS + 1)}), "keys"),
         (b'{"a":0' + b',"a":0' * MOST_KEYS + b"}", "keys"),
         (shown([{str(name): 0 for name in range(MOST_KEYS + 1)}]), "keys"),
+        (shown({"x": "y" * SMALL, "z": []}), "beside"),
+        (b" " * (SMALL + 1), "beside"),
     ],
 )
 def test_what_is_too_much_is_told(body: bytes, fault: str) -> None:
-    assert fault in (fault_of(body) or "")
+    with pytest.raises(ShapeError, match=fault):
+        Shape(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"]" * 100, b'"', b'"\\', b"::::", b'{"a"', b"\xff\xfe"])
 def test_what_is_no_json_is_left_to_the_parser(body: bytes) -> None:
-    assert fault_of(body) is None
+    assert Shape(body)
 
 
 @given(st.text(), st.text(max_size=20))
 def test_what_is_said_counts_for_nothing(text: str, name: str) -> None:
-    assert fault_of(shown({"segments": [{name: text * 50}], name: text})) is None
+    assert Shape(shown({"segments": [{name: text * 50}], name: text}))
 
 
 @given(st.lists(st.text(), max_size=50), st.integers(0, 70_000))
 def test_a_string_may_lie_across_two_blocks(texts: list[str], before: int) -> None:
-    keys = ":" * (MOST_KEYS + 1)
+    signs = ":[" * (MOST_KEYS + 1)
 
-    assert fault_of(shown({" " * before: keys, "texts": [text + keys for text in texts]})) is None
+    assert Shape(shown({"texts": [" " * before, *(text + signs for text in texts)]}))
+
+
+@given(st.integers(0, 60), st.text(max_size=20), st.sampled_from([None, 1]))
+def test_the_pieces_of_a_list_are_the_list(length: int, text: str, indent: int | None) -> None:
+    items = [LONG | {"text": text, "start": at} if at % 3 else LONG for at in range(length)]
+    body = json.dumps({"a": 0, "b": items, "c": text}, indent=indent).encode()
+
+    assert [item for piece in pieces(body) for item in json.loads(piece)] == items
+    assert json.loads(Shape(body).beside_list(body)) == {"a": 0, "b": [], "c": text}
+    assert max(map(len, pieces(body))) < 150_000
+
+
+@pytest.mark.parametrize("between", [b"", b",,", b", ,", b":", b"]", b",]["])
+@pytest.mark.parametrize("at", range(12, 16))
+def test_a_list_that_is_no_json_has_a_piece_that_is_none(between: bytes, at: int) -> None:
+    items = [shown(LONG)] * 40
+    inside = b",".join(items[:at]) + between + b",".join(items[at:])
+    body = b'{"x":[' + inside + b"]}"
+
+    with pytest.raises(ValueError, match=r"JSON|Expecting|Extra|list|delimiter"):
+        [json.loads(text) for text in (Shape(body).beside_list(body), *pieces(body))]
