@@ -82,10 +82,15 @@ def _lists_of(wanted: Any) -> Mapping[str, TypeAdapter[Any]]:
     if not (isinstance(wanted, type) and issubclass(wanted, BaseModel)):
         return {}
     return {
-        name: TypeAdapter(Annotated[field.annotation, FailFast()])
+        name: _failing_fast(field.annotation)
         for name, field in wanted.model_fields.items()
         if get_origin(field.annotation) is tuple
     }
+
+
+def _failing_fast(kind: Any) -> TypeAdapter[Any]:
+    wanted: Any = Annotated[kind, FailFast()]
+    return TypeAdapter(wanted)
 
 
 def _checked(validate: Callable[..., Any], given: Any, place: tuple[str, ...], before: int = 0) -> Any:

@@ -24,7 +24,7 @@ def pieces(body: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("length", [0, 1, 30_000, 50_000])
 def test_a_transcript_of_any_length_that_is_allowed_may_be_read(length: int) -> None:
-    assert Shape(shown({"segments": [SEGMENT] * length, "started_at": "2026-01-01T00:00:00Z"}))
+    Shape(shown({"segments": [SEGMENT] * length, "started_at": "2026-01-01T00:00:00Z"}))
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,19 @@ def test_what_is_too_much_is_told(body: bytes, fault: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"]" * 100, b'"', b'"\\', b"::::", b'{"a"', b"\xff\xfe"])
 def test_what_is_no_json_is_left_to_the_parser(body: bytes) -> None:
-    assert Shape(body)
+    Shape(body)
 
 
 @given(st.text(), st.text(max_size=20))
 def test_what_is_said_counts_for_nothing(text: str, name: str) -> None:
-    assert Shape(shown({"segments": [{name: text * 50}], name: text}))
+    Shape(shown({"segments": [{name: text * 50}], name: text}))
 
 
 @given(st.lists(st.text(), max_size=50), st.integers(0, 70_000))
 def test_a_string_may_lie_across_two_blocks(texts: list[str], before: int) -> None:
     signs = ":[" * (MOST_KEYS + 1)
 
-    assert Shape(shown({"texts": [" " * before, *(text + signs for text in texts)]}))
+    Shape(shown({"texts": [" " * before, *(text + signs for text in texts)]}))
 
 
 @given(st.integers(0, 60), st.text(max_size=20), st.sampled_from([None, 1]))
