@@ -50,7 +50,7 @@ bench: install ## Compare what calls cost with the clients underneath and with o
 bench-short: install ## Measure the gates of performance; a minute and a half
 	PYTHONPATH=. $(PY) -m benchmarks.gates
 
-edge: install ## Measure what hostile requests cost the server; two minutes
+edge: install ## Measure what hostile requests cost the server; a minute
 	PYTHONPATH=. $(PY) -m benchmarks.edge
 
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two

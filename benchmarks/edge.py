@@ -2,7 +2,7 @@
 
     PYTHONPATH=. .venv/bin/python -m benchmarks.edge
 
-Takes about three minutes. Prints a table in Markdown. Exit code 1 if a gate is missed. The server is a process of its own,
+Takes about a minute. Prints a table in Markdown. Exit code 1 if a gate is missed. The server is a process of its own,
 on a database of its own; it has no provider, so that a valid transcript costs what it costs us. Linux only: read off /proc.
 """
 
