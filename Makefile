@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short edge forks
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short edge forks spine
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +33,16 @@ types: install ## Type-check code and tests
 arch: install ## Check who may import whom
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
+spine: install ## Count what a call runs through, and what one has to read; ten seconds
+	$(PY) -m backend.tools.spine
+
 deps: install ## Look for undeclared and unused requirements
 	$(PY) -m deptry .
 
 test: install ## Run every test
 	./backend/test.sh
 
-check: lint types arch deps test bench-short ## Everything that CI checks
+check: lint types arch deps spine test bench-short ## Everything that CI checks
 
 run: ## Start the service
 	./backend/run.sh
