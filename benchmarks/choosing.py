@@ -73,7 +73,7 @@ def _choosing(select: str, needs: Needs) -> Callable[[], object]:
     route = plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
     situation = SelectionContext(needs, CALLER, health.traffic)
     for candidate in route.candidates:
-        health.traffic.members.answered(candidate.member, "total", 0.5)
+        health.traffic.targets.answered(candidate.target, "total", 0.5)
 
     def choose() -> None:
         with health.traffic.lock:

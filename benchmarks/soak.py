@@ -31,12 +31,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from backend.utils.llm.state.ladders import MOST_CONVERSATIONS
+
 from backend.utils.llm import Patchbay, Table, use
 from backend.utils.llm.failures import Category
 from backend.utils.llm.model_config.limits import Limits, Rate
 from backend.utils.llm.state.circuit_breaker import WINDOW_COUNT
 from backend.utils.llm.state.health import MOST_CIRCUITS, Circuit
-from backend.utils.llm.state.ladders import MOST_CONVERSATIONS
 from backend.utils.llm.state.rate_limiter import MOST_SCOPES, Meter
 
 from .process import descriptors, objects_of, settled_rss_mb, threads
@@ -148,11 +149,11 @@ class Soak:
             "pools": len(runtime.transport.pools),
             "circuits": len(patchbay.health),  # type: ignore[arg-type]
             "budgets": len(patchbay.health._budgets),  # type: ignore[attr-defined]  # noqa: SLF001
-            "members": len(traffic.members._loads),  # noqa: SLF001
-            "scopes": len(traffic.meters._counts),  # noqa: SLF001
-            "conversations": len(traffic.rungs._last),  # noqa: SLF001
-            "scores": sum(len(one.scores) for one in traffic.scores._scores.values()),  # noqa: SLF001
-            "turns": len(traffic.turns._choices),  # noqa: SLF001
+            "members": len(traffic.targets._loads),  # noqa: SLF001
+            "scopes": len(traffic.rate_limiter._counts),  # noqa: SLF001
+            "conversations": len(traffic.session_affinity._last),  # noqa: SLF001
+            "scores": sum(len(one.scores) for one in traffic.quality_scores._scores.values()),  # noqa: SLF001
+            "turns": len(traffic.round_robin._choices),  # noqa: SLF001
             "kinds": len(patchbay.table.snapshot.kept),
         }
         return Sample(calls, time.perf_counter() - self._began, rss, held, objects_of("backend."))
@@ -170,10 +171,12 @@ class Soak:
         for number in range(MOST_SCOPES):
             meter = Meter(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
             reservation = health.traffic.begin(("alpha:a1", "users"), (meter,), 50, 60.0, "total")
-            health.traffic.meters.settle(reservation.meters, reservation.number, -20, reservation.taken)
-            health.traffic.members.ended(reservation.member, reservation.number)
+            health.traffic.rate_limiter.settle(reservation.meters, reservation.number, -20, reservation.taken)
+            health.traffic.targets.ended(reservation.target, reservation.number)
         for number in range(MOST_CONVERSATIONS):
-            health.traffic.rungs.served("feature context", f"conversation {number} of old", "alpha:a2")
+            health.traffic.session_affinity.served(
+                "feature context", f"conversation {number} of old", "alpha:a2"
+            )
 
 
 # Verdict ---------------------------------------------------------------------------------------------------------------

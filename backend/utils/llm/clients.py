@@ -237,7 +237,7 @@ class Patchbay(PerProcess):
         )
         with traffic.lock:
             for scope in found:
-                traffic.scores.add(scope, endpoint, score)
+                traffic.quality_scores.add(scope, endpoint, score)
         return bool(found)
 
     def get_qos_info(self) -> QosInfo:
@@ -350,9 +350,9 @@ def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
                 failed=arm.failed,
                 mean_s=arm.mean_seconds,
                 mean_cost_usd=arm.mean_cost,
-                stopped=traffic.arms.why_over(feature, name),
+                stopped=traffic.experiments.why_over(feature, name),
             )
-            for (feature, name), arm in sorted(traffic.arms.all().items())
+            for (feature, name), arm in sorted(traffic.experiments.all().items())
         )
 
 

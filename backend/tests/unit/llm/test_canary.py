@@ -169,12 +169,12 @@ class TestWhenItEnds:
     def test_the_control_begins_anew_with_another_split(self) -> None:
         world = trial({"red:small": ok(0.5), "blue:small": ok(0.5)})
 
-        assert world.health.traffic.arms.arm("f", "control of blue:small at 50 %").judged > 50
-        assert world.health.traffic.arms.arm("f", "control of green:small at 50 %").judged == 0
+        assert world.health.traffic.experiments.variant("f", "control of blue:small at 50 %").judged > 50
+        assert world.health.traffic.experiments.variant("f", "control of green:small at 50 %").judged == 0
 
     def test_another_share_is_another_trial(self) -> None:
         world = trial({"red:small": ok(0.5), "blue:small": ok(1.0)})
-        arms = world.health.traffic.arms
+        experiments = world.health.traffic.experiments
 
-        assert arms.why_over("f", "blue:small at 50 %") is not None
-        assert arms.why_over("f", "blue:small at 10 %") is None
+        assert experiments.why_over("f", "blue:small at 50 %") is not None
+        assert experiments.why_over("f", "blue:small at 10 %") is None

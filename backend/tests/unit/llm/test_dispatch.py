@@ -190,8 +190,8 @@ class TestConsequences:
         world.call(caller=HOUSE)
 
         rests = [
-            world.health.resting(world.circuit()),
-            world.health.resting(world.circuit()._replace(endpoint="red")),
+            world.health.availability(world.circuit()),
+            world.health.availability(world.circuit()._replace(endpoint="red")),
         ]
 
         expected = CONSEQUENCES[category].rests
@@ -733,7 +733,7 @@ class TestTeaching:
         for _ in range(50):
             world.call()
 
-        assert world.health.resting(world.circuit()) is None
+        assert world.health.availability(world.circuit()) is None
         assert not world.is_open(world.circuit())
 
     @pytest.mark.parametrize(
@@ -744,11 +744,11 @@ class TestTeaching:
 
         for _ in range(4):
             world.call()
-        before = world.health.resting(world.circuit())
+        before = world.health.availability(world.circuit())
         world.call()
 
         assert before is None
-        assert world.health.resting(world.circuit()) == Unavailable(30, category, "open")
+        assert world.health.availability(world.circuit()) == Unavailable(30, category, "open")
 
     def test_a_breaker_that_opens_ends_the_retries(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": DOWN})
@@ -849,7 +849,7 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.resting(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")
+        assert world.health.availability(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")
 
     def test_a_rate_limit_that_must_not_be_retried_is_left_alone(self) -> None:
         behaves = {"red:m": fails(C.RATE_LIMIT, 429, may_retry=False)}
@@ -857,4 +857,4 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.resting(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")
+        assert world.health.availability(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")

@@ -244,7 +244,7 @@ class TestWhatIsUnderWay:
         health.admit(circuit, 10.0, last_resort=True)
 
         def rests() -> str | None:
-            rest = health.resting(circuit)
+            rest = health.availability(circuit)
             return None if rest is None else rest.kind
 
         assert rests() == "probing"
@@ -255,9 +255,9 @@ class TestWhatIsUnderWay:
         before = traffic.begin(("openai:gpt-6-luna", "open"), (), 0, 10.0, "total")
 
         def busy() -> int:
-            traffic.begin(before.member, (), 0, 10.0, "total")
+            traffic.begin(before.target, (), 0, 10.0, "total")
             traffic.received(before)
-            return traffic.members.busy(before.member)
+            return traffic.targets.busy(before.target)
 
         assert in_child(busy) == 1
 
@@ -274,8 +274,8 @@ class TestWhatIsUnderWay:
     "draw",
     [
         pytest.param(lambda made: made.runtime.time.random(), id="jitter"),
-        pytest.param(lambda made: made.health.traffic.turns.dice, id="dice"),
-        pytest.param(lambda made: made.health.traffic.turns.toss, id="toss"),
+        pytest.param(lambda made: made.health.traffic.round_robin.draw, id="dice"),
+        pytest.param(lambda made: made.health.traffic.round_robin.variant_draw, id="toss"),
         pytest.param(lambda made: made.runtime.transport.tickets._prefix, id="ticket"),
     ],
 )

@@ -220,28 +220,28 @@ class TestCooling:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         clock.now = 20
-        assert health.resting(CIRCUIT) == Unavailable(40, Category.RATE_LIMIT, "cooling")
+        assert health.availability(CIRCUIT) == Unavailable(40, Category.RATE_LIMIT, "cooling")
         clock.now = 60
-        assert health.resting(CIRCUIT) is None
+        assert health.availability(CIRCUIT) is None
 
     def test_a_hint_of_days_counts_as_an_hour(self, health: MemoryHealth) -> None:
         health.cool(CIRCUIT, 1e9, Category.RATE_LIMIT)
 
-        rest = health.resting(CIRCUIT)
+        rest = health.availability(CIRCUIT)
         assert rest is not None
         assert rest.seconds == LONGEST_COOLING
 
     def test_another_key_does_not_rest(self, health: MemoryHealth) -> None:
         health.cool(CIRCUIT, 60, Category.QUOTA)
 
-        assert health.resting(OTHER) is None
+        assert health.availability(OTHER) is None
 
     def test_a_shorter_hint_does_not_end_a_longer_one(self, health: MemoryHealth) -> None:
         # The second one is of a request that was under way when the first came.
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
         health.cool(CIRCUIT, 0.2, Category.RATE_LIMIT)
 
-        rest = health.resting(CIRCUIT)
+        rest = health.availability(CIRCUIT)
         assert rest is not None
         assert rest.seconds == 60
 
@@ -249,7 +249,7 @@ class TestCooling:
         health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
         health.cool(CIRCUIT, 600, Category.MODEL_NOT_FOUND)
 
-        assert health.resting(CIRCUIT) == Unavailable(600, Category.MODEL_NOT_FOUND, "cooling")
+        assert health.availability(CIRCUIT) == Unavailable(600, Category.MODEL_NOT_FOUND, "cooling")
 
     @pytest.mark.parametrize("last_resort", [False, True])
     def test_nobody_is_admitted_meanwhile(self, health: MemoryHealth, *, last_resort: bool) -> None:
@@ -263,7 +263,7 @@ class TestCooling:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
         health.answered(CIRCUIT)
 
-        assert health.resting(CIRCUIT) is not None
+        assert health.availability(CIRCUIT) is not None
 
 
 class TestProbes:
@@ -301,7 +301,7 @@ class TestProbes:
         health.admit(CIRCUIT, 10, last_resort=False)
         health.failed(CIRCUIT, Category.TIMEOUT)
 
-        assert health.resting(CIRCUIT) == Unavailable(60, Category.TIMEOUT, "open")
+        assert health.availability(CIRCUIT) == Unavailable(60, Category.TIMEOUT, "open")
 
     def test_failed_probes_before_its_time_do_not_make_it_longer(
         self, health: MemoryHealth, clock: Clock
@@ -313,7 +313,7 @@ class TestProbes:
             assert health.admit(CIRCUIT, 10, last_resort=True) is None
             health.failed(CIRCUIT, Category.SERVER)
 
-        rest = health.resting(CIRCUIT)
+        rest = health.availability(CIRCUIT)
         assert rest is not None
         assert rest.seconds <= 30
 
@@ -351,13 +351,13 @@ class TestProbes:
 
         open_up(health)
         health.release(CIRCUIT)
-        assert health.resting(CIRCUIT) == Unavailable(30, Category.SERVER, "open")
+        assert health.availability(CIRCUIT) == Unavailable(30, Category.SERVER, "open")
 
     def test_another_keys_breaker_is_another(self, health: MemoryHealth) -> None:
         open_up(health)
 
         assert health.admit(OTHER, 10, last_resort=False) is None
-        assert health.resting(OTHER) is None
+        assert health.availability(OTHER) is None
 
 
 class TestMemory:
@@ -397,9 +397,9 @@ class TestMemory:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         assert len(health) == MOST_CIRCUITS
-        assert health.resting(circuits[0]) is not None
-        assert health.resting(circuits[1]) is None
-        assert health.resting(CIRCUIT) is not None
+        assert health.availability(circuits[0]) is not None
+        assert health.availability(circuits[1]) is None
+        assert health.availability(CIRCUIT) is not None
 
     def test_each_provider_has_a_budget_of_its_own(self, health: MemoryHealth) -> None:
         assert sum(health.may_retry("red") for _ in range(50)) == 10
@@ -439,7 +439,7 @@ class TestThreads:
                 circuit = Circuit("red:m", str((number + turn) % 5))
                 if health.admit(circuit, 1, last_resort=True) is None:
                     health.failed(circuit, Category.SERVER)
-                health.resting(circuit)
+                health.availability(circuit)
                 health.cool(circuit, 0.0, Category.RATE_LIMIT)
                 health.release(circuit)
                 health.answered(circuit)

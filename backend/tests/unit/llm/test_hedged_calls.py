@@ -103,10 +103,10 @@ def second_model(chain: str) -> str:
 
 def learn(patchbay: Patchbay, seconds: float, hedges: int = 1, feature: str = "f") -> None:
     """So many hedges are earned, and each endpoint is known to answer within ``seconds``."""
-    tails = patchbay.health.traffic.tails
+    tails = patchbay.health.traffic.tail_latency
     with patchbay.health.traffic.lock:
         for _ in range(CALLS_PER_HEDGE * hedges):
-            tails.called(feature)
+            patchbay.health.traffic.hedge_budget.earn(feature)
         for endpoint in patchbay.table.snapshot.chain(feature, "premium"):
             for _ in range(ENOUGH):
                 tails.of(feature, str(endpoint), "total").took(seconds)
@@ -147,7 +147,7 @@ def assert_nothing_is_left(patchbay: Patchbay) -> None:
     traffic = patchbay.health.traffic
     assert len(patchbay.runtime.transport.tickets) == 0
     assert [
-        load.in_flight.count(0.0) for load in traffic.members._loads.values() if load.in_flight.count(0.0)
+        load.in_flight.count(0.0) for load in traffic.targets._loads.values() if load.in_flight.count(0.0)
     ] == []
 
 
@@ -500,9 +500,9 @@ class TestKeys:
         call(patchbay.get_llm("f"), "hi")
         patchbay.runtime.shadows.join(5)
 
-        tails = patchbay.health.traffic.tails
+        tails = patchbay.health.traffic.tail_latency
         assert len(tails.of("f", "openai:gpt-6.1-terra", "total")) == 0
-        assert tails._earned == {"f": CALLS_PER_HEDGE + 1}
+        assert patchbay.health.traffic.hedge_budget._earned == {"f": CALLS_PER_HEDGE + 1}
 
     def test_a_call_that_a_user_paid_is_not_copied_because_the_house_paid_the_hedge(
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated

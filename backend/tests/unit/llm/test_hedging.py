@@ -48,9 +48,9 @@ def hedging(
         behaves=behaves,
         jitter=0.5,
     )
-    tails = world.health.traffic.tails
+    tails = world.health.traffic.tail_latency
     for _ in range(calls):
-        tails.called("f")
+        world.health.traffic.hedge_budget.earn("f")
     for endpoint in ("red:m", "red:n", "blue:m", "green:m"):
         for _ in range(known):
             tails.of("f", endpoint, "total").took(P95)
@@ -65,8 +65,8 @@ def attempts(called: Called) -> list[tuple[str, str, bool]]:
 
 def in_flight(world: World) -> int:
     """The requests that somebody still counts as under way."""
-    members = world.health.traffic.members
-    return sum(load.in_flight.count(world.now) for load in members._loads.values())
+    targets = world.health.traffic.targets
+    return sum(load.in_flight.count(world.now) for load in targets._loads.values())
 
 
 class TestWhen:
@@ -97,7 +97,7 @@ class TestWhen:
         for _ in range(2 * ENOUGH):
             assert world.call().tried == ["red:m"]
 
-        assert len(world.health.traffic.tails._tails) == 0
+        assert len(world.health.traffic.tail_latency._tails) == 0
 
     def test_not_as_long_as_no_hedge_was_earned(self) -> None:
         world = hedging({"red:m": SLOW}, calls=CALLS_PER_HEDGE - 2)
@@ -157,7 +157,7 @@ class TestWhereTo:
         """
         world = hedging({"two:m": SLOW}, chain=["two:m", "green:m"], more=accounts)
         for _ in range(ENOUGH):
-            world.health.traffic.tails.of("f", "two:m", "total").took(P95)
+            world.health.traffic.tail_latency.of("f", "two:m", "total").took(P95)
 
         assert world.call().tried == ["two:m", "green:m"]
 
@@ -182,7 +182,7 @@ class TestWhereTo:
         world.now = 31.0
 
         assert world.call().tried == ["red:m"]
-        assert world.health.resting(world.circuit(place=1)) is None  # nobody probes it
+        assert world.health.availability(world.circuit(place=1)) is None  # nobody probes it
 
     def test_what_has_no_room_is_passed_over(self) -> None:
         limit = '[models."blue:m"]\nlimits = { concurrency = 1 }'
@@ -204,7 +204,7 @@ class TestWhereTo:
 
         assert world.calls[0].tried == ["red:m"]
         assert world.calls[0].seconds == 10.0
-        assert world.health.traffic.tails.can_pay("f")
+        assert world.health.traffic.hedge_budget.can_spend("f")
 
     def test_a_call_of_one_request_has_none_for_a_hedge(self) -> None:
         assert hedging({"red:m": SLOW}, row="max_attempts = 1").call().tried == ["red:m"]
@@ -224,9 +224,9 @@ class TestWhereTo:
         )
         world.start()
         world.run(until=0.5)
-        member = world.plan("f").candidates[0].member
-        assert member[0] == "blue:m"
-        world.health.traffic.members.began(member, 10_001, 99.0)
+        target = world.plan("f").candidates[0].target
+        assert target[0] == "blue:m"
+        world.health.traffic.targets.began(target, 10_001, 99.0)
         world.run()
 
         assert world.calls[0].tried == ["red:m", "green:m"]
@@ -392,7 +392,7 @@ class TestOutcomes:
             more=sizes,
         )
         for _ in range(ENOUGH):
-            world.health.traffic.tails.of("f", "red:large", "total").took(P95)
+            world.health.traffic.tail_latency.of("f", "red:large", "total").took(P95)
 
         assert world.call().tried == ["red:large", "blue:small", "blue:large"]
 
@@ -413,15 +413,15 @@ class TestLessons:
         for _ in range(5):
             world.call()
 
-        assert world.health.resting(world.circuit()) is None
+        assert world.health.availability(world.circuit()) is None
         assert len(world.health) == 0
-        assert world.health.traffic.members.latency(world.plan("f").candidates[0].member, "total") is None
+        assert world.health.traffic.targets.latency(world.plan("f").candidates[0].target, "total") is None
 
     def test_a_hedge_that_fails_counts_as_any_attempt(self) -> None:
         world = hedging({"red:m": ok(3.0), "blue:m": fails(C.RATE_LIMIT, 429, hint=60.0)})
         world.call()
 
-        rest = world.health.resting(world.circuit(place=1))
+        rest = world.health.availability(world.circuit(place=1))
         assert rest is not None
         assert rest.kind == "cooling"
 
@@ -433,14 +433,14 @@ class TestLessons:
 
         assert called.tried == TWO
         assert called.steps[0].probe
-        assert world.health.resting(world.circuit()) is None
+        assert world.health.availability(world.circuit()) is None
         assert world.call().steps[0].probe
 
     def test_who_lost_because_it_was_slow_counts_as_slow(self) -> None:
         world = hedging({"red:m": SLOW, "blue:m": ok(0.5)})
         world.call()
 
-        tails = world.health.traffic.tails
+        tails = world.health.traffic.tail_latency
         assert len(tails.of("f", "red:m", "total")) == ENOUGH + 1
         assert len(tails.of("f", "blue:m", "total")) == ENOUGH + 1
 
@@ -448,14 +448,14 @@ class TestLessons:
         world = hedging({"red:m": ok(1.01), "blue:m": SLOW})
         world.call()
 
-        assert len(world.health.traffic.tails.of("f", "blue:m", "total")) == ENOUGH
+        assert len(world.health.traffic.tail_latency.of("f", "blue:m", "total")) == ENOUGH
 
     @pytest.mark.parametrize("category", [C.SERVER, C.RATE_LIMIT, C.CONNECT])
     def test_a_failure_is_no_time(self, category: Category) -> None:
         world = hedging({"red:m": fails(category)}, calls=0)
         world.call()
 
-        assert len(world.health.traffic.tails.of("f", "red:m", "total")) == ENOUGH
+        assert len(world.health.traffic.tail_latency.of("f", "red:m", "total")) == ENOUGH
 
     def test_what_counts_for_limits_is_given_back(self) -> None:
         limits = (

@@ -38,13 +38,13 @@ def hedged_histories(draw: st.DrawFn) -> World:
     world = World(
         {"f": chain}, row, behaves={one: draw(st.lists(whole, min_size=1, max_size=6)) for one in chain}
     )
-    tails = world.health.traffic.tails
+    tails = world.health.traffic.tail_latency
     usual = draw(st.sampled_from([0.1, 1.0]))
     for endpoint in chain:
         for _ in range(ENOUGH):
             tails.of("f", endpoint, "total").took(usual)
     for _ in range(CALLS_PER_HEDGE * draw(st.integers(0, 5))):
-        tails.called("f")
+        world.health.traffic.hedge_budget.earn("f")
     for _ in range(draw(st.integers(1, 8))):
         world.start(caller=draw(callers), at=draw(st.sampled_from([0.0, 0.5, 3.0, 31.0, 100.0])))
     world.run()
@@ -100,6 +100,6 @@ def _begun_after(called: Called) -> int:
 @given(world=hedged_histories())
 def test_nothing_is_left_under_way(world: World) -> None:
     traffic = world.health.traffic
-    assert all(load.in_flight.count(world.now) == 0 for load in traffic.members._loads.values())
-    assert all(count.in_flight.count(world.now) == 0 for count in traffic.meters._counts.values())
-    assert all(not count.reserved for count in traffic.meters._counts.values())
+    assert all(load.in_flight.count(world.now) == 0 for load in traffic.targets._loads.values())
+    assert all(count.in_flight.count(world.now) == 0 for count in traffic.rate_limiter._counts.values())
+    assert all(not count.reserved for count in traffic.rate_limiter._counts.values())

@@ -101,9 +101,9 @@ pro = {{ endpoints = ["{TERRA}", "{LUNA}"], tokens = "1000/day" }}"""
 def test_a_quota_is_not_forgotten_because_many_others_have_one(make: Make) -> None:
     patchbay = make(LUNA, "[features.f]\nlimits = { requests = '1/month' }", time=VirtualTime().time)
     patchbay.get_llm("f").invoke("hi")
-    meters = patchbay.health.traffic.meters
+    meters = patchbay.health.traffic.rate_limiter
     for number in range(10_100):
-        meters.stand(f"key {number}", number + 1, 0.0, 0)
+        meters.join(f"key {number}", number + 1, 0.0, 0)
         meters.leave(f"key {number}", number + 1)
 
     with pytest.raises(LLMError):

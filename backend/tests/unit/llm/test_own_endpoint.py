@@ -609,13 +609,13 @@ class TestMany:
 
     def test_planning_for_them_leaves_nothing_behind(self, lab: Patchbay) -> None:
         lab.explain("f", caller=own("https://public.example/v1"))
-        kept, members = len(lab.table.snapshot.kept), len(lab.health.traffic.members._loads)
+        kept, targets = len(lab.table.snapshot.kept), len(lab.health.traffic.targets._loads)
 
         for number in range(10_000):
             lab.explain("f", caller=own(f"https://m-{number}.example/v1", model=f"m-{number}"))
 
         assert len(lab.table.snapshot.kept) == kept
-        assert len(lab.health.traffic.members._loads) == members
+        assert len(lab.health.traffic.targets._loads) == targets
 
 
 class TestNaming:

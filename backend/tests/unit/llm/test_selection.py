@@ -62,13 +62,13 @@ class Runtime:
         able = list(among or self.tier)
         first = ordered(able, self.situation)[0]
         chosen(first, able, self.situation)
-        self.traffic.begin(first.member, first.meters, 0, 60, timed(self.needs))
+        self.traffic.begin(first.target, first.meters, 0, 60, timed(self.needs))
         return str(first.endpoint)
 
     def told(self, name: str, seconds: float | None, *, failed: bool = False) -> None:
         """One request to ``name``; None if nothing was told of it yet."""
         one = self.tier[NAMES.index(name)]
-        reservation = self.traffic.begin(one.member, one.meters, 0, 60, timed(self.needs))
+        reservation = self.traffic.begin(one.target, one.meters, 0, 60, timed(self.needs))
         if seconds is not None:
             (self.traffic.failed if failed else self.traffic.answered)(reservation, Sent(seconds))
 
@@ -112,7 +112,7 @@ def test_tiers_keep_their_places() -> None:
     world = World({"f": "group:first"}, rows)
     traffic = world.health.traffic
     for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
-        reservation = traffic.begin(one.member, (), 0, 60, "total")
+        reservation = traffic.begin(one.target, (), 0, 60, "total")
         traffic.answered(reservation, Sent(seconds))
 
     order = ordered(world.plan("f").candidates, SelectionContext(Needs(), HOUSE, traffic))
@@ -182,7 +182,7 @@ class TestLatency:
         runtime.told(RED, 0.1)
         runtime.told(BLUE, 0.5)
         runtime.told(GREEN, 0.9)
-        runtime.traffic.turns.chosen(runtime.tier[0].scope)
+        runtime.traffic.round_robin.chosen(runtime.tier[0].scope)
 
         assert runtime.order[0] == RED
         runtime.world.pass_time(2.0)
@@ -281,7 +281,7 @@ class TestCostLadder:
         runtime = Runtime('{ by = "cost", least = 5, enough = 0.8 }')
         for name, score, times in scores:
             for _ in range(times):
-                runtime.traffic.scores.add("feature f", name, score)
+                runtime.traffic.quality_scores.add("feature f", name, score)
         return runtime
 
     @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ class TestAccounts:
         for _ in range(8):
             first = ordered(tier, situation)[0]
             chosen(first, tier, situation)
-            world.health.traffic.begin(first.member, (), 0, 60, "total")
+            world.health.traffic.begin(first.target, (), 0, 60, "total")
             asked.append(first.account.name if first.account else None)
 
         assert asked.count("one") == of_eight

@@ -548,7 +548,7 @@ async def half_open(watched: Patchbay, virtual: VirtualTime) -> Patchbay:
     (candidate,) = watched.explain("f").candidates
     for _ in range(IN_A_ROW):
         watched.runtime.health.failed(candidate.circuit, Category.SERVER)
-    assert watched.runtime.health.resting(candidate.circuit) is not None
+    assert watched.runtime.health.availability(candidate.circuit) is not None
     virtual.sleep(OPEN_SECONDS)
     return watched
 

@@ -12,20 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ..routing.route import Route
-    from ..state.tail_latency import TailLatency
+    from ..state.traffic import Traffic
     from .steps import Pending, Try
 
 
-def after(step: Try, pending: Sequence[Pending], route: Route, tails: TailLatency) -> float | None:
+def after(step: Try, pending: Sequence[Pending], route: Route, traffic: Traffic) -> float | None:
     """In how many seconds it may go out beside ``step``, the call's first request; None if it may not.
 
     Nearly all that will take so long have by then been answered: the others are in the slow tail.
     """
     feature, first = route.feature, step.candidate
-    tails.called(feature.name)
-    if not tails.can_pay(feature.name) or unhedged(first, (one.candidate for one in pending), feature):
+    traffic.hedge_budget.earn(feature.name)
+    if not traffic.hedge_budget.can_spend(feature.name) or unhedged(
+        first, (one.candidate for one in pending), feature
+    ):
         return None
-    seconds = tails.of(feature.name, str(first.endpoint), timed(route.needs)).p95
+    seconds = traffic.tail_latency.of(feature.name, str(first.endpoint), timed(route.needs)).p95
     return seconds if seconds is not None and seconds < step.seconds else None
 
 

@@ -45,7 +45,7 @@ class Lessons:
         needs = self._route.needs
         tokens = tokens_of(candidate, needs)
         return self._health.traffic.begin(
-            candidate.member, candidate.meters, tokens, most_seconds, timed(needs)
+            candidate.target, candidate.meters, tokens, most_seconds, timed(needs)
         )
 
     def received(self, step: Try) -> None:
@@ -92,7 +92,7 @@ class Lessons:
         """How long it took, or at least took: what others of the feature are measured by, before they are hedged."""
         feature, traffic = self._route.feature.name, self._health.traffic
         with traffic.lock:
-            tail = traffic.tails.of(feature, str(candidate.endpoint), timed(self._route.needs))
+            tail = traffic.tail_latency.of(feature, str(candidate.endpoint), timed(self._route.needs))
             (tail.took if is_known else tail.took_at_least)(sent.seconds)
 
     # Health ----------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Lessons:
         score = self._score(attempt) if isinstance(candidate.select, CostLadder) else None
         if score is not None:
             with traffic.lock:
-                traffic.scores.add(candidate.scope, str(candidate.endpoint), score)
+                traffic.quality_scores.add(candidate.scope, str(candidate.endpoint), score)
         arm = self._route.compared_as
         if arm is not None and (arm == self._route.control or candidate.tier == ON_TRIAL):
             self._compare(arm, attempt, is_ok=is_ok)
@@ -141,11 +141,11 @@ class Lessons:
         feature, traffic = self._route.feature, self._health.traffic
         seconds = attempt.duration.total_seconds()
         with traffic.lock:
-            after = traffic.arms.arm(feature.name, arm).after(
+            after = traffic.experiments.variant(feature.name, arm).after(
                 is_ok=is_ok, seconds=seconds, cost=attempt.cost_usd
             )
             stop = None if self._route.is_shadow else feature.stop
-            reason = traffic.arms.judge(feature.name, arm, after, stop, against=self._route.control)
+            reason = traffic.experiments.judge(feature.name, arm, after, stop, against=self._route.control)
         if reason is not None:
             log.error("the trial of %s for %s was stopped: %s", arm, feature.name, reason)
 
@@ -157,7 +157,7 @@ class Lessons:
         rate, traffic = select.tiers[tier_of(select, caller)].tokens, self._health.traffic
         if rate is not None:
             with traffic.lock:
-                traffic.meters.use(tier_scope(candidate, caller), rate, self._used(candidate, attempt))
+                traffic.rate_limiter.use(tier_scope(candidate, caller), rate, self._used(candidate, attempt))
 
     def _used(self, candidate: Candidate, attempt: Attempt) -> int:
         """The tokens of an attempt; of one that was broken off, what it may have used."""

@@ -195,7 +195,7 @@ class Dispatch:
 
     def _has_room(self, candidate: Candidate) -> bool:
         tokens = tokens_of(candidate, self.route.needs)
-        return self._traffic.meters.full(candidate.meters, tokens, self._number) is None
+        return self._traffic.rate_limiter.full(candidate.meters, tokens, self._number) is None
 
     def _begin(self, pending: Pending, seconds: float, now: float, *, hedge: bool = False) -> Try:
         candidate = pending.candidate
@@ -220,7 +220,7 @@ class Dispatch:
 
     def _is_probed(self, candidate: Candidate) -> bool:
         """Whether a probe of it is under way: the request that was admitted just now."""
-        rest = self._health.resting(candidate.circuit)
+        rest = self._health.availability(candidate.circuit)
         return rest is not None and rest.kind == "probing"
 
     def _among(self, pending: Pending) -> list[Candidate]:
@@ -238,12 +238,12 @@ class Dispatch:
         if scope is not None:
             self._line = scope
             tokens = tokens_of(candidate, self.route.needs)
-            self._traffic.meters.stand(scope, self._number, seconds, tokens)
+            self._traffic.rate_limiter.join(scope, self._number, seconds, tokens)
 
     def _leave_line(self) -> None:
         if self._line is not None:
             with self._traffic.lock:
-                self._traffic.meters.leave(self._line, self._number)
+                self._traffic.rate_limiter.leave(self._line, self._number)
             self._line = None
 
     # Time ------------------------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ class Dispatch:
         if not self.route.feature.hedge or step is not self._first:
             return None
         with self._traffic.lock:
-            return hedging.after(step, self._pending, self.route, self._traffic.tails)
+            return hedging.after(step, self._pending, self.route, self._traffic)
 
     def hedge(self, step: Try) -> Try | None:
         """The request that goes out beside ``step``, which has taken too long; None if none may now.
@@ -338,14 +338,14 @@ class Dispatch:
         It goes where the call would have gone next, if that may be asked at once, and not to probe it.
         """
         with self._traffic.lock:
-            now, tails, feature = self._clock(), self._traffic.tails, self.route.feature.name
-            if not tails.can_pay(feature) or self._ends_at - now < LEAST_SECONDS:
+            now, budget, feature = self._clock(), self._traffic.hedge_budget, self.route.feature.name
+            if not budget.can_spend(feature) or self._ends_at - now < LEAST_SECONDS:
                 return None
             following = (one for one in hedging.order(self._tiers(), step) if self._may_hedge_with(one, now))
             pending = next(following, None)
             if pending is None:
                 return None
-            tails.pay(feature)
+            budget.spend(feature)
             hedge = self._begin(pending, self._seconds_for(pending, now), now, hedge=True)
             self._racing = (step, hedge)
             return hedge

@@ -109,7 +109,7 @@ class RetryPolicy:
 
     def _may_retry(self, candidate: Candidate, failure: Failure) -> bool:
         """Asked last, because a retry that is granted is spent."""
-        rest = self._health.resting(candidate.circuit)
+        rest = self._health.availability(candidate.circuit)
         is_open = rest is not None and rest.kind == "open"
         return failure.may_retry and not is_open and self._health.may_retry(_budget_key(candidate))
 

@@ -255,13 +255,13 @@ def _trial(case: Case) -> tuple[Share | None, list[Skip]]:
     traffic, feature = case.health.traffic, case.feature
     if not feature.split:
         return None, []
-    ended = {share: traffic.arms.why_over(feature.name, str(share)) for share in feature.split}
+    ended = {share: traffic.experiments.why_over(feature.name, str(share)) for share in feature.split}
     over = [
         Skip(share.endpoint, SkipCode.SPLIT_OVER, f"its trial was stopped: {reason}")
         for share, reason in ended.items()
         if reason is not None
     ]
-    share = share_of(feature, case.caller, traffic.turns.toss)
+    share = share_of(feature, case.caller, traffic.round_robin.variant_draw)
     return (None if share is None or ended[share] is not None else share), over
 
 
@@ -448,7 +448,7 @@ def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) ->
         needs: What the call needs.
         who: The call's number, if it stands in a line.
     """
-    rest = health.resting(candidate.key_circuit) or health.resting(candidate.circuit)
+    rest = health.availability(candidate.key_circuit) or health.availability(candidate.circuit)
     full = _full(candidate, health, needs, who) if rest is None else None
     if full is None:
         return rest
@@ -466,7 +466,7 @@ def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) ->
 def _full(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Exceeded | None:
     if not candidate.meters:
         return None
-    return health.traffic.meters.full(candidate.meters, tokens_of(candidate, needs), who)
+    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), who)
 
 
 def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
@@ -501,7 +501,7 @@ def is_within_reach(rest: Unavailable, feature: Feature) -> bool:
 
 def _hedge(candidates: Sequence[Candidate], case: Case) -> Hedge:
     first, *others = candidates
-    tail = case.health.traffic.tails.of(case.feature.name, str(first.endpoint), timed(case.needs))
+    tail = case.health.traffic.tail_latency.of(case.feature.name, str(first.endpoint), timed(case.needs))
     never = unhedged(first, others, case.feature)
     return Hedge(tail.p95 if never is None else None, len(tail), never)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..caller import Caller, KeyOwner, KeyPolicy
     from ..model_config import Account, Endpoint, Feature, Selection, Share
     from ..state.health import Unavailable
-    from ..state.load import Member
+    from ..state.load import Target
     from ..state.rate_limiter import Meter
 
 _DECIDING = (
@@ -138,7 +138,7 @@ class Candidate:
         return Circuit(self.endpoint.provider.name, self.key)
 
     @cached_property
-    def member(self) -> Member:
+    def target(self) -> Target:
         """What traffic knows it by: all users' keys together, and all the endpoints that they bring."""
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)

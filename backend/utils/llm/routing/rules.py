@@ -94,7 +94,7 @@ def _not_of_the_tier(candidate: Candidate, case: Case) -> Fault | None:
         return SkipCode.TIER, f"it is not for the tier {tier!r}"
     if allowed.tokens is None or name != allowed.endpoints[0] or len(allowed.endpoints) == 1:
         return None
-    used = case.health.traffic.meters.used(tier_scope(candidate, case.caller), allowed.tokens)
+    used = case.health.traffic.rate_limiter.used(tier_scope(candidate, case.caller), allowed.tokens)
     if used < allowed.until * allowed.tokens.amount:
         return None
     rate = allowed.tokens

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ..caller import Caller
-    from ..state.load import Member, Timed
+    from ..state.load import Target, Timed
     from ..state.traffic import Traffic
     from .route import Candidate, Needs
 
@@ -71,7 +71,7 @@ def _tiers(candidates: Candidates) -> list[Candidates]:
 
 def chosen(candidate: Candidate, among: Sequence[Candidate], situation: SelectionContext) -> None:
     """``candidate`` is asked; it was chosen ``among`` those of its tier that could be."""
-    situation.traffic.turns.chosen(candidate.scope)
+    situation.traffic.round_robin.chosen(candidate.scope)
     follow = _AFTERMATH.get(type(candidate.select))
     if follow is not None:
         follow(candidate, among, situation)
@@ -99,32 +99,32 @@ def _sorted(tier: Candidates, keys: Sequence[float] | Sequence[tuple[float, ...]
     return [tier[place] for place in sorted(range(len(tier)), key=keys.__getitem__)]
 
 
-def _weights(tier: Sequence[Candidate]) -> dict[Member, float]:
+def _weights(tier: Sequence[Candidate]) -> dict[Target, float]:
     """An endpoint's weight is shared by its accounts, as theirs say."""
-    weights, members = cast("Weighted", tier[0].select).weights, [one.member for one in tier]
-    if len({endpoint for endpoint, _ in members}) == len(members):
-        return {member: weights.get(member[0], 1) for member in members}
-    shares = dict(zip(members, _shares(tier), strict=True))
+    weights, targets = cast("Weighted", tier[0].select).weights, [one.target for one in tier]
+    if len({endpoint for endpoint, _ in targets}) == len(targets):
+        return {target: weights.get(target[0], 1) for target in targets}
+    shares = dict(zip(targets, _shares(tier), strict=True))
     totals: Counter[str] = Counter()
     for (endpoint, _), share in shares.items():
         totals[endpoint] += share
-    return {member: weights.get(member[0], 1) * share / totals[member[0]] for member, share in shares.items()}
+    return {target: weights.get(target[0], 1) * share / totals[target[0]] for target, share in shares.items()}
 
 
 def _by_weight(tier: Candidates, situation: SelectionContext) -> Candidates:
-    current_weight = situation.traffic.turns.current_weight(tier[0].scope)
+    current_weight = situation.traffic.round_robin.current_weight(tier[0].scope)
     return _sorted(
-        tier, [-current_weight.get(member, 0.0) - weight for member, weight in _weights(tier).items()]
+        tier, [-current_weight.get(target, 0.0) - weight for target, weight in _weights(tier).items()]
     )
 
 
 def _pay(candidate: Candidate, among: Sequence[Candidate], situation: SelectionContext) -> None:
-    situation.traffic.turns.weigh(candidate.scope, candidate.member, _weights(among))
+    situation.traffic.round_robin.weigh(candidate.scope, candidate.target, _weights(among))
 
 
 def _heats(tier: Sequence[Candidate], situation: SelectionContext) -> list[float]:
     """How much each was used lately, for its weight, as logarithms."""
-    loads = situation.traffic.members.loads([one.member for one in tier])
+    loads = situation.traffic.targets.loads([one.target for one in tier])
     return [load.recent_requests - log2(share) for load, share in zip(loads, _shares(tier), strict=True)]
 
 
@@ -133,7 +133,7 @@ def _least_used(tier: Candidates, situation: SelectionContext) -> Candidates:
 
 
 def _least_busy(tier: Candidates, situation: SelectionContext) -> Candidates:
-    now, loads = situation.traffic.clock(), situation.traffic.members.loads([one.member for one in tier])
+    now, loads = situation.traffic.clock(), situation.traffic.targets.loads([one.target for one in tier])
     return _sorted(
         tier,
         [
@@ -150,21 +150,21 @@ def _least_busy(tier: Candidates, situation: SelectionContext) -> Candidates:
 def _level_up(candidate: Candidate, among: Sequence[Candidate], situation: SelectionContext) -> None:
     """Who could not be chosen for a while is not flooded to make up for it: it starts level with the others."""
     traffic = situation.traffic
-    new = traffic.turns.newcomers(candidate.scope, {one.member for one in among})
+    new = traffic.round_robin.newcomers(candidate.scope, {one.target for one in among})
     if not new:
         return
     recent_requests_of = zip(among, _heats(among, situation), strict=True)
     level = min(
-        (recent_requests for one, recent_requests in recent_requests_of if one.member not in new),
+        (recent_requests for one, recent_requests in recent_requests_of if one.target not in new),
         default=-inf,
     )
     for one, share in zip(among, _shares(among), strict=True):
-        if one.member in new:
-            traffic.members.level_up(one.member, level + log2(share))
+        if one.target in new:
+            traffic.targets.level_up(one.target, level + log2(share))
 
 
 def _soonest_reset(tier: Candidates, situation: SelectionContext) -> Candidates:
-    resets = situation.traffic.meters.resets()
+    resets = situation.traffic.rate_limiter.resets()
     return _sorted(tier, [first_reset(one.meters, resets) for one in tier])
 
 
@@ -177,7 +177,7 @@ def _by_latency(tier: Candidates, situation: SelectionContext) -> Candidates:
     all choose the same one either. Of what is not known the best is assumed. Whatever fails too often comes last.
     """
     traffic, kind = situation.traffic, timed(situation.needs)
-    now, loads = traffic.clock(), traffic.members.loads([one.member for one in tier])
+    now, loads = traffic.clock(), traffic.targets.loads([one.target for one in tier])
     known = [load.latency.get(kind) for load in loads]
     hopes = [None if latency is None else latency.hoped(now) for latency in known]
     best = min([hope for hope in hopes if hope is not None], default=1.0) if None in hopes else 1.0
@@ -194,7 +194,7 @@ def _by_latency(tier: Candidates, situation: SelectionContext) -> Candidates:
     is_failing, quickest, _ = prospects[ranks[0]]
     near = bisect_right(ranks, (is_failing, ABOUT * quickest, inf), key=prospect_of)
     order = [tier[rank] for rank in ranks]
-    first = _stalest(tier, situation) or order[_better_of_two(near, traffic.turns.dice)]
+    first = _stalest(tier, situation) or order[_better_of_two(near, traffic.round_robin.draw)]
     return [first, *(one for one in order if one is not first)]
 
 
@@ -208,12 +208,12 @@ def _better_of_two(ranked: int, dice: float) -> int:
 def _stalest(tier: Candidates, situation: SelectionContext) -> Candidate | None:
     """The one that was not timed for longest, if it is the turn of a call that looks around."""
     select, traffic = cast("Latency", tier[0].select), situation.traffic
-    if not traffic.turns.explores(tier[0].scope, select.explore):
+    if not traffic.round_robin.explores(tier[0].scope, select.explore):
         return None
-    kind, now, members = timed(situation.needs), traffic.clock(), traffic.members
-    timed_at = [members.timed_at(one.member, kind) for one in tier]
+    kind, now, targets = timed(situation.needs), traffic.clock(), traffic.targets
+    timed_at = [targets.timed_at(one.target, kind) for one in tier]
     place = timed_at.index(min(timed_at))
-    is_free = now - timed_at[place] >= select.stale_after and not members.busy(tier[place].member)
+    is_free = now - timed_at[place] >= select.stale_after and not targets.busy(tier[place].target)
     return tier[place] if is_free else None
 
 
@@ -232,7 +232,7 @@ def _by_context(tier: Candidates, situation: SelectionContext) -> Candidates:
     """From the first rung that is long enough upwards, then the shorter ones: those that the prompt fits, if only just."""
     select, names = cast("ContextLadder", tier[0].select), [str(one.endpoint) for one in tier]
     conversation = situation.caller.conversation_id
-    last = situation.traffic.rungs.last(tier[0].scope, conversation) if conversation else None
+    last = situation.traffic.session_affinity.last(tier[0].scope, conversation) if conversation else None
     stood = names.index(last) if last in names else 0
     for place, one in enumerate(tier):
         share = 1.0 if place >= stood else select.back_at
@@ -243,18 +243,18 @@ def _by_context(tier: Candidates, situation: SelectionContext) -> Candidates:
 
 def _stand_on(candidate: Candidate, _: Sequence[Candidate], situation: SelectionContext) -> None:
     if situation.caller.conversation_id:
-        rungs = situation.traffic.rungs
-        rungs.served(candidate.scope, situation.caller.conversation_id, candidate.member[0])
+        rungs = situation.traffic.session_affinity
+        rungs.served(candidate.scope, situation.caller.conversation_id, candidate.target[0])
 
 
 def _by_score(tier: Candidates, situation: SelectionContext) -> Candidates:
     """From the first rung whose answers are good enough, or unknown, upwards; then what lies below."""
     select, traffic = cast("CostLadder", tier[0].select), situation.traffic
     scope, least, remember = tier[0].scope, select.least, select.remember
-    if traffic.turns.explores(scope, select.explore):
+    if traffic.round_robin.explores(scope, select.explore):
         return tier
     for place, one in enumerate(tier):
-        mean = traffic.scores.mean(scope, one.member[0], least=least, remember=remember)
+        mean = traffic.quality_scores.mean(scope, one.target[0], least=least, remember=remember)
         if mean is None or mean >= select.enough:
             return [*tier[place:], *tier[:place]]
     return tier[::-1]

@@ -16,8 +16,8 @@ MEMORY = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """What one arm of a split did.
+class Variant:
+    """What one variant of a split did.
 
     Attributes:
         judged: Requests of which something was learnt.
@@ -33,7 +33,7 @@ class Arm:
     cost: float = 0.0
     priced: int = 0
 
-    def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Arm:
+    def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Variant:
         """After one more request."""
         if self.judged >= MEMORY:
             return self._faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
@@ -47,9 +47,9 @@ class Arm:
             priced=self.priced + (cost is not None),
         )
 
-    def _faded(self) -> Arm:
+    def _faded(self) -> Variant:
         """Half of it: what is long past counts less and less."""
-        return Arm(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
+        return Variant(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
 
     @property
     def error_share(self) -> float:
@@ -69,38 +69,38 @@ class Arm:
 
 
 class Experiments:
-    """Every split's arms, until the process ends. Its owner has the lock."""
+    """Every split's variants, until the process ends. Its owner has the lock."""
 
     def __init__(self) -> None:
-        self._arms: dict[tuple[str, str], Arm] = {}
+        self._variants: dict[tuple[str, str], Variant] = {}
         self._over: dict[tuple[str, str], str] = {}
 
-    def why_over(self, feature: str, arm: str) -> str | None:
+    def why_over(self, feature: str, variant: str) -> str | None:
         """Why the trial was stopped; None if it goes on."""
-        return self._over.get((feature, arm))
+        return self._over.get((feature, variant))
 
-    def arm(self, feature: str, arm: str) -> Arm:
+    def variant(self, feature: str, variant: str) -> Variant:
         """What it did so far."""
-        return self._arms.get((feature, arm), Arm())
+        return self._variants.get((feature, variant), Variant())
 
-    def all(self) -> dict[tuple[str, str], Arm]:
-        """What every arm of every feature did."""
-        return dict(self._arms)
+    def all(self) -> dict[tuple[str, str], Variant]:
+        """What every variant of every feature did."""
+        return dict(self._variants)
 
     def judge(
-        self, feature: str, arm: str, after: Arm, stop: StopRow | None, *, against: str = CONTROL
+        self, feature: str, variant: str, after: Variant, stop: StopRow | None, *, against: str = CONTROL
     ) -> str | None:
-        """Note what ``arm`` did; the reason if that ends its trial now. Without ``stop`` nothing does."""
-        self._arms[feature, arm] = after
-        if stop is None or arm == against or (feature, arm) in self._over:
+        """Note what ``variant`` did; the reason if that ends its trial now. Without ``stop`` nothing does."""
+        self._variants[feature, variant] = after
+        if stop is None or variant == against or (feature, variant) in self._over:
             return None
-        reason = _verdict(after, self.arm(feature, against), stop)
+        reason = _verdict(after, self.variant(feature, against), stop)
         if reason is not None:
-            self._over[feature, arm] = reason
+            self._over[feature, variant] = reason
         return reason
 
 
-def _verdict(trial: Arm, control: Arm, stop: StopRow) -> str | None:
+def _verdict(trial: Variant, control: Variant, stop: StopRow) -> str | None:
     if min(trial.judged, control.judged) < stop.after:
         return None
     if trial.error_share > control.error_share + stop.errors:

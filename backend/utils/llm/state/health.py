@@ -72,7 +72,7 @@ class Health(Protocol):
     def traffic(self) -> Traffic:
         """What goes on now."""
 
-    def resting(self, circuit: Circuit) -> Unavailable | None:
+    def availability(self, circuit: Circuit) -> Unavailable | None:
         """Why ``circuit`` is not to be used now; None if it may be."""
 
     def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Unavailable | None:
@@ -146,7 +146,7 @@ class MemoryHealth(PerProcess):
     def __len__(self) -> int:
         return len(self._conditions)
 
-    def resting(self, circuit: Circuit) -> Unavailable | None:
+    def availability(self, circuit: Circuit) -> Unavailable | None:
         """See `Health`."""
         condition = self._conditions.get(circuit)
         return None if condition is None else _rest(condition, self._clock())

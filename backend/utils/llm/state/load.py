@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HALF_LIFE = 60.0
 """A request of so many seconds ago counts half."""
 
-Member = tuple[str, str]
+Target = tuple[str, str]
 """An endpoint, and the fingerprint of the house's key; ``users`` for all keys that users bring."""
 Timed = Literal["first_token", "total"]
 
@@ -46,7 +46,7 @@ class InFlight:
 
 
 class Load:
-    """Of one member.
+    """Of one target.
 
     Attributes:
         latency: How quick it is, as far as that is known.
@@ -76,8 +76,8 @@ class Load:
 _IDLE = Load()
 
 
-class Members:
-    """What is known of every member. Its owner has the lock.
+class Targets:
+    """What is known of every target. Its owner has the lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -85,58 +85,58 @@ class Members:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._loads: dict[Member, Load] = {}
+        self._loads: dict[Target, Load] = {}
 
-    def loads(self, members: Iterable[Member]) -> list[Load]:
+    def loads(self, targets: Iterable[Target]) -> list[Load]:
         """All that is known of each, to read."""
         known = self._loads
-        return [known.get(member, _IDLE) for member in members]
+        return [known.get(target, _IDLE) for target in targets]
 
-    def busy(self, member: Member) -> int:
+    def busy(self, target: Target) -> int:
         """How many of its requests are under way."""
-        return self._loads.get(member, _IDLE).in_flight.count(self._clock())
+        return self._loads.get(target, _IDLE).in_flight.count(self._clock())
 
-    def used(self, member: Member) -> float:
+    def used(self, target: Target) -> float:
         """How many requests it had lately."""
-        return self._loads.get(member, _IDLE).used(self._clock())
+        return self._loads.get(target, _IDLE).used(self._clock())
 
-    def latency(self, member: Member, timed: Timed) -> Latency | None:
+    def latency(self, target: Target, timed: Timed) -> Latency | None:
         """How quick it is; None if that is not known."""
-        return self._loads.get(member, _IDLE).latency.get(timed)
+        return self._loads.get(target, _IDLE).latency.get(timed)
 
-    def timed_at(self, member: Member, timed: Timed) -> float:
+    def timed_at(self, target: Target, timed: Timed) -> float:
         """When it was timed last; minus infinity if never."""
-        latency = self.latency(member, timed)
+        latency = self.latency(target, timed)
         return -math.inf if latency is None else latency.at
 
-    def began(self, member: Member, number: int, until: float) -> None:
+    def began(self, target: Target, number: int, until: float) -> None:
         """A request goes out; if nothing is told of it ``until`` then, it counts as over."""
-        self._own(member).began(number, self._clock(), until)
+        self._own(target).began(number, self._clock(), until)
 
-    def ended(self, member: Member, number: int) -> None:
+    def ended(self, target: Target, number: int) -> None:
         """A request is over."""
-        self._loads.get(member, _IDLE).in_flight.remove(number)
+        self._loads.get(target, _IDLE).in_flight.remove(number)
 
-    def answered(self, member: Member, timed: Timed, seconds: float) -> None:
+    def answered(self, target: Target, timed: Timed, seconds: float) -> None:
         """It took so long to answer."""
-        load, now = self._own(member), self._clock()
+        load, now = self._own(target), self._clock()
         load.latency[timed] = after_answer(load.latency.get(timed), seconds, now)
         if load.failing is not None:
             load.failing = load.failing.told(now, failed=False)
 
-    def failed(self, member: Member, timed: Timed, seconds: float) -> None:
+    def failed(self, target: Target, timed: Timed, seconds: float) -> None:
         """It took so long to fail."""
-        load, now = self._own(member), self._clock()
+        load, now = self._own(target), self._clock()
         load.latency[timed] = after_failure(load.latency.get(timed), seconds, now)
         load.failing = (load.failing or Failing()).told(now, failed=True)
 
-    def level_up(self, member: Member, recent_requests: float) -> None:
+    def level_up(self, target: Target, recent_requests: float) -> None:
         """It counts as used no less than that: who was away is not flooded to make up for it."""
-        load = self._own(member)
+        load = self._own(target)
         load.recent_requests = max(load.recent_requests, recent_requests)
 
-    def _own(self, member: Member) -> Load:
-        load = self._loads.get(member)
+    def _own(self, target: Target) -> Load:
+        load = self._loads.get(target)
         if load is None:
-            load = self._loads[member] = Load()
+            load = self._loads[target] = Load()
         return load

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 MOST_SCOPES = 10_000
 """Beyond this many the one that was used longest ago is forgotten: callers bring keys without end."""
 POLL_SECONDS = 0.05
-"""How often the first in a line looks again; the others look more seldom, by their place."""
+"""How often the first in a queue looks again; the others look more seldom, by their place."""
 LONGEST_POLL = 1.0
 SETTLING_SECONDS = 0.25
 """How often the first looks again for what others may give back of what was set aside for them."""
 _MOST_LOOKED_AT = 200
 GRACE_SECONDS = 1.0
-"""Who does not look again so many seconds after they meant to has left the line."""
+"""Who does not look again so many seconds after they meant to has left the queue."""
 
 
 class Meter(NamedTuple):
@@ -72,19 +72,19 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._order)
 
-    def stand(self, who: int, until: float, tokens: int) -> None:
-        """Stand there until then at least."""
+    def join(self, who: int, until: float, tokens: int) -> None:
+        """Wait, until then at least."""
         if who not in self._asks:
             insort(self._order, who)
         self._asks[who] = (until, tokens)
 
     def leave(self, who: int) -> None:
-        """Stand there no longer."""
+        """Wait no longer."""
         if self._asks.pop(who, None) is not None:
             self._order.remove(who)
 
     def before(self, who: int, now: float) -> int:
-        """How many stand before ``who``, which is 0 for somebody who has only come."""
+        """How many are before ``who``, which is 0 for somebody who has only come."""
         while self._order and (first := self._order[0]) != who and self._asks[first][0] <= now:
             self.leave(first)  # it did not come back
         return bisect_left(self._order, who) if who else len(self._order)
@@ -115,17 +115,17 @@ class _Count:
         reserved: Tokens that are set aside for requests under way: some of them will be given back.
     """
 
-    __slots__ = ("in_flight", "line", "reserved", "windows")
+    __slots__ = ("in_flight", "queue", "reserved", "windows")
 
     def __init__(self) -> None:
         self.windows: dict[tuple[str, Period], Window] = {}
         self.in_flight = InFlight()
         self.reserved: dict[int, int] = {}
-        self.line = WaitQueue()
+        self.queue = WaitQueue()
 
     def is_live(self, resets: Mapping[Period, float], now: float) -> bool:
         """Whether it must not be forgotten: somebody waits, or is under way, or a quota would begin anew."""
-        if len(self.line) or self.in_flight.count(now):
+        if len(self.queue) or self.in_flight.count(now):
             return True
         return any(per in resets and window.current for (_, per), window in self.windows.items())
 
@@ -153,20 +153,20 @@ class RateLimiter:
         Args:
             meters: All that it counts for.
             tokens: What it may use.
-            who: The call's place holder in the lines; 0 for one that stands in none.
+            who: The call's number in the queues; 0 for one that waits in none.
         """
         found = [one for meter in meters for one in self._obstacles(meter, tokens, who)]
         return max(found, key=lambda one: one.seconds, default=None)
 
     def _obstacles(self, meter: Meter, tokens: int, who: int) -> Iterator[Exceeded]:
-        """What is in the way, with room set aside for those who stand before ``who``."""
+        """What is in the way, with room set aside for those who wait before ``who``."""
         count, limits, clock = self._counts.get(meter.scope) or _Count(), meter.limits, self._clock()
-        before = count.line.before(who, clock)
+        before = count.queue.before(who, clock)
         for rate in limits.requests:
             room = min(before + 1, rate.amount)
             yield from self._too_many(meter, count, _Ask("requests", rate, room, 0), before)
         for rate in limits.tokens:
-            room = max(tokens, min(count.line.asked(before, rate.amount) + tokens, rate.amount))
+            room = max(tokens, min(count.queue.asked(before, rate.amount) + tokens, rate.amount))
             unsettled = sum(count.reserved.values())
             yield from self._too_many(meter, count, _Ask("tokens", rate, room, unsettled), before)
         most = limits.concurrency
@@ -248,16 +248,16 @@ class RateLimiter:
         window = windows.get(("tokens", rate.per), _UNUSED)
         windows["tokens", rate.per] = window.plus(tokens, rate, self._epoch())
 
-    # Lines -----------------------------------------------------------------------------------------------------------
+    # Queues -------------------------------------------------------------------------------------------------------------
 
-    def stand(self, scope: str, who: int, seconds: float, tokens: int) -> None:
-        """Stand in the line of ``scope``, or go on standing there, for so many seconds, for so many tokens."""
-        self._count(scope).line.stand(who, self._clock() + seconds + GRACE_SECONDS, tokens)
+    def join(self, scope: str, who: int, seconds: float, tokens: int) -> None:
+        """Join the queue of ``scope``, or stay in it, for so many seconds, to use so many tokens."""
+        self._count(scope).queue.join(who, self._clock() + seconds + GRACE_SECONDS, tokens)
 
     def leave(self, scope: str, who: int) -> None:
-        """Leave the line of ``scope``."""
+        """Leave the queue of ``scope``."""
         if (count := self._counts.get(scope)) is not None:
-            count.line.leave(who)
+            count.queue.leave(who)
 
     # Counts ----------------------------------------------------------------------------------------------------------
 

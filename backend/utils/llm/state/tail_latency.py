@@ -58,24 +58,30 @@ class Tail:
 
 
 class TailLatency:
-    """Every endpoint's, for each feature by itself; and what each feature has earned. Its owner has the lock."""
+    """Every endpoint's, for each feature by itself. Its owner has the lock."""
 
     def __init__(self) -> None:
         self._tails: defaultdict[tuple[str, str, Timed], Tail] = defaultdict(Tail)
-        self._earned: defaultdict[str, int] = defaultdict(int)
 
     def of(self, feature: str, endpoint: str, timed: Timed) -> Tail:
         """The times of ``endpoint``'s answers to ``feature``: to the first token of streams, or of whole answers."""
         return self._tails[feature, endpoint, timed]
 
-    def called(self, feature: str) -> None:
+
+class HedgeBudget:
+    """How many hedges each feature has earned. Its owner has the lock."""
+
+    def __init__(self) -> None:
+        self._earned: defaultdict[str, int] = defaultdict(int)
+
+    def earn(self, feature: str) -> None:
         """A call earns its share of a hedge."""
         self._earned[feature] = min(self._earned[feature] + 1, CALLS_PER_HEDGE * MOST_SAVED)
 
-    def can_pay(self, feature: str) -> bool:
+    def can_spend(self, feature: str) -> bool:
         """Whether a hedge has been earned."""
         return self._earned[feature] >= CALLS_PER_HEDGE
 
-    def pay(self, feature: str) -> None:
+    def spend(self, feature: str) -> None:
         """A hedge goes out."""
         self._earned[feature] -= CALLS_PER_HEDGE

@@ -12,16 +12,17 @@ from typing_extensions import override
 
 from ..forks import PerProcess
 from .experiments import Experiments
-from .ladders import QualityScores, SessionAffinity
-from .load import Members
+from .load import Targets
+from .quality_scores import QualityScores
 from .rate_limiter import RateLimiter
-from .tail_latency import TailLatency
+from .session_affinity import SessionAffinity
+from .tail_latency import HedgeBudget, TailLatency
 from .weighted_round_robin import WeightedRoundRobin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .load import Member, Timed
+    from .load import Target, Timed
     from .rate_limiter import Meter
 
 GRACE_SECONDS = 5.0
@@ -32,7 +33,7 @@ class Reservation(NamedTuple):
     """One request under way, what was set aside for it, and when, in seconds since the epoch."""
 
     number: int
-    member: Member
+    target: Target
     meters: Sequence[Meter]
     tokens: int
     timed: Timed
@@ -84,50 +85,51 @@ class Traffic(PerProcess):
     @override
     def _begin(self) -> None:
         self.lock = threading.RLock()
-        self.members = Members(self.clock)
-        self.meters = RateLimiter(self.clock, lambda: self._now().timestamp())
-        self.turns = WeightedRoundRobin(self._random)
-        self.rungs = SessionAffinity()
-        self.scores = QualityScores(self.clock)
-        self.arms = Experiments()
-        self.tails = TailLatency()
+        self.targets = Targets(self.clock)
+        self.rate_limiter = RateLimiter(self.clock, lambda: self._now().timestamp())
+        self.round_robin = WeightedRoundRobin(self._random)
+        self.session_affinity = SessionAffinity()
+        self.quality_scores = QualityScores(self.clock)
+        self.experiments = Experiments()
+        self.tail_latency = TailLatency()
+        self.hedge_budget = HedgeBudget()
 
     def planned(self) -> None:
         """A call was planned."""
         with self.lock:
-            self.turns.planned()
+            self.round_robin.planned()
 
     def number(self) -> int:
         """A number that nothing else here has."""
         return next(self._numbers)
 
     def begin(
-        self, member: Member, meters: Sequence[Meter], tokens: int, seconds: float, timed: Timed
+        self, target: Target, meters: Sequence[Meter], tokens: int, seconds: float, timed: Timed
     ) -> Reservation:
         """A request goes out, which may take so long."""
         number, until = self.number(), self.clock() + seconds + GRACE_SECONDS
         with self.lock:
-            self.members.began(member, number, until)
-            taken = self.meters.take(meters, tokens, number, until)
-        return Reservation(number, member, meters, tokens, timed, taken)
+            self.targets.began(target, number, until)
+            taken = self.rate_limiter.take(meters, tokens, number, until)
+        return Reservation(number, target, meters, tokens, timed, taken)
 
     def received(self, reservation: Reservation) -> None:
         """The endpoint is done with it; what it used, and whether it will do, is told later."""
         with self.lock:
-            self.members.ended(reservation.member, reservation.number)
-            self.meters.received(reservation.meters, reservation.number)
+            self.targets.ended(reservation.target, reservation.number)
+            self.rate_limiter.received(reservation.meters, reservation.number)
 
     def answered(self, reservation: Reservation, sent: Sent) -> None:
         """It was answered."""
         with self.lock:
             self._end(reservation, sent)
-            self.members.answered(reservation.member, reservation.timed, sent.seconds)
+            self.targets.answered(reservation.target, reservation.timed, sent.seconds)
 
     def failed(self, reservation: Reservation, sent: Sent) -> None:
         """It failed, and that is the endpoint's fault."""
         with self.lock:
             self._end(reservation, sent)
-            self.members.failed(reservation.member, reservation.timed, sent.seconds)
+            self.targets.failed(reservation.target, reservation.timed, sent.seconds)
 
     def ended(self, reservation: Reservation, sent: Sent) -> None:
         """It is over, and says nothing about how quick the endpoint is."""
@@ -136,7 +138,7 @@ class Traffic(PerProcess):
 
     def _end(self, reservation: Reservation, sent: Sent) -> None:
         used = 0 if sent.is_known_unused else reservation.tokens if sent.tokens is None else sent.tokens
-        self.members.ended(reservation.member, reservation.number)
-        self.meters.settle(
+        self.targets.ended(reservation.target, reservation.number)
+        self.rate_limiter.settle(
             reservation.meters, reservation.number, used - reservation.tokens, reservation.taken
         )

@@ -13,6 +13,7 @@ from backend.utils.llm.state.tail_latency import (
     ENOUGH,
     MOST_SAVED,
     REMEMBERED,
+    HedgeBudget,
     Tail,
     TailLatency,
 )
@@ -83,7 +84,7 @@ class TestTail:
         assert cut.p95 == pytest.approx(whole.p95, rel=0.3)
 
 
-class TestTails:
+class TestTailLatency:
     """Each feature for itself."""
 
     def test_features_endpoints_and_kinds_of_time_are_kept_apart(self) -> None:
@@ -95,35 +96,39 @@ class TestTails:
         assert len(tails.of("f", "blue:m", "total")) == 0
         assert len(tails.of("g", "red:m", "total")) == 0
 
+
+class TestHedgeBudget:
+    """What calls have earned."""
+
     def test_so_many_calls_earn_one_hedge(self) -> None:
-        tails = TailLatency()
+        budget = HedgeBudget()
         for _ in range(CALLS_PER_HEDGE - 1):
-            tails.called("f")
-        assert not tails.can_pay("f")
+            budget.earn("f")
+        assert not budget.can_spend("f")
 
-        tails.called("f")
-        assert tails.can_pay("f")
-        assert not tails.can_pay("g")
+        budget.earn("f")
+        assert budget.can_spend("f")
+        assert not budget.can_spend("g")
 
-        tails.pay("f")
-        assert not tails.can_pay("f")
+        budget.spend("f")
+        assert not budget.can_spend("f")
 
     def test_only_a_few_are_saved_up(self) -> None:
-        tails, paid = TailLatency(), 0
+        budget, paid = HedgeBudget(), 0
         for _ in range(1000):
-            tails.called("f")
-        while tails.can_pay("f"):
-            tails.pay("f")
+            budget.earn("f")
+        while budget.can_spend("f"):
+            budget.spend("f")
             paid += 1
 
         assert paid == MOST_SAVED
 
     @given(st.lists(st.booleans(), max_size=400))
     def test_never_more_than_one_call_in_twenty_is_hedged(self, wanted: list[bool]) -> None:
-        tails, paid = TailLatency(), 0
+        budget, paid = HedgeBudget(), 0
         for calls, is_wanted in enumerate(wanted, 1):
-            tails.called("f")
-            if is_wanted and tails.can_pay("f"):
-                tails.pay("f")
+            budget.earn("f")
+            if is_wanted and budget.can_spend("f"):
+                budget.spend("f")
                 paid += 1
             assert paid <= calls / 20

@@ -200,7 +200,7 @@ class TestLines:
     def test_room_is_set_aside_for_each_who_stands_before(self, meters: RateLimiter) -> None:
         self.fill(meters)
         for who in (11, 12, 13):
-            meters.stand("key", who, 1.0, 1)
+            meters.join("key", who, 1.0, 1)
         for number in range(2):
             meters.settle([self.KEY], number, 0, NOON)
 
@@ -211,7 +211,7 @@ class TestLines:
     def test_who_leaves_makes_room_for_the_next(self, meters: RateLimiter) -> None:
         self.fill(meters, 1)
         for who in (11, 12):
-            meters.stand("key", who, 1.0, 1)
+            meters.join("key", who, 1.0, 1)
         assert meters.full([self.KEY], 0, 12) is not None
 
         meters.leave("key", 11)
@@ -221,15 +221,15 @@ class TestLines:
     def test_who_stands_again_keeps_their_place(self, meters: RateLimiter) -> None:
         self.fill(meters, 1)
         for who in (11, 12, 11):
-            meters.stand("key", who, 1.0, 1)
+            meters.join("key", who, 1.0, 1)
 
         assert meters.full([self.KEY], 0, 11) is None
         assert meters.full([self.KEY], 0, 12) is not None
 
     def test_who_does_not_come_back_is_dropped(self, meters: RateLimiter, clock: Clocks) -> None:
         self.fill(meters, 1)
-        meters.stand("key", 11, 5.0, 1)
-        meters.stand("key", 12, 60.0, 1)
+        meters.join("key", 11, 5.0, 1)
+        meters.join("key", 12, 60.0, 1)
 
         clock.now = 5.0 + GRACE_SECONDS - 0.1
         assert meters.full([self.KEY], 0, 12) is not None
@@ -240,7 +240,7 @@ class TestLines:
         key = meter(requests="6/minute")
         send(meters, [key], 6)
         for who in (11, 12, 13):
-            meters.stand("key", who, 1.0, 1)
+            meters.join("key", who, 1.0, 1)
 
         found = [meters.full([key], 0, who) for who in (11, 12, 13)]
 
@@ -249,7 +249,7 @@ class TestLines:
     def test_the_first_looks_again_soonest(self, meters: RateLimiter) -> None:
         self.fill(meters)
         for who in range(11, 61):
-            meters.stand("key", who, 1.0, 1)
+            meters.join("key", who, 1.0, 1)
 
         found = [meters.full([self.KEY], 0, who) for who in range(11, 61)]
 
@@ -263,7 +263,7 @@ class TestLines:
         clock = Clocks()
         meters, key = RateLimiter(clock, clock.epoch), meter(concurrency=1)
         for who in range(1, 13):
-            meters.stand("key", who, 1.0, 1)
+            meters.join("key", who, 1.0, 1)
         for who in leaving:
             meters.leave("key", who)
 

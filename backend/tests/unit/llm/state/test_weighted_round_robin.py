@@ -15,16 +15,16 @@ SCOPE = "feature f"
 
 
 @pytest.fixture
-def turns() -> WeightedRoundRobin:
+def round_robin() -> WeightedRoundRobin:
     return WeightedRoundRobin(random.Random(1).random)  # noqa: S311
 
 
 def choose(
-    turns: WeightedRoundRobin, weights: dict[tuple[str, str], float], scope: str = SCOPE
+    round_robin: WeightedRoundRobin, weights: dict[tuple[str, str], float], scope: str = SCOPE
 ) -> tuple[str, str]:
-    current_weight = turns.current_weight(scope)
+    current_weight = round_robin.current_weight(scope)
     chosen = max(weights, key=lambda one: current_weight.get(one, 0.0) + weights[one])
-    turns.weigh(scope, chosen, weights)
+    round_robin.weigh(scope, chosen, weights)
     return chosen
 
 
@@ -37,9 +37,9 @@ weights = st.lists(st.integers(1, 20), min_size=1, max_size=6).map(
 def test_after_as_many_choices_as_the_weights_add_up_to_each_was_chosen_as_often_as_its_weight(
     weights: dict[tuple[str, str], float], rounds: int
 ) -> None:
-    turns = WeightedRoundRobin(lambda: 0.0)
+    round_robin = WeightedRoundRobin(lambda: 0.0)
 
-    counted = Counter(choose(turns, weights) for _ in range(rounds * int(sum(weights.values()))))
+    counted = Counter(choose(round_robin, weights) for _ in range(rounds * int(sum(weights.values()))))
 
     assert counted == {one: rounds * weight for one, weight in weights.items()}
 
@@ -48,9 +48,9 @@ def test_after_as_many_choices_as_the_weights_add_up_to_each_was_chosen_as_often
 def test_at_no_time_is_one_ahead_by_a_whole_choice_for_each_other(
     weights: dict[tuple[str, str], float], choices: int
 ) -> None:
-    turns = WeightedRoundRobin(lambda: 0.0)
+    round_robin = WeightedRoundRobin(lambda: 0.0)
 
-    counted = Counter(choose(turns, weights) for _ in range(choices))
+    counted = Counter(choose(round_robin, weights) for _ in range(choices))
 
     total = sum(weights.values())
     assert all(
@@ -58,32 +58,32 @@ def test_at_no_time_is_one_ahead_by_a_whole_choice_for_each_other(
     )
 
 
-def test_three_to_one_is_smooth(turns: WeightedRoundRobin) -> None:
+def test_three_to_one_is_smooth(round_robin: WeightedRoundRobin) -> None:
     weights = {("a", ""): 3.0, ("b", ""): 1.0}
 
-    assert [choose(turns, weights)[0] for _ in range(8)] == list("aabaaaba")
+    assert [choose(round_robin, weights)[0] for _ in range(8)] == list("aabaaaba")
 
 
-def test_thirds_are_exact_after_ten_thousand_rounds(turns: WeightedRoundRobin) -> None:
+def test_thirds_are_exact_after_ten_thousand_rounds(round_robin: WeightedRoundRobin) -> None:
     weights = {("a", "1"): 2 / 3, ("a", "2"): 2 / 3, ("a", "3"): 2 / 3, ("b", ""): 1.0}
 
-    counted = Counter(choose(turns, weights)[0] for _ in range(30_000))
+    counted = Counter(choose(round_robin, weights)[0] for _ in range(30_000))
 
     assert counted == {"a": 20_000, "b": 10_000}
 
 
-def test_who_is_away_saves_nothing_up(turns: WeightedRoundRobin) -> None:
+def test_who_is_away_saves_nothing_up(round_robin: WeightedRoundRobin) -> None:
     both = {("a", ""): 1.0, ("b", ""): 1.0}
     for _ in range(100):
-        choose(turns, {("b", ""): 1.0})
+        choose(round_robin, {("b", ""): 1.0})
 
-    assert Counter(choose(turns, both) for _ in range(10)) == {("a", ""): 5, ("b", ""): 5}
+    assert Counter(choose(round_robin, both) for _ in range(10)) == {("a", ""): 5, ("b", ""): 5}
 
 
-def test_each_scope_has_its_own_turns(turns: WeightedRoundRobin) -> None:
+def test_each_scope_has_its_own_turns(round_robin: WeightedRoundRobin) -> None:
     both = {("a", ""): 1.0, ("b", ""): 1.0}
 
-    assert choose(turns, both, "feature f") == choose(turns, both, "feature g") == ("a", "")
+    assert choose(round_robin, both, "feature f") == choose(round_robin, both, "feature g") == ("a", "")
 
 
 class TestNewcomers:
@@ -91,12 +91,13 @@ class TestNewcomers:
 
     A, B = ("a", ""), ("b", "")
 
-    def test_the_first_time_there_are_none(self, turns: WeightedRoundRobin) -> None:
-        assert turns.newcomers(SCOPE, {self.A, self.B}) == set()
+    def test_the_first_time_there_are_none(self, round_robin: WeightedRoundRobin) -> None:
+        assert round_robin.newcomers(SCOPE, {self.A, self.B}) == set()
 
-    def test_who_was_away_is_new_once(self, turns: WeightedRoundRobin) -> None:
+    def test_who_was_away_is_new_once(self, round_robin: WeightedRoundRobin) -> None:
         found = [
-            turns.newcomers(SCOPE, members) for members in ({self.A}, {self.A, self.B}, {self.A, self.B})
+            round_robin.newcomers(SCOPE, targets)
+            for targets in ({self.A}, {self.A, self.B}, {self.A, self.B})
         ]
 
         assert found == [set(), {self.B}, set()]
@@ -106,26 +107,26 @@ class TestLookingAround:
     """A share of the choices, evenly spread."""
 
     @pytest.mark.parametrize(("share", "every"), [(0.05, 20), (0.1, 10), (0.5, 2)])
-    def test_every_so_many(self, turns: WeightedRoundRobin, share: float, every: int) -> None:
+    def test_every_so_many(self, round_robin: WeightedRoundRobin, share: float, every: int) -> None:
         explored = []
         for nth in range(1, 1001):
-            if turns.explores(SCOPE, share):
+            if round_robin.explores(SCOPE, share):
                 explored.append(nth)
-            turns.chosen(SCOPE)
+            round_robin.chosen(SCOPE)
 
         assert len(explored) == 1000 // every
         assert all(abs(nth - (place + 1) * every) <= 1 for place, nth in enumerate(explored))
 
-    def test_looking_at_it_changes_nothing(self, turns: WeightedRoundRobin) -> None:
-        assert not any(turns.explores(SCOPE, 0.05) for _ in range(100))
+    def test_looking_at_it_changes_nothing(self, round_robin: WeightedRoundRobin) -> None:
+        assert not any(round_robin.explores(SCOPE, 0.05) for _ in range(100))
 
 
 class TestDice:
     """What the next choice falls by."""
 
-    def test_they_lie_until_a_choice_is_made(self, turns: WeightedRoundRobin) -> None:
-        first = [turns.dice for _ in range(3)]
-        turns.chosen("any")
+    def test_they_lie_until_a_choice_is_made(self, round_robin: WeightedRoundRobin) -> None:
+        first = [round_robin.draw for _ in range(3)]
+        round_robin.chosen("any")
 
         assert len(set(first)) == 1
-        assert turns.dice != first[0]
+        assert round_robin.draw != first[0]

@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 
 from backend.utils.llm.model_config.schema import StopRow
-from backend.utils.llm.state.experiments import CONTROL, Arm, Experiments
+from backend.utils.llm.state.experiments import CONTROL, Experiments, Variant
 
 NEW = "red:new"
 STOP = StopRow(after=10, errors=0.1, latency=2.0, cost=3.0)
 
 
-def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None = "0.01") -> Arm:
-    after = Arm()
+def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None = "0.01") -> Variant:
+    after = Variant()
     for _ in range(answers):
         after = after.after(is_ok=True, seconds=seconds, cost=None if cost is None else Decimal(cost))
     for _ in range(failures):
@@ -22,10 +22,10 @@ def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None 
     return after
 
 
-def judged(control: Arm, trial: Arm, stop: StopRow | None = STOP) -> str | None:
-    arms = Experiments()
-    arms.judge("f", CONTROL, control, stop)
-    return arms.judge("f", NEW, trial, stop)
+def judged(control: Variant, trial: Variant, stop: StopRow | None = STOP) -> str | None:
+    experiments = Experiments()
+    experiments.judge("f", CONTROL, control, stop)
+    return experiments.judge("f", NEW, trial, stop)
 
 
 def test_only_answers_tell_how_long_they_take_and_what_they_cost() -> None:
@@ -36,7 +36,7 @@ def test_only_answers_tell_how_long_they_take_and_what_they_cost() -> None:
 
 
 def test_of_what_never_answered_nothing_is_known() -> None:
-    assert (Arm().error_share, Arm().mean_seconds, Arm().mean_cost) == (0.0, None, None)
+    assert (Variant().error_share, Variant().mean_seconds, Variant().mean_cost) == (0.0, None, None)
     assert arm(0, failures=3).mean_seconds is None
 
 
@@ -76,7 +76,7 @@ def test_an_unknown_price_is_not_nothing() -> None:
     ],
 )
 def test_a_trial_ends_when_it_does_worse_than_the_control_by_more_than_it_may(
-    control: Arm, trial: Arm, reason: str | None
+    control: Variant, trial: Variant, reason: str | None
 ) -> None:
     assert judged(control, trial) == reason
 
@@ -87,23 +87,24 @@ def test_what_does_not_matter_ends_nothing(stop: StopRow | None) -> None:
 
 
 def test_it_ends_once_and_for_all_and_goes_on_being_counted() -> None:
-    arms = Experiments()
-    arms.judge("f", CONTROL, arm(10), STOP)
+    experiments = Experiments()
+    experiments.judge("f", CONTROL, arm(10), STOP)
 
     reasons = [
-        arms.judge("f", NEW, trial, STOP) for trial in (arm(0, failures=10), arm(0, failures=11), arm(99))
+        experiments.judge("f", NEW, trial, STOP)
+        for trial in (arm(0, failures=10), arm(0, failures=11), arm(99))
     ]
 
     assert [reason is not None for reason in reasons] == [True, False, False]
-    assert arms.why_over("f", NEW) == reasons[0]
-    assert arms.arm("f", NEW) == arm(99)
+    assert experiments.why_over("f", NEW) == reasons[0]
+    assert experiments.variant("f", NEW) == arm(99)
 
 
 def test_the_control_and_other_features_go_on() -> None:
-    arms = Experiments()
-    arms.judge("f", NEW, arm(10), STOP)
-    arms.judge("f", CONTROL, arm(0, failures=50), STOP)
+    experiments = Experiments()
+    experiments.judge("f", NEW, arm(10), STOP)
+    experiments.judge("f", CONTROL, arm(0, failures=50), STOP)
 
-    assert arms.why_over("f", CONTROL) is None
-    assert arms.why_over("g", NEW) is None
-    assert set(arms.all()) == {("f", NEW), ("f", CONTROL)}
+    assert experiments.why_over("f", CONTROL) is None
+    assert experiments.why_over("g", NEW) is None
+    assert set(experiments.all()) == {("f", NEW), ("f", CONTROL)}

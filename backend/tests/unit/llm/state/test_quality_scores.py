@@ -1,0 +1,52 @@
+"""How good the answers of late were."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.tests.fakes.clock import Clock
+from backend.utils.llm.state.quality_scores import MOST_SCORES, QualityScores
+
+SMALL, LARGE = "red:small", "red:large"
+HOUR = 3600.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def scores(clock: Clock) -> QualityScores:
+    return QualityScores(clock)
+
+
+def test_with_too_few_nothing_is_known(scores: QualityScores) -> None:
+    for _ in range(4):
+        scores.add("f", SMALL, 1.0)
+
+    assert scores.mean("f", SMALL, least=4, remember=HOUR) == 1.0
+    assert scores.mean("f", SMALL, least=5, remember=HOUR) is None
+    assert scores.mean("g", SMALL, least=1, remember=HOUR) is None
+
+
+def test_what_is_too_old_is_forgotten(scores: QualityScores, clock: Clock) -> None:
+    for now, score in [(0.0, 0.0), (10.0, 1.0), (20.0, 0.5)]:
+        clock.now = now
+        scores.add("f", SMALL, score)
+    clock.now = 100.0
+
+    assert scores.mean("f", SMALL, least=1, remember=95.0) == 0.75
+    assert scores.mean("f", SMALL, least=1, remember=10.0) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=3 * MOST_SCORES))
+def test_it_is_the_mean_of_the_last_hundred(given_scores: list[float]) -> None:
+    scores = QualityScores(Clock())
+    for score in given_scores:
+        scores.add("f", SMALL, score)
+
+    last = given_scores[-MOST_SCORES:]
+    assert scores.mean("f", SMALL, least=1, remember=HOUR) == pytest.approx(sum(last) / len(last))
