@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .caller import Caller, KeyPolicy, OwnEndpoint, carrying, current_caller, use_caller
+    from .caller import Caller, OwnEndpoint, carrying, current_caller, use_caller
     from .clients import Patchbay, QosInfo, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
     from .errors import LLMError, UnknownFeatureError
     from .model_config import Table
     from .routing.route import Needs, Route
     from .routing.selector import Choosing, Pause, Stop, Use, in_order
+    from .types import KeyPolicy
 
 __all__ = [
     "Caller",
@@ -47,7 +48,7 @@ __all__ = [
 _ROOMS = {
     "Caller": "caller",
     "Choosing": "routing.selector",
-    "KeyPolicy": "caller",
+    "KeyPolicy": "types",
     "LLMError": "errors",
     "Needs": "routing.route",
     "OwnEndpoint": "caller",

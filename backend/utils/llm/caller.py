@@ -15,13 +15,14 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from types import coroutine
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
 from .network_policy import plain
 from .secrets import is_key
+from .types import KeyPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from .model_config import Feature, Provider
 
 T = TypeVar("T")
-KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
-KeyOwner = Literal["house", "user"]
 BaseUrl = Annotated[str, AfterValidator(plain)]
 ModelName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    from .caller import KeyOwner
     from .model_config import Endpoint, Feature
+    from .types import KeyOwner
 
 ENDS = "the call ends"
 _THEN = {

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
     from decimal import Decimal
 
-    from .caller import KeyOwner
-    from .failures import Category
+    from .types import Category, KeyOwner, Outcome
 
 RECEIPT_KEY = "receipt"
 """Where the receipt stands in a message's ``response_metadata``."""
-
-Outcome = Literal["ok", "rejected", "failed", "cancelled"]
-"""``rejected``: an answer came, and was paid for, but could not be handed on."""
 
 
 def called(endpoint: object, account: str | None) -> str:

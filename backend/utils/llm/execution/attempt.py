@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
     from ..answers import MessageT
     from ..errors import LLMError
-    from ..receipt import Outcome, Receipt
+    from ..receipt import Receipt
     from ..transport import Ticket
+    from ..types import Outcome
     from .call import Call
     from .steps import Try
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from ..types import Category
 from .backoff import LONGEST_WAIT, backoff
 from .classify import BadAnswer, Failure, classify, is_control_flow
-from .policy import POLICY, Category, Policy
+from .policy import POLICY, Policy
 from .rows import ROWS, Example, Row
 
 __all__ = [

@@ -12,9 +12,9 @@ from ..errors import (
     ProviderDownError,
     WithheldCredentialError,
 )
+from ..types import Category
 from .evidence import gather
 from .hints import may_retry, retry_after
-from .policy import Category
 from .rows import ROWS
 
 if TYPE_CHECKING:

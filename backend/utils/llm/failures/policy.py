@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
 from ..errors import (
@@ -20,32 +19,7 @@ from ..errors import (
     RejectedCredentialError,
     RejectedRequestError,
 )
-
-
-class Category(StrEnum):
-    """The kinds of failure."""
-
-    CONNECT = "connect"
-    TIMEOUT = "timeout"
-    SERVER = "server"
-    EMPTY = "empty"
-    UNREADABLE = "unreadable"
-    INTERRUPTED = "interrupted"
-    RATE_LIMIT = "rate_limit"
-    QUOTA = "quota"
-    CREDENTIAL = "credential"
-    MODEL_NOT_FOUND = "model_not_found"
-    UNEXPLAINED = "unexplained"
-    UNSUPPORTED = "unsupported"
-    UNWORDED = "unworded"
-    CONTEXT = "context"
-    REFUSAL = "refusal"
-    TRUNCATED = "truncated"
-    INVALID_OUTPUT = "invalid_output"
-    REJECTED = "rejected"
-    CANCELLED = "cancelled"
-    BUG = "bug"
-
+from ..types import Category
 
 Again = Literal["no", "retry", "repair"]
 NextEndpoint = Literal[

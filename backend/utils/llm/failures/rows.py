@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from .policy import Category
+from ..types import Category
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
-    from ..caller import Caller, KeyOwner
+    from ..caller import Caller
     from ..model_config import Account, Chain, Endpoint, Feature, Limits, Share, Snapshot, Tier
     from ..options import Options
     from ..state.health import Circuit, Health
     from ..state.rate_limiter import Exceeded
+    from ..types import KeyOwner
 
 MOST_KINDS = 4096
 """How many kinds of calls are kept for one table, before it is begun anew."""

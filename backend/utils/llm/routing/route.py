@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from ..caller import Caller, KeyOwner, KeyPolicy
+    from ..caller import Caller
     from ..model_config import Account, Endpoint, Feature, Selection, Share
     from ..state.health import Unavailable
     from ..state.load import Target
     from ..state.rate_limiter import Meter
+    from ..types import KeyOwner, KeyPolicy
 
 _DECIDING = (
     "attempts",

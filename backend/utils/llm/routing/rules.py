@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from ..caller import Caller, KeyPolicy
+    from ..caller import Caller
     from ..model_config import Feature, Snapshot
     from ..state.health import Health
+    from ..types import KeyPolicy
     from .route import Candidate, Needs
 
 Fault = tuple[SkipCode, str]

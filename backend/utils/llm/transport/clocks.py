@@ -10,7 +10,7 @@ import asyncio
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpcore2
 import httpx2
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-    from .ticket import Ticket
-
 WRITE_BYTES = 16_384
 """Written at once. The backend gives each part that a slow reader takes the whole time, so the parts are small."""
 _this_thread = threading.local()
 T = TypeVar("T")
 
 
-async def in_time(ticket: Ticket, work: Callable[[], Awaitable[T]]) -> T:
+class Deadline(Protocol):
+    """What an attempt may still take, as its ticket knows."""
+
+    interrupt: Interrupt | None
+
+    def left(self) -> float:
+        """Seconds until the next thing is due; negative if it is late."""
+
+
+async def in_time(ticket: Deadline, work: Callable[[], Awaitable[T]]) -> T:
     """What ``work`` comes to, which is cancelled when the ticket's time is up.
 
     Raises:
@@ -48,7 +55,7 @@ async def in_time(ticket: Ticket, work: Callable[[], Awaitable[T]]) -> T:
 
 
 @contextmanager
-def in_time_here(ticket: Ticket) -> Iterator[None]:
+def in_time_here(ticket: Deadline) -> Iterator[None]:
     """Let no wait on a socket inside, in this thread, go beyond the ticket's time."""
     before = getattr(_this_thread, "ticket", None)
     _this_thread.ticket = ticket
@@ -97,7 +104,7 @@ class Interrupt:
                     socket.socket.shutdown(waited_on, socket.SHUT_RDWR)
 
 
-def ticket_here() -> Ticket | None:
+def ticket_here() -> Deadline | None:
     """Whose request this thread is waiting for."""
     return getattr(_this_thread, "ticket", None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httpx
 import httpx2
@@ -18,7 +18,6 @@ from .unpacking import Unpacker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from .pools import AsyncResponse
     from .ticket import Ticket
 
 PIECE_BYTES = 4096
@@ -32,6 +31,18 @@ DRAIN_SECONDS = 0.2
 MOST_DRAINED = 65_536
 """Bytes that are read of it."""
 _SEPARATORS = b",:[{"
+
+
+class Arriving(Protocol):
+    """An answer to an event loop's request, on its way."""
+
+    headers: Mapping[str, str]
+
+    async def part(self) -> bytes:
+        """What came since the last look; empty at the end."""
+
+    def close(self) -> None:
+        """Give the connection back, or close it if something is left to read."""
 
 
 class _Watched:
@@ -144,7 +155,7 @@ class Body(_Watched, httpx2.SyncByteStream):
 class AsyncBody(_Watched, httpx2.AsyncByteStream):
     """Read from an event loop."""
 
-    def __init__(self, response: AsyncResponse, ticket: Ticket) -> None:
+    def __init__(self, response: Arriving, ticket: Ticket) -> None:
         super().__init__(ticket, response.headers)
         self._response = response
         self._context = context_without_caller()

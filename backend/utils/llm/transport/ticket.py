@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ..caller import KeyOwner
     from ..errors import LLMError
     from ..model_config import Provider
+    from ..types import KeyOwner
 
 TICKET_HEADER = "x-patchbay-ticket"
 ERROR_STATUS = 300

@@ -1,0 +1,38 @@
+"""Words of the facade that need nothing else: who pays, how an attempt ended, what kind of failure it was."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
+"""Whose keys may serve a call."""
+KeyOwner = Literal["house", "user"]
+"""Whose key an attempt goes out with."""
+Outcome = Literal["ok", "rejected", "failed", "cancelled"]
+"""How an attempt ended. ``rejected``: an answer came, and was paid for, but could not be handed on."""
+
+
+class Category(StrEnum):
+    """The kinds of failure."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    SERVER = "server"
+    EMPTY = "empty"
+    UNREADABLE = "unreadable"
+    INTERRUPTED = "interrupted"
+    RATE_LIMIT = "rate_limit"
+    QUOTA = "quota"
+    CREDENTIAL = "credential"
+    MODEL_NOT_FOUND = "model_not_found"
+    UNEXPLAINED = "unexplained"
+    UNSUPPORTED = "unsupported"
+    UNWORDED = "unworded"
+    CONTEXT = "context"
+    REFUSAL = "refusal"
+    TRUNCATED = "truncated"
+    INVALID_OUTPUT = "invalid_output"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    BUG = "bug"
