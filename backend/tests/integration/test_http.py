@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -15,10 +16,12 @@ from typing_extensions import override
 
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import opened
+from backend.database.probe import FRESH, Probe
 from backend.database.tokens import TokenStore, hashed
 from backend.main import FIRST_USER, create_app
 from backend.routers.stopping import STOPPING
 from backend.settings import Settings
+from backend.tests.fakes.clock import Clock
 from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.testing import Hang, Json, LoopbackProvider, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -255,10 +258,13 @@ async def test_the_token_of_a_start_opens_sessions_and_serves_requests_until_the
 
 async def test_without_its_database_it_is_not_ready_and_acknowledges_nothing(started: Started) -> None:
     async with started.client() as client:
+        path, clock = started.data_dir / "patchbay.sqlite3", Clock()
+        state = client._transport.app.state  # type: ignore[attr-defined]
+        state.services = replace(state.services, database=Probe(path, clock=clock, wait=30))
         before = await client.get("/readyz")
-        delete(started.data_dir / "patchbay.sqlite3")
+        delete(path)
         refused = await client.put("/v1/keys/openai", json={"key": "sk-of-ann-012345"})
-        client._transport.app.state.services.database._asked_at = -1e9  # type: ignore[attr-defined]
+        clock.now += FRESH
         after = await client.get("/readyz")
 
     assert (before.status_code, refused.status_code, after.status_code) == (200, 503, 503)

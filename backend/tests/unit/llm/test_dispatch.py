@@ -392,6 +392,16 @@ class TestLimits:
         assert [step.seconds for step in called.steps] == [pytest.approx(20), pytest.approx(10)]
         assert called.receipt is not None
 
+    def test_a_retry_takes_nothing_of_the_next_endpoints_share(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, "[features.f]\ndeadline = 30", jitter=0.2)
+        world.behaves = {"red:m": [fails(C.SERVER, 503, seconds=5), HANG], "blue:m": ok(9)}
+
+        called = world.call()
+
+        assert called.tried == ["red:m", "red:m", "blue:m"]
+        assert called.steps[-1].seconds == pytest.approx(10)
+        assert called.receipt is not None
+
     def test_a_repair_is_given_time_or_is_not_sent(self) -> None:
         behaves: dict[str, Behaviour] = {
             "red:m": [fails(C.INVALID_OUTPUT, seconds=19.99), ok(1)],

@@ -364,6 +364,7 @@ class TestGoodAnswers:
         self, hedged: Hedged, chain: str, driver: Driver, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
 
         with pytest.raises(ZeroDivisionError):
             driver(hedged(AT_ONCE).get_llm("f").bind(accept=lambda _: 1 / 0), "hi")

@@ -72,7 +72,8 @@ def test_whatever_happens_to_a_copy_the_call_is_answered_and_nothing_is_sent_twi
 ) -> None:
     provider.always(fault, model="gpt-6.1-terra")
 
-    answer = called(make(FIRST, row(more="options = { timeout = 0.2 }")), call)
+    timeout = f'[models."{WATCHED}"]\noptions = {{ timeout = 0.2 }}'
+    answer = called(make(FIRST, f"{row()}\n{timeout}"), call)
 
     assert answer.text
     assert models(provider) == ["gpt-6-luna", "gpt-6.1-terra"]

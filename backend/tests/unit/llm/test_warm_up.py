@@ -9,13 +9,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from backend.main import create_app
 from backend.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
 
     from backend.tests.unit.llm.conftest import Make
+    from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
 CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
@@ -50,18 +55,35 @@ def test_a_client_that_cannot_be_built_is_left_to_its_calls(
     assert "warm-up was broken off" in caplog.text
 
 
-def test_a_server_does_so_beside_its_start(make: Make, tmp_path: Path) -> None:
+@pytest.fixture
+async def served(make: Make, tmp_path: Path) -> AsyncIterator[tuple[FastAPI, Patchbay]]:
+    """A server that has not been started, and its patchbay."""
     patchbay = make(CHAIN)
     app = create_app(Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay, announce=lambda _: None)
+    yield app, patchbay
+    await patchbay.aclose()
 
-    async def start_and_stop() -> None:
-        async with app.router.lifespan_context(app):
-            pass
-        await patchbay.aclose()
 
-    asyncio.run(start_and_stop())
+async def test_a_server_warms_up_beside_its_start(served: tuple[FastAPI, Patchbay]) -> None:
+    app, patchbay = served
 
-    assert len(patchbay.runtime.clients) == 1
+    async with app.router.lifespan_context(app):
+        before = len(patchbay.runtime.clients)
+        await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "warm-up"])
+
+    assert (before, len(patchbay.runtime.clients)) == (0, 1)
+
+
+async def test_a_server_that_is_stopped_at_once_does_not_warm_up_first(
+    served: tuple[FastAPI, Patchbay],
+) -> None:
+    """A warm-up may take seconds, and nobody would have any use of it."""
+    app, patchbay = served
+
+    async with app.router.lifespan_context(app):
+        pass
+
+    assert len(patchbay.runtime.clients) == 0
 
 
 FIRST_CALLS = """
