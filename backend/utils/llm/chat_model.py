@@ -38,7 +38,7 @@ from .execution.runtime import Runtime
 from .execution.tracing import AsyncRuns, Runs, Watch, watched
 from .options import NO_OPTIONS, Options
 from .providers import Ask
-from .routing.plan import foremost
+from .routing.candidates import foremost
 from .routing.route import Needs
 from .structured import Schema, schema_of
 

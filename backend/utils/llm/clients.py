@@ -227,7 +227,7 @@ class Patchbay(PerProcess):
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """How good an answer was, told afterwards. See `rate` of this module."""
-        from .routing.plan import ladders
+        from .routing.candidates import ladders
 
         if not 0 <= score <= 1:
             raise ValueError(f"a score is a figure from 0 to 1, not {score!r}")

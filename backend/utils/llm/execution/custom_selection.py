@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..model_config import Custom
 from ..options import Options
 from ..routing.route import Candidate
-from ..routing.rules import SELECTOR_RULES, skip
+from ..routing.rules import SELECTOR_RULES, rejected
 from ..routing.selector import Choosing, Pause, Stop, Use
 from . import outcome_errors
 from .steps import Consult
@@ -90,7 +90,7 @@ class CustomSelection:
         pending = next((one for one in left if one.candidate is candidate), None)
         if pending is None or not any(one is candidate for one in free):
             raise self._astray(attempts, f"chose {_told(choice)}, which is none of the candidates")
-        fault = skip(used, self._route, SELECTOR_RULES)
+        fault = rejected(used, self._route, SELECTOR_RULES)
         if fault is not None:
             what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
             raise self._astray(attempts, what)

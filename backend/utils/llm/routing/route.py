@@ -57,6 +57,15 @@ ON_TRIAL = -1
 """The tier of an endpoint that is on trial: before all others."""
 
 
+class Abilities(NamedTuple):
+    """What an endpoint has to be able to do."""
+
+    tools: bool
+    structured_output: bool
+    images: bool
+    remote_images: bool
+
+
 class Needs(NamedTuple):
     """What a call needs of an endpoint.
 
@@ -74,6 +83,11 @@ class Needs(NamedTuple):
     tokens: int = 0
     streams: bool = False
     options: Options = NO_OPTIONS
+
+    @property
+    def abilities(self) -> Abilities:
+        """What an endpoint has to be able to do."""
+        return Abilities(self.tools, self.structured_output, self.images, self.remote_images)
 
 
 class SkipCode(StrEnum):
@@ -172,24 +186,32 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Skip:
-    """An endpoint that may not serve, and why.
+class Rejection:
+    """A candidate that may not serve, and why.
 
     Attributes:
         rest: Set if it may again in a while.
-        account: The house's account with which it may not; None if there is only one, or none.
     """
 
-    endpoint: Endpoint
+    candidate: Candidate
     code: SkipCode
     reason: str
     rest: Unavailable | None = None
-    account: str | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Which may not serve."""
+        return self.candidate.endpoint
+
+    @property
+    def account(self) -> str | None:
+        """The house's account with which it may not; None if there is only one, or none."""
+        return self.candidate.account_name
 
     @property
     def name(self) -> str:
         """For people: the endpoint, and the account if there are several."""
-        return called(self.endpoint, self.account)
+        return self.candidate.name
 
 
 @dataclass(frozen=True)
@@ -239,7 +261,7 @@ class Route(NamedTuple):
     profile: str
     policy: KeyPolicy
     candidates: tuple[Candidate, ...]
-    skipped: tuple[Skip, ...]
+    skipped: tuple[Rejection, ...]
     options: Options
     deadline: float
     demo: bool
@@ -437,12 +459,12 @@ def rest_reason(rest: Unavailable) -> str:
             return f"it {what} again and again; a probe is under way"
 
 
-def _misplaced(skips: Iterable[Skip]) -> str:
+def _misplaced(skips: Iterable[Rejection]) -> str:
     reason = next(skip.reason for skip in skips if skip.code is SkipCode.ADDRESS)
     return f"Your own endpoint was not asked: {reason}."
 
 
-def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Skip]) -> str:
+def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Rejection]) -> str:
     if policy == "byok_only":
         return (
             f"None of your keys can serve {feature!r}: it runs on {providers}. Add a key for one of them; "

@@ -5,11 +5,31 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from .route import Candidate, Rejection, SkipCode
+
 if TYPE_CHECKING:
     from ..caller import Caller
     from ..model_config import Feature, Share
+    from ..state.traffic import Traffic
 
 _WHOLE = 100.0
+
+
+def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | None, list[Rejection]]:
+    """The endpoint on trial that comes first for ``caller``, and the trials that are over."""
+    ended = {share: traffic.experiments.why_over(feature.name, str(share)) for share in feature.split}
+    layer = f"{feature.layer}, features.{feature.name}.split"
+    over = [
+        Rejection(
+            Candidate(share.endpoint, "house", "", layer),
+            SkipCode.SPLIT_OVER,
+            f"its trial was stopped: {reason}",
+        )
+        for share, reason in ended.items()
+        if reason is not None
+    ]
+    share = share_of(feature, caller, traffic.round_robin.variant_draw)
+    return (None if share is None or ended[share] is not None else share), over
 
 
 def share_of(feature: Feature, caller: Caller, dice: float) -> Share | None:

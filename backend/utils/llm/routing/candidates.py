@@ -1,0 +1,204 @@
+"""Who could serve a feature: every endpoint in order of preference, with its options, its limits and its key.
+
+All that is the same for every call on the same terms is worked out once and kept with the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..model_config import OWN, CostLadder, brought
+from ..secrets import fingerprint
+from ..state.rate_limiter import Meter
+from .route import ON_TRIAL, Candidate
+from .rules import LASTING_RULES, OWN_RULES, rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ..caller import Caller, OwnEndpoint
+    from ..model_config import Account, Endpoint, Feature, Limits, Share, Snapshot, Tier
+    from ..options import Options
+    from ..types import KeyOwner
+    from .route import Rejection
+    from .rules import LastingRule, Terms
+
+MOST_TERMS = 4096
+"""The candidates for so many kinds of terms are kept for one table, before it is begun anew."""
+
+Known = tuple[Candidate, "Rejection | None"]
+"""A candidate, and why it may serve no call on these terms; None if it may."""
+
+
+def known(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
+    """Everybody in order of preference, the caller's own keys before the house's.
+
+    Args:
+        terms: What is asked for.
+        options: Of the call. With any of them, nothing is kept.
+        share: The endpoint on trial that comes first, if any.
+    """
+    if options.model_fields_set:
+        return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
+    kept, name = terms.snapshot.kept, (terms.feature.name, *terms[2:], share)
+    found: Sequence[Known] | None = kept.get(name)
+    if found is None:
+        if len(kept) >= MOST_TERMS:
+            kept.clear()
+        found = kept[name] = tuple(_fitted(_in_order(terms, share), terms, options, LASTING_RULES))
+    return found
+
+
+def with_own(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
+    """As `known`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
+    endpoint = brought(own.base_url, own.model, terms.snapshot.private_networks)
+    layer = f"the caller's own endpoint at {endpoint.provider.host}"
+    theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
+    yield from _fitted([theirs], terms, options, OWN_RULES)
+    if terms.policy == "byok_then_house":
+        yield from known(terms._replace(policy="house_only"), options, None)
+
+
+def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
+    """The endpoint of ``share`` alone, with keys of the house."""
+    layer = f"{terms.feature.layer}, features.{terms.feature.name}.shadow"
+    return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
+
+
+def foremost(snapshot: Snapshot, feature: str, caller: Caller) -> Endpoint:
+    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature.
+    """
+    policy = caller.policy_for(snapshot.feature(feature))
+    if (own := caller.served_by) is not None:
+        return brought(own.base_url, own.model, snapshot.private_networks)
+    if snapshot.demo_active and snapshot.demo is not None and policy != "byok_only":
+        return snapshot.demo
+    profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
+    return snapshot.chains[profile][feature].tiers[0].endpoints[0]
+
+
+def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
+    """The choices among cost ladders that ``endpoint`` stands on, for ``feature`` in ``profile``.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature.
+    """
+    named = snapshot.feature(feature)
+    chain = snapshot.chains.get(profile, {}).get(feature)
+    return [
+        _scope(named, tier, number, owner)
+        for number, tier in enumerate(chain.tiers if chain else ())
+        if isinstance(tier.select, CostLadder) and endpoint in map(str, tier.endpoints)
+    ]
+
+
+def with_users_key(candidate: Candidate, caller: Caller, feature: Feature) -> Candidate:
+    """``candidate`` with the key that ``caller`` brought for it."""
+    provider = candidate.endpoint.provider
+    key = fingerprint(caller.key_for(provider), provider.base_url if provider.access == OWN else "")
+    return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
+
+
+def laid(above: Options, below: Options) -> Options:
+    """``above`` over ``below``."""
+    if not above.model_fields_set:
+        return below
+    return above.over(below) if below.model_fields_set else above
+
+
+def _in_order(terms: Terms, share: Share | None) -> Iterator[Candidate]:
+    snapshot = terms.snapshot
+    if terms.policy != "house_only":
+        yield from _of_the_chain(terms, "user", snapshot.byok_profile, share)
+    if terms.policy == "byok_only":
+        return
+    if snapshot.demo_active and snapshot.demo is not None:
+        yield Candidate(snapshot.demo, "house", snapshot.profile, "demo: the house has no key configured")
+    else:
+        yield from _of_the_chain(terms, "house", snapshot.profile, share)
+
+
+def _of_the_chain(terms: Terms, owner: KeyOwner, profile: str, share: Share | None) -> Iterator[Candidate]:
+    feature = terms.feature
+    chain = terms.snapshot.chain(feature.name, profile)
+    if share is not None:
+        yield from _beside(share, owner, profile, f"{feature.layer}, features.{feature.name}.split")
+    for number, tier in enumerate(chain.tiers):
+        scope = _scope(feature, tier, number, owner)
+        members = (
+            (endpoint, account) for endpoint in tier.endpoints for account in _accounts(endpoint, owner)
+        )
+        for place, (endpoint, account) in enumerate(members):
+            yield Candidate(
+                endpoint,
+                owner,
+                profile,
+                chain.layer,
+                tier.group,
+                account,
+                tier=number,
+                place=place,
+                select=tier.select,
+                scope=scope,
+            )
+
+
+def _beside(share: Share, owner: KeyOwner, profile: str, layer: str) -> Iterator[Candidate]:
+    """An endpoint that stands in no chain, with each of its accounts."""
+    for account in _accounts(share.endpoint, owner):
+        yield Candidate(share.endpoint, owner, profile, layer, account=account, tier=ON_TRIAL)
+
+
+def _scope(feature: Feature, tier: Tier, number: int, owner: KeyOwner) -> str:
+    """What a choice is called: a group's is the same for all features that use it."""
+    named = f"group {tier.group}" if tier.group else f"feature {feature.name}"
+    return (
+        f"{named}{f' {number}' if number and not tier.group else ''}{' for users' if owner == 'user' else ''}"
+    )
+
+
+def _accounts(endpoint: Endpoint, owner: KeyOwner) -> tuple[Account | None, ...]:
+    return endpoint.provider.accounts or (None,) if owner == "house" else (None,)
+
+
+def _fitted(
+    candidates: Iterable[Candidate], terms: Terms, options: Options, rules: Iterable[LastingRule]
+) -> Iterator[Known]:
+    """Each with its options and its limits; and with its key, if that is the house's."""
+    above = laid(options, terms.feature.options)
+    for one in candidates:
+        key = fingerprint(terms.snapshot.house_keys.get(one.account.slot)) if one.account else "open"
+        meters = tuple(_meters(one, terms.feature, key))
+        candidate = replace(one, key=key, options=laid(above, one.endpoint.options), meters=meters)
+        yield candidate, rejected(candidate, terms, rules)
+
+
+def _meters(candidate: Candidate, feature: Feature, key: str) -> Iterator[Meter]:
+    """Everything that a request to ``candidate`` counts for."""
+    endpoint, provider = candidate.endpoint, candidate.endpoint.provider
+    if not feature.limits.is_none:
+        yield Meter(f"feature {feature.name}", f"for {feature.name}", feature.limits)
+    if not (limits := _key_limits(candidate)).is_none:
+        yield Meter(f"key {provider.name} {key}", f"with {_whose(candidate)}", limits)
+    if not endpoint.limits.is_none:
+        yield Meter(f"endpoint {endpoint} {key}", f"to {endpoint}", endpoint.limits)
+
+
+def _key_limits(candidate: Candidate) -> Limits:
+    provider = candidate.endpoint.provider
+    if candidate.owner == "user":
+        return provider.user_limits
+    return candidate.account.limits if candidate.account else provider.limits
+
+
+def _whose(candidate: Candidate) -> str:
+    name, account = candidate.endpoint.provider.name, candidate.account
+    if candidate.owner == "user":
+        return f"the caller's key for {name}"
+    return (
+        f"the account {account.name} of {name}" if account and account.name else f"the house's key for {name}"
+    )
