@@ -23,9 +23,9 @@ from backend.printing import Terminal, ability_lines, finding_line, json_text, r
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
 from backend.utils.llm.clock import Time
+from backend.utils.llm.diagnostics.estimates import consequences
 from backend.utils.llm.diagnostics.retirements import HORIZON, headline, uses
 from backend.utils.llm.errors import ConfigError, LLMError
-from backend.utils.llm.estimates import consequences
 from backend.utils.llm.failures import POLICY
 from backend.utils.llm.model_config.document import read, values
 from backend.utils.llm.models import capabilities, retirement, sources

@@ -18,7 +18,7 @@ from backend.utils.llm.errors import AllAttemptsFailedError, CallTimeoutError, R
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
 
-    from backend.utils.llm.caller import KeyPolicy
+    from backend.utils.llm.types import KeyPolicy
 
 USERS = 10_000
 CALLS_OF_A_CONVERSATION = 20_000

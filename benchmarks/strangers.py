@@ -32,7 +32,7 @@ from .witness import Witness
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from backend.utils.llm.caller import KeyPolicy
+    from backend.utils.llm.types import KeyPolicy
 
 CALLERS = 1_000
 LOOPS, TASKS, THREADS = 3, 16, 8

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from backend.utils.llm.caller import Caller, KeyPolicy
+    from backend.utils.llm.caller import Caller
+    from backend.utils.llm.types import KeyPolicy
 
     from .lent import LentKey
     from .store import KeptKey

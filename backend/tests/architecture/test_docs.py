@@ -16,6 +16,7 @@ import pytest
 
 from backend.keys.errors import KeychainError
 from backend.utils.llm.caller import Caller
+from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category
 from backend.utils.llm.model_config import Limits, parse
@@ -228,7 +229,8 @@ def explained(one: Shown) -> str:
     keys = {name: f"a-key-of-{name}" for name in re.findall(r'api_key_env *= *"(.*?)"', one.table)}
     caller = Caller(user_id=asked.user, tier=asked.tier)
     snapshot = parse(one.table, environ=keys, source=Path("llm.toml"))
-    return f"{plan(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)}\n"
+    route = plan(snapshot, asked.feature, caller, Needs(tokens=asked.tokens), today=WRITTEN_ON)
+    return f"{Explanation._make(route)}\n"
 
 
 EXPLANATIONS = {f"{number}: {one.command}": one for number, one in enumerate(shown(CHOOSING), 1)}

@@ -63,7 +63,9 @@ def test_importing_the_facade_imports_no_sdk_opens_nothing_and_is_quick() -> Non
     assert spent < 0.15
 
 
-@pytest.mark.parametrize("room", ["model_config", "routing", "options", "models", "caller", "clients"])
+@pytest.mark.parametrize(
+    "room", ["model_config", "routing", "options", "models", "diagnostics.explain", "caller", "clients"]
+)
 def test_the_table_and_the_route_need_no_sdk(room: str) -> None:
     program = f"import sys, backend.utils.llm.{room}; print(sorted(set(sys.modules) & {{'openai', 'httpx2', 'langchain_openai', 'langchain_google_genai', 'langchain_core.messages'}}))"
 

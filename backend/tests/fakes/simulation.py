@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.utils.llm.caller import HOUSE, Caller
+from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.steps import Consult, Wait
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.execution.steps import Try
     from backend.utils.llm.receipt import Receipt
-    from backend.utils.llm.routing.route import Candidate, Route
+    from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.routing.selector import Choosing
     from backend.utils.llm.state.health import Circuit
 
@@ -120,7 +121,7 @@ class Request(NamedTuple):
 class Called:
     """What became of one call."""
 
-    route: Route
+    route: Explanation
     started: float
     waits: list[float] = field(default_factory=list)
     steps: list[Try] = field(default_factory=list)
@@ -191,8 +192,9 @@ class World:
     def wall_clock(self) -> datetime:
         return START + timedelta(seconds=self.now)
 
-    def plan(self, feature: str, caller: Caller = HOUSE, needs: Needs | None = None) -> Route:
-        return plan(self.snapshot, feature, caller, needs or Needs(), today=TODAY, health=self.health)
+    def plan(self, feature: str, caller: Caller = HOUSE, needs: Needs | None = None) -> Explanation:
+        route = plan(self.snapshot, feature, caller, needs or Needs(), today=TODAY, health=self.health)
+        return Explanation._make(route)
 
     def dispatch(self, feature: str = "f", caller: Caller = HOUSE, needs: Needs | None = None) -> Dispatch:
         route = self.plan(feature, caller, needs)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .caller import Caller, OwnEndpoint, carrying, current_caller, use_caller
     from .clients import Patchbay, QosInfo, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
+    from .diagnostics.explain import Explanation as Route
     from .errors import LLMError, UnknownFeatureError
     from .model_config import Table
-    from .routing.route import Needs, Route
+    from .routing.route import Needs
     from .routing.selector import Choosing, Pause, Stop, Use, in_order
     from .types import KeyPolicy
 
@@ -55,7 +56,7 @@ _ROOMS = {
     "Pause": "routing.selector",
     "Patchbay": "clients",
     "QosInfo": "clients",
-    "Route": "routing.route",
+    "Route": "diagnostics.explain:Explanation",
     "Stop": "routing.selector",
     "Table": "model_config",
     "UnknownFeatureError": "errors",
@@ -77,7 +78,8 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    room, _, called = _ROOMS[name].partition(":")
+    value = getattr(import_module(f".{room}", __name__), called or name)
     globals()[name] = value
     return value
 

@@ -21,19 +21,23 @@ from .model_config import Problems, Table, did_you_mean
 from .network_policy import reach_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import date
 
     from langchain_core.language_models import BaseChatModel
 
     from .caller import Caller
-    from .execution.runtime import Observer, Runtime
+    from .diagnostics.explain import Explanation
+    from .execution.runtime import Runtime
     from .model_config import Endpoint, Snapshot
+    from .receipt import Attempt
     from .routing.route import Needs, Route
     from .routing.selector import Selector
     from .state.health import Health
     from .state.traffic import Traffic
     from .transport import LiveAddress
+
+    Observer = Callable[[Explanation, Attempt], None]
 
 MOST_MODELS = 1024
 """How many models are kept by (feature, streaming, cache key). A cache key may be anything, so there must be a bound."""
@@ -125,7 +129,7 @@ class Patchbay(PerProcess):
         live: Embedded providers by name; they tell their address while they run.
         time: Clocks, sleep and chance; by default the real ones.
         health: What is known of the endpoints' health; by default kept in this process.
-        observer: Told of every attempt. What it raises changes nothing.
+        observer: Told of every attempt, with its call's route. What it raises changes nothing.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
 
@@ -187,7 +191,7 @@ class Patchbay(PerProcess):
                     self._live,
                     time=self._time,
                     health=self.health,
-                    observer=self._observer,
+                    observer=self._observer and _explaining(self._observer),
                     selectors=self._selectors,
                     require_caller=self._require_caller,
                 )
@@ -219,11 +223,24 @@ class Patchbay(PerProcess):
         """The provider that the house's call of ``feature`` tries first."""
         return self._first(feature).provider.name
 
-    def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Route:
+    def explain(
+        self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
+    ) -> Explanation:
         """How a call made now would be served, and why. See `explain` of this module."""
+        from .diagnostics.explain import Explanation
+        from .routing.plan import plan
         from .routing.route import Needs
 
-        return self._plan(feature, caller or current_caller(), needs or Needs())
+        return Explanation._make(
+            plan(
+                self.table.snapshot,
+                feature,
+                caller or current_caller(),
+                needs or Needs(),
+                today=self._today(),
+                health=self.health,
+            )
+        )
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """How good an answer was, told afterwards. See `rate` of this module."""
@@ -297,11 +314,6 @@ class Patchbay(PerProcess):
             self._models.clear()
         return self._models.setdefault(key, model)
 
-    def _plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
-        from .routing.plan import plan
-
-        return plan(self.table.snapshot, feature, caller, needs, today=self._today(), health=self.health)
-
     def _missing_selectors(self, snapshot: Snapshot) -> tuple[str, ...]:
         found = Problems()
         for name, path in snapshot.selectors.items():
@@ -315,17 +327,13 @@ class Patchbay(PerProcess):
         return self._time.now().date()
 
     def _first(self, feature: str) -> Endpoint:
-        from .routing.route import Needs
-
-        route = self._plan(feature, HOUSE, Needs())
+        route = self.explain(feature, caller=HOUSE)
         if (refusal := route.refusal()) is not None:
             raise refusal
         return route.candidates[0].endpoint
 
     def _feature_info(self, name: str, snapshot: Snapshot) -> FeatureInfo:
-        from .routing.route import Needs
-
-        route = self._plan(name, HOUSE, Needs())
+        route = self.explain(name, caller=HOUSE)
         refusal = route.refusal()
         return FeatureInfo(
             about=route.feature.about,
@@ -338,6 +346,13 @@ class Patchbay(PerProcess):
             problem=str(refusal) if refusal else None,
             retires=nearest(snapshot.chain(name, snapshot.profile), self._today()),
         )
+
+
+def _explaining(observer: Observer) -> Callable[[Route, Attempt], None]:
+    """``observer``, handed routes that say why."""
+    from .diagnostics.explain import Explanation
+
+    return lambda route, attempt: observer(Explanation._make(route), attempt)
 
 
 def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
@@ -456,7 +471,7 @@ def get_qos_info() -> QosInfo:
     return _in_force.get().get_qos_info()
 
 
-def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Route:
+def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explanation:
     """How a call made now would be served, and why: the same decision that a live call executes. Sends nothing.
 
     Args:

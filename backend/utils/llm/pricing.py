@@ -7,18 +7,20 @@ are reckoned here, from its prices; the tests compare the two over every model t
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .forks import unforked
+from .receipt import Usage
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date
 
     from genai_prices.types import ModelInfo, ModelPrice
 
-    from .receipt import Usage
+    from .model_config import Endpoint
 
 _PRICE_LIST_NAMES = {"gemini": "google"}
 """Providers that the price list calls by another name than the table does."""
@@ -34,6 +36,23 @@ def cost(provider: str, model: str, usage: Usage | None, when: datetime) -> Deci
     if _is_ordinary(usage) and _is_by_token(prices):
         return _reckoned(usage, prices)
     return looked_up(provider, model, usage, when)
+
+
+def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> Decimal | None:
+    """The most that one request could cost on ``day``, in US dollars; None if that is unknown.
+
+    Args:
+        endpoint: Where it would go.
+        prompt: The prompt's length in tokens.
+        answer: The longest answer in tokens; None if there is no limit but the model's.
+        day: The day whose prices count.
+    """
+    return price_on(day, endpoint, Usage(input=prompt, output=answer or endpoint.can.max_output))
+
+
+def price_on(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
+    """The price of ``usage`` of ``endpoint`` as a day begins, in US dollars; None if it is unknown."""
+    return cost(endpoint.provider.name, endpoint.model_id, usage, datetime.combine(day, time(), UTC))
 
 
 def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:

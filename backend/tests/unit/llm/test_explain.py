@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from backend.utils.llm import Caller, Needs
+from backend.utils.llm import Caller, Needs, Route
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.testing import LoopbackProvider, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import Reply
 
 ACCOUNTS = {"POOL_A": "pool-key-of-a", "POOL_B": "pool-key-of-b"}
@@ -192,3 +191,18 @@ def _toml(value: Any) -> str:
 def _tool(text: str) -> str:
     """Say something."""
     return text
+
+
+def test_whoever_is_handed_a_route_is_handed_its_reasons(shared: LoopbackProvider) -> None:
+    observed: list[Route] = []
+    patchbay = loopback_patchbay(
+        shared, {"f": "openai:gpt-6-luna"}, observer=lambda route, _: observed.append(route)
+    )
+
+    patchbay.get_llm("f").invoke("")
+    patchbay.close()
+
+    explained = patchbay.explain("f")
+    assert isinstance(explained, Route)
+    assert str(observed[0]) == str(explained)
+    assert observed[0].as_dict() == explained.as_dict()

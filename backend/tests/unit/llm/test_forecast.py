@@ -9,7 +9,7 @@ import pytest
 
 from backend.tests.fakes.simulation import World, fails, users_own
 from backend.utils.llm.caller import HOUSE
-from backend.utils.llm.estimates import ENDS, estimate
+from backend.utils.llm.diagnostics.estimates import ENDS, estimate
 from backend.utils.llm.failures import Category
 from backend.utils.llm.model_config import Endpoint, Provider
 from backend.utils.llm.models import capabilities

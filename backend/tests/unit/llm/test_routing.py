@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from backend.utils.llm.caller import Caller, OwnEndpoint, use_caller
+from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError, MissingCredentialError, NoEndpointError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.model_config import parse
@@ -56,10 +57,11 @@ def route(
     *,
     needs: Needs | None = None,
     environ: dict[str, str] | None = None,
-) -> Route:
+) -> Explanation:
     environ = environ or {}
     snapshot = parse(TABLE, environ=environ)
-    return plan(snapshot, feature, caller or Caller(), needs or Needs(), today=TODAY)
+    route = plan(snapshot, feature, caller or Caller(), needs or Needs(), today=TODAY)
+    return Explanation._make(route)
 
 
 def candidates(found: Route) -> list[tuple[str, str]]:

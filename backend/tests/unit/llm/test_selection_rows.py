@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.clients import Patchbay
+from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import Limits, Rate, Table, Weighted, parse
 from backend.utils.llm.model_config.select import STRATEGIES
 from backend.utils.llm.routing.plan import plan
-from backend.utils.llm.routing.route import Needs, Route
+from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order
 
 if TYPE_CHECKING:
@@ -760,12 +761,13 @@ class TestAnyTable:
                 return
             loaded[True] += 1
             for feature in snapshot.features:
-                self.check(plan(snapshot, feature, caller, Needs(tokens=tokens), today=TODAY), snapshot)
+                route = plan(snapshot, feature, caller, Needs(tokens=tokens), today=TODAY)
+                self.check(Explanation._make(route), snapshot)
 
         check()
         assert loaded[True] > loaded[False]
 
-    def check(self, route: Route, snapshot: Snapshot) -> None:
+    def check(self, route: Explanation, snapshot: Snapshot) -> None:
         """It serves, or says why not; and what it does not use it tells of."""
         assert (route.refusal() is None) == bool(route.candidates)
         assert str(route)

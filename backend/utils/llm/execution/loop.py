@@ -58,8 +58,8 @@ class Dispatch:
         clock: Callable[[], float],
         random: Callable[[], float] = chance.random,
     ) -> None:
-        if (refusal := route.refusal()) is not None:
-            raise refusal
+        if not route.candidates:
+            raise outcome_errors.refused(route)
         self.route = route
         self.attempts: list[Attempt] = []
         self._health = health

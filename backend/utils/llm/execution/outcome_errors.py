@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from ..errors import (
     AllAttemptsFailedError,
     CallTimeoutError,
+    MissingCredentialError,
     NoEndpointError,
+    OwnEndpointError,
     RejectedCredentialError,
     SelectionStoppedError,
     SelectorError,
@@ -16,6 +19,7 @@ from ..errors import (
 from ..failures import POLICY, Category
 from ..receipt import called
 from ..routing.plan import resting
+from ..routing.route import SkipCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +27,41 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..failures import Failure
     from ..receipt import Attempt
-    from ..routing.route import Candidate, Route
+    from ..routing.route import Candidate, Rejection, Route
     from ..state.health import Unavailable
+
+
+def refused(route: Route) -> LLMError:
+    """No endpoint may serve it."""
+    name = route.feature.name
+    keyless = [skip for skip in route.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
+    if keyless and len(keyless) == len(route.skipped):
+        return MissingCredentialError(_missing_key(route, keyless), feature=name)
+    for skip in route.skipped:
+        if skip.code is SkipCode.ADDRESS:
+            return OwnEndpointError(f"Your own endpoint was not asked: {skip.reason}.", feature=name)
+    reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
+    rests = [skip.rest for skip in route.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
+    if rests:
+        soonest = min(rests, key=lambda rest: rest.seconds)
+        return POLICY[soonest.category].error(
+            f"Every endpoint that may serve {name!r} is resting. {reasons}.",
+            feature=name,
+            retry_after=None if soonest.is_guess else soonest.seconds,
+        )
+    return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
+
+
+def _missing_key(route: Route, skips: list[Rejection]) -> str:
+    providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in skips))
+    if route.policy == "byok_only":
+        return (
+            f"None of your keys can serve {route.feature.name!r}: it runs on {providers}. Add a key for one of them; "
+            "keys of the house are not used in your stead."
+        )
+    named = (variable for skip in skips for variable in skip.endpoint.provider.api_key_envs)
+    variables = ", ".join(dict.fromkeys(named))
+    return f"No key is configured for {route.feature.name!r}: it runs on {providers}. Set one of {variables}."
 
 
 def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
@@ -37,8 +74,7 @@ def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
 def nothing_left(route: Route, rests: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
     """All that is left is resting, for longer than it is worth waiting."""
     skips = tuple(resting(candidate, rest) for candidate, rest in rests if rest is not None)
-    refusal = route._replace(candidates=(), skipped=(*route.skipped, *skips)).refusal()
-    return refusal or NoEndpointError("Nothing is left to try.", feature=route.feature.name)
+    return refused(route._replace(candidates=(), skipped=(*route.skipped, *skips)))
 
 
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:

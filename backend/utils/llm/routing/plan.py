@@ -13,7 +13,7 @@ from ..failures import POLICY, Category
 from ..model_config import NO_LIMITS, Custom
 from ..state.health import MemoryHealth, Unavailable
 from .candidates import copied_to, known, laid, with_own, with_users_key
-from .route import Hedge, Rejection, Route, SkipCode, rest_reason
+from .route import Hedge, Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
 from .selection import SelectionContext, ordered, timed
 from .split import trial
@@ -251,4 +251,4 @@ def unhedged(first: Candidate, others: Iterable[Candidate], feature: Feature) ->
 
 def resting(candidate: Candidate, rest: Unavailable) -> Rejection:
     """``candidate`` as one that is not tried because it rests."""
-    return Rejection(candidate, SkipCode(rest.kind), rest_reason(rest), rest)
+    return Rejection(candidate, SkipCode(rest.kind), str(rest), rest)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from typing_extensions import override
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..cached import cached_property
 from ..caller import HOUSE
-from ..errors import LLMError, MissingCredentialError, NoEndpointError, OwnEndpointError
-from ..estimates import consequences, estimate
-from ..failures import POLICY
 from ..model_config import ORDERED, OWN, Latency, LeastBusy, LeastUsed, Quota, Weighted
 from ..options import NO_OPTIONS, Options
 from ..receipt import called
 from ..state.experiments import CONTROL
 from ..state.health import Circuit
-from ..state.tail_latency import ENOUGH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import date
 
     from ..caller import Caller
@@ -32,23 +24,6 @@ if TYPE_CHECKING:
     from ..state.rate_limiter import Meter
     from ..types import KeyOwner, KeyPolicy
 
-_DECIDING = (
-    "attempts",
-    "deadline",
-    "hedge",
-    "house_fallback",
-    "limits",
-    "max_attempts",
-    "max_cost_usd",
-    "on_invalid_output",
-    "on_refusal",
-    "select",
-    "shadow",
-    "split",
-    "stop",
-    "wait",
-)
-"""The values of a feature's row that a route depends on."""
 BALANCED = (Latency, LeastBusy, LeastUsed, Quota, Weighted)
 """Ways to choose among endpoints of which each is as good as the other."""
 
@@ -228,18 +203,6 @@ class Hedge:
     known: int
     never: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {"after_s": self.after, "known": self.known, "never": self.never}
-
-    @override
-    def __str__(self) -> str:
-        if self.never is not None:
-            return f"not hedged: {self.never}"
-        if self.after is None:
-            return f"hedges once {ENOUGH} answers are known, now {self.known}"
-        return f"hedged after {self.after:.3g} s"
-
 
 class Route(NamedTuple):
     """The decision for one call.
@@ -304,172 +267,3 @@ class Route(NamedTuple):
             return False
         is_equal = served_by.is_balanced and served_by.rank == best.rank
         return served_by.endpoint != best.endpoint and not is_equal
-
-    def refusal(self) -> LLMError | None:
-        """The error of a call that no endpoint may serve; None if one may."""
-        if self.candidates:
-            return None
-        name = self.feature.name
-        keyless = [skip for skip in self.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
-        if keyless and len(keyless) == len(self.skipped):
-            providers = ", ".join(dict.fromkeys(skip.endpoint.provider.name for skip in keyless))
-            return MissingCredentialError(_missing_key(name, self.policy, providers, keyless), feature=name)
-        if any(skip.code is SkipCode.ADDRESS for skip in self.skipped):
-            return OwnEndpointError(_misplaced(self.skipped), feature=name)
-        reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in self.skipped))
-        rests = [skip.rest for skip in self.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
-        if rests:
-            soonest = min(rests, key=lambda rest: rest.seconds)
-            return POLICY[soonest.category].error(
-                f"Every endpoint that may serve {name!r} is resting. {reasons}.",
-                feature=name,
-                retry_after=None if soonest.is_guess else soonest.seconds,
-            )
-        return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "feature": self.feature.name,
-            "profile": self.profile,
-            "policy": self.policy,
-            "demo": self.demo,
-            "table_hash": self.table_hash,
-            "deadline_s": self.deadline,
-            "arm": self.arm,
-            "hedge": None if self.hedge is None else self.hedge.as_dict(),
-            "options": self.options.model_dump(exclude_none=True),
-            "layers": {name: self._layer(name) for name in _DECIDING},
-            "candidates": [
-                {
-                    "endpoint": str(candidate.endpoint),
-                    "model_id": candidate.endpoint.model_id,
-                    "host": candidate.endpoint.provider.host,
-                    "key_owner": candidate.owner,
-                    "profile": candidate.profile,
-                    "group": candidate.group,
-                    "account": candidate.account_name,
-                    "tier": candidate.tier,
-                    "select": candidate.select.by,
-                    "layer": candidate.layer,
-                    "options": candidate.options.model_dump(exclude_none=True),
-                    "option_layers": self._option_layers(candidate),
-                    "rest": candidate.rest and rest_reason(candidate.rest),
-                    "estimate": self._estimate(candidate),
-                    "on_failure": self._on_failure(candidate),
-                }
-                for candidate in self.candidates
-            ],
-            "skipped": [
-                {
-                    "endpoint": str(skip.endpoint),
-                    "account": skip.account,
-                    "code": skip.code.value,
-                    "reason": skip.reason,
-                }
-                for skip in self.skipped
-            ],
-        }
-
-    def _layer(self, name: str) -> str:
-        """Where a value of the feature's row comes from."""
-        feature = self.feature
-        return f"{feature.layer}, features.{feature.name}.{name}" if name in feature.written else "default"
-
-    def _option_layers(self, candidate: Candidate) -> dict[str, str]:
-        """Where each option of ``candidate`` that is set comes from: the call, the feature, the endpoint or nowhere."""
-        feature, model = self.feature, f"{self.feature.layer}, models.{candidate.endpoint}.options"
-        layers = dict.fromkeys(candidate.options.model_dump(exclude_none=True), "default")
-        layers |= dict.fromkeys(candidate.endpoint.options.model_fields_set, model)
-        own = f"{feature.layer}, features.{feature.name}.options"
-        layers |= dict.fromkeys(feature.options.model_fields_set, own)
-        return layers | dict.fromkeys(self.needs.options.model_fields_set, "call")
-
-    def _options_in_words(self, candidate: Candidate) -> str:
-        layers = self._option_layers(candidate)
-        told = [
-            f"{name} {getattr(candidate.options, name)} ({layer})"
-            for name, layer in layers.items()
-            if layer != "default"
-        ]
-        return f"\n       {', '.join(told)}" if told else ""
-
-    def _estimate(self, candidate: Candidate) -> dict[str, Any]:
-        answer = candidate.options.max_output_tokens
-        return estimate(candidate.endpoint, self.needs.tokens, answer, self.today)
-
-    def _price(self, candidate: Candidate) -> str:
-        if not self.needs.tokens:
-            return ""
-        told = self._estimate(candidate)
-        return (
-            f"  ${told['prompt_usd']} to ${told['at_most_usd']}" if told["prompt_usd"] else "  price unknown"
-        )
-
-    def _on_failure(self, candidate: Candidate) -> dict[str, Any]:
-        follow = consequences(self.feature, candidate.endpoint, candidate.owner)
-        return {category.value: asdict(what) for category, what in follow.items()}
-
-    @override
-    def __str__(self) -> str:
-        head = f"{self.feature.name}  profile {self.profile}  keys {self.policy}  table {self.table_hash}"
-        head += f"  arm {self.arm}" if self.arm else ""
-        head += f"  {self.hedge}" if self.hedge else ""
-        lines = [head + ("  DEMO: the house has no key configured" if self.demo else "")]
-        lines += [
-            f"  {place}. {candidate.name}  {_whose(candidate)}  ({candidate.layer})"
-            + _chosen_by(candidate)
-            + (f"  {rest_reason(candidate.rest)}" if candidate.rest else "")
-            + self._price(candidate)
-            + self._options_in_words(candidate)
-            for place, candidate in enumerate(self.candidates, 1)
-        ]
-        lines += [f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped]
-        refusal = self.refusal()
-        return "\n".join(lines if refusal is None else [*lines, f"  ✗  {refusal}"])
-
-
-def _whose(candidate: Candidate) -> str:
-    is_keyless = candidate.owner == "house" and candidate.account is None
-    return "no key needed" if is_keyless else f"{candidate.owner}'s key"
-
-
-def _chosen_by(candidate: Candidate) -> str:
-    if candidate.select == ORDERED:
-        return ""
-    own = getattr(candidate.select, "name", "")
-    return f"  by {candidate.select.by}{' ' + own if own else ''} of {candidate.scope}"
-
-
-def rest_reason(rest: Unavailable) -> str:
-    """In words: what happened, and for how long it counts."""
-    what = POLICY[rest.category].sentence
-    match rest.kind:
-        case "limited" if rest.is_guess:
-            return rest.reason
-        case "limited":
-            is_finite = isfinite(rest.seconds)
-            room = f"room in {rest.seconds:.3g} s" if is_finite else "it asks for more than that alone"
-            return f"{rest.reason}; {room}"
-        case "cooling":
-            return f"it {what}; left alone for {rest.seconds:.0f} s more"
-        case "open":
-            return f"it {what} again and again; left alone for {rest.seconds:.0f} s more"
-        case "probing":
-            return f"it {what} again and again; a probe is under way"
-
-
-def _misplaced(skips: Iterable[Rejection]) -> str:
-    reason = next(skip.reason for skip in skips if skip.code is SkipCode.ADDRESS)
-    return f"Your own endpoint was not asked: {reason}."
-
-
-def _missing_key(feature: str, policy: KeyPolicy, providers: str, skips: list[Rejection]) -> str:
-    if policy == "byok_only":
-        return (
-            f"None of your keys can serve {feature!r}: it runs on {providers}. Add a key for one of them; "
-            "keys of the house are not used in your stead."
-        )
-    named = (variable for skip in skips for variable in skip.endpoint.provider.api_key_envs)
-    variables = ", ".join(dict.fromkeys(named))
-    return f"No key is configured for {feature!r}: it runs on {providers}. Set one of {variables}."

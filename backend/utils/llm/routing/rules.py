@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from ..estimates import most_usd
 from ..model_config import ByTier
 from ..models import LACKS
+from ..pricing import most_usd
 from .route import Rejection, SkipCode
 from .selection import tier_of
 

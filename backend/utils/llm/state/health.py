@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from typing_extensions import override
 
-from ..failures import Category
+from ..failures import POLICY, Category
 from ..forks import PerProcess
 from .circuit_breaker import Breaker
 from .retry_budget import RetryBudget
@@ -63,6 +64,23 @@ class Unavailable:
     reason: str = ""
     scope: str = ""
     is_guess: bool = False
+
+    @override
+    def __str__(self) -> str:
+        what = POLICY[self.category].sentence
+        match self.kind:
+            case "limited" if self.is_guess:
+                return self.reason
+            case "limited" if isfinite(self.seconds):
+                return f"{self.reason}; room in {self.seconds:.3g} s"
+            case "limited":
+                return f"{self.reason}; it asks for more than that alone"
+            case "cooling":
+                return f"it {what}; left alone for {self.seconds:.0f} s more"
+            case "open":
+                return f"it {what} again and again; left alone for {self.seconds:.0f} s more"
+            case "probing":
+                return f"it {what} again and again; a probe is under way"
 
 
 class Health(Protocol):

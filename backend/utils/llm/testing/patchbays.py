@@ -11,8 +11,8 @@ from ..model_config import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..clients import Observer
     from ..clock import Time
-    from ..execution.runtime import Observer
     from ..routing.selector import Selector
     from .loopback import LoopbackProvider
 

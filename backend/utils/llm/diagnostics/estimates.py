@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
-from .failures import POLICY, Category
-from .pricing import cost
-from .receipt import Usage
+from ..failures import POLICY, Category
+from ..pricing import most_usd, price_on
+from ..receipt import Usage
 
 if TYPE_CHECKING:
     from datetime import date
-    from decimal import Decimal
 
-    from .model_config import Endpoint, Feature
-    from .types import KeyOwner
+    from ..model_config import Endpoint, Feature
+    from ..types import KeyOwner
 
 ENDS = "the call ends"
 _THEN = {
@@ -69,20 +67,11 @@ def estimate(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> 
         endpoint: Where it would go.
         prompt: The prompt's length in tokens, as far as it is known.
         answer: The longest answer in tokens; None if there is no limit but the model's.
-        day: Prices change.
+        day: The day whose prices count.
     """
-    prompt_usd, at_most = _price(endpoint, Usage(input=prompt), day), most_usd(endpoint, prompt, answer, day)
+    prompt_usd = price_on(day, endpoint, Usage(input=prompt))
+    at_most = most_usd(endpoint, prompt, answer, day)
     return {
         "prompt_usd": None if prompt_usd is None else str(prompt_usd),
         "at_most_usd": None if at_most is None else str(at_most),
     }
-
-
-def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> Decimal | None:
-    """What one request could cost at most; None if nobody knows. Arguments as of `estimate`."""
-    return _price(endpoint, Usage(input=prompt, output=answer or endpoint.can.max_output), day)
-
-
-def _price(endpoint: Endpoint, usage: Usage, day: date) -> Decimal | None:
-    moment = datetime.combine(day, time(), UTC)
-    return cost(endpoint.provider.name, endpoint.model_id, usage, moment)
