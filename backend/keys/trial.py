@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
-    from backend.utils.llm.clients import QosInfo
+    from backend.utils.llm.diagnostics.qos import QosInfo
 
 Verdict = Reason | Literal["valid", "out_of_reach", "unclear"]
 

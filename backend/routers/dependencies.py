@@ -28,7 +28,7 @@ from backend.keys.pace import Pace
 from backend.keys.store import Owner
 from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
-from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.routing.route import Needs
 

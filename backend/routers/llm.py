@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.utils.llm.caller import current_caller
-from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.routing.route import Needs
 
 from .dependencies import ServicesDep, identify

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from backend.utils.llm.clients import QosInfo
+from backend.utils.llm.diagnostics.qos import QosInfo
 
 from .dependencies import ServicesDep, identify
 

@@ -11,7 +11,7 @@ from backend.conversations.outcome import EXTRACT
 from backend.conversations.store import Page, Summary
 from backend.conversations.text import one_line
 from backend.local_model import State
-from backend.utils.llm.clients import FeatureInfo, QosInfo
+from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo
 
 from .dependencies import LocalModelView
 

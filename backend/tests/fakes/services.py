@@ -13,7 +13,7 @@ from backend.routers.dependencies import Services
 from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.models import ScriptedModels
 from backend.utils.llm.caller import Caller, current_caller
-from backend.utils.llm.clients import ProviderInfo, QosInfo
+from backend.utils.llm.diagnostics.qos import ProviderInfo, QosInfo
 from backend.utils.llm.errors import UnknownFeatureError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .caller import Caller, OwnEndpoint, carrying, current_caller, use_caller
-    from .clients import Patchbay, QosInfo, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
+    from .clients import Patchbay, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
     from .diagnostics.explain import Explanation as Route
+    from .diagnostics.qos import QosInfo
     from .errors import LLMError, UnknownFeatureError
     from .model_config import Table
     from .routing.route import Needs
@@ -55,7 +56,7 @@ _ROOMS = {
     "OwnEndpoint": "caller",
     "Pause": "routing.selector",
     "Patchbay": "clients",
-    "QosInfo": "clients",
+    "QosInfo": "diagnostics.qos",
     "Route": "diagnostics.explain:Explanation",
     "Stop": "routing.selector",
     "Table": "model_config",

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
 
 from .caller import HOUSE, current_caller
 from .clock import Time
-from .diagnostics.retirements import Retires, Retiring, nearest, retiring
 from .forks import PerProcess, unforked
 from .model_config import Problems, Table, did_you_mean
 from .network_policy import reach_of
@@ -28,97 +26,19 @@ if TYPE_CHECKING:
 
     from .caller import Caller
     from .diagnostics.explain import Explanation
+    from .diagnostics.qos import QosInfo
     from .execution.runtime import Runtime
     from .model_config import Endpoint, Snapshot
     from .receipt import Attempt
     from .routing.route import Needs, Route
     from .routing.selector import Selector
     from .state.health import Health
-    from .state.traffic import Traffic
     from .transport import LiveAddress
 
     Observer = Callable[[Explanation, Attempt], None]
 
 MOST_MODELS = 1024
 """How many models are kept by (feature, streaming, cache key). A cache key may be anything, so there must be a bound."""
-
-
-class FeatureInfo(BaseModel):
-    """What a feature runs on: for the house, now.
-
-    Attributes:
-        retires: The first of its chain's models to go off sale, whether it may serve now or not.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    about: str
-    profile: str
-    endpoint: str | None
-    chain: tuple[str, ...]
-    layer: str
-    options: dict[str, Any]
-    deadline_s: float
-    problem: str | None
-    retires: Retires | None = None
-
-
-class ProviderInfo(BaseModel):
-    """Who serves, and whether the house may use them."""
-
-    model_config = ConfigDict(frozen=True)
-
-    api: str
-    host: str
-    access: str
-    api_key_envs: tuple[str, ...]
-    house_key: Literal["present", "absent", "not needed"]
-
-
-class TrialInfo(BaseModel):
-    """What one arm of a split, or a shadow, did in this process.
-
-    Attributes:
-        arm: ``control``, an endpoint at its share, or ``shadow`` and the endpoint that is watched.
-        requests: Those of which something was learnt.
-        mean_cost_usd: Of the answers whose price is known.
-        stopped: Why the trial is over; None if it goes on.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    feature: str
-    arm: str
-    requests: int
-    failed: int
-    mean_s: float | None
-    mean_cost_usd: float | None
-    stopped: str | None
-
-
-class QosInfo(BaseModel):
-    """The whole table in force. No secret can appear in it: it is built from names and figures only.
-
-    Attributes:
-        retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
-        trials: The arms of splits, and shadows, that had a request.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    schema_version: int = 2
-    table_hash: str
-    source: str | None
-    profile: str
-    profile_layer: str
-    byok_profile: str
-    demo: str | None
-    demo_active: bool
-    problems: tuple[str, ...]
-    features: dict[str, FeatureInfo]
-    providers: dict[str, ProviderInfo]
-    retirements: tuple[Retiring, ...] = ()
-    trials: tuple[TrialInfo, ...] = ()
 
 
 class Patchbay(PerProcess):
@@ -259,21 +179,9 @@ class Patchbay(PerProcess):
 
     def get_qos_info(self) -> QosInfo:
         """Everything that the table says and the process knows about it."""
-        snapshot = self.table.snapshot
-        return QosInfo(
-            table_hash=snapshot.hash,
-            source=str(snapshot.source) if snapshot.source else None,
-            profile=snapshot.profile,
-            profile_layer=snapshot.profile_layer,
-            byok_profile=snapshot.byok_profile,
-            demo=str(snapshot.demo) if snapshot.demo else None,
-            demo_active=snapshot.demo_active,
-            problems=self.table.problems,
-            features={name: self._feature_info(name, snapshot) for name in sorted(snapshot.features)},
-            providers=_provider_infos(snapshot),
-            retirements=retiring(snapshot, self._today()),
-            trials=_trials(self.health.traffic),
-        )
+        from .diagnostics.qos import qos_info
+
+        return qos_info(self.table, self.explain, self.health.traffic, self._today())
 
     def fault_of(self, base_url: str) -> str | None:
         """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""
@@ -332,59 +240,12 @@ class Patchbay(PerProcess):
             raise refusal
         return route.candidates[0].endpoint
 
-    def _feature_info(self, name: str, snapshot: Snapshot) -> FeatureInfo:
-        route = self.explain(name, caller=HOUSE)
-        refusal = route.refusal()
-        return FeatureInfo(
-            about=route.feature.about,
-            profile=route.profile,
-            endpoint=str(route.candidates[0].endpoint) if route.candidates else None,
-            chain=tuple(str(candidate.endpoint) for candidate in route.candidates),
-            layer=route.candidates[0].layer if route.candidates else "",
-            options=route.options.model_dump(exclude_none=True),
-            deadline_s=route.deadline,
-            problem=str(refusal) if refusal else None,
-            retires=nearest(snapshot.chain(name, snapshot.profile), self._today()),
-        )
-
 
 def _explaining(observer: Observer) -> Callable[[Route, Attempt], None]:
     """``observer``, handed routes that say why."""
     from .diagnostics.explain import Explanation
 
     return lambda route, attempt: observer(Explanation._make(route), attempt)
-
-
-def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
-    with traffic.lock:
-        return tuple(
-            TrialInfo(
-                feature=feature,
-                arm=name,
-                requests=arm.judged,
-                failed=arm.failed,
-                mean_s=arm.mean_seconds,
-                mean_cost_usd=arm.mean_cost,
-                stopped=traffic.experiments.why_over(feature, name),
-            )
-            for (feature, name), arm in sorted(traffic.experiments.all().items())
-        )
-
-
-def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
-    infos = {}
-    for name, provider in sorted(snapshot.providers.items()):
-        key: Literal["present", "absent", "not needed"] = "not needed"
-        if provider.access == "key":
-            key = "present" if snapshot.has_key(provider) else "absent"
-        infos[name] = ProviderInfo(
-            api=provider.api,
-            host=provider.host,
-            access=provider.access,
-            api_key_envs=provider.api_key_envs,
-            house_key=key,
-        )
-    return infos
 
 
 class _InForce(PerProcess):

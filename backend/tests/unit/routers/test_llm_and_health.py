@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from backend.routers.headers import SECURITY_HEADERS
 from backend.routers.metrics import exposition
 from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
-from backend.utils.llm.clients import TrialInfo
+from backend.utils.llm.diagnostics.qos import TrialInfo
 from backend.utils.llm.diagnostics.retirements import Retiring
 
 if TYPE_CHECKING:

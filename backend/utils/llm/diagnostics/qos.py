@@ -1,0 +1,172 @@
+"""What `get_qos_info` answers: the whole table in force, and what the process knows about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from ..caller import HOUSE
+from .retirements import Retires, Retiring, nearest, retiring
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from ..caller import Caller
+    from ..model_config import Snapshot, Table
+    from ..state.traffic import Traffic
+    from .explain import Explanation
+
+
+class FeatureInfo(BaseModel):
+    """What a feature runs on: for the house, now.
+
+    Attributes:
+        retires: The first of its chain's models to go off sale, whether it may serve now or not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    about: str
+    profile: str
+    endpoint: str | None
+    chain: tuple[str, ...]
+    layer: str
+    options: dict[str, Any]
+    deadline_s: float
+    problem: str | None
+    retires: Retires | None = None
+
+
+class ProviderInfo(BaseModel):
+    """Who serves, and whether the house may use them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api: str
+    host: str
+    access: str
+    api_key_envs: tuple[str, ...]
+    house_key: Literal["present", "absent", "not needed"]
+
+
+class TrialInfo(BaseModel):
+    """What one arm of a split, or a shadow, did in this process.
+
+    Attributes:
+        arm: ``control``, an endpoint at its share, or ``shadow`` and the endpoint that is watched.
+        requests: Those of which something was learnt.
+        mean_cost_usd: Of the answers whose price is known.
+        stopped: Why the trial is over; None if it goes on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: str
+    arm: str
+    requests: int
+    failed: int
+    mean_s: float | None
+    mean_cost_usd: float | None
+    stopped: str | None
+
+
+class QosInfo(BaseModel):
+    """The whole table in force. No secret can appear in it: it is built from names and figures only.
+
+    Attributes:
+        retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
+        trials: The arms of splits, and shadows, that had a request.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = 2
+    table_hash: str
+    source: str | None
+    profile: str
+    profile_layer: str
+    byok_profile: str
+    demo: str | None
+    demo_active: bool
+    problems: tuple[str, ...]
+    features: dict[str, FeatureInfo]
+    providers: dict[str, ProviderInfo]
+    retirements: tuple[Retiring, ...] = ()
+    trials: tuple[TrialInfo, ...] = ()
+
+
+class Explain(Protocol):
+    """How a call made now would be served."""
+
+    def __call__(self, feature: str, *, caller: Caller | None) -> Explanation:
+        """As `explain`."""
+
+
+def qos_info(table: Table, explain: Explain, traffic: Traffic, today: date) -> QosInfo:
+    """Everything that the table says and the process knows about it, ``today``."""
+    snapshot = table.snapshot
+    return QosInfo(
+        table_hash=snapshot.hash,
+        source=str(snapshot.source) if snapshot.source else None,
+        profile=snapshot.profile,
+        profile_layer=snapshot.profile_layer,
+        byok_profile=snapshot.byok_profile,
+        demo=str(snapshot.demo) if snapshot.demo else None,
+        demo_active=snapshot.demo_active,
+        problems=table.problems,
+        features={
+            name: _feature_info(explain(name, caller=HOUSE), snapshot, today)
+            for name in sorted(snapshot.features)
+        },
+        providers=_provider_infos(snapshot),
+        retirements=retiring(snapshot, today),
+        trials=_trials(traffic),
+    )
+
+
+def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> FeatureInfo:
+    refusal = route.refusal()
+    return FeatureInfo(
+        about=route.feature.about,
+        profile=route.profile,
+        endpoint=str(route.candidates[0].endpoint) if route.candidates else None,
+        chain=tuple(str(candidate.endpoint) for candidate in route.candidates),
+        layer=route.candidates[0].layer if route.candidates else "",
+        options=route.options.model_dump(exclude_none=True),
+        deadline_s=route.deadline,
+        problem=str(refusal) if refusal else None,
+        retires=nearest(snapshot.chain(route.feature.name, snapshot.profile), today),
+    )
+
+
+def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
+    with traffic.lock:
+        return tuple(
+            TrialInfo(
+                feature=feature,
+                arm=name,
+                requests=arm.judged,
+                failed=arm.failed,
+                mean_s=arm.mean_seconds,
+                mean_cost_usd=arm.mean_cost,
+                stopped=traffic.experiments.why_over(feature, name),
+            )
+            for (feature, name), arm in sorted(traffic.experiments.all().items())
+        )
+
+
+def _provider_infos(snapshot: Snapshot) -> dict[str, ProviderInfo]:
+    infos = {}
+    for name, provider in sorted(snapshot.providers.items()):
+        key: Literal["present", "absent", "not needed"] = "not needed"
+        if provider.access == "key":
+            key = "present" if snapshot.has_key(provider) else "absent"
+        infos[name] = ProviderInfo(
+            api=provider.api,
+            host=provider.host,
+            access=provider.access,
+            api_key_envs=provider.api_key_envs,
+            house_key=key,
+        )
+    return infos
