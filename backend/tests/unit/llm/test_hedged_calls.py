@@ -220,6 +220,7 @@ class TestWhoAnswers:
         for _ in range(ENOUGH):
             call(patchbay.get_llm("f"), "hi")
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain), until=lambda: len(provider.requests) > ENOUGH + 1)
 
         assert call(patchbay.get_llm("f"), "hi").text
         assert len(provider.requests) == ENOUGH + 2
@@ -376,6 +377,7 @@ class TestGoodAnswers:
         self, hedged: Hedged, chain: str, driver: Driver, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
         seen: list[str | None] = []
 
         def accept(_: AIMessage) -> bool:
@@ -395,6 +397,7 @@ class TestCosts:
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
 
         loser, winner = receipt(call(hedged(AT_ONCE).get_llm("f"), "word " * 80))["attempts"]
 
@@ -406,6 +409,7 @@ class TestCosts:
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
 
         found = receipt(call(hedged(AT_ONCE).get_llm("f"), "word " * 80))
 
@@ -443,6 +447,7 @@ class TestCosts:
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated, observed: list[Attempt]
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
 
         call(hedged(AT_ONCE).get_llm("f"), "hi")
 
@@ -467,6 +472,7 @@ class TestCosts:
                 runs[run_id].append(str(error))
 
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
         call(hedged(AT_ONCE).get_llm("f").with_config(callbacks=[Diary()]), "hi")
 
         first, second = chain_of(chain)
@@ -529,6 +535,7 @@ class TestStreams:
         self, hedged: Hedged, chain: str, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
         provider.always(ENDLESS, model=second_model(chain))
         chunks: Any = hedged(AT_ONCE).get_llm("f").stream("hi")
 
@@ -540,6 +547,7 @@ class TestStreams:
 
     async def test_so_it_is_asynchronously(self, hedged: Hedged, chain: str, provider: Gated) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
         provider.always(ENDLESS, model=second_model(chain))
         patchbay = hedged(AT_ONCE)
         chunks: Any = patchbay.get_llm("f").astream("hi")
@@ -555,6 +563,7 @@ class TestStreams:
         self, hedged: Hedged, chain: str, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
         provider.always(ENDLESS, model=second_model(chain))
         patchbay = hedged(AT_ONCE)
 
@@ -578,6 +587,7 @@ class TestStreams:
         self, hedged: Hedged, chain: str, stream: Driver, provider: Gated
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
+        provider.hold(second_model(chain))
         provider.always(Cut(1, "one two three"), model=second_model(chain))
 
         with pytest.raises(StreamInterruptedError) as caught:
