@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .replies import Reply
     from .wire import Wire
 
-_ACCEPT_POLL_SECONDS = 0.02
 _OPENAI = OpenAIWire()
 _RESPONSES = ResponsesWire()
 _GEMINI = GeminiWire()
@@ -72,9 +71,7 @@ class Server(ThreadingMixIn, TCPServer):
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
         super().__init__(("127.0.0.1", 0), _Handler)
-        self._acceptor = threading.Thread(
-            target=self.serve_forever, args=(_ACCEPT_POLL_SECONDS,), daemon=True
-        )
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
 
     @property
     def port(self) -> int:
@@ -89,13 +86,18 @@ class Server(ThreadingMixIn, TCPServer):
         """Accept no more, drop every connection, and wait so long at most for the threads that serve them."""
         deadline = time.monotonic() + timeout_seconds
         self.closing.set()
-        self.shutdown()
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port)).close()  # whoever accepts sees that it is over
         self._acceptor.join()
         self.server_close()
         for thread, connection in self._open():
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    @override
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return not self.closing.is_set()
 
     @override
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -119,6 +121,10 @@ class Server(ThreadingMixIn, TCPServer):
         """Print what is a bug; a peer that went away is none."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
+
+    def _accept(self) -> None:
+        while not self.closing.is_set():
+            self.handle_request()
 
     def _open(self) -> list[tuple[threading.Thread, socket.socket]]:
         with self._lock:

@@ -206,7 +206,7 @@ def test_the_package_is_imported_without_langchain() -> None:
     """Only `ScriptedChatModel` loads LangChain; the loopback provider does not."""
     facade = Path(testing.__file__).parents[1]
     program = (
-        f"import sys; sys.path.insert(0, {str(facade)!r}); import testing; testing.LoopbackProvider; "
+        f"import sys; sys.path.append({str(facade)!r}); import testing; testing.LoopbackProvider; "
         "early = [name for name in sys.modules if name.startswith('langchain')]; "
         "testing.ScriptedChatModel; print(early, 'langchain_core' in sys.modules)"
     )
