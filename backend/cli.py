@@ -145,11 +145,11 @@ def check(
     Warnings: models that go off sale within 90 days, that the catalogue does not know or that have no known price,
     features that only one provider serves, tools that OpenAI would refuse, and rows that nothing leads to.
     """
-    from backend.utils.llm.diagnostics.lint import review
+    from backend.utils.llm.diagnostics.lint import lint
 
     table = _loaded(path, as_json=as_json)
     day = today.date() if today else _today()
-    found = review(
+    found = lint(
         table.snapshot, _document(table, as_json=as_json), day, horizon=max(HORIZON, fail_within or HORIZON)
     )
     failing = [one for one in found if one.fails(strict=strict, within=fail_within)]

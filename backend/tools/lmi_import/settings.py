@@ -11,7 +11,7 @@ from backend.tools.lmi_import.nodes import given
 from backend.utils.llm.model_config.problems import did_you_mean
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.models import capabilities
-from backend.utils.llm.options import Options, Safety, Threshold, wire_of
+from backend.utils.llm.options import Options, Safety, Threshold, parameter_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ def wants_of(spec: Spec, account: Account, model: str) -> Wants:
 
 def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
     """What keeps a table from loading, and what would be left out without a word: each option with the reason."""
-    mute = [option for option in options if wire_of(option).name(api, mode) is None]
+    mute = [option for option in options if parameter_of(option).name(api, mode) is None]
     beyond = Options(**options).problems(api, model, capabilities(model), mode)
     return dict.fromkeys(mute, f"the {api} API has no such option") | dict(beyond)
 

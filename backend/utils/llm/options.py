@@ -1,7 +1,7 @@
-"""What can be set for a feature, and what each setting is called on each wire.
+"""What can be set for a feature, and which parameter of each API it is.
 
 One field is one option. Beside each field stands its name in a request of each API; an API without a name for it does
-not support it, and a table that sets it there is refused when it is loaded, never on the wire. ``effort`` is an
+not support it, and a table that sets it there is refused when it is loaded, never when a call is made. ``effort`` is an
 intent: it is mapped to the nearest level that the model offers, and left out where a model has no such control.
 """
 
@@ -27,8 +27,8 @@ Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_abo
 
 
 @dataclass(frozen=True)
-class Wire:
-    """An option's name in each API's request; None where the API has no such option.
+class Parameter:
+    """The parameter of each API's request that an option is; None where the API has none.
 
     Attributes:
         chat_only: OpenAI has it in Chat Completions and not in Responses.
@@ -99,26 +99,28 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: Annotated[float | None, Wire("temperature", "temperature", needs="temperature")] = Field(
-        None, ge=0, le=2
+    temperature: Annotated[float | None, Parameter("temperature", "temperature", needs="temperature")] = (
+        Field(None, ge=0, le=2)
     )
-    top_p: Annotated[float | None, Wire("top_p", "top_p", needs="temperature")] = Field(None, gt=0, le=1)
-    seed: Annotated[int | None, Wire("seed", "seed", chat_only=True)] = None
-    max_output_tokens: Annotated[int | None, Wire("max_completion_tokens", "max_output_tokens")] = Field(
+    top_p: Annotated[float | None, Parameter("top_p", "top_p", needs="temperature")] = Field(None, gt=0, le=1)
+    seed: Annotated[int | None, Parameter("seed", "seed", chat_only=True)] = None
+    max_output_tokens: Annotated[int | None, Parameter("max_completion_tokens", "max_output_tokens")] = Field(
         None, gt=0
     )
-    effort: Annotated[Effort | None, Wire("reasoning_effort", "thinking_level")] = None
-    thinking_budget: Annotated[int | None, Wire(gemini="thinking_budget")] = Field(None, ge=-1)
-    safety: Annotated[Safety, Wire(gemini="safety_settings", intent=True)] = Safety()
-    logprobs: Annotated[bool | None, Wire("logprobs", "response_logprobs", needs="logprobs")] = None
-    top_logprobs: Annotated[int | None, Wire("top_logprobs", "logprobs", needs="logprobs")] = Field(
+    effort: Annotated[Effort | None, Parameter("reasoning_effort", "thinking_level")] = None
+    thinking_budget: Annotated[int | None, Parameter(gemini="thinking_budget")] = Field(None, ge=-1)
+    safety: Annotated[Safety, Parameter(gemini="safety_settings", intent=True)] = Safety()
+    logprobs: Annotated[bool | None, Parameter("logprobs", "response_logprobs", needs="logprobs")] = None
+    top_logprobs: Annotated[int | None, Parameter("top_logprobs", "logprobs", needs="logprobs")] = Field(
         None, ge=0, le=20
     )
-    cache_retention: Annotated[Literal["24h"] | None, Wire("prompt_cache_retention", extra_body=True)] = None
-    timeout: Annotated[float, Wire("timeout", "timeout")] = Field(120.0, gt=0, le=3600)
-    connect_timeout: Annotated[float, Wire(ours=True)] = Field(5.0, gt=0, le=3600)
-    first_chunk_timeout: Annotated[float, Wire(ours=True)] = Field(60.0, gt=0, le=3600)
-    chunk_timeout: Annotated[float, Wire(ours=True)] = Field(30.0, gt=0, le=3600)
+    cache_retention: Annotated[
+        Literal["24h"] | None, Parameter("prompt_cache_retention", extra_body=True)
+    ] = None
+    timeout: Annotated[float, Parameter("timeout", "timeout")] = Field(120.0, gt=0, le=3600)
+    connect_timeout: Annotated[float, Parameter(ours=True)] = Field(5.0, gt=0, le=3600)
+    first_chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(60.0, gt=0, le=3600)
+    chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(30.0, gt=0, le=3600)
 
     @override
     def __hash__(self) -> int:
@@ -149,7 +151,7 @@ class Options(BaseModel):
 
     def _beyond(self, name: str, model: str, can: Capabilities) -> str | None:
         """Why ``model`` rejects an option that its API has; None if it does not."""
-        needs = wire_of(name).needs
+        needs = parameter_of(name).needs
         if needs is not None and not getattr(can, needs):
             return f"{model} {_REJECTIONS[needs]}"
         if name == "max_output_tokens" and getattr(self, name) > can.max_output:
@@ -166,16 +168,16 @@ _REJECTIONS = {
 
 def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
     """Why ``api`` has no word for ``option``; None if it has one, or needs none."""
-    wire = wire_of(option)
-    if wire.ours or wire.intent or wire.name(api, mode) is not None:
+    parameter = parameter_of(option)
+    if parameter.ours or parameter.intent or parameter.name(api, mode) is not None:
         return None
-    return f"the {api} API has no such option" + (" in Responses" if wire.name(api) is not None else "")
+    return f"the {api} API has no such option" + (" in Responses" if parameter.name(api) is not None else "")
 
 
 @lru_cache
-def wire_of(option: str) -> Wire:
-    """How ``option`` travels."""
-    return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, Wire))
+def parameter_of(option: str) -> Parameter:
+    """The parameter that ``option`` is."""
+    return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, Parameter))
 
 
 @lru_cache(maxsize=4096)
@@ -184,16 +186,16 @@ def request_kwargs(options: Options, api: Api, can: Capabilities, mode: ApiMode 
     kwargs: dict[str, Any] = {}
     body: dict[str, Any] = {}
     for name in Options.model_fields:
-        wire = wire_of(name)
-        key = wire.name(api, mode)
-        value = _value(name, options, can)
-        if key is not None and value is not None and (wire.needs is None or getattr(can, wire.needs)):
-            (body if wire.extra_body else kwargs)[key] = value
+        parameter = parameter_of(name)
+        key, value = parameter.name(api, mode), _value(name, options, can)
+        is_taken = parameter.needs is None or getattr(can, parameter.needs)
+        if key is not None and value is not None and is_taken:
+            (body if parameter.extra_body else kwargs)[key] = value
     return {**kwargs, "extra_body": body} if body else kwargs
 
 
 def _value(name: str, options: Options, can: Capabilities) -> Any:
-    """What an option is on the wire; None to leave it out."""
+    """What stands in a request for an option; None to leave it out."""
     match name:
         case "effort":
             return options.effort and can.nearest_effort(options.effort)

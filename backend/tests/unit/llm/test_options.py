@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.models import EFFORTS, FAMILIES, Capabilities, capabilities
-from backend.utils.llm.options import Options, Safety, Threshold, request_kwargs, wire_of
+from backend.utils.llm.options import Options, Safety, Threshold, parameter_of, request_kwargs
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def on_the_wire(provider: LoopbackProvider, wire: str, **options: Any) -> dict[s
 
 def refused(option: str, wire: str) -> bool:
     if wire == "gemini":
-        return wire_of(option).gemini is None
-    return wire_of(option).name("openai", "responses" if wire == "responses" else "chat") is None
+        return parameter_of(option).gemini is None
+    return parameter_of(option).name("openai", "responses" if wire == "responses" else "chat") is None
 
 
 def test_every_option_has_a_value_here() -> None:
     assert set(VALUES) == set(Options.model_fields) - OURS - BELOW
-    assert all(wire_of(option).ours for option in OURS)
+    assert all(parameter_of(option).ours for option in OURS)
 
 
 @pytest.mark.parametrize("wire", ENDPOINTS)

@@ -61,7 +61,7 @@ class Finding(BaseModel):
         return timedelta(days=self.retires.days) <= _whole_days(within)
 
 
-def review(
+def lint(
     snapshot: Snapshot, document: Mapping[str, Any], today: date, *, horizon: timedelta = HORIZON
 ) -> tuple[Finding, ...]:
     """Every finding on a table, retirements first.

@@ -8,7 +8,6 @@ from ..models import capabilities
 from ..options import request_kwargs
 from .limits import NO_LIMITS, Limits, Rate
 from .load import load, parse, table_path
-from .own import STAND_IN, brought
 from .problems import Problems, did_you_mean
 from .select import (
     ORDERED,
@@ -24,7 +23,19 @@ from .select import (
     Selection,
     Weighted,
 )
-from .snapshot import OWN, Account, Chain, Endpoint, Feature, Provider, Share, Snapshot, Tier
+from .snapshot import (
+    OWN,
+    STAND_IN,
+    Account,
+    Chain,
+    Endpoint,
+    Feature,
+    Provider,
+    Share,
+    Snapshot,
+    Tier,
+    own_endpoint,
+)
 from .table import Table
 
 __all__ = [
@@ -55,10 +66,10 @@ __all__ = [
     "Table",
     "Tier",
     "Weighted",
-    "brought",
     "did_you_mean",
     "get_route_options",
     "load",
+    "own_endpoint",
     "parse",
     "table_path",
 ]

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
-from ..models import retirement
+from ..models import UNKNOWN, capabilities, retirement
+from ..network_policy import reach_of
 from ..options import Options
 from .limits import NO_LIMITS, Limits
 from .schema import STOP, OnInvalidOutput, StopRow
@@ -313,3 +314,16 @@ class Snapshot:
     def has_key(self, provider: Provider) -> bool:
         """Whether the house has a key for ``provider``."""
         return any(account.slot in self.house_keys for account in provider.accounts)
+
+
+STAND_IN = Endpoint(Provider(OWN, "openai", OWN, OWN_URL), "model", UNKNOWN)
+"""What the one client for all callers' own endpoints is built for. Nothing is sent to it: it has no address."""
+
+
+def own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
+    """The endpoint that a caller brings at ``base_url``, on the public internet or in ``networks``.
+
+    Its capabilities are those of a known model of that name, else the usual ones.
+    """
+    provider = Provider(OWN, "openai", OWN, base_url, reach=reach_of(base_url, networks))
+    return Endpoint(provider, model, capabilities(model))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..model_config import OWN, CostLadder, brought
+from ..model_config import OWN, CostLadder, own_endpoint
 from ..secrets import fingerprint
 from ..state.rate_limiter import Meter
 from .route import ON_TRIAL, Candidate
@@ -52,7 +52,7 @@ def known(terms: Terms, options: Options, share: Share | None) -> Iterable[Known
 
 def with_own(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
     """As `known`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
-    endpoint = brought(own.base_url, own.model, terms.snapshot.private_networks)
+    endpoint = own_endpoint(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
     yield from _fitted([theirs], terms, options, OWN_RULES)
@@ -74,7 +74,7 @@ def foremost(snapshot: Snapshot, feature: str, caller: Caller) -> Endpoint:
     """
     policy = caller.policy_for(snapshot.feature(feature))
     if (own := caller.served_by) is not None:
-        return brought(own.base_url, own.model, snapshot.private_networks)
+        return own_endpoint(own.base_url, own.model, snapshot.private_networks)
     if snapshot.demo_active and snapshot.demo is not None and policy != "byok_only":
         return snapshot.demo
     profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile

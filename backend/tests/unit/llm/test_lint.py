@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.utils.llm.diagnostics.lint import Finding, review
+from backend.utils.llm.diagnostics.lint import Finding, lint
 from backend.utils.llm.model_config import parse
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def reviewed(chat: str = GOOD, more: str = "", *, horizon: int = 90, **environ: 
     """The findings on a table of one feature."""
     text = f"{PROVIDERS}[profiles.premium]\nchat = {chat}\n[profiles.byok]\nextends = 'premium'\n{more}"
     snapshot = parse(text, environ=environ)
-    return list(review(snapshot, tomllib.loads(text), TODAY, horizon=timedelta(days=horizon)))
+    return list(lint(snapshot, tomllib.loads(text), TODAY, horizon=timedelta(days=horizon)))
 
 
 def said(kind: Kind, found: list[Finding]) -> list[str]:
@@ -68,7 +68,7 @@ class TestRetirements:
     def test_a_demo_is_told(self) -> None:
         text = f'demo = "openai:gpt-4.1"\n{PROVIDERS}[profiles.premium]\nchat = {GOOD}\n[profiles.byok]\nchat = {GOOD}'
 
-        found = review(parse(text, environ={}), tomllib.loads(text), TODAY)
+        found = lint(parse(text, environ={}), tomllib.loads(text), TODAY)
 
         assert ": the demo." in said("retires", list(found))[0]
 
