@@ -47,7 +47,7 @@ class FeatureSuite:
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"feature": self.feature, "bench": self.patchbay.runtime}
+        return {"feature": self.feature, "runtime": self.patchbay.runtime}
 
     @property
     def has_tool_choice(self) -> bool:
