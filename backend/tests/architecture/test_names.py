@@ -1,0 +1,125 @@
+"""What the pages name exists, and what was renamed does not come back."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .names import FACADE, ROOT, WORD, defined_in, members, names_in, sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = [
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "reference" / "glossary.md",
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+]
+HOMES = (ROOT, ROOT / "backend", ROOT / "backend" / "tests", FACADE, ROOT / "docs")
+QUOTED = re.compile(r"`([^`\n]+)`")
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+IDENTIFIER = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\(.*\))?")
+OF_OTHERS = frozenset(
+    {"SuccessExitStatus", "VACUUM", "preload_app", "openai.DefaultAioHttpClient", "shutdown_asyncgens"}
+)
+"""Names of other projects' that our code does not use."""
+RETIRED = {
+    "Bench": "Runtime",
+    "Following": "RetryPolicy",
+    "endings": "outcome_errors",
+    "consulting": "custom_selection",
+    "Rest": "Unavailable",
+    "purse": "budget_key",
+    "Member": "Target",
+    "Members": "Targets",
+    "heat": "recent_requests",
+    "under_way": "in_flight",
+    "catch_up": "level_up",
+    "Turns": "WeightedRoundRobin",
+    "standing": "current_weight",
+    "toss": "draw",
+    "Rungs": "SessionAffinity",
+    "Scores": "QualityScores",
+    "Arms": "Experiments",
+    "Arm": "Variant",
+    "Tails": "TailLatency",
+    "can_pay": "can_spend",
+    "Meters": "RateLimiter",
+    "Full": "Exceeded",
+    "_Line": "WaitQueue",
+    "Lease": "Reservation",
+    "TicketDesk": "TicketRegistry",
+    "desk": "tickets",
+    "look_up": "resolver",
+    "brought": "own_endpoint",
+    "radar": "retirements",
+    "review": "lint",
+    "forecast": "estimates",
+    "rest_reason": "str(unavailable)",
+    "wire_of": "parameter_of",
+    "Skip": "Rejection",
+    "Situation": "SelectionContext",
+    "_hush": "scrub_exception",
+    "catalogue": "models",
+    "filters": "rules",
+}
+"""Names that only we could read, and what the field calls the same."""
+PATH = re.compile(r"[\w.-]+(?:/[\w.-]*)+|[\w-]+\.(?:py|md|toml|txt|sh|json|in)")
+
+
+def quoted(page: Path) -> list[str]:
+    return sorted(set(QUOTED.findall(FENCED.sub("", page.read_text(encoding="utf-8")))))
+
+
+@cache
+def known_words() -> frozenset[str]:
+    code = [file for home in ("backend", "benchmarks") for file in sources(ROOT / home)]
+    found = {word for file in code if file.name != "test_names.py" for word in names_in(file)}
+    for pattern in (
+        "Makefile",
+        ".env.example",
+        "pyproject.toml",
+        ".importlinter",
+        "*.in",
+        "backend/*.toml",
+        "backend/*.sh",
+    ):
+        for file in ROOT.glob(pattern):
+            found.update(WORD.findall(file.read_text(encoding="utf-8")))
+    return frozenset(found)
+
+
+@cache
+def files() -> frozenset[str]:
+    return frozenset(file.name for file in sources(ROOT / "backend"))
+
+
+def is_there(name: str) -> bool:
+    """Whether a quoted name, such as ``Options.effort`` or ``execution/loop.py``, leads to something."""
+    if PATH.fullmatch(name):
+        return name in files() or any((home / name).exists() for home in HOMES)
+    if (found := IDENTIFIER.fullmatch(name)) is None or name in OF_OTHERS:
+        return True
+    first, *others = found[1].split(".")
+    if others and (owned := members().get(first)) is not None:
+        return others[0] in owned
+    return {first, *others} <= known_words()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_name_that_a_page_quotes_exists(page: Path) -> None:
+    assert [name for name in quoted(page) if not is_there(name)] == []
+
+
+def test_no_name_that_the_field_does_not_know_comes_back() -> None:
+    back = {
+        f"{file.relative_to(FACADE)}: {name}, now {RETIRED[name]}"
+        for file in sources(FACADE)
+        for name in defined_in(file) & RETIRED.keys()
+    }
+
+    assert back == set()
