@@ -169,9 +169,8 @@ class Soak:
         limits = Limits(requests=(Rate(600, "minute"),), tokens=(Rate(10_000_000, "day"),))
         for number in range(MOST_SCOPES):
             meter = Meter(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
-            reservation = health.traffic.begin(("alpha:a1", "users"), (meter,), 50, 60.0, "total")
-            health.traffic.rate_limiter.settle(reservation.meters, reservation.number, -20, reservation.taken)
-            health.traffic.targets.ended(reservation.target, reservation.number)
+            taken = health.traffic.rate_limiter.take((meter,), 50, number, 60.0)
+            health.traffic.rate_limiter.settle((meter,), number, -20, taken)
         for number in range(MOST_CONVERSATIONS):
             health.traffic.session_affinity.served(
                 "feature context", f"conversation {number} of old", "alpha:a2"

@@ -251,13 +251,14 @@ class TestWhatIsUnderWay:
         assert in_child(rests) == "open"
 
     def test_a_request_of_the_parents_that_ends_in_a_child_ends_none_of_its_own(self) -> None:
-        traffic = Traffic(lambda: 0.0)
-        before = traffic.begin(("openai:gpt-6-luna", "open"), (), 0, 10.0, "total")
+        traffic, target = Traffic(lambda: 0.0), ("openai:gpt-6-luna", "open")
+        before = next(traffic.numbers)
+        traffic.targets.began(target, before, 10.0)
 
         def busy() -> int:
-            traffic.begin(before.target, (), 0, 10.0, "total")
-            traffic.received(before)
-            return traffic.targets.busy(before.target)
+            traffic.targets.began(target, next(traffic.numbers), 10.0)
+            traffic.targets.ended(target, before)
+            return traffic.targets.busy(target)
 
         assert in_child(busy) == 1
 

@@ -256,7 +256,7 @@ class TestCooling:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         rest = health.admit(CIRCUIT, 10, last_resort=last_resort)
-        assert rest is not None
+        assert isinstance(rest, Unavailable)
         assert rest.kind == "cooling"
 
     def test_an_answer_to_an_earlier_request_does_not_end_it(self, health: MemoryHealth) -> None:
@@ -273,7 +273,7 @@ class TestProbes:
         for _ in range(4):
             health.failed(CIRCUIT, Category.SERVER)
 
-        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(100)] == [None] * 100
+        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(100)] == ["request"] * 100
 
     def test_an_open_one_lets_nobody_through(self, health: MemoryHealth) -> None:
         open_up(health)
@@ -289,9 +289,10 @@ class TestProbes:
 
         verdicts = [health.admit(CIRCUIT, 10, last_resort=last_resort) for _ in range(20)]
 
-        assert verdicts[0] is None
-        assert {verdict.kind for verdict in verdicts[1:] if verdict} == {"probing"}
-        assert None not in verdicts[1:]
+        assert verdicts[0] == "probe"
+        assert {
+            verdict.kind if isinstance(verdict, Unavailable) else verdict for verdict in verdicts[1:]
+        } == {"probing"}
 
     def test_a_failed_probe_opens_it_again_for_twice_as_long(
         self, health: MemoryHealth, clock: Clock
@@ -310,7 +311,7 @@ class TestProbes:
         open_up(health)
         for tenth in range(10):
             clock.now = tenth / 10
-            assert health.admit(CIRCUIT, 10, last_resort=True) is None
+            assert health.admit(CIRCUIT, 10, last_resort=True) == "probe"
             health.failed(CIRCUIT, Category.SERVER)
 
         rest = health.availability(CIRCUIT)
@@ -323,7 +324,7 @@ class TestProbes:
         health.admit(CIRCUIT, 10, last_resort=False)
         health.answered(CIRCUIT)
 
-        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(20)] == [None] * 20
+        assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(20)] == ["request"] * 20
         assert len(health) == 0
 
     def test_a_released_probe_makes_room_for_one(self, health: MemoryHealth, clock: Clock) -> None:
@@ -332,8 +333,8 @@ class TestProbes:
         health.admit(CIRCUIT, 10, last_resort=False)
         health.release(CIRCUIT)
 
-        assert health.admit(CIRCUIT, 10, last_resort=False) is None
-        assert health.admit(CIRCUIT, 10, last_resort=False) is not None
+        assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
+        assert health.admit(CIRCUIT, 10, last_resort=False) != "probe"
 
     def test_a_probe_that_is_never_settled_is_forgotten(self, health: MemoryHealth, clock: Clock) -> None:
         open_up(health)
@@ -341,9 +342,9 @@ class TestProbes:
         health.admit(CIRCUIT, 10, last_resort=False)
 
         clock.now = 39.9
-        assert health.admit(CIRCUIT, 10, last_resort=False) is not None
+        assert health.admit(CIRCUIT, 10, last_resort=False) != "probe"
         clock.now = 60
-        assert health.admit(CIRCUIT, 10, last_resort=False) is None
+        assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
 
     def test_a_release_without_a_probe_changes_nothing(self, health: MemoryHealth) -> None:
         health.release(CIRCUIT)
@@ -356,7 +357,7 @@ class TestProbes:
     def test_another_keys_breaker_is_another(self, health: MemoryHealth) -> None:
         open_up(health)
 
-        assert health.admit(OTHER, 10, last_resort=False) is None
+        assert health.admit(OTHER, 10, last_resort=False) == "request"
         assert health.availability(OTHER) is None
 
 
@@ -366,7 +367,7 @@ class TestMemory:
     def test_answers_of_healthy_endpoints_leave_no_trace(self, health: MemoryHealth) -> None:
         for number in range(1000):
             circuit = Circuit("red:m", str(number))
-            assert health.admit(circuit, 10, last_resort=False) is None
+            assert health.admit(circuit, 10, last_resort=False) == "request"
             health.answered(circuit)
             health.release(circuit)
 
@@ -424,7 +425,7 @@ class TestThreads:
         for round_ in range(1, 21):
             clock.now = round_ * 1000.0
             verdicts = hammer(lambda _: health.admit(CIRCUIT, 10, last_resort=False))
-            assert verdicts.count(None) == 1
+            assert verdicts.count("probe") == 1
 
     def test_no_retry_is_granted_twice(self, health: MemoryHealth) -> None:
         granted = hammer(lambda _: sum(health.may_retry("red") for _ in range(20)))
@@ -437,7 +438,7 @@ class TestThreads:
         def work(number: int) -> None:
             for turn in range(150):
                 circuit = Circuit("red:m", str((number + turn) % 5))
-                if health.admit(circuit, 1, last_resort=True) is None:
+                if not isinstance(health.admit(circuit, 1, last_resort=True), Unavailable):
                     health.failed(circuit, Category.SERVER)
                 health.availability(circuit)
                 health.cool(circuit, 0.0, Category.RATE_LIMIT)

@@ -15,7 +15,6 @@ from backend.utils.llm.failures import Category
 from backend.utils.llm.model_config import ByTier
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selection import SelectionContext, chosen, ordered, tier_of, timed
-from backend.utils.llm.state.traffic import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,15 +61,17 @@ class Runtime:
         able = list(among or self.tier)
         first = ordered(able, self.situation)[0]
         chosen(first, able, self.situation)
-        self.traffic.begin(first.target, first.meters, 0, 60, timed(self.needs))
+        self.traffic.targets.began(first.target, next(self.traffic.numbers), self.world.now + 65)
         return str(first.endpoint)
 
     def told(self, name: str, seconds: float | None, *, failed: bool = False) -> None:
         """One request to ``name``; None if nothing was told of it yet."""
         one = self.tier[NAMES.index(name)]
-        reservation = self.traffic.begin(one.target, one.meters, 0, 60, timed(self.needs))
+        number, targets = next(self.traffic.numbers), self.traffic.targets
+        targets.began(one.target, number, self.world.now + 65)
         if seconds is not None:
-            (self.traffic.failed if failed else self.traffic.answered)(reservation, Sent(seconds))
+            targets.ended(one.target, number)
+            (targets.failed if failed else targets.answered)(one.target, timed(self.needs), seconds)
 
 
 @settings(max_examples=100, deadline=None)
@@ -112,8 +113,7 @@ def test_tiers_keep_their_places() -> None:
     world = World({"f": "group:first"}, rows)
     traffic = world.health.traffic
     for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
-        reservation = traffic.begin(one.target, (), 0, 60, "total")
-        traffic.answered(reservation, Sent(seconds))
+        traffic.targets.answered(one.target, "total", seconds)
 
     order = ordered(world.plan("f").candidates, SelectionContext(Needs(), HOUSE, traffic))
 
@@ -328,7 +328,8 @@ class TestAccounts:
         for _ in range(8):
             first = ordered(tier, situation)[0]
             chosen(first, tier, situation)
-            world.health.traffic.begin(first.target, (), 0, 60, "total")
+            traffic = world.health.traffic
+            traffic.targets.began(first.target, next(traffic.numbers), 65)
             asked.append(first.account.name if first.account else None)
 
         assert asked.count("one") == of_eight

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.utils.llm import Caller
-from backend.utils.llm.execution.shadow import MOST_AT_ONCE
+from backend.utils.llm.execution.observers.shadow import MOST_AT_ONCE
 from backend.utils.llm.testing import Hang, Status, Text
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import InvalidOutputError, LLMError, RefusedError
-from backend.utils.llm.execution.substitutes import MOST, Substitutes
+from backend.utils.llm.execution.observers.substitutes import MOST, Substitutes
 from backend.utils.llm.foreign import LONGEST, visible
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 

@@ -235,7 +235,7 @@ class RunningAttempt:
     def _received(self, result: ChatResult) -> None:
         """The provider is done. What a test of the answer takes is not its time, and keeps nobody out."""
         self._result, self._ended_at = result, self._time.clock()
-        self._call.dispatch.received(self.step)
+        self._call.dispatch.observers.received(self.step)
 
     def _is_nobodys(self, error: BaseException) -> bool:
         """Whether neither provider nor answer is at fault: once it is there, only the caller's code, or ours, is left."""
@@ -376,17 +376,7 @@ class RunningAttempt:
 
     def _succeed(self) -> Receipt:
         self.record = self._recorded("ok")
-        receipt = self._call.dispatch.succeeded(self.step, self.record)
-        self._call.observed(self.record)
-        self._call.runtime.shadows.follow(self._call)
-        self._tell_substitute(self.record)
-        return receipt
-
-    def _tell_substitute(self, record: Attempt) -> None:
-        if not record.substituted or self.step.candidate.endpoint.provider.access == "embedded":
-            return
-        if self._call.runtime.substitutes.is_news(record.endpoint, record.served_model):
-            log.warning("%s was served as %s", record.endpoint, record.served_model)
+        return self._call.dispatch.succeeded(self.step, self.record)
 
     def _failure(self, error: BaseException) -> Failure:
         if self._is_nobodys(error) and not is_control_flow(error):
@@ -396,9 +386,7 @@ class RunningAttempt:
 
     def _fail(self, failure: Failure) -> LLMError | None:
         self.record = self._recorded(_outcome(failure), failure)
-        final = self._call.dispatch.failed(self.step, self.record, failure, partial=self._partial())
-        self._call.observed(self.record)
-        return final
+        return self._call.dispatch.failed(self.step, self.record, failure, partial=self._partial())
 
     def _alarm(self, failure: Failure) -> None:
         policy, candidate = POLICY[failure.category], self.step.candidate

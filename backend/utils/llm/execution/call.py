@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from ..transport import Credential
 from .attempt import RunningAttempt
 from .awaiting import at_once
 from .loop import Dispatch
+from .observers.shadow import ShadowObserver
 from .steps import Consult, Try
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from .steps import Wait
 
 _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
-log = logging.getLogger(__name__)
 
 _ADVICE = {
     Category.INVALID_OUTPUT: "That answer does not fit: {reason}. Answer again, with nothing but what was asked for.",
@@ -82,13 +81,19 @@ class Call:
         self.runtime = runtime
         self.snapshot = snapshot
         self.question = question
-        self.dispatch = Dispatch(route, runtime.health, clock=runtime.time.clock, random=runtime.time.random)
+        observers = runtime.observers.of(route, is_balanced=snapshot.is_balanced)
+        if route.feature.shadow:
+            observers = observers.and_then(ShadowObserver(runtime.shadows, self._copy_for))
+        time = runtime.time
+        self.dispatch = Dispatch(
+            route, runtime.health, clock=time.clock, random=time.random, observers=observers
+        )
         self._repair: list[BaseMessage] = []
         self._best: tuple[AIMessage, Attempt] | None = None
         self._ended: tuple[LLMError, BaseException | None] | None = None
 
-    def copied_to(self, share: Share) -> Call | None:
-        """A copy of this call for an endpoint that is only watched; None if that one may not serve it.
+    def _copy_for(self, share: Share) -> Callable[[], None] | None:
+        """What sends a copy to an endpoint that is only watched; None if that one may not serve it.
 
         Only where the house alone may pay: a user's key, or what they say to it, is not for our curiosity.
         """
@@ -98,7 +103,18 @@ class Call:
         copy = self.runtime.shadow_plan(self.snapshot, route, share)
         if not copy.candidates or copy.candidates[0].rest is not None:
             return None
-        return Call(self.runtime, self.snapshot, copy, self.question._replace(accept=None))
+        return Call(self.runtime, self.snapshot, copy, self.question._replace(accept=None)).send_copy
+
+    def send_copy(self) -> None:
+        """Make one attempt, for nobody.
+
+        Raises:
+            LLMError: It failed.
+        """
+        with self.attempt() as attempt:
+            attempt.generate()
+            return
+        self.go_on()
 
     @property
     def schema(self) -> Schema | None:
@@ -202,11 +218,11 @@ class Call:
 
     @contextmanager
     def _searching(self) -> Iterator[None]:
-        """Whatever ends the call while it looks for an endpoint, it leaves the line."""
+        """Whatever ends the call while it looks for an endpoint, it leaves the queue."""
         try:
             yield
         except BaseException:
-            self.dispatch.abandon()
+            self.dispatch.leave_queue()
             raise
 
     @contextmanager
@@ -269,14 +285,3 @@ class Call:
             raise error
         answer, attempt = self._best
         return answer, self.dispatch.settled_for(attempt)
-
-    # Records -------------------------------------------------------------------------------------------------------
-
-    def observed(self, attempt: Attempt) -> None:
-        """Tell the observer."""
-        if self.runtime.observer is None:
-            return
-        try:
-            self.runtime.observer(self.dispatch.route, attempt)
-        except Exception:
-            log.exception("the observer of attempts failed; the call goes on")

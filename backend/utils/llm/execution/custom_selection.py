@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..receipt import Attempt
     from ..routing.route import Route
     from ..state.health import Unavailable
-    from .steps import Pending
+    from .queue import Pending
 
 MOST_QUESTIONS = 100
 """A selector that was asked so often for one call goes round in circles."""
@@ -51,7 +51,7 @@ class CustomSelection:
         self._questions += 1
         if self._questions > MOST_QUESTIONS:
             what = f"was asked {MOST_QUESTIONS} times and came to no end"
-            raise outcome_errors.went_astray(route, attempts, select.name, what)
+            raise outcome_errors.selector_error(route, attempts, select.name, what)
         choosing = Choosing(
             feature=route.feature.name,
             caller=route.caller.without_keys(),
@@ -65,7 +65,7 @@ class CustomSelection:
         self._asked = Consult(select.name, choosing)
         return self._asked
 
-    def heard(
+    def interpret(
         self, choice: object, left: Sequence[Pending], attempts: Sequence[Attempt]
     ) -> Pause | tuple[Pending, Pending]:
         """What the selector wants, if it may: a pause; or one of what is ``left``, and how that is to be asked.
@@ -86,21 +86,21 @@ class CustomSelection:
             case Candidate() as candidate:
                 used = candidate
             case _:
-                raise self._astray(attempts, f"said {_told(choice)}, which is no choice")
+                raise self._error(attempts, f"said {_named(choice)}, which is no choice")
         pending = next((one for one in left if one.candidate is candidate), None)
         if pending is None or not any(one is candidate for one in free):
-            raise self._astray(attempts, f"chose {_told(choice)}, which is none of the candidates")
+            raise self._error(attempts, f"chose {_named(choice)}, which is none of the candidates")
         fault = rejected(used, self._route, SELECTOR_RULES)
         if fault is not None:
             what = f"set options that {candidate.name} cannot be asked with: {fault.reason}"
-            raise self._astray(attempts, what)
+            raise self._error(attempts, what)
         return pending, pending._replace(candidate=used)
 
-    def _astray(self, attempts: Sequence[Attempt], what: str) -> LLMError:
+    def _error(self, attempts: Sequence[Attempt], what: str) -> LLMError:
         assert self._asked is not None  # noqa: S101 - told only after a question
-        return outcome_errors.went_astray(self._route, attempts, self._asked.selector, what)
+        return outcome_errors.selector_error(self._route, attempts, self._asked.selector, what)
 
 
-def _told(choice: object) -> str:
+def _named(choice: object) -> str:
     """What a selector said, without anything that could be secret."""
     return str(getattr(choice, "endpoint", type(choice).__name__))

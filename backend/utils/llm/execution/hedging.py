@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from ..routing.route import Route
     from ..state.traffic import Traffic
-    from .steps import Pending, Try
+    from .queue import Pending
+    from .steps import Try
 
 
 def after(step: Try, pending: Sequence[Pending], route: Route, traffic: Traffic) -> float | None:

@@ -136,7 +136,7 @@ def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: st
     return error
 
 
-def went_astray(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
+def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
     """A selector did what it may not."""
     text = f"The selector {selector!r} {what}."
     return SelectorError(text, feature=route.feature.name, attempts=attempts)

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..failures import Failure
+    from ..model_config import Feature
     from ..receipt import Attempt
-    from ..routing.route import Candidate, Route
+    from ..routing.route import Candidate
     from ..state.health import Circuit, Health
-    from .steps import Pending, Try
+    from .queue import Pending
+    from .steps import Try
 
 
 class RetryAllowance(NamedTuple):
@@ -45,8 +47,8 @@ class RetryPolicy:
         random: From 0 up to, not including, 1; for the jitter of waits.
     """
 
-    def __init__(self, route: Route, health: Health, random: Callable[[], float]) -> None:
-        self._feature = route.feature
+    def __init__(self, feature: Feature, health: Health, random: Callable[[], float]) -> None:
+        self._feature = feature
         self._health = health
         self._random = random
         self._sent: dict[Circuit, int] = {}
@@ -113,6 +115,16 @@ class RetryPolicy:
         is_open = rest is not None and rest.kind == "open"
         return failure.may_retry and not is_open and self._health.may_retry(_budget_key(candidate))
 
+    def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
+        """Let everybody leave it alone: as long as the provider asks, or this call waits itself, or its kind is worth."""
+        policy = POLICY[failure.category]
+        if policy.health == "cool endpoint":
+            pause = policy.cool_seconds if delay is None else delay
+            self._health.cool(candidate.circuit, failure.retry_after or pause, failure.category)
+        elif policy.health == "cool key" and _is_anybodys_business(candidate, failure):
+            pause = failure.retry_after or policy.cool_seconds
+            self._health.cool(candidate.key_circuit, pause, failure.category)
+
     # Another one ---------------------------------------------------------------------------------------------------
 
     def may_move_on(self, step: Try, failure: Failure, attempts: Sequence[Attempt]) -> bool:
@@ -147,3 +159,8 @@ class RetryPolicy:
 def _budget_key(candidate: Candidate) -> str:
     """Whose retries are spent: users with bad luck leave the house its own."""
     return f"{candidate.endpoint.provider.name} for the {candidate.owner}"
+
+
+def _is_anybodys_business(candidate: Candidate, failure: Failure) -> bool:
+    """A user's refused key is told to the user, each time: they may have just mended it."""
+    return failure.category is not Category.CREDENTIAL or candidate.owner == "house"

@@ -15,22 +15,20 @@ from ..routing.plan import plan, shadow
 from ..routing.route import Needs
 from ..transport import SigningTransport
 from .call import Call
-from .shadow import Shadows
-from .substitutes import Substitutes
+from .observers import ObserverRegistry
+from .observers.shadow import Shadows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ..caller import Caller
     from ..model_config import Share, Snapshot, Table
-    from ..receipt import Attempt
     from ..routing.route import Route
     from ..routing.selector import Selector
     from ..state.health import Health
     from ..transport import LiveAddress
     from .call import Question
-
-    Observer = Callable[[Route, Attempt], None]
+    from .observers.application import Observer
 
 
 log = logging.getLogger(__name__)
@@ -61,10 +59,9 @@ class Runtime:
         self.table = table
         self.time = time or Time()
         self.health = health
-        self.observer = observer
+        self.observers = ObserverRegistry(health, observer)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
-        self.substitutes = Substitutes()
         self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..routing.route import Candidate
+    from ..routing.route import Candidate, Route
     from ..routing.selector import Choosing
-    from ..state.traffic import Reservation
 
 LEAST_SECONDS = 0.05
 """With less than this left of the deadline, no attempt is started."""
@@ -21,7 +20,10 @@ class Try:
     Attributes:
         seconds: The most that it may take, so that there is time for the endpoints that are left.
         most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
-        lease: What is set aside for it.
+        route: Of the call.
+        number: What no other request of this process has.
+        lost_at: When it counts as over if nothing was told of it, in seconds of the monotonic clock.
+        tokens: What was set aside for it under its limits, and ``reserved_at`` when, in seconds since the epoch.
         repair: Feed the last answer's fault back.
         probe: Others wait for its outcome.
         hedge: It goes out beside the first request, which has taken too long.
@@ -30,7 +32,11 @@ class Try:
     candidate: Candidate
     seconds: float
     most_seconds: float
-    reservation: Reservation = field(repr=False, compare=False)
+    route: Route = field(repr=False, compare=False)
+    number: int = field(repr=False, compare=False)
+    lost_at: float = field(repr=False, compare=False)
+    tokens: int = field(default=0, repr=False, compare=False)
+    reserved_at: float = field(default=0.0, repr=False, compare=False)
     repair: bool = False
     probe: bool = False
     hedge: bool = False
@@ -49,18 +55,3 @@ class Consult:
 
     selector: str
     choosing: Choosing
-
-
-class Pending(NamedTuple):
-    """One request that may still be sent.
-
-    Attributes:
-        not_before: In seconds of the monotonic clock.
-        repair: Whether the last answer's fault is fed back.
-        is_retry: Whether the endpoint was asked before.
-    """
-
-    candidate: Candidate
-    not_before: float = 0.0
-    repair: bool = False
-    is_retry: bool = False

@@ -15,7 +15,7 @@ from ..network_policy import reach_of
 from ..options import Options
 from .limits import NO_LIMITS, Limits
 from .schema import STOP, OnInvalidOutput, StopRow
-from .select import ORDERED, Custom, Selection
+from .select import ORDERED, Custom, Ordered, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -302,6 +302,12 @@ class Snapshot:
             for tier in chain.tiers
             if isinstance(tier.select, Custom)
         }
+
+    @cached_property
+    def is_balanced(self) -> bool:
+        """Whether any choice may depend on what goes on: not everything is tried as it is written."""
+        chains = (chain for served in self.chains.values() for chain in served.values())
+        return any(not isinstance(tier.select, Ordered) for chain in chains for tier in chain.tiers)
 
     @cached_property
     def demo_active(self) -> bool:

@@ -180,7 +180,7 @@ def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) ->
         needs: What the call needs.
         who: The call's number, if it stands in a line.
     """
-    rest = health.availability(candidate.key_circuit) or health.availability(candidate.circuit)
+    rest = health.availability(candidate.key_circuit, candidate.circuit)
     if rest is not None or not candidate.meters:
         return rest
     full = _full(candidate, health, needs, who)

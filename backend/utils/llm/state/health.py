@@ -28,6 +28,8 @@ LONGEST_COOLING = 3600.0
 
 
 UnavailableKind = Literal["cooling", "open", "probing", "limited"]
+Admission = Literal["request", "probe"]
+"""Leave to send a request, or to send the one for whose outcome others wait."""
 
 
 class Circuit(NamedTuple):
@@ -90,11 +92,11 @@ class Health(Protocol):
     def traffic(self) -> Traffic:
         """What goes on now."""
 
-    def availability(self, circuit: Circuit) -> Unavailable | None:
-        """Why ``circuit`` is not to be used now; None if it may be."""
+    def availability(self, *circuits: Circuit) -> Unavailable | None:
+        """Why the first of ``circuits`` that is not to be used now is not; None if all may be."""
 
-    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Unavailable | None:
-        """Take leave to send a request; None if it is given.
+    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Admission | Unavailable:
+        """Take leave to send a request; or why it is not given.
 
         Args:
             circuit: Whose.
@@ -164,24 +166,28 @@ class MemoryHealth(PerProcess):
     def __len__(self) -> int:
         return len(self._conditions)
 
-    def availability(self, circuit: Circuit) -> Unavailable | None:
+    def availability(self, *circuits: Circuit) -> Unavailable | None:
         """See `Health`."""
-        condition = self._conditions.get(circuit)
-        return None if condition is None else _rest(condition, self._clock())
+        for circuit in circuits:
+            condition = self._conditions.get(circuit)
+            if condition is not None and (rest := _rest(condition, self._clock())) is not None:
+                return rest
+        return None
 
-    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Unavailable | None:
+    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Admission | Unavailable:
         """See `Health`."""
         if circuit not in self._conditions:
-            return None
+            return "request"
         now = self._clock()
         with self._lock:
             condition = self._conditions.get(circuit, _Condition())
             rest = _rest(condition, now)
             if rest is not None and not (last_resort and rest.kind == "open"):
                 return rest
-            if condition.breaker.state(now) != "closed":
-                self._keep(circuit, replace(condition, probes_until=now + seconds + PROBE_GRACE))
-            return None
+            if condition.breaker.state(now) == "closed":
+                return "request"
+            self._keep(circuit, replace(condition, probes_until=now + seconds + PROBE_GRACE))
+            return "probe"
 
     def answered(self, circuit: Circuit) -> None:
         """See `Health`."""

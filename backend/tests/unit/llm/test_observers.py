@@ -1,0 +1,116 @@
+"""Who is told of attempts, in which order, and that nobody who is told changes what a call does."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.tests.fakes.simulation import World, settle
+from backend.utils.llm.execution.loop import Dispatch
+from backend.utils.llm.execution.observers import ObserverRegistry
+from backend.utils.llm.execution.steps import Try
+from backend.utils.llm.failures import Category
+
+if TYPE_CHECKING:
+    from backend.utils.llm.execution.observers import AttemptObserver
+    from backend.utils.llm.failures import Failure
+    from backend.utils.llm.receipt import Attempt
+
+EVENTS = ["started", "received", "ended"]
+
+
+class Recorder:
+    """Notes what it is told, and fails where it should."""
+
+    def __init__(self, fails_at: str = "") -> None:
+        self.events: list[str] = []
+        self._fails_at = fails_at
+
+    def started(self, _: Try) -> None:
+        self._note("started")
+
+    def received(self, _: Try) -> None:
+        self._note("received")
+
+    def ended(self, _: Try, __: Attempt, failure: Failure | None) -> None:
+        self._note("ended", "" if failure is None else f" {failure.category}")
+
+    def _note(self, event: str, more: str = "") -> None:
+        self.events.append(event + more)
+        if event == self._fails_at:
+            raise RuntimeError("the observer is out")
+
+
+def run(world: World, *observers: AttemptObserver) -> Dispatch:
+    """A call whose first request fails and whose second is answered; ``observers`` after those of the process."""
+    route = world.plan("f")
+    told = ObserverRegistry(world.health).of(route)
+    for one in observers:
+        told = told.and_then(one)
+    dispatch = Dispatch(route, world.health, clock=world.clock, observers=told)
+    for category in (Category.MODEL_NOT_FOUND, None):
+        step = dispatch.next()
+        assert isinstance(step, Try)
+        told.received(step)
+        settle(dispatch, step, category)
+    return dispatch
+
+
+@pytest.fixture
+def world() -> World:
+    return World({"f": ["red:m", "blue:m"]})
+
+
+def test_each_request_is_told_from_its_start_to_its_end(world: World) -> None:
+    recorder = Recorder()
+    run(world, recorder)
+
+    assert recorder.events == [
+        *("started", "received", "ended model_not_found"),
+        *("started", "received", "ended"),
+    ]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_one_that_raises_changes_no_outcome_repeats_no_request_and_silences_nobody(
+    world: World, caplog: pytest.LogCaptureFixture, event: str
+) -> None:
+    before, after = Recorder(fails_at=event), Recorder()
+    with caplog.at_level(logging.ERROR):
+        dispatch = run(world, before, after)
+
+    assert [attempt.outcome for attempt in dispatch.attempts] == ["failed", "ok"]
+    assert after.events == before.events
+    assert "Recorder failed; the call goes on" in caplog.text
+
+
+def told(world: World, *, is_balanced: bool) -> list[str]:
+    """Who watches a call of ``f``."""
+    observers = ObserverRegistry(world.health).of(world.plan("f"), is_balanced=is_balanced)
+    return [type(one).__name__.removesuffix("Observer") for one in observers]
+
+
+@pytest.mark.parametrize(
+    ("row", "is_balanced", "watching"),
+    [
+        pytest.param("", False, [], id="plain"),
+        pytest.param("", True, ["Load", "Latency"], id="another feature is balanced"),
+        pytest.param("[features.f]\nlimits = { concurrency = 9 }", False, ["RateLimit"], id="limited"),
+        pytest.param("[features.f]\nhedge = true", False, ["TailLatency"], id="hedged"),
+        pytest.param('[features.f]\nselect = "cost"', False, ["Quality"], id="scored"),
+        pytest.param('[features.f]\nsplit = { "blue:n" = 50 }', False, ["Experiment"], id="compared"),
+    ],
+)
+def test_only_those_whom_it_concerns_watch_a_call(row: str, is_balanced: bool, watching: list[str]) -> None:  # noqa: FBT001
+    world = World({"f": ["red:m", "blue:m"]}, row)
+
+    assert told(world, is_balanced=is_balanced) == ["Health", *watching, "Substitute"]
+
+
+@pytest.mark.parametrize("select", ["ordered", "weighted", "least_used", "least_busy", "latency", "cost"])
+def test_load_counts_as_soon_as_anything_in_the_table_is_chosen_by_more_than_its_place(select: str) -> None:
+    world = World({"f": "red:m", "g": ["red:m", "blue:m"]}, f'[features.g]\nselect = "{select}"')
+
+    assert world.snapshot.is_balanced is (select != "ordered")

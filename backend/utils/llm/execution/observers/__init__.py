@@ -1,0 +1,133 @@
+"""Who learns from the requests of calls: one observer for each concern, told in one order."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from ...model_config import ByTier, CostLadder
+from .application import ApplicationObserver
+from .experiments import ExperimentObserver
+from .health import HealthObserver
+from .latency import LatencyObserver, TailLatencyObserver
+from .load import LoadObserver
+from .quality import QualityObserver
+from .rate_limits import RateLimitObserver, TierObserver
+from .substitutes import SubstituteObserver
+from .verdicts import unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ...failures import Failure
+    from ...receipt import Attempt
+    from ...routing.route import Route
+    from ...state.health import Health
+    from ..steps import Try
+    from .application import Observer
+
+log = logging.getLogger(__name__)
+
+_FAILED = "%s failed; the call goes on"
+
+
+class AttemptObserver(Protocol):
+    """Watches attempts. What it raises is logged, and changes nothing."""
+
+    def started(self, step: Try) -> None:
+        """A request goes out. Told under the lock under which its endpoint was chosen: answer at once."""
+
+    def received(self, step: Try) -> None:
+        """The endpoint is done with it, though it is not known yet whether its answer will do."""
+
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        """It was answered, or failed. Told before it is decided what comes next."""
+
+
+class Observers:
+    """Several as one, told one after the other."""
+
+    def __init__(self, observers: Iterable[AttemptObserver]) -> None:
+        self._all = tuple(observers)
+        self._started = [one for one in self._all if type(one).started is not unobserved]
+        self._received = [one for one in self._all if type(one).received is not unobserved]
+
+    def __iter__(self) -> Iterator[AttemptObserver]:
+        return iter(self._all)
+
+    def and_then(self, other: AttemptObserver) -> Observers:
+        """These, and ``other`` after them."""
+        return Observers((*self._all, other))
+
+    def started(self, step: Try) -> None:
+        """See `AttemptObserver`."""
+        for one in self._started:
+            try:
+                one.started(step)
+            except Exception:
+                log.exception(_FAILED, type(one).__name__)
+
+    def received(self, step: Try) -> None:
+        """See `AttemptObserver`."""
+        for one in self._received:
+            try:
+                one.received(step)
+            except Exception:
+                log.exception(_FAILED, type(one).__name__)
+
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        """See `AttemptObserver`."""
+        for one in self._all:
+            try:
+                one.ended(step, attempt, failure)
+            except Exception:
+                log.exception(_FAILED, type(one).__name__)
+
+
+class ObserverRegistry:
+    """All observers of a process, and which of them a call concerns.
+
+    Args:
+        health: Where they keep what they see.
+        application: The application's own observer.
+    """
+
+    def __init__(self, health: Health, application: Observer | None = None) -> None:
+        traffic = health.traffic
+        self._order: tuple[tuple[str | type, AttemptObserver], ...] = (
+            ("every call", HealthObserver(health)),
+            ("balanced", LoadObserver(traffic)),
+            ("balanced", LatencyObserver(traffic)),
+            ("limited", RateLimitObserver(traffic)),
+            (ByTier, TierObserver(traffic)),
+            ("hedged", TailLatencyObserver(traffic)),
+            (CostLadder, QualityObserver(traffic)),
+            ("compared", ExperimentObserver(traffic)),
+            ("every call", SubstituteObserver()),
+            *(() if application is None else (("every call", ApplicationObserver(application)),)),
+        )
+        self._known: dict[frozenset[str | type], Observers] = {}
+
+    def of(self, route: Route, *, is_balanced: bool = True) -> Observers:
+        """Those whom calls on ``route`` concern.
+
+        Args:
+            route: Which.
+            is_balanced: Whether any choice of the table may depend on how busy or how quick an endpoint is.
+        """
+        concerns: set[str | type] = {"every call"}
+        if is_balanced:
+            concerns.add("balanced")
+        if route.feature.hedge:
+            concerns.add("hedged")
+        if route.feature.split or route.is_shadow:
+            concerns.add("compared")
+        for one in route.candidates:
+            concerns.add(type(one.select))
+            if one.meters:
+                concerns.add("limited")
+        key = frozenset(concerns)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Observers(one for concern, one in self._order if concern in key)
+        return known

@@ -1,0 +1,103 @@
+"""Copies of calls that go to an endpoint which is only watched. Their answers are thrown away; what they cost is seen."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ...forks import PerProcess
+from .verdicts import unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...failures import Failure
+    from ...model_config import Share
+    from ...receipt import Attempt
+    from ..steps import Try
+
+    Copy = Callable[[Share], Callable[[], None] | None]
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 8
+"""Copies beyond this many under way are not sent: whoever is watched must not hold up the process."""
+
+
+class Shadows(PerProcess):
+    """Sends copies, each from a thread of its own, which does not keep the process from ending.
+
+    Args:
+        random: From 0 up to, not including, 1.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.random = random
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._under_way: set[threading.Thread] = set()
+
+    def start(self, feature: str, send: Callable[[], None]) -> None:
+        """Let ``send`` run beside the call of ``feature``, if there is a place."""
+        if not self._places.acquire(blocking=False):
+            log.info("%d copies are under way already; another one is not sent", MOST_AT_ONCE)
+            return
+        context = contextvars.Context()  # not the call's: its callbacks and its traces are not for copies
+        thread = threading.Thread(
+            target=context.run, args=(self._run, feature, send), name="shadow", daemon=True
+        )
+        self._under_way.add(thread)
+        try:
+            thread.start()
+        except BaseException:  # the machine has no more threads: the place is for when it has
+            self._leave(thread)
+            raise
+
+    def join(self, seconds: float) -> None:
+        """Wait for those that are under way, each at most so many seconds."""
+        for thread in list(self._under_way):
+            thread.join(seconds)
+
+    def _run(self, feature: str, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except Exception as error:  # noqa: BLE001 - whatever happens to a copy, nobody waits for it
+            log.info("a copy of %s failed: %s", feature, type(error).__name__)
+        finally:
+            self._leave(threading.current_thread())
+
+    def _leave(self, thread: threading.Thread) -> None:
+        self._places.release()
+        self._under_way.discard(thread)
+
+
+class ShadowObserver:
+    """Sends the copies of one call, once it was answered.
+
+    Args:
+        shadows: Where they run.
+        copy: How a copy for an endpoint is sent; None if that one may not serve it.
+    """
+
+    started = received = unobserved
+
+    def __init__(self, shadows: Shadows, copy: Copy) -> None:
+        self._shadows = shadows
+        self._copy = copy
+
+    def ended(self, step: Try, _: Attempt, failure: Failure | None) -> None:
+        """See `AttemptObserver`."""
+        feature = step.route.feature
+        for share in feature.shadow if failure is None else ():
+            try:
+                if self._shadows.random() * 100.0 < share.percent and (send := self._copy(share)) is not None:
+                    self._shadows.start(feature.name, send)
+            except Exception:
+                log.exception("a copy could not be sent; the call goes on")

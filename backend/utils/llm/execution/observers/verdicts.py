@@ -1,0 +1,43 @@
+"""What an attempt says about its endpoint, as predicates that several observers share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...failures import POLICY, Category
+
+if TYPE_CHECKING:
+    from ...failures import Failure
+    from ..steps import Try
+
+PATIENCE_SECONDS = 5.0
+"""A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
+_OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
+_OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
+
+
+def unobserved(self: object, step: Try) -> None:
+    """An event that an observer has no use for, in the place of its method: it is not told of it."""
+
+
+def was_patient(step: Try, failure: Failure) -> bool:
+    """Whether a time-out is the endpoint's fault, not that of a caller in a hurry."""
+    if failure.category is not Category.TIMEOUT or failure.status is not None:
+        return True
+    return step.seconds >= PATIENCE_SECONDS or step.seconds >= step.candidate.options.timeout
+
+
+def is_its_fault(step: Try, failure: Failure) -> bool:
+    """Whether the endpoint failed, not its key, nor the request."""
+    return POLICY[failure.category].health in {"counts", "cool endpoint"} and was_patient(step, failure)
+
+
+def is_telling(step: Try, failure: Failure | None) -> bool:
+    """Whether it says how good the endpoint is, and not something about the one call, or a caller's key."""
+    if failure is None or is_its_fault(step, failure):
+        return True
+    if not was_patient(step, failure):
+        return False
+    if failure.category in _OF_THE_KEY:
+        return step.candidate.owner == "house"
+    return POLICY[failure.category].is_rejection or failure.category in _OF_THE_ENDPOINT
