@@ -405,7 +405,7 @@ class TestOutcomes:
         assert len(called.attempts) == 2
 
 
-class TestLessons:
+class TestObservers:
     """What others learn of both."""
 
     def test_a_loser_teaches_health_nothing(self) -> None:
