@@ -41,6 +41,8 @@ def _names(value: object) -> Iterator[str]:
         case tuple() | frozenset():
             for one in value:
                 yield from _names(one)
+        case _:
+            pass
 
 
 @cache
