@@ -6,14 +6,11 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 async def _asleep(seconds: float) -> None:
@@ -34,7 +31,7 @@ class Time:
         random: From 0 up to, not including, 1; for the jitter of waits.
     """
 
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = partial(datetime.now, UTC)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     asleep: Callable[[float], Awaitable[None]] = _asleep

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
-    from decimal import Decimal
 
     from .types import Category, KeyOwner, Outcome
 
@@ -133,9 +133,12 @@ class Receipt(NamedTuple):
     @property
     def cost_usd(self) -> Decimal | None:
         """What all attempts cost together; None as soon as one of them is unknown."""
-        costs = [attempt.cost_usd for attempt in self.attempts]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known[1:], known[0]) if known and len(known) == len(costs) else None
+        total = Decimal(0)
+        for attempt in self.attempts:
+            if attempt.cost_usd is None:
+                return None
+            total += attempt.cost_usd
+        return total if self.attempts else None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; this is what stands in ``response_metadata["receipt"]``."""
