@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+_now = partial(datetime.now, UTC)
+
+
 async def _asleep(seconds: float) -> None:
     import asyncio  # 30 ms that a process without calls need not spend
 
@@ -31,7 +34,7 @@ class Time:
         random: From 0 up to, not including, 1; for the jitter of waits.
     """
 
-    now: Callable[[], datetime] = partial(datetime.now, UTC)
+    now: Callable[[], datetime] = _now
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     asleep: Callable[[float], Awaitable[None]] = _asleep
