@@ -105,6 +105,8 @@ _RELATIVE_HAN: Final = re.compile(
 )
 CALENDAR: Final = frozenset({*_MONTHS, *_WEEKDAYS})
 """Names of months and weekdays, folded."""
+OF_TIME: Final = frozenset({*CALENDAR, *_RELATIVE, *_NUMBERS})
+"""Words that tell when, or how much, and nothing else; folded."""
 _REACH: Final = 62
 """Days: how far ahead or back a day may lie that was spoken of as `tomorrow` or `next week`."""
 _KNOWN_SHARE: Final = 0.15

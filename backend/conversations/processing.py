@@ -179,7 +179,7 @@ def _structure(found: Extract | None) -> Structure | None:
 def _action_items(found: Extract | None) -> ActionItems | None:
     if found is None:
         return None
-    items = (ActionItem(description=one.what, owner=one.owner) for one in found.promises)
+    items = (ActionItem(description=one.told, owner=one.owner) for one in found.promises)
     return ActionItems(items=tuple(items))
 
 

@@ -43,7 +43,7 @@ unter vor durch gegen ohne um bis seit man sich mehr heute also
 el la los las un una unos unas y o pero porque que qué como cómo cuando donde quien si sí no ni de del al a en por para con
 sin sobre entre hasta desde yo tú él ella ello nosotros ellos me te se lo le les nos mi mis tu tus su sus es son está están
 ser estar era fue ha he han hay muy más menos ya también esto eso este esta ese esa todo toda vale claro bueno gracias hoy
-le la les un une des du de et ou mais donc car que qui quoi où quand comment pourquoi je tu il elle on nous vous ils elles
+le la les un une des du de et ou mais donc que qui quoi où quand comment pourquoi je tu il elle on nous vous ils elles
 mon ma mes ton ta tes sa ses notre votre leur ce cet cette ces ça c'est est sont était être avoir ai as avons avez ont
 suis es pas ne plus très aussi déjà encore oui non bien merci pour par avec sans sur sous dans en au aux y si
 il lo gli i una uno e che di da del della nel con per non sono è ho hai ha abbiamo come più anche questo questa

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.conversations.words import WORD, carries_meaning, folded, is_blankless, stem, words_of
 
+from .sentences import LEADING
 from .topic import speaks_for
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ TITLE, OVERVIEW = 80, 300
 _WORDS_OF_TITLE: Final = range(2, 8)
 _WORDS_OF_SENTENCE: Final = range(5, 32)
 _PIECE: Final = re.compile(
-    r"[,;:.!?…()\"“”–—。、，！？]+|\b(?:and|but|or|because|und|aber|oder|weil|y|pero|porque|et|mais|ou)\b",
+    r"[,;:.!?…()\"“”–—。、，！？]+|\b(?:and|but|or|because|so|then|which|who|when|while|if|than|like|und|aber|oder|weil|dass|wenn|y|pero|porque|si|et|mais|ou|quand)\b"
+    r"|(?<![’'\w])(?:I|you|he|she|we|they|it|that|there|what|this|ich|du|er|wir|es|yo|je|j|tu|il|elle|on|nous|vous|ça|c)(?:['’]\w+)?\b",
     re.IGNORECASE,
 )
+_TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*")
+"""A word with all that it is written with."""
 _MOST_OFTEN: Final = 4
 _TELLING: Final = 2.0
 """What a word counts that speaks for the conversation's category."""
@@ -80,7 +84,7 @@ def overview_of(said: Sequence[Sentence], weights: Weights) -> str:
     first = places[0]
     room = OVERVIEW - len(said[first].text) - 1
     second = next((place for place in places[1:] if len(said[place].text) <= room), first)
-    return _cut(" ".join(said[place].text for place in sorted({first, second})), OVERVIEW)
+    return _cut(" ".join(LEADING.sub("", said[place].text) for place in sorted({first, second})), OVERVIEW)
 
 
 def _score(sentence: Sentence, weights: Weights, place: float) -> float:
@@ -95,13 +99,13 @@ def _spans(sentence: Sentence, weights: Weights, place: float) -> Iterator[_Span
     """Runs of words that begin and end with one that carries meaning, and break up none that belong together."""
     early = 1 + _EARLY * (1 - place)
     for piece in _PIECE.split(sentence.text):
-        tokens = list(WORD.finditer(piece))
+        tokens = list(_TOKEN.finditer(piece))
         words = [folded(token.group()) for token in tokens]
         weighs = [weights.of(word) if carries_meaning(word) else 0.0 for word in words]
         for start, end in _runs(weighs):
             text = piece[tokens[start].start() : tokens[end - 1].end()]
             named = _NAMED if start and words[start - 1] in _DETERMINERS else 1.0
-            if len(text) <= TITLE:
+            if len(text) <= TITLE and len(set(words[start:end])) > 1:
                 yield _Span(sum(weighs[start:end]) / sqrt(4 + end - start) * named * early, text)
 
 

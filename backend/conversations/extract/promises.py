@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from backend.conversations.figures import CALENDAR
-from backend.conversations.words import STOPWORDS, WORD, folded
+from backend.conversations.figures import CALENDAR, OF_TIME
+from backend.conversations.words import STOPWORDS, WORD, carries_meaning, folded
+
+from .sentences import LEADING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,21 +23,37 @@ LONGEST: Final = 120
 _FRINGE: Final = " \t,;:.!?…。！？-–—\"“”«»¿¡'’"
 _TAG: Final = re.compile(r",? (?:okay|ok|right|alright|deal|ja|oder|vale|no|d['’]accord)\?$", re.IGNORECASE)
 _HANGING: Final = re.compile(
-    r"[\s,]+(?:and|but|so|und|aber|y|pero|et|mais|or|as well|too|please|bitte|por favor|(?<!until )(?<!by )then)$",
+    r"[\s,]+(?:and|but|so|und|aber|y|pero|et|mais|or|as well|too|please|(?:will|would|can|could) you|yeah|yes|okay|ok|alright|anyway|though|u+h*m*|bitte|por favor|(?<!until )(?<!by )then)$",
     re.IGNORECASE,
 )
 _ADDRESS: Final = re.compile(
     r"(?:^|[,:] |\b(?:and|so|und|y|et|thanks|danke) )([^\W\d_][\w .’-]{0,40}?)(?=[,:] )|, ([^\W\d_][\w .’-]{0,40})[?.!]*$"
 )
+_POINTING: Final = re.compile(r"\b(?:it|them|that|this|one)(?![’'\w])", re.IGNORECASE)
+_REACH: Final = 3
+"""Sentences back, in which it is looked for what `it` is."""
+_TELLING: Final = 2
+"""Words that carry meaning, of a sentence that may tell."""
+_ROOM: Final = 30
+"""Characters, at least, to tell it with."""
+_TURN: Final = re.compile(r"\b(?:but|so|anyway|aber|deshalb|pero|así que|mais|donc)\b", re.IGNORECASE)
+"""Where a sentence turns to something that what came before does not qualify."""
 _NO_NAMES: Final = CALENDAR | {"today", "tomorrow", "tonight", "heute", "morgen"}
 
 
 class Promise(NamedTuple):
-    """Somebody will do something. ``is_duty`` if they only have to."""
+    """Somebody will do something. ``is_duty`` if they only have to. ``about`` tells what an `it` in ``what`` is."""
 
     owner: str
     what: str
     is_duty: bool = False
+    about: str = ""
+
+    @property
+    def told(self) -> str:
+        """What will be done, so that it can be understood by itself; at most `LONGEST` characters."""
+        room = LONGEST - len(self.what) - len(" ()")
+        return f"{self.what} ({_trimmed(self.about, room)})" if self.about and room >= _ROOM else self.what
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,7 @@ class _Asked:
     asker: str
     owner: str | None = None
     is_offer: bool = False
+    about: str = ""
 
     def is_answered_by(self, sentence: Sentence) -> bool:
         """Whether it is theirs to say yes."""
@@ -55,7 +75,7 @@ class _Asked:
 
     def accepted_by(self, speaker: str) -> Promise:
         """What becomes of it."""
-        return Promise(self.asker if self.is_offer else speaker, self.what)
+        return Promise(self.asker if self.is_offer else speaker, self.what, about=self.about)
 
 
 class Reader:
@@ -67,6 +87,7 @@ class Reader:
         self._open: list[_Asked] = []
         self._now: list[Sentence] = []
         self._before: list[Sentence] = []
+        self._last: deque[Sentence] = deque(maxlen=_REACH)
 
     def read(self, sentence: Sentence) -> list[Promise]:
         """What ``sentence`` promises, or makes a promise of what was asked before."""
@@ -80,6 +101,7 @@ class Reader:
             found = list(self._accepted(sentence))
         self._open += self._asked(sentence)
         self._now.append(sentence)
+        self._last.appendleft(sentence)
         return found
 
     def _end_turn(self) -> None:
@@ -92,23 +114,35 @@ class Reader:
 
     def _promised(self, sentence: Sentence) -> Iterator[Promise]:
         text = _TAG.sub(".", sentence.text)
-        if text.endswith("?") or self._tongue.unsure.search(text):
+        if text.endswith("?"):
             return
-        for start, end, is_duty in self._starts(text):
-            if not self._tongue.idle.match(text[start:end]):
+        for begin, start, end, is_duty in self._starts(text):
+            if not (self._tongue.idle.match(text[start:end]) or self._is_unsure(text, begin)):
                 what = self._meant(self._clause(text[start:end]), sentence)
                 if what:
-                    yield Promise(sentence.speaker, what, is_duty)
+                    yield Promise(sentence.speaker, what, is_duty, self._about(what, text[:begin], sentence))
 
-    def _starts(self, text: str) -> list[tuple[int, int, bool]]:
-        """Where promises begin, after their first words, and where the next one does."""
+    def _is_unsure(self, text: str, begin: int) -> bool:
+        """Whether the part of ``text`` in which a promise begins is a mere thought."""
+        turns = [0, *(turn.end() for turn in _TURN.finditer(text)), len(text) + 1]
+        part = max(at for at, turn in enumerate(turns) if turn <= max(begin, 0))
+        return self._tongue.unsure.search(text, turns[part], turns[part + 1]) is not None
+
+    def _starts(self, text: str) -> list[tuple[int, int, int, bool]]:
+        """Where promises begin, with and without their first words, and where the next one does."""
         found = [(match, False) for match in self._tongue.promises.finditer(text)]
         found += [(match, True) for match in self._tongue.duties.finditer(text)]
         if not found:
             return []
         found.sort(key=lambda one: one[0].start())
-        ends = [match.start() for match, _ in found[1:]] + [len(text)]
-        return [(match.end(), end, is_duty) for (match, is_duty), end in zip(found, ends, strict=True)]
+        others = [match.start() for match in self._tongue.others.finditer(text)]
+        ends = [min((at for at in others if at > match.end()), default=len(text)) for match, _ in found]
+        ends = list(map(min, ends, [*(match.start() for match, _ in found[1:]), len(text)]))
+        return [
+            (match.start(), match.end(), end, is_duty)
+            for (match, is_duty), end in zip(found, ends, strict=True)
+            if end > match.end()  # "I'll, I'll"
+        ]
 
     def _others(self, sentence: Sentence) -> Iterator[Promise]:
         """What it says that somebody else will do."""
@@ -136,13 +170,22 @@ class Reader:
     def _asked(self, sentence: Sentence) -> Iterator[_Asked]:
         for pattern, is_offer in ((self._tongue.offers, True), (self._tongue.requests, False)):
             match = pattern.search(sentence.text)
-            if match is None or (is_offer and not sentence.is_question):
+            if match is None or (is_offer and sentence.text.endswith((".", "!"))):
                 continue
-            what, owner = _trimmed(_TAG.sub("", sentence.text[match.end() :])), self._addressed(sentence)
-            what = what or _trimmed(sentence.text[: match.start()]) or self._spoken_of(sentence) or ""
+            what, owner = self._uncalled(sentence.text[match.end() :]), self._addressed(sentence)
+            if self._tongue.takes.fullmatch(what):
+                what = self._uncalled(sentence.text[: match.start()]) or self._spoken_of(sentence) or ""
             if what:
-                yield _Asked(what, sentence.turn, sentence.speaker, None if is_offer else owner, is_offer)
+                about = self._about(what, sentence.text[: match.start()], sentence)
+                yield _Asked(
+                    what, sentence.turn, sentence.speaker, None if is_offer else owner, is_offer, about
+                )
             return
+
+    def _uncalled(self, text: str) -> str:
+        """Without the name of who is spoken to at its end."""
+        what, _, name = (trimmed := _trimmed(_TAG.sub("", text))).rpartition(", ")
+        return _trimmed(what) if folded(name) in self._speakers else trimmed
 
     def _addressed(self, sentence: Sentence) -> str | None:
         """Whom it calls by name, if they take part."""
@@ -180,7 +223,29 @@ class Reader:
         if not tasks:
             return None
         task = next((one for one in reversed(tasks) if one.is_question or self._start(one)), tasks[-1])
-        return _trimmed(task.text[self._start(task) :]) or None
+        what = _trimmed(task.text[self._start(task) :])
+        return None if self._tongue.takes.fullmatch(what) else what
+
+    def _about(self, what: str, before: str, sentence: Sentence) -> str:
+        """What tells what is meant, if ``what`` does not: said ``before`` in the sentence, or earlier."""
+        if self._meaning(what) and not self._tongue.points.match(what):
+            return ""
+        if self._meaning(before) >= _TELLING:
+            return before
+        asked = next((one for one in self._open if one.is_answered_by(sentence) and not one.is_offer), None)
+        earlier = sorted(
+            self._last,
+            key=lambda one: (-one.turn, not (one.turn < sentence.turn and one.is_question)),
+        )
+        told = [*((asked.about or asked.what,) if asked else ()), *(one.text for one in earlier)]
+        return next(
+            (text for text in told if self._meaning(text) >= _TELLING and not _POINTING.search(text)), ""
+        )
+
+    @staticmethod
+    def _meaning(text: str) -> int:
+        """How many words say something but when."""
+        return sum(carries_meaning(word) and word not in OF_TIME for word in WORD.findall(folded(text)))
 
     def _start(self, sentence: Sentence) -> int:
         """Where a task begins that nobody has yet, after what leads to it."""
@@ -208,11 +273,11 @@ def _by_name(speakers: Iterable[str]) -> dict[str, str]:
     return {word: speaker for word, speaker in found.items() if speaker and word not in STOPWORDS}
 
 
-def _trimmed(text: str) -> str:
-    """Without punctuation and small words at its ends, at most `LONGEST` characters of whole words."""
-    text = text.strip(_FRINGE)
+def _trimmed(text: str, longest: int = LONGEST) -> str:
+    """Without punctuation and small words at its ends, at most ``longest`` characters of whole words."""
+    text = LEADING.sub("", text.strip(_FRINGE))
     while (cut := _HANGING.sub("", text).strip(_FRINGE)) != text:
         text = cut
-    if len(text) <= LONGEST:
+    if len(text) <= longest:
         return text
-    return text[: text.rfind(" ", 0, LONGEST + 1) if " " in text[: LONGEST + 1] else LONGEST].strip(_FRINGE)
+    return text[: text.rfind(" ", 0, longest + 1) if " " in text[: longest + 1] else longest].strip(_FRINGE)

@@ -18,9 +18,28 @@ _END: Final = re.compile(
     (?:(?<![.!?…])[.!?…]+["”»')]*\s+ | (?<=[。！？]))""",
     re.VERBOSE,
 )
+LEADING: Final = re.compile(
+    r"^(?:(?:and|but|so|then|well|okay|ok|oh|yeah|yes|right|um+|uh+|und|aber|also|ja|äh+m?|y|pero|bueno|et|mais|alors|ben|euh)[,. ]+)+(?=\w)",
+    re.IGNORECASE,
+)
+"""How people begin to speak."""
 _STOP: Final = re.compile("[.!?…。！？]")
 LONGEST: Final = 400
 """Characters of a sentence."""
+_MARKER: Final = re.compile(
+    r""",?[ ](?=(?:okay|ok|alright|anyway|oh|naja|na[ ]gut|bueno[ ]pues|bon[ ]alors)\b(?![ ](?:with|if|to|for)\b|[?.!]|$))
+    (?<!\bis[ ])(?<!\bbe[ ])(?<!['’]s[ ])(?<!\bthat[ ])(?<!\bare[ ])(?<!\byou[ ])(?<!\bfeel[ ])(?<!\bit[ ])(?<!\bwas[ ])(?<!\ban[ ])(?<!\bnot[ ])""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Before a word with which people begin anew. Speech that was written down without full stops is told apart by it."""
+_BREATH: Final = re.compile(
+    r" (?=(?:(?:and|but|so|because|then) )+(?:i|we|you|he|she|they|it|that|there|my|the)(?:['’]\w+)? "
+    r"|(?:und|aber|weil|dann) (?:ich|wir|du|er|sie|es|das|die|der) |(?:et|mais) (?:je|tu|il|elle|on|nous) |(?:y|pero) (?:yo|tú|él|ella) )",
+    re.IGNORECASE,
+)
+"""Where a long one may be cut: before another thought begins."""
+_LONG: Final = 160
+"""Characters of what people say in one breath."""
 _OPENING: Final = "\"“«'¿¡ "
 
 
@@ -45,7 +64,7 @@ def sentences(transcript: Transcript) -> Iterator[Sentence]:
         texts = [one_line(segment.text) for segment in segments]
         whole = " ".join(filter(None, texts))
         parts = _split(whole) if _STOP.search(whole) else texts
-        said = (piece for part in parts for piece in _bounded(part.strip(_OPENING)))
+        said = (piece for part in parts for piece in _breaths(part.strip(_OPENING)))
         yield from (Sentence(one_line(speaker), text, turn) for text in said if text)
 
 
@@ -55,6 +74,17 @@ def _split(text: str) -> Iterator[str]:
         yield text[start : end.end()]
         start = end.end()
     yield text[start:]
+
+
+def _breaths(text: str) -> Iterator[str]:
+    """A sentence, or what seems to be several."""
+    for begun in _MARKER.split(text):
+        begins = 0
+        for at in _BREATH.finditer(begun):
+            if at.start() - begins > _LONG:
+                yield from _bounded(begun[begins : at.start()])
+                begins = at.end()
+        yield from _bounded(begun[begins:])
 
 
 def _bounded(text: str) -> Iterator[str]:

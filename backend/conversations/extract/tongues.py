@@ -28,6 +28,7 @@ class Tongue:
         agrees: How an answer begins that says yes.
         declines: How one begins that says no.
         takes: An answer, or what follows a promise, that takes on what was just spoken of.
+        points: How a promise begins that names nothing: what `it` is was said before.
         calls: What leads to a task that nobody has yet: cut off.
         unsure: What makes of a sentence a mere thought.
         breaks: Where another thought begins.
@@ -44,6 +45,7 @@ class Tongue:
     agrees: re.Pattern[str]
     declines: re.Pattern[str]
     takes: re.Pattern[str]
+    points: re.Pattern[str]
     calls: re.Pattern[str]
     unsure: re.Pattern[str]
     breaks: re.Pattern[str]
@@ -70,32 +72,52 @@ _KIN: Final = (
     r"Frau|Mann|Bruder|Schwester|Mutter|Vater|Chef|Chefin|Kollege|Kollegin|mujer|marido|hermano|hermana|jefe|jefa|"
     r"femme|mari|frère|sœur|chef)"
 )
-_EASY: Final = r"(?:(?:also|just|then|definitely|certainly|gladly|happily|quickly|personally|probably|go ahead and|try to|try and|make sure to|be sure to|be happy to|be glad to) )*"
+_FILLER: Final = r"(?:u+h+m*|u+m+|e+r+m*|hm+|you know|like|i mean),?"
+_EASY: Final = (
+    rf"(?:(?:{_FILLER}|also|just|then|definitely|certainly|gladly|happily|quickly|personally|probably|actually|go ahead and|try to|try and|"
+    r"do is(?: to)?|make sure to|be sure to|be happy to|be glad to|see (?:if|whether) I can|go and) )*"
+)
+_STILL: Final = r"(?:(?:still|also|just|really|actually|definitely|probably|totally|first) )*"
+_DOING: Final = (
+    r"(?:ask|arrange|bake|book|bring|buy|call|cancel|check|clean|collect|contact|cook|deliver|draft|drive|drop|email|file|fill|fix|forward|get|grab|"
+    r"handle|invite|make|message|move|order|organi[sz]e|pack|pay|phone|pick|post|prepare|print|publish|put|read|remind|rent|reserve|return|ring|"
+    r"schedule|send|set up|share|ship|show|sign|sort|submit|take|talk|tell|text|update|upload|wash|water|write)"
+)
+"""What one person does for others."""
 
 ENGLISH: Final = Tongue(
     code="en",
     marks=_words("the and is are was you i it that of to in we have i'll don't what for with my"),
     promises=_any(
-        rf"\bI(?:[’']ll| will| shall|[’']m (?:also |just |still )?going to| am (?:also |just |still )?going to|[’']m gonna|[’']m about to)(?![’'\w]) ?{_EASY}",
+        rf"\bI(?:[’']ll| will| shall|[’']m (?:also |just |still )?going to| am (?:also |just |still )?going to|[’']?m (?:also |just |still )?gonna|[’']m about to)(?![’'\w])(?! (?:have|need) to\b) ?{_EASY}",
+        rf"\b(?:I[’']?m+a|lemme) {_EASY}(?=\w)",
+        rf"(?<!is )(?<!was )(?<!are )(?<!feel )(?<!be )\bill (?={_DOING}\b)",
         rf"\bI (?:promise|agree|volunteer|offer|plan|intend) to {_EASY}",
         r"\bI promise (?:that )?I[’']ll ",
         rf"\bI(?:[’']m| am|[’']d be| would be) (?:happy|glad) to {_EASY}",
-        rf"\bI can(?![’'\w]) ?{_EASY}",
+        rf"\bI (?:also )?can(?![’'\w]) ?{_EASY}",
+        r"\bI (?:don[’']t|wouldn[’']t) mind (?=(?!being|having|if)\w+ing\b)",
+        r"\bleave (?=(?!it\b|that\b|this\b|me\b)(?:\w+ ){1,8}(?:to|with) me\b)",
+        r"(?:^|[,.] |\b(?:and|so|then|okay) )(?=(?:the|that|my) (?:[\w’']+ ){1,4}(?:is|are) on me\b)",
+        r"\byou(?:[’']ll| will) (?=(?:have|get) (?:(?:the|my|your|it|them|this|that|those|an?) (?!hang\b|chance\b|good\b|great\b|nice\b)|\w+ from me\b)"
+        r".*\b(?:from me|by|tomorrow|tonight|today|within|before|first thing|on (?:mon|tues|wednes|thurs|fri|satur|sun)day)\b)",
         r"\blet me (?=\w)(?!note|see|think|know|explain|tell|guess|put it|be\b|start|finish)",
         r"\bI(?:[’']m| am) (?:responsible for|in charge of|taking care of|taking on) ",
         r"\bI(?:[’']m| am) (?=(?!going|working|watching|thinking|feeling|looking|waiting|coming|staying|meeting|getting|having|trying"
         r"|leaving|doing|not|seeing|sitting|living|starting|flying|running|eating)\w+ing\b.*\b(?:now|today|tonight|tomorrow|later|soon|"
         r"this|next|on|by|right)\b)",
         r"(?<=\btoday )I(?:[’']m| am) (?=\w+ing\b)",
+        r"\bI(?:[’']m| am) (?=bringing|baking\b|booking\b|getting (?:the|us|you|some|tickets|an?)\b|making (?:my|the|some|us|an?)\b|picking (?:\w+ ){1,3}up\b)",
         rf"\bwe(?:[’']ll| will|[’']re going to| are going to)(?![’'\w]) {_EASY}(?=(?:put|send|bring|buy|book|call|email|write|order|"
         r"pick|prepare|organi[sz]e|fix|publish|post|share|cook|make|invite|pay|check|ship|deliver|arrange|let you know)\b)",
     ),
     duties=_any(
-        rf"\bI(?: need to| have to| must|[’']ve got to| have got to| got to| gotta| should| ought to)(?![’'\w]) (?:really )?{_EASY}",
+        rf"\bI {_STILL}(?:need to|have to|must|have got to|got to|gotta|should|ought to)(?![’'\w]) {_STILL}{_EASY}",
+        rf"\bI(?:[’']ve {_STILL}got to|[’']d better|[’']ll (?:have|need) to|[’']m supposed to)(?![’'\w]) {_EASY}",
         r"\b(?:remind me|note to self:?|remember) to ",
     ),
     idle=re.compile(
-        r"(?:not|never|always|be|been|have (?:been|a|an|to|the|had)|see|hear|imagine|understand|feel|think|know|remember|believe|say|admit|"
+        r"(?:not|never|always|be|been|have (?:been|to|had|(?:an?|the)(?! .*\b(?:ready|done|finished|fixed|sorted|out|sent|printed)\b))|see|hear|imagine|understand|feel|think|know|remember|believe|say|admit|"
         r"bet|guess|miss|live|wait|die|love|like|hate|regret|need|want|tell you (?:what|something|that)|tell (?:that|the difference)|"
         r"get (?:it|you|there|used|old)|stop|lose|win|survive|manage|cope|only|hardly|barely|reproduce|confess|afford|stand|forget|"
         r"forgive|quit|give up|watch (?:anything|it)|explain why|ask you|ask,|me\b)\b(?! (?:an? )?note|ing)"
@@ -104,28 +126,32 @@ ENGLISH: Final = Tongue(
         re.IGNORECASE,
     ),
     others=_named(
-        rf"(?:\b{_NAME}|\b{_KIN})(?: said (?:he|she|they)(?:[’']ll| will)| promised to| agreed to| offered to| will|[’']ll|"
-        r" is going to|[’']s going to| has to| needs to| should| can| is supposed to)(?![’'\w]) (?:also |then |just )*"
+        rf"(?:\b{_NAME}|\b{_KIN})(?: said (?:he|she|they)(?:[’']ll| will|[’']d| would)| promised to| volunteered to| agreed to| offered to| will|[’']ll|"
+        r"(?: is|[’']s)(?: going to| gonna|(?= (?:baking|booking|bringing|cooking|driving|handling|organi[sz]ing|picking|sending|sorting|taking care)\b))| has to| needs to| should| can| is supposed to)(?![’'\w]) (?:also |then |just )*"
         r"(?!be\b|have\b|not\b|never\b|need\b|cost\b|start\b|take\b|arrive\b|come\b|happen\b|want\b|know\b|see\b|feel\b|like\b|love\b)"
     ),
     requests=_any(
-        r"\b(?:can|could|would|will|won[’']t) you\b ?+(?:please |also |maybe |perhaps |kindly |be so kind (?:as|and) (?:to )?)*"
+        r"(?!^(?:would|will|could|can) you(?: really)?\W*$)\b(?:can|could|would|will|won[’']t) you\b(?! (?:that|it|this|i)(?:[’']d| would)) ?+(?:please |also |maybe |perhaps |kindly |be so kind (?:as|and) (?:to )?)*"
         r"(?!tell me (?:how|what|why|where)|hear|see|believe|imagine|remember|like|be\b|have\b|say|explain|recommend|mind)",
         r"\bwould you mind |\bwhy don[’']t you ",
         r"\byou(?:[’']ll| will|[’']re going to| are going to) (?=[^?]+, (?:right|okay|ok|yes|correct|alright)\?)",
         r"\b(?:can|could) (?:I|we) ask you to ",
+        rf"^(?:(?:okay|ok|so|and|then|well|great|good|right|alright|yes|yeah|just|[^\W\d_]\w+,),? )*(?={_DOING} (?:me|us|the|your|them|him|her|it|an?|some|those|that|my|our)\b)",
+        rf"(?:, |^)you (?={_DOING} (?:the|your|them|him|her|it|an?|some|those|my|our)\b)",
+        r"^(?:(?:and|so|then|okay|well),? )*(?=\w+ (?:the|your|an?|some|me|us|it|them|that|those|my|our)\b.* (?:will|would|can|could) you\b)",
+        r"\b(?:don[’']t|do not) forget to |\bmake sure (?:to |you )(?!re\b)",
         r"\b(?:do you want|would you like|are you able) to (?=(?:take|handle|own|do|write|prepare|send|organi[sz]e|call)\b)",
-        r"\bI(?:[’']d like| need| want) you to ",
-        r"(?:^|[,;] |\band |\bthen )please (?!do\b|don[’']t|note|God|,)(?=\w)",
+        r"\bI(?:[’']d like| need| want) you to (?:do is (?:to )?)?",
+        r"(?:^|[,;] |\band |\bthen )please (?!do\b(?! (?:the|your|my|these|those|some) )|don[’']t|note|God|,)(?=\w)",
         r"\byou (?:should|need to|have to|must) (?=(?:send|call|write|ask|talk|check|fill|sign|bring|book)\b)",
     ),
     offers=_any(
         rf"\b(?:shall|should) I {_EASY}(?!be\b|keep|stop|start|worry|go\b|move|stay|do\b)",
         rf"\b(?:can|could|may) I {_EASY}(?=[^?]*\b(?:you|them|him|her|everyone|everybody)\b)(?!ask|see|have|get|talk|speak)",
-        r"\b(?:do you )?want me to |\bwould you like me to ",
+        r"\b(?:do you )?want me to |\bwould you like me to |\bwhy don[’']t I |\b(?:how about|what if) I (?!was|were|had)",
     ),
     agrees=re.compile(
-        r"(?:oh |ah |hm,? |well,? |um,? )?(?:yes|yeah|yep|yup|sure|of course|okay|ok|absolutely|certainly|definitely|no problem|gladly|"
+        r"(?:(?:oh|ah|hm+|well|u+m+|u+h+|er|like|so|haha|ha),? )*(?:yes|yeah|yep|yup|mhm|mm-?hm+|uh-?huh|sure|of course|can do|not a problem|no worries|roger|you got it|i[’']ll try|okay|ok|absolutely|certainly|definitely|no problem|gladly|"
         r"with pleasure|happy to|will do|fine|all right|alright|right|great|good|perfect|sounds good|please do|please|got it|on it|"
         r"i will\b(?! not)|i[’']ll|i can\b(?![’'])|consider it done|leave it|that would be (?:lovely|great|nice|wonderful|perfect|good|helpful|kind)|"
         r"lovely|thanks|thank you|deal|[^?]{0,30}\byes\b|you bet|aye|cool|my pleasure|done\b|i[’']d (?:love|appreciate))\b",
@@ -145,6 +171,12 @@ ENGLISH: Final = Tongue(
         r"|(?:will do|on it|i[’']m on it|leave (?:it|that) (?:to|with) me|consider it done|got it|my job|count on me)(?: \w+){0,3}",
         re.IGNORECASE,
     ),
+    points=re.compile(
+        r"\w+ (?:(?:up|out|off|back|over|to|with|after|at|for|into|about|all|both|some|of|each|another) )*(?:it|that|this|them|those|these|one|some|him|her)(?![’'\w])"
+        r"(?=\W*$|\W? (?:about|after|again|along|and|as|at|away|back|before|by|done|down|finished|first|fixed|for|from|home|in|into|later|myself|next|now|off|on|out|"
+        r"over|ready|repaired|right|sorted|soon|straight|then|the (?:kids|moment|minute|day|week)|this|to|today|tomorrow|tonight|too|up|when|while|with|you)\b)",
+        re.IGNORECASE,
+    ),
     calls=re.compile(
         r"^(?:[\w ]{0,16}[,:] )?(?:(?:and|but|so|then|also|okay|ok|well|good|great|now|thanks|thank you|fine),? )*(?:(?:somebody|someone|anybody|anyone|who|we|one of us)"
         r"(?:[’']ll| will| can| could| has to| have to| needs to| need to| should| must| still need to| still have to| wants to| is going to|[’']s going to)? "
@@ -153,7 +185,7 @@ ENGLISH: Final = Tongue(
     ),
     unsure=re.compile(
         r"\b(?:if i (?:ever|were|was|had|win|won|could)|i[’']d rather|maybe i|perhaps i|i wish|i might|i may|one day|someday|in another life|"
-        r"i (?:keep|kept) saying|(?:you|he|she|they) (?:said|told me|asked me|thought|claimed)|i (?:said|thought|told (?:him|her|them|you)|swore|hoped|wonder)|unless i|supposed i|i don[’']t think)\b",
+        r"i (?:keep|kept) saying|(?:don[’']t know|not sure|no idea|wonder|depends|depending on|ask(?:ed)? me) (?:if|whether|how|when) i|(?:you|he|she|they) (?:said|told me|asked me|thought|claimed)|i (?:said|thought|told (?:him|her|them|you)|swore|hoped|wonder)|unless i|supposed i|i don[’']t think|you think i)\b",
         re.IGNORECASE,
     ),
     breaks=re.compile(
@@ -175,7 +207,7 @@ GERMAN: Final = Tongue(
     promises=_any(
         r"\bich werde (?:auch |dann |noch |gleich )*",
         rf"\bich (?:kann (?=.*(?:n|übernehmen)\b)(?:auch |dann |gerne? )*|(?={_DE_VERBS}\b))",
-        rf"(?=\b{_DE_VERBS} ich\b)",
+        rf"(?:^|[^\w\s-] |\b(?:und|aber|dann|also|gut) )(?=(?:[\w-]+ ){{0,6}}?{_DE_VERBS} ich\b)",
         r"\blass(?:t|en sie)? mich (?:mal |noch )?",
         r"\bich verspreche,? ",
         r"\bwir (?=(?:schicken|bringen|kümmern|rufen|senden|schreiben) )",
@@ -209,6 +241,11 @@ GERMAN: Final = Tongue(
         r"|(?:das |es )?(?:übernehmen|machen|erledigen)|wird gemacht",
         re.IGNORECASE,
     ),
+    points=re.compile(
+        r"\w+ (?:ich )?(?:mit |zu )?(?:es|das|sie|ihn|ihm|ihr|die|diese|den|dem)"
+        r"(?=\W*$| (?:ab|am|an|auch|auf|aus|bis|dann|dir|euch|fertig|gleich|gerne?|heute|ihnen|im|in|mit|morgen|nachher|noch|später|um|vor|vorbei|weg|zu|zurück)\b)",
+        re.IGNORECASE,
+    ),
     calls=re.compile(
         r"^(?:[\w ]{0,16}, )?(?:(?:und|aber|also|dann|gut|danke|okay),? )*(?:(?:wer|jemand|wir|man)(?: muss| müsste| müssen| sollte| sollten| soll| kann| könnte)? "
         r"|(?:kannst|könntest|würdest) du |(?:kann|könnte|muss) (?:jemand|wer) |bitte )*",
@@ -224,6 +261,10 @@ GERMAN: Final = Tongue(
     ),
 )
 
+_YO: Final = (
+    "aviso|arreglo|busco|cocino|compro|confirmo|consigo|corrijo|entrego|envío|escribo|hablo|hago|imprimo|invito|limpio|llamo|llevo|mando|miro|organizo|"
+    "pago|paso|pido|pregunto|preparo|recojo|reservo|reviso|saco|subo|termino|traigo"
+)
 SPANISH: Final = Tongue(
     code="es",
     marks=_words("el la los las y que de en es un una no por para con yo te lo está qué muy voy"),
@@ -231,7 +272,9 @@ SPANISH: Final = Tongue(
         r"(?<!no )(?<!no lo )\b(?:voy a|prometo|vamos a (?=enviar|llamar|comprar|mandar)|puedo) (?:también )?(?=\w+[aei]r)",
         r"\b(?:yo )?me (?:encargo|ocupo)(?: yo)?(?: de)? ?",
         r"(?<!no )(?=\b(?:(?:lo|la|los|las|te|le|les|os|se|me) ){0,2}(?!seré|estaré|tendré|podré|sabré|querré)\w+(?:aré|eré|iré|dré|bré)\b)",
-        r"(?<!no )(?=\b(?:(?:lo|la|los|las|te|le|les|os|se) ){1,2}(?:hago|llevo|mando|envío|compro|traigo|paso|preparo|reservo|busco|miro|llamo|escribo|pido)\b)",
+        rf"(?<!no )(?=\b(?:(?:lo|la|los|las|te|le|les|os|se) ){{1,2}}(?:{_YO})\b)",
+        rf"(?<!no )\byo (?=(?:(?:lo|la|los|las|te|le|les|os|se) )*(?:{_YO})\b)",
+        rf"(?:^|[,.] |\b(?:y|pues|vale|bueno) )(?=(?:(?:hoy|mañana|luego|esta \w+|el \w+) )?(?:{_YO}) .*\b(?:hoy|mañana|luego|esta (?:noche|tarde|semana)|ahora|el (?:lunes|martes|miércoles|jueves|viernes|sábado|domingo))\b)",
         r"\b(?:déjame|déjeme) ",
     ),
     duties=_any(r"(?<!no )\b(?:tengo que|debo|necesito) (?=\w+[aei]r)"),
@@ -254,6 +297,10 @@ SPANISH: Final = Tongue(
         r"(?:yo )?(?:lo|la|los|las)? ?(?:hago|haré|encargo|ocupo|hacerlo|eso|ello)?(?: yo)?(?: de eso| de ello)?(?: mañana| hoy| esta noche| esta tarde| luego| ahora| ya)*",
         re.IGNORECASE,
     ),
+    points=re.compile(
+        r"(?:te |se |os )?(?:lo|la|los|las|le|les) \w+|\w+[aei]r(?:me|te|se)?(?:lo|la|los|las|le|les)\b",
+        re.IGNORECASE,
+    ),
     calls=re.compile(
         r"^(?:[\w ]{0,16}, )?(?:(?:y|pero|bueno|vale|gracias|entonces),? )*(?:(?:alguien|quién|hay que|tenemos que|habría que)(?: puede| tiene que| debería| va a)? )*",
         re.IGNORECASE,
@@ -267,6 +314,10 @@ SPANISH: Final = Tongue(
     ),
 )
 
+_JE: Final = (
+    "achète|amène|appelle|apporte|commande|contacte|corrige|demande|dépose|emmène|envoie|imprime|installe|invite|loue|nettoie|organise|prépare|"
+    "préviens|ramène|rappelle|récupère|redémarre|règle|répare|réserve|téléphone|transmets|vérifie"
+)
 FRENCH: Final = Tongue(
     code="fr",
     marks=_words(
@@ -276,10 +327,11 @@ FRENCH: Final = Tongue(
         r"\bje (?:vais|peux|promets de|compte) (?:aussi |te |vous |lui |leur |le |la |les |l[’'])*(?!pas\b)(?=\w+(?:er|ir|re)\b)",
         r"\bje (?=(?:te |vous |lui |leur |le |la |les |l[’']|m[’']en )*\w+rai\b)",
         r"\bje m[’'](?:en )?occupe(?:rai)?(?: de| du| des)? ?",
-        r"\bj[’'](?=(?:en |y )?\w+rai\b)",
+        r"(?=\bj[’'](?:en |y )?\w+rai\b)",
         r"\bje m[’']en charge ?",
         r"\blaisse[z]?-moi ",
-        r"\bje (?=(?:te |vous |lui |le |la |les |l[’'])(?:envoie|appelle|apporte|achète|réserve|prépare|prends|fais|passe)\b)",
+        rf"\bje (?=(?:te |vous |lui |le |la |les |l[’'])(?:{_JE}|prends|fais|passe|mets)\b)",
+        rf"\bje (?=(?:{_JE})\b)|(?=\bj[’'](?:{_JE})\b)",
     ),
     duties=_any(r"\bje dois (?!pas\b)(?=\w+(?:er|ir|re)\b)", r"\bil faut que je "),
     idle=re.compile(r".*\bpas\b|(?:être|avoir|voir|dire|dormir|partir|aller)\b", re.IGNORECASE),
@@ -300,6 +352,10 @@ FRENCH: Final = Tongue(
     declines=re.compile(r".{0,30}\b(?:non|désolée?|je ne|impossible|pas le temps|déjà)\b", re.IGNORECASE),
     takes=re.compile(
         r"(?:le |la |les |en )?(?:fais|ferai|faire|occupe|charge|ça)?(?: demain| ce soir| aujourd[’']hui| tout de suite| cet après-midi)*",
+        re.IGNORECASE,
+    ),
+    points=re.compile(
+        r"(?:j[’'])?(?:te |vous )?(?:le |la |les |l[’']|en |lui |leur |y )\w+|\w+ (?:le |la |les |l[’']|lui |leur )(?=\w+(?:er|ir|re)\b)",
         re.IGNORECASE,
     ),
     calls=re.compile(

@@ -29,13 +29,13 @@ def found(spoken: Transcript) -> Extract:
 
 
 def promises(*turns: tuple[str, str]) -> list[tuple[str, str]]:
-    return [(one.owner, one.what) for one in found(transcript(list(turns), "en")).promises]
+    return [(one.owner, one.told) for one in found(transcript(list(turns), "en")).promises]
 
 
 def hits(example: Example) -> int:
     left, count = list(found(example.transcript).promises), 0
     for owner, word in example.promises:
-        match = next((one for one in left if one.owner == owner and word.lower() in one.what.lower()), None)
+        match = next((one for one in left if one.owner == owner and word.lower() in one.told.lower()), None)
         if match is not None:
             left.remove(match)
             count += 1
@@ -48,7 +48,7 @@ def words(text: str) -> set[str]:
 
 def not_said(spoken: Transcript, extracted: Extract) -> set[str]:
     said = set[str]().union(*(words(f"{one.speaker} {one.text}") for one in spoken.segments))
-    texts = [extracted.title, extracted.overview, *(one.what for one in extracted.promises)]
+    texts = [extracted.title, extracted.overview, *(one.told for one in extracted.promises)]
     return set[str]().union(*map(words, texts)) - said
 
 
@@ -151,6 +151,41 @@ class TestPromises:
             ("Ann", "water the plants")
         ]
 
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            ("The tax return is due, I'll file it on Monday.", "file it on Monday (The tax return is due)"),
+            ("I want to swim in the lake, I'll go on Monday.", "go on Monday (I want to swim in the lake)"),
+            (
+                "The kids need a lift. I can pick them up at five.",
+                "pick them up at five (The kids need a lift)",
+            ),
+            ("I'll file the tax return on Monday.", "file the tax return on Monday"),
+            ("I'll check that the door is shut.", "check that the door is shut"),
+            ("I'll do my best with it.", "do my best with it"),
+        ],
+    )
+    def test_what_names_nothing_is_told_with_what_it_stands_for(self, said: str, told: str) -> None:
+        assert promises(("Ann", said)) == [("Ann", told)]
+
+    def test_a_doubt_holds_for_its_own_part_of_a_sentence(self) -> None:
+        said = "I don't think it is broken, but I'd like to be sure, so I'll call the engineer."
+
+        assert promises(("Ann", said)) == [("Ann", "call the engineer")]
+
+    def test_speech_without_full_stops_is_told_apart_by_how_people_begin_anew(self) -> None:
+        said = "no i keep saying i will okay i'll call the doctor tomorrow"
+
+        assert promises(("Ann", said)) == [("Ann", "call the doctor tomorrow")]
+
+    def test_an_echo_asks_for_nothing(self) -> None:
+        said = ("Ann", "I can water the plants."), ("Bob", "Would you?"), ("Ann", "Of course.")
+
+        assert promises(*said) == [("Ann", "water the plants")]
+
+    def test_whoever_stammers_promises_once(self) -> None:
+        assert promises(("Ann", "I'll uh I'll um water the plants.")) == [("Ann", "water the plants")]
+
     def test_two_in_one_sentence_are_two(self) -> None:
         assert promises(("Ann", "I'll water the plants and I'll feed the cat.")) == [
             ("Ann", "water the plants"),
@@ -170,8 +205,11 @@ def test_the_sample_comes_out_as_it_was() -> None:
     sample = found(SAMPLE)
 
     assert (sample.title, sample.category) == ("new booking page goes live", Category.WORK)
-    assert [(one.owner, one.what) for one in sample.promises] == [
-        ("Jonas", "have it repaired by Wednesday evening"),
+    assert [(one.owner, one.told) for one in sample.promises] == [
+        (
+            "Jonas",
+            "have it repaired by Wednesday evening (The page itself is done, but the payment test still fails for gift cards)",
+        ),
         ("Aylin", "run the whole test plan on Thursday and send everybody the results"),
         ("Mira", "check the English texts tomorrow before lunch"),
         ("Mira", "tell the support team today"),
