@@ -16,6 +16,7 @@ _UNKNOWN = frozenset({tuple, dict})
 
 def holders_of(mark: str) -> list[str]:
     """What refers to a text with ``mark`` in it, other than ``mark`` itself: the types of all such objects."""
+    gc.unfreeze()  # what is frozen is not told by `get_objects`
     gc.collect()
     seen: set[int] = set()
     found: list[str] = []
