@@ -21,9 +21,7 @@ LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event",
 WORKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor"}
 HOMES = {"threading", "queue", "concurrent.futures", "multiprocessing"}
 SHORT_LIVED = {
-    "execution/race.py Racer": "one request of one call; whoever waits for it does so in the process that made the call",
-    "execution/race.py _Race": "the same",
-    "transport/clocks.py Interrupt": "one attempt",
+    "execution/loop_thread.py in_a_thread": "one test of one answer; only the loop of the process that made the call waits for it",
     "backend/serve.py _Run.stop": "nobody waits for it",
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",
     "local_model/process.py _Run": "one run of the model; a forked child has none",
@@ -35,6 +33,10 @@ SHORT_LIVED = {
     "testing/scripted.py ScriptedChatModel": "the same",
 }
 """Where else something is made that does not outlive a fork, and why nobody in a child comes to wait for it."""
+
+
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+Scope = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Made(NamedTuple):
@@ -57,17 +59,15 @@ def made_in(path: Path) -> Iterator[Made]:
     yield from _made(tree, [], names, path)
 
 
-def _made(
-    node: ast.AST, within: list[ast.ClassDef | ast.FunctionDef], names: dict[str, str], path: Path
-) -> Iterator[Made]:
+def _made(node: ast.AST, within: list[Scope], names: dict[str, str], path: Path) -> Iterator[Made]:
     if isinstance(node, ast.Attribute | ast.Name) and (what := _kind(node, names)) in LOCKS | WORKERS:
         classes = [one for one in within if isinstance(one, ast.ClassDef)]
-        methods = [one.name for one in within if isinstance(one, ast.FunctionDef)]
+        methods = [one.name for one in within if isinstance(one, FUNCTIONS)]
         is_owned = any(ast.unparse(base) == "PerProcess" for one in classes for base in one.bases)
         is_begun = is_owned and methods == ["_begin"]
         place = f"{'/'.join(path.parts[-2:])} {'.'.join(one.name for one in within)}"
         yield Made(what, place, is_begun, is_owned)
-    below = [*within, node] if isinstance(node, ast.ClassDef | ast.FunctionDef) else within
+    below = [*within, node] if isinstance(node, Scope) else within
     for child in _evaluated(node):
         yield from _made(child, below, names, path)
 

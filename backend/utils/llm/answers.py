@@ -5,23 +5,21 @@ And the test that every complete answer has to pass before it is handed on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from .failures import BadAnswer, Category
 from .providers import OTHERS_KEY
-from .structured import UnfitAnswerError
+from .receipt import RECEIPT_KEY
+from .structured import PARSED_KEY, UnfitAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from langchain_core.outputs import ChatResult
-
+    from .receipt import Receipt
     from .structured import Schema
-
-PARSED_KEY = "parsed"
-"""Where a structured answer's object stands in a message's ``additional_kwargs``."""
 
 FINISH_REASONS = {
     "BLOCKLIST": "content_filter",
@@ -101,26 +99,11 @@ def _told_once(metadata: Mapping[str, Any], told: set[str]) -> dict[str, Any]:
     return new
 
 
-def labelled(message: MessageT, label: Callable[[str], str]) -> MessageT:
-    """A `normalised` ``message``, after ``label`` was applied to all that it calls things by."""
+def labelled(message: AIMessage, label: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Apply ``label`` to all that a `normalised` ``message`` calls things by."""
     metadata = message.response_metadata
-    for name in _LABELS & metadata.keys():
-        metadata[name] = _each(metadata[name], label)
-    return message
-
-
-def _each(told: Any, label: Callable[[str], str]) -> Any:
-    match told:
-        case None | int():
-            return told
-        case str():
-            return label(told)
-        case dict():
-            return {_each(name, label): _each(one, label) for name, one in told.items()}
-        case list() | tuple():
-            return [_each(one, label) for one in told]
-        case _:
-            return told
+    if told := {name: metadata[name] for name in _LABELS & metadata.keys()}:
+        metadata |= label(told)
 
 
 def finish_reason(message: AIMessage) -> str | None:
@@ -183,3 +166,39 @@ def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
     except UnfitAnswerError as error:
         raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from None
     return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, PARSED_KEY: parsed}})
+
+
+def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:
+    """An answer with its receipt, in LangChain's wrapping."""
+    return with_receipt(ChatResult(generations=[ChatGeneration(message=message)]), message, receipt)
+
+
+def with_receipt(result: ChatResult, message: AIMessage, receipt: Receipt) -> ChatResult:
+    """The same in the wrapping in which the adapter gave it; making another takes as long as all that was tested."""
+    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: receipt.as_dict()}
+    generation = result.generations[0]
+    if generation.message is not message:
+        generation.message = message
+    if generation.text != message.text:
+        generation.text = message.text
+    if generation.generation_info is not None:  # LangChain would merge it in again, as it was
+        generation.generation_info = None
+    if result.llm_output is not None:
+        result.llm_output = None
+    if len(result.generations) > 1:
+        result.generations = [generation]
+    return result
+
+
+def in_one_chunk(result: ChatResult) -> ChatGenerationChunk:
+    """A whole answer as a stream of one chunk: it was tested before any of it is handed on."""
+    message = cast("AIMessage", result.generations[0].message)
+    chunk = AIMessageChunk(
+        content=message.content,
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+        id=message.id,
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=chunk)

@@ -16,31 +16,36 @@ import langchain_core.tracers.context
 import langchain_core.tracers.langchain
 import langchain_core.tracers.stdout  # noqa: F401
 from langchain_core.caches import BaseCache
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    AsyncCallbackManagerForLLMRun,
+    CallbackManager,
+    CallbackManagerForLLMRun,
+)
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, RunInfo
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, ValidationError
 from typing_extensions import override
 
 from . import tokens
-from .answers import PARSED_KEY
+from .answers import in_new_wrapping, in_one_chunk
 from .caller import HOUSE, Caller, current_caller
 from .errors import CallError
-from .execution.attempt import delivered
+from .execution.attempt import send_copy
 from .execution.call import Call, Question
-from .execution.race import araced, raced
+from .execution.hedged_request import ahedged, hedged
 from .execution.runtime import Runtime
-from .execution.tracing import AsyncRuns, Runs, Watch, watched
+from .execution.tracing import RunRecorder, manager_below, recording
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .routing.candidates import foremost
 from .routing.route import Needs
-from .structured import Schema, schema_of
+from .structured import Objects, schema_of, schema_of_response_format, with_raw
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
 
@@ -52,12 +57,12 @@ class FeatureChatModel(BaseChatModel):
 
     Attributes:
         feature: The feature's name in the table.
-        bench: What it runs on.
+        runtime: What it runs on.
         streaming: Stream even when invoked, for callbacks that want tokens.
         cache_key: Names the prompt prefix that calls share, on models that can use it.
         caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
             caller of the context in which the model was made.
-        watch: Learns the run of the stream that this copy of the model is for.
+        run_recorder: Records the run of the stream that this copy of the model is for.
         output_version: As of any chat model; the environment does not set it.
         cache: Off: LangChain's cache does not know callers, and its answers would carry another call's receipt.
     """
@@ -72,7 +77,7 @@ class FeatureChatModel(BaseChatModel):
     output_version: str | None = None
     cache: BaseCache | bool | None = False
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
-    watch: Watch | None = Field(None, exclude=True, repr=False)
+    run_recorder: RunRecorder | None = Field(None, exclude=True, repr=False)
 
     @property
     @override
@@ -162,7 +167,7 @@ class FeatureChatModel(BaseChatModel):
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
         bound = self._bound_to_its_caller().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
-        return _with_raw(bound) if include_raw else _Objects(bound)
+        return with_raw(bound) if include_raw else Objects(bound)
 
     # Streams belong to whoever asks for them, not to whoever reads them ----------------------------------------------
 
@@ -176,8 +181,8 @@ class FeatureChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """As of any chat model. The caller is settled now, even if the stream is read in another context."""
-        config, watch = watched(config)
-        return super(FeatureChatModel, self._settled(watch)).stream(input, config, stop=stop, **kwargs)
+        config, recorder = recording(config)
+        return super(FeatureChatModel, self._settled(recorder)).stream(input, config, stop=stop, **kwargs)
 
     @override
     def astream(
@@ -189,8 +194,8 @@ class FeatureChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """As `stream`."""
-        config, watch = watched(config)
-        return super(FeatureChatModel, self._settled(watch)).astream(input, config, stop=stop, **kwargs)
+        config, recorder = recording(config)
+        return super(FeatureChatModel, self._settled(recorder)).astream(input, config, stop=stop, **kwargs)
 
     def on_behalf_of(self, caller: Caller | None, made_for: Caller) -> FeatureChatModel:
         """This model for a caller. As `model_copy`, which takes twice as long, and every `get_llm` of a request does it."""
@@ -206,9 +211,9 @@ class FeatureChatModel(BaseChatModel):
         now = current_caller()
         return self if now is HOUSE else self.model_copy(update={"made_for": now})
 
-    def _settled(self, watch: Watch | None) -> FeatureChatModel:
-        """For one stream: its caller, and who watches it."""
-        return self.model_copy(update={"caller": self._caller(), "watch": watch})
+    def _settled(self, recorder: RunRecorder | None) -> FeatureChatModel:
+        """For one stream: its caller, and what records its run."""
+        return self.model_copy(update={"caller": self._caller(), "run_recorder": recorder})
 
     # Drivers -------------------------------------------------------------------------------------------------------
 
@@ -220,7 +225,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _answer(self._call(messages, stop, kwargs), Runs(run_manager))
+        return _answer(self._call(messages, stop, kwargs), manager_below(run_manager, CallbackManager))
 
     @override
     async def _agenerate(
@@ -230,7 +235,8 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await _aanswer(self._call(messages, stop, kwargs), AsyncRuns(run_manager))
+        manager = manager_below(run_manager, AsyncCallbackManager)
+        return await _aanswer(self._call(messages, stop, kwargs), manager)
 
     @override
     def _stream(
@@ -240,12 +246,13 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call, runs = self._call(messages, stop, kwargs, streams=True), Runs(run_manager or self._watching())
-        if call.needs_whole_answer:
-            yield _whole(_answer(call, runs))
+        call = self._call(messages, stop, kwargs, streams=True)
+        manager = manager_below(run_manager or self._recorded_run(), CallbackManager)
+        if call.question.wants_whole_answer:
+            yield in_one_chunk(_answer(call, manager))
             return
         while True:
-            with raced(call, call.attempt(), runs, streams=True) as attempt:
+            with hedged(call, call.step(), manager, streams=True) as attempt:
                 yield from attempt.stream()
                 return
             del attempt  # what failed stays in no frame of an error
@@ -259,15 +266,13 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call, runs = (
-            self._call(messages, stop, kwargs, streams=True),
-            AsyncRuns(run_manager or self._watching()),
-        )
-        if call.needs_whole_answer:
-            yield _whole(await _aanswer(call, runs))
+        call = self._call(messages, stop, kwargs, streams=True)
+        manager = manager_below(run_manager or self._recorded_run(), AsyncCallbackManager)
+        if call.question.wants_whole_answer:
+            yield in_one_chunk(await _aanswer(call, manager))
             return
         while True:
-            async with araced(call, await call.aattempt(), runs, streams=True) as attempt:
+            async with ahedged(call, await call.astep(), manager, streams=True) as attempt:
                 async with aclosing(attempt.astream()) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -275,8 +280,8 @@ class FeatureChatModel(BaseChatModel):
             del attempt, chunks
             call.go_on()
 
-    def _watching(self) -> Any:
-        return self.watch.parent() if self.watch is not None else None
+    def _recorded_run(self) -> CallbackManager | None:
+        return self.run_recorder.run() if self.run_recorder is not None else None
 
     # The call ------------------------------------------------------------------------------------------------------
 
@@ -294,10 +299,11 @@ class FeatureChatModel(BaseChatModel):
         *,
         streams: bool = False,
     ) -> Call:
-        question = Question(messages, stop, self._ask(kwargs), kwargs.get("accept"))
-        is_tested = question.ask.schema is not None or question.accept is not None
-        needs = needs_of(messages, question.ask, streams=streams and not is_tested)
-        return self.runtime.call(self.runtime.table.snapshot, self.feature, self._caller(), needs, question)
+        ask, snapshot = self._ask(kwargs), self.runtime.table.snapshot
+        question = Question(messages, stop, ask, kwargs.get("accept"))
+        needs = needs_of(messages, ask, streams=streams and not question.wants_whole_answer)
+        route = self.runtime.route(snapshot, self.feature, self._caller(), needs)
+        return Call(self.runtime, snapshot, route, question, send_copy)
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
         if not kwargs:
@@ -307,7 +313,7 @@ class FeatureChatModel(BaseChatModel):
             tools=tuple(kwargs.get("tools") or ()),
             tool_choice=_tool_choice(kwargs.get("tool_choice"), tuple(kwargs.get("tools") or ())),
             parallel_tool_calls=kwargs.get("parallel_tool_calls"),
-            schema=kwargs.get("schema") or _schema_of_response_format(kwargs.get("response_format")),
+            schema=kwargs.get("schema") or schema_of_response_format(kwargs.get("response_format")),
             cache_key=kwargs.get("cache_key", self.cache_key),
         )
 
@@ -356,20 +362,6 @@ def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[s
     return choice
 
 
-def _schema_of_response_format(response_format: Any) -> Schema | None:
-    """OpenAI's ``response_format``, as `create_agent` passes it; or a type or a JSON Schema itself."""
-    kind = response_format.get("type") if isinstance(response_format, dict) else None
-    if response_format is None or kind == "text":
-        return None
-    if kind == "json_object":
-        return schema_of({"title": "answer", "type": "object"}, "json_mode")
-    if kind != "json_schema":
-        return schema_of(response_format)
-    described = response_format["json_schema"]
-    schema = {"title": described.get("name", "answer"), **described["schema"]}
-    return schema_of(schema, strict=described.get("strict"))
-
-
 def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
     """What a call with ``messages`` and ``ask`` needs of an endpoint. Nothing is tokenised."""
     pictures = [
@@ -400,88 +392,23 @@ def _is_remote(block: dict[str, Any]) -> bool:
     return any(str(one).strip().lower().startswith(("http:", "https:")) for one in addresses)
 
 
-def _answer(call: Call, runs: Runs) -> ChatResult:
+def _answer(call: Call, manager: CallbackManager | None) -> ChatResult:
     try:
         while True:
-            with raced(call, call.attempt(), runs) as attempt:
+            with hedged(call, call.step(), manager) as attempt:
                 return attempt.generate()
-            del attempt
+            del attempt  # what failed stays in no frame of an error
             call.go_on()
     except CallError as error:
-        return delivered(*call.second_best(error))
+        return in_new_wrapping(*call.second_best(error))
 
 
-async def _aanswer(call: Call, runs: AsyncRuns) -> ChatResult:
+async def _aanswer(call: Call, manager: AsyncCallbackManager | None) -> ChatResult:
     try:
         while True:
-            async with araced(call, await call.aattempt(), runs) as attempt:
+            async with ahedged(call, await call.astep(), manager) as attempt:
                 return await attempt.agenerate()
             del attempt
             call.go_on()
     except CallError as error:
-        return delivered(*call.second_best(error))
-
-
-def _parsed(message: AIMessage) -> Any:
-    return message.additional_kwargs.get(PARSED_KEY)
-
-
-class _Objects(Runnable[LanguageModelInput, Any]):
-    """A model that is held to a schema, as a runnable that gives its objects.
-
-    A sequence of model and parser would do the same in twice the time, and in a thread of its own when it is awaited.
-    """
-
-    def __init__(self, model: Runnable[LanguageModelInput, AIMessage]) -> None:
-        self._model = model
-
-    @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return _parsed(self._model.invoke(input, config, **kwargs))
-
-    @override
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Any:
-        return _parsed(await self._model.ainvoke(input, config, **kwargs))
-
-
-def _with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[LanguageModelInput, dict[str, Any]]:
-    """As LangChain has it: an answer that does not fit is not raised, but told beside the raw message."""
-
-    def told(raw: AIMessage | None, error: CallError | None = None) -> dict[str, Any]:
-        if raw is None and error is not None:
-            raise error
-        return {
-            "raw": raw,
-            "parsed": None if error else _parsed(cast("AIMessage", raw)),
-            "parsing_error": error,
-        }
-
-    def invoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
-        try:
-            return told(model.invoke(given, config))
-        except CallError as error:
-            return told(error.answer, error)
-
-    async def ainvoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
-        try:
-            return told(await model.ainvoke(given, config))
-        except CallError as error:
-            return told(error.answer, error)
-
-    return RunnableLambda(invoke, ainvoke)
-
-
-def _whole(result: ChatResult) -> ChatGenerationChunk:
-    """A structured answer as a stream of one chunk: it is validated before any of it is handed on."""
-    message = cast("AIMessage", result.generations[0].message)
-    chunk = AIMessageChunk(
-        content=message.content,
-        additional_kwargs=message.additional_kwargs,
-        response_metadata=message.response_metadata,
-        usage_metadata=message.usage_metadata,
-        id=message.id,
-        chunk_position="last",
-    )
-    return ChatGenerationChunk(message=chunk)
+        return in_new_wrapping(*call.second_best(error))

@@ -201,11 +201,15 @@ class Patchbay(PerProcess):
     def close(self) -> None:
         """Close the connections of synchronous calls."""
         if self._runtime is not None:
+            self._runtime.loop_thread.close()
             self._runtime.transport.pools.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and of synchronous calls."""
         if self._runtime is not None:
+            import asyncio
+
+            await asyncio.to_thread(self._runtime.loop_thread.close)
             await self._runtime.transport.pools.aclose()
 
     @unforked()

@@ -38,7 +38,8 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
     StreamInterruptedError,
 )
-from backend.utils.llm.execution.call import Question
+from backend.utils.llm.execution.attempt import send_copy
+from backend.utils.llm.execution.call import Call, Question
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.runtime import Runtime
 from backend.utils.llm.execution.steps import Try, Wait
@@ -613,7 +614,9 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
         world = World({"f": list(edge)}, HOUSE_MAY, behaves={edge[0]: fails(category)})
         runtime = Runtime(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
-        call = runtime.call(runtime.table.snapshot, "f", caller, Needs(), Question([], None, Ask(Options())))
+        snapshot = runtime.table.snapshot
+        route = runtime.route(snapshot, "f", caller, Needs())
+        call = Call(runtime, snapshot, route, Question([], None, Ask(Options())), send_copy)
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner

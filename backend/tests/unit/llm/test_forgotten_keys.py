@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 from contextlib import aclosing, contextmanager, suppress
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.heap import holders_of
 from backend.utils.llm import Caller, LLMError, Patchbay, Table, get_llm, use, use_caller
-from backend.utils.llm.execution.race import THREAD
 from benchmarks.soak_mix import HOUSE_KEYS, PROVIDERS, table
 from benchmarks.witness import Witness
 
@@ -95,10 +93,7 @@ async def ask(call: Call, feature: str, user: str, mark: str) -> None:
 
 
 async def settled() -> None:
-    """Threads that lost a race have ended, and connections that were left are closed, in the loop's next rounds."""
-    for thread in threading.enumerate():
-        if thread.name == THREAD:
-            await asyncio.to_thread(thread.join, 5)
+    """Connections that were left are closed, in the loops' next rounds."""
     await asyncio.sleep(0.05)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from decimal import Decimal
-from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +14,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from pydantic import BaseModel
 from typing_extensions import override
 
+from backend.tests.fakes.children import in_child
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.caller import Caller, current_caller, use_caller
 from backend.utils.llm.errors import AllAttemptsFailedError, RejectedRequestError, StreamInterruptedError
-from backend.utils.llm.execution import race
-from backend.utils.llm.execution.race import THREAD
+from backend.utils.llm.execution import hedged_request
+from backend.utils.llm.execution.loop_thread import THREAD, RunningLoop
 from backend.utils.llm.state.tail_latency import CALLS_PER_HEDGE, ENOUGH
 from backend.utils.llm.testing import (
     Cut,
@@ -140,10 +141,8 @@ def hedged(make: Make, chain: str, observed: list[Attempt]) -> Iterator[Hedged]:
 
 
 def assert_nothing_is_left(patchbay: Patchbay) -> None:
-    for thread in threading.enumerate():
-        if thread.name == THREAD:
-            thread.join(5)
-            assert not thread.is_alive()
+    patchbay.close()
+    assert [thread for thread in threading.enumerate() if thread.name == THREAD] == []
     traffic = patchbay.health.traffic
     assert len(patchbay.runtime.transport.tickets) == 0
     assert [
@@ -301,8 +300,7 @@ class TestWhoAnswers:
     def test_a_feature_that_does_not_hedge_goes_its_usual_way(
         self, make: Make, chain: str, call: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name in ("_Race", "_AsyncRace"):
-            monkeypatch.setattr(race, name, None)
+        monkeypatch.setattr(hedged_request, "HedgedRequest", None)
 
         assert call(make(chain_of(chain)).get_llm("f"), "hi").text
 
@@ -653,17 +651,19 @@ class TestCancelled:
     ) -> None:
         provider.always(Hang())
 
-        class Queue:
-            """Interrupts whoever waits for ever."""
+        run, waits = RunningLoop.run, 0
 
-            def get(self, timeout: float | None = None) -> Any:
-                provider.wait_until(lambda requests: len(requests) == 2, timeout_seconds=timeout or 5)
-                raise Empty if timeout else KeyboardInterrupt
+        def interrupted(loop: RunningLoop, work: Any) -> Any:
+            """The key is pressed while both requests are waited for."""
+            nonlocal waits
+            waits += work.__name__ == "_first_of"
+            if waits == 2 and work.__name__ == "_first_of":
+                work.close()
+                provider.wait_until(lambda requests: len(requests) == 2)
+                raise KeyboardInterrupt
+            return run(loop, work)
 
-            def put(self, _: Any) -> None:
-                pass
-
-        monkeypatch.setattr(race, "SimpleQueue", Queue)
+        monkeypatch.setattr(RunningLoop, "run", interrupted)
         model = hedged(AT_ONCE).get_llm("f")
 
         with pytest.raises(KeyboardInterrupt):
@@ -674,8 +674,8 @@ class TestCancelled:
         assert [one.outcome for one in observed] == ["cancelled"] * 2
 
 
-class TestThreads:
-    """A thread that cannot be ended at once is not waited for."""
+class TestSynchronous:
+    """The race of a synchronous call is run on a loop in another thread; whatever else it does stays in its own."""
 
     @pytest.fixture
     def full(self) -> Iterator[Exceeded]:
@@ -713,3 +713,90 @@ class TestThreads:
             return answers
 
         assert set().union(*hammer(work)) <= {"from the first", "from the hedge"}
+
+    async def test_a_synchronous_call_in_a_running_loop_is_hedged(
+        self, hedged: Hedged, chain: str, provider: Gated
+    ) -> None:
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(Text("from the hedge"), model=second_model(chain))
+
+        assert hedged(AT_ONCE).get_llm("f").invoke("hi").text == "from the hedge"
+
+    def test_a_test_of_answers_may_make_a_hedged_call_itself(
+        self, hedged: Hedged, chain: str, provider: Gated
+    ) -> None:
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(Text("good"), model=second_model(chain))
+        patchbay = hedged(AT_ONCE)
+        learn(patchbay, AT_ONCE, hedges=2)
+        judge = patchbay.get_llm("f")
+
+        def accept(message: AIMessage) -> bool:
+            return judge.invoke(message.text).text == "good"
+
+        assert judge.bind(accept=accept).invoke("hi").text == "good"
+
+    def test_the_observer_and_callbacks_are_told_in_the_callers_thread(
+        self, make: Make, chain: str, provider: Gated
+    ) -> None:
+        seen: set[threading.Thread] = set()
+
+        class Diary(BaseCallbackHandler):
+            def on_chain_start(self, *_: Any, **__: Any) -> None:
+                seen.add(threading.current_thread())
+
+            on_chain_end = on_chain_error = on_chain_start
+
+        def observer(*_: object) -> None:
+            seen.add(threading.current_thread())
+
+        provider.always(Hang(), model=first_model(chain))
+        patchbay = make(chain_of(chain), "[features.f]\nhedge = true", observer=observer)
+        learn(patchbay, AT_ONCE)
+
+        patchbay.get_llm("f").with_config(callbacks=[Diary()]).invoke("hi")
+
+        assert seen == {threading.current_thread()}
+        assert_nothing_is_left(patchbay)
+
+    def test_a_stream_that_is_abandoned_is_closed(self, hedged: Hedged, chain: str, provider: Gated) -> None:
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(ENDLESS, model=second_model(chain))
+        chunks: Any = hedged(AT_ONCE).get_llm("f").stream("hi")
+        next(chunks)
+
+        del chunks
+
+        assert is_closed(provider, second_model(chain))
+
+    def test_a_call_that_is_under_way_when_its_patchbay_is_closed_is_answered(
+        self, hedged: Hedged, chain: str, provider: Gated
+    ) -> None:
+        patchbay, closed = hedged(AT_ONCE), threading.Event()
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(Text("in the end"), model=second_model(chain))
+        provider.hold(second_model(chain), until=closed.is_set)
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(patchbay.get_llm("f").invoke("hi").text))
+        thread.start()
+        provider.wait_until(lambda requests: len(requests) == 2)
+
+        patchbay.close()
+        closed.set()
+        thread.join(5)
+
+        assert found == ["in the end"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    def test_a_forked_child_hedges_on_a_loop_of_its_own(
+        self, hedged: Hedged, chain: str, provider: Gated
+    ) -> None:
+        provider.always(Hang(), model=first_model(chain))
+        provider.always(Text("from the hedge"), model=second_model(chain))
+        patchbay = hedged(AT_ONCE)
+
+        def call() -> str:
+            learn(patchbay, AT_ONCE)
+            return patchbay.get_llm("f").invoke("hi").text
+
+        assert [call(), in_child(call), call()] == ["from the hedge"] * 3

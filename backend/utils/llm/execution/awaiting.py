@@ -1,9 +1,64 @@
-"""What the application hands in may be synchronous or asynchronous: a test of answers, a selector."""
+"""Synchronous and asynchronous calls share code that waits: in a synchronous one each of its waits blocks the thread."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from inspect import isawaitable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+T = TypeVar("T")
+EnteredT = TypeVar("EnteredT")
+
+
+def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, all of whose waits block.
+
+    Raises:
+        RuntimeError: One did not.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("something is awaited in a synchronous call")
+
+
+class Blocking(AbstractContextManager[EnteredT, bool]):
+    """An asynchronous context, all of whose waits block, as a synchronous one."""
+
+    def __init__(self, context: AbstractAsyncContextManager[EnteredT, bool]) -> None:
+        self._context = context
+
+    @override
+    def __enter__(self) -> EnteredT:
+        return run_blocking(_entered(self._context))
+
+    @override
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return run_blocking(_left(self._context, kind, error, trace))
+
+
+async def _entered(context: AbstractAsyncContextManager[EnteredT, bool]) -> EnteredT:
+    return await context.__aenter__()
+
+
+async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) -> bool:
+    return await context.__aexit__(*error)
+
+
+async def result_of(said: Any) -> Any:
+    """``said``, awaited if it is a promise."""
+    return await said if isawaitable(said) else said
 
 
 def at_once(said: Any, complaint: str) -> Any:

@@ -14,7 +14,7 @@ from ..receipt import Usage
 from ..routing.plan import plan, shadow
 from ..routing.route import Needs
 from ..transport import SigningTransport
-from .call import Call
+from .loop_thread import LoopThread
 from .observers import ObserverRegistry
 from .observers.shadow import Shadows
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..routing.selector import Selector
     from ..state.health import Health
     from ..transport import LiveAddress
-    from .call import Question
     from .observers.application import Observer
 
 
@@ -65,6 +64,7 @@ class Runtime:
         self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
         self.clients = ChatClients(self.transport)
+        self.loop_thread = LoopThread()
 
     def warm_up(self) -> None:
         """See `Patchbay.warm_up`."""
@@ -81,20 +81,18 @@ class Runtime:
         """How a call made now would be served."""
         return self._plan(self.table.snapshot, feature, caller, needs)
 
-    def call(
-        self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs, question: Question
-    ) -> Call:
-        """A call that ``snapshot`` decides from end to end, whatever is put in force meanwhile.
+    def route(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
+        """The route of a call that is made now.
 
         Raises:
-            LLMError: If no endpoint may serve it, or somebody has to be named: nothing was sent.
+            MissingCallerError: Somebody has to be named.
         """
         if self.require_caller and caller is HOUSE:
             raise MissingCallerError(feature)
         route = self._plan(snapshot, feature, caller, needs)
         if route.feature.split:
             self.health.traffic.planned()
-        return Call(self, snapshot, route, question)
+        return route
 
     def shadow_plan(self, snapshot: Snapshot, route: Route, share: Share) -> Route:
         """How a copy of a call on ``route`` would be served by an endpoint that is only watched."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_PLACES = 8
 
 
-def drop_frames(error: BaseException, outer: BaseException | None = None) -> None:
+def scrub_exception(error: BaseException, outer: BaseException | None = None) -> None:
     """Leave neither ``error``, nor any exception that it came of, a traceback; where each was raised becomes a note.
 
     Args:
@@ -29,7 +29,7 @@ def drop_frames(error: BaseException, outer: BaseException | None = None) -> Non
             one.add_note("\n".join(["Raised in", *told]))
 
 
-def empty(error: BaseException) -> None:
+def erase(error: BaseException) -> None:
     """Let ``error``, which may quote an answer, say nothing: it goes no further."""
     error.args = ()
     vars(error).clear()

@@ -1,6 +1,5 @@
 """Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
 
-from .clocks import Interrupt
 from .exchange import AsyncReply, Reply, Request
 from .signing import SigningTransport
 from .ticket import (
@@ -22,7 +21,6 @@ __all__ = [
     "Address",
     "AsyncReply",
     "Credential",
-    "Interrupt",
     "LiveAddress",
     "Reply",
     "Request",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpcore2
@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 class Deadline(Protocol):
     """What an attempt may still take, as its ticket knows."""
-
-    interrupt: Interrupt | None
 
     def left(self) -> float:
         """Seconds until the next thing is due; negative if it is late."""
@@ -63,45 +61,6 @@ def in_time_here(ticket: Deadline) -> Iterator[None]:
         yield
     finally:
         _this_thread.ticket = before
-
-
-class Interrupt:
-    """Ends the wait on a socket of one thread from another one.
-
-    Only while it is waited on the socket is the attempt's; a moment later its connection may carry another one's.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waited_on: httpcore2.NetworkStream | None = None
-        self._is_set = False
-
-    @contextmanager
-    def ends(self, stream: httpcore2.NetworkStream, late: type[Exception]) -> Iterator[None]:
-        """What waits on ``stream`` inside.
-
-        Raises:
-            Exception: ``late``, if it was set before.
-        """
-        with self._lock:
-            if self._is_set:
-                raise late("The attempt was cancelled.")
-            self._waited_on = stream
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waited_on = None
-
-    def set(self) -> None:
-        """No more waits, and none any longer."""
-        with self._lock:
-            self._is_set = True
-            waited_on = self._waited_on and self._waited_on.get_extra_info("socket")
-            if isinstance(waited_on, socket.socket):
-                with suppress(OSError):
-                    # A TLS socket's own method would take its state away from the thread that reads.
-                    socket.socket.shutdown(waited_on, socket.SHUT_RDWR)
 
 
 def ticket_here() -> Deadline | None:
@@ -174,24 +133,13 @@ class _BoundedStream(httpcore2.NetworkStream):
 
     @override
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        late = httpcore2.ReadTimeout
-        left, ticket = _left(timeout, late), ticket_here()
-        if ticket is None or ticket.interrupt is None:
-            return self._stream.read(max_bytes, left)
-        with ticket.interrupt.ends(self._stream, late):
-            return self._stream.read(max_bytes, left)
+        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
 
     @override
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        late = httpcore2.WriteTimeout
         for start in range(0, len(buffer), WRITE_BYTES):
             piece = buffer[start : start + WRITE_BYTES]
-            left, ticket = _left(timeout, late), ticket_here()
-            if ticket is None or ticket.interrupt is None:
-                self._stream.write(piece, left)
-            else:
-                with ticket.interrupt.ends(self._stream, late):
-                    self._stream.write(piece, left)
+            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
 
     @override
     def close(self) -> None:

@@ -68,6 +68,41 @@ class Redaction:
             return f"({len(text):,} characters)"
         return foreign.label(self.of_text(text))
 
+    def labels(self, told: Any, known: str) -> Any:
+        """``told`` with each text in it as its `label`.
+
+        Args:
+            told: JSON.
+            known: A name of ours, which is left as it is.
+        """
+        return told if self._is_all_plain(told) else self._labels(told, known)
+
+    def _labels(self, told: Any, known: str) -> Any:
+        match told:
+            case str():
+                return told if told == known else self.label(told)
+            case dict():
+                return {self._labels(name, known): self._labels(one, known) for name, one in told.items()}
+            case list() | tuple():
+                return [self._labels(one, known) for one in told]
+            case _:
+                return told
+
+    def _is_all_plain(self, told: Any) -> bool:
+        """Whether there is nothing to do in all of ``told``, as nearly always."""
+        left = [told]
+        while left:
+            one = left.pop()
+            if isinstance(one, str):
+                if not self._is_plain(one):
+                    return False
+            elif isinstance(one, dict):
+                left += one
+                left += one.values()
+            elif isinstance(one, list | tuple):
+                left += one
+        return True
+
     def _is_plain(self, text: str) -> bool:
         """Whether there is nothing to do, as nearly always."""
         is_label = len(text) <= foreign.LONGEST and "\\" not in text and text.isprintable()

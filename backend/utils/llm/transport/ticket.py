@@ -6,7 +6,6 @@ alone. A ticket is opened for one attempt, its number travels in a header, and t
 
 from __future__ import annotations
 
-import math
 import secrets
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 from typing_extensions import override
 
 from ..forks import PerProcess
-from .clocks import Interrupt
 from .redaction import Redaction
 from .trust import trust_in
 
@@ -101,15 +99,12 @@ class Ticket:
         """Takes the key that went out with it out of what the provider says; everything, once the ticket is closed."""
         self.body: Body | None = None
         """The last answer's, once it comes. Some SDKs leave it open when they are left in its middle."""
-        self.interrupt: Interrupt | None = None
-        """Ends a thread's wait on a socket."""
         self._began_at = clock()
         self._ends_at = self._due = self._began_at + seconds
 
     def extend(self, seconds: float) -> None:
-        """The attempt may take ``seconds`` in all, counted from its beginning. One that was cancelled takes no longer."""
-        if self._ends_at > -math.inf:
-            self._ends_at = self._began_at + seconds
+        """The attempt may take ``seconds`` in all, counted from its beginning."""
+        self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
         """The next thing has to happen within ``seconds``, and within the attempt's time."""
@@ -128,16 +123,6 @@ class Ticket:
         """The same of an answer that is not taken. Only whose fault it is depends on who sent it."""
         who = "Your own endpoint" if self.provider.reach is not None else self.provider.name
         return self.refuse(self.trust.error(f"{who} {why}."))
-
-    def expect_interrupts(self) -> None:
-        """Another thread may want to `cancel` it while one waits on a socket: that has to be prepared."""
-        self.interrupt = Interrupt()
-
-    def cancel(self) -> None:
-        """From any thread: whatever is due is late now, and so is what a thread waits for on a socket, if that can be."""
-        self._ends_at = self._due = -math.inf
-        if self.interrupt is not None:
-            self.interrupt.set()
 
 
 class TicketRegistry(PerProcess):

@@ -1,0 +1,280 @@
+"""A hedged request: a second one goes out when the first takes too long, and the first good answer counts.
+
+Both are made on an event loop: that of an asynchronous call, or the `LoopThread` of synchronous ones. Their books are kept by
+the call itself, in its own thread: an attempt's context is entered and left there, one after the other, so that dispatch,
+observers and callbacks see one thing at a time. What decides, a good answer or the last failure, is left to the call, as
+that of any attempt: it hands the answer on, goes on, or ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from ..caller import without_caller
+from .acceptance import accepted_at_once
+from .attempt import RunningAttempt
+from .awaiting import Blocking, run_blocking
+from .loop_thread import in_a_thread
+from .tracing import traced
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from types import TracebackType
+
+    from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+    from .call import Call
+    from .loop_thread import RunningLoop
+    from .steps import Try
+
+
+class Cancelled(BaseException):
+    """Another request's answer counts."""
+
+
+def hedged(
+    call: Call, step: Try, manager: CallbackManager | None, *, streams: bool = False
+) -> AbstractContextManager[RunningAttempt | Racer, bool]:
+    """The attempt of ``step`` as a context; or its race, if another one may go out beside it.
+
+    Args:
+        call: Which it belongs to.
+        step: What dispatch says comes next.
+        manager: Told of each attempt; None if nobody wants to know.
+        streams: Whether the first content decides; else the whole answer does, once it was tested.
+    """
+    attempt = RunningAttempt(call, step)
+    if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
+        return attempt if manager is None else Blocking(traced(attempt, manager))
+    loop = call.runtime.loop_thread.get()
+    if loop.is_here:  # it could not wait for itself
+        return Blocking(traced(attempt, manager))
+    return Blocking(HedgedRequest(call, attempt, after, manager, loop, streams=streams))
+
+
+def ahedged(
+    call: Call, step: Try, manager: AsyncCallbackManager | None, *, streams: bool = False
+) -> AbstractAsyncContextManager[RunningAttempt | Racer, bool]:
+    """As `hedged`."""
+    attempt = RunningAttempt(call, step)
+    if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
+        return traced(attempt, manager)
+    return HedgedRequest(call, attempt, after, manager, streams=streams)
+
+
+class HedgedRequest:
+    """The race of one call's first request. As a context it is that of what decides it; all else is over by then.
+
+    Args:
+        loop: Where the requests are made, if not on the event loop that runs this: then each wait blocks the thread.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        first: RunningAttempt,
+        after: float,
+        manager: CallbackManager | AsyncCallbackManager | None,
+        loop: RunningLoop | None = None,
+        *,
+        streams: bool,
+    ) -> None:
+        self._call = call
+        self._first = first
+        self._after = after
+        self._manager = manager
+        self._loop = loop
+        self._work = _begun if streams else RunningAttempt.aanswer
+        self._running: list[Racer] = []
+        self._decisive: Racer
+
+    async def __aenter__(self) -> Racer:
+        async with AsyncExitStack() as stack:
+            self._decisive = await self._decided(stack)
+            stack.pop_all()
+        return self._decisive
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._loop = None
+        return await self._decisive.__aexit__(kind, error, trace)
+
+    async def _decided(self, stack: AsyncExitStack) -> Racer:
+        await self._start(self._first, stack)
+        if not await self._ended(self._after) and (step := self._call.dispatch.hedge(self._first.step)):
+            await self._start(RunningAttempt(self._call, step), stack)
+        while not _decides(ended := (await self._ended())[0], self._running):
+            self._running.remove(ended)
+            await ended.__aexit__(*_of(ended.error))
+        for other in self._running:
+            if other is not ended:
+                await other.lose()
+        return ended
+
+    async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
+        if self._loop is not None and (accept := attempt.accept) is not None:
+            attempt.accept = lambda answer: in_a_thread(partial(accepted_at_once, accept, answer))
+        racer = Racer(attempt, traced(attempt, self._manager), self._work, self._loop)
+        self._running.append(await stack.enter_async_context(racer))
+
+    async def _ended(self, seconds: float | None = None) -> list[Racer]:
+        """Those that have ended within ``seconds``, answers first."""
+        await _done(self._loop, _first_of([one.task for one in self._running], seconds))
+        return sorted(
+            (one for one in self._running if one.task.done()), key=lambda one: one.error is not None
+        )
+
+
+class Racer:
+    """One of the requests. Its answer, or its failure, is handed on by whoever has the call.
+
+    Args:
+        books: The attempt's context.
+        work: What is done on the event loop.
+        loop: As of `HedgedRequest`.
+    """
+
+    _task: asyncio.Task[Any] | None = None
+    _is_taken = _is_left = False
+
+    def __init__(
+        self,
+        attempt: RunningAttempt,
+        books: AbstractAsyncContextManager[RunningAttempt, bool],
+        work: Callable[[RunningAttempt], Coroutine[Any, Any, Any]],
+        loop: RunningLoop | None,
+    ) -> None:
+        self.attempt = attempt
+        self._books = books
+        self._work = work
+        self._loop = loop
+
+    @property
+    def task(self) -> asyncio.Task[Any]:
+        """Does its work, once it has begun."""
+        assert self._task is not None  # noqa: S101 - nobody asks before
+        return self._task
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with, if it has."""
+        if self._task is None or not self._task.done():
+            return None
+        return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
+
+    async def __aenter__(self) -> Self:
+        await self._books.__aenter__()
+        try:
+            await _done(self._loop, self._begin())
+        except BaseException as error:
+            await self.__aexit__(*_of(error))
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """Nothing of it goes on."""
+        if self._is_left:
+            return False
+        try:
+            if error is not None and not self._is_taken:
+                await _done(self._loop, self._end())
+        finally:
+            self._is_left, self._loop = True, None  # an error may hold this, and must not hold the loop
+            is_handled = await self._books.__aexit__(kind, error, trace)
+        return is_handled
+
+    async def lose(self) -> None:
+        """It is given up for another one's answer, unless it has failed by itself."""
+        error = self.error
+        self.attempt.is_beaten = error is None
+        await self.__aexit__(*_of(error or Cancelled()))
+
+    async def _begin(self) -> None:
+        self._task = asyncio.create_task(self._work(self.attempt))
+
+    async def _end(self) -> None:
+        if self._task is None:
+            return
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        if self.error is None and isinstance(self.task.result(), tuple):
+            await self.task.result()[1].aclose()
+
+    def _taken(self) -> Any:
+        self._is_taken = True
+        return self.task.result()
+
+    def generate(self) -> ChatResult:
+        """The answer with its receipt."""
+        return self.attempt.deliver(self._taken())
+
+    async def agenerate(self) -> ChatResult:
+        """As `generate`."""
+        return self.attempt.deliver(self._taken())
+
+    async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
+        """The answer in chunks, from the first one on."""
+        first, chunks = self._taken()
+        async with aclosing(chunks):
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+    def stream(self) -> Iterator[ChatGenerationChunk]:
+        """As `astream`, from another thread."""
+        first, chunks = self._taken()
+        try:
+            yield first
+            while (chunk := run_blocking(_done(self._loop, _next(chunks)))) is not None:
+                yield chunk
+        finally:
+            run_blocking(_done(self._loop, _closed(chunks)))
+
+
+# On the event loop of the requests -----------------------------------------------------------------------------------
+
+
+async def _done(loop: RunningLoop | None, work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of ``work``, which runs there."""
+    return await work if loop is None else loop.run(work)
+
+
+async def _first_of(tasks: list[asyncio.Task[Any]], seconds: float | None) -> None:
+    await without_caller(asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED))
+
+
+async def _begun(
+    attempt: RunningAttempt,
+) -> tuple[ChatGenerationChunk, AsyncGenerator[ChatGenerationChunk]]:
+    """The first chunk, and those that follow."""
+    chunks = attempt.astream()
+    return await anext(chunks), chunks
+
+
+async def _next(chunks: AsyncGenerator[ChatGenerationChunk]) -> ChatGenerationChunk | None:
+    return await anext(chunks, None)
+
+
+async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
+    await chunks.aclose()
+
+
+# Both ----------------------------------------------------------------------------------------------------------------
+
+
+def _decides(ended: Racer, running: list[Racer]) -> bool:
+    """Whether no other one can do better than what has ended: it is good, the last, or ends the call whatever others say."""
+    error = ended.error
+    return error is None or len(running) == 1 or ended.attempt.ends_call(error)
+
+
+def _of(error: BaseException | None) -> tuple[Any, BaseException | None, TracebackType | None]:
+    return type(error), error, error.__traceback__ if error else None

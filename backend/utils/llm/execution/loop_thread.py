@@ -1,0 +1,128 @@
+"""An event loop in a thread of its own, for synchronous calls that have two requests under way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import finalize
+
+from typing_extensions import override
+
+from ..forks import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+THREAD = "patchbay loop"
+"""The thread's name."""
+END_SECONDS = 2.0
+"""How long the end of the thread is waited for: by then its connections are closed."""
+
+
+class RunningLoop:
+    """A loop that runs until nobody holds this any more."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread
+    ) -> None:
+        self._loop = loop
+        self._thread = thread
+        finalize(self, _end, loop, stop, thread, os.getpid())
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is its thread, which cannot wait for itself."""
+        return threading.current_thread() is self._thread
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of ``work``, which is done there in a copy of this context, while this thread waits.
+
+        Whatever is raised into the waiting thread cancels it. On the loop's own thread, where an abandoned stream may be
+        finalised, it is only begun: that gives None.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        if self.is_here:
+            return None
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+        finally:
+            del future, work  # an error would hold this frame, and this frame the error
+
+
+class LoopThread(PerProcess):
+    """The loop of one patchbay's synchronous calls, begun when the first of them needs it.
+
+    One loop for all of them, so that they share its connections, which end with it.
+    """
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._running: RunningLoop | None = None
+
+    def get(self) -> RunningLoop:
+        """The loop; it goes on at least as long as the caller holds it."""
+        with self._lock:
+            if self._running is None:
+                self._running = self._started()
+            return self._running
+
+    def close(self) -> None:
+        """End the loop, as soon as no call is under way on it. The next call that needs one begins another."""
+        with self._lock:
+            running, self._running = self._running, None
+        del running  # outside the lock: its end may be waited for
+
+    def _started(self) -> RunningLoop:
+        ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        thread = threading.Thread(target=_serve, args=(ready.set_result,), name=THREAD, daemon=True)
+        thread.start()
+        return RunningLoop(*ready.result(), thread)
+
+
+def _serve(ready: Callable[[tuple[asyncio.AbstractEventLoop, asyncio.Event]], None]) -> None:
+    async def serve() -> None:
+        stop = asyncio.Event()
+        ready((asyncio.get_running_loop(), stop))
+        await stop.wait()
+
+    asyncio.run(serve())
+
+
+def _end(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread, process: int
+) -> None:
+    if os.getpid() != process:
+        return  # a forked child's copy: the loop is its parent's
+    with suppress(RuntimeError):  # it is closed
+        loop.call_soon_threadsafe(stop.set)
+    if thread is not threading.current_thread():
+        thread.join(END_SECONDS)
+
+
+async def in_a_thread(work: Callable[[], T]) -> T:
+    """The result of ``work``, done in a daemon thread of its own in a copy of this context.
+
+    Not in the loop's executor: ``work`` may take long, or make calls that need a place in it. Once this is cancelled
+    nobody waits for it.
+    """
+    ended: Future[T] = Future()
+    ended.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            ended.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="patchbay accept", daemon=True).start()
+    return await asyncio.wrap_future(ended)

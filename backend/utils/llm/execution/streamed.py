@@ -1,0 +1,67 @@
+"""The chunks of one answer: which have come, which are held back, which were handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
+
+from ..answers import has_content, normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.outputs import ChatGenerationChunk
+
+
+class StreamedAnswer:
+    """An answer that comes in chunks.
+
+    Args:
+        label: Takes the key out of what the provider calls things by.
+
+    Attributes:
+        chunks: All that have come.
+        handed_on: How many of them were handed on: none before the first content.
+    """
+
+    def __init__(self, label: Callable[[AIMessageChunk], object]) -> None:
+        self.chunks: list[AIMessageChunk] = []
+        self.handed_on = 0
+        self._label = label
+        self._held: list[ChatGenerationChunk] = []
+        self._told: set[str] = set()
+
+    def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
+        """What is handed on now that ``chunk`` has come."""
+        if not isinstance(chunk.message, AIMessageChunk):
+            return []
+        message = self._noted(chunk, chunk.message)
+        self._held.append(chunk)
+        if not self.handed_on and not has_content(message):
+            return []
+        ready, self._held = self._held, []
+        self.handed_on = len(self.chunks)
+        return ready
+
+    def _noted(self, chunk: ChatGenerationChunk, message: AIMessageChunk) -> AIMessageChunk:
+        """``message`` of ``chunk``, normalised in place: a copy of each takes as long as reading it did."""
+        content = message.content
+        self._label(normalised(message, chunk.generation_info, once=self._told))
+        if message.content is not content:
+            chunk.text = message.text
+        if chunk.generation_info is not None:  # LangChain would merge it in again, as it was
+            chunk.generation_info = None
+        if message.chunk_position is not None:
+            message.chunk_position = None
+        self.chunks.append(message)
+        return message
+
+    def joined(self) -> AIMessageChunk | None:
+        """All that has come as one message; None if nothing has."""
+        return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
+
+    def partial(self) -> str | None:
+        """The text that was handed on; None if nothing was."""
+        return "".join(chunk.text for chunk in self.chunks[: self.handed_on]) if self.handed_on else None
