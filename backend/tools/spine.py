@@ -96,20 +96,20 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 365, 42, 210),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 247, 40, 132),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 413, 44, 247
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 301, 42, 172
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 535, 41, 277),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 483, 40, 245),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        380,
-        43,
-        215,
+        263,
+        41,
+        139,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 2100, 57, 625),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1845, 57, 516),
 }
 
 
@@ -209,10 +209,10 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: files", found.files, kind.files)
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_700)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 20_400)
+    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_150)
+    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 20_750)
     found_circles = circles(own_imports())
-    yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 4)
+    yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
 
 
 def _print_path(traced: Trace) -> None:

@@ -39,7 +39,7 @@ class Cancelled(BaseException):
 
 def hedged(
     call: Call, step: Try, manager: CallbackManager | None, *, streams: bool = False
-) -> AbstractContextManager[RunningAttempt | Racer, bool]:
+) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
     """The attempt of ``step`` as a context; or its race, if another one may go out beside it.
 
     Args:
@@ -59,7 +59,7 @@ def hedged(
 
 def ahedged(
     call: Call, step: Try, manager: AsyncCallbackManager | None, *, streams: bool = False
-) -> AbstractAsyncContextManager[RunningAttempt | Racer, bool]:
+) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
     """As `hedged`."""
     attempt = RunningAttempt(call, step)
     if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
@@ -90,10 +90,10 @@ class HedgedRequest:
         self._manager = manager
         self._loop = loop
         self._work = _begun if streams else RunningAttempt.aanswer
-        self._running: list[Racer] = []
-        self._decisive: Racer
+        self._running: list[HedgedAttempt] = []
+        self._decisive: HedgedAttempt
 
-    async def __aenter__(self) -> Racer:
+    async def __aenter__(self) -> HedgedAttempt:
         async with AsyncExitStack() as stack:
             self._decisive = await self._decided(stack)
             stack.pop_all()
@@ -105,7 +105,7 @@ class HedgedRequest:
         self._loop = None
         return await self._decisive.__aexit__(kind, error, trace)
 
-    async def _decided(self, stack: AsyncExitStack) -> Racer:
+    async def _decided(self, stack: AsyncExitStack) -> HedgedAttempt:
         await self._start(self._first, stack)
         if not await self._ended(self._after) and (step := self._call.dispatch.hedge(self._first.step)):
             await self._start(RunningAttempt(self._call, step), stack)
@@ -120,10 +120,10 @@ class HedgedRequest:
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
         if self._loop is not None and (accept := attempt.accept) is not None:
             attempt.accept = lambda answer: in_a_thread(partial(accepted_at_once, accept, answer))
-        racer = Racer(attempt, traced(attempt, self._manager), self._work, self._loop)
-        self._running.append(await stack.enter_async_context(racer))
+        hedged_attempt = HedgedAttempt(attempt, traced(attempt, self._manager), self._work, self._loop)
+        self._running.append(await stack.enter_async_context(hedged_attempt))
 
-    async def _ended(self, seconds: float | None = None) -> list[Racer]:
+    async def _ended(self, seconds: float | None = None) -> list[HedgedAttempt]:
         """Those that have ended within ``seconds``, answers first."""
         await _done(self._loop, _first_of([one.task for one in self._running], seconds))
         return sorted(
@@ -131,7 +131,7 @@ class HedgedRequest:
         )
 
 
-class Racer:
+class HedgedAttempt:
     """One of the requests. Its answer, or its failure, is handed on by whoever has the call.
 
     Args:
@@ -270,7 +270,7 @@ async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
 # Both ----------------------------------------------------------------------------------------------------------------
 
 
-def _decides(ended: Racer, running: list[Racer]) -> bool:
+def _decides(ended: HedgedAttempt, running: list[HedgedAttempt]) -> bool:
     """Whether no other one can do better than what has ended: it is good, the last, or ends the call whatever others say."""
     error = ended.error
     return error is None or len(running) == 1 or ended.attempt.ends_call(error)
