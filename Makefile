@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short edge forks spine
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short edge forks soak spine
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,3 +58,9 @@ edge: install ## Measure what hostile requests cost the server; a minute
 
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two
 	PYTHONPATH=. $(PY) -m benchmarks.forks
+
+soak: install ## Take forty times as many examples of each property, then call long and from many threads; an hour or more
+	$(PY) -m pytest -n auto --dist worksteal -m hypothesis --hypothesis-profile=soak --timeout=3600
+	PYTHONPATH=. $(PY) -m benchmarks.forks
+	PYTHONPATH=. $(PY) -m benchmarks.strangers
+	PYTHONPATH=. $(PY) -m benchmarks.soak

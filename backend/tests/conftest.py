@@ -1,4 +1,4 @@
-"""What every test gets: a guard over keys, a clean environment, and on request a loopback provider."""
+"""What every test gets: a guard over keys, a clean environment, so many examples, and on request a loopback provider."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from backend.tests.canaries import Guard
 from backend.utils.llm.testing import LoopbackProvider
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KEPT = {"HOME", "PATH", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
+_EXAMPLES = 40
+"""Of each property, in the suite. `make soak` takes forty times as many."""
+
+settings.register_profile(
+    "suite", max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("soak", settings.get_profile("suite"), max_examples=40 * _EXAMPLES)
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails, users_own
@@ -81,7 +81,6 @@ def assert_bounds(called: Called, feature: Feature) -> None:
     assert all(count <= feature.attempts for count in per_circuit.values())
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=histories())
 def test_every_call_keeps_its_bounds(world: World) -> None:
     feature = world.snapshot.feature("f")
@@ -93,7 +92,6 @@ def test_every_call_keeps_its_bounds(world: World) -> None:
         assert all(0 < wait <= 15 for wait in called.waits)
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=histories())
 def test_every_attempt_is_given_time(world: World) -> None:
     for called in world.calls:
@@ -101,7 +99,6 @@ def test_every_attempt_is_given_time(world: World) -> None:
         assert all(0.03 < one <= called.route.deadline + TIGHT for one in seconds), seconds
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=histories())
 def test_every_step_follows_from_the_one_before(world: World) -> None:
     for called in world.calls:
@@ -139,7 +136,6 @@ def _started(called: Called, place: int) -> float:
     return attempt.started.timestamp()
 
 
-@settings(max_examples=200, deadline=None)
 @given(world=histories())
 def test_a_key_pays_only_where_it_belongs_and_only_if_the_caller_allows(world: World) -> None:
     for called in world.calls:
@@ -156,7 +152,6 @@ def test_a_key_pays_only_where_it_belongs_and_only_if_the_caller_allows(world: W
                 }
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     chain=st.sampled_from([["red:m"], ["red:m", "blue:m"]]),
     moods=st.lists(
@@ -196,7 +191,6 @@ def test_while_nothing_answers_no_circuit_is_probed_twice_at_once(
             probes[circuit] = request.ended
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     calls=st.integers(1, 120),
     every=st.sampled_from([0.0, 0.05, 1.0, 20.0]),
@@ -246,7 +240,6 @@ def _happen(world: World, event: tuple[str, int, float, Category, float]) -> Non
     world.pass_time(later)
 
 
-@settings(max_examples=150, deadline=None)
 @given(history=st.lists(events, max_size=12), size=st.integers(1, len(CHAIN)))
 def test_what_explain_shows_is_what_is_tried(
     history: list[tuple[str, int, float, Category, float]], size: int

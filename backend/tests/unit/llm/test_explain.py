@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.utils.llm import Caller, Needs, Route
@@ -120,7 +120,6 @@ OPEN_AND_FULL = (
 """An endpoint whose breaker may be probed, but not before the feature's limit has room."""
 
 
-@settings(max_examples=100, deadline=None)
 @example(OPEN_AND_FULL, [_house(None), *2 * [_house(None, **{"gpt-6.1-terra": "down"})], _house("pro")])
 @given(table=tables(), history=st.lists(calls(), min_size=1, max_size=5))
 def test_a_call_does_what_explain_shows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
@@ -145,7 +145,6 @@ class TestBreaker:
 
         assert breaker.is_spotless
 
-    @settings(max_examples=200, deadline=None)
     @given(events=st.lists(st.tuples(st.sampled_from(["ok", "failed"]), st.floats(0, 400)), max_size=60))
     def test_every_transition_is_a_legal_one(self, events: list[tuple[str, float]]) -> None:
         breaker, now = Breaker(), 0.0
@@ -200,7 +199,6 @@ class TestBudget:
 
         assert sum(budget.spend() for _ in range(100)) == 10
 
-    @settings(max_examples=100, deadline=None)
     @given(events=st.lists(st.booleans(), max_size=400))
     def test_whatever_the_order_the_bound_holds(self, events: list[bool]) -> None:
         budget, earned, spent = RetryBudget(), 0, 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import World
@@ -51,7 +51,6 @@ def hedged_histories(draw: st.DrawFn) -> World:
     return world
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=hedged_histories())
 def test_every_call_keeps_its_bounds(world: World) -> None:
     feature = world.snapshot.feature("f")
@@ -63,7 +62,6 @@ def test_every_call_keeps_its_bounds(world: World) -> None:
         }
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=hedged_histories())
 def test_the_second_request_may_be_a_hedge_and_no_other(world: World) -> None:
     for called in world.calls:
@@ -76,7 +74,6 @@ def test_the_second_request_may_be_a_hedge_and_no_other(world: World) -> None:
             assert hedge.owner == "user" or called.route.policy != "byok_only"
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=hedged_histories())
 def test_what_ends_a_call_ends_it_with_a_hedge_too(world: World) -> None:
     for called in world.calls:
@@ -96,7 +93,6 @@ def _begun_after(called: Called) -> int:
     return sum(one.started >= failed_at and not one.hedge for one in called.attempts[1:])
 
 
-@settings(max_examples=150, deadline=None)
 @given(world=hedged_histories())
 def test_nothing_is_left_under_way(world: World) -> None:
     traffic = world.health.traffic

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.caller import Caller
@@ -109,7 +109,6 @@ needs = st.tuples(st.booleans(), st.booleans(), st.sampled_from([0, 500])).map(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     before=st.lists(st.tuples(callers, needs), min_size=1, max_size=4),
     caller=callers,

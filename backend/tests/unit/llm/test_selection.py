@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import KEYS, World
@@ -74,7 +74,6 @@ class Runtime:
             (targets.failed if failed else targets.answered)(one.target, timed(self.needs), seconds)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     select=st.sampled_from(sorted(SELECTIONS)),
     events=st.lists(

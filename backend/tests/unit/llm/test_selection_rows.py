@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.caller import HOUSE, Caller
@@ -746,7 +746,6 @@ class TestAnyTable:
     def test_a_table_that_loads_gives_a_plan_for_every_feature(self) -> None:
         loaded = Counter[bool]()
 
-        @settings(max_examples=150, deadline=None)
         @given(
             table=tables(),
             keys=st.sets(st.sampled_from(["A", "B", "C"])),

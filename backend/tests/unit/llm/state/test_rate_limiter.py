@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
@@ -106,7 +106,6 @@ events = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(events=events)
 def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, int, int, float]]) -> None:
     """What each request takes is set aside first; what it did not use of it is given back."""

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.utils.llm.model_config.limits import SECONDS, Rate
@@ -39,7 +39,6 @@ def let_out(rate: Rate, wished: list[tuple[float, int]]) -> tuple[Window, list[t
     return window, went, now
 
 
-@settings(max_examples=200, deadline=None)
 @given(rate=sliding | quotas, wished=wishes)
 def test_no_period_by_the_clock_has_more_than_the_rate(rate: Rate, wished: list[tuple[float, int]]) -> None:
     _, went, _ = let_out(rate, wished)
@@ -51,7 +50,6 @@ def test_no_period_by_the_clock_has_more_than_the_rate(rate: Rate, wished: list[
     assert all(used <= rate.amount for used in periods.values())
 
 
-@settings(max_examples=300, deadline=None)
 @given(rate=sliding, wished=wishes)
 def test_what_is_let_out_a_bucket_that_fills_evenly_lets_out_too(
     rate: Rate, wished: list[tuple[float, int]]
@@ -65,7 +63,6 @@ def test_what_is_let_out_a_bucket_that_fills_evenly_lets_out_too(
         assert left >= -TIGHT
 
 
-@settings(max_examples=300, deadline=None)
 @given(rate=sliding, wished=wishes, start=st.floats(0, 20))
 def test_no_period_that_slides_has_twice_the_rate(
     rate: Rate, wished: list[tuple[float, int]], start: float
@@ -86,7 +83,6 @@ def test_nine_tenths_of_the_rate_used_evenly_never_wait(per: str) -> None:
         window = window.plus(1, rate, now)
 
 
-@settings(max_examples=400, deadline=None)
 @given(rate=sliding | quotas, wished=wishes, amount=st.integers(1, 100))
 def test_room_comes_when_it_was_said_to_come_and_not_before(
     rate: Rate, wished: list[tuple[float, int]], amount: int

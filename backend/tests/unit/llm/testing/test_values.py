@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
@@ -182,7 +182,6 @@ schemas = st.recursive(
 
 
 @given(schema=schemas, leaf=texts | numbers)
-@settings(max_examples=300, deadline=None)
 def test_random_schemas_are_satisfied(schema: dict[str, Any], leaf: dict[str, Any]) -> None:
     """For every schema of the supported subset, the JSON is accepted by it, with or without optional parts."""
     root = schema | {"$defs": {"leaf": leaf}}
