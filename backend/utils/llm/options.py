@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .models import Capabilities
 
 Api = Literal["openai", "gemini"]
-Client = Literal["direct", "sdk"]
-"""How a request gets to the transport: past the SDK's own request path, or through it."""
 ApiMode = Literal["chat", "responses"]
 Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_above"]
 
@@ -117,7 +115,7 @@ class Options(BaseModel):
     cache_retention: Annotated[
         Literal["24h"] | None, Parameter("prompt_cache_retention", extra_body=True)
     ] = None
-    timeout: Annotated[float, Parameter("timeout", "timeout")] = Field(120.0, gt=0, le=3600)
+    timeout: Annotated[float, Parameter(ours=True)] = Field(120.0, gt=0, le=3600)
     connect_timeout: Annotated[float, Parameter(ours=True)] = Field(5.0, gt=0, le=3600)
     first_chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(60.0, gt=0, le=3600)
     chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(30.0, gt=0, le=3600)

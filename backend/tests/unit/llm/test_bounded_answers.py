@@ -20,8 +20,7 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
     StreamInterruptedError,
 )
-from backend.utils.llm.providers import joining
-from backend.utils.llm.providers.direct import EAGER
+from backend.utils.llm.providers.answer import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.transport.redaction import Redaction
 from backend.utils.llm.transport.streams import LONGEST_ERROR
@@ -56,9 +55,9 @@ def server() -> Iterator[Stranger]:
         yield server
 
 
-@pytest.fixture(params=["direct", "sdk"])
-def patchbay(request: pytest.FixtureRequest, server: Stranger, wire: str) -> Iterator[Patchbay]:
-    """Its feature ``f`` is asked of ``server`` once, past the SDK or through it."""
+@pytest.fixture
+def patchbay(server: Stranger, wire: str) -> Iterator[Patchbay]:
+    """Its feature ``f`` is asked of ``server`` once."""
     api, path = WIRES[wire]
     mode = '[models."there:m"]\napi_mode = "responses"\n' if wire == "responses" else ""
     text = f"""
@@ -66,7 +65,6 @@ def patchbay(request: pytest.FixtureRequest, server: Stranger, wire: str) -> Ite
         api = "{api}"
         base_url = "http://127.0.0.1:{server.port}{path}"
         api_key_env = "LOOPBACK_OPENAI_KEY"
-        client = "{request.param}"
         {mode}
         [profiles.premium]
         f = "there:m"
@@ -194,7 +192,6 @@ def calls_of(wire: str, count: int) -> bytes:
     return json.dumps(told).encode()
 
 
-@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 def test_an_answer_calls_tools_a_number_of_times(
     patchbay: Patchbay, server: Stranger, wire: str, whole: Driver
 ) -> None:
@@ -206,7 +203,6 @@ def test_an_answer_calls_tools_a_number_of_times(
         whole(patchbay.get_llm("f"), "hi")
 
 
-@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 def test_very_many_small_events_are_served_in_fewer_chunks(
     patchbay: Patchbay, server: Stranger, wire: str
 ) -> None:
@@ -219,7 +215,6 @@ def test_very_many_small_events_are_served_in_fewer_chunks(
     assert len(chunks) < 2000
 
 
-@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 def test_what_came_before_a_broken_event_is_handed_on(
     patchbay: Patchbay, server: Stranger, wire: str
 ) -> None:
@@ -231,7 +226,6 @@ def test_what_came_before_a_broken_event_is_handed_on(
     assert caught.value.partial == "a" * 1000
 
 
-@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 def test_the_events_of_a_short_answer_stay_chunks_of_their_own(
     patchbay: Patchbay, server: Stranger, wire: str
 ) -> None:
@@ -259,7 +253,6 @@ def call_in_pieces(wire: str, pieces: list[str]) -> Iterator[bytes]:
         yield b"data: " + json.dumps(told).encode() + b"\n\n"
 
 
-@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 @pytest.mark.parametrize("wire", ["openai", "responses"], indirect=True)
 @pytest.mark.parametrize("characters", [100, 100_000])
 def test_arguments_come_whole_however_long_they_are(
@@ -276,7 +269,6 @@ def test_arguments_come_whole_however_long_they_are(
     assert time.thread_time() - began < 1, "seconds"
 
 
-@pytest.mark.parametrize("patchbay", ["direct"], indirect=True)
 @pytest.mark.parametrize("wire", ["openai", "responses"], indirect=True)
 @pytest.mark.parametrize("garbage", ["x", "[[", '{"a":'])
 def test_long_arguments_that_are_no_json_are_no_answer(
@@ -315,44 +307,3 @@ def test_a_long_answer_is_within_the_limits() -> None:
     assert HOUSE.most_stream_bytes > 2 * tokens * bytes_of_an_event
     assert HOUSE.most_bytes > 20_000_000, "a picture"
     assert HOUSE.most_bytes > LONGEST_ERROR
-
-
-def gemini(text: str, **more: Any) -> dict[str, Any]:
-    return {"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}}], **more}
-
-
-class TestJoining:
-    """Two events become one if all that they add is text."""
-
-    def test_usage_is_the_last_that_was_told(self) -> None:
-        first, second = gemini("a", usageMetadata={"totalTokenCount": 1}), gemini("b")
-        third = gemini("c", usageMetadata={"totalTokenCount": 3})
-
-        two = joining.gemini(first, second)
-
-        assert two is not None
-        assert joining.gemini(two, third) == gemini("abc", usageMetadata={"totalTokenCount": 3})
-
-    @pytest.mark.parametrize(
-        "other",
-        [
-            {"choices": [{"delta": {"content": "b"}, "finish_reason": "stop"}]},
-            {"choices": [{"delta": {"content": "b"}, "logprobs": {"content": [1]}}]},
-            {"choices": [{"delta": {"content": "b"}, "index": 1}]},
-            {"choices": [{"delta": {"content": "b", "tool_calls": [{}]}}]},
-            {"choices": [{"delta": {"refusal": "b"}}]},
-            {"choices": [], "usage": {"total_tokens": 2}},
-        ],
-    )
-    def test_what_says_more_than_text_stays_by_itself(self, other: dict[str, Any]) -> None:
-        text = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]}
-
-        assert joining.chat(text, other) is None
-        assert joining.chat(other, text) is None
-
-    def test_what_a_response_says_beside_its_text_stays_by_itself(self) -> None:
-        def delta(item: str) -> dict[str, Any]:
-            return {"type": "response.output_text.delta", "delta": item, "item_id": item}
-
-        assert joining.responses(delta("a"), delta("a")) == {**delta("a"), "delta": "aa"}
-        assert joining.responses(delta("a"), {"type": "response.refusal.delta", "delta": "b"}) is None

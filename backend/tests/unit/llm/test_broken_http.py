@@ -89,11 +89,11 @@ def api(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["direct", "sdk"])
-def patchbay(api: str, make: Make, breaker: Breaker, virtual: VirtualTime, request: Any) -> Patchbay:
-    """On the breaker, past the SDK and through it."""
+@pytest.fixture
+def patchbay(api: str, make: Make, breaker: Breaker, virtual: VirtualTime) -> Patchbay:
+    """On the breaker."""
     url = breaker.openai_url if api == "openai" else breaker.gemini_url
-    row = f'api = "{api}"\nclient = "{request.param}"\nbase_url = "{url}"\napi_key_env = "BROKEN"'
+    row = f'api = "{api}"\nbase_url = "{url}"\napi_key_env = "BROKEN"'
     return make("broken:m", f"[providers.broken]\n{row}", time=virtual.time)
 
 

@@ -43,14 +43,8 @@ MORE = f'[models."{RESPONSES}"]\napi_mode = "responses"\n'
 
 
 @pytest.fixture
-def client() -> str:
-    """How requests are sent."""
-    return "direct"
-
-
-@pytest.fixture
-def patchbay(client: str, provider: LoopbackProvider) -> Iterator[Patchbay]:
-    text = loopback_table(provider, FEATURES, MORE).replace("\napi =", f'\nclient = "{client}"\napi =')
+def patchbay(provider: LoopbackProvider) -> Iterator[Patchbay]:
+    text = loopback_table(provider, FEATURES, MORE)
     made = Patchbay(Table(text=text, environ=HOUSE_KEYS))
     yield made
     made.close()
@@ -152,7 +146,6 @@ def test_no_address_is_opened_in_any_block_of_any_message(
     assert [one for one in heard if MARK in one] == []
 
 
-@pytest.mark.parametrize("client", ["direct", "sdk"])
 @pytest.mark.parametrize("api", APIS)
 def test_nor_in_any_way_of_calling(
     patchbay: Patchbay, provider: LoopbackProvider, secret: Path, call: Driver, api: str

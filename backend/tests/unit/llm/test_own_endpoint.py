@@ -321,7 +321,7 @@ class TestForgery:
             house.runtime.transport,
             own_endpoint("https://public.example/v1", "llama", ()).provider,
         )
-        request = Request(f"{there.told_url}/chat/completions", {}, b"{}")
+        request = Request(f"{there.base_url}/chat/completions", {}, b"{}")
 
         for credential in (Credential("house", SecretStr("house-key")), Credential("user", None)):
             ticket = transport.tickets.open(there, credential, 60.0)
@@ -339,7 +339,7 @@ class TestForgery:
 
         for host in ("10.0.0.1", "[::1]", "169.254.169.254"):
             there = own_endpoint(f"https://{host}/v1", "llama", ()).provider
-            request = Request(f"{there.told_url}/chat/completions", {}, b"{}")
+            request = Request(f"{there.base_url}/chat/completions", {}, b"{}")
             ticket = transport.tickets.open(there, Credential("user", SecretStr(CANARY)), 60.0)
             with pytest.raises(OwnEndpointError):
                 transport.send(ticket.number, request)

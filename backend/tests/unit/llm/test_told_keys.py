@@ -91,9 +91,9 @@ def server() -> Iterator[Stranger]:
         yield server
 
 
-@pytest.fixture(params=["direct", "sdk"])
-def patchbay(request: pytest.FixtureRequest, server: Stranger, wire: str) -> Iterator[Patchbay]:
-    """Its feature ``f`` is asked of ``server``, past the SDK or through it."""
+@pytest.fixture
+def patchbay(server: Stranger, wire: str) -> Iterator[Patchbay]:
+    """Its feature ``f`` is asked of ``server``."""
     api, path = KINDS[wire]
     mode = '[models."there:m"]\napi_mode = "responses"\n' if wire == "responses" else ""
     text = f"""
@@ -101,7 +101,6 @@ def patchbay(request: pytest.FixtureRequest, server: Stranger, wire: str) -> Ite
         api = "{api}"
         base_url = "http://127.0.0.1:{server.port}{path}"
         api_key_env = "LOOPBACK_OPENAI_KEY"
-        client = "{request.param}"
         {mode}
         [profiles.premium]
         f = "there:m"

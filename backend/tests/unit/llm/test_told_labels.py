@@ -177,7 +177,7 @@ def attempts() -> list[Attempt]:
     return []
 
 
-def made(server: Stranger, wire: str, client: str, attempts: list[Attempt]) -> Patchbay:
+def made(server: Stranger, wire: str, attempts: list[Attempt]) -> Patchbay:
     api, path = WIRES[wire]
     mode = '[models."there:asked"]\napi_mode = "responses"\n' if wire == "responses" else ""
     text = f"""
@@ -185,7 +185,6 @@ def made(server: Stranger, wire: str, client: str, attempts: list[Attempt]) -> P
         api = "{api}"
         base_url = "http://127.0.0.1:{server.port}{path}"
         api_key_env = "LOOPBACK_OPENAI_KEY"
-        client = "{client}"
         {mode}
         [profiles.premium]
         f = "there:asked"
@@ -199,12 +198,10 @@ def made(server: Stranger, wire: str, client: str, attempts: list[Attempt]) -> P
     )
 
 
-@pytest.fixture(params=["direct", "sdk"])
-def patchbay(
-    request: pytest.FixtureRequest, server: Stranger, wire: str, attempts: list[Attempt]
-) -> Iterator[Patchbay]:
-    """Its feature ``f`` is asked of ``server``, past the SDK or through it."""
-    patchbay = made(server, wire, request.param, attempts)
+@pytest.fixture
+def patchbay(server: Stranger, wire: str, attempts: list[Attempt]) -> Iterator[Patchbay]:
+    """Its feature ``f`` is asked of ``server``."""
+    patchbay = made(server, wire, attempts)
     patchbay.warm_up()
     yield patchbay
     patchbay.close()

@@ -7,7 +7,7 @@ import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpcore2
 import httpx
@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from backend.tests.fakes.sdk import SdkTransport
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import Patchbay, get_llm, use
 from backend.utils.llm.errors import CredentialNotAllowedError, LLMError, MissingCredentialError
@@ -74,7 +75,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 def client(family: str, transport: SigningTransport) -> httpx.Client | httpx2.Client:
     made = {"httpx": httpx.Client, "httpx2": httpx2.Client}[family]
-    return made(transport=transport, trust_env=False)
+    return made(transport=cast("Any", SdkTransport(transport)), trust_env=False)
 
 
 class TestAdmission:

@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing, closing
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -30,7 +30,7 @@ from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_contro
 from ..model_config import OWN
 from ..models import is_served_as_asked
 from ..pricing import cost
-from ..providers import ADAPTERS
+from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage
 from ..transport import Wire
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
@@ -39,16 +39,16 @@ from .scrubbing import erase, scrub_exception
 from .streamed import StreamedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from datetime import datetime
     from types import TracebackType
 
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages import AIMessage
     from langchain_core.outputs import ChatResult
 
     from ..answers import MessageT
     from ..errors import LLMError
+    from ..providers.chat_client import ChatClient
     from ..receipt import Receipt
     from ..transport import Ticket
     from ..types import Outcome
@@ -58,14 +58,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
-
-
-class _Request(NamedTuple):
-    client: BaseChatModel
-    messages: list[BaseMessage]
-    stop: list[str] | None
-    kwargs: dict[str, Any]
-    ticket: Ticket
 
 
 class RunningAttempt:
@@ -123,8 +115,8 @@ class RunningAttempt:
         if endpoint not in clients:
             await without_caller(asyncio.to_thread(clients.client, endpoint))
 
-    def _prepare(self) -> _Request:
-        """The client, and the request in its words. The first call of an endpoint builds its client."""
+    def _prepare(self) -> tuple[ChatClient, ModelRequest]:
+        """The client, and what it is to ask. The first call of an endpoint builds its client."""
         call, step, candidate = self._call, self.step, self.step.candidate
         endpoint, question, options = candidate.endpoint, call.question, candidate.options
         client = call.runtime.clients.client(endpoint)
@@ -133,11 +125,9 @@ class RunningAttempt:
             endpoint.provider, call.credential(candidate), step.seconds, options.connect_timeout
         )
         self._started_at, self._started = self._time.clock(), self._time.now()
-        wording = ADAPTERS[endpoint.provider.api].kwargs(
-            question.ask._replace(options=options), endpoint, self._ticket.number
-        )
+        ask = question.ask._replace(options=options)
         messages = [*question.messages, *call.repair] if step.repair else question.messages
-        return _Request(client, messages, question.stop, {**wording, "timeout": step.seconds}, self._ticket)
+        return client, ModelRequest(endpoint, ask, messages, question.stop, step.seconds, self._ticket)
 
     # Whole answers -------------------------------------------------------------------------------------------------
 
@@ -151,9 +141,8 @@ class RunningAttempt:
 
     def answer(self) -> AIMessage:
         """The answer, after it was tested."""
-        request = self._prepare()
-        result = request.client._generate(request.messages, stop=request.stop, **request.kwargs)
-        message = self._checked(result)
+        client, request = self._prepare()
+        message = self._checked(client.generate(request))
         if self.accept is not None:
             with rejecting():
                 self._heed(accepted_at_once(self.accept, message))
@@ -162,9 +151,8 @@ class RunningAttempt:
     async def aanswer(self) -> AIMessage:
         """As `answer`."""
         await self._built()
-        request = self._prepare()
-        result = await request.client._agenerate(request.messages, stop=request.stop, **request.kwargs)
-        message = self._checked(result)
+        client, request = self._prepare()
+        message = self._checked(await client.agenerate(request))
         if self.accept is not None:
             with rejecting():
                 self._heed(await result_of(self.accept(subject_of(message))))
@@ -208,11 +196,8 @@ class RunningAttempt:
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
         """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
-        request, answer = self._prepare(), self._streamed()
-        chunks = cast(
-            "Generator[ChatGenerationChunk]",
-            request.client._stream(request.messages, stop=request.stop, **request.kwargs),
-        )
+        (client, request), answer = self._prepare(), self._streamed()
+        chunks = client.stream(request)
         self._expect_chunk(request.ticket, answer)
         try:
             with closing(chunks):
@@ -227,11 +212,8 @@ class RunningAttempt:
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
         await self._built()
-        request, answer = self._prepare(), self._streamed()
-        chunks = cast(
-            "AsyncGenerator[ChatGenerationChunk]",
-            request.client._astream(request.messages, stop=request.stop, **request.kwargs),
-        )
+        (client, request), answer = self._prepare(), self._streamed()
+        chunks = client.astream(request)
         self._expect_chunk(request.ticket, answer)
         try:
             async with aclosing(chunks):

@@ -25,7 +25,6 @@ from .select import (
 )
 from .snapshot import (
     OWN,
-    STAND_IN,
     Account,
     Chain,
     Endpoint,
@@ -42,7 +41,6 @@ __all__ = [
     "NO_LIMITS",
     "ORDERED",
     "OWN",
-    "STAND_IN",
     "Account",
     "ByTier",
     "Chain",

@@ -20,6 +20,8 @@ _KINDER = {
     "model_type": "must be a table",
     "tuple_type": "must be a list",
 }
+_REMOVED = {"client": "It was removed: every request goes past the SDK. Take the line out."}
+"""Keys of earlier versions."""
 _FEW = 12
 _LONGEST = 200
 """Characters of a value that are shown: it stands there to be found again."""
@@ -67,11 +69,9 @@ class Problems:
         """
         for detail in error.errors(include_url=False):
             loc, kind, value, context = detail["loc"], detail["type"], detail["input"], detail.get("ctx", {})
-            fix = (
-                did_you_mean(str(loc[-1]), known(loc))
-                if kind == "extra_forbidden"
-                else context.get("fix", "")
-            )
+            fix = context.get("fix", "")
+            if kind == "extra_forbidden":
+                fix = _REMOVED.get(str(loc[-1])) or did_you_mean(str(loc[-1]), known(loc))
             showable = kind != "missing" and "base_url" not in loc  # which may hold a password
             shown = value if showable and isinstance(value, str | int | float | bool) else None
             self.add(place(loc), _rule(detail["msg"], kind, context), value=shown, layer=layer, fix=fix)

@@ -362,7 +362,6 @@ def _provider(name: str, row: ProviderRow) -> Provider:
         accounts=_accounts(name, row),
         limits=row.limits,
         user_limits=row.user_limits,
-        client=row.client,
         headers=tuple(sorted(row.headers.items())),
         model_prefixes=tuple(row.model_prefixes.items()),
     )

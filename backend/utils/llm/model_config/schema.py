@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from ..models import ChatTools, Effort
 from ..network_policy import PRIVATE, Network
-from ..options import Api, ApiMode, Client, Options
+from ..options import Api, ApiMode, Options
 from .limits import NO_LIMITS, Limits
 from .select import ORDERED, Selection
 
@@ -69,11 +69,9 @@ class ProviderRow(Row):
     Attributes:
         limits: What each of the house's keys is held to.
         user_limits: What each key is held to that a user brings.
-        client: ``direct`` sends requests past the SDK, ``sdk`` through it: slower, for when the two differ.
     """
 
     api: Api
-    client: Client = "direct"
     api_key_env: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
     accounts: dict[str, AccountRow] = Field(default_factory=dict, min_length=1)
     limits: Limits = NO_LIMITS

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
-from ..models import UNKNOWN, capabilities, retirement
+from ..models import capabilities, retirement
 from ..network_policy import reach_of
 from ..options import Options
 from .limits import NO_LIMITS, Limits
@@ -26,15 +26,11 @@ if TYPE_CHECKING:
 
     from ..models import Capabilities, Effort, Retirement
     from ..network_policy import Network, Reach
-    from ..options import Api, ApiMode, Client
+    from ..options import Api, ApiMode
 
 Access = Literal["key", "open", "embedded", "own"]
 OWN: Final = "own"
 """What an endpoint that a caller brings is called in the place of a provider's name. No provider of the table is."""
-
-
-OWN_URL = "https://own.endpoint.invalid/v1"
-"""The address of a caller's endpoint as a client knows it; the transport puts the real one in its place."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +58,12 @@ class Provider:
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
         reach: Where its host may be, if a caller brought it; None if the table says where it is.
-        client: Whether requests go past the SDK, or through it.
     """
 
     name: str
     api: Api
     access: Access
     base_url: str
-    client: Client = "direct"
     accounts: tuple[Account, ...] = ()
     limits: Limits = NO_LIMITS
     user_limits: Limits = NO_LIMITS
@@ -81,11 +75,6 @@ class Provider:
     def api_key_envs(self) -> tuple[str, ...]:
         """The variables that hold the house's keys."""
         return tuple(account.api_key_env for account in self.accounts)
-
-    @property
-    def told_url(self) -> str:
-        """What its client takes for its base URL: one client serves all endpoints that callers bring."""
-        return OWN_URL if self.access == OWN else self.base_url
 
     @property
     def host(self) -> str:
@@ -320,10 +309,6 @@ class Snapshot:
     def has_key(self, provider: Provider) -> bool:
         """Whether the house has a key for ``provider``."""
         return any(account.slot in self.house_keys for account in provider.accounts)
-
-
-STAND_IN = Endpoint(Provider(OWN, "openai", OWN, OWN_URL), "model", UNKNOWN)
-"""What the one client for all callers' own endpoints is built for. Nothing is sent to it: it has no address."""
 
 
 def own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:

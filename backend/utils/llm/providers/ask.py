@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
 
     from ..model_config import Endpoint
     from ..options import Options
     from ..structured import Schema
-    from ..transport import SigningTransport
+    from ..transport import Ticket
+
+OTHERS_KEY = "other_finish_reasons"
+"""In a message's metadata: why choices beside the first ended."""
 
 
 class Ask(NamedTuple):
@@ -29,15 +34,59 @@ class Ask(NamedTuple):
     cache_key: str | None = None
 
 
+class ModelRequest(NamedTuple):
+    """One request to one endpoint.
+
+    Attributes:
+        seconds: What it may take.
+        ticket: Without it nothing is sent.
+    """
+
+    endpoint: Endpoint
+    ask: Ask
+    messages: Sequence[BaseMessage]
+    stop: Sequence[str] | None
+    seconds: float
+    ticket: Ticket
+
+
+class Serialized(NamedTuple):
+    """A request in an API's words.
+
+    Attributes:
+        path: Below the provider's base URL.
+        headers: By their names in lower case.
+    """
+
+    path: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
 class NotWordedError(Exception):
     """An API has no words for a part of the request, so that nothing was sent. Another API may have."""
 
 
-class Adapter(Protocol):
-    """One API's way to build a client and to word a request."""
+class ProviderError(Exception):
+    """An answer that says what went wrong: one with an error's status, or an error in the place of an answer.
 
-    def build(self, endpoint: Endpoint, transport: SigningTransport) -> BaseChatModel:
-        """A client for ``endpoint`` that holds no key and never retries."""
+    Attributes:
+        status: The HTTP status; None if that announced an answer.
+        body: What the provider said, without the key.
+    """
 
-    def kwargs(self, ask: Ask, endpoint: Endpoint, ticket: str) -> dict[str, Any]:
-        """``ask`` as keyword arguments of one call of that client; ``ticket`` travels in a header."""
+    def __init__(self, said: str, *, status: int | None = None, body: object = None) -> None:
+        super().__init__(said if status is None else f"HTTP {status}: {said}")
+        self.status = status
+        self.body = body
+
+
+def raise_for(error: object) -> None:
+    """Raise what stands under ``error`` in an answer; nothing if nothing does.
+
+    Raises:
+        ProviderError: Its ``body`` is what stood there.
+    """
+    if error:
+        body = error if isinstance(error, dict) else {"message": str(error)}
+        raise ProviderError(str(body.get("message")), body=body)

@@ -1,7 +1,4 @@
-"""Chat clients, one for each endpoint. They hold no keys, so ten thousand users need as many as one.
-
-Of the endpoints that users bring, there is one for all: it does not hold their addresses either.
-"""
+"""Chat clients. They hold no key and no address, so ten thousand users need as many as one."""
 
 from __future__ import annotations
 
@@ -12,45 +9,55 @@ from typing import TYPE_CHECKING, NamedTuple
 from typing_extensions import override
 
 from ..forks import PerProcess, unforked
-from ..model_config import OWN, STAND_IN
-from .gemini import Gemini
-from .openai_compatible import OpenAICompatible
+from ..model_config import OWN
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
     from ..model_config import Endpoint
-    from ..options import Api, ApiMode, Client
+    from ..options import Api, ApiMode
     from ..transport import SigningTransport
-    from .ask import Adapter
+    from .chat_client import ChatApi, ChatClient
 
 MOST_CLIENTS = 256
-"""Beyond this many endpoints the oldest is dropped. A client owns no connection: nothing is closed."""
+"""Beyond this many kinds of endpoints the oldest is dropped. A client owns no connection: nothing is closed."""
+_ANY_MODEL = "model"
+"""What requests to endpoints that users bring are worded for: one client serves them all."""
 
-ADAPTERS: dict[Api, Adapter] = {"openai": OpenAICompatible(), "gemini": Gemini()}
 
-
-class _Kind(NamedTuple):
-    """What a client is built from. A new table that says something else of an endpoint needs no new client."""
+class Kind(NamedTuple):
+    """What a client is built for. A new table that says something else of an endpoint needs no new client."""
 
     api: Api
-    client: Client
-    base_url: str
+    mode: ApiMode
     model_id: str
-    api_mode: ApiMode
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> _Kind:
+    def of(cls, endpoint: Endpoint) -> Kind:
+        """The kind of ``endpoint``."""
         provider = endpoint.provider
-        return cls(provider.api, provider.client, provider.base_url, endpoint.model_id, endpoint.api_mode)
+        model_id = _ANY_MODEL if provider.access == OWN else endpoint.model_id
+        return cls(provider.api, endpoint.api_mode, model_id)
+
+    def chat_api(self) -> ChatApi:
+        """The API's way to word and to read, which imports its SDK."""
+        if self.api == "gemini":
+            from .gemini_api import Gemini
+
+            return Gemini(self.model_id)
+        if self.mode == "responses":
+            from .responses_api import Responses
+
+            return Responses(self.model_id)
+        from .chat_completions import ChatCompletions
+
+        return ChatCompletions(self.model_id)
 
 
 class ChatClients(PerProcess):
-    """Builds each endpoint's client once."""
+    """Builds the client of each kind of endpoint once."""
 
     def __init__(self, transport: SigningTransport) -> None:
         self._transport = transport
-        self._clients: OrderedDict[_Kind, BaseChatModel] = OrderedDict()
+        self._clients: OrderedDict[Kind, ChatClient] = OrderedDict()
         super().__init__()
 
     @override
@@ -61,27 +68,22 @@ class ChatClients(PerProcess):
         return len(self._clients)
 
     def __contains__(self, endpoint: Endpoint) -> bool:
-        return _Kind.of(_shared(endpoint)) in self._clients
+        return Kind.of(endpoint) in self._clients
 
-    def client(self, endpoint: Endpoint) -> BaseChatModel:
+    def client(self, endpoint: Endpoint) -> ChatClient:
         """The client of ``endpoint``. The first call imports the SDK and builds it."""
-        shared = _shared(endpoint)
-        client = self._clients.get(_Kind.of(shared))
-        return client if client is not None else self._build(shared)
+        kind = Kind.of(endpoint)
+        client = self._clients.get(kind)
+        return client if client is not None else self._build(kind)
 
     @unforked()
-    def _build(self, endpoint: Endpoint) -> BaseChatModel:
-        kind = _Kind.of(endpoint)
+    def _build(self, kind: Kind) -> ChatClient:
+        from .chat_client import ChatClient
+
         with self._lock:
             client = self._clients.get(kind)
             if client is None:
-                client = ADAPTERS[endpoint.provider.api].build(endpoint, self._transport)
-                self._clients[kind] = client
+                client = self._clients[kind] = ChatClient(kind.chat_api(), self._transport)
                 if len(self._clients) > MOST_CLIENTS:
                     self._clients.popitem(last=False)
             return client
-
-
-def _shared(endpoint: Endpoint) -> Endpoint:
-    """The endpoint whose client serves ``endpoint``."""
-    return STAND_IN if endpoint.provider.access == OWN else endpoint

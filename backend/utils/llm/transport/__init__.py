@@ -12,20 +12,23 @@ from .ticket import (
     TicketRegistry,
     Wire,
 )
-from .trust import HOUSE
+from .trust import HOUSE, STRANGER, ExcessError, Trust
 
 __all__ = [
     "ERROR_STATUS",
     "HOUSE",
+    "STRANGER",
     "TICKET_HEADER",
     "Address",
     "AsyncReply",
     "Credential",
+    "ExcessError",
     "LiveAddress",
     "Reply",
     "Request",
     "SigningTransport",
     "Ticket",
     "TicketRegistry",
+    "Trust",
     "Wire",
 ]

@@ -1,8 +1,7 @@
 """Sign each request with its attempt's credential, and note what the wire said.
 
 This is the one place that reads a secret. It fails closed: a request without a ticket, or bound for another origin than
-its ticket's provider, is not sent. It serves both SDKs, which speak through two kinds of HTTP client with the same
-shape (``httpx2`` and ``httpx``), synchronously and asynchronously.
+its ticket's provider, is not sent.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import httpx
-import httpx2
 
 from ..caller import without_caller
 from ..errors import (
@@ -28,7 +24,7 @@ from .exchange import AsyncReply, Reply, Request
 from .pools import Pools
 from .redaction import Redaction
 from .resolver import ForbiddenAddressError
-from .streams import LONGEST_ERROR, AsyncBody, Body, HttpxBody
+from .streams import LONGEST_ERROR, AsyncBody, Body
 from .ticket import TICKET_HEADER, TicketRegistry
 
 if TYPE_CHECKING:
@@ -54,18 +50,6 @@ _IDENTITY_HEADERS = (
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
 _TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
 """What is kept of an answer's headers, and all that is handed on of them."""
-
-
-class _SdkRequest(Protocol):
-    """What `httpx.Request` and `httpx2.Request` have in common."""
-
-    method: str
-    url: Any
-    headers: Any
-
-    def read(self) -> bytes: ...
-
-    async def aread(self) -> bytes: ...
 
 
 class SigningTransport:
@@ -124,39 +108,13 @@ class SigningTransport:
         content = _noted_error(ticket, await AsyncBody(response, ticket).beginning())
         return AsyncReply(response.status, ticket.wire.headers, content)
 
-    def handle_request(self, request: _SdkRequest) -> Any:
-        """Send what an SDK's HTTP client wants to send, from a thread."""
-        return _answer(request, self.send(*_taken_from(request, request.read())))
-
-    async def handle_async_request(self, request: _SdkRequest) -> Any:
-        """As `handle_request`, from an event loop."""
-        return _answer(request, await self.asend(*_taken_from(request, await request.aread())))
-
-    def close(self) -> None:
-        """Nothing: an SDK's client that goes away must not close what all clients share; `Pools.close` does."""
-
-    async def aclose(self) -> None:
-        """Nothing, as `close`."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     # Admission -----------------------------------------------------------------------------------------------------
 
     def _admit(self, number: str | None, url: str) -> Ticket:
         ticket = self.tickets.find(number)
         if ticket is None:
             raise CredentialNotAllowedError("A request without a running attempt was not sent.")
-        if _origin(url) != _origin(ticket.provider.told_url):
+        if _origin(url) != _origin(ticket.provider.base_url):
             raise ticket.refuse(
                 CredentialNotAllowedError(
                     f"A request bound for another host than {ticket.provider.name}'s was not sent."
@@ -204,8 +162,7 @@ class SigningTransport:
         key = live.key if live else _key(ticket)
         ticket.redaction = Redaction(key)
         headers.update(_signature(ticket, key))
-        told, real = ticket.provider.told_url, live.base_url if live else ticket.provider.base_url
-        url = request.url if told == real else _rebased(request.url, told, real)
+        url = _rebased(request.url, ticket.provider.base_url, live.base_url) if live else request.url
         ticket.wire.requests += 1
         ticket.wire.bytes_sent = len(request.content)
         ticket.wire.sent_at = ticket.clock()
@@ -278,26 +235,3 @@ def _noted_error(ticket: Ticket, body: bytes) -> bytes:
     wire.first_byte_at = ticket.clock()
     wire.error_body = told
     return told if ticket.trust.tells_errors else b""
-
-
-# An SDK's own requests ---------------------------------------------------------------------------------------------
-
-
-def _taken_from(request: _SdkRequest, content: bytes) -> tuple[str | None, Request]:
-    """The number of its ticket, and what it wants to send."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    number = headers.pop(TICKET_HEADER, None)
-    return number, Request(str(request.url), headers, content, request.method)
-
-
-def _answer(request: object, reply: Reply | AsyncReply) -> Any:
-    """The reply, in the family that the request came from."""
-    headers = dict(reply.headers)
-    if isinstance(request, httpx2.Request):
-        if reply.body is None:
-            return httpx2.Response(reply.status, headers=headers, content=reply.content)
-        return httpx2.Response(reply.status, headers=headers, stream=reply.body)
-    if reply.body is None:
-        return httpx.Response(reply.status, headers=headers, content=reply.content)
-    is_events = reply.headers.get("content-type", "").startswith("text/event-stream")
-    return httpx.Response(reply.status, headers=headers, stream=HttpxBody(reply.body, is_events=is_events))

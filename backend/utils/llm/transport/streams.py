@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
-import httpx
 import httpx2
 from typing_extensions import override
 
@@ -201,54 +200,3 @@ class AsyncBody(_Watched, httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """As `close`."""
         self.close()
-
-
-class _Comments:
-    """Takes the comments out of a stream of events, which servers send as signs of life.
-
-    Google's SDK, the one of the older family, takes them for answers.
-    """
-
-    def __init__(self) -> None:
-        self._begins, self._is_comment = True, False
-
-    def without(self, part: bytes) -> bytes:
-        """``part``, the next of the stream, without comments."""
-        kept = []
-        for line in part.splitlines(keepends=True):
-            if self._begins:
-                self._is_comment = line.startswith(b":")
-            if not self._is_comment:
-                kept.append(line)
-            self._begins = line.endswith((b"\n", b"\r"))
-        return b"".join(kept)
-
-
-class HttpxBody(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The same for a client of the older family.
-
-    Args:
-        is_events: Whether it is a stream of events.
-    """
-
-    def __init__(self, body: Body | AsyncBody, *, is_events: bool) -> None:
-        self._body = body
-        self._comments = _Comments() if is_events else None
-
-    @override
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._body:  # type: ignore[union-attr]
-            yield self._comments.without(part) if self._comments else part
-
-    @override
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._body:  # type: ignore[union-attr]
-            yield self._comments.without(part) if self._comments else part
-
-    @override
-    def close(self) -> None:
-        self._body.close()
-
-    @override
-    async def aclose(self) -> None:
-        self._body.close()

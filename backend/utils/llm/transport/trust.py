@@ -28,6 +28,15 @@ class Trust:
         encodings: The content encodings that are asked for, and unpacked.
         keeps_connections: Whether a connection serves more than one request. Else each is looked up and tested anew.
         tells_errors: Whether what it says of a failure is handed on, without the key.
+        has_others: Whether choices beside the first are looked at.
+        bounds_chunks: Whether the number of a stream's chunks is bounded, though some text then waits for more.
+        most_text: Characters of an answer's text.
+        most_refusal: Characters.
+        most_logprobs: Tokens of which it is told how likely they were.
+        most_calls: Tool calls of an answer, and choices.
+        most_arguments: Characters, of all calls of an answer together.
+        eager_arguments: As many of a stream's are handed on as they come; JSON that is not complete takes long to read.
+        most_garbage: Characters of a stream's arguments that are no JSON.
         error: What is raised if it sends more, or something else.
     """
 
@@ -39,6 +48,15 @@ class Trust:
     keeps_connections: bool
     tells_errors: bool
     error: type[LLMError]
+    has_others: bool
+    bounds_chunks: bool
+    most_text: int
+    most_refusal: int
+    most_logprobs: int
+    most_calls: int
+    most_arguments: int
+    eager_arguments: int
+    most_garbage: int
 
     @property
     def accepted_encoding(self) -> str:
@@ -55,6 +73,15 @@ HOUSE = Trust(
     keeps_connections=True,
     tells_errors=True,
     error=ProviderDownError,
+    has_others=True,
+    bounds_chunks=False,
+    most_text=32_000_000,
+    most_refusal=1_000_000,
+    most_logprobs=300_000,
+    most_calls=1000,  # each takes up to 50 µs to be read
+    most_arguments=1_000_000,  # twice what a model can say
+    eager_arguments=2000,
+    most_garbage=2000,
 )
 """The providers that the operator chose."""
 STRANGER = Trust(
@@ -66,6 +93,15 @@ STRANGER = Trust(
     keeps_connections=False,
     tells_errors=False,
     error=OwnEndpointError,
+    has_others=False,
+    bounds_chunks=True,
+    most_text=1_000_000,
+    most_refusal=10_000,
+    most_logprobs=10_000,
+    most_calls=128,
+    most_arguments=10_000,
+    eager_arguments=0,
+    most_garbage=1000,
 )
 """An endpoint that a user named. What its errors say could be another service's of the house."""
 
@@ -73,3 +109,7 @@ STRANGER = Trust(
 def trust_in(reach: Reach | None) -> Trust:
     """The trust in a provider, by where it may be: None for those that the operator chose."""
     return HOUSE if reach is None else STRANGER
+
+
+class ExcessError(Exception):
+    """An answer says more than is taken of its server. The text says how much that is."""

@@ -1,0 +1,426 @@
+"""What a provider answered, whichever API it speaks: the typed value, and the messages that are made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from ..transport import ExcessError
+from .ask import OTHERS_KEY
+from .loose_json import is_json
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+    from langchain_core.messages import InvalidToolCall, ToolCall
+
+    from ..transport import Trust
+
+EAGER = 250
+"""So many pieces of a stream are handed on one by one. From then on some are joined: for every chunk LangChain, and
+whoever listens, takes a hundred times what an event takes to be read."""
+
+
+class CallPiece(NamedTuple):
+    """A tool call, or the next piece of one.
+
+    Attributes:
+        place: Where the provider counts it; None if it does not count.
+        arguments: JSON, or the next piece of it.
+    """
+
+    place: Hashable | None
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a whole answer says, or what one event adds to it.
+
+    Attributes:
+        thoughts: What the model said to itself.
+        media: What is neither text nor thought nor a call, as blocks of LangChain's.
+        logprobs: How likely each token was, in the shape of Chat Completions.
+        usage: Tokens of all so far, if the provider told.
+        reason: Why it ended, by the names of Chat Completions; None if it did not say, or has not ended.
+        others: Why choices beside the first ended.
+        extras: The message's ``additional_kwargs``.
+        metadata: The message's ``response_metadata``: the model, and other names.
+    """
+
+    text: str = ""
+    refusal: str = ""
+    thoughts: str = ""
+    calls: Sequence[CallPiece] = ()
+    media: Sequence[dict[str, Any]] = ()
+    logprobs: Sequence[dict[str, Any]] = ()
+    usage: UsageMetadata | None = None
+    reason: str | None = None
+    others: Sequence[str] = ()
+    extras: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def join(self, other: Answer) -> None:
+        """Add what the next event said. Usage is the last that was told, the reason the first."""
+        self.text += other.text
+        self.refusal += other.refusal
+        self.thoughts += other.thoughts
+        self.calls = [*self.calls, *other.calls]
+        self.media = [*self.media, *other.media]
+        self.logprobs = [*self.logprobs, *other.logprobs]
+        self.usage = other.usage or self.usage
+        self.reason = self.reason or other.reason
+        self.others = [*self.others, *other.others]
+        self.extras |= other.extras
+        self.metadata |= other.metadata
+
+    def content(self) -> str | list[str | dict[Any, Any]]:
+        """The message's content."""
+        if not self.media:
+            return self.text
+        return [*([{"type": "text", "text": self.text}] if self.text else []), *self.media]
+
+    def additional_kwargs(self) -> dict[str, Any]:
+        """The message's ``additional_kwargs``."""
+        return {**self.extras, "refusal": self.refusal} if self.refusal else self.extras
+
+    def response_metadata(self) -> dict[str, Any]:
+        """The message's ``response_metadata``."""
+        found = dict(self.metadata)
+        if self.reason is not None:
+            found["finish_reason"] = self.reason
+        if self.logprobs:
+            found["logprobs"] = {"content": list(self.logprobs)}
+        if self.others:
+            found[OTHERS_KEY] = list(self.others)
+        return found
+
+
+# Usage ---------------------------------------------------------------------------------------------------------------
+
+
+def usage_of(
+    inward: int | None,
+    outward: int | None,
+    total: int | None,
+    inward_details: Mapping[str, int | None],
+    outward_details: Mapping[str, int | None],
+) -> UsageMetadata | None:
+    """Numbers of tokens as LangChain writes them; None if the provider told none."""
+    if inward is None and outward is None and total is None:
+        return None
+    inward, outward = inward or 0, outward or 0
+    return UsageMetadata(
+        input_tokens=inward,
+        output_tokens=outward,
+        total_tokens=inward + outward if total is None else total,
+        input_token_details={name: count for name, count in inward_details.items() if count is not None},  # type: ignore[typeddict-item]
+        output_token_details={name: count for name, count in outward_details.items() if count is not None},  # type: ignore[typeddict-item]
+    )
+
+
+def _difference(now: Any, before: Any) -> Any:
+    """What has to be added to ``before`` so that it comes to ``now``: chunks of LangChain's add up."""
+    if isinstance(now, dict):
+        before = before or {}
+        return {name: _difference(now.get(name), before.get(name)) for name in {**before, **now}}
+    return (now or 0) - (before or 0)
+
+
+# Whole answers -------------------------------------------------------------------------------------------------------
+
+
+def result_of(answer: Answer, trust: Trust) -> ChatResult:
+    """A whole answer, in LangChain's wrapping.
+
+    Raises:
+        ExcessError: It says more than is taken.
+    """
+    _Weight(trust).add(answer)
+    _bound(len(answer.calls), trust.most_calls, "tool calls")
+    _bound(sum(len(call.arguments) for call in answer.calls), trust.most_arguments, "characters of arguments")
+    good, bad = _parsed_calls(answer.calls)
+    message = AIMessage(
+        content=answer.content(),
+        additional_kwargs=answer.additional_kwargs(),
+        tool_calls=good,
+        invalid_tool_calls=bad,
+        usage_metadata=answer.usage,
+        response_metadata=answer.response_metadata(),
+    )
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _parsed_calls(calls: Sequence[CallPiece]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Calls whose arguments can be read, and those whose cannot."""
+    good: list[ToolCall] = []
+    bad: list[InvalidToolCall] = []
+    for call in calls:
+        name, number = call.name or "", call.id or new_call_id()
+        try:
+            arguments = json.loads(call.arguments or "{}", strict=False) or {}
+        except (ValueError, RecursionError) as error:
+            bad.append(invalid_tool_call(name=name, args=call.arguments, id=number, error=str(error)))
+            continue
+        if isinstance(arguments, dict):
+            good.append(tool_call(name=name, args=arguments, id=number))
+        else:
+            fault = "The arguments are no object."
+            bad.append(invalid_tool_call(name=name, args=call.arguments, id=number, error=fault))
+    return good, bad
+
+
+def new_call_id() -> str:
+    """The id of a call to which the provider gave none: a result has to name it."""
+    return f"call_{uuid4().hex}"
+
+
+class _Weight:
+    """How much an answer has said so far."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._text = self._refusal = self._logprobs = 0
+
+    def add(self, answer: Answer) -> None:
+        """Note ``answer``, or a piece of one.
+
+        Raises:
+            ExcessError: That is more than is taken.
+        """
+        trust = self._trust
+        self._text += len(answer.text)
+        _bound(self._text, trust.most_text, "characters")
+        if len(answer.text) > trust.most_values:
+            _bound(sum(map(answer.text.count, ",:[{")), trust.most_values, "values in a text")
+        if answer.refusal:
+            self._refusal += len(answer.refusal)
+            _bound(self._refusal, trust.most_refusal, "characters of a refusal")
+        if answer.logprobs:
+            self._logprobs += len(answer.logprobs)
+            _bound(self._logprobs, trust.most_logprobs, "tokens with their probabilities")
+
+
+def _bound(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise ExcessError(f"{most:,} {what}")
+
+
+# Streams -------------------------------------------------------------------------------------------------------------
+
+
+class AnswerStream:
+    """Makes chunks of what the events of one stream say."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._weight = _Weight(trust)
+        self._calls = _CallStream(trust)
+        self._usage: UsageMetadata | None = None
+        self._metadata: dict[str, Any] = {}
+        self._pending: Answer | None = None
+        self._joined = self._given = 0
+        self._reason: str | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what was added is to be handed on at once, even if more has come already."""
+        if self._pending is None:
+            return False
+        if self._given < EAGER or self._pending.calls:
+            return True
+        return self._trust.bounds_chunks and self._joined > self._given // EAGER
+
+    def may_wait(self, *, has_more: bool) -> bool:
+        """Whether what is not due may wait for the next event; ``has_more`` if that has come already."""
+        return has_more or self._trust.bounds_chunks
+
+    def add(self, piece: Answer) -> None:
+        """Note what an event said.
+
+        Raises:
+            ExcessError: The answer is too long.
+        """
+        if piece.calls:
+            piece.calls = self._calls.add(piece.calls)
+        self._weight.add(piece)
+        self._joined += 1
+        self._pending = _joined(self._pending, piece)
+
+    def chunk(self) -> ChatGenerationChunk | None:
+        """What was added since the last chunk; None if nothing was."""
+        piece, self._pending = self._pending, None
+        if piece is None:
+            return None
+        self._joined, self._given = 0, self._given + 1
+        return _chunk_of(self._with_what_is_told_once(piece))
+
+    def _with_what_is_told_once(self, piece: Answer) -> Answer:
+        """``piece``, with the reason to finish, and who served, once; and usage as what is new of it."""
+        if piece.usage is not None:
+            told, self._usage = self._usage, piece.usage
+            piece.usage = None if told == piece.usage else _difference(piece.usage, told)
+        if piece.metadata:
+            self._metadata |= piece.metadata
+        is_end = self._reason is None and piece.reason is not None
+        self._reason = self._reason or piece.reason
+        piece.reason, piece.metadata = (piece.reason, self._metadata) if is_end else (None, {})
+        return piece
+
+    def rest(self) -> ChatGenerationChunk | None:
+        """What had to wait until no more comes; None if nothing had.
+
+        Raises:
+            ExcessError: Too many arguments are no JSON.
+        """
+        held = self._calls.held_back()
+        last = Answer(calls=self._calls.without_id())
+        if held or last.calls or (self._reason is None and self._metadata):
+            self._pending = _joined(self._pending, last)
+        made = self.chunk()
+        if made is not None and held:
+            # Put in afterwards: LangChain would read each piece as if it was the whole.
+            made.message.tool_call_chunks += held  # type: ignore[attr-defined]
+        return made
+
+
+def _joined(first: Answer | None, second: Answer) -> Answer:
+    if first is None:
+        return second
+    first.join(second)
+    return first
+
+
+def _chunk_of(piece: Answer) -> ChatGenerationChunk:
+    message = AIMessageChunk(
+        content=piece.content(),
+        additional_kwargs=piece.additional_kwargs(),
+        response_metadata=piece.response_metadata(),
+        usage_metadata=piece.usage,
+        tool_call_chunks=[
+            tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
+            for call in piece.calls
+        ],
+    )
+    return ChatGenerationChunk(message=message)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call of a stream. ``held`` are the pieces of its arguments that were not handed on."""
+
+    place: int
+    id: str | None = None
+    name: str = ""
+    pieces: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+    def is_other_than(self, piece: CallPiece) -> bool:
+        """Whether ``piece`` begins another call, though it has the same place: some servers give all calls one."""
+        if piece.id is not None and self.id is not None and piece.id != self.id:
+            return True
+        if not piece.name or not piece.arguments.lstrip().startswith("{"):
+            return False
+        so_far = self.arguments
+        return so_far.rstrip().endswith("}") and is_json(so_far)
+
+    def take_id(self, told: str | None) -> str | None:
+        """``told``, if it is news."""
+        if told is None or self.id is not None:
+            return None
+        self.id = told
+        return told
+
+    def take_name(self, told: str | None) -> str | None:
+        """The same of the name: some servers repeat it with every piece of the arguments."""
+        if not told or told == self.name or (self.name and any(self.pieces)):
+            return None
+        self.name += told
+        return told
+
+
+class _CallStream:
+    """The tool calls of one stream, which come in pieces.
+
+    LangChain reads the arguments in each chunk as JSON that is not complete yet, and garbage costs it the square of its
+    length. So only the first characters are handed on as they come, what is beyond when all are there.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._all: list[_Call] = []
+        self._by_place: dict[Hashable, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._characters = 0
+
+    def add(self, pieces: Sequence[CallPiece]) -> list[CallPiece]:
+        """What may be handed on of ``pieces``, counted by us, each call's id and name once.
+
+        Raises:
+            ExcessError: They are too many calls, or too long.
+        """
+        return [added for piece in pieces if any((added := self._added(piece))[1:])]
+
+    def _added(self, piece: CallPiece) -> CallPiece:
+        call = self._call_of(piece)
+        self._characters += len(piece.arguments)
+        _bound(self._characters, self._trust.most_arguments, "characters of arguments")
+        told_id, name = call.take_id(piece.id), call.take_name(piece.name)
+        call.pieces.append(piece.arguments)
+        return CallPiece(call.place, told_id, name, self._passed(call, piece.arguments))
+
+    def _call_of(self, piece: CallPiece) -> _Call:
+        """The call that ``piece`` begins, or goes on with. Some servers count none."""
+        if piece.place is not None:
+            found = self._by_place.get(piece.place)
+        elif piece.id is not None:
+            found = self._by_id.get(piece.id)
+        else:
+            found = self._all[-1] if self._all else None
+        return self._begun(piece) if found is None or found.is_other_than(piece) else found
+
+    def _begun(self, piece: CallPiece) -> _Call:
+        call = _Call(len(self._all))
+        self._all.append(call)
+        _bound(len(self._all), self._trust.most_calls, "tool calls")
+        if piece.place is not None:
+            self._by_place[piece.place] = call
+        if piece.id is not None:
+            self._by_id[piece.id] = call
+        return call
+
+    def _passed(self, call: _Call, arguments: str) -> str:
+        if self._characters <= self._trust.eager_arguments and not call.held:
+            return arguments
+        call.held.append(arguments)
+        return ""
+
+    def without_id(self) -> list[CallPiece]:
+        """An id for each call to which the provider gave none."""
+        return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
+
+    def held_back(self) -> list[Any]:
+        """The rest of the arguments, as pieces of LangChain's.
+
+        Raises:
+            ExcessError: Too many of them are no JSON.
+        """
+        held = [call for call in self._all if any(call.held)]
+        garbage = sum(len(text) for call in held if not is_json(text := call.arguments))
+        _bound(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
+        return [
+            tool_call_chunk(name=None, args="".join(call.held), id=None, index=call.place) for call in held
+        ]

@@ -1,0 +1,220 @@
+"""JSON out, JSON in, past an SDK's own request path.
+
+An SDK walks every request through its types, and every answer into objects that the adapter takes apart again: two
+thirds of what a call costs. What it does besides is the transport's business here: addresses, keys, time, retries.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..transport import ERROR_STATUS, ExcessError, Request
+from .answer import AnswerStream, result_of
+from .ask import ProviderError
+from .events import EventParser
+from .loose_json import read_document
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
+
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+    from ..errors import LLMError
+    from ..transport import AsyncReply, Reply, SigningTransport, Ticket
+    from .answer import Answer
+    from .ask import ModelRequest, Serialized
+
+_LONGEST_SENTENCE = 2000
+
+
+class AnswerReader(Protocol):
+    """Reads one answer of an API, whole or event by event. Nothing is taken for granted of what it holds."""
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """What a whole answer says.
+
+        Raises:
+            ProviderError: It says what went wrong.
+            BadAnswer: It is no answer.
+        """
+
+    def event(self, document: dict[str, Any]) -> Answer | None:
+        """What an event adds to those before; None for nothing.
+
+        Raises:
+            ProviderError: It says what went wrong.
+        """
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no event that comes now can say more."""
+
+
+class ChatApi(Protocol):
+    """One API's way to word a request and to read the answer. It holds no key and no address."""
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """``request`` in the API's words.
+
+        Raises:
+            NotWordedError: It has none.
+        """
+
+    def reader(self, request: ModelRequest) -> AnswerReader:
+        """A reader of the answer to ``request``."""
+
+
+class ChatClient:
+    """Sends requests in the words of one API, and reads the answers. One for each kind of endpoint; it holds no key."""
+
+    def __init__(self, api: ChatApi, transport: SigningTransport) -> None:
+        self._api = api
+        self._transport = transport
+
+    def generate(self, request: ModelRequest) -> ChatResult:
+        """The answer to ``request``, whole.
+
+        Raises:
+            NotWordedError: The API has no words for it.
+            ProviderError: The provider says what went wrong.
+            BadAnswer: What came is no answer.
+            LLMError: It was not sent, or more came than is taken.
+            httpx2.TransportError: No answer came, or not all of it.
+            ValueError: It is no JSON.
+        """
+        signed = self._serialized(request, streams=False)
+        reply = self._transport.send(request.ticket.number, signed)
+        _raise_for_status(reply)
+        return self._result(reply.read(), request)
+
+    async def agenerate(self, request: ModelRequest) -> ChatResult:
+        """As `generate`."""
+        signed = self._serialized(request, streams=False)
+        reply = await self._transport.asend(request.ticket.number, signed)
+        _raise_for_status(reply)
+        return self._result(await reply.read(), request)
+
+    def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
+        """The answer to ``request``, as it comes. To be closed if it is left before its end.
+
+        Raises:
+            Exception: As of `generate`.
+        """
+        signed = self._serialized(request, streams=True)
+        reply = self._transport.send(request.ticket.number, signed)
+        _raise_for_status(reply)
+        body, stream = reply.body, _StreamReader(self._api.reader(request), request.ticket, reply)
+        if body is None:
+            return
+        try:
+            for part in body:
+                yield from stream.read(part, has_more=body.has_more)
+                if stream.is_over:
+                    body.drain()
+                    break
+            yield from stream.rest()
+        finally:
+            body.close()
+
+    async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
+        """As `stream`."""
+        signed = self._serialized(request, streams=True)
+        reply = await self._transport.asend(request.ticket.number, signed)
+        _raise_for_status(reply)
+        body, stream = reply.body, _StreamReader(self._api.reader(request), request.ticket, reply)
+        if body is None:
+            return
+        try:
+            async for part in body:
+                for chunk in stream.read(part, has_more=body.has_more):
+                    yield chunk
+                if stream.is_over:
+                    await body.drain()
+                    break
+            for chunk in stream.rest():
+                yield chunk
+        finally:
+            body.close()
+
+    def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
+        path, body, headers = self._api.serialize(request, streams=streams)
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, content)
+
+    def _result(self, document: bytes, request: ModelRequest) -> ChatResult:
+        trust = request.ticket.trust
+        try:
+            return result_of(self._api.reader(request).answer(read_document(document, trust)), trust)
+        except ExcessError as error:
+            raise _refused(request.ticket, error) from None
+
+
+class _StreamReader:
+    """Reads the body of one stream; of a server that does not stream, its one document."""
+
+    def __init__(self, reader: AnswerReader, ticket: Ticket, reply: Reply | AsyncReply) -> None:
+        self._reader = reader
+        self._ticket = ticket
+        self._events = EventParser()
+        self._answer = AnswerStream(ticket.trust)
+        is_document = reply.headers.get("content-type", "").startswith("application/json")
+        self._document = bytearray() if is_document else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all has been said, though the connection may still be open."""
+        return self._events.is_over or self._reader.is_over
+
+    def read(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
+        """What the events say that ``part`` completes. If more has come already, some of it may wait for that."""
+        if self._document is not None:
+            self._document += part
+            return
+        yield from self._said(self._events.read(part))
+        if self.is_over or not self._answer.may_wait(has_more=has_more):
+            yield from self._waiting()
+
+    def rest(self) -> Iterator[ChatGenerationChunk]:
+        """What had to wait until no more comes."""
+        yield from self._said(self._events.rest())
+        try:
+            if self._document is not None:
+                self._answer.add(
+                    self._reader.answer(read_document(bytes(self._document), self._ticket.trust))
+                )
+            last = self._answer.rest()
+        except ExcessError as error:
+            raise _refused(self._ticket, error) from None
+        if last is not None:
+            yield last
+
+    def _said(self, documents: Iterator[bytes]) -> Iterator[ChatGenerationChunk]:
+        try:
+            for document in documents:
+                piece = self._reader.event(read_document(document, self._ticket.trust))
+                if piece is not None:
+                    self._answer.add(piece)
+                    if self._answer.is_due:
+                        yield from self._waiting()
+        except Exception as error:
+            yield from self._waiting()
+            if isinstance(error, ExcessError):
+                raise _refused(self._ticket, error) from None
+            raise
+
+    def _waiting(self) -> Iterator[ChatGenerationChunk]:
+        chunk = self._answer.chunk()
+        if chunk is not None:
+            yield chunk
+
+
+def _refused(ticket: Ticket, error: ExcessError) -> LLMError:
+    """Whose fault it is that more came than is taken depends on who sent it."""
+    return ticket.refuse_answer(f"sent more than {error}")
+
+
+def _raise_for_status(reply: Reply | AsyncReply) -> None:
+    if reply.status >= ERROR_STATUS:
+        said = reply.content[: 4 * _LONGEST_SENTENCE].decode(errors="replace")[:_LONGEST_SENTENCE]
+        raise ProviderError(said, status=reply.status)

@@ -1,0 +1,238 @@
+"""OpenAI's Chat Completions, and every server that speaks it. Imported only when a client is built."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..failures import BadAnswer, Category
+from ..options import request_kwargs
+from .answer import Answer, CallPiece, usage_of
+from .ask import Serialized, raise_for
+from .loose_json import as_count, as_name, as_object, as_objects, as_text
+from .openai_requests import HEADERS, format_of, openai_chat, payload_of, tool_choice_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages.ai import UsageMetadata
+
+    from ..model_config import Endpoint
+    from .ask import Ask, ModelRequest
+
+_STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
+_NAMES = {"model": "model_name", "system_fingerprint": "system_fingerprint", "service_tier": "service_tier"}
+
+
+class ChatCompletions:
+    """Words requests as `ChatOpenAI` does, and reads the answers.
+
+    Args:
+        model: What the requests are worded for.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._chat = openai_chat(model, use_responses_api=False)
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """See `ChatApi.serialize`."""
+        settings = _settings(request.ask, request.endpoint)
+        streaming = _STREAMING if streams else {}
+        body = payload_of(self._chat, request, {**settings, **streaming, "stop": request.stop})
+        return Serialized("/chat/completions", body, HEADERS)
+
+    def reader(self, request: ModelRequest) -> ChatReader:
+        """See `ChatApi.reader`."""
+        return ChatReader(
+            has_others=request.ticket.trust.has_others, most_choices=request.ticket.trust.most_calls
+        )
+
+
+def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
+    """The settings of a request, as `ChatOpenAI` takes them."""
+    settings = request_kwargs(ask.options, "openai", endpoint.can)
+    extra = dict(settings.get("extra_body", ()))
+    if ask.cache_key and endpoint.can.cache_key:
+        extra["prompt_cache_key"] = ask.cache_key
+    if ask.schema is not None:
+        # In the body, not as `response_format`: that would take the SDK's slow way of parsing the answer itself.
+        extra["response_format"] = _nested(format_of(ask.schema))
+    found = {**settings, "extra_body": extra}
+    if ask.tools:
+        found["tools"] = list(ask.tools)
+        if ask.tool_choice is not None:
+            found["tool_choice"] = tool_choice_of(ask.tool_choice, {"function": {"name": ask.tool_choice}})
+        if ask.parallel_tool_calls is not None:
+            found["parallel_tool_calls"] = ask.parallel_tool_calls
+    return found
+
+
+def _nested(described: dict[str, Any]) -> dict[str, Any]:
+    kind = described.pop("type")
+    return {"type": kind, kind: described} if described else {"type": kind}
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+class ChatReader:
+    """Reads one answer, whole or event by event.
+
+    Args:
+        has_others: Whether choices beside the first are looked at.
+        most_choices: As many are read.
+
+    Attributes:
+        is_over: Whether the reason to finish was told, and after it what was used: no server says more, but some leave
+            the connection open.
+    """
+
+    def __init__(self, *, has_others: bool = True, most_choices: int = 1000) -> None:
+        self._has_others = has_others
+        self._most_choices = most_choices
+        self._has_reason = False
+        self.is_over = False
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.answer`."""
+        raise_for(document.get("error"))
+        choices = document.get("choices")
+        if not isinstance(choices, list) or len(choices) > self._most_choices:
+            raise BadAnswer(Category.UNREADABLE)
+        found = self._of_choices(as_objects(choices), "message")
+        found.metadata = _metadata(document)
+        found.usage = chat_usage(document.get("usage"))
+        if found.usage is not None:
+            found.metadata["token_usage"] = _token_usage(found.usage)
+        return found
+
+    def event(self, document: dict[str, Any]) -> Answer | None:
+        """See `AnswerReader.event`."""
+        raise_for(document.get("error"))
+        choices, usage = as_objects(document.get("choices")), chat_usage(document.get("usage"))
+        if not choices:
+            self.is_over = self._has_reason and usage is not None
+            return None if usage is None else Answer(usage=usage)
+        if len(choices) > self._most_choices:
+            raise BadAnswer(Category.UNREADABLE)
+        found = self._of_choices(choices, "delta")
+        found.usage, found.metadata = usage, _metadata(document)
+        self._has_reason = self._has_reason or found.reason is not None
+        return found
+
+    def _of_choices(self, choices: Sequence[dict[str, Any]], kind: str) -> Answer:
+        found, others = Answer(), []
+        for choice in choices:
+            if not choice.get("index"):
+                found = _of_choice(choice, kind)
+            elif self._has_others:
+                others.append(_reason_of_other(choice, kind))
+        found.others = [reason for reason in others if reason]
+        return found
+
+
+def _of_choice(choice: Mapping[str, Any], kind: str) -> Answer:
+    raise_for(choice.get("error"))
+    message = as_object(choice.get(kind))
+    return Answer(
+        text=as_text(message.get("content")),
+        refusal=as_text(message.get("refusal")),
+        thoughts=as_text(message.get("reasoning_content") or message.get("reasoning")),
+        calls=[_call(call) for call in as_objects(message.get("tool_calls"))],
+        logprobs=logprobs_of(as_object(choice.get("logprobs")).get("content")),
+        reason=_reason(choice),
+    )
+
+
+def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
+    """Why a choice beside the first ended: one that declines counts as filtered."""
+    return "content_filter" if as_object(choice.get(kind)).get("refusal") else _reason(choice)
+
+
+def _reason(choice: Mapping[str, Any]) -> str | None:
+    reason = as_name(choice.get("finish_reason"))
+    return None if reason == "null" else reason
+
+
+def _call(call: Mapping[str, Any]) -> CallPiece:
+    function = as_object(call.get("function"))
+    return CallPiece(
+        place=as_count(call.get("index")),
+        id=as_name(call.get("id")),
+        name=as_name(function.get("name")),
+        arguments=arguments_of(function.get("arguments")),
+    )
+
+
+def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Who served, by LangChain's names."""
+    found: dict[str, Any] = {"model_provider": "openai"}
+    for name, key in _NAMES.items():
+        if (told := as_name(document.get(name))) is not None:
+            found[key] = told
+    if (number := as_name(document.get("id"))) is not None:
+        found["id"] = number
+    return found
+
+
+def arguments_of(value: object) -> str:
+    """A call's arguments, or a piece of them: some servers send an object in the place of its JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else as_text(value)
+
+
+def chat_usage(value: object) -> UsageMetadata | None:
+    """What was used; None if the provider did not say."""
+    usage = as_object(value)
+    if not usage:
+        return None
+    inward = as_object(usage.get("prompt_tokens_details"))
+    outward = as_object(usage.get("completion_tokens_details"))
+    return usage_of(
+        as_count(usage.get("prompt_tokens")),
+        as_count(usage.get("completion_tokens")),
+        as_count(usage.get("total_tokens")),
+        {
+            "audio": as_count(inward.get("audio_tokens")),
+            "cache_read": as_count(inward.get("cached_tokens")),
+            "cache_creation": as_count(inward.get("cache_write_tokens")),
+        },
+        {
+            "audio": as_count(outward.get("audio_tokens")),
+            "reasoning": as_count(outward.get("reasoning_tokens")),
+        },
+    )
+
+
+def _token_usage(usage: UsageMetadata) -> dict[str, int]:
+    """The same by the names of the API, where LangChain's users look for it."""
+    return {
+        "prompt_tokens": usage["input_tokens"],
+        "completion_tokens": usage["output_tokens"],
+        "total_tokens": usage["total_tokens"],
+    }
+
+
+def logprobs_of(value: object) -> list[dict[str, Any]]:
+    """How likely each token was, and others in its place."""
+    return [
+        {
+            **_logprob(token),
+            "top_logprobs": [_logprob(other) for other in as_objects(token.get("top_logprobs"))],
+        }
+        for token in as_objects(value)
+    ]
+
+
+def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
+    likely = token.get("logprob")
+    found = {
+        "token": as_name(token.get("token")) or "",
+        "logprob": likely if isinstance(likely, int | float) else None,
+    }
+    as_bytes = token.get("bytes")
+    return (
+        {**found, "bytes": as_bytes} if isinstance(as_bytes, list) and len(as_bytes) <= _MOST_BYTES else found
+    )
+
+
+_MOST_BYTES = 64

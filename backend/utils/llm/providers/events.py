@@ -1,0 +1,67 @@
+"""Server-sent events, of which only the data is of interest.
+
+See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAST = b"[DONE]"
+"""The data of the event that ends a stream of OpenAI's."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventParser:
+    """Takes a stream apart into its events.
+
+    Attributes:
+        is_over: Whether the last event has come.
+    """
+
+    def __init__(self) -> None:
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._is_new = True
+        self.is_over = False
+
+    def read(self, part: bytes) -> Iterator[bytes]:
+        """The data of each event that ``part``, the next of the stream, completes."""
+        if b"\n" not in part and b"\r" not in part and not self._line.endswith(b"\r"):
+            self._line += part  # looked through once, however many parts a long line comes in
+            return
+        text = bytes(self._line) + part if self._line else part
+        if b"\r" in text:
+            held = text.endswith(b"\r")  # the other half of its end may be in the next part
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            text = text[:-1] + b"\r" if held else text
+        if self._is_new:
+            self._is_new, text = False, text.removeprefix(_BYTE_ORDER_MARK)
+        *lines, begun = text.split(b"\n")
+        self._line = bytearray(begun)
+        for line in lines:
+            if line:
+                self._note(line)
+            elif self._data:
+                yield from self._complete()
+
+    def rest(self) -> Iterator[bytes]:
+        """The last event, if the stream ended without an empty line."""
+        if line := bytes(self._line).strip():
+            self._note(line.removeprefix(_BYTE_ORDER_MARK) if self._is_new else line)
+        if self._data:
+            yield from self._complete()
+
+    def _note(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+
+    def _complete(self) -> Iterator[bytes]:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        self._data = []
+        self.is_over = self.is_over or data.startswith(LAST)
+        if not self.is_over and data.strip():
+            yield data

@@ -1,0 +1,260 @@
+"""Google's Gemini API. Imported only when a client is built."""
+
+from __future__ import annotations
+
+import json
+from itertools import zip_longest
+from math import ceil
+from typing import TYPE_CHECKING, Any, Self
+
+from google.genai import __version__
+from langchain_google_genai import ChatGoogleGenerativeAI
+from pydantic import SecretStr, model_validator
+from typing_extensions import override
+
+from ..failures import BadAnswer, Category
+from ..options import request_kwargs
+from .answer import Answer, CallPiece, new_call_id, usage_of
+from .ask import Serialized, raise_for
+from .gemini_history import request_of
+from .loose_json import as_count, as_name, as_object, as_objects, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages.ai import UsageMetadata
+    from pydantic import BaseModel
+
+    from .ask import Ask, ModelRequest
+
+HEADERS = {"content-type": "application/json", "user-agent": f"google-genai-sdk/{__version__}"}
+"""Of every request. What else the SDK would send tells of this machine."""
+FINISH_REASONS = {
+    "BLOCKLIST": "content_filter",
+    "CONTINUATION": "length",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "MAX_TOKENS": "length",
+    "PROHIBITED_CONTENT": "content_filter",
+    "RECITATION": "content_filter",
+    "SAFETY": "content_filter",
+    "SPII": "content_filter",
+    "STOP": "stop",
+}
+"""Gemini's names by OpenAI's. What is not here is neither an end nor a block, such as a malformed call."""
+SIGNATURES_KEY = "__gemini_function_call_thought_signatures__"
+"""Where the adapter looks, in a message's ``additional_kwargs``, for what Gemini wants back with a call."""
+_BESIDE = ("systemInstruction", "safetySettings", "tools", "toolConfig", "cachedContent")
+"""What stands beside ``generationConfig`` in a request, not in it."""
+_NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+class _Chat(ChatGoogleGenerativeAI):
+    """The adapter's class, without the SDK's client: asked for one, the SDK looks for the machine's own Google account."""
+
+    @model_validator(mode="after")
+    @override
+    def validate_environment(self) -> Self:
+        return self
+
+
+class Gemini:
+    """Words requests as `ChatGoogleGenerativeAI` does, and reads the answers.
+
+    Args:
+        model: What the requests are worded for.
+    """
+
+    def __init__(self, model: str) -> None:
+        key = SecretStr("the-transport-signs")
+        self._chat = _Chat(
+            model=model, google_api_key=key, output_version=None, temperature=None, vertexai=False
+        )
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """See `ChatApi.serialize`."""
+        settings = _settings(request.ask, request)
+        prepared = request_of(self._chat, list(request.messages), stop=request.stop, **settings)
+        method = "streamGenerateContent?alt=sse" if streams else "generateContent"
+        model = prepared["model"]
+        path = f"/v1beta/{model if '/' in model else f'models/{model}'}:{method}"
+        headers = {**HEADERS, "x-server-timeout": str(ceil(request.seconds))}
+        return Serialized(path, _body(prepared["contents"], prepared["config"]), headers)
+
+    def reader(self, request: ModelRequest) -> GeminiReader:
+        """See `ChatApi.reader`."""
+        return GeminiReader(most_candidates=request.ticket.trust.most_calls)
+
+
+def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
+    """The settings of a request, as `ChatGoogleGenerativeAI` takes them."""
+    found = dict(request_kwargs(ask.options, "gemini", request.endpoint.can))
+    if ask.tools:
+        found["tools"] = list(ask.tools)
+        if ask.tool_choice is not None:
+            found["tool_choice"] = "any" if ask.tool_choice == "required" else ask.tool_choice
+    if ask.schema is not None:
+        found["response_mime_type"] = "application/json"
+        if ask.schema.json_schema is not None:
+            found["response_json_schema"] = ask.schema.json_schema
+    return found
+
+
+def _body(contents: Sequence[BaseModel], config: BaseModel) -> dict[str, Any]:
+    """The body of a request: settings stand together in the SDK's type, and in two places on the wire."""
+    settings = _plain(config, exclude=_NOT_SENT)
+    beside = {key: settings.pop(key) for key in _BESIDE if key in settings}
+    return {"contents": [_plain(one) for one in contents], **beside, "generationConfig": settings}
+
+
+def _plain(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """Without warnings: the adapter puts texts where the SDK's types have bytes."""
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude, warnings=False)
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+class GeminiReader:
+    """Reads one answer. An event of a stream has the same form as a whole answer.
+
+    Args:
+        most_candidates: As many are read, and as many parts of one.
+
+    Attributes:
+        is_over: Never: each event may be followed by another one.
+    """
+
+    is_over = False
+
+    def __init__(self, *, most_candidates: int = 1000) -> None:
+        self._most = most_candidates
+        self._called = 0
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.answer`."""
+        found = self.event(document)
+        found.text = found.text.rstrip("\n")
+        return found
+
+    def event(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.event`."""
+        raise_for(document.get("error"))
+        candidates = as_objects(document.get("candidates"))
+        if len(candidates) > self._most:
+            raise BadAnswer(Category.UNREADABLE)
+        first = next((one for one in candidates if not one.get("index")), {})
+        found = self._of_candidate(first)
+        found.others = [reason for one in candidates if one is not first and (reason := _reason(one))]
+        found.usage = _usage(as_object(document.get("usageMetadata")))
+        found.metadata = _metadata(document)
+        blocked = as_name(as_object(document.get("promptFeedback")).get("blockReason"))
+        found.reason = "content_filter" if blocked is not None else self._told_reason(first)
+        return found
+
+    def _told_reason(self, candidate: Mapping[str, Any]) -> str | None:
+        reason = _reason(candidate)
+        return "tool_calls" if reason == "stop" and self._called else reason
+
+    def _of_candidate(self, candidate: Mapping[str, Any]) -> Answer:
+        parts = as_objects(as_object(candidate.get("content")).get("parts"))
+        if len(parts) > self._most:
+            raise BadAnswer(Category.UNREADABLE)
+        found = Answer(
+            text="".join(as_text(part.get("text")) for part in parts if not part.get("thought")),
+            thoughts="".join(as_text(part.get("text")) for part in parts if part.get("thought")),
+            media=[block for part in parts if (block := _block(part)) is not None],
+            logprobs=_logprobs(as_object(candidate.get("logprobsResult"))),
+        )
+        called = [part for part in parts if as_object(part.get("functionCall"))]
+        found.calls = [self._call(part["functionCall"]) for part in called]
+        signatures = {
+            call.id: signature.translate(_URL_SAFE)
+            for call, part in zip(found.calls, called, strict=True)
+            if (signature := as_name(part.get("thoughtSignature")))
+        }
+        if signatures:
+            found.extras[SIGNATURES_KEY] = signatures
+        return found
+
+    def _call(self, call: Mapping[str, Any]) -> CallPiece:
+        """Each call comes whole, so each is one of its own, whatever its id."""
+        self._called += 1
+        arguments = json.dumps(_with_whole_numbers(as_object(call.get("args"))))
+        return CallPiece(
+            self._called, as_name(call.get("id")) or new_call_id(), as_name(call.get("name")), arguments
+        )
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """``value``, in which whole numbers are no floats: Gemini writes all numbers of a call as such."""
+    match value:
+        case dict():
+            return {name: _with_whole_numbers(one) for name, one in value.items()}
+        case list():
+            return [_with_whole_numbers(one) for one in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+
+
+def _block(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A picture that the model made, as a block of LangChain's; None if ``part`` is none."""
+    data = as_object(part.get("inlineData"))
+    kind, content = as_name(data.get("mimeType")), as_name(data.get("data"))
+    if kind is None or content is None or not kind.startswith("image/"):
+        return None
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{content.translate(_URL_SAFE)}"}}
+
+
+def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
+    found = {"model_name": as_name(document.get("modelVersion")), "id": as_name(document.get("responseId"))}
+    return {
+        "model_provider": "google_genai",
+        **{name: told for name, told in found.items() if told is not None},
+    }
+
+
+def _reason(candidate: Mapping[str, Any]) -> str | None:
+    reason = as_name(candidate.get("finishReason"))
+    return None if reason is None else FINISH_REASONS.get(reason.upper(), reason)
+
+
+def _usage(usage: Mapping[str, Any]) -> UsageMetadata | None:
+    """Tokens of all so far. Gemini counts the results of its own tools, and thoughts, beside the rest."""
+    prompt, results = as_count(usage.get("promptTokenCount")), as_count(usage.get("toolUsePromptTokenCount"))
+    said, thought = as_count(usage.get("candidatesTokenCount")), as_count(usage.get("thoughtsTokenCount"))
+    total, cached = as_count(usage.get("totalTokenCount")), as_count(usage.get("cachedContentTokenCount"))
+    if not any((prompt, results, said, thought, total, cached)):
+        return None
+    return usage_of(
+        (prompt or 0) + (results or 0),
+        (said or 0) + (thought or 0),
+        total,
+        {"cache_read": cached or 0},
+        {"reasoning": thought or None},
+    )
+
+
+def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How likely each token was, in the shape of Chat Completions."""
+    chosen, top = as_objects(result.get("chosenCandidates")), as_objects(result.get("topCandidates"))
+    return [
+        {
+            **_logprob(one),
+            "top_logprobs": [_logprob(other) for other in as_objects(as_object(others).get("candidates"))],
+        }
+        for one, others in zip_longest(chosen, top)
+        if one is not None
+    ]
+
+
+def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
+    likely = token.get("logProbability")
+    return {
+        "token": as_name(token.get("token")) or "",
+        "logprob": likely if isinstance(likely, int | float) else None,
+    }

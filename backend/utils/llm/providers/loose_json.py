@@ -1,0 +1,98 @@
+"""JSON from others: whatever it holds, reading it raises nothing and takes no more than a moment."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..failures import BadAnswer, Category
+from ..transport import ExcessError
+
+if TYPE_CHECKING:
+    from ..transport import Trust
+
+SHORT = 4096
+"""Bytes of a document in which nothing can be too much."""
+MOST_TOKENS = 10**12
+_SEPARATORS = b",:[{"
+_LONGEST_NUMBER = 20
+
+
+def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
+    """The object that ``document``, a whole answer or an event, holds; also if it stands alone in a list, as Google's errors do.
+
+    Raises:
+        BadAnswer: It holds something else.
+        ExcessError: It has more values than are read.
+        ValueError: It is no JSON.
+    """
+    found = json.loads(document) if len(document) <= SHORT else _long(document, trust.most_values)
+    if isinstance(found, list) and len(found) == 1:
+        (found,) = found
+    if not isinstance(found, dict):
+        raise BadAnswer(Category.UNREADABLE)
+    return found
+
+
+def _long(document: bytes, most: int) -> Any:
+    if len(document) > most and len(document) - len(document.translate(None, _SEPARATORS)) > most:
+        raise ExcessError(f"{most:,} values")
+    text = document.decode(json.detect_encoding(document), "surrogatepass")
+    return _JSON.decode(text.removeprefix("\ufeff"))
+
+
+def _whole_number(text: str) -> int:
+    """Python takes the square of a number's length."""
+    return int(text[:_LONGEST_NUMBER])
+
+
+_JSON = json.JSONDecoder(parse_int=_whole_number)
+
+
+def is_json(text: str) -> bool:
+    """Whether ``text`` is JSON; nothing at all counts as an empty object."""
+    try:
+        json.loads(text or "{}", strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """``value``, if it is an object; else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_objects(value: object) -> list[dict[str, Any]]:
+    """The objects in ``value``, if it is a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def as_text(value: object) -> str:
+    """``value``, if it is a text; of one that comes in parts, all those that are text."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        return ""
+    return "".join(one if isinstance(one, str) else _text_of_part(one) for one in value)
+
+
+def _text_of_part(part: object) -> str:
+    part = as_object(part)
+    is_text = part.get("type", "text") in {"text", "output_text"}
+    text = part.get("text")
+    return text if is_text and isinstance(text, str) else ""
+
+
+def as_name(value: object) -> str | None:
+    """``value``, if it is a text: an id, or the name of a model, a tool, a reason. Whoever logs it has to shorten it."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_count(value: object) -> int | None:
+    """``value``, if it is a number of tokens: some servers send floats, or texts."""
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _LONGEST_NUMBER:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_TOKENS:
+        return None
+    return int(value) if value == int(value) else None

@@ -1,0 +1,215 @@
+"""OpenAI's Responses. Imported only when a client is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..failures import BadAnswer, Category
+from ..options import request_kwargs
+from .answer import Answer, CallPiece, usage_of
+from .ask import Serialized, raise_for
+from .chat_completions import arguments_of, logprobs_of
+from .loose_json import as_count, as_name, as_object, as_objects, as_text
+from .openai_requests import HEADERS, format_of, openai_chat, payload_of, tool_choice_of
+from .stops import Stops
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages.ai import UsageMetadata
+
+    from ..model_config import Endpoint
+    from .ask import Ask, ModelRequest
+
+_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_FAILED = frozenset({"failed", "cancelled"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class Responses:
+    """Words requests as `ChatOpenAI` does, and reads the answers.
+
+    Args:
+        model: What the requests are worded for.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._chat = openai_chat(model, use_responses_api=True)
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """See `ChatApi.serialize`."""
+        settings = _settings(request.ask, request.endpoint)
+        body = payload_of(self._chat, request, {**settings, "stream": True} if streams else settings)
+        return Serialized("/responses", body, HEADERS)
+
+    def reader(self, request: ModelRequest) -> ResponsesReader:
+        """See `ChatApi.reader`."""
+        return ResponsesReader(request.stop)
+
+
+def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
+    """The settings of a request, as `ChatOpenAI` takes them."""
+    settings = dict(request_kwargs(ask.options, "openai", endpoint.can, "responses"))
+    # In the body, because the adapter drops it for some models, whatever their effort is.
+    sampling = {"temperature": settings.pop("temperature")} if "temperature" in settings else {}
+    extra = {**settings.pop("extra_body", {}), **sampling}
+    if ask.cache_key and endpoint.can.cache_key:
+        extra["prompt_cache_key"] = ask.cache_key
+    # Users trust us with their prompts: without this OpenAI keeps each for a month, for later retrieval.
+    found = {**settings, "extra_body": extra, "store": False}
+    if found.pop("logprobs", None):
+        found["include"] = ["message.output_text.logprobs"]
+    if ask.schema is not None:
+        found["text"] = {"format": format_of(ask.schema)}
+    if ask.tools:
+        found["tools"] = [_flat(tool) for tool in ask.tools]
+        if ask.tool_choice is not None:
+            found["tool_choice"] = tool_choice_of(ask.tool_choice, {"name": ask.tool_choice})
+        if ask.parallel_tool_calls is not None:
+            found["parallel_tool_calls"] = ask.parallel_tool_calls
+    return found
+
+
+def _flat(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool as Responses wants it. What Chat Completions takes for granted, that it is not strict, has to be said."""
+    return {"type": "function", "strict": False, **tool["function"]} if "function" in tool else tool
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+class ResponsesReader:
+    """Reads one answer, whole or event by event.
+
+    Events that repeat what was said add nothing. The reason to finish comes with the last event, so a stream that
+    breaks off has none.
+
+    Args:
+        stop: Sequences that end the text: the API has no such setting.
+
+    Attributes:
+        is_over: Whether the last event has come.
+    """
+
+    def __init__(self, stop: Sequence[str] | None = None) -> None:
+        self._stops = Stops(stop)
+        self._told: set[str] = set()
+        self.is_over = False
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.answer`."""
+        _raise_if_failed(document)
+        if not isinstance(document.get("output"), list):
+            raise BadAnswer(Category.UNREADABLE)
+        return self._whole(document)
+
+    def _whole(self, document: dict[str, Any]) -> Answer:
+        items = as_objects(document.get("output"))
+        parts = [
+            part
+            for item in items
+            if item.get("type") == "message"
+            for part in as_objects(item.get("content"))
+        ]
+        calls = [
+            _call(item, place) for place, item in enumerate(items) if item.get("type") == "function_call"
+        ]
+        return Answer(
+            text="" if "text" in self._told else self._stops.cut(as_text(parts)),
+            refusal="".join(as_text(part.get("refusal")) for part in parts),
+            calls=calls,
+            logprobs=[token for part in parts for token in logprobs_of(part.get("logprobs"))],
+            usage=_usage(document.get("usage")),
+            reason=_reason(document, called=bool(calls) or "calls" in self._told),
+            metadata=_metadata(document),
+        )
+
+    def event(self, document: dict[str, Any]) -> Answer | None:
+        """See `AnswerReader.event`."""
+        kind = document.get("type")
+        raise_for(document.get("error") or (kind == "error" and document))
+        if kind in _ENDS:
+            self.is_over = True
+            return self._last(as_object(document.get("response")))
+        return self._piece(kind, document)
+
+    def _piece(self, kind: object, document: dict[str, Any]) -> Answer | None:
+        place, delta = as_count(document.get("output_index")), as_text(document.get("delta"))
+        match kind:
+            case "response.output_text.delta":
+                self._told.add("text")
+                return Answer(text=self._stops.add(delta), logprobs=logprobs_of(document.get("logprobs")))
+            case "response.refusal.delta":
+                self._told.add("refusal")
+                return Answer(refusal=delta)
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                return Answer(thoughts=delta)
+            case "response.function_call_arguments.delta":
+                return Answer(calls=[CallPiece(place, None, None, delta)])
+            case "response.output_item.added":
+                return self._begun(as_object(document.get("item")), place)
+            case _:
+                return None
+
+    def _begun(self, item: dict[str, Any], place: int | None) -> Answer | None:
+        if item.get("type") != "function_call":
+            return None
+        self._told.add("calls")
+        return Answer(calls=[_call(item, place)])
+
+    def _last(self, response: dict[str, Any]) -> Answer:
+        """What the last event adds, which repeats all of the answer; all, to what a server did not tell in pieces."""
+        _raise_if_failed(response)
+        whole = self._whole(response)
+        if "text" in self._told:
+            whole.text, whole.logprobs = self._stops.rest(), ()
+        if "calls" in self._told:
+            whole.calls = ()
+        if "refusal" in self._told:
+            whole.refusal = ""
+        return whole
+
+
+def _raise_if_failed(response: Mapping[str, Any]) -> None:
+    status = response.get("status")
+    raise_for(response.get("error") or (status in _FAILED and {"code": status}))
+
+
+def _call(item: Mapping[str, Any], place: int | None) -> CallPiece:
+    number = as_name(item.get("call_id")) or as_name(item.get("id"))
+    return CallPiece(place, number, as_name(item.get("name")), arguments_of(item.get("arguments")))
+
+
+def _metadata(response: Mapping[str, Any]) -> dict[str, Any]:
+    found = {
+        "id": as_name(response.get("id")),
+        "model_name": as_name(response.get("model")),
+        "service_tier": as_name(response.get("service_tier")),
+    }
+    return {"model_provider": "openai", **{name: told for name, told in found.items() if told is not None}}
+
+
+def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:
+    """Why it ended, by the names of Chat Completions; None if it has not."""
+    if response.get("status") == "completed":
+        return "tool_calls" if called else "stop"
+    reason = as_name(as_object(response.get("incomplete_details")).get("reason"))
+    return None if reason is None else _REASONS.get(reason, reason)
+
+
+def _usage(value: object) -> UsageMetadata | None:
+    usage = as_object(value)
+    if not usage:
+        return None
+    inward = as_object(usage.get("input_tokens_details"))
+    outward = as_object(usage.get("output_tokens_details"))
+    return usage_of(
+        as_count(usage.get("input_tokens")),
+        as_count(usage.get("output_tokens")),
+        as_count(usage.get("total_tokens")),
+        {
+            "cache_read": as_count(inward.get("cached_tokens")) or 0,
+            "cache_creation": as_count(inward.get("cache_write_tokens")) or 0,
+        },
+        {"reasoning": as_count(outward.get("reasoning_tokens")) or 0},
+    )
