@@ -176,7 +176,9 @@ class _Responses:
     def _payload(self, request: ModelRequest, **more: Any) -> dict[str, Any]:
         settings = responses_api._settings(request.ask, request.endpoint)
         body = openai_requests.payload_of(self._chat, request, {**settings, **more})
-        known = {name: body.pop(name) for name in ("model", "input", "stream", "store") if name in body}
+        known: dict[str, Any] = {
+            name: body.pop(name) for name in ("model", "input", "stream", "store") if name in body
+        }
         return {**known, "extra_body": body, "timeout": request.seconds, "extra_headers": _ticket(request)}
 
     def generate(self, request: ModelRequest) -> ChatResult:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category
 from ..options import request_kwargs
+from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
 from .loose_json import as_count, as_name, as_object, as_objects, as_text
@@ -97,7 +98,7 @@ class ChatReader:
         """See `AnswerReader.answer`."""
         raise_for(document.get("error"))
         choices = document.get("choices")
-        if not isinstance(choices, list) or len(choices) > self._most_choices:
+        if not isinstance(choices, list):
             raise BadAnswer(Category.UNREADABLE)
         found = self._of_choices(as_objects(choices), "message")
         found.metadata = _metadata(document)
@@ -113,14 +114,14 @@ class ChatReader:
         if not choices:
             self.is_over = self._has_reason and usage is not None
             return None if usage is None else Answer(usage=usage)
-        if len(choices) > self._most_choices:
-            raise BadAnswer(Category.UNREADABLE)
         found = self._of_choices(choices, "delta")
         found.usage, found.metadata = usage, _metadata(document)
         self._has_reason = self._has_reason or found.reason is not None
         return found
 
     def _of_choices(self, choices: Sequence[dict[str, Any]], kind: str) -> Answer:
+        if len(choices) > self._most_choices:
+            raise ExcessError(f"{self._most_choices:,} choices")
         found, others = Answer(), []
         for choice in choices:
             if not choice.get("index"):

@@ -12,8 +12,8 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import SecretStr, model_validator
 from typing_extensions import override
 
-from ..failures import BadAnswer, Category
 from ..options import request_kwargs
+from ..transport import ExcessError
 from .answer import Answer, CallPiece, new_call_id, usage_of
 from .ask import Serialized, raise_for
 from .gemini_history import request_of
@@ -143,8 +143,7 @@ class GeminiReader:
         """See `AnswerReader.event`."""
         raise_for(document.get("error"))
         candidates = as_objects(document.get("candidates"))
-        if len(candidates) > self._most:
-            raise BadAnswer(Category.UNREADABLE)
+        self._bound(candidates, "candidates")
         first = next((one for one in candidates if not one.get("index")), {})
         found = self._of_candidate(first)
         found.others = [reason for one in candidates if one is not first and (reason := _reason(one))]
@@ -160,8 +159,7 @@ class GeminiReader:
 
     def _of_candidate(self, candidate: Mapping[str, Any]) -> Answer:
         parts = as_objects(as_object(candidate.get("content")).get("parts"))
-        if len(parts) > self._most:
-            raise BadAnswer(Category.UNREADABLE)
+        self._bound(parts, "parts")
         found = Answer(
             text="".join(as_text(part.get("text")) for part in parts if not part.get("thought")),
             thoughts="".join(as_text(part.get("text")) for part in parts if part.get("thought")),
@@ -178,6 +176,10 @@ class GeminiReader:
         if signatures:
             found.extras[SIGNATURES_KEY] = signatures
         return found
+
+    def _bound(self, items: Sequence[object], what: str) -> None:
+        if len(items) > self._most:
+            raise ExcessError(f"{self._most:,} {what}")
 
     def _call(self, call: Mapping[str, Any]) -> CallPiece:
         """Each call comes whole, so each is one of its own, whatever its id."""
