@@ -6,6 +6,7 @@ only the SDK's exception still holds.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _ERRORS = range(300, 600)
 _LONGEST_SENTENCE = 1000
+_LONGEST_EMBEDDED = 2000
 _DEEPEST = 6
 _MOST_LAYERS = 16
 _DIGITS = 3
@@ -100,8 +102,8 @@ def _told(exception: BaseException) -> list[dict[str, Any]]:
 
 def _layers(told: object, depth: int = 0) -> Iterator[dict[str, Any]]:
     """``told`` and all that it holds of errors."""
-    if isinstance(told, str) and told.lstrip()[:1] in {"{", "["}:
-        told = _document(told)
+    if isinstance(told, str):
+        told = _document(told) if told.lstrip()[:1] in {"{", "["} else _embedded(told)
     if isinstance(told, list):
         told = next((one for one in told if isinstance(one, dict)), None)
     if not isinstance(told, dict) or depth > _DEEPEST:
@@ -116,6 +118,21 @@ def _document(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        return None
+
+
+def _embedded(text: str) -> Any:
+    """The object that gateways write behind words of their own, as JSON or as Python prints it."""
+    start, end = text.find("{"), text.rfind("}") + 1
+    if not 0 <= start < end <= _LONGEST_EMBEDDED:
+        return None
+    try:
+        return json.loads(text[start:end])
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text[start:end])
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
 
 

@@ -90,9 +90,13 @@ def _exceeded(quota: str) -> Example:
 
 
 C = Category
-OF_THE_REQUEST = frozenset({400, 401, 402, 403, 404, 406, 409, 410, 413, 415, 422, 424, 446, 451, None})
+OF_THE_REQUEST = frozenset(
+    {400, 401, 402, 403, 404, 405, 406, 409, 410, 412, 413, 415, 416, 422, 424, 446, 451, 498, None}
+)
 """What may be said of a request, of a key or of a model; None is an event in a stream."""
 BAD_REQUEST = frozenset({400, 413, 422, None})
+WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
+"""Words so plain that a status which says something else is wrong."""
 
 
 def _code(category: Category, status: int, code: str, says: str = "") -> Row:
@@ -104,17 +108,45 @@ def _about(category: Category, status: int, code: str) -> Row:
     return Row(category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST)
 
 
+def _but(category: Category, status: int, code: str, example: str, says: str) -> Row:
+    """A code that these words turn round."""
+    return Row(category, _openai(status, code, example), code=code, says=says)
+
+
 CODES = (
-    _code(C.QUOTA, 429, "insufficient_quota"),
+    # One request that is more than a whole minute's allowance is never served here, however long one waits.
+    _but(
+        C.UNSUPPORTED,
+        413,
+        "rate_limit_exceeded",
+        "Request too large for the model on tokens per minute (TPM): Limit 6000, Requested 12328.",
+        r"request too large",
+    ),
+    _but(
+        C.RATE_LIMIT,
+        429,
+        "insufficient_quota",
+        "You exceeded your current quota: https://help.aliyun.com/zh/model-studio/error-code#token-limit",
+        r"error-code#token-limit",
+    ),
+    _code(C.QUOTA, 429, "insufficient_*quota"),
     _code(C.QUOTA, 429, "billing_*"),
     _code(C.QUOTA, 429, "exceeded_current_quota*"),
-    _code(C.QUOTA, 403, "insufficient_balance"),
+    _code(C.QUOTA, 403, "insufficient_balance*"),
     _code(C.QUOTA, 403, "insufficient_credits"),
     _code(C.QUOTA, 400, "Arrearage"),
     _code(C.QUOTA, 400, "budget_exceeded"),
-    _code(C.CONTEXT, 400, "context_length_exceeded"),
-    _code(C.CONTEXT, 400, "exceed_context_size_error"),  # llama.cpp
+    _code(C.QUOTA, 403, "*Overdue*"),
+    _code(C.QUOTA, 403, "*FreeTierOnly"),
+    _code(C.QUOTA, 429, "SetLimitExceeded"),
+    _code(C.QUOTA, 429, "QUOTA_EXHAUSTED"),
+    _code(C.QUOTA, 429, "1113"),  # Zhipu
+    _code(C.QUOTA, 429, "3036"),  # Cloudflare
+    _code(C.CONTEXT, 400, "*context*exceed*"),
+    _code(C.CONTEXT, 400, "exceed*context*"),
     _code(C.CONTEXT, 413, "request_too_large"),
+    _code(C.CONTEXT, 413, "tokens_limit_reached"),
+    _about(C.CONTEXT, 400, "1261"),  # Zhipu
     _about(C.REFUSAL, 400, "*content_filter*"),
     _about(C.REFUSAL, 403, "contentFilter*"),
     _about(C.REFUSAL, 403, "*content_policy*"),
@@ -142,9 +174,18 @@ CODES = (
     _code(C.MODEL_NOT_FOUND, 404, "InvalidEndpointOrModel*"),
     _code(C.MODEL_NOT_FOUND, 403, "key_model_access_denied"),
     _code(C.MODEL_NOT_FOUND, 404, "DeploymentNotFound"),
+    _code(C.MODEL_NOT_FOUND, 400, "dedicated_endpoint_not_running"),
+    _code(C.MODEL_NOT_FOUND, 400, "InvalidEndpoint.*"),
+    _code(C.MODEL_NOT_FOUND, 404, "UnsupportedModel"),
+    _code(C.MODEL_NOT_FOUND, 403, "*ServiceNotOpen"),
+    _about(C.MODEL_NOT_FOUND, 400, "1211"),  # Zhipu
+    _about(C.MODEL_NOT_FOUND, 400, "1221"),
     _code(C.CREDENTIAL, 400, "*API_KEY*"),
     _code(C.CREDENTIAL, 403, "account_*"),
     _code(C.CREDENTIAL, 400, "invalid_organization"),
+    _code(C.CREDENTIAL, 400, "organization_restricted"),
+    _code(C.CREDENTIAL, 401, "token_not_found_in_db"),  # LiteLLM
+    _about(C.CREDENTIAL, 403, "3023"),  # Cloudflare
     _code(C.CREDENTIAL, 403, "unsupported_country_region_territory"),  # whatever is asked from here
     _code(C.CREDENTIAL, 400, "authentication_error"),
     _code(C.CREDENTIAL, 403, "UNAUTHENTICATED"),
@@ -162,6 +203,7 @@ CODES = (
     _about(C.UNSUPPORTED, 400, "previous_response_not_found"),
     _about(C.UNSUPPORTED, 404, "*file_not_found*"),
     _code(C.RATE_LIMIT, 429, "rate_limit_*"),
+    _code(C.SERVER, 498, "capacity_exceeded"),
     Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), code="*PerDay*"),
     Row(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
 )
@@ -177,11 +219,26 @@ def _said(category: Category, status: int, example: str, says: str) -> Row:
     return Row(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
 
 
+def _plain(category: Category, status: int, example: str, says: str) -> Row:
+    return Row(category, _openai(status, None, example), status=WHATEVER, says=says)
+
+
+OUTPUT = (
+    _prose(
+        C.UNSUPPORTED,
+        _openai(400, None, "The maximum tokens you requested exceeds the model limit of 32768."),
+        r"\bmax(imum)?[ _]?((output|completion|new)[ _])?tokens\b[^.]{0,60}"
+        r"(must be|(can)?not exceed|exceeds? the (model|max)|less than|limited|at most)",
+    ),
+)
+"""Of how much is asked for. A larger window would not help."""
+
 CONTEXT = (
     _prose(
         C.CONTEXT,
         _openai(400, None, "This model's maximum context length is 8192 tokens."),
-        r"maximum context length|context window|prompt is too long|too many (input )?tokens",
+        r"\bcontext[ _-]?(length|window|size|limit)|(prompt|sequence|input) length is|(model|input) token limit"
+        r"|too many (input )?tokens|reduce the length of the|longer than the model",
     ),
     _prose(
         C.CONTEXT,
@@ -190,17 +247,107 @@ CONTEXT = (
             "INVALID_ARGUMENT",
             "The input token count (9) exceeds the maximum number of tokens allowed (8).",
         ),
-        r"exceeds the maximum number of (input )?tokens",
+        r"\b(prompt|input|request|conversation|messages?|tokens?|payload)\b( \w+){0,4} "
+        r"(too (long|large|big)|exceed(s|ed)?)\b(?! (your|the rate))",
+    ),
+    _prose(
+        C.CONTEXT,
+        _openai(400, None, "Input validation error: inputs must have less than 4096 tokens. Given: 4545"),
+        r"(less|fewer|at most|more) than \d+ tokens|tokens \+ [^.]{0,20}must be|\(\d+ tokens\)|range of input length"
+        r"|(max|maximum supported) (sequence )?length|tokens to keep|keep the first \d+ tokens|n_ctx|cannot truncate",
+    ),
+    _prose(
+        C.CONTEXT,
+        _openai(400, None, "输入超过最大长度"),
+        "(超出|超过|超长|过长).{0,20}(长度|上下文|token)|(长度|上下文|输入|prompt|token).{0,20}(超出|超过|超长|过长)",
     ),
 )
 
+DIALECT = (
+    _prose(
+        C.UNSUPPORTED,
+        _openai(400, None, "Invalid JSON payload received. Unknown name: Cannot find field."),
+        r"\b(unknown|unrecogni[sz]ed|unexpected|unsupported) (\w+ )?(name|variant|field|param\w*|argument|keyword|key|role)"
+        r"|cannot find field|any variant|extra (inputs|fields)|reasoning_content|thought_?signature",
+    ),
+)
+"""Of words that this endpoint does not know, or wants."""
+
+MALFORMED = (
+    _prose(
+        C.REJECTED,
+        _openai(400, None, "We could not parse the JSON body of your request."),
+        r"pars(e|ing) (the |your )?(json |request )*(body|payload)|(malformed|invalid|not valid|valid) json\b(?! schema)"
+        r"|json (decode|parse|syntax)|unexpected (token|end of|character)|expecting (value|property|',')|body is empty",
+    ),
+    _prose(
+        C.REJECTED,
+        _openai(400, "missing_required_parameter", "Missing required parameter: 'messages'."),
+        r"\b(missing|without) (\w+ ){0,5}required\b|\brequired (\w+ ){0,3}(is |are )?missing|field required"
+        r"|(model|messages)\W* (param\w* |field )?(is|are) required|provide (a |the )?(model|messages)|request is missing",
+    ),
+    _prose(
+        C.REJECTED,
+        _openai(400, "invalid_type", "Invalid type for 'messages': expected an array, but got a string."),
+        r"\binvalid type for|is not of type|should be a valid (list|dict\w*|integer|number|boolean)|but got an? (integer|null|object)",
+    ),
+    _prose(
+        C.REJECTED,
+        _openai(400, "empty_array", "Invalid 'messages': empty array."),
+        r"empty array|\[\] is too short|\bmessages?( list| array)? (is|are|must not be|should not be|cannot be|can't be) empty\W*$"
+        r"|messages empty|at least (one|1) message|should have at least 1|names? must be unique|name \S+ is duplicated"
+        r"|tools`? must be set",
+    ),
+)
+"""Of what no endpoint would take: broken JSON, what every API wants and is not there, a wrong type, nothing at all."""
+
+BUSY = (
+    _prose(
+        C.SERVER,
+        _openai(400, None, "Function id: DEGRADED function cannot be invoked"),
+        r"degraded function|not ready for inference",
+    ),
+)
+"""Of a model that does not answer just now."""
+
+EMPTY_PURSES = (
+    _plain(
+        C.QUOTA,
+        429,
+        "Insufficient balance or no resource package. Please recharge.",
+        r"insufficient (account )?(balance|funds)|no resource package|(credits|balance) (are|is) (depleted|exhausted)"
+        r"|余额不足|欠费|quota is not enough|out of credits",
+    ),
+    _plain(
+        C.QUOTA,
+        429,
+        "Your team has either used all available credits or reached its monthly spending limit.",
+        r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
+        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|free-models-per-day|calls / month",
+    ),
+    _said(
+        C.QUOTA,
+        412,
+        "Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices.",
+        r"suspended\b[^.]{0,80}(spend|invoice|pay|billing|balance|overdue)|reached your (specified )?(api )?usage limit"
+        r"|usage limit for this billing",
+    ),
+)
+"""Of an empty purse, before anything else that may be said of it."""
+
 CLOSED = (
+    Row(
+        C.CREDENTIAL,
+        _openai(401, None, "Authentication Error: the token passed cannot be found."),
+        status=frozenset({401}),
+        says=r"\bauthenticat|unauthori[sz]ed|\b(api[ _-]?key|token)\b",
+    ),
     _said(
         C.CREDENTIAL,
         403,
         "Your project has been denied access.",
         r"\b(account|organi[sz]ation|project|api[ _-]?key|consumer|team|workspace|subscription)\b[^.]{0,80}"
-        r"\b(disabled|suspended|deactivated|terminated|banned|revoked|denied access|leaked)\b",
+        r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b",
     ),
     _said(
         C.CREDENTIAL,
@@ -346,6 +493,21 @@ MODELS = (
         "You don't have access to the model with the specified model ID.",
         r"\baccess(ing)?( to)?( the| this| non-serverless)? model\b|model access is denied|model identifier|publisher model",
     ),
+    _said(
+        C.MODEL_NOT_FOUND,
+        400,
+        "The model some/model-3.2 is not supported by any provider you have enabled.",
+        r"\bmodel\b(?:[^.]|\.(?=\S)){0,80}not supported (by|for) (any |the )?(provider|\w+ api)"
+        r"|on-demand throughput|not a valid model|not found for account|taken offline|model is gated|no such model",
+    ),
+    _said(
+        C.MODEL_NOT_FOUND,
+        403,
+        "User has not agreed to the terms of the model.",
+        r"\bagreed? to\b.{0,40}\b(terms|licen[cs]e)|\bmodel (name )?(is )?(invalid|disabled|closed)\b"
+        r"|allowed to (use|access) (this |the )?(publisher )?model",
+    ),
+    Row(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
     _said(C.MODEL_NOT_FOUND, 404, "No endpoints found for some/model.", r"no endpoints found for"),
     _said(C.MODEL_NOT_FOUND, 404, "model: some-model", r"^\s*model:\s*\S+\s*$"),
     _said(
@@ -366,16 +528,6 @@ FEATURES = (
         r"|background mode|streaming|image input|fine-?tun\w+)s?\b[^.]{0,60}(not|n't|unsupported|denied|disabled|require|unavailable)"
         r"|(not|n't|lacks?|unsupported|without)\b[^.]{0,60}\b(feature|beta|tool use|tools|function call|web search|parameter"
         r"|modality|structured output|json mode|background mode|image input|fine-?tun\w+)|verified to (stream|use|generate)",
-    ),
-    _prose(
-        C.UNSUPPORTED,
-        _google(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
-        r"location is not supported",
-    ),
-    _prose(
-        C.UNSUPPORTED,
-        _openai(400, None, "Too much media: 0 document pages + 108 images > 100."),
-        r"too much media|image dimensions exceed|must contain non-whitespace",
     ),
 )
 """Of what a request makes use of."""
@@ -434,7 +586,7 @@ KEYS = (
         C.CREDENTIAL,
         _openai(403, None, "The user is not authorized to perform this action."),
         status=frozenset({403, None}),
-        says=r"\bnot authori[sz]ed|unauthori[sz]ed|authenticat|credentials|unregistered callers|identity"
+        says=r"\bnot authori[sz]ed|unauthori[sz]ed|authori[sz]ation failed|authenticat|credentials|unregistered callers|identity"
         r"|access to [^.]{1,40} is denied",
     ),
     Row(
@@ -449,6 +601,16 @@ KEYS = (
 )
 """Of the key, and of who it belongs to."""
 
+TEMPLATES = (
+    _plain(
+        C.UNSUPPORTED,
+        500,
+        "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
+        r"\bjinja|roles must alternate|chat template",
+    ),
+)
+"""Of a history that a model's template has no words for: llama.cpp says so with a 500."""
+
 LACKS = (
     Row(
         C.UNSUPPORTED,
@@ -461,7 +623,13 @@ LACKS = (
 """Of what is left when it is about nobody."""
 
 PROSE = (
+    *BUSY,
+    *TEMPLATES,
+    *EMPTY_PURSES,
+    *OUTPUT,
     *CONTEXT,
+    *DIALECT,
+    *MALFORMED,
     *CLOSED,
     *CONTENT,
     *REFERENCES,
@@ -487,7 +655,7 @@ STATUSES = (
     *_status(C.CONTEXT, 413),
     *_status(C.RATE_LIMIT, 429),
     Row(C.SERVER, Example(503, "<html>overloaded</html>"), status=range(500, 600)),
-    Row(C.REJECTED, Example(400), status=range(400, 500)),
+    Row(C.UNSUPPORTED, Example(400), status=range(400, 500)),  # most likely, only this endpoint says so
     Row(C.MODEL_NOT_FOUND, Example(307), status=range(300, 400)),  # never followed: it may lead anywhere
 )
 """What the HTTP status says."""
@@ -505,6 +673,7 @@ def _google_event(status: int, code: str) -> Row:
 EVENTS = (
     _event("server_error"),
     _event("internal_error"),
+    _event("api_error"),
     _event("overloaded_error"),
     _event("server_overloaded"),
     _event("service_unavailable_error"),
