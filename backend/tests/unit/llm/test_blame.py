@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +13,12 @@ from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
 from backend.utils.llm.failures import POLICY, Category, classify
 from backend.utils.llm.failures.evidence import gather
+from backend.utils.llm.failures.rows import OF_THE_REQUEST
 from backend.utils.llm.testing import Raw, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.transport import Wire
 
-from .error_bodies import BODIES, CONTENT, KEY, MODEL, REQUEST, SILENT, Told
+from .error_bodies import ALL, BODIES, CONTENT, EVENTS, KEY, MALFORMED, MODEL, REQUEST, SILENT, Told
 from .samples import receipt
 from .test_failure_table import NOW
 
@@ -55,11 +57,12 @@ def patchbay(provider: LoopbackProvider, virtual: VirtualTime) -> Iterator[Patch
 
 
 def raw(told: Told) -> Raw:
+    assert told.status is not None
     return Raw(told.status, told.body, "application/json" if told.body[:1] in {"{", "["} else "text/html")
 
 
 def name(told: Told) -> str:
-    return f"{BODIES.index(told)} {told.status} {told.source}"[:60]
+    return f"{told.provider} {ALL.index(told)} {told.category}"
 
 
 def cooled(category: Category) -> str:
@@ -75,18 +78,29 @@ def test_what_is_known_to_be_said_is_understood_on_every_wire(told: Told, api: A
     found = classify(ValueError(), wire, api, now=NOW)
 
     assert found.category is told.category
-    assert cooled(found.category) == told.cools
 
 
-SAID = [told for told in (*CONTENT, *REQUEST, *MODEL) if told.body[:1] == "{"]
+def test_what_speaks_of_the_key_the_model_and_the_rate_is_left_alone_and_nothing_else() -> None:
+    assert {told.category: cooled(told.category) for told in BODIES if cooled(told.category)} == {
+        Category.CREDENTIAL: "key",
+        Category.QUOTA: "key",
+        Category.MODEL_NOT_FOUND: "endpoint",
+        Category.RATE_LIMIT: "endpoint",
+    }
+
+
+SAID = [
+    told for told in (*CONTENT, *REQUEST, *MODEL) if told.body[:1] == "{" and told.status in OF_THE_REQUEST
+]
 
 
 @pytest.mark.parametrize("held", ["whole", "what stands under error"])
-@pytest.mark.parametrize("told", SAID, ids=name)
+@pytest.mark.parametrize("told", [*SAID, *EVENTS], ids=name)
 def test_so_it_is_in_an_event_of_a_stream_that_began_well(told: Told, held: str) -> None:
     body = json.loads(told.body)
+    said = body if held == "whole" or not isinstance(body.get("error"), dict) else body["error"]
     error = ValueError()
-    error.body = body if held == "whole" or not isinstance(body.get("error"), dict) else body["error"]  # type: ignore[attr-defined]
+    error.body = {**said, "status": told.status} if told.status else said  # type: ignore[attr-defined]
 
     found = classify(error, Wire(requests=1, status=200, sent_at=0.0), "openai", now=NOW)
 
@@ -116,7 +130,7 @@ def test_so_it_is_for_an_error_in_a_stream(
         body = json.loads(told.body) if told.body[:1] == "{" else {}
         if not isinstance(body.get("error"), dict):
             continue
-        error = {**body["error"], "code": body["error"].get("code") or told.status}
+        error = {"code": told.status, **body["error"], "status": told.status}
         provider.script(StreamError(after_chunks=0, text="", error=error), Text("served"))
 
         with pytest.raises(LLMError) as caught:
@@ -138,7 +152,7 @@ def test_silence_accuses_nobody(patchbay: Patchbay, provider: LoopbackProvider, 
     assert model.invoke("B").text == "served"
 
 
-@pytest.mark.parametrize("told", [SILENT[0], SILENT[6], *REQUEST], ids=name)
+@pytest.mark.parametrize("told", [*SILENT[::4], *REQUEST], ids=name)
 def test_the_next_endpoint_is_asked(
     patchbay: Patchbay, provider: LoopbackProvider, told: Told, call: Driver
 ) -> None:
@@ -148,6 +162,30 @@ def test_the_next_endpoint_is_asked(
 
     assert message.text == "from the next"
     assert receipt(message)["attempts"][0]["category"] == told.category
+
+
+@pytest.mark.parametrize("told", MALFORMED, ids=name)
+def test_what_no_endpoint_would_take_ends_the_call(
+    patchbay: Patchbay, provider: LoopbackProvider, told: Told, call: Driver
+) -> None:
+    provider.script(raw(told), Text("from the next"))
+
+    with pytest.raises(RejectedRequestError, match="malformed"):
+        call(patchbay.get_llm("chain"), "A")
+
+
+@pytest.mark.parametrize(
+    "body", ["", "Bad Request", '{"error": {"message": "Invalid request"}}', "<html></html>"]
+)
+@pytest.mark.parametrize("status", [400, 405, 415, 422, 431])
+def test_who_turns_a_request_away_without_saying_why_is_alive_and_the_next_is_asked(
+    patchbay: Patchbay, provider: LoopbackProvider, status: int, body: str
+) -> None:
+    provider.script(Raw(status, body, "text/plain"), Text("from the next"), Text("served"))
+    model = patchbay.get_llm("chain")
+
+    assert model.invoke("A").text == "from the next"
+    assert receipt(model.invoke("B"))["attempts"][0]["endpoint"] == GEMINI
 
 
 def test_a_refusal_goes_on_only_if_the_feature_allows(patchbay: Patchbay, provider: LoopbackProvider) -> None:
@@ -231,6 +269,59 @@ def test_words_of_the_callers_own_that_an_error_quotes_accuse_nobody(status: int
     wire = Wire(requests=1, status=status, error_body=body, sent_at=0.0)
 
     assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "category"),
+    [
+        ('Failed: {"error": {"message": "prompt is too long", "code": "1"}} (reset after 30s)', "context"),
+        (
+            'Exception - b\'{"type":"error","error":{"message":"prompt is too long"}}\'. Fallbacks=None',
+            "context",
+        ),
+        ("Error code: 400 - {'error': {'message': 'prompt is too long', 'param': None}}", "context"),
+        ('data: {"error":{"message":"prompt is too long"}}', "context"),
+        ("Error code: 400 - {'error': {'message': 'prompt is too lo", "unsupported"),
+        ('Invalid value: \'{"error": {"message": "The API key has been revoked."}}\'.', "unsupported"),
+        ('Unexpected "text": {"message": "The API key has been revoked."}', "unsupported"),
+        ("{" * 3000 + "}" * 3000, "unsupported"),
+        ("x {" + "[" * 900 + "]" * 900 + "}", "unsupported"),
+    ],
+)
+def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it_is_quoted(
+    told: str, category: str
+) -> None:
+    body = json.dumps({"error": {"message": told}}).encode()
+    wire = Wire(requests=1, status=400, error_body=body, sent_at=0.0)
+
+    assert classify(ValueError(), wire, "openai", now=NOW).category == category
+
+
+@pytest.mark.parametrize(
+    "word",
+    sorted(
+        {
+            "model ",
+            "content ",
+            "tokens ",
+            "request ",
+            "max_tokens ",
+            "try again in 1h ",
+            "'",
+            "{",
+            "1h",
+            "account ",
+        }
+    ),
+)
+def test_no_words_are_dear_to_read(word: str) -> None:
+    body = json.dumps({"error": {"message": (word * 5000)[:50_000]}}).encode()
+    wire = Wire(requests=1, status=400, error_body=body, sent_at=0.0)
+    began = time.process_time()
+
+    classify(ValueError(), wire, "openai", now=NOW)
+
+    assert time.process_time() - began < 0.1
 
 
 def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:

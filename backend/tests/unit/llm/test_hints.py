@@ -23,7 +23,9 @@ def test_nobody_is_told_to_wait_longer_than_a_day(told: str) -> None:
     assert hinted(retry_after=told) == LONGEST == 86_400
 
 
-@pytest.mark.parametrize("told", ["1e308", "1_0", "-5", "+5", "nan", "inf", "٣", "", "0", "5 minutes"])
+@pytest.mark.parametrize(
+    "told", ["1e308", "1_0", "-5", "+5", "nan", "inf", "٣", "", "0", "soon", "5 parsecs"]
+)
 def test_what_is_no_plain_number_and_no_date_to_come_says_nothing(told: str) -> None:
     assert hinted(retry_after=told) is None
     assert hinted(retry_after_ms=told) is None

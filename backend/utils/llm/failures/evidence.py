@@ -28,9 +28,10 @@ _DIGITS = 3
 _WITHIN = ("error", "errors", "innererror", "inner_error", "metadata", "message", "detail", "raw")
 """Where an error holds another one: gateways wrap what their provider said, some of them as JSON in a text."""
 _CODES = ("code", "type", "status", "reason", "error_type", "error_code", "provider_code", "__type")
-_PROSE = ("message", "error", "detail", "raw", "code", "msg")
+_PROSE = ("message", "error", "detail", "raw", "code", "msg", "error_msg")
 _TELLING = frozenset({"flagged_input", "content_filter_result", "content_filter_results", "contentfilter"})
 """What is only there if it says something: OpenRouter's, Azure's and Zhipu's account of what was filtered."""
+_QUOTES = frozenset("'\"`“")
 _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”")
 
 
@@ -122,9 +123,9 @@ def _document(text: str | bytes) -> Any:
 
 
 def _embedded(text: str) -> Any:
-    """The object that gateways write behind words of their own, as JSON or as Python prints it."""
+    """The object that gateways write behind words of their own, as JSON or as Python prints it; not one that is quoted."""
     start, end = text.find("{"), text.rfind("}") + 1
-    if not 0 <= start < end <= _LONGEST_EMBEDDED:
+    if not 0 <= start < end <= _LONGEST_EMBEDDED or set(text[:start].removesuffix("b'")) & _QUOTES:
         return None
     try:
         return json.loads(text[start:end])

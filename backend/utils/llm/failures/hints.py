@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping
 
     from .evidence import Evidence
 
 LONGEST: Final = 86_400.0
 """Seconds: the longest windows for which providers count are days. What a provider says is handed on to our callers."""
 
+RESETS: Final = {
+    "x-ratelimit-reset-requests": "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-tokens": "x-ratelimit-remaining-tokens",
+    "anthropic-ratelimit-requests-reset": "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-tokens-reset": "anthropic-ratelimit-tokens-remaining",
+    "anthropic-ratelimit-input-tokens-reset": "anthropic-ratelimit-input-tokens-remaining",
+    "anthropic-ratelimit-output-tokens-reset": "anthropic-ratelimit-output-tokens-remaining",
+    "x-ratelimit-reset": "x-ratelimit-remaining",
+}
+"""When a limit is whole again, and what is left of it. Every answer tells both, also of limits with room."""
+
 _DECIMAL: Final = re.compile(r"\s*[0-9]+(\.[0-9]+)?\s*", re.ASCII)
 """As Python reads them, numbers are also `1e308`, `1_0`, `nan` and digits of other scripts."""
+_PIECE: Final = r"[0-9]{1,9}(?:\.[0-9]{1,12})? ?(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
+_PIECES: Final = re.compile(
+    r"([0-9]{1,9}(?:\.[0-9]{1,12})?) ?(ms|milli|s|m|h|d)[a-z]{0,8}", re.ASCII | re.IGNORECASE
+)
+_DURATION: Final = re.compile(
+    rf"(?:{_PIECE.replace('(?![a-z])', '[ ,]{0,2}')}){{1,4}}", re.ASCII | re.IGNORECASE
+)
+_PROSE: Final = re.compile(
+    rf"\b(?:again|retry|reset|wait|available|access)\b(?: \w+){{0,3}}? (?:in|after|for) ({_DURATION.pattern})",
+    re.ASCII | re.IGNORECASE,
+)
+_SECONDS: Final = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_EPOCH_MILLISECONDS: Final = 1e11
+"""What is more than this many seconds since 1970 is told in milliseconds."""
 
 
 def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> float | None:
     """Seconds until the provider wants to be asked again, at most `LONGEST`; None if it does not say, or says one that has passed.
 
     Args:
-        headers: ``retry-after-ms`` in milliseconds, or ``Retry-After`` in seconds or as an HTTP date.
-        seen: Holds Google's ``retryDelay``, such as ``28s`` or ``1.5s``.
+        headers: ``retry-after-ms`` in milliseconds; ``Retry-After`` in seconds, as an HTTP date or like ``1m3.2s``; else
+            the limits that are used up and when they are whole again.
+        seen: Holds Google's ``retryDelay``, such as ``28s`` or ``1.5s``, and prose: ``try again in 1m3.2s``.
         now: The wall clock, timezone-aware.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    told = headers.get("retry-after")
-    found = (
-        milliseconds / 1000 if milliseconds is not None else None,
-        _number(told),
-        _until(told, now),
-        _duration(seen.retry_delay),
-    )
-    return next((min(seconds, LONGEST) for seconds in found if seconds is not None and seconds > 0), None)
+    told = _told(headers, seen, now)
+    return next((min(seconds, LONGEST) for seconds in told if seconds is not None and seconds > 0), None)
 
 
 def may_retry(headers: Mapping[str, str]) -> bool:
@@ -43,18 +62,53 @@ def may_retry(headers: Mapping[str, str]) -> bool:
     return headers.get("x-should-retry", "").strip().lower() != "false"
 
 
+def _told(headers: Mapping[str, str], seen: Evidence, now: datetime) -> Iterator[float | None]:
+    """All that is said, what was meant for it first."""
+    milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"))
+    yield milliseconds / 1000 if milliseconds is not None else None
+    yield _moment(headers.get("retry-after"), now)
+    yield _duration(seen.retry_delay)
+    yield max(filter(None, _used_up(headers, now)), default=None)
+    found = _PROSE.search(seen.sentence)
+    yield _duration(found[1]) if found else None
+
+
+def _used_up(headers: Mapping[str, str], now: datetime) -> Iterator[float | None]:
+    for reset, remaining in RESETS.items():
+        if reset in headers and _number(headers.get(remaining)) == 0:
+            yield _moment(headers[reset], now)
+
+
+def _moment(text: str | None, now: datetime) -> float | None:
+    """Seconds from now: a number of them, a duration, a date, or a moment since 1970."""
+    number = _number(text)
+    if number is None:
+        return _duration(text) or _until(text, now)
+    since = number / 1000 if number > _EPOCH_MILLISECONDS else number
+    return (
+        since - now.timestamp()
+        if since > now.timestamp() - LONGEST and since < _EPOCH_MILLISECONDS
+        else number
+    )
+
+
 def _number(text: str | None) -> float | None:
     return float(text or "") if _DECIMAL.fullmatch(text or "") else None
 
 
 def _until(text: str | None, now: datetime) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text or "")
-        return (moment - now).total_seconds() if moment.tzinfo else None
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
+    """Until an HTTP date, or one of RFC 3339."""
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = parse(text or "")
+            return (moment - now).total_seconds() if moment.tzinfo else None
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
 
 
 def _duration(text: str | None) -> float | None:
-    told = (text or "").strip()
-    return _number(told.removesuffix("s")) if told.endswith("s") else None
+    """Seconds of ``28s``, ``1h2m3s``, ``6ms``, ``20 seconds``; None for anything else."""
+    if not _DURATION.fullmatch((text or "").strip()):
+        return None
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _PIECES.findall(text or ""))

@@ -164,10 +164,10 @@ CODES = (
     _about(C.REFUSAL, 400, "1301"),  # Zhipu
     _about(C.REFUSAL, 400, "2016"),  # Cloudflare's gateway, of the prompt
     _about(C.REFUSAL, 400, "2017"),  # and of the answer
-    _code(C.MODEL_NOT_FOUND, 403, "model_not_found"),
+    _code(C.MODEL_NOT_FOUND, 403, "model_not_*"),
     _code(C.MODEL_NOT_FOUND, 404, "ModelNotFound*"),
-    _code(C.MODEL_NOT_FOUND, 400, "model_not_available"),
-    _code(C.MODEL_NOT_FOUND, 400, "model_not_supported"),
+    _code(C.MODEL_NOT_FOUND, 400, "no_available_model*"),
+    _code(C.MODEL_NOT_FOUND, 400, "*_for_model"),
     _code(C.MODEL_NOT_FOUND, 400, "model_decommissioned"),
     _code(C.MODEL_NOT_FOUND, 400, "invalid_model"),
     _code(C.MODEL_NOT_FOUND, 404, "ModelNotOpen*"),
@@ -247,7 +247,7 @@ CONTEXT = (
             "INVALID_ARGUMENT",
             "The input token count (9) exceeds the maximum number of tokens allowed (8).",
         ),
-        r"\b(prompt|input|request|conversation|messages?|tokens?|payload)\b( \w+){0,4} "
+        r"\b(prompt|input|request|conversation|messages?|tokens?|payload)\b( [\w()]+){0,4} "
         r"(too (long|large|big)|exceed(s|ed)?)\b(?! (your|the rate))",
     ),
     _prose(
@@ -283,7 +283,7 @@ MALFORMED = (
     _prose(
         C.REJECTED,
         _openai(400, "missing_required_parameter", "Missing required parameter: 'messages'."),
-        r"\b(missing|without) (\w+ ){0,5}required\b|\brequired (\w+ ){0,3}(is |are )?missing|field required"
+        r"\bmissing (\w+ ){0,5}required\b|not received|\brequired (\w+ ){0,3}(is |are )?missing|field required"
         r"|(model|messages)\W* (param\w* |field )?(is|are) required|provide (a |the )?(model|messages)|request is missing",
     ),
     _prose(
@@ -323,7 +323,7 @@ EMPTY_PURSES = (
         429,
         "Your team has either used all available credits or reached its monthly spending limit.",
         r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
-        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|free-models-per-day|calls / month",
+        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
     ),
     _said(
         C.QUOTA,
@@ -347,7 +347,8 @@ CLOSED = (
         403,
         "Your project has been denied access.",
         r"\b(account|organi[sz]ation|project|api[ _-]?key|consumer|team|workspace|subscription)\b[^.]{0,80}"
-        r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b",
+        r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b"
+        r"|\baccount (is )?(currently )?(inactive|not active|does not exist)",
     ),
     _said(
         C.CREDENTIAL,
@@ -396,7 +397,7 @@ CONTENT = (
         C.REFUSAL,
         403,
         "Request blocked by Model Armor: prompt injection patterns detected.",
-        r"guardrail|model armor|prompt[ _-]injection|jailbreak|prompt[ _-]?(guard|shield)|responsible ai|ai policy",
+        r"guardrail|blocked by (\w+ )?polic|model armor|prompt[ _-]injection|jailbreak|prompt[ _-]?(guard|shield)|responsible ai|ai policy",
     ),
     _said(
         C.REFUSAL,
@@ -508,7 +509,9 @@ MODELS = (
         r"|allowed to (use|access) (this |the )?(publisher )?model",
     ),
     Row(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
-    _said(C.MODEL_NOT_FOUND, 404, "No endpoints found for some/model.", r"no endpoints found for"),
+    _said(
+        C.MODEL_NOT_FOUND, 404, "No endpoints found for some/model.", r"no endpoints (found|available) for"
+    ),
     _said(C.MODEL_NOT_FOUND, 404, "model: some-model", r"^\s*model:\s*\S+\s*$"),
     _said(
         C.MODEL_NOT_FOUND,

@@ -29,7 +29,7 @@ _STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 _MESSAGES = {
-    400: "Request contains an invalid argument.",
+    400: "Invalid JSON payload received. Unexpected token.",
     401: "Request had invalid authentication credentials.",
     403: "Permission denied: the consumer has been suspended.",
     404: "The model is not found for API version v1beta, or is not supported for generateContent.",
