@@ -208,6 +208,16 @@ class TestHints:
 
         assert virtual.slept == [pytest.approx(seconds)]
 
+    def test_a_limit_that_is_used_up_is_waited_for(
+        self, feature: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime
+    ) -> None:
+        told = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "4.5s"}
+        provider.script(Status(429, headers=told), Text("later"))
+
+        assert call(get_llm(feature), "hi").text == "later"
+
+        assert virtual.slept == [pytest.approx(4.5)]
+
     def test_a_hint_that_is_a_date_is_waited_for(
         self, feature: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime
     ) -> None:

@@ -48,8 +48,20 @@ _IDENTITY_HEADERS = (
     TICKET_HEADER,
 )
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
+_FIRST_ERROR = 400
 _TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
 """What is kept of an answer's headers, and all that is handed on of them."""
+_TOLD_BY_ERRORS = (
+    *_TOLD_HEADERS,
+    "x-ms-retry-after-ms",
+    *(f"x-ratelimit-{what}{of}" for what in ("reset", "remaining") for of in ("", "-requests", "-tokens")),
+    *(
+        f"anthropic-ratelimit-{of}-{what}"
+        for what in ("reset", "remaining")
+        for of in ("requests", "tokens", "input-tokens", "output-tokens")
+    ),
+)
+"""An error's tell besides which limit is used up, and until when."""
 
 
 class SigningTransport:
@@ -220,7 +232,8 @@ def _rebased(url: str, told: str, live: str) -> str:
 def _note_head(ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
     wire, label = ticket.wire, ticket.redaction.label
     wire.status = status
-    wire.headers = {name: label(headers[name]) for name in _TOLD_HEADERS if name in headers}
+    told = _TOLD_HEADERS if status < _FIRST_ERROR else _TOLD_BY_ERRORS
+    wire.headers = {name: label(headers[name]) for name in told if name in headers}
     if media_type := wire.headers.get("content-type"):
         # Without its charset, which could say that a text is another one.
         wire.headers["content-type"] = media_type.partition(";")[0]
