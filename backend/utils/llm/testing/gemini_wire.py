@@ -33,6 +33,7 @@ _MESSAGES = {
     401: "Request had invalid authentication credentials.",
     403: "Permission denied: the consumer has been suspended.",
     404: "The model is not found for API version v1beta, or is not supported for generateContent.",
+    422: "Invalid JSON payload received. Unexpected token.",
     429: "You exceeded your current quota, please check your plan and billing details.",
     503: "The model is overloaded. Please try again later.",
     504: "The request timed out. Please try again.",

@@ -37,6 +37,7 @@ _ERRORS: dict[int, tuple[str, str | None, str]] = {  # status: type, code, messa
         "model_not_found",
         "The model does not exist or you do not have access to it.",
     ),
+    422: ("invalid_request_error", "missing_required_parameter", "Missing required parameter: 'messages'."),
     429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests per min (RPM)."),
     503: ("service_unavailable_error", "server_overloaded", "The engine is currently overloaded."),
 }
