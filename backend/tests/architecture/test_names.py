@@ -92,6 +92,7 @@ def known_words() -> frozenset[str]:
         "*.in",
         "backend/*.toml",
         "backend/*.sh",
+        "backend/tests/unit/llm/error_bodies/*.jsonl",
     ):
         for file in ROOT.glob(pattern):
             found.update(WORD.findall(file.read_text(encoding="utf-8")))
