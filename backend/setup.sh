@@ -5,8 +5,8 @@
 #
 # The requirements' files are a complete lock: it is installed as it is, by hash, and nothing is resolved, so no later
 # release can change what is installed. Every install is noted in .venv with the checksum of the files that it came from.
-# While these stay as they are, `prepare` does nothing and needs no network. An install that was interrupted is not
-# noted, so it is redone.
+# While these stay as they are, `prepare` does nothing and needs no network. An install that was killed may have left half
+# a package that looks whole, so it is redone in a new .venv.
 
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -14,10 +14,17 @@ CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 unset PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP PYTHONWARNINGS
 unset PIP_CONSTRAINT PIP_DRY_RUN PIP_NO_DEPS PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_ROOT PIP_TARGET PIP_USER
 
+BEGUN=.venv/.installing # holds the process that has begun to install and not ended
+
 prepare() {
-  usable .venv/bin/python || make_venv
+  if was_killed || ! usable .venv/bin/python; then make_venv; fi
   once runtime requirements.txt requirements-model.txt
   if [ "${1:-}" = dev ]; then once dev requirements-dev.txt; fi
+}
+
+was_killed() { # whether an install has begun and nobody is at it any more
+  local process
+  process="$(cat "$BEGUN" 2>/dev/null)" && ! kill -0 "$process" 2>/dev/null
 }
 
 usable() { # a Python of at least 3.11, in a virtual environment that has pip
@@ -62,8 +69,13 @@ once() { # once <name> <file>…: install the files unless that has been done
   sum="$(cat "$@" | cksum)"
   if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
   rm -f "$stamp"
-  "install_$name" "$@" || fail "The installation did not complete; the reason is above. Run the command again to go on."
+  echo $$ >"$BEGUN"
+  if ! "install_$name" "$@"; then
+    rm -f "$BEGUN"
+    fail "The installation did not complete; the reason is above. Run the command again to go on."
+  fi
   echo "$sum" >"$stamp"
+  rm -f "$BEGUN"
   say "Installed."
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run every test on all cores, or those that pytest's arguments name. The first run installs what is needed into .venv.
 set -euo pipefail
-source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "$(readlink -f -- "$0" || echo "$0")")/setup.sh" # "$0" may be a link
 prepare dev
 if [ $# -eq 0 ]; then set -- -n auto --dist worksteal; fi
 exec .venv/bin/python -m pytest "$@"

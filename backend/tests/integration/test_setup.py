@@ -98,4 +98,34 @@ def test_a_file_that_was_changed_after_the_lock_is_refused(checkout: Path) -> No
 
     assert done.returncode == 1
     assert "Run the command again" in done.stderr
-    assert not list(checkout.glob(".venv/.installed-*"))
+    assert not list(checkout.glob(".venv/.install*"))  # no mark of one that is whole, or was killed
+
+
+def test_an_install_that_was_killed_is_redone_in_a_new_environment(checkout: Path) -> None:
+    left = checkout / ".venv/bin/python"
+    left.parent.mkdir(parents=True)
+    left.write_text("#!/bin/sh\n# seems usable, and its packages to be whole\n")
+    left.chmod(0o755)
+    (checkout / ".venv/.installing").write_text("999999999")  # no process has this number
+
+    done = prepare(checkout)
+
+    assert done.returncode == 0, done.stderr
+    assert installed(checkout)["genai"] == "1.0"
+    assert not (checkout / ".venv/.installing").exists()
+
+
+@pytest.mark.parametrize("script", ["run.sh", "test.sh"])
+def test_the_scripts_may_be_called_by_a_link_from_anywhere(checkout: Path, script: str) -> None:
+    shutil.copy(ROOT / "backend" / script, checkout / "backend")
+    (checkout / "backend/setup.sh").write_text("prepare() { echo found; exit; }\n")
+    (checkout / ".venv").mkdir()
+    link, elsewhere = checkout.parent / "link", checkout.parent / "elsewhere"
+    link.symlink_to(checkout / "backend" / script)
+    elsewhere.mkdir()
+
+    done = subprocess.run(  # noqa: S603 - our own script
+        [link], cwd=elsewhere, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "found\n"), done.stderr
