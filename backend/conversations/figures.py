@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from .words import STOPWORDS, WORD, folded, is_blankless, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def _numbered(words: str, first: int = 0) -> dict[str, int]:
@@ -22,7 +22,7 @@ def _numbered(words: str, first: int = 0) -> dict[str, int]:
 
 
 _UNITS: Final = (
-    "zero|null|cero|nul|nulla one|ein|eins|eine|einen|uno|una|un|une|um|uma|first|erste|ersten|primero|premier "
+    "zero|nil|nought|null|cero|nul|nulla one|ein|eins|eine|einen|uno|una|un|une|um|uma|first|erste|ersten|primero|premier "
     "two|zwei|zwo|dos|deux|due|dois|second|zweite|zweiten|segundo|both|couple|beide three|drei|tres|trois|tre|third|dritte|dritten|tercero "
     "four|vier|cuatro|quatre|quattro|quatro|fourth|vierte|vierten five|fünf|cinco|cinq|cinque|fifth|fünfte|fünften six|sechs|seis|sei|sixth|sechste|sechsten "
     "seven|sieben|siete|sept|sette|sete|seventh|siebte|siebten eight|acht|ocho|huit|otto|oito|eighth|achte|achten nine|neun|nueve|neuf|nove|ninth|neunte|neunten "
@@ -55,6 +55,11 @@ _PARTS_OF_AN_HOUR: Final = words_of(
     "half halb halbe anderthalb media medio demi demie mezza meia quarter viertel dreiviertel cuarto quart"
 )
 _IMPLIED_BY_PARTS: Final = frozenset({5, 15, 25, 30, 45, 50, 75})
+_FRENCH: Final = re.compile(
+    r"\b(soixante|quatre[- ]vingts?|dix)((?:[- ]et)?[- ](?:dix|onze|douze|treize|quatorze|quinze|seize|une?|deux|trois|quatre|cinq|six|sept|huit|neuf)"
+    r"(?:[- ](?:sept|huit|neuf))?)?\b"
+)
+_FRENCH_BASE: Final = MappingProxyType({"s": 60, "q": 80, "d": 10})
 _HAN: Final = MappingProxyType(
     {**{letter: at for at, letter in enumerate("零一二三四五六七八九")}, "〇": 0, "两": 2, "両": 2}
 )
@@ -63,7 +68,7 @@ _HAN_RUN: Final = re.compile("[零〇一二三四五六七八九十百千万萬�
 
 _DIGITS: Final = re.compile(r"\d+(?:[.,:’' \u00a0\u202f]\d+)*")
 _CLAIM: Final = re.compile(
-    r"(?<![a-z\d])(?<![a-z]-)(\d+(?:[.,:’'\u00a0\u202f]\d+)*)(?P<clock> ?(?:[ap]\.?m\b|uhr\b|h\b|o['’]clock|時|点))?"
+    r"(?<![a-z\d])(?<![a-z]-)(\d+(?:[.,:’'\u00a0\u202f]\d+)*)(?P<clock> ?(?:[ap]\.?m\b|uhr\b|h(?![a-z])|min(?:s|utes?|uten|utos?)?\b|o['’]clock|時|点))?"
 )
 _COMPOUNDS: Final = tuple(
     map(folded, ("zig", "dreißig", "hundert", "tausend", "veinti", "cientos", "cientas"))
@@ -72,7 +77,11 @@ _COMPOUND: Final = re.compile("|".join(sorted(_NUMBERS, key=len, reverse=True)))
 _HALF_A_DAY: Final = 12
 _MOST_DIGITS: Final = 18
 _UNITS_OF_LARGE: Final = (1_000_000, 1000, 100)
-_TWO_DIGITS, _FOUR_DIGITS = range(21, 100), range(1001, 10_000)
+_TWO_DIGITS, _MORE_DIGITS = range(21, 100), range(101, 10_000)
+_SPELT_OUT: Final = words_of(
+    "five six seven eight nine ten eleven twelve fünf sechs sieben acht neun zehn zwölf cinco siete ocho nueve diez doce cinq sept huit neuf dix onze"
+)
+"""Small numbers that mean nothing else in any language we know. Of smaller ones, a model may have counted something."""
 
 _MONTHS: Final = _numbered(
     "jan|january|januar|enero|janvier|gennaio|janeiro feb|february|februar|febrero|février|febbraio|fevereiro mar|march|märz|marzo|mars|março apr|april|abril|avril|aprile "
@@ -107,8 +116,11 @@ CALENDAR: Final = frozenset({*_MONTHS, *_WEEKDAYS})
 """Names of months and weekdays, folded."""
 OF_TIME: Final = frozenset({*CALENDAR, *_RELATIVE, *_NUMBERS})
 """Words that tell when, or how much, and nothing else; folded."""
-_REACH: Final = 62
-"""Days: how far ahead or back a day may lie that was spoken of as `tomorrow` or `next week`."""
+_FAR: Final = words_of(
+    "weeks month months fortnight wochen monat monate monaten semanas mes meses semaines mois settimane mese mesi semanas mês"
+)
+_REACH, _REACH_FAR = 16, 62
+"""Days: how far ahead or back a day may lie that was spoken of as `tomorrow` or `next week`; as `in three weeks`."""
 _KNOWN_SHARE: Final = 0.15
 """Of the words of a language that we know, more than this are among its small words."""
 
@@ -120,8 +132,9 @@ class Figures:
     Attributes:
         numbers: Said as digits, or as words.
         day: Of the recording.
+        months: That were named.
+        reach: How many days from it one may lie that is known only by the day of the recording. 0 if none was spoken of.
         has_parts: Whether a half or a quarter was spoken of.
-        has_days: Whether a day was spoken of that is known only by the day of the recording.
         weekdays: 0 is Monday.
         is_known: Whether it was said in a language whose numbers we know. Else nothing is held against an answer.
     """
@@ -129,7 +142,8 @@ class Figures:
     numbers: frozenset[int]
     day: date
     has_parts: bool
-    has_days: bool
+    reach: int
+    months: frozenset[int]
     weekdays: frozenset[int]
     is_known: bool
 
@@ -143,9 +157,8 @@ class Figures:
             numbers=frozenset(_said(plain, words)),
             day=day,
             has_parts=not _PARTS_OF_AN_HOUR.isdisjoint(words) or "半" in plain,
-            has_days=bool(weekdays)
-            or not _RELATIVE.isdisjoint(words)
-            or _RELATIVE_HAN.search(plain) is not None,
+            reach=_reach(plain, words),
+            months=frozenset(_MONTHS[word] for word in words if word in _MONTHS),
             weekdays=weekdays,
             is_known=_is_known(plain, words),
         )
@@ -162,21 +175,25 @@ class Figures:
                 if not self._is_date_said(match):
                     return False
             plain = pattern.sub(" ", plain)
-        return all(self._is_said(claim[1], is_time=bool(claim["clock"])) for claim in _CLAIM.finditer(plain))
+        return all(
+            self._is_said(claim[1], is_time=bool(claim["clock"])) for claim in _CLAIM.finditer(plain)
+        ) and all(self._is_hour_said(_NUMBERS[word]) for word in _alone(WORD.findall(plain)))
 
     def _is_weekday_said(self, word: str) -> bool:
-        return word not in _WEEKDAYS or self.has_days or _WEEKDAYS[word] in self.weekdays
+        return word not in _WEEKDAYS or self.reach > 0 or _WEEKDAYS[word] in self.weekdays
 
     def _is_date_said(self, match: re.Match[str]) -> bool:
         parts = match.groupdict()
         day, name = int(parts["day"]), parts.get("name")
         month = _MONTHS[name] if name else int(parts["month"])
-        return self._is_number_said(day) or (
-            self.has_days and (self._is_near(day, month) or self._is_near(month, day))
-        )
+        if self._is_number_said(day) and (
+            month in self.months or self._is_near(day, month, _REACH_FAR) or not name
+        ):
+            return True
+        return self._is_near(day, month, self.reach) or (not name and self._is_near(month, day, self.reach))
 
-    def _is_near(self, day: int, month: int) -> bool:
-        offsets = range(-_REACH, _REACH + 1)
+    def _is_near(self, day: int, month: int, reach: int) -> bool:
+        offsets = range(-reach, reach + 1) if reach else ()
         return any(
             (one.day, one.month) == (day, month)
             for one in (self.day + timedelta(offset) for offset in offsets)
@@ -188,6 +205,10 @@ class Figures:
             return True
         test = self._is_time_said if is_time or ":" in claim or len(groups) > 1 else self._is_number_said
         return all(map(test, map(_figure, groups)))
+
+    def _is_hour_said(self, number: int) -> bool:
+        """As a number, or as an hour after noon."""
+        return self._is_number_said(number) or self._is_number_said(number + _HALF_A_DAY)
 
     def _is_time_said(self, number: int) -> bool:
         """As an hour or a minute: of twelve hours or of twenty-four; half past nine is 9:30, halb zehn too."""
@@ -213,22 +234,47 @@ class Figures:
 
 
 def _parts(number: int) -> tuple[int, ...]:
-    """What a number is said as, if not as one word: tens and units, or the two halves of a year. Empty if it is one."""
+    """What a number is said as if not as one word; empty if it is one.
+
+    Tens and units, or what is before and after the hundreds, as in `one fifty` and `twenty twenty-six`.
+    """
     if number in _TWO_DIGITS and number % 10:
         return number // 10 * 10, number % 10
-    return divmod(number, 100) if number in _FOUR_DIGITS and number % 100 else ()
+    return divmod(number, 100) if number in _MORE_DIGITS and number % 100 else ()
+
+
+def _alone(words: list[str]) -> Iterator[str]:
+    """Small numbers that an answer spells, unless they are part of a larger one."""
+    beside = [False, *(word in _NUMBERS for word in words), False]
+    for at, word in enumerate(words):
+        if word in _SPELT_OUT and not beside[at] and not beside[at + 2]:
+            yield word
+
+
+def _reach(plain: str, words: list[str]) -> int:
+    if not _FAR.isdisjoint(words):
+        return _REACH_FAR
+    named = any(word in _WEEKDAYS for word in words) or not _RELATIVE.isdisjoint(words)
+    return _REACH if named or _RELATIVE_HAN.search(plain) else 0
+
+
+def _french(plain: str) -> Iterator[int]:
+    """Of `dix-sept`, `soixante-dix` and `quatre-vingt-douze`, each as one number."""
+    for match in _FRENCH.finditer(plain):
+        yield _FRENCH_BASE[match[1][0]] + sum(_NUMBERS.get(word, 0) for word in WORD.findall(match[2] or ""))
 
 
 def _figure(digits: str) -> int:
     return int(digits[:_MOST_DIGITS])
 
 
-def _said(plain: str, words: Iterable[str]) -> Iterator[int]:
+def _said(plain: str, words: list[str]) -> Iterator[int]:
     for figure in _DIGITS.findall(plain):
         groups = re.findall(r"\d+", figure)
         yield from map(_figure, (*groups, "".join(groups)))
     for word in words:
         yield from _spelt(word)
+    yield from _french(plain)
     yield from map(_han, _HAN_RUN.findall(plain))
 
 

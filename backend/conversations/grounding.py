@@ -59,7 +59,8 @@ class Grounds:
     def of(cls, transcript: Transcript, shown: str) -> Grounds:
         """Those of ``transcript``, of which a model is ``shown`` so much, speakers included. Takes as long as that is."""
         local = transcript.started_at.astimezone(ZoneInfo(transcript.time_zone))
-        words = frozenset(WORD.findall(folded(shown)))
+        spoken = WORD.findall(folded(shown))
+        words = frozenset(spoken) | {re.split("['’]", word, maxsplit=1)[0] for word in spoken}
         german = (transcript.language or "").lower().startswith("de") or len(words & _GERMAN) > _FEW
         return cls(
             text=folded(shown),

@@ -176,6 +176,20 @@ def check_items(name: str, *items: tuple[str | None, str]) -> None:
             "Pizza for 25 people",
             "25 people at 7:30 pm (19:30), 120 euros. Bob orders the pizza on Wednesday.",
         ),
+        ("heard-h1", "Headaches", "Blood pressure is 150/90; the headaches are treated and blood is tested."),
+        (
+            "heard-fr1",
+            "Les 70 ans de maman",
+            "Paul va chercher les enfants à l'école à 16h00 le 20 novembre.",
+        ),
+        ("heard-x8", "Back pain", "The patient should get up every 30 minutes and do stretches twice a day."),
+        ("heard-x11", "Surprise on Friday", "Bea brings brownies and Sam brings the balloons."),
+        ("heard-en2", "Comeback", "They were 0-2 down at half time and then scored three goals."),
+        (
+            "heard-f3",
+            "Old pension",
+            "The pension charges 1.2% in fees; it moves to an index fund before April.",
+        ),
         ("zahlen", "Essen für 25 Leute", "25 Leute kommen um 19:30 Uhr, das macht 200 Euro."),
     ],
 )
@@ -191,6 +205,17 @@ def test_a_good_summary_passes(name: str, title: str, overview: str) -> None:
         ("sample", "Booking page", "The new booking page goes live for 45000 customers.", "a figure"),
         ("sample", "A holiday at sea", "The friends sail to an island and swim all summer.", "most of it"),
         ("figures", "Pizza", "They order pizza for 30 people.", "a figure"),
+        ("figures", "Pizza", "They order pizza for nine people.", "a figure"),
+        (
+            "heard-w2",
+            "Hiring",
+            "The second candidate from the logistics firm starts on 1 February.",
+            "a figure",
+        ),
+        ("heard-e1", "Essay", "The draft of the essay is due on December 15.", "a figure"),
+        ("heard-fa2", "Dad", "Dad fell five times since Christmas.", "a figure"),
+        ("heard-f2", "Quarter", "Of the revenue 19,000 is unpaid.", "a figure"),
+        ("heard-w3", "Huddle", "The freezer is noisy and Brenda mixed up the rota.", "a name"),
         ("chinese", "上海旅游", "下周五去上海旅游，机票约8000元。", "most of it"),
         ("chinese", "北京出差", "下周三去北京出差，机票约8000块。", "a figure"),
         ("japanese", "大阪旅行", "友達と海で泳いで、寿司を食べる計画。", "most of it"),
@@ -220,6 +245,7 @@ def test_what_was_not_said_is_told(name: str, title: str, overview: str, why: st
         ("dentist", "Mr. Boyd", "Bring the insurance card"),
         ("japanese", "佐藤さん", "会議室を予約"),
         ("figures", None, "Pay €120"),
+        ("heard-x11", "Sam", "Bring the balloons"),
     ],
 )
 def test_a_good_task_passes(name: str, owner: str | None, description: str) -> None:
