@@ -129,7 +129,7 @@ CODES = (
         "You exceeded your current quota: https://help.aliyun.com/zh/model-studio/error-code#token-limit",
         r"error-code#token-limit",
     ),
-    _code(C.QUOTA, 429, "insufficient_*quota"),
+    _code(C.QUOTA, 429, "*insufficient*quota"),
     _code(C.QUOTA, 429, "billing_*"),
     _code(C.QUOTA, 429, "exceeded_current_quota*"),
     _code(C.QUOTA, 403, "insufficient_balance*"),
@@ -179,7 +179,7 @@ CODES = (
     _code(C.MODEL_NOT_FOUND, 404, "UnsupportedModel"),
     _code(C.MODEL_NOT_FOUND, 403, "*ServiceNotOpen"),
     _about(C.MODEL_NOT_FOUND, 400, "1211"),  # Zhipu
-    _about(C.MODEL_NOT_FOUND, 400, "1221"),
+    _about(C.MODEL_NOT_FOUND, 400, "122?"),
     _code(C.CREDENTIAL, 400, "*API_KEY*"),
     _code(C.CREDENTIAL, 403, "account_*"),
     _code(C.CREDENTIAL, 400, "invalid_organization"),
@@ -202,7 +202,6 @@ CODES = (
     _about(C.UNSUPPORTED, 400, "image_parse_error"),
     _about(C.UNSUPPORTED, 400, "previous_response_not_found"),
     _about(C.UNSUPPORTED, 404, "*file_not_found*"),
-    _code(C.RATE_LIMIT, 429, "rate_limit_*"),
     _code(C.SERVER, 498, "capacity_exceeded"),
     Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), code="*PerDay*"),
     Row(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
@@ -283,7 +282,7 @@ MALFORMED = (
     _prose(
         C.REJECTED,
         _openai(400, "missing_required_parameter", "Missing required parameter: 'messages'."),
-        r"\bmissing (\w+ ){0,5}required\b|not received|\brequired (\w+ ){0,3}(is |are )?missing|field required"
+        r"\bmissing (\w+ ){0,5}required\b|not received|\brequired ([\w()]+ ){0,3}(is |are )?missing|both be none|field required"
         r"|(model|messages)\W* (param\w* |field )?(is|are) required|provide (a |the )?(model|messages)|request is missing",
     ),
     _prose(
@@ -295,7 +294,7 @@ MALFORMED = (
         C.REJECTED,
         _openai(400, "empty_array", "Invalid 'messages': empty array."),
         r"empty array|\[\] is too short|\bmessages?( list| array)? (is|are|must not be|should not be|cannot be|can't be) empty\W*$"
-        r"|messages empty|at least (one|1) message|should have at least 1|names? must be unique|name \S+ is duplicated"
+        r"|messages empty|at least (one|1) (message|token)|should have at least 1|names? must be unique|name \S+ is duplicated"
         r"|tools`? must be set",
     ),
 )
@@ -316,7 +315,7 @@ EMPTY_PURSES = (
         429,
         "Insufficient balance or no resource package. Please recharge.",
         r"insufficient (account )?(balance|funds)|no resource package|(credits|balance) (are|is) (depleted|exhausted)"
-        r"|余额不足|欠费|quota is not enough|out of credits",
+        r"|余额不足|欠费|quota is (not enough|insufficient)|out of credits|exceeded ?budget",
     ),
     _plain(
         C.QUOTA,
@@ -650,6 +649,7 @@ def _status(category: Category, *statuses: int) -> tuple[Row, ...]:
 
 
 STATUSES = (
+    _code(C.RATE_LIMIT, 429, "rate_limit_*"),  # after the prose: some call an empty purse so
     *_status(C.CREDENTIAL, 401),
     *_status(C.QUOTA, 402),
     *_status(C.UNEXPLAINED, 403, 404, 410),
