@@ -28,12 +28,12 @@ from backend.utils.llm.model_config.schema import (
     ModelRow,
     ProfileRow,
     ProviderRow,
-    StopRow,
 )
-from backend.utils.llm.model_config.select import STRATEGIES, Allowance
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
+from backend.utils.llm.state.experiments import StopRow
+from backend.utils.llm.strategies import STRATEGIES, Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

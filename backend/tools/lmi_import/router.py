@@ -14,7 +14,7 @@ from backend.tools.lmi_import.advice import SIBLINGS
 from backend.tools.lmi_import.findings import shown
 from backend.tools.lmi_import.nodes import Node, given
 from backend.tools.lmi_import.specs import Spec
-from backend.utils.llm.model_config.problems import did_you_mean
+from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from backend.tools.lmi_import.advice import INSTEAD, MISPLACED, NAMES
 from backend.tools.lmi_import.nodes import given
-from backend.utils.llm.model_config.problems import did_you_mean
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.models import capabilities
 from backend.utils.llm.options import Options, Safety, Threshold, parameter_of
+from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

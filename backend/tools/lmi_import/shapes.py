@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from backend.tools.lmi_import.advice import DUMPS, NAMES, SIBLINGS
 from backend.tools.lmi_import.router import router
 from backend.tools.lmi_import.specs import SPEC_KEYS, Config, Spec, take_spec
-from backend.utils.llm.model_config.problems import did_you_mean
+from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
     from backend.tools.lmi_import.nodes import Node

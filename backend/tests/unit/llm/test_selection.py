@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from backend.tests.fakes.simulation import KEYS, World
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.failures import Category
-from backend.utils.llm.model_config import ByTier
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.routing.selection import SelectionContext, chosen, ordered, tier_of, timed
+from backend.utils.llm.routing.selection import chosen, ordered, selection_context, timed
+from backend.utils.llm.strategies import ByTier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backend.utils.llm.routing.route import Candidate
+    from backend.utils.llm.strategies import SelectionContext
 
 RED, BLUE, GREEN = NAMES = ["red:m", "blue:m", "green:m"]
 LIMITS = '[providers.{}.limits]\nrequests = "9/{}"\n'
@@ -50,7 +51,7 @@ class Runtime:
 
     @property
     def situation(self) -> SelectionContext:
-        return SelectionContext(self.needs, self.caller, self.traffic)
+        return selection_context(self.needs, self.caller, self.traffic)
 
     @property
     def order(self) -> list[str]:
@@ -114,7 +115,7 @@ def test_tiers_keep_their_places() -> None:
     for one, seconds in zip(world.plan("f").candidates, (9.0, 8.0, 2.0, 1.0), strict=True):
         traffic.targets.answered(one.target, "total", seconds)
 
-    order = ordered(world.plan("f").candidates, SelectionContext(Needs(), HOUSE, traffic))
+    order = ordered(world.plan("f").candidates, selection_context(Needs(), HOUSE, traffic))
 
     assert [str(one.endpoint) for one in order] == ["red:n", "red:m", "blue:n", "blue:m"]
 
@@ -125,7 +126,7 @@ def test_runs_of_a_tier_that_are_apart_stay_apart() -> None:
     world = World({"f": "group:first"}, rows + '[groups.second]\nendpoints = "blue:m"')
     red, green, blue = world.plan("f").candidates
 
-    order = ordered([green, blue, red], SelectionContext(Needs(), HOUSE, world.health.traffic))
+    order = ordered([green, blue, red], selection_context(Needs(), HOUSE, world.health.traffic))
 
     assert order == [green, blue, red]
 
@@ -232,7 +233,7 @@ class TestByTier:
     def test_who_has_no_tier_that_is_known_has_the_default_one(self, tier: str | None, known: str) -> None:
         select = ByTier.model_validate({"default": "free", "tiers": {"gold": RED, "free": BLUE}})
 
-        assert tier_of(select, Caller(tier=tier)) == known
+        assert select.tier_of(tier) == known
 
     def test_the_order_is_the_tier_s_own(self) -> None:
         assert Runtime(SELECTIONS["tier"]).order == [BLUE, RED, GREEN]
@@ -322,7 +323,7 @@ class TestAccounts:
     def test_one_whose_weight_is_three_gets_three_times_as_much(self, select: str, of_eight: int) -> None:
         keys = {**KEYS, "ONE_KEY": "house-one", "TWO_KEY": "house-two"}
         world = World({"f": "pool:m"}, f'[features.f]\nselect = "{select}"\n{self.ROWS}', environ=keys)
-        situation = SelectionContext(Needs(), HOUSE, world.health.traffic)
+        situation = selection_context(Needs(), HOUSE, world.health.traffic)
         tier, asked = list(world.plan("f").candidates), []
         for _ in range(8):
             first = ordered(tier, situation)[0]
@@ -345,7 +346,7 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
     }
     rows = f"[features.f]\nselect = {spelt.get(select, SELECTIONS[select])}\n{LIMITS.format('red', 'day')}"
     world = World({"f": names}, rows)
-    situation = SelectionContext(Needs(), Caller(conversation_id="talk"), world.health.traffic)
+    situation = selection_context(Needs(), Caller(conversation_id="talk"), world.health.traffic)
     tier = list(world.plan("f").candidates)
 
     began = time.process_time()

@@ -16,11 +16,11 @@ from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.clients import Patchbay
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Limits, Rate, Table, Weighted, parse
-from backend.utils.llm.model_config.select import STRATEGIES
+from backend.utils.llm.model_config import Limits, Rate, Table, parse
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order
+from backend.utils.llm.strategies import STRATEGIES, Weighted
 
 if TYPE_CHECKING:
     from pathlib import Path

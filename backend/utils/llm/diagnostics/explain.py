@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from ..execution import outcome_errors
-from ..model_config import ORDERED
 from ..routing import route
 from ..state.tail_latency import ENOUGH
+from ..strategies import ORDERED
 from .estimates import consequences, estimate
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ..model_config.problems import Problems
 from ..model_config.rows import fit
 from ..models import UNKNOWN, is_known, retirement
 from ..pricing import cost
+from ..problems import Problems
 from ..receipt import Usage
 from .retirements import HORIZON, Retires, heir, retiring, seen, uses, when
 

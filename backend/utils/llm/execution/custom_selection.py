@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..model_config import Custom
 from ..options import Options
 from ..routing.route import Candidate
 from ..routing.rules import SELECTOR_RULES, rejected
 from ..routing.selector import Choosing, Pause, Stop, Use
+from ..strategies import Custom
 from . import outcome_errors
 from .steps import Consult
 

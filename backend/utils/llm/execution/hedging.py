@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..model_config import Custom
 from ..routing.plan import unhedged
 from ..routing.selection import timed
+from ..strategies import Custom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

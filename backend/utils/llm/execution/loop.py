@@ -11,12 +11,12 @@ import random as chance
 from typing import TYPE_CHECKING
 
 from ..failures import POLICY
-from ..model_config import Custom, Ordered
 from ..receipt import Receipt
 from ..routing.plan import is_within_reach, rest_of, tokens_of
-from ..routing.selection import SelectionContext, chosen
+from ..routing.selection import chosen, selection_context
 from ..routing.selector import Pause
 from ..state.health import Unavailable
+from ..strategies import Custom, Ordered
 from . import hedging, outcome_errors
 from .custom_selection import CustomSelection
 from .observers import ObserverRegistry
@@ -71,7 +71,7 @@ class Dispatch:
         self.observers = observers or ObserverRegistry(health).of(route)
         self._health = health
         self._traffic = health.traffic
-        self._context = SelectionContext(route.needs, route.caller, health.traffic)
+        self._context = selection_context(route.needs, route.caller, health.traffic)
         self._queue = Queue(route.candidates, self._context)
         self._retry = RetryPolicy(route.feature, health, random)
         self._clock = clock

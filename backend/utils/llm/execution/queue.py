@@ -6,13 +6,14 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..model_config import Ordered
-from ..routing.selection import SelectionContext, ordered
+from ..routing.selection import ordered
+from ..strategies import Ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..routing.route import Candidate
+    from ..strategies import SelectionContext
 
 
 class Pending(NamedTuple):

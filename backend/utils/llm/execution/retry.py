@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..failures import LONGEST_WAIT, POLICY, Category, backoff
-from ..model_config import CostLadder
+from ..strategies import CostLadder
 from .steps import LEAST_SECONDS
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..options import Api
-    from ..transport import Wire
+    from ..wire import Wire
 
 _CONTROL_FLOW = frozenset({"GraphBubbleUp"})
 """Exceptions that are no failures: LangGraph interrupts and commands travel as these."""

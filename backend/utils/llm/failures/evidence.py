@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..options import Api
-    from ..transport import Wire
+    from ..wire import Wire
 
 _ERRORS = range(300, 600)
 _LONGEST_SENTENCE = 1000

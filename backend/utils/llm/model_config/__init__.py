@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..limits import NO_LIMITS, Limits, Rate
 from ..models import capabilities
 from ..options import request_kwargs
-from .limits import NO_LIMITS, Limits, Rate
+from ..problems import Problems, did_you_mean
 from .load import load, parse, table_path
-from .problems import Problems, did_you_mean
-from .select import (
-    ORDERED,
-    ByTier,
-    ContextLadder,
-    CostLadder,
-    Custom,
-    Latency,
-    LeastBusy,
-    LeastUsed,
-    Ordered,
-    Quota,
-    Selection,
-    Weighted,
-)
+from .select import Selection
 from .snapshot import (
     OWN,
     Account,
@@ -39,31 +26,20 @@ from .table import Table
 
 __all__ = [
     "NO_LIMITS",
-    "ORDERED",
     "OWN",
     "Account",
-    "ByTier",
     "Chain",
-    "ContextLadder",
-    "CostLadder",
-    "Custom",
     "Endpoint",
     "Feature",
-    "Latency",
-    "LeastBusy",
-    "LeastUsed",
     "Limits",
-    "Ordered",
     "Problems",
     "Provider",
-    "Quota",
     "Rate",
     "Selection",
     "Share",
     "Snapshot",
     "Table",
     "Tier",
-    "Weighted",
     "did_you_mean",
     "get_route_options",
     "load",

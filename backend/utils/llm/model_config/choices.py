@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .problems import did_you_mean
+from ..problems import did_you_mean
+from ..strategies import ORDERED, ByTier, CostLadder, Quota
 from .schema import FeatureRow
-from .select import ORDERED, ByTier, ContextLadder, CostLadder, Quota, Weighted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from .problems import Problems
+    from ..problems import Problems
+    from ..strategies import Strategy
     from .rows import Rows
-    from .select import Selection
     from .snapshot import Chain, Endpoint
 
 WHOLE = "a selection by tier must be the whole chain: what stands beside it is open to every tier"
@@ -103,7 +103,7 @@ class Choices:
         if (is_by_tier and groups) or (len(chain.links) > 1 and any(_is_by_tier(group) for group in groups)):
             self._problems.add(chain.path, WHOLE, value=", ".join(chain.links), layer=chain.layer)
 
-    def _check_tiers_are_served(self, path: str, select: Selection, chain: Chain) -> None:
+    def _check_tiers_are_served(self, path: str, select: Strategy, chain: Chain) -> None:
         """Profiles may differ, but none may leave a tier with nothing."""
         if not isinstance(select, ByTier) or not chain.own:
             return
@@ -128,10 +128,10 @@ class Choices:
 
     # Selections ------------------------------------------------------------------------------------------------------
 
-    def _check_names(self, path: str, select: Selection, choices: list[frozenset[str]]) -> None:
+    def _check_names(self, path: str, select: Strategy, choices: list[frozenset[str]]) -> None:
         """Every endpoint that ``select`` names is one of those it chooses from; by tier also the other way round."""
         known = frozenset[str]().union(*choices)
-        for where, named in _names(select):
+        for where, named in select.named():
             if named not in known:
                 fix = did_you_mean(named, known)
                 self._add(f"{path}.{where}", f"{named!r} is none of the endpoints here", fix=fix)
@@ -144,7 +144,7 @@ class Choices:
             fix = "Give it to a tier, or take it out of the chain."
             self._add(f"{path}.tiers", f"no tier may use {unused!r}", fix=fix)
 
-    def _check_quota(self, path: str, select: Selection, endpoints: Iterable[Endpoint]) -> None:
+    def _check_quota(self, path: str, select: Strategy, endpoints: Iterable[Endpoint]) -> None:
         if isinstance(select, Quota) and not any(_has_quota(endpoint) for endpoint in endpoints):
             rule = "nothing here has a limit per day or month, so there is no quota to go by"
             fix = 'Write one at a provider or an account: limits = { tokens = "1000000/day" }.'
@@ -185,22 +185,8 @@ def check_choices(
         choices.check_override(name, chain, chains.get(name, ()))
 
 
-def _names(select: Selection) -> Iterator[tuple[str, str]]:
-    """Every endpoint that ``select`` names, each with the key where it does."""
-    match select:
-        case Weighted():
-            yield from (("weights", name) for name in select.weights)
-        case ContextLadder():
-            yield from (("up_to", name) for name in select.up_to)
-        case ByTier():
-            for tier, allowed in select.tiers.items():
-                yield from ((f"tiers.{tier}", name) for name in allowed.endpoints)
-        case _:
-            pass
-
-
-def _named(select: Selection) -> frozenset[str]:
-    return frozenset(name for _, name in _names(select))
+def _named(select: Strategy) -> frozenset[str]:
+    return frozenset(name for _, name in select.named())
 
 
 def _is_by_tier(group: object) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from ..errors import ConfigError
+from ..problems import Problems
 from ..secrets import is_key
 from .document import read, values
-from .problems import Problems
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
 from .snapshot import Snapshot

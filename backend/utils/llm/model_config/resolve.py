@@ -11,18 +11,18 @@ from math import fsum
 from typing import TYPE_CHECKING
 
 from ..models import LACKS, Capabilities, capabilities
+from ..problems import Problems, did_you_mean
+from ..strategies import ORDERED
 from .choices import check_choices
-from .problems import Problems, did_you_mean
 from .schema import FeatureRow, ModelRow, ProviderRow
-from .select import ORDERED
 from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ..options import Options
+    from ..strategies import Strategy
     from .rows import Rows
-    from .select import Selection
 
 DEFAULT_BASE_URL = {
     "openai": "https://api.openai.com/v1",
@@ -332,7 +332,7 @@ def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
     return steps
 
 
-def _gathered(tiers: tuple[Tier, ...], select: Selection) -> Iterator[Tier]:
+def _gathered(tiers: tuple[Tier, ...], select: Strategy) -> Iterator[Tier]:
     """A feature's own endpoints that follow each other are one tier, in which ``select`` chooses."""
     for is_own, run in groupby(tiers, key=lambda tier: tier.group is None):
         if is_own:

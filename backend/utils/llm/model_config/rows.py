@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 
 from pydantic import BaseModel, ValidationError
 
-from .problems import Problems, did_you_mean
+from ..problems import Problems, did_you_mean
+from ..strategies import Strategy
 from .schema import FeatureRow, GroupRow, Head, ModelRow, ProfileRow, ProviderRow
 from .select import strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .problems import Loc
+    from ..problems import Loc
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "features": FeatureRow,
@@ -102,17 +103,21 @@ def _as_written(loc: Loc, written: Any) -> Iterator[str]:
 def _known_keys(row: Any, written: Any, loc: Loc) -> Iterable[str]:
     """The keys that could stand where the last of ``loc`` does."""
     for part in loc[:-1]:
-        row, written = _value_type(row, part), _below(written, part)
-    models = [kind for kind in _types(row) if issubclass(kind, BaseModel)]
+        row, written = _value_type(row, written, part), _below(written, part)
+    return {key for model in _models(row, written) for key in model.model_fields}
+
+
+def _models(kind: Any, written: Any) -> list[type[BaseModel]]:
+    """The rows that a type stands for; of strategies, the one that is ``written``."""
     strategy = strategy_of(written)
-    fitting = [strategy] if strategy in models else models
-    return {key for model in fitting for key in model.model_fields}
+    models = [one for one in _types(kind) if issubclass(one, BaseModel)]
+    return [strategy] if strategy is not None and Strategy in models else models
 
 
-def _value_type(kind: Any, part: int | str) -> Any:
+def _value_type(kind: Any, written: Any, part: int | str) -> Any:
     """The type of what stands at ``part`` of a ``kind``."""
-    for one in _types(kind):
-        if issubclass(one, BaseModel) and part in one.model_fields:
+    for one in _models(kind, written):
+        if part in one.model_fields:
             return one.model_fields[str(part)].annotation
     inner = get_args(kind)
     return inner[1] if get_origin(kind) is dict else inner[0]

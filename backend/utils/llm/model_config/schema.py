@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from ..limits import NO_LIMITS, Limits
 from ..models import ChatTools, Effort
 from ..network_policy import PRIVATE, Network
 from ..options import Api, ApiMode, Options
-from .limits import NO_LIMITS, Limits
-from .select import ORDERED, Selection
+from ..state.experiments import STOP, StopRow
+from ..strategies import ORDERED
+from .select import Selection
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 RESERVED_HEADERS = frozenset(
@@ -117,25 +119,6 @@ class GroupRow(Row):
 
 OnInvalidOutput = Literal["raise", "next", "best"]
 Percent = Annotated[float, Field(gt=0, le=100)]
-
-
-class StopRow(Row):
-    """When a split ends by itself.
-
-    Attributes:
-        after: Not before so many requests of either arm were judged.
-        errors: The share of failures may exceed the control's by so much.
-        latency: The mean time of an answer may be so many times the control's.
-        cost: The mean cost of an answer may be so many times the control's; None if it does not matter.
-    """
-
-    after: int = Field(50, ge=1)
-    errors: float = Field(0.05, ge=0, le=1)
-    latency: float = Field(1.5, gt=0)
-    cost: float | None = Field(None, gt=0)
-
-
-STOP = StopRow()
 
 
 class FeatureRow(Row):

@@ -10,12 +10,12 @@ from typing_extensions import override
 
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
+from ..limits import NO_LIMITS, Limits
 from ..models import capabilities, retirement
 from ..network_policy import reach_of
 from ..options import Options
-from .limits import NO_LIMITS, Limits
-from .schema import STOP, OnInvalidOutput, StopRow
-from .select import ORDERED, Custom, Ordered, Selection
+from ..state.experiments import STOP, StopRow
+from ..strategies import ORDERED, Custom, Ordered, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..models import Capabilities, Effort, Retirement
     from ..network_policy import Network, Reach
     from ..options import Api, ApiMode
+    from .schema import OnInvalidOutput
 
 Access = Literal["key", "open", "embedded", "own"]
 OWN: Final = "own"
@@ -155,7 +156,7 @@ class Tier:
 
     endpoints: tuple[Endpoint, ...]
     group: str | None = None
-    select: Selection = ORDERED
+    select: Strategy = ORDERED
 
 
 @dataclass(frozen=True)

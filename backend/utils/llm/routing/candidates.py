@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..model_config import OWN, CostLadder, own_endpoint
+from ..model_config import OWN, own_endpoint
 from ..secrets import fingerprint
 from ..state.rate_limiter import Meter
+from ..strategies import CostLadder
 from .route import ON_TRIAL, Candidate
 from .rules import LASTING_RULES, OWN_RULES, rejected
 

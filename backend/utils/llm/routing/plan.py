@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..failures import POLICY, Category
-from ..model_config import NO_LIMITS, Custom
+from ..model_config import NO_LIMITS
 from ..state.health import MemoryHealth, Unavailable
+from ..strategies import Custom
 from .candidates import copied_to, known, laid, with_own, with_users_key
 from .route import Hedge, Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
-from .selection import SelectionContext, ordered, timed
+from .selection import ordered, selection_context, timed
 from .split import trial
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _judged(
 
 
 def _chosen_from(able: Iterable[Candidate], case: Case) -> list[Candidate]:
-    return ordered(able, SelectionContext(case.needs, case.caller, case.health.traffic))
+    return ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
 
 
 def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:

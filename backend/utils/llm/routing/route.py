@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..cached import cached_property
 from ..caller import HOUSE
-from ..model_config import ORDERED, OWN, Latency, LeastBusy, LeastUsed, Quota, Weighted
+from ..model_config import OWN
 from ..options import NO_OPTIONS, Options
 from ..receipt import called
 from ..state.experiments import CONTROL
 from ..state.health import Circuit
+from ..strategies import ORDERED
 
 if TYPE_CHECKING:
     from datetime import date
 
     from ..caller import Caller
-    from ..model_config import Account, Endpoint, Feature, Selection, Share
+    from ..model_config import Account, Endpoint, Feature, Share
     from ..state.health import Unavailable
     from ..state.load import Target
     from ..state.rate_limiter import Meter
+    from ..strategies import Strategy
     from ..types import KeyOwner, KeyPolicy
-
-BALANCED = (Latency, LeastBusy, LeastUsed, Quota, Weighted)
-"""Ways to choose among endpoints of which each is as good as the other."""
 
 
 ON_TRIAL = -1
@@ -111,7 +110,7 @@ class Candidate:
     key: str = "open"
     tier: int = 0
     place: int = 0
-    select: Selection = ORDERED
+    select: Strategy = ORDERED
     scope: str = ""
     meters: tuple[Meter, ...] = ()
     options: Options = NO_OPTIONS
@@ -142,7 +141,12 @@ class Candidate:
     @property
     def is_balanced(self) -> bool:
         """Whether the endpoints of its tier are each as good as the other."""
-        return isinstance(self.select, BALANCED)
+        return self.select.balanced
+
+    @property
+    def share(self) -> int:
+        """The weight of its account: what it gets of its endpoint's requests."""
+        return self.account.weight if self.account else 1
 
     @cached_property
     def account_name(self) -> str | None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from ..model_config import ByTier
 from ..models import LACKS
 from ..pricing import most_usd
+from ..strategies import ByTier
 from .route import Rejection, SkipCode
-from .selection import tier_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,7 +106,7 @@ def _not_of_the_tier(candidate: Candidate, case: Case) -> Rejection | None:
     select = candidate.select
     if not isinstance(select, ByTier):
         return None
-    tier = tier_of(select, case.caller)
+    tier = select.tier_of(case.caller.tier)
     allowed, name = select.tiers[tier], str(candidate.endpoint)
     if name not in allowed.endpoints:
         return Rejection(candidate, SkipCode.TIER, f"it is not for the tier {tier!r}")

@@ -5,14 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict, Field
+
 if TYPE_CHECKING:
     from decimal import Decimal
-
-    from ..model_config.schema import StopRow
 
 CONTROL = "control"
 MEMORY = 2_000
 """Requests after which what was before counts half."""
+
+
+class StopRow(BaseModel):
+    """When a split ends by itself.
+
+    Attributes:
+        after: Not before so many requests of either arm were judged.
+        errors: The share of failures may exceed the control's by so much.
+        latency: The mean time of an answer may be so many times the control's.
+        cost: The mean cost of an answer may be so many times the control's; None if it does not matter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after: int = Field(50, ge=1)
+    errors: float = Field(0.05, ge=0, le=1)
+    latency: float = Field(1.5, gt=0)
+    cost: float | None = Field(None, gt=0)
+
+
+STOP = StopRow()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..model_config.limits import SECONDS
+from ..limits import SECONDS
 
 if TYPE_CHECKING:
-    from ..model_config.limits import Rate
+    from ..limits import Rate
 
 
 _SLACK_SECONDS = 2e-6

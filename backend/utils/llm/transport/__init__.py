@@ -1,16 +1,15 @@
 """Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
 
+from ..wire import ERROR_STATUS, Wire
 from .exchange import AsyncReply, Reply, Request
 from .signing import SigningTransport
 from .ticket import (
-    ERROR_STATUS,
     TICKET_HEADER,
     Address,
     Credential,
     LiveAddress,
     Ticket,
     TicketRegistry,
-    Wire,
 )
 from .trust import HOUSE, STRANGER, ExcessError, Trust
 

@@ -7,13 +7,14 @@ alone. A ticket is opened for one attempt, its number travels in a header, and t
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
 from ..forks import PerProcess
+from ..wire import Wire
 from .redaction import Redaction
 from .trust import trust_in
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from ..types import KeyOwner
 
 TICKET_HEADER = "x-patchbay-ticket"
-ERROR_STATUS = 300
-"""The first status that announces no answer: redirects are never followed."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +36,6 @@ class Credential:
 
     owner: KeyOwner
     secret: SecretStr | None
-
-
-@dataclass
-class Wire:
-    """What the wire said during one attempt. Times are seconds of the monotonic clock.
-
-    Attributes:
-        requests: How many requests were sent; more than one means that something retried behind our back.
-        status: The HTTP status, once headers arrived.
-        error_body: The body of an error answer, without the key if it repeated it.
-        headers: The answer's headers that say something about limits and identity, without the key.
-        sent_at: When the request left.
-        first_byte_at: When the answer's first byte arrived.
-        bytes_sent: Length of the request's body.
-        refusal: Why the transport itself did not send the request, or did not take the answer.
-    """
-
-    requests: int = 0
-    status: int | None = None
-    error_body: bytes = field(default=b"", repr=False)
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
-    sent_at: float | None = None
-    first_byte_at: float | None = None
-    bytes_sent: int = 0
-    refusal: LLMError | None = None
-
-    @property
-    def has_succeeded(self) -> bool:
-        """Whether a head came, and it announced an answer, not an error."""
-        return self.status is not None and self.status < ERROR_STATUS
 
 
 class Ticket:

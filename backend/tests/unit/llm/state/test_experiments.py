@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from backend.utils.llm.model_config.schema import StopRow
-from backend.utils.llm.state.experiments import CONTROL, Experiments, Variant
+from backend.utils.llm.state.experiments import CONTROL, Experiments, StopRow, Variant
 
 NEW = "red:new"
 STOP = StopRow(after=10, errors=0.1, latency=2.0, cost=3.0)

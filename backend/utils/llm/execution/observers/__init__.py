@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from ...model_config import ByTier, CostLadder
+from ...strategies import ByTier, CostLadder
 from .application import ApplicationObserver
 from .experiments import ExperimentObserver
 from .health import HealthObserver

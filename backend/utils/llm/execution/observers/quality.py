@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...model_config import CostLadder
+from ...strategies import CostLadder
 from .verdicts import is_telling, unobserved
 
 if TYPE_CHECKING:

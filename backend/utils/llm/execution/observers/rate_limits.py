@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...failures import Category
-from ...model_config import ByTier
 from ...routing.plan import tokens_of
 from ...routing.rules import tier_scope
-from ...routing.selection import tier_of
+from ...strategies import ByTier
 from ...transport import ERROR_STATUS
 from .verdicts import unobserved
 
@@ -57,7 +56,7 @@ class TierObserver:
     def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
         """See `AttemptObserver`."""
         select, caller = step.candidate.select, step.route.caller
-        rate = select.tiers[tier_of(select, caller)].tokens if isinstance(select, ByTier) else None
+        rate = select.tiers[select.tier_of(caller.tier)].tokens if isinstance(select, ByTier) else None
         if rate is not None:
             with self._traffic.lock:
                 self._traffic.rate_limiter.use(tier_scope(step.candidate, caller), rate, _used(step, attempt))

@@ -1,0 +1,82 @@
+"""By the caller's tier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import override
+
+from ..limits import RateField
+from ..problems import broken
+from .base import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .base import Choosable, SelectionContext, Some
+
+
+class Allowance(BaseModel):
+    """What one tier of callers may use, best first.
+
+    Attributes:
+        tokens: How much a user of this tier may use before the first endpoint is no longer theirs.
+        until: The share of ``tokens`` at which that happens.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
+    tokens: RateField | None = None
+    until: float = Field(0.9, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_go(self) -> Self:
+        if self.tokens is not None and len(self.endpoints) == 1:
+            raise broken(
+                "has tokens, but no second endpoint to go on with", "Name one, or leave the tokens out."
+            )
+        if self.tokens is None and "until" in self.model_fields_set:
+            raise broken(
+                "has until, but no tokens that it is a share of", 'Add tokens = "…/day", or leave it out.'
+            )
+        return self
+
+
+def _allowance(written: object) -> object:
+    if isinstance(written, str):
+        return {"endpoints": [written]}
+    return {"endpoints": written} if isinstance(written, list | tuple) else written
+
+
+class ByTier(Strategy):
+    """By the caller's tier. What the tier does not list is not used for its callers, whatever fails.
+
+    Attributes:
+        tiers: Tier to endpoints.
+        default: The tier of callers who have none, or one that is not listed.
+    """
+
+    by: Literal["tier"] = "tier"
+    tiers: dict[str, Annotated[Allowance, BeforeValidator(_allowance)]] = Field(min_length=1)
+    default: str
+    balanced: ClassVar[bool] = False
+
+    def tier_of(self, tier: str | None) -> str:
+        """The tier of a caller whose plan is called ``tier``."""
+        return tier if tier in self.tiers else self.default
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        endpoints = self.tiers[self.tier_of(context.tier)].endpoints
+        places = {name: place for place, name in enumerate(endpoints)}
+        return sorted(tier, key=lambda one: places.get(one.target[0], len(places)))
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        pass
+
+    @override
+    def named(self) -> Iterator[tuple[str, str]]:
+        return ((f"tiers.{tier}", name) for tier, allowed in self.tiers.items() for name in allowed.endpoints)

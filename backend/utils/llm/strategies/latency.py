@@ -1,0 +1,91 @@
+"""By how quick each is."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from .base import Strategy
+
+ABOUT = 1.25
+"""Who takes no longer than so many times the best is about as quick."""
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .base import Choosable, SelectionContext, Some
+
+
+class Latency(Strategy):
+    """The quickest by the answers of late, times the requests that it has under way.
+
+    Streams are timed to their first token, whole answers to their end.
+
+    Attributes:
+        explore: Which share of the calls goes to the endpoint that was not timed for longest, to time it again.
+        stale_after: Not before so many seconds since it was.
+    """
+
+    by: Literal["latency"] = "latency"
+    explore: float = Field(0.05, gt=0, le=0.5)
+    stale_after: float = Field(2.0, gt=0, le=3600)
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """By how quick they are; now and then the one that was not timed for longest comes first.
+
+        How quick one would be is its latency times the requests that it has under way, this one included. So calls
+        that come at once do not all run to the one that was quickest before them. Of those that are about as quick as
+        the best two are drawn, and the quicker of these comes first: so that processes that do not know of each other
+        do not all choose the same one either. Of what is not known the best is assumed. Whatever fails too often comes
+        last.
+        """
+        traffic = context.traffic
+        now, loads = traffic.clock(), traffic.targets.loads([one.target for one in tier])
+        known = [load.latency.get(context.timed) for load in loads]
+        hopes = [None if latency is None else latency.hoped(now) for latency in known]
+        best = min([hope for hope in hopes if hope is not None], default=1.0) if None in hopes else 1.0
+        prospects = [
+            (
+                load.failing is not None and load.failing.is_too_often(now),
+                (best if hope is None else hope) * (load.in_flight.count(now) + 1) / one.share,
+                load.recent_requests,
+            )
+            for one, load, hope in zip(tier, loads, hopes, strict=True)
+        ]
+        prospect_of = prospects.__getitem__
+        ranks = sorted(range(len(tier)), key=prospect_of)
+        is_failing, quickest, _ = prospects[ranks[0]]
+        near = bisect_right(ranks, (is_failing, ABOUT * quickest, inf), key=prospect_of)
+        order = [tier[rank] for rank in ranks]
+        first = self._stalest(tier, context) or order[_better_of_two(near, traffic.round_robin.draw)]
+        return [first, *(one for one in order if one is not first)]
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        pass
+
+    @override
+    def named(self) -> tuple[()]:
+        return ()
+
+    def _stalest(self, tier: Sequence[Some], context: SelectionContext) -> Some | None:
+        """The one that was not timed for longest, if it is the turn of a call that looks around."""
+        traffic = context.traffic
+        if not traffic.round_robin.explores(tier[0].scope, self.explore):
+            return None
+        timed_at = [traffic.targets.timed_at(one.target, context.timed) for one in tier]
+        place = timed_at.index(min(timed_at))
+        is_stale = traffic.clock() - timed_at[place] >= self.stale_after
+        return tier[place] if is_stale and not traffic.targets.busy(tier[place].target) else None
+
+
+def _better_of_two(ranked: int, draw: float) -> int:
+    """The better of two different ones of so many that are ranked; each pair is as likely as the other."""
+    first = int(draw * ranked)
+    second = int((draw * ranked - first) * (ranked - 1))
+    return min(first, second + (second >= first)) if ranked > 1 else 0

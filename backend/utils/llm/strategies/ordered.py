@@ -1,0 +1,36 @@
+"""One after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from typing_extensions import override
+
+from .base import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .base import Choosable, SelectionContext, Some
+
+
+class Ordered(Strategy):
+    """As written, the next one when the one before has failed."""
+
+    by: Literal["ordered"] = "ordered"
+    balanced: ClassVar[bool] = False
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        return tier
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        pass
+
+    @override
+    def named(self) -> tuple[()]:
+        return ()
+
+
+ORDERED = Ordered()
