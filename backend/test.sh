@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Run every test on all cores, or those that pytest's arguments name. The first run installs what is needed into .venv.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # called as `sh test.sh`
 set -euo pipefail
 source "$(dirname -- "$(readlink -f -- "$0" || echo "$0")")/setup.sh" # "$0" may be a link
 prepare dev

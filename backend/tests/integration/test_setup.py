@@ -115,8 +115,11 @@ def test_an_install_that_was_killed_is_redone_in_a_new_environment(checkout: Pat
     assert not (checkout / ".venv/.installing").exists()
 
 
+@pytest.mark.parametrize("called", [(), ("/bin/sh",)], ids=["itself", "sh"])
 @pytest.mark.parametrize("script", ["run.sh", "test.sh"])
-def test_the_scripts_may_be_called_by_a_link_from_anywhere(checkout: Path, script: str) -> None:
+def test_the_scripts_may_be_called_by_a_link_from_anywhere(
+    checkout: Path, script: str, called: tuple[str, ...]
+) -> None:
     shutil.copy(ROOT / "backend" / script, checkout / "backend")
     (checkout / "backend/setup.sh").write_text("prepare() { echo found; exit; }\n")
     (checkout / ".venv").mkdir()
@@ -125,7 +128,12 @@ def test_the_scripts_may_be_called_by_a_link_from_anywhere(checkout: Path, scrip
     elsewhere.mkdir()
 
     done = subprocess.run(  # noqa: S603 - our own script
-        [link], cwd=elsewhere, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+        [*called, link],
+        cwd=elsewhere,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert (done.returncode, done.stdout) == (0, "found\n"), done.stderr
