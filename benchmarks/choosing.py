@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import HumanMessage
 
 from backend.utils.llm.caller import Caller
-from backend.utils.llm.chat_model import needs_of
+from backend.utils.llm.execution.call import needs_of
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask

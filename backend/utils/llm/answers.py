@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .receipt import Receipt
     from .structured import Schema
 
+    Labels = Callable[[dict[str, Any]], dict[str, Any]]
+
 FINISH_REASONS = {
     "BLOCKLIST": "content_filter",
     "CONTINUATION": "length",
@@ -99,7 +101,7 @@ def _told_once(metadata: Mapping[str, Any], told: set[str]) -> dict[str, Any]:
     return new
 
 
-def labelled(message: AIMessage, label: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def labelled(message: AIMessage, label: Labels) -> None:
     """Apply ``label`` to all that a `normalised` ``message`` calls things by."""
     metadata = message.response_metadata
     if told := {name: metadata[name] for name in _LABELS & metadata.keys()}:
@@ -137,13 +139,16 @@ def _filtered(reason: str | None) -> bool:
     return reason is not None and FINISH_REASONS.get(reason, reason) == "content_filter"
 
 
-def choices_of(result: ChatResult) -> list[AIMessage]:
-    """All the answers that a provider gave, the first one first; ``result``'s own messages, normalised."""
-    return [
-        normalised(generation.message, result.llm_output, generation.generation_info)
-        for generation in result.generations
-        if isinstance(generation.message, AIMessage)
-    ]
+def choices_of(result: ChatResult, label: Labels | None = None) -> list[AIMessage]:
+    """All the answers that a provider gave, the first one first; ``result``'s own messages, normalised and `labelled`."""
+    choices = []
+    for generation in result.generations:
+        if isinstance(message := generation.message, AIMessage):
+            normalised(message, result.llm_output, generation.generation_info)
+            if label is not None:
+                labelled(message, label)
+            choices.append(message)
+    return choices
 
 
 def checked(message: AIMessage, schema: Schema | None) -> AIMessage:

@@ -32,19 +32,17 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, ValidationError
 from typing_extensions import override
 
-from . import tokens
 from .answers import in_new_wrapping, in_one_chunk
 from .caller import HOUSE, Caller, current_caller
 from .errors import CallError
 from .execution.attempt import send_copy
-from .execution.call import Call, Question
+from .execution.call import Call, Question, needs_of
 from .execution.hedged_request import ahedged, hedged
 from .execution.runtime import Runtime
 from .execution.tracing import RunRecorder, manager_below, recording
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .routing.candidates import foremost
-from .routing.route import Needs
 from .structured import Objects, schema_of, schema_of_response_format, with_raw
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
@@ -323,8 +321,7 @@ class FeatureChatModel(BaseChatModel):
         Raises:
             ValueError: If a keyword argument is neither an option nor a setting of the call.
         """
-        settings = {key: value for key, value in kwargs.items() if key not in _CALL_SETTINGS}
-        if not settings:
+        if not (settings := {key: kwargs[key] for key in kwargs.keys() - _CALL_SETTINGS}):
             return NO_OPTIONS
         try:
             return Options.model_validate(settings)
@@ -360,36 +357,6 @@ def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[s
     if choice not in {"auto", "none", *names}:
         raise ValueError(f"tool_choice {choice!r} is none of auto, none, required, {', '.join(names)}")
     return choice
-
-
-def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
-    """What a call with ``messages`` and ``ask`` needs of an endpoint. Nothing is tokenised."""
-    pictures = [
-        block
-        for message in messages
-        if isinstance(message.content, list)
-        for block in message.content
-        if isinstance(block, dict) and block.get("type") in _PICTURES
-    ]
-    return Needs(
-        tools=bool(ask.tools),
-        structured_output=ask.schema is not None,
-        images=bool(pictures),
-        remote_images=any(map(_is_remote, pictures)),
-        tokens=tokens.of_prompt(messages, ask),
-        streams=streams,
-        options=ask.options,
-    )
-
-
-_PICTURES = frozenset({"image", "image_url", "input_image", "media"})
-
-
-def _is_remote(block: dict[str, Any]) -> bool:
-    """Whether a picture is named by an address on the web."""
-    told = (block.get("image_url"), block.get("url"))
-    addresses = (one.get("url") if isinstance(one, dict) else one for one in told)
-    return any(str(one).strip().lower().startswith(("http:", "https:")) for one in addresses)
 
 
 def _answer(call: Call, manager: CallbackManager | None) -> ChatResult:

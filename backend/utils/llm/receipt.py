@@ -66,6 +66,7 @@ class Attempt(NamedTuple):
         score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
         cost_usd: None if unknown, never 0 for that.
         hedge: Whether it went out beside the first request, which took too long.
+        withdrawn: Whether it was to be a hedge and was given up before it was sent: no attempt of the call.
         estimated: Whether usage and cost are our estimate: it was given up for the other's answer, and is billed all the same.
     """
 
@@ -87,6 +88,7 @@ class Attempt(NamedTuple):
     handed_on: int = 0
     hedge: bool = False
     estimated: bool = False
+    withdrawn: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

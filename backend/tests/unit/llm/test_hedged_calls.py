@@ -88,6 +88,27 @@ def provider() -> Iterator[Gated]:
         yield running
 
 
+class Unbuilt:
+    """Clients, one of which is not built before the call is over."""
+
+    def __init__(self, clients: Any, model: str, is_over: Callable[[], bool]) -> None:
+        self.is_wanted = threading.Event()
+        self._clients = clients
+        self._model = model
+        self._is_over = is_over
+
+    def __contains__(self, endpoint: Any) -> bool:
+        return endpoint.model_id != self._model and endpoint in self._clients
+
+    def client(self, endpoint: Any) -> Any:
+        if endpoint.model_id == self._model:
+            self.is_wanted.set()
+            until = time.monotonic() + 5.0
+            while not self._is_over() and time.monotonic() < until:
+                threading.Event().wait(0.002)
+        return self._clients.client(endpoint)
+
+
 class Answer(BaseModel):
     """What is asked for."""
 
@@ -453,6 +474,20 @@ class TestCosts:
             (chain_of(chain)[0], "cancelled", False),
             (chain_of(chain)[1], "ok", True),
         ]
+
+    def test_a_hedge_that_was_never_sent_is_no_attempt(
+        self, hedged: Hedged, chain: str, call: Driver, provider: Gated, observed: list[Attempt]
+    ) -> None:
+        patchbay: Any = hedged(AT_ONCE)
+        clients = Unbuilt(patchbay.runtime.clients, second_model(chain), lambda: bool(observed))
+        patchbay.runtime.clients = clients
+        provider.hold(first_model(chain), until=clients.is_wanted.is_set)
+
+        message = call(patchbay.get_llm("f"), "hi")
+
+        assert told(message) == [(first_endpoint(chain), "ok", False)]
+        assert [one.outcome for one in observed] == ["ok"]
+        assert len(provider.requests) == 1
 
     def test_callbacks_see_a_run_for_each(
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated

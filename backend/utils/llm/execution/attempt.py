@@ -7,8 +7,7 @@ import logging
 import sys
 from contextlib import aclosing, closing
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -17,9 +16,7 @@ from .. import tokens
 from ..answers import (
     checked,
     choices_of,
-    finish_reason,
     in_new_wrapping,
-    labelled,
     refused,
     served_model,
     with_receipt,
@@ -36,7 +33,7 @@ from ..transport import Wire
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
 from .awaiting import result_of
 from .scrubbing import erase, scrub_exception
-from .streamed import StreamedAnswer
+from .streamed import StreamedAnswer, check_ended
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -46,7 +43,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.outputs import ChatResult
 
-    from ..answers import MessageT
     from ..errors import LLMError
     from ..providers.chat_client import ChatClient
     from ..receipt import Receipt
@@ -165,7 +161,7 @@ class RunningAttempt:
         """
         self._result, self._ended_at = result, self._time.clock()
         self._call.dispatch.observers.received(self.step)
-        choices = [self._labelled(choice) for choice in choices_of(result)]
+        choices = choices_of(result, self._labels)
         if not choices or choices[0] is not result.generations[0].message:
             raise BadAnswer(Category.EMPTY)
         self._answer, *others = choices
@@ -185,58 +181,56 @@ class RunningAttempt:
         result, receipt = self._result, self._succeed()
         return in_new_wrapping(message, receipt) if result is None else with_receipt(result, message, receipt)
 
-    def _labelled(self, message: MessageT) -> MessageT:
-        """``message``, after the key was taken out of what the provider calls things by, which is logged and counted."""
-        if self._ticket is not None:
-            model = self.step.candidate.endpoint.model_id
-            labelled(message, partial(self._ticket.redaction.labels, known=model))
-        return message
+    def _labels(self, told: dict[str, Any]) -> dict[str, Any]:
+        """``told``, after the key was taken out of what the provider calls things by, which is logged and counted."""
+        if self._ticket is None:
+            return told
+        return cast(
+            "dict[str, Any]", self._ticket.redaction.labels(told, self.step.candidate.endpoint.model_id)
+        )
 
     # Streams -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
         """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
-        (client, request), answer = self._prepare(), self._streamed()
+        client, request = self._prepare()
+        answer, ticket = StreamedAnswer(self._labels), request.ticket
+        self._stream = answer
         chunks = client.stream(request)
-        self._expect_chunk(request.ticket, answer)
+        self._expect_chunk(ticket, answer)
         try:
             with closing(chunks):
                 for chunk in chunks:
-                    yield from self._pass_on(chunk, request.ticket, answer)
-                    self._expect_chunk(request.ticket, answer)
+                    yield from self._pass_on(chunk, ticket, answer)
+                    self._expect_chunk(ticket, answer)
         finally:
-            if request.ticket.body is not None:
-                request.ticket.body.close()
+            if ticket.body is not None:
+                ticket.body.close()
         yield self._last_chunk(answer)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
         await self._built()
-        (client, request), answer = self._prepare(), self._streamed()
+        client, request = self._prepare()
+        answer, ticket = StreamedAnswer(self._labels), request.ticket
+        self._stream = answer
         chunks = client.astream(request)
-        self._expect_chunk(request.ticket, answer)
+        self._expect_chunk(ticket, answer)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    for ready in self._pass_on(chunk, request.ticket, answer):
+                    for ready in self._pass_on(chunk, ticket, answer):
                         yield ready
-                    self._expect_chunk(request.ticket, answer)
+                    self._expect_chunk(ticket, answer)
         finally:
-            if request.ticket.body is not None:
-                await request.ticket.body.aclose()
+            if ticket.body is not None:
+                await ticket.body.aclose()
         yield self._last_chunk(answer)
 
-    def _streamed(self) -> StreamedAnswer:
-        self._stream = StreamedAnswer(self._labelled)
-        return self._stream
-
     def _expect_chunk(self, ticket: Ticket, answer: StreamedAnswer) -> None:
-        """Set the clock for the next chunk. Until the first content it is not set again: only content counts."""
-        options = self.step.candidate.options
-        if answer.handed_on:
-            ticket.expect_within(options.chunk_timeout)
-        elif not answer.chunks:
-            ticket.expect_within(options.first_chunk_timeout)
+        seconds = answer.next_within(self.step.candidate.options)
+        if seconds is not None:
+            ticket.expect_within(seconds)
 
     def _pass_on(
         self, chunk: ChatGenerationChunk, ticket: Ticket, answer: StreamedAnswer
@@ -248,10 +242,8 @@ class RunningAttempt:
         return ready
 
     def _last_chunk(self, answer: StreamedAnswer) -> ChatGenerationChunk:
-        self._answer = whole = answer.joined()
-        if whole is None or (finish_reason(whole) is None and not refused(whole)):
-            raise BadAnswer(Category.INTERRUPTED)
-        checked(whole, None)
+        self._answer = answer.joined()
+        check_ended(self._answer)
         metadata = {RECEIPT_KEY: self._succeed().as_dict()}
         last = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
         return ChatGenerationChunk(message=last)
@@ -323,9 +315,13 @@ class RunningAttempt:
         if answer is None and stream is not None:
             answer = stream.joined()
         known = Usage.of(answer.usage_metadata) if answer is not None else None
-        usage = self._estimate(answer) if known is None and self.is_beaten else known
+        is_cancelled = failure is not None and failure.category is Category.CANCELLED
+        withdrawn = self.step.hedge and is_cancelled and wire.sent_at is None
+        usage = self._estimate(answer) if known is None and (self.is_beaten or withdrawn) else known
         served = served_model(answer) if answer is not None else None
         started = self._started or self._time.now()
+        first_byte = _since(wire.sent_at, wire.first_byte_at)
+        first_token = _since(self._started_at, self._first_token_at)
         self.record = Attempt(
             endpoint=str(endpoint),
             key_owner=candidate.owner,
@@ -334,17 +330,18 @@ class RunningAttempt:
             duration=timedelta(seconds=ended_at - self._started_at),
             category=failure.category if failure else None,
             status=wire.status,
-            first_byte=_since(wire.sent_at, wire.first_byte_at),
+            first_byte=first_byte,
             served_model=served,
             substituted=endpoint.provider.access != OWN and not is_served_as_asked(endpoint.model_id, served),
             usage=usage,
             cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, started),
-            first_token=_since(self._started_at, self._first_token_at),
+            first_token=first_token,
             account=candidate.account_name,
             score=self._score,
             handed_on=tokens.of_text(stream.partial() or "") if stream is not None and failure else 0,
             hedge=self.step.hedge,
             estimated=usage is not known,
+            withdrawn=withdrawn,
         )
         return self.record
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
 
+from .. import tokens
 from ..caller import context_without_caller, without_caller
 from ..errors import LLMError
 from ..failures import Category
+from ..routing.route import Needs
 from ..transport import Credential
 from .awaiting import at_once, run_blocking
 from .loop import Dispatch
@@ -58,6 +60,36 @@ class Question(NamedTuple):
     def wants_whole_answer(self) -> bool:
         """Whether nothing may be handed on before the answer was tested."""
         return self.ask.schema is not None or self.accept is not None
+
+
+def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
+    """What a call with ``messages`` and ``ask`` needs of an endpoint. Nothing is tokenised."""
+    pictures = [
+        block
+        for message in messages
+        if isinstance(message.content, list)
+        for block in message.content
+        if isinstance(block, dict) and block.get("type") in _PICTURES
+    ]
+    return Needs(
+        tools=bool(ask.tools),
+        structured_output=ask.schema is not None,
+        images=bool(pictures),
+        remote_images=any(map(_is_remote, pictures)),
+        tokens=tokens.of_prompt(messages, ask),
+        streams=streams,
+        options=ask.options,
+    )
+
+
+_PICTURES = frozenset({"image", "image_url", "input_image", "media"})
+
+
+def _is_remote(block: dict[str, Any]) -> bool:
+    """Whether a picture is named by an address on the web."""
+    told = (block.get("image_url"), block.get("url"))
+    addresses = (one.get("url") if isinstance(one, dict) else one for one in told)
+    return any(str(one).strip().lower().startswith(("http:", "https:")) for one in addresses)
 
 
 class Call:

@@ -396,7 +396,8 @@ class Dispatch:
 
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         """Attempts stand in the order in which they began: a hedge may end before the first does."""
-        self.attempts.insert(0 if step is self._first else len(self.attempts), attempt)
+        if not attempt.withdrawn:
+            self.attempts.insert(0 if step is self._first else len(self.attempts), attempt)
         if self._racing:
             self._racing = tuple(one for one in self._racing if one is not step)
         self.observers.ended(step, attempt, failure)

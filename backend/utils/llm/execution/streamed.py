@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from ..answers import has_content, normalised
+from ..answers import checked, finish_reason, has_content, labelled, normalised, refused
+from ..failures import BadAnswer, Category
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from langchain_core.outputs import ChatGenerationChunk
+
+    from ..answers import Labels
+    from ..options import Options
 
 
 class StreamedAnswer:
@@ -26,7 +28,7 @@ class StreamedAnswer:
         handed_on: How many of them were handed on: none before the first content.
     """
 
-    def __init__(self, label: Callable[[AIMessageChunk], object]) -> None:
+    def __init__(self, label: Labels) -> None:
         self.chunks: list[AIMessageChunk] = []
         self.handed_on = 0
         self._label = label
@@ -48,7 +50,7 @@ class StreamedAnswer:
     def _noted(self, chunk: ChatGenerationChunk, message: AIMessageChunk) -> AIMessageChunk:
         """``message`` of ``chunk``, normalised in place: a copy of each takes as long as reading it did."""
         content = message.content
-        self._label(normalised(message, chunk.generation_info, once=self._told))
+        labelled(normalised(message, chunk.generation_info, once=self._told), self._label)
         if message.content is not content:
             chunk.text = message.text
         if chunk.generation_info is not None:  # LangChain would merge it in again, as it was
@@ -58,6 +60,12 @@ class StreamedAnswer:
         self.chunks.append(message)
         return message
 
+    def next_within(self, options: Options) -> float | None:
+        """Seconds within which the next chunk has to come; None if they are counted already: only content counts."""
+        if self.handed_on:
+            return options.chunk_timeout
+        return None if self.chunks else options.first_chunk_timeout
+
     def joined(self) -> AIMessageChunk | None:
         """All that has come as one message; None if nothing has."""
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
@@ -65,3 +73,14 @@ class StreamedAnswer:
     def partial(self) -> str | None:
         """The text that was handed on; None if nothing was."""
         return "".join(chunk.text for chunk in self.chunks[: self.handed_on]) if self.handed_on else None
+
+
+def check_ended(message: AIMessageChunk | None) -> None:
+    """Test a stream that has ended.
+
+    Raises:
+        BadAnswer: It was broken off, or may not be handed on.
+    """
+    if message is None or (finish_reason(message) is None and not refused(message)):
+        raise BadAnswer(Category.INTERRUPTED)
+    checked(message, None)

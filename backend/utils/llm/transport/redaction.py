@@ -75,7 +75,7 @@ class Redaction:
             told: JSON.
             known: A name of ours, which is left as it is.
         """
-        return told if self._is_all_plain(told) else self._labels(told, known)
+        return told if self._is_plain(told) else self._labels(told, known)
 
     def _labels(self, told: Any, known: str) -> Any:
         match told:
@@ -88,25 +88,21 @@ class Redaction:
             case _:
                 return told
 
-    def _is_all_plain(self, told: Any) -> bool:
+    def _is_plain(self, told: Any) -> bool:
         """Whether there is nothing to do in all of ``told``, as nearly always."""
-        left = [told]
+        left, key = [told], self._key
         while left:
             one = left.pop()
             if isinstance(one, str):
-                if not self._is_plain(one):
+                is_label = len(one) <= foreign.LONGEST and "\\" not in one and one.isprintable()
+                if not is_label or (key is not None and key in one):
                     return False
             elif isinstance(one, dict):
                 left += one
                 left += one.values()
             elif isinstance(one, list | tuple):
                 left += one
-        return True
-
-    def _is_plain(self, text: str) -> bool:
-        """Whether there is nothing to do, as nearly always."""
-        is_label = len(text) <= foreign.LONGEST and "\\" not in text and text.isprintable()
-        return is_label and not self._is_over and (self._key is None or self._key not in text)
+        return not self._is_over
 
     def of_text(self, text: str) -> str:
         """``text`` without the key; `MARK` if it holds it escaped."""

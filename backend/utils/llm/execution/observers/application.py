@@ -27,4 +27,5 @@ class ApplicationObserver:
 
     def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
         """See `AttemptObserver`."""
-        self._observe(step.route, attempt)
+        if not attempt.withdrawn:
+            self._observe(step.route, attempt)
