@@ -17,7 +17,6 @@ import langchain_core.tracers.langchain
 import langchain_core.tracers.stdout  # noqa: F401
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import (
-    AsyncCallbackManager,
     AsyncCallbackManagerForLLMRun,
     CallbackManager,
     CallbackManagerForLLMRun,
@@ -39,7 +38,7 @@ from .execution.attempt import send_copy
 from .execution.call import Call, Question, needs_of
 from .execution.hedged_request import ahedged, hedged
 from .execution.runtime import Runtime
-from .execution.tracing import RunRecorder, manager_below, recording
+from .execution.tracing import RunRecorder, recording
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .routing.candidates import foremost
@@ -223,7 +222,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _answer(self._call(messages, stop, kwargs), manager_below(run_manager, CallbackManager))
+        return _answer(self._call(messages, stop, kwargs), run_manager)
 
     @override
     async def _agenerate(
@@ -233,8 +232,7 @@ class FeatureChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        manager = manager_below(run_manager, AsyncCallbackManager)
-        return await _aanswer(self._call(messages, stop, kwargs), manager)
+        return await _aanswer(self._call(messages, stop, kwargs), run_manager)
 
     @override
     def _stream(
@@ -245,12 +243,12 @@ class FeatureChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs, streams=True)
-        manager = manager_below(run_manager or self._recorded_run(), CallbackManager)
+        run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield in_one_chunk(_answer(call, manager))
+            yield in_one_chunk(_answer(call, run))
             return
         while True:
-            with hedged(call, call.step(), manager, streams=True) as attempt:
+            with hedged(call, call.step(), run, streams=True) as attempt:
                 yield from attempt.stream()
                 return
             del attempt  # what failed stays in no frame of an error
@@ -265,12 +263,12 @@ class FeatureChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         call = self._call(messages, stop, kwargs, streams=True)
-        manager = manager_below(run_manager or self._recorded_run(), AsyncCallbackManager)
+        run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield in_one_chunk(await _aanswer(call, manager))
+            yield in_one_chunk(await _aanswer(call, run))
             return
         while True:
-            async with ahedged(call, await call.astep(), manager, streams=True) as attempt:
+            async with ahedged(call, await call.astep(), run, streams=True) as attempt:
                 async with aclosing(attempt.astream()) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -359,10 +357,10 @@ def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[s
     return choice
 
 
-def _answer(call: Call, manager: CallbackManager | None) -> ChatResult:
+def _answer(call: Call, run: Any) -> ChatResult:
     try:
         while True:
-            with hedged(call, call.step(), manager) as attempt:
+            with hedged(call, call.step(), run) as attempt:
                 return attempt.generate()
             del attempt  # what failed stays in no frame of an error
             call.go_on()
@@ -370,10 +368,10 @@ def _answer(call: Call, manager: CallbackManager | None) -> ChatResult:
         return in_new_wrapping(*call.second_best(error))
 
 
-async def _aanswer(call: Call, manager: AsyncCallbackManager | None) -> ChatResult:
+async def _aanswer(call: Call, run: Any) -> ChatResult:
     try:
         while True:
-            async with ahedged(call, await call.astep(), manager) as attempt:
+            async with ahedged(call, await call.astep(), run) as attempt:
                 return await attempt.agenerate()
             del attempt
             call.go_on()

@@ -13,6 +13,8 @@ from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
+
 from ..caller import without_caller
 from .acceptance import accepted_at_once
 from .attempt import RunningAttempt
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from types import TracebackType
 
-    from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
     from .call import Call
@@ -38,33 +39,35 @@ class Cancelled(BaseException):
 
 
 def hedged(
-    call: Call, step: Try, manager: CallbackManager | None, *, streams: bool = False
+    call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
     """The attempt of ``step`` as a context; or its race, if another one may go out beside it.
 
     Args:
         call: Which it belongs to.
         step: What dispatch says comes next.
-        manager: Told of each attempt; None if nobody wants to know.
+        run: LangChain's run manager of the call, below whose run each attempt has one.
         streams: Whether the first content decides; else the whole answer does, once it was tested.
     """
     attempt = RunningAttempt(call, step)
     if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
-        return attempt if manager is None else Blocking(traced(attempt, manager))
+        if run is None or not run.inheritable_handlers:
+            return attempt
+        return Blocking(traced(attempt, run, CallbackManager))
     loop = call.runtime.loop_thread.get()
     if loop.is_here:  # it could not wait for itself
-        return Blocking(traced(attempt, manager))
-    return Blocking(HedgedRequest(call, attempt, after, manager, loop, streams=streams))
+        return Blocking(traced(attempt, run, CallbackManager))
+    return Blocking(HedgedRequest(call, attempt, after, run, loop, streams=streams))
 
 
 def ahedged(
-    call: Call, step: Try, manager: AsyncCallbackManager | None, *, streams: bool = False
+    call: Call, step: Try, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
     """As `hedged`."""
     attempt = RunningAttempt(call, step)
     if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
-        return traced(attempt, manager)
-    return HedgedRequest(call, attempt, after, manager, streams=streams)
+        return traced(attempt, run, AsyncCallbackManager)
+    return HedgedRequest(call, attempt, after, run, streams=streams)
 
 
 class HedgedRequest:
@@ -79,7 +82,7 @@ class HedgedRequest:
         call: Call,
         first: RunningAttempt,
         after: float,
-        manager: CallbackManager | AsyncCallbackManager | None,
+        run: Any,
         loop: RunningLoop | None = None,
         *,
         streams: bool,
@@ -87,7 +90,8 @@ class HedgedRequest:
         self._call = call
         self._first = first
         self._after = after
-        self._manager = manager
+        self._run = run
+        self._kind = AsyncCallbackManager if loop is None else CallbackManager
         self._loop = loop
         self._work = _begun if streams else RunningAttempt.aanswer
         self._running: list[HedgedAttempt] = []
@@ -120,7 +124,8 @@ class HedgedRequest:
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
         if self._loop is not None and (accept := attempt.accept) is not None:
             attempt.accept = lambda answer: in_a_thread(partial(accepted_at_once, accept, answer))
-        hedged_attempt = HedgedAttempt(attempt, traced(attempt, self._manager), self._work, self._loop)
+        books = traced(attempt, self._run, self._kind)
+        hedged_attempt = HedgedAttempt(attempt, books, self._work, self._loop)
         self._running.append(await stack.enter_async_context(hedged_attempt))
 
     async def _ended(self, seconds: float | None = None) -> list[HedgedAttempt]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
 from langchain_core.runnables.config import ensure_config, merge_configs
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ManagerT = TypeVar("ManagerT", CallbackManager, AsyncCallbackManager)
+Kind = type[CallbackManager] | type[AsyncCallbackManager]
 
 
-def manager_below(run: Any, kind: type[ManagerT]) -> ManagerT | None:
-    """A manager whose runs are children of ``run``, as LangChain's own of chains; None if nobody wants to know."""
+def traced(
+    attempt: RunningAttempt, run: Any, kind: type[CallbackManager | AsyncCallbackManager]
+) -> AbstractAsyncContextManager[RunningAttempt, bool]:
+    """``attempt`` as a context, with a run below ``run`` around it, if anybody wants to know."""
     if run is None or not run.inheritable_handlers:
-        return None
+        return attempt
+    return _TracedAttempt(attempt, _manager_below(run, kind))
+
+
+def _manager_below(run: Any, kind: Kind) -> CallbackManager | AsyncCallbackManager:
+    """A manager whose runs are children of ``run``, as LangChain's own of chains."""
     run_id = getattr(run, "run_id", None) or getattr(run, "parent_run_id", None)
     made = kind(handlers=[], parent_run_id=run_id)
     made.set_handlers(run.inheritable_handlers)
     made.add_tags(run.inheritable_tags)
     made.add_metadata(run.inheritable_metadata)
     return made
-
-
-def traced(
-    attempt: RunningAttempt, manager: CallbackManager | AsyncCallbackManager | None
-) -> AbstractAsyncContextManager[RunningAttempt, bool]:
-    """``attempt`` as a context, with a run of ``manager`` around it, if there is one."""
-    return attempt if manager is None else _TracedAttempt(attempt, manager)
 
 
 class _TracedAttempt:
