@@ -10,13 +10,13 @@ import httpx2
 from google.genai import Client
 from google.genai.types import HttpOptions
 from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, model_validator
 
 from backend.utils.llm.providers import chat_completions, gemini_api, openai_requests, responses_api
-from backend.utils.llm.providers.answer import AnswerStream, result_of
+from backend.utils.llm.providers.answer import AnswerStream, message_of
 from backend.utils.llm.transport import HOUSE, TICKET_HEADER, Request
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ class _Chat:
     def __init__(self, endpoint: Endpoint, transport: Any) -> None:
         self._chat: Any = _openai_chat(endpoint, transport, use_responses_api=False)
 
-    def generate(self, request: ModelRequest) -> ChatResult:
+    def generate(self, request: ModelRequest) -> AIMessage:
         return _in_our_shape(self._chat._generate(list(request.messages), **_openai(request)))
 
-    async def agenerate(self, request: ModelRequest) -> ChatResult:
+    async def agenerate(self, request: ModelRequest) -> AIMessage:
         return _in_our_shape(await self._chat._agenerate(list(request.messages), **_openai(request)))
 
     def stream(self, request: ModelRequest) -> Iterator[ChatGenerationChunk]:
@@ -181,13 +181,13 @@ class _Responses:
         }
         return {**known, "extra_body": body, "timeout": request.seconds, "extra_headers": _ticket(request)}
 
-    def generate(self, request: ModelRequest) -> ChatResult:
+    def generate(self, request: ModelRequest) -> AIMessage:
         response = self._chat.root_client.responses.create(**self._payload(request))
-        return result_of(responses_api.ResponsesReader(request.stop).answer(_plain(response)), HOUSE)
+        return message_of(responses_api.ResponsesReader(request.stop).answer(_plain(response)), HOUSE)
 
-    async def agenerate(self, request: ModelRequest) -> ChatResult:
+    async def agenerate(self, request: ModelRequest) -> AIMessage:
         response = await self._chat.root_async_client.responses.create(**self._payload(request))
-        return result_of(responses_api.ResponsesReader(request.stop).answer(_plain(response)), HOUSE)
+        return message_of(responses_api.ResponsesReader(request.stop).answer(_plain(response)), HOUSE)
 
     def stream(self, request: ModelRequest) -> Iterator[ChatGenerationChunk]:
         reading = _Reading(request)
@@ -266,10 +266,10 @@ class _Gemini:
             vertexai=False,
         )
 
-    def generate(self, request: ModelRequest) -> ChatResult:
+    def generate(self, request: ModelRequest) -> AIMessage:
         return _in_our_shape(self._chat._generate(list(request.messages), **_gemini(request)))
 
-    async def agenerate(self, request: ModelRequest) -> ChatResult:
+    async def agenerate(self, request: ModelRequest) -> AIMessage:
         return _in_our_shape(await self._chat._agenerate(list(request.messages), **_gemini(request)))
 
     def stream(self, request: ModelRequest) -> Iterator[ChatGenerationChunk]:
@@ -294,10 +294,10 @@ def _gemini(request: ModelRequest) -> dict[str, Any]:
 # Shapes --------------------------------------------------------------------------------------------------------------
 
 
-def _in_our_shape(result: ChatResult) -> ChatResult:
+def _in_our_shape(result: ChatResult) -> AIMessage:
     """The first generation: its text one string, all that is told of it in its metadata, and no more of the rest than counts."""
     if not result.generations:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(""))])
+        return AIMessage("")
     first, *others = result.generations
     message = cast("AIMessage", first.message)
     message.response_metadata = _metadata(
@@ -307,7 +307,7 @@ def _in_our_shape(result: ChatResult) -> ChatResult:
     if reasons := [str((other.generation_info or {}).get("finish_reason")) for other in others]:
         message.response_metadata["other_finish_reasons"] = reasons
     _with_plain_content(message)
-    return ChatResult(generations=[ChatGeneration(message=message)])
+    return message
 
 
 def _chunk_in_our_shape(chunk: ChatGenerationChunk, once: set[str]) -> ChatGenerationChunk:

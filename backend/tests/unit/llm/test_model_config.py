@@ -360,3 +360,11 @@ class TestReload:
 
         assert not table.reload_if_changed()
         assert table.snapshot is before
+
+
+@pytest.mark.parametrize("way", ["direct", "sdk"])
+def test_a_key_that_was_removed_is_told_as_such(way: str) -> None:
+    row = f'[providers.red]\napi = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nclient = "{way}"\n'
+
+    with pytest.raises(ConfigError, match=r"providers\.red\.client.*unknown key\. It was removed"):
+        Table(text=f'{row}[profiles.premium]\nf = "red:m"\n[profiles.byok]\nextends = "premium"', environ={})

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.genai.types import BlockedReason, FinishReason
-from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 
-from backend.utils.llm.answers import FINISH_REASONS, choices_of, refused
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import (
     ProviderDownError,
@@ -20,6 +17,7 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.models import FAMILIES, Capabilities
 from backend.utils.llm.providers import ChatClients
+from backend.utils.llm.providers.gemini_api import FINISH_REASONS
 from backend.utils.llm.providers.stops import Stops
 from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -29,6 +27,8 @@ from .samples import add
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from langchain_core.messages import AIMessage
 
     from backend.utils.llm.clients import Patchbay
 
@@ -134,16 +134,13 @@ class TestRefusals:
         assert message.text == "fine so far"
         assert message.response_metadata["finish_reason"] == "stop"
 
-    @pytest.mark.parametrize(
-        ("reason", "expected"), [("content_filter", True), ("SAFETY", True), ("stop", False)]
-    )
-    def test_any_choice_of_a_whole_answer_counts(self, reason: str, expected: bool) -> None:  # noqa: FBT001
-        choices = [
-            ChatGeneration(message=AIMessage("fine"), generation_info={"finish_reason": told})
-            for told in ("stop", reason)
-        ]
+    def test_a_choice_beside_the_first_counts_in_a_whole_answer(
+        self, feature: str, whole: Driver, provider: LoopbackProvider
+    ) -> None:
+        provider.always(Text("fine so far", beside="content_filter"))
 
-        assert any(map(refused, choices_of(ChatResult(generations=choices)))) is expected
+        with pytest.raises(RefusedError):
+            whole(get_llm(feature), "hi")
 
 
 @pytest.mark.usefixtures("patchbay")

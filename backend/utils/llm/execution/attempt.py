@@ -15,11 +15,9 @@ from langchain_core.outputs import ChatGenerationChunk
 from .. import tokens
 from ..answers import (
     checked,
-    choices_of,
     in_new_wrapping,
-    refused,
+    labelled,
     served_model,
-    with_receipt,
 )
 from ..caller import without_caller
 from ..errors import CallError
@@ -68,7 +66,7 @@ class RunningAttempt:
     is_beaten = False
     record: Attempt | None = None
     _answer: AIMessage | None = None
-    _result: ChatResult | None = None
+    _is_answered: bool = False
     _ticket: Ticket | None = None
     _started: datetime | None = None
     _first_token_at: float | None = None
@@ -154,20 +152,16 @@ class RunningAttempt:
                 self._heed(await result_of(self.accept(subject_of(message))))
         return message
 
-    def _checked(self, result: ChatResult) -> AIMessage:
+    def _checked(self, message: AIMessage) -> AIMessage:
         """The message, if it may be handed on as far as we can tell.
 
         The provider is done. What a test of the answer takes is not its time, and keeps nobody out.
         """
-        self._result, self._ended_at = result, self._time.clock()
+        self._is_answered, self._ended_at = True, self._time.clock()
         self._call.dispatch.observers.received(self.step)
-        choices = choices_of(result, self._labels)
-        if not choices or choices[0] is not result.generations[0].message:
-            raise BadAnswer(Category.EMPTY)
-        self._answer, *others = choices
-        if any(map(refused, others)):
-            raise BadAnswer(Category.REFUSAL)
-        self._answer = checked(self._answer, self._call.question.ask.schema)
+        labelled(message, self._labels)
+        self._answer = message
+        self._answer = checked(message, self._call.question.ask.schema)
         return self._answer
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test said
@@ -178,8 +172,7 @@ class RunningAttempt:
 
     def deliver(self, message: AIMessage) -> ChatResult:
         """The answer with its receipt: it is what the call hands on."""
-        result, receipt = self._result, self._succeed()
-        return in_new_wrapping(message, receipt) if result is None else with_receipt(result, message, receipt)
+        return in_new_wrapping(message, self._succeed())
 
     def _labels(self, told: dict[str, Any]) -> dict[str, Any]:
         """``told``, after the key was taken out of what the provider calls things by, which is logged and counted."""
@@ -275,7 +268,7 @@ class RunningAttempt:
 
     def _is_nobodys(self, error: BaseException) -> bool:
         """Whether neither provider nor answer is at fault: once it is there, only the caller's code, or ours, is left."""
-        return self._result is not None and isinstance(error, Exception) and not isinstance(error, BadAnswer)
+        return self._is_answered and isinstance(error, Exception) and not isinstance(error, BadAnswer)
 
     def _failure(self, error: BaseException) -> Failure:
         if self._is_nobodys(error) and not is_control_flow(error):

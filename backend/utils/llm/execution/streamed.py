@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import add_ai_message_chunks
 
-from ..answers import checked, finish_reason, has_content, labelled, normalised, refused
+from ..answers import checked, finish_reason, has_content, labelled, refused
 from ..failures import BadAnswer, Category
 
 if TYPE_CHECKING:
+    from langchain_core.messages import AIMessageChunk
     from langchain_core.outputs import ChatGenerationChunk
 
     from ..answers import Labels
@@ -33,32 +33,18 @@ class StreamedAnswer:
         self.handed_on = 0
         self._label = label
         self._held: list[ChatGenerationChunk] = []
-        self._told: set[str] = set()
 
     def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
         """What is handed on now that ``chunk`` has come."""
-        if not isinstance(chunk.message, AIMessageChunk):
-            return []
-        message = self._noted(chunk, chunk.message)
+        message = cast("AIMessageChunk", chunk.message)
+        labelled(message, self._label)
+        self.chunks.append(message)
         self._held.append(chunk)
         if not self.handed_on and not has_content(message):
             return []
         ready, self._held = self._held, []
         self.handed_on = len(self.chunks)
         return ready
-
-    def _noted(self, chunk: ChatGenerationChunk, message: AIMessageChunk) -> AIMessageChunk:
-        """``message`` of ``chunk``, normalised in place: a copy of each takes as long as reading it did."""
-        content = message.content
-        labelled(normalised(message, chunk.generation_info, once=self._told), self._label)
-        if message.content is not content:
-            chunk.text = message.text
-        if chunk.generation_info is not None:  # LangChain would merge it in again, as it was
-            chunk.generation_info = None
-        if message.chunk_position is not None:
-            message.chunk_position = None
-        self.chunks.append(message)
-        return message
 
     def next_within(self, options: Options) -> float | None:
         """Seconds within which the next chunk has to come; None if they are counted already: only content counts."""

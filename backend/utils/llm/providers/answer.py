@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 
 from ..transport import ExcessError
 from .ask import OTHERS_KEY
@@ -109,22 +109,24 @@ class Answer:
 
 
 def usage_of(
-    inward: int | None,
-    outward: int | None,
-    total: int | None,
-    inward_details: Mapping[str, int | None],
-    outward_details: Mapping[str, int | None],
+    counts: Mapping[str, int], inward: Mapping[str, int], outward: Mapping[str, int]
 ) -> UsageMetadata | None:
-    """Numbers of tokens as LangChain writes them; None if the provider told none."""
-    if inward is None and outward is None and total is None:
+    """Numbers of tokens as LangChain writes them; None if the provider told none.
+
+    Args:
+        counts: ``input``, ``output``, ``total``, as far as they were told.
+        inward: Of the input, those of a kind.
+        outward: The same of the output.
+    """
+    if not counts:
         return None
-    inward, outward = inward or 0, outward or 0
+    known = {"input": 0, "output": 0, **counts}
     return UsageMetadata(
-        input_tokens=inward,
-        output_tokens=outward,
-        total_tokens=inward + outward if total is None else total,
-        input_token_details={name: count for name, count in inward_details.items() if count is not None},  # type: ignore[typeddict-item]
-        output_token_details={name: count for name, count in outward_details.items() if count is not None},  # type: ignore[typeddict-item]
+        input_tokens=known["input"],
+        output_tokens=known["output"],
+        total_tokens=known.get("total", known["input"] + known["output"]),
+        input_token_details=InputTokenDetails(**inward),  # type: ignore[typeddict-item]
+        output_token_details=OutputTokenDetails(**outward),  # type: ignore[typeddict-item]
     )
 
 
@@ -139,17 +141,15 @@ def _difference(now: Any, before: Any) -> Any:
 # Whole answers -------------------------------------------------------------------------------------------------------
 
 
-def result_of(answer: Answer, trust: Trust) -> ChatResult:
-    """A whole answer, in LangChain's wrapping.
+def message_of(answer: Answer, trust: Trust) -> AIMessage:
+    """A whole answer as a message.
 
     Raises:
         ExcessError: It says more than is taken.
     """
     _Weight(trust).add(answer)
-    _bound(len(answer.calls), trust.most_calls, "tool calls")
-    _bound(sum(len(call.arguments) for call in answer.calls), trust.most_arguments, "characters of arguments")
-    good, bad = _parsed_calls(answer.calls)
-    message = AIMessage(
+    good, bad = _parsed_calls(answer.calls, trust) if answer.calls else ([], [])
+    return AIMessage(
         content=answer.content(),
         additional_kwargs=answer.additional_kwargs(),
         tool_calls=good,
@@ -157,11 +157,12 @@ def result_of(answer: Answer, trust: Trust) -> ChatResult:
         usage_metadata=answer.usage,
         response_metadata=answer.response_metadata(),
     )
-    return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def _parsed_calls(calls: Sequence[CallPiece]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+def _parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """Calls whose arguments can be read, and those whose cannot."""
+    _bound(len(calls), trust.most_calls, "tool calls")
+    _bound(sum(len(call.arguments) for call in calls), trust.most_arguments, "characters of arguments")
     good: list[ToolCall] = []
     bad: list[InvalidToolCall] = []
     for call in calls:
@@ -199,7 +200,8 @@ class _Weight:
         """
         trust = self._trust
         self._text += len(answer.text)
-        _bound(self._text, trust.most_text, "characters")
+        if self._text > trust.most_text:
+            raise ExcessError(f"{trust.most_text:,} characters")
         if len(answer.text) > trust.most_values:
             _bound(sum(map(answer.text.count, ",:[{")), trust.most_values, "values in a text")
         if answer.refusal:
@@ -323,6 +325,8 @@ class _Call:
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    looks_left: int = 8
+    """So often its arguments are looked at: are they complete? Every look takes as long as they are."""
 
     @property
     def arguments(self) -> str:
@@ -330,12 +334,16 @@ class _Call:
 
     def is_other_than(self, piece: CallPiece) -> bool:
         """Whether ``piece`` begins another call, though it has the same place: some servers give all calls one."""
-        if piece.id is not None and self.id is not None and piece.id != self.id:
-            return True
-        if not piece.name or not piece.arguments.lstrip().startswith("{"):
+        if piece.id is not None and self.id is not None:
+            return piece.id != self.id
+        is_named = piece.name is not None and (
+            piece.name != self.name or piece.arguments.lstrip().startswith("{")
+        )
+        if not is_named or not self.looks_left:
             return False
+        self.looks_left -= 1
         so_far = self.arguments
-        return so_far.rstrip().endswith("}") and is_json(so_far)
+        return bool(so_far) and is_json(so_far)
 
     def take_id(self, told: str | None) -> str | None:
         """``told``, if it is news."""

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..transport import ERROR_STATUS, ExcessError, Request
-from .answer import AnswerStream, result_of
+from .answer import AnswerStream, message_of
 from .ask import ProviderError
 from .events import EventParser
 from .loose_json import read_document
@@ -18,7 +18,8 @@ from .loose_json import read_document
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
-    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.messages import AIMessage
+    from langchain_core.outputs import ChatGenerationChunk
 
     from ..errors import LLMError
     from ..transport import AsyncReply, Reply, SigningTransport, Ticket
@@ -72,7 +73,7 @@ class ChatClient:
         self._api = api
         self._transport = transport
 
-    def generate(self, request: ModelRequest) -> ChatResult:
+    def generate(self, request: ModelRequest) -> AIMessage:
         """The answer to ``request``, whole.
 
         Raises:
@@ -86,14 +87,14 @@ class ChatClient:
         signed = self._serialized(request, streams=False)
         reply = self._transport.send(request.ticket.number, signed)
         _raise_for_status(reply)
-        return self._result(reply.read(), request)
+        return self._message(reply.read(), request)
 
-    async def agenerate(self, request: ModelRequest) -> ChatResult:
+    async def agenerate(self, request: ModelRequest) -> AIMessage:
         """As `generate`."""
         signed = self._serialized(request, streams=False)
         reply = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(reply)
-        return self._result(await reply.read(), request)
+        return self._message(await reply.read(), request)
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
         """The answer to ``request``, as it comes. To be closed if it is left before its end.
@@ -142,10 +143,10 @@ class ChatClient:
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, content)
 
-    def _result(self, document: bytes, request: ModelRequest) -> ChatResult:
+    def _message(self, document: bytes, request: ModelRequest) -> AIMessage:
         trust = request.ticket.trust
         try:
-            return result_of(self._api.reader(request).answer(read_document(document, trust)), trust)
+            return message_of(self._api.reader(request).answer(read_document(document, trust)), trust)
         except ExcessError as error:
             raise _refused(request.ticket, error) from None
 

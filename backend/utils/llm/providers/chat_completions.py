@@ -10,7 +10,7 @@ from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
-from .loose_json import as_count, as_name, as_object, as_objects, as_text
+from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .openai_requests import HEADERS, format_of, openai_chat, payload_of, tool_choice_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from .ask import Ask, ModelRequest
 
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
+_USED = {"input": "prompt_tokens", "output": "completion_tokens", "total": "total_tokens"}
+_USED_INWARD = {
+    "audio": "audio_tokens",
+    "cache_read": "cached_tokens",
+    "cache_creation": "cache_write_tokens",
+}
+_USED_OUTWARD = {"audio": "audio_tokens", "reasoning": "reasoning_tokens"}
 _NAMES = {"model": "model_name", "system_fingerprint": "system_fingerprint", "service_tier": "service_tier"}
 
 
@@ -91,7 +98,7 @@ class ChatReader:
     def __init__(self, *, has_others: bool = True, most_choices: int = 1000) -> None:
         self._has_others = has_others
         self._most_choices = most_choices
-        self._has_reason = False
+        self._has_reason = self._has_names = False
         self.is_over = False
 
     def answer(self, document: dict[str, Any]) -> Answer:
@@ -115,7 +122,9 @@ class ChatReader:
             self.is_over = self._has_reason and usage is not None
             return None if usage is None else Answer(usage=usage)
         found = self._of_choices(choices, "delta")
-        found.usage, found.metadata = usage, _metadata(document)
+        found.usage = usage
+        if found.reason is not None or not self._has_names:
+            found.metadata, self._has_names = _metadata(document), True
         self._has_reason = self._has_reason or found.reason is not None
         return found
 
@@ -133,16 +142,19 @@ class ChatReader:
 
 
 def _of_choice(choice: Mapping[str, Any], kind: str) -> Answer:
-    raise_for(choice.get("error"))
     message = as_object(choice.get(kind))
-    return Answer(
-        text=as_text(message.get("content")),
-        refusal=as_text(message.get("refusal")),
-        thoughts=as_text(message.get("reasoning_content") or message.get("reasoning")),
-        calls=[_call(call) for call in as_objects(message.get("tool_calls"))],
-        logprobs=logprobs_of(as_object(choice.get("logprobs")).get("content")),
-        reason=_reason(choice),
-    )
+    found = Answer(text=as_text(message.get("content")), reason=_reason(choice))
+    if error := choice.get("error"):
+        raise_for(error)
+    if refusal := message.get("refusal"):
+        found.refusal = as_text(refusal)
+    if thoughts := message.get("reasoning_content") or message.get("reasoning"):
+        found.thoughts = as_text(thoughts)
+    if calls := message.get("tool_calls"):
+        found.calls = [_call(call) for call in as_objects(calls)]
+    if likely := choice.get("logprobs"):
+        found.logprobs = logprobs_of(as_object(likely).get("content"))
+    return found
 
 
 def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
@@ -183,24 +195,13 @@ def arguments_of(value: object) -> str:
 
 def chat_usage(value: object) -> UsageMetadata | None:
     """What was used; None if the provider did not say."""
-    usage = as_object(value)
-    if not usage:
+    if not value:
         return None
-    inward = as_object(usage.get("prompt_tokens_details"))
-    outward = as_object(usage.get("completion_tokens_details"))
+    usage = as_object(value)
     return usage_of(
-        as_count(usage.get("prompt_tokens")),
-        as_count(usage.get("completion_tokens")),
-        as_count(usage.get("total_tokens")),
-        {
-            "audio": as_count(inward.get("audio_tokens")),
-            "cache_read": as_count(inward.get("cached_tokens")),
-            "cache_creation": as_count(inward.get("cache_write_tokens")),
-        },
-        {
-            "audio": as_count(outward.get("audio_tokens")),
-            "reasoning": as_count(outward.get("reasoning_tokens")),
-        },
+        as_counts(usage, _USED),
+        as_counts(usage.get("prompt_tokens_details"), _USED_INWARD),
+        as_counts(usage.get("completion_tokens_details"), _USED_OUTWARD),
     )
 
 

@@ -17,7 +17,7 @@ from ..transport import ExcessError
 from .answer import Answer, CallPiece, new_call_id, usage_of
 from .ask import Serialized, raise_for
 from .gemini_history import request_of
-from .loose_json import as_count, as_name, as_object, as_objects, as_text
+from .loose_json import as_counts, as_name, as_object, as_objects, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,14 @@ FINISH_REASONS = {
 """Gemini's names by OpenAI's. What is not here is neither an end nor a block, such as a malformed call."""
 SIGNATURES_KEY = "__gemini_function_call_thought_signatures__"
 """Where the adapter looks, in a message's ``additional_kwargs``, for what Gemini wants back with a call."""
+_USED = {
+    "prompt": "promptTokenCount",
+    "results": "toolUsePromptTokenCount",
+    "said": "candidatesTokenCount",
+    "thought": "thoughtsTokenCount",
+    "total": "totalTokenCount",
+    "cached": "cachedContentTokenCount",
+}
 _BESIDE = ("systemInstruction", "safetySettings", "tools", "toolConfig", "cachedContent")
 """What stands beside ``generationConfig`` in a request, not in it."""
 _NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
@@ -147,7 +155,7 @@ class GeminiReader:
         first = next((one for one in candidates if not one.get("index")), {})
         found = self._of_candidate(first)
         found.others = [reason for one in candidates if one is not first and (reason := _reason(one))]
-        found.usage = _usage(as_object(document.get("usageMetadata")))
+        found.usage = _usage(document.get("usageMetadata"))
         found.metadata = _metadata(document)
         blocked = as_name(as_object(document.get("promptFeedback")).get("blockReason"))
         found.reason = "content_filter" if blocked is not None else self._told_reason(first)
@@ -225,20 +233,19 @@ def _reason(candidate: Mapping[str, Any]) -> str | None:
     return None if reason is None else FINISH_REASONS.get(reason.upper(), reason)
 
 
-def _usage(usage: Mapping[str, Any]) -> UsageMetadata | None:
+def _usage(usage: object) -> UsageMetadata | None:
     """Tokens of all so far. Gemini counts the results of its own tools, and thoughts, beside the rest."""
-    prompt, results = as_count(usage.get("promptTokenCount")), as_count(usage.get("toolUsePromptTokenCount"))
-    said, thought = as_count(usage.get("candidatesTokenCount")), as_count(usage.get("thoughtsTokenCount"))
-    total, cached = as_count(usage.get("totalTokenCount")), as_count(usage.get("cachedContentTokenCount"))
-    if not any((prompt, results, said, thought, total, cached)):
+    told = as_counts(usage, _USED)
+    if not any(told.values()):
         return None
-    return usage_of(
-        (prompt or 0) + (results or 0),
-        (said or 0) + (thought or 0),
-        total,
-        {"cache_read": cached or 0},
-        {"reasoning": thought or None},
-    )
+    counts = {
+        "input": told.get("prompt", 0) + told.get("results", 0),
+        "output": told.get("said", 0) + told.get("thought", 0),
+    }
+    if "total" in told:
+        counts["total"] = told["total"]
+    thought = {"reasoning": told["thought"]} if told.get("thought") else {}
+    return usage_of(counts, {"cache_read": told.get("cached", 0)}, thought)
 
 
 def _logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from ..failures import BadAnswer, Category
 from ..transport import ExcessError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..transport import Trust
 
 SHORT = 4096
@@ -87,6 +89,13 @@ def _text_of_part(part: object) -> str:
 def as_name(value: object) -> str | None:
     """``value``, if it is a text: an id, or the name of a model, a tool, a reason. Whoever logs it has to shorten it."""
     return value if isinstance(value, str) and value else None
+
+
+def as_counts(value: object, names: Mapping[str, str]) -> dict[str, int]:
+    """Numbers of tokens that ``value`` holds, if it is an object, by our names for them; ``names`` has its own."""
+    found = as_object(value)
+    counts = {name: found.get(theirs) for name, theirs in names.items()} if found else {}
+    return {name: count for name, one in counts.items() if (count := as_count(one)) is not None}
 
 
 def as_count(value: object) -> int | None:

@@ -9,7 +9,7 @@ from ..options import request_kwargs
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
 from .chat_completions import arguments_of, logprobs_of
-from .loose_json import as_count, as_name, as_object, as_objects, as_text
+from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .openai_requests import HEADERS, format_of, openai_chat, payload_of, tool_choice_of
 from .stops import Stops
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _FAILED = frozenset({"failed", "cancelled"})
+_USED = {"input": "input_tokens", "output": "output_tokens", "total": "total_tokens"}
+_USED_INWARD = {"cache_read": "cached_tokens", "cache_creation": "cache_write_tokens"}
+_USED_OUTWARD = {"reasoning": "reasoning_tokens"}
+_NOTHING_CACHED = {"cache_read": 0, "cache_creation": 0}
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -126,7 +130,7 @@ class ResponsesReader:
 
     def event(self, document: dict[str, Any]) -> Answer | None:
         """See `AnswerReader.event`."""
-        kind = document.get("type")
+        kind = as_name(document.get("type"))
         raise_for(document.get("error") or (kind == "error" and document))
         if kind in _ENDS:
             self.is_over = True
@@ -171,7 +175,7 @@ class ResponsesReader:
 
 
 def _raise_if_failed(response: Mapping[str, Any]) -> None:
-    status = response.get("status")
+    status = as_name(response.get("status"))
     raise_for(response.get("error") or (status in _FAILED and {"code": status}))
 
 
@@ -199,17 +203,8 @@ def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:
 
 def _usage(value: object) -> UsageMetadata | None:
     usage = as_object(value)
-    if not usage:
-        return None
-    inward = as_object(usage.get("input_tokens_details"))
-    outward = as_object(usage.get("output_tokens_details"))
     return usage_of(
-        as_count(usage.get("input_tokens")),
-        as_count(usage.get("output_tokens")),
-        as_count(usage.get("total_tokens")),
-        {
-            "cache_read": as_count(inward.get("cached_tokens")) or 0,
-            "cache_creation": as_count(inward.get("cache_write_tokens")) or 0,
-        },
-        {"reasoning": as_count(outward.get("reasoning_tokens")) or 0},
+        as_counts(usage, _USED),
+        {**_NOTHING_CACHED, **as_counts(usage.get("input_tokens_details"), _USED_INWARD)},
+        {"reasoning": 0, **as_counts(usage.get("output_tokens_details"), _USED_OUTWARD)},
     )

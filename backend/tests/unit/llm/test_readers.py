@@ -1,0 +1,343 @@
+"""One reader for each API takes any JSON: what sloppy servers leave out, repeat or spell otherwise costs no answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages.ai import add_ai_message_chunks
+
+from backend.utils.llm.failures import BadAnswer
+from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.ask import ProviderError
+from backend.utils.llm.providers.chat_completions import ChatReader
+from backend.utils.llm.providers.events import EventParser
+from backend.utils.llm.providers.gemini_api import SIGNATURES_KEY, GeminiReader
+from backend.utils.llm.providers.loose_json import as_count, read_document
+from backend.utils.llm.providers.responses_api import ResponsesReader
+from backend.utils.llm.testing import Raw
+from backend.utils.llm.transport import HOUSE, STRANGER, ExcessError
+
+from .test_interplay import OPENAI
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.messages import AIMessage, AIMessageChunk
+
+    from backend.utils.llm.testing import LoopbackProvider
+    from backend.utils.llm.transport import Trust
+
+    from .conftest import Make
+
+    Driver = Callable[[Any, Any], AIMessage]
+
+TRUSTS = {"house": HOUSE, "stranger": STRANGER}
+HELLO = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "fine"}}]}
+END: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "model": "m"}
+
+
+@pytest.fixture(params=TRUSTS)
+def trust(request: pytest.FixtureRequest) -> Trust:
+    return TRUSTS[request.param]
+
+
+def joined(trust: Trust, *events: dict[str, Any], reader: Any = None) -> AIMessageChunk:
+    """What the chunks of a stream of ``events`` come to."""
+    reader, stream, chunks = reader or ChatReader(), AnswerStream(trust), []
+    for event in events:
+        if (piece := reader.event(event)) is not None:
+            stream.add(piece)
+        if stream.is_due:
+            chunks.append(stream.chunk())
+    chunks.append(stream.rest())
+    messages = [chunk.message for chunk in chunks if chunk is not None]
+    return add_ai_message_chunks(*messages)  # type: ignore[arg-type]
+
+
+def whole(**message: Any) -> AIMessage:
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return message_of(ChatReader().answer({"choices": [choice]}), HOUSE)
+
+
+def called(*pieces: dict[str, Any] | None) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"tool_calls": list(pieces)}}]}
+
+
+def call(name: str | None = "look", arguments: Any = '{"city": "Rom"}', **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+class TestChunks:
+    """What a chunk lacks is not missed."""
+
+    # openai/openai-python#1677, langchain-ai/langchain#18977: Azure's asynchronous filter.
+    FILTER: dict[str, Any] = {  # noqa: RUF012
+        "id": "",
+        "model": "",
+        "choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {"check_offset": 44}}],
+    }
+
+    @pytest.mark.parametrize(
+        "events",
+        [
+            (HELLO, END, FILTER),
+            (FILTER, HELLO, END),
+            (HELLO, {"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}], "model": "m"}),
+            (HELLO, {"choices": None}, {"choices": []}, {}, END),
+            (
+                {"choices": [{"delta": {"content": "fine"}}]},
+                {"choices": [{"finish_reason": "stop"}], "model": "m"},
+            ),
+            (HELLO, {"choices": [None, 7, *END["choices"]], "model": "m", "usage": 7}),
+            (HELLO, {"choices": [{"finish_reason": "null"}]}, END),
+        ],
+        ids=["filter last", "filter first", "no delta", "no choices", "no index", "junk", "null as a text"],
+    )
+    def test_the_answer_is_whole(self, trust: Trust, events: tuple[dict[str, Any], ...]) -> None:
+        found = joined(trust, *events)
+
+        assert found.text == "fine"
+        assert found.response_metadata["finish_reason"] == "stop"
+        assert found.response_metadata["model_name"] == "m"
+
+    # agno-agi/agno#6058, langchain-ai/langchain#30429: told with every chunk, or with the reason and again at the end.
+    @pytest.mark.parametrize("often", [1, 2, 24])
+    def test_usage_is_what_was_told_last(self, trust: Trust, often: int) -> None:
+        told = [
+            {**HELLO, "usage": {"prompt_tokens": 9, "completion_tokens": said, "total_tokens": 9 + said}}
+            for said in range(1, often + 1)
+        ]
+
+        found = joined(trust, *told, END, {"choices": [], "usage": told[-1]["usage"]})
+
+        assert found.usage_metadata is not None
+        assert (found.usage_metadata["input_tokens"], found.usage_metadata["output_tokens"]) == (9, often)
+
+    def test_counts_may_be_floats_or_texts(self) -> None:
+        usage = {
+            "prompt_tokens": 10.0,
+            "completion_tokens": "5",
+            "prompt_tokens_details": {"cached_tokens": 4.0},
+        }
+
+        found = message_of(ChatReader().answer({"choices": [], "usage": usage}), HOUSE).usage_metadata
+
+        assert found is not None
+        assert (found["input_tokens"], found["output_tokens"], found["total_tokens"]) == (10, 5, 15)
+        assert found["input_token_details"] == {"cache_read": 4}
+
+    @pytest.mark.parametrize("value", [-1, 1.5, "x", "", True, None, [], 10**13, float("nan"), float("inf")])
+    def test_what_is_no_count_is_none(self, value: object) -> None:
+        assert as_count(value) is None
+
+
+class TestCalls:
+    """A tool call is one, whoever counts and names it how."""
+
+    # langchain-ai/langchain#34432 (no index), bytedance/deer-flow#523 (a name with every piece), hermes-agent#57939
+    # (each call at place 0).
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            [call(id="a"), call("other", "{}", id="b")],
+            [call(), call("other", "{}")],
+            [call(id="a", index=0), call("other", "{}", id="b", index=0)],
+            [call(index=0), call("other", "{}", index=0)],
+            [call(id="a", index="0"), call("other", "{}", id="b", index=1.0)],
+            [call(arguments={"city": "Rom"}), call("other", None)],
+            [
+                call(arguments='{"ci', id="a", index=0),
+                call(arguments='ty": "Rom"}', id="a", index=0),
+                call("other", "", index=1),
+            ],
+            [
+                call(None, "", index=0),
+                call(arguments=""),
+                call(None, '{"city": "Rom"}', index=0),
+                call("other", "{}"),
+            ],
+            [call(arguments='{"city"', id="a"), call(None, ': "Rom"}'), call("other", "{}", id="b"), None],
+        ],
+        ids=[
+            "no index",
+            "neither index nor id",
+            "one place for all",
+            "one place and no id",
+            "numbers as texts",
+            "arguments as an object",
+            "all of it in every piece",
+            "the name late",
+            "then nothing but arguments",
+        ],
+    )
+    def test_of_a_stream(self, trust: Trust, pieces: list[dict[str, Any] | None]) -> None:
+        found = joined(trust, *map(called, pieces), END)
+
+        assert [(one["name"], one["args"]) for one in found.tool_calls] == [
+            ("look", {"city": "Rom"}),
+            ("other", {}),
+        ]
+        assert len({one["id"] for one in found.tool_calls if one["id"]}) == 2
+
+    def test_of_a_whole_answer(self) -> None:
+        found = whole(
+            content=None, tool_calls=[call(), call("other", None, id="b"), call(arguments="[1]"), None]
+        )
+
+        assert [(one["name"], one["args"]) for one in found.tool_calls] == [
+            ("look", {"city": "Rom"}),
+            ("other", {}),
+        ]
+        assert all(one["id"] for one in found.tool_calls)
+        assert [one["args"] for one in found.invalid_tool_calls] == ["[1]"]
+
+    def test_gemini_gives_a_call_no_id_and_a_signature_for_url(self) -> None:
+        part = {"functionCall": {"name": "look", "args": {"days": 2.0}}, "thoughtSignature": "a-_b"}
+        told = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}
+
+        found = message_of(GeminiReader().answer(told), HOUSE)
+
+        (made,) = found.tool_calls
+        assert made["args"] == {"days": 2}
+        assert found.additional_kwargs[SIGNATURES_KEY] == {made["id"]: "a+/b"}
+        assert found.response_metadata["finish_reason"] == "tool_calls"
+
+
+class TestResponses:
+    """What a server of Responses does not tell in pieces is in its last event."""
+
+    def test_a_text_and_a_call_that_came_in_no_piece(self, trust: Trust) -> None:
+        text = {"type": "message", "content": [{"type": "output_text", "text": "fine"}]}
+        item = {"type": "function_call", "call_id": "a", "name": "look", "arguments": "{}"}
+        response = {"id": "1", "status": "completed", "output": [text, item], "model": "m"}
+
+        found = joined(trust, {"type": "response.completed", "response": response}, reader=ResponsesReader())
+
+        assert (found.text, found.tool_calls[0]["name"]) == ("fine", "look")
+        assert found.response_metadata["finish_reason"] == "tool_calls"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = [
+    "choices",
+    "delta",
+    "message",
+    "content",
+    "tool_calls",
+    "function",
+    "arguments",
+    "name",
+    "id",
+    "index",
+    "usage",
+    "prompt_tokens",
+    "logprobs",
+    "error",
+    "finish_reason",
+    "refusal",
+    "output",
+    "item",
+    "response",
+    "type",
+    "status",
+    "candidates",
+    "parts",
+    "text",
+    "functionCall",
+    "args",
+    "usageMetadata",
+]
+ODD = st.recursive(
+    ANYTHING
+    | st.sampled_from(["response.completed", "response.output_item.added", "function_call", "message"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    max_leaves=25,
+)
+READERS = {"chat": ChatReader, "responses": ResponsesReader, "gemini": GeminiReader}
+
+
+@pytest.mark.parametrize("kind", READERS)
+@given(documents=st.lists(st.dictionaries(st.sampled_from(FIELDS), ODD, max_size=6), max_size=4))
+def test_whatever_comes_is_read_or_refused(kind: str, documents: list[dict[str, Any]]) -> None:
+    reader, stream = READERS[kind](), AnswerStream(STRANGER)
+    try:
+        for document in documents:
+            if (piece := reader.event(document)) is not None:
+                stream.add(piece)
+            stream.chunk()
+        stream.rest()
+        for document in documents:
+            message_of(READERS[kind]().answer(document), HOUSE)
+    except (BadAnswer, ExcessError, ProviderError):
+        pass
+
+
+class TestEvents:
+    """A stream is read by the standard: what says nothing is nothing."""
+
+    @staticmethod
+    def read(body: bytes, size: int) -> list[bytes]:
+        parser = EventParser()
+        found: list[bytes] = []
+        for at in range(0, len(body), size):
+            found += parser.read(body[at : at + size])
+        return [*found, *parser.rest()]
+
+    # openai/openai-python#2722: a gateway's heartbeat.
+    @pytest.mark.parametrize("size", [1, 2, 3, 1000])
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [b"data:", b"", b"data: {}", b"", b"data: ", b""],
+            [b"\xef\xbb\xbfdata: {}", b""],
+            [b": ping", b"", b"event: ping", b"", b"retry: 3", b"id: 1", b"data:{}", b""],
+            [b"data: {", b"data: }", b"", b"data: [DONE]", b"", b"data: {}", b""],
+            [b"", b"", b"data: {}"],
+        ],
+        ids=["no data", "byte order mark", "comments and names", "two lines", "no end"],
+    )
+    def test_one_event_is_one(self, lines: list[bytes], end: bytes, size: int) -> None:
+        body = b"".join(line + end for line in lines)
+
+        assert [json.loads(data) for data in self.read(body, size)] == [{}]
+
+    def test_a_document_of_googles_may_stand_in_a_list(self) -> None:
+        assert read_document(b'[{"error": {}}]', HOUSE) == {"error": {}}
+        with pytest.raises(BadAnswer):
+            read_document(b"[{}, {}]", HOUSE)
+
+
+def test_a_server_that_does_not_stream_is_heard_all_the_same(
+    make: Make, stream: Driver, provider: LoopbackProvider
+) -> None:
+    choice = {"index": 0, "message": {"content": "fine"}, "finish_reason": "stop"}
+    provider.always(Raw(200, json.dumps({"choices": [choice], "model": "m"})))
+
+    assert stream(make(OPENAI).get_llm("f"), "hi").text == "fine"
+
+
+def test_what_a_choice_says_went_wrong_is_an_error() -> None:
+    with pytest.raises(ProviderError) as caught:
+        ChatReader().event({"choices": [{"delta": {}, "error": {"code": 502, "message": "no"}}]})
+
+    assert caught.value.body == {"code": 502, "message": "no"}
+
+
+def test_after_the_reason_and_what_was_used_nothing_is_waited_for() -> None:
+    reader = ChatReader()
+
+    reader.event({**HELLO, "usage": {"prompt_tokens": 1}})
+    reader.event(END)
+    assert not reader.is_over
+    reader.event({"choices": [], "usage": {"prompt_tokens": 1}})
+
+    assert reader.is_over
