@@ -61,6 +61,8 @@ RETIRED = {
     "desk": "tickets",
     "look_up": "resolver",
     "brought": "own_endpoint",
+    "Reach": "NetworkPolicy",
+    "reach": "network_policy",
     "radar": "retirements",
     "review": "lint",
     "forecast": "estimates",

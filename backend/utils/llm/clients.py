@@ -16,7 +16,7 @@ from .caller import HOUSE, current_caller
 from .clock import Time
 from .forks import PerProcess, unforked
 from .model_config import Problems, Table, did_you_mean
-from .network_policy import reach_of
+from .network_policy import network_policy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -185,7 +185,7 @@ class Patchbay(PerProcess):
 
     def fault_of(self, base_url: str) -> str | None:
         """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""
-        return reach_of(base_url, self.table.snapshot.private_networks).fault(base_url)
+        return network_policy_for(base_url, self.table.snapshot.private_networks).fault(base_url)
 
     def warm_up(self) -> None:
         """Do what the first calls would wait for: import what they need, and build the clients that they would use.

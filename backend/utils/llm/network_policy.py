@@ -96,7 +96,7 @@ METADATA = tuple(
 
 
 @dataclass(frozen=True)
-class Reach:
+class NetworkPolicy:
     """Which addresses an endpoint may have that a user named.
 
     Attributes:
@@ -122,9 +122,9 @@ class Reach:
         return None
 
 
-def reach_of(url: str, networks: tuple[Network, ...]) -> Reach:
+def network_policy_for(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
     """Where the host of a plain ``url`` may be: in clear text only in a network that the operator opens."""
-    return Reach(networks, is_public=url.startswith("https:"))
+    return NetworkPolicy(networks, is_public=url.startswith("https:"))
 
 
 def is_public(address: Address) -> bool:

@@ -42,11 +42,11 @@ class Usage(NamedTuple):
         inward = metadata.get("input_token_details") or {}
         outward = metadata.get("output_token_details") or {}
         return cls(
-            input=_count(metadata.get("input_tokens")),
-            output=_count(metadata.get("output_tokens")),
-            cached=_count(inward.get("cache_read")),
-            cache_write=_count(inward.get("cache_creation")),
-            reasoning=_count(outward.get("reasoning")),
+            input=max(0, metadata.get("input_tokens", 0)),
+            output=max(0, metadata.get("output_tokens", 0)),
+            cached=max(0, inward.get("cache_read", 0)),
+            cache_write=max(0, inward.get("cache_creation", 0)),
+            reasoning=max(0, outward.get("reasoning", 0)),
         )
 
 
@@ -159,11 +159,6 @@ class Receipt(NamedTuple):
             "arm": self.arm,
             "table_hash": self.table_hash,
         }
-
-
-def _count(told: object) -> int:
-    """What a provider told as a number of tokens, if it can be one."""
-    return told if isinstance(told, int) and told > 0 else 0
 
 
 def _milliseconds(span: timedelta) -> float:

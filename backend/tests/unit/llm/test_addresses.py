@@ -8,7 +8,14 @@ import pytest
 
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.model_config import parse
-from backend.utils.llm.network_policy import METADATA, Reach, is_public, literal, plain, reach_of
+from backend.utils.llm.network_policy import (
+    METADATA,
+    NetworkPolicy,
+    is_public,
+    literal,
+    network_policy_for,
+    plain,
+)
 
 PUBLIC = [
     "1.1.1.1",
@@ -84,26 +91,26 @@ def test_an_address_of_ipv4_is_judged_as_itself_where_there_is_only_ipv6() -> No
 
 
 def test_what_the_operator_opens_is_permitted_and_nothing_beside_it() -> None:
-    reach = Reach((ip_network("10.1.0.0/16"), ip_network("fd12::/64")))
+    policy = NetworkPolicy((ip_network("10.1.0.0/16"), ip_network("fd12::/64")))
 
     permitted = [
-        text for text in [*PUBLIC, *SPECIAL, "10.1.2.3", "fd12::5"] if reach.permits(ip_address(text))
+        text for text in [*PUBLIC, *SPECIAL, "10.1.2.3", "fd12::5"] if policy.permits(ip_address(text))
     ]
 
     assert permitted == [*PUBLIC, "10.1.2.3", "fd12::5"]
 
 
 def test_metadata_is_never_permitted() -> None:
-    reach = Reach((ip_network("0.0.0.0/0"), ip_network("::/0")))
+    policy = NetworkPolicy((ip_network("0.0.0.0/0"), ip_network("::/0")))
 
-    assert [address for address in METADATA if reach.permits(address)] == []
+    assert [address for address in METADATA if policy.permits(address)] == []
 
 
 def test_what_is_sent_in_clear_text_stays_in_what_the_operator_opens() -> None:
-    reach = reach_of("http://models.example", (ip_network("10.0.0.0/8"),))
+    policy = network_policy_for("http://models.example", (ip_network("10.0.0.0/8"),))
 
-    assert reach.permits(ip_address("10.0.0.1"))
-    assert not reach.permits(ip_address("8.8.8.8"))
+    assert policy.permits(ip_address("10.0.0.1"))
+    assert not policy.permits(ip_address("8.8.8.8"))
 
 
 @pytest.mark.parametrize(

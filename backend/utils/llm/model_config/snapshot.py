@@ -12,7 +12,7 @@ from ..cached import cached_property
 from ..errors import UnknownFeatureError
 from ..limits import NO_LIMITS, Limits
 from ..models import capabilities, retirement
-from ..network_policy import reach_of
+from ..network_policy import network_policy_for
 from ..options import Options
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED, Custom, Ordered, Strategy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from ..models import Capabilities, Effort, Retirement
-    from ..network_policy import Network, Reach
+    from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
     from .schema import OnInvalidOutput
 
@@ -58,7 +58,7 @@ class Provider:
             address and secret are known only while it runs, ``own`` is an endpoint that a caller brought.
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
-        reach: Where its host may be, if a caller brought it; None if the table says where it is.
+        network_policy: Where its host may be, if a caller brought it; None if the table says where it is.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Provider:
     user_limits: Limits = NO_LIMITS
     headers: tuple[tuple[str, str], ...] = ()
     model_prefixes: tuple[tuple[str, str], ...] = ()
-    reach: Reach | None = None
+    network_policy: NetworkPolicy | None = None
 
     @property
     def api_key_envs(self) -> tuple[str, ...]:
@@ -317,5 +317,5 @@ def own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> En
 
     Its capabilities are those of a known model of that name, else the usual ones.
     """
-    provider = Provider(OWN, "openai", OWN, base_url, reach=reach_of(base_url, networks))
+    provider = Provider(OWN, "openai", OWN, base_url, network_policy=network_policy_for(base_url, networks))
     return Endpoint(provider, model, capabilities(model))

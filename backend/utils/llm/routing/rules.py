@@ -159,7 +159,7 @@ def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
 def _out_of_reach(candidate: Candidate, _: object) -> Rejection | None:
     """Of a caller's own endpoint: what its address alone tells. Where its name leads is tested when it is looked up."""
     provider = candidate.endpoint.provider
-    fault = provider.reach.fault(provider.base_url) if provider.reach is not None else None
+    fault = provider.network_policy.fault(provider.base_url) if provider.network_policy is not None else None
     return None if fault is None else Rejection(candidate, SkipCode.ADDRESS, fault)
 
 

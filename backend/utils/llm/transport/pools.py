@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
-    from ..network_policy import Reach
+    from ..network_policy import NetworkPolicy
     from .exchange import Request
 
 KEEPALIVE_SECONDS = 60.0
@@ -58,18 +58,18 @@ class _BoundedTransport(httpx2.HTTPTransport):
     What breaks the rules of HTTP is not repeated, neither in an exception nor in a log: a provider may repeat a key in it.
     """
 
-    def __init__(self, reach: Reach | None) -> None:
+    def __init__(self, policy: NetworkPolicy | None) -> None:
         super().__init__(verify=_tls(), trust_env=False)
         logging.getLogger("httpcore2.http11").addFilter(_say_what_is_done)
         self._pool = httpcore2.ConnectionPool(
             ssl_context=_tls(),
             max_connections=LIMITS.max_connections,
             max_keepalive_connections=LIMITS.max_keepalive_connections
-            if trust_in(reach).keeps_connections
+            if trust_in(policy).keeps_connections
             else 0,
             keepalive_expiry=LIMITS.keepalive_expiry,
             network_backend=BoundedBackend(
-                httpcore2.SyncBackend(), None if reach is None else partial(addresses, reach)
+                httpcore2.SyncBackend(), None if policy is None else partial(addresses, policy)
             ),
         )
 
@@ -172,13 +172,13 @@ class AsyncPool:
     """The connections of one event loop. To be made in it.
 
     Args:
-        reach: Where the endpoints may be, if users name them.
+        policy: Where the endpoints may be, if users name them.
     """
 
-    def __init__(self, reach: Reach | None = None) -> None:
+    def __init__(self, policy: NetworkPolicy | None = None) -> None:
         self._sockets = Sockets()
         self._session = aiohttp.ClientSession(
-            connector=self._connector(reach),
+            connector=self._connector(policy),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
@@ -213,8 +213,8 @@ class AsyncPool:
             return AsyncResponse(response)
         raise told
 
-    def _connector(self, reach: Reach | None) -> aiohttp.TCPConnector:
-        keeps = trust_in(reach).keeps_connections
+    def _connector(self, policy: NetworkPolicy | None) -> aiohttp.TCPConnector:
+        keeps = trust_in(policy).keeps_connections
         return aiohttp.TCPConnector(
             ssl=_tls(),
             limit=LIMITS.max_connections or 0,
@@ -222,7 +222,7 @@ class AsyncPool:
             force_close=not keeps,
             # The cache shares look-ups, and with them what is raised: one user's exception would be another's too.
             use_dns_cache=keeps,
-            resolver=_Resolver() if reach is None else Resolver(reach),
+            resolver=_Resolver() if policy is None else Resolver(policy),
             socket_factory=self._socket,
         )
 
@@ -275,8 +275,8 @@ class Pools(PerProcess):
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._threads: dict[Reach | None, httpx2.HTTPTransport] = {}
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Reach | None, _Held]] = (
+        self._threads: dict[NetworkPolicy | None, httpx2.HTTPTransport] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[NetworkPolicy | None, _Held]] = (
             WeakKeyDictionary()
         )
 
@@ -287,23 +287,23 @@ class Pools(PerProcess):
         """Load the certificates that connections are tested with."""
         _tls()
 
-    def for_threads(self, reach: Reach | None = None) -> httpx2.HTTPTransport:
-        """The pool of synchronous calls: to the house's providers, or to endpoints that users name within ``reach``."""
+    def for_threads(self, policy: NetworkPolicy | None = None) -> httpx2.HTTPTransport:
+        """The pool of synchronous calls: to the house's providers, or to endpoints that users name, as ``policy`` permits."""
         with self._lock:
-            pool = self._threads.get(reach)
+            pool = self._threads.get(policy)
             if pool is None:
-                pool = self._threads[reach] = _BoundedTransport(reach)
+                pool = self._threads[policy] = _BoundedTransport(policy)
             return pool
 
     def send(
-        self, request: Request, waits: Mapping[str, float], reach: Reach | None = None
+        self, request: Request, waits: Mapping[str, float], policy: NetworkPolicy | None = None
     ) -> httpx2.Response:
         """Send ``request`` from a thread. The seconds of each kind of wait are given; others are the ticket's.
 
         Raises:
             httpx2.TransportError: No answer came. It holds nothing of the request, as that of `AsyncPool.send`.
         """
-        return self.for_threads(reach).handle_request(
+        return self.for_threads(policy).handle_request(
             httpx2.Request(
                 request.method,
                 request.url,
@@ -313,18 +313,18 @@ class Pools(PerProcess):
             )
         )
 
-    async def for_this_loop(self, reach: Reach | None = None) -> AsyncPool:
+    async def for_this_loop(self, policy: NetworkPolicy | None = None) -> AsyncPool:
         """The same of the running loop."""
         loop = asyncio.get_running_loop()
-        held = self._loops.get(loop, _NONE).get(reach)
+        held = self._loops.get(loop, _NONE).get(policy)
         if held is None:
-            pool = AsyncPool(reach)
+            pool = AsyncPool(policy)
             lifetime = _close_with_loop(pool)
             held = pool, lifetime
             with self._lock:
                 for ended in [other for other in self._loops if other.is_closed()]:
                     del self._loops[ended]
-                self._loops.setdefault(loop, {})[reach] = held
+                self._loops.setdefault(loop, {})[policy] = held
             await anext(lifetime)
         return held[0]
 
@@ -344,7 +344,7 @@ class Pools(PerProcess):
         self.close()
 
 
-_NONE: dict[Reach | None, _Held] = {}
+_NONE: dict[NetworkPolicy | None, _Held] = {}
 
 
 async def _close_with_loop(pool: AsyncPool) -> AsyncGenerator[None, None]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from concurrent.futures import Future
 
-    from ..network_policy import Reach
+    from ..network_policy import NetworkPolicy
 
 RESOLVE_SECONDS = 5.0
 """How long the look-up of a host's name may take."""
@@ -35,15 +35,15 @@ class ForbiddenAddressError(Exception):
     """A host is where it may not be. Nothing of it is in the text: it would tell who is where in the house."""
 
 
-def addresses(reach: Reach, host: str, port: int) -> list[str]:
+def addresses(policy: NetworkPolicy, host: str, port: int) -> list[str]:
     """All addresses of ``host``, looked up from a thread.
 
     Raises:
-        ForbiddenAddressError: One of them is not within ``reach``.
+        ForbiddenAddressError: One of them is not one that ``policy`` permits.
         httpcore2.ConnectError: It has none, or nobody told in time.
     """
     try:
-        return _permitted(reach, _begun(host, port).result(RESOLVE_SECONDS))
+        return _permitted(policy, _begun(host, port).result(RESOLVE_SECONDS))
     except OSError as error:  # a TimeoutError is one
         raise httpcore2.ConnectError(error.strerror or _TOO_LONG) from error
 
@@ -65,8 +65,8 @@ async def resolving() -> AsyncIterator[None]:
 class Resolver(AbstractResolver):
     """The same for aiohttp."""
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+    def __init__(self, policy: NetworkPolicy) -> None:
+        self._policy = policy
 
     @override
     async def resolve(
@@ -83,7 +83,7 @@ class Resolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in _permitted(self._reach, found)
+            for address in _permitted(self._policy, found)
         ]
 
     @override
@@ -111,7 +111,7 @@ def _looked_up(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _permitted(reach: Reach, found: list[str]) -> list[str]:
-    if not found or not all(reach.permits(ip_address(address)) for address in found):
+def _permitted(policy: NetworkPolicy, found: list[str]) -> list[str]:
+    if not found or not all(policy.permits(ip_address(address)) for address in found):
         raise ForbiddenAddressError
     return found

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..errors import LLMError
-    from ..network_policy import Reach
+    from ..network_policy import NetworkPolicy
     from .ticket import Address, LiveAddress, Ticket
 
 START_SECONDS = 60.0
@@ -93,7 +93,7 @@ class SigningTransport:
         waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
         with in_time_here(ticket):
             try:
-                response = self.pools.send(signed, waits, ticket.provider.reach)
+                response = self.pools.send(signed, waits, ticket.provider.network_policy)
             except ForbiddenAddressError:
                 raise _forbidden(ticket) from None
             _note_head(ticket, response.status_code, response.headers)
@@ -109,7 +109,7 @@ class SigningTransport:
         return await without_caller(in_time(ticket, partial(self._exchange, signed, ticket)))
 
     async def _exchange(self, signed: Request, ticket: Ticket) -> AsyncReply:
-        pool = await self.pools.for_this_loop(ticket.provider.reach)
+        pool = await self.pools.for_this_loop(ticket.provider.network_policy)
         try:
             response = await pool.send(signed, ticket.connect_seconds)
         except ForbiddenAddressError:
@@ -132,8 +132,8 @@ class SigningTransport:
                     f"A request bound for another host than {ticket.provider.name}'s was not sent."
                 )
             )
-        if ticket.provider.reach is not None:
-            _admit_there(ticket, ticket.provider.reach)
+        if ticket.provider.network_policy is not None:
+            _admit_there(ticket, ticket.provider.network_policy)
         return ticket
 
     def _source(self, ticket: Ticket) -> LiveAddress | None:
@@ -181,7 +181,7 @@ class SigningTransport:
         return Request(url, headers, request.content, request.method)
 
 
-def _admit_there(ticket: Ticket, reach: Reach) -> None:
+def _admit_there(ticket: Ticket, policy: NetworkPolicy) -> None:
     """Let no key but a user's go where a user says; and nothing to an address that is forbidden as it is written.
 
     A host that is an address is not looked up, so that it would not be tested there.
@@ -192,7 +192,7 @@ def _admit_there(ticket: Ticket, reach: Reach) -> None:
                 "A request to a user's own endpoint without a key of theirs was not sent."
             )
         )
-    if reach.fault(ticket.provider.base_url) is not None:
+    if policy.fault(ticket.provider.base_url) is not None:
         raise _forbidden(ticket)
 
 

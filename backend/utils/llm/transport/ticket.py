@@ -59,7 +59,7 @@ class Ticket:
     ) -> None:
         self.number = number
         self.provider = provider
-        self.trust = trust_in(provider.reach)
+        self.trust = trust_in(provider.network_policy)
         self.credential = credential
         self.connect_seconds = connect_seconds
         self.clock = clock
@@ -90,7 +90,7 @@ class Ticket:
 
     def refuse_answer(self, why: str) -> LLMError:
         """The same of an answer that is not taken. Only whose fault it is depends on who sent it."""
-        who = "Your own endpoint" if self.provider.reach is not None else self.provider.name
+        who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
         return self.refuse(self.trust.error(f"{who} {why}."))
 
 

@@ -12,7 +12,7 @@ from ..errors import OwnEndpointError, ProviderDownError
 
 if TYPE_CHECKING:
     from ..errors import LLMError
-    from ..network_policy import Reach
+    from ..network_policy import NetworkPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ STRANGER = Trust(
 """An endpoint that a user named. What its errors say could be another service's of the house."""
 
 
-def trust_in(reach: Reach | None) -> Trust:
+def trust_in(policy: NetworkPolicy | None) -> Trust:
     """The trust in a provider, by where it may be: None for those that the operator chose."""
-    return HOUSE if reach is None else STRANGER
+    return HOUSE if policy is None else STRANGER
 
 
 class ExcessError(Exception):
