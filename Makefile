@@ -59,7 +59,7 @@ edge: install ## Measure what hostile requests cost the server; a minute
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two
 	PYTHONPATH=. $(PY) -m benchmarks.forks
 
-soak: install ## Take forty times as many examples of each property, then call long and from many threads; an hour or more
+soak: install ## Take forty times as many examples of each property, then call long and from many threads; half an hour or more
 	$(PY) -m pytest -n auto --dist worksteal -m hypothesis --hypothesis-profile=soak --timeout=3600
 	PYTHONPATH=. $(PY) -m benchmarks.forks
 	PYTHONPATH=. $(PY) -m benchmarks.strangers

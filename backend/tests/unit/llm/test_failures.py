@@ -258,20 +258,21 @@ class TestDeadline:
     ) -> None:
         endpoint = FEATURE_ENDPOINT[feature]
         patchbay = loopback_patchbay(provider, {"f": endpoint}, "[features.f]\ndeadline = 0.4")
-        provider.always(Trickle(Text("word " * 20, chunks=10), gap_seconds=0.3))
+        provider.always(Trickle(Text("word " * 200, chunks=200), gap_seconds=0.3))
 
         with pytest.raises((CallTimeoutError, StreamInterruptedError)) as caught:
             call(patchbay.get_llm("f"), "hi")
 
         assert caught.value.attempts[0].category == "timeout"
-        assert caught.value.attempts[0].duration < timedelta(seconds=2)
+        assert caught.value.attempts[0].duration < timedelta(seconds=20)
         patchbay.close()
 
     def test_an_attempt_that_runs_out_of_its_own_time_leaves_time_for_the_next(
         self, call: Driver, provider: LoopbackProvider
     ) -> None:
         chain = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
-        patchbay = loopback_patchbay(provider, {"f": chain}, "[features.f]\noptions = { timeout = 0.3 }")
+        row = f"[models.'{chain[0]}']\noptions = {{ timeout = 0.3 }}\n[features.f]\nattempts = 1"
+        patchbay = loopback_patchbay(provider, {"f": chain}, row)
         provider.script(Hang(), Text("from the second"))
 
         message = call(patchbay.get_llm("f"), "hi")

@@ -557,7 +557,7 @@ class TestWhatItSends:
         with pytest.raises(LLMError, match=r"in time|deadline"):
             call(patchbay.get_llm("f", caller=own(self.url(server))), "hi")
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20
         patchbay.close()
 
     def test_its_code_still_says_what_went_wrong(self, lab: Patchbay, server: Stranger, call: Driver) -> None:

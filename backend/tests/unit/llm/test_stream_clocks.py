@@ -13,6 +13,7 @@ import pytest
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import CallTimeoutError, LLMError, StreamInterruptedError
 from backend.utils.llm.failures import Category
+from backend.utils.llm.options import Options
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
 from backend.utils.llm.testing import (
     CleanEnd,
@@ -28,7 +29,17 @@ from backend.utils.llm.testing import (
 
 from .drivers import ainvoke, invoke
 from .samples import receipt
-from .test_deadline import AT_ONCE, ENDPOINTS, Misbehaving, at_most, chain_of, first_model, read_request
+from .test_deadline import (
+    AT_ONCE,
+    ENDPOINTS,
+    SLACK,
+    EachTokenTakes,
+    Misbehaving,
+    at_most,
+    chain_of,
+    first_model,
+    read_request,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -46,11 +57,14 @@ if TYPE_CHECKING:
 
     Driver = Callable[[Any, Any], AIMessage]
 
-SLACK = 0.8
-"""What a busy machine may add."""
 ENDLESS = Trickle(Text("word " * 2000, chunks=2000), 0.05)
 FIRST = "[features.f]\nattempts = 1\noptions = { first_chunk_timeout = 0.2 }"
 BETWEEN = "[features.f]\noptions = { chunk_timeout = 0.2 }"
+
+
+def hurried(chain: str) -> str:
+    """As `FIRST`, but of the first endpoint alone: the other one has all the time that a busy machine takes."""
+    return f"[models.'{chain_of(chain)[0]}']\noptions = {{ first_chunk_timeout = 0.2 }}\n[features.f]\nattempts = 1"
 
 
 COMMENTED = ["over_openai", "over_gemini"]
@@ -101,11 +115,11 @@ class TestFirstChunk:
     def test_what_is_no_content_in_time_falls_over_unseen(
         self, chain: str, stream: Driver, provider: LoopbackProvider, make: Make, late: Reply
     ) -> None:
-        patchbay = make(chain_of(chain), FIRST)
+        patchbay = make(chain_of(chain), hurried(chain))
         provider.always(late, model=first_model(chain))
         provider.always(Text("from the second"))
 
-        with at_most(0.2 + 2 * SLACK):
+        with at_most(SLACK):
             message = stream(patchbay.get_llm("f"), "hi")
 
         assert message.text == "from the second"
@@ -115,11 +129,11 @@ class TestFirstChunk:
     def test_comments_are_no_content(
         self, chain: str, stream: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
-        patchbay = make(chain_of(chain), FIRST)
-        provider.always(KeepAlive(0.05, Text("late"), 200), model=first_model(chain))
+        patchbay = make(chain_of(chain), hurried(chain))
+        provider.always(KeepAlive(0.05, Text("late"), 1200), model=first_model(chain))
         provider.always(Text("from the second"))
 
-        with at_most(0.2 + 2 * SLACK):
+        with at_most(SLACK):
             message = stream(patchbay.get_llm("f"), "hi")
 
         assert message.text == "from the second"
@@ -138,7 +152,7 @@ class TestFirstChunk:
     def test_a_chunk_without_content_does_not_count(
         self, stream: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
-        patchbay = make(chain_of("openai_then_gemini"), FIRST)
+        patchbay = make(chain_of("openai_then_gemini"), hurried("openai_then_gemini"))
         provider.always(Trickle(Text("late"), 30), model=first_model("openai_then_gemini"))
         provider.always(Text("from the second"))
 
@@ -150,13 +164,13 @@ class TestFirstChunk:
         patchbay = make(ENDPOINTS[feature], FIRST)
         provider.always(Hang())
 
-        with at_most(0.2 + SLACK), pytest.raises(CallTimeoutError):
+        with at_most(SLACK), pytest.raises(CallTimeoutError):
             stream(patchbay.get_llm("f"), "hi")
 
     def test_it_is_retried_before_the_next_endpoint_is_asked(
         self, chain: str, stream: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
-        row = "[features.f]\noptions = { first_chunk_timeout = 0.2 }"
+        row = "[features.f]\noptions = { first_chunk_timeout = 1.0 }"
         patchbay = make(chain_of(chain), row, time=AT_ONCE)
         provider.script(Hang(), Text("from the first"))
 
@@ -175,37 +189,41 @@ class TestFirstChunk:
         assert call(patchbay.get_llm("f"), "hi").text == "late, and in time"
 
     def test_a_stream_in_time_is_left_alone_after_it(
-        self, feature: str, stream: Driver, provider: LoopbackProvider, make: Make
+        self, feature: str, stream: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
     ) -> None:
-        row = "[features.f]\noptions = { first_chunk_timeout = 0.3 }"
-        patchbay = make(ENDPOINTS[feature], row)
-        provider.always(Trickle(Text("one two three four", chunks=4), 0.14))
+        patchbay = make(ENDPOINTS[feature], "[features.f]\ndeadline = 100", time=virtual.time)
+        provider.always(Trickle(Text("one two three four", chunks=4), 0.05))
 
-        assert stream(patchbay.get_llm("f"), "hi").text == "one two three four"
+        slow = EachTokenTakes(20, virtual)
+        message = stream(patchbay.get_llm("f").with_config(callbacks=[slow]), "hi")
+
+        assert message.text == "one two three four"
+        assert virtual.clock() > Options().first_chunk_timeout
 
 
 class TestBetweenChunks:
     """After the first content the call is committed, and the next chunk has to come in time."""
 
     def test_silence_is_an_interruption_with_what_was_said(
-        self, chain: str, stream: Driver, provider: LoopbackProvider, make: Make
+        self, chain: str, stream: Driver, make: Make
     ) -> None:
-        patchbay = make(chain_of(chain), BETWEEN)
-        provider.always(Trickle(Text("one two three", chunks=3), 0.6))
+        first = f"over_{chain.partition('_')[0]}"
+        with Misbehaving(says_one_word(first, None)) as server:
+            patchbay = make(chain_of(chain), BETWEEN, server=server)
 
-        with at_most(1.2 + SLACK), pytest.raises(StreamInterruptedError) as caught:
-            stream(patchbay.get_llm("f"), "hi")
+            with at_most(SLACK), pytest.raises(StreamInterruptedError) as caught:
+                stream(patchbay.get_llm("f"), "hi")
 
+            assert server.connections == 1
         assert caught.value.partial == "one "
         assert [attempt.category for attempt in caught.value.attempts] == ["timeout"]
-        assert len(provider.requests) == 1
 
     @pytest.mark.parametrize("feature", COMMENTED)
     def test_comments_are_no_chunks(self, feature: str, stream: Driver, make: Make) -> None:
         with Misbehaving(says_one_word(feature, COMMENT)) as server:
             patchbay = make(ENDPOINTS[feature], BETWEEN, server=server)
 
-            with at_most(0.2 + SLACK), pytest.raises(StreamInterruptedError) as caught:
+            with at_most(SLACK), pytest.raises(StreamInterruptedError) as caught:
                 stream(patchbay.get_llm("f"), "hi")
 
         assert caught.value.partial == "one "
@@ -214,14 +232,14 @@ class TestBetweenChunks:
     def test_a_gap_may_be_longer_than_the_first_chunk_may_take(
         self, feature: str, stream: Driver, make: Make
     ) -> None:
-        row = "[features.f]\noptions = { first_chunk_timeout = 0.2, chunk_timeout = 0.6 }"
+        row = "[features.f]\noptions = { first_chunk_timeout = 0.8, chunk_timeout = 1.0 }"
         with Misbehaving(says_one_word(feature, None)) as server:
             patchbay = make(ENDPOINTS[feature], row, server=server)
 
             with pytest.raises(StreamInterruptedError) as caught:
                 stream(patchbay.get_llm("f"), "hi")
 
-        assert caught.value.attempts[0].duration.total_seconds() >= 0.6
+        assert caught.value.attempts[0].duration.total_seconds() >= 1.0
 
     def test_a_reader_who_takes_long_is_not_punished(
         self, feature: str, provider: LoopbackProvider, make: Make, virtual: VirtualTime

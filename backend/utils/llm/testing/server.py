@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import selectors
 import socket
 import sys
 import threading
@@ -64,12 +65,15 @@ class Server(ThreadingMixIn, TCPServer):
 
     allow_reuse_address = True
     request_queue_size = 256
+    timeout = 0
+    """Seconds that `handle_request` waits."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
+        self._waker, self._woken = socket.socketpair()
         super().__init__(("127.0.0.1", 0), _Handler)
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
 
@@ -86,18 +90,13 @@ class Server(ThreadingMixIn, TCPServer):
         """Accept no more, drop every connection, and wait so long at most for the threads that serve them."""
         deadline = time.monotonic() + timeout_seconds
         self.closing.set()
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port)).close()  # whoever accepts sees that it is over
+        self._waker.close()
         self._acceptor.join()
         self.server_close()
         for thread, connection in self._open():
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             thread.join(max(0.0, deadline - time.monotonic()))
-
-    @override
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        return not self.closing.is_set()
 
     @override
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -123,8 +122,12 @@ class Server(ThreadingMixIn, TCPServer):
             super().handle_error(request, client_address)
 
     def _accept(self) -> None:
-        while not self.closing.is_set():
-            self.handle_request()
+        with self._woken, selectors.DefaultSelector() as ready:
+            ready.register(self.socket, selectors.EVENT_READ)
+            ready.register(self._woken, selectors.EVENT_READ)
+            while not self.closing.is_set():
+                ready.select()
+                self.handle_request()
 
     def _open(self) -> list[tuple[threading.Thread, socket.socket]]:
         with self._lock:
