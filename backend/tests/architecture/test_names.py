@@ -71,6 +71,12 @@ RETIRED = {
     "Skip": "Rejection",
     "Situation": "SelectionContext",
     "_hush": "scrub_exception",
+    "_apart": "_without_context",
+    "following": "successor",
+    "heard": "selected",
+    "resting": "unavailable",
+    "_worded": "serialize",
+    "wary": "untrusted",
     "catalogue": "models",
     "filters": "rules",
 }

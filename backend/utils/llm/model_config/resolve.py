@@ -141,9 +141,9 @@ class Resolver:
 
     def _check_circle(self, path: str, start: str, follow: Callable[[str], str | None]) -> None:
         seen = [start]
-        while (following := follow(seen[-1])) is not None and following not in seen:
-            seen.append(following)
-        if following == start:
+        while (successor := follow(seen[-1])) is not None and successor not in seen:
+            seen.append(successor)
+        if successor == start:
             self._problems.add(
                 path, f"goes round in a circle: {' → '.join([*seen, start])}", layer=self._layer
             )
@@ -327,8 +327,8 @@ class Resolver:
 def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:
     """``start`` and what follows it, each once, so that a circle ends."""
     steps = [start]
-    while (following := follow(steps[-1])) is not None and following not in steps:
-        steps.append(following)
+    while (successor := follow(steps[-1])) is not None and successor not in steps:
+        steps.append(successor)
     return steps
 
 

@@ -75,7 +75,7 @@ class _BoundedTransport(httpx2.HTTPTransport):
 
     @override
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = _apart(partial(super().handle_request, request))
+        response = _without_context(partial(super().handle_request, request))
         response.stream = _Parts(cast("httpx2.SyncByteStream", response.stream))
         return response
 
@@ -89,7 +89,7 @@ class _Parts(httpx2.SyncByteStream):
     @override
     def __iter__(self) -> Iterator[bytes]:
         parts = iter(self._stream)
-        while (part := _apart(partial(next, parts, None))) is not None:
+        while (part := _without_context(partial(next, parts, None))) is not None:
             yield part
 
     @override
@@ -97,7 +97,7 @@ class _Parts(httpx2.SyncByteStream):
         self._stream.close()
 
 
-def _apart(work: Callable[[], DoneT]) -> DoneT:
+def _without_context(work: Callable[[], DoneT]) -> DoneT:
     """What ``work`` gives. What it raises stays here: where it comes from the key is at hand.
 
     If HTTP was broken its words stay, too: h11 quotes what came, or was to be sent.
