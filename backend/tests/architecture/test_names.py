@@ -73,8 +73,6 @@ RETIRED = {
     "_hush": "scrub_exception",
     "_apart": "_without_context",
     "following": "successor",
-    "heard": "selected",
-    "resting": "unavailable",
     "_worded": "serialize",
     "wary": "untrusted",
     "catalogue": "models",
