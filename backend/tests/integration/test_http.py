@@ -207,7 +207,7 @@ async def test_revoking_a_token_ends_the_sessions_that_were_opened_with_it_at_on
     assert [answer.status_code for answer in refused] == [401, 401]
 
 
-async def test_who_has_logged_out_is_out_and_nothing_of_the_session_is_on_disk(started: Started) -> None:
+async def test_logging_out_ends_the_session_and_removes_it_from_disk(started: Started) -> None:
     async with started.client() as client:
         client.headers.pop("authorization")
         login = await client.get("/login", params={"token": started.told[0]}, headers=OPENED)
@@ -256,7 +256,7 @@ async def test_the_token_of_a_start_opens_sessions_and_serves_requests_until_the
     assert told == [(200, 303), (401, 401)]
 
 
-async def test_without_its_database_it_is_not_ready_and_acknowledges_nothing(started: Started) -> None:
+async def test_server_without_its_database_is_not_ready_and_refuses_to_write(started: Started) -> None:
     async with started.client() as client:
         path, clock = started.data_dir / "patchbay.sqlite3", Clock()
         state = client._transport.app.state  # type: ignore[attr-defined]
@@ -391,7 +391,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     await task
 
 
-async def test_the_service_calls_on_nobodys_behalf_for_nobody(tmp_path: Path) -> None:
+async def test_service_refuses_calls_without_a_caller(tmp_path: Path) -> None:
     """What loses its caller on the way is refused: the house does not pay for it."""
     app = create_app(Settings(_env_file=None, data_dir=tmp_path), announce=lambda _: None)
     async with app.router.lifespan_context(app):

@@ -398,7 +398,9 @@ class TestOwnEndpoint:
         assert set(without.json()["errors"].values()) == {"credential_missing"}
         assert {request.key for request in provider.requests} == {KEY}
 
-    async def test_that_it_refuses_its_key_is_told(self, lab: Started, provider: LoopbackProvider) -> None:
+    async def test_own_endpoint_that_refuses_its_key_is_reported(
+        self, lab: Started, provider: LoopbackProvider
+    ) -> None:
         provider.always(Status(401, message=KEY))
         async with lab.client() as client:
             await self.have(client, provider.openai_url)

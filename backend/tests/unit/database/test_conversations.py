@@ -54,7 +54,7 @@ async def test_what_was_kept_comes_back_whole(store: ConversationStore) -> None:
     assert await store.get("ann", kept.id) == kept
 
 
-async def test_nobody_gets_another_users(store: ConversationStore) -> None:
+async def test_conversations_of_other_users_are_not_returned(store: ConversationStore) -> None:
     kept = conversation()
     await store.add(kept)
     assert await store.get("bob", kept.id) is None

@@ -112,7 +112,9 @@ class TestLost:
 
         assert not is_there(path)
 
-    async def test_nor_committed_if_it_was_deleted_meanwhile(self, sessions: Sessions, path: Path) -> None:
+    async def test_nothing_is_committed_to_a_database_that_was_deleted_meanwhile(
+        self, sessions: Sessions, path: Path
+    ) -> None:
         async def note() -> None:
             async with sessions.begin() as session:
                 await session.execute(NOTE)
@@ -121,7 +123,9 @@ class TestLost:
         with pytest.raises(OperationalError, match="database_gone"):
             await note()
 
-    async def test_nor_if_another_file_is_in_its_place(self, sessions: Sessions, path: Path) -> None:
+    async def test_nothing_is_committed_to_a_file_that_took_its_place(
+        self, sessions: Sessions, path: Path
+    ) -> None:
         put_a_copy_in_its_place(path)
 
         with pytest.raises(OperationalError, match="database_replaced"):

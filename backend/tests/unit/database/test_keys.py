@@ -189,7 +189,7 @@ class TestEveryStore:
         await store.note_success("1", "openai:m")
         assert await troubles(store) == [None]
 
-    async def test_of_a_key_that_is_gone_nobody_is_told(self, store: KeyStore) -> None:
+    async def test_nothing_is_reported_of_a_deleted_key(self, store: KeyStore) -> None:
         assert not await store.note_trouble("1", trouble())
 
     async def test_trouble_of_one_version_is_not_that_of_the_next(self, store: KeyStore) -> None:

@@ -174,7 +174,7 @@ async def test_another_model_that_may_be_used_does_not_end_that_one_may_not(runt
     assert await runtime.trouble() is not None
 
 
-async def test_a_key_of_the_house_or_of_no_keychain_is_nobodys_to_be_told_of(runtime: Runtime) -> None:
+async def test_nothing_is_reported_of_house_keys_or_keys_outside_the_keychain(runtime: Runtime) -> None:
     runtime.provider.always(Status(401))
     for caller in (Caller(user_id="ann"), Caller(user_id="ann", keys={"openai": KEY})):
         with pytest.raises(LLMError):

@@ -145,7 +145,9 @@ class TestLatency:
 
     @pytest.mark.parametrize("sigma", [0.0, 0.5, 1.0])
     @pytest.mark.parametrize("names", [FIVE[:2], FIVE], ids=["two", "five"])
-    def test_nor_of_a_hundred_that_are_always_under_way(self, names: list[str], sigma: float) -> None:
+    def test_of_equal_ones_none_gets_more_than_its_share_of_a_hundred_always_in_flight(
+        self, names: list[str], sigma: float
+    ) -> None:
         behaves = {one: noisy(lambda _: 0.1, sigma, seed) for seed, one in enumerate(names)}
         world = World({"f": names}, LATENCY, behaves=behaves)
 
@@ -265,7 +267,7 @@ class TestLeastUsed:
 
         assert asked(world) == {"one": 500, "two": 500}
 
-    def test_or_by_the_weights_of_the_accounts(self) -> None:
+    def test_a_thousand_are_shared_by_the_weights_of_the_accounts(self) -> None:
         world = pooled('"least_used"', "weight = 3")
 
         load(world, 1000, 0.01)

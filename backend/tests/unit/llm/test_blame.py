@@ -96,7 +96,7 @@ SAID = [
 
 @pytest.mark.parametrize("held", ["whole", "what stands under error"])
 @pytest.mark.parametrize("told", [*SAID, *EVENTS], ids=name)
-def test_so_it_is_in_an_event_of_a_stream_that_began_well(told: Told, held: str) -> None:
+def test_an_event_of_a_stream_that_began_well_is_blamed_alike(told: Told, held: str) -> None:
     body = json.loads(told.body)
     said = body if held == "whole" or not isinstance(body.get("error"), dict) else body["error"]
     error = ValueError()
@@ -122,7 +122,7 @@ def test_after_what_one_said_or_referred_to_all_others_are_served(
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_so_it_is_for_an_error_in_a_stream(
+def test_an_error_in_a_stream_is_blamed_alike(
     patchbay: Patchbay, provider: LoopbackProvider, stream: Driver, api: str
 ) -> None:
     model = patchbay.get_llm(api)

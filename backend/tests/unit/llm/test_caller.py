@@ -160,7 +160,7 @@ class TestCarrying:
         with carrying(ThreadPoolExecutor(1)) as pool, use_caller(Caller(user_id="u1")):
             assert await asyncio.get_running_loop().run_in_executor(pool, who) == "u1"
 
-    def test_without_it_nobody_is_the_caller(self) -> None:
+    def test_a_plain_executor_passes_no_caller_on(self) -> None:
         with ThreadPoolExecutor(1) as pool, use_caller(Caller(user_id="u1")):
             assert pool.submit(current_caller).result() is HOUSE
 

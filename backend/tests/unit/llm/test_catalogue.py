@@ -286,7 +286,7 @@ class TestRetirements:
     def test_a_snapshot_goes_with_its_model(self) -> None:
         assert retirement("gpt-4o-2024-08-06") == retirement("gpt-4o")
 
-    def test_or_earlier(self) -> None:
+    def test_a_snapshot_may_go_earlier_than_its_model(self) -> None:
         assert retirement("openai/gpt-4o-2024-05-13") == RETIREMENTS["gpt-4o-2024-05-13"]
 
     def test_what_is_not_announced_has_none(self) -> None:

@@ -291,7 +291,7 @@ class TestDeadline:
         assert len(patchbay.runtime.transport.tickets) == 0
 
     @pytest.mark.parametrize("conduct", CONDUCTS, ids=lambda conduct: conduct.__name__)
-    def test_whatever_a_server_does_to_a_connection_too(
+    def test_whatever_a_server_does_to_a_connection_a_call_is_over_at_its_deadline(
         self, feature: str, call: Driver, conduct: Conduct, make: Make
     ) -> None:
         with Misbehaving(conduct) as server:
@@ -315,7 +315,9 @@ class TestDeadline:
                 call(patchbay.get_llm("f"), "word " * 4_000_000)
         assert caught.value.attempts[0].duration.total_seconds() < 1.0 + SLACK
 
-    def test_nobody_listening_is_told_before_it(self, feature: str, call: Driver, make: Make) -> None:
+    def test_a_refused_connection_is_reported_before_the_deadline(
+        self, feature: str, call: Driver, make: Make
+    ) -> None:
         with LoopbackProvider() as gone:
             patchbay = make(ENDPOINTS[feature], ROW, server=gone)
 
@@ -334,7 +336,7 @@ class TestDeadline:
 
         assert len(caught.value.attempts) >= len(provider.requests)
 
-    def test_what_is_waited_for_counts(
+    def test_waiting_for_a_retry_counts_against_the_deadline(
         self, feature: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
     ) -> None:
         row = "[features.f]\ndeadline = 10"
@@ -346,7 +348,7 @@ class TestDeadline:
 
         assert virtual.slept == [6]
 
-    def test_a_hint_beyond_it_is_not_waited_for_but_told(
+    def test_a_hint_beyond_the_deadline_is_reported_at_once(
         self, feature: str, call: Driver, provider: LoopbackProvider, virtual: VirtualTime, make: Make
     ) -> None:
         row = "[features.f]\ndeadline = 10"

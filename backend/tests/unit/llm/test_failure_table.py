@@ -85,7 +85,7 @@ EVENTS = [row for row in ROWS if row.example.fault == "event"]
 
 @pytest.mark.usefixtures("patchbay")
 @pytest.mark.parametrize("row", EVENTS, ids=name)
-def test_so_it_is_for_an_error_in_the_middle_of_a_stream(
+def test_an_error_in_the_middle_of_a_stream_has_the_same_category(
     row: Row, stream: Driver, provider: LoopbackProvider
 ) -> None:
     error = json.loads(row.example.body)["error"]

@@ -134,7 +134,7 @@ def hedging(witness: Witness, after: float) -> Iterator[None]:
     [invoke, stream, stream_and_leave, ainvoke, astream, astream_and_leave],
     ids=lambda call: call.__name__,
 )
-async def test_nor_when_two_requests_were_sent_for_each(witness: Witness, call: Call) -> None:
+async def test_no_key_is_left_of_a_call_that_was_hedged(witness: Witness, call: Call) -> None:
     mark, before = secrets.token_hex(8), witness.counts()
     witness.fail({"a1": "slow", "g1": "slow"})
     with hedging(witness, SOON):
@@ -147,7 +147,7 @@ async def test_nor_when_two_requests_were_sent_for_each(witness: Witness, call: 
     assert witness.counts()["wrong keys"] == 0
 
 
-async def test_nor_when_both_requests_of_a_call_are_given_up(witness: Witness) -> None:
+async def test_no_key_is_left_when_both_requests_of_a_call_are_given_up(witness: Witness) -> None:
     mark, before = secrets.token_hex(8), witness.counts()
     witness.fail(dict.fromkeys(("a1", "a2", "b1", "g1"), "slow"))
     with hedging(witness, SOON):
@@ -165,7 +165,7 @@ async def test_nor_when_both_requests_of_a_call_are_given_up(witness: Witness) -
 
 
 @pytest.mark.parametrize("call", [ainvoke, astream], ids=lambda call: call.__name__)
-async def test_nor_when_a_second_request_was_not_needed(witness: Witness, call: Call) -> None:
+async def test_no_key_is_left_when_a_hedge_was_not_needed(witness: Witness, call: Call) -> None:
     """The timer for it was set, and cancelled: behind one that runs, the loop keeps it until its time."""
     mark, before = secrets.token_hex(8), witness.counts()
     witness.fail({})

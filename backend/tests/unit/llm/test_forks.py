@@ -86,7 +86,7 @@ class TestConnections:
 
         assert [mine, *(child.result() for child in children)] == [[], [], [], []]
 
-    async def test_so_are_a_loop_and_the_loops_of_its_children(self, bay: Patchbay) -> None:
+    async def test_a_loop_and_the_loops_of_its_children_get_their_own_answers(self, bay: Patchbay) -> None:
         await awrong(bay, "before")
 
         children = [fork(lambda who=who: in_a_loop(bay, who)) for who in ("ann", "ben")]  # type: ignore[misc]
@@ -96,7 +96,7 @@ class TestConnections:
         assert await results(children) == [[], []]
         await bay.aclose()
 
-    async def test_so_are_the_workers_of_a_pool_that_a_loop_hands_work_to(self, bay: Patchbay) -> None:
+    async def test_workers_of_a_process_pool_get_their_own_answers(self, bay: Patchbay) -> None:
         await awrong(bay, "before")
         context = multiprocessing.get_context("fork")
 
@@ -123,7 +123,7 @@ class TestConnections:
         assert wrong(bay, "after") == []
         assert set(connections(echo)) == connected
 
-    async def test_so_does_even_a_child_that_closes_those_of_the_parents_loop(
+    async def test_a_child_that_closes_the_parents_loop_leaves_its_connections_as_they_are(
         self, bay: Patchbay, echo: LoopbackProvider
     ) -> None:
         await awrong(bay, "before")
@@ -168,7 +168,7 @@ class TestLocks:
 
         assert told == []
 
-    def test_nor_for_look_ups_in_threads_that_it_does_not_have(self) -> None:
+    def test_a_child_waits_for_no_look_up_of_another_thread(self) -> None:
         look_up._begun("127.0.0.1", 80).result(5)
 
         assert in_child(lambda: look_up._begun("127.0.0.1", 80).result(5)) == ["127.0.0.1"]

@@ -80,10 +80,10 @@ class TestWhen:
         assert [request.started for request in world.requests] == [0.0, P95]
         assert called.seconds == P95 + 0.5
 
-    def test_not_if_the_answer_comes_in_time(self) -> None:
+    def test_an_answer_in_time_is_not_hedged(self) -> None:
         assert hedging({"red:m": ok(0.99)}).call().tried == ["red:m"]
 
-    def test_not_before_enough_answers_are_known(self) -> None:
+    def test_nothing_is_hedged_before_enough_answers_are_known(self) -> None:
         assert hedging({"red:m": SLOW}, known=ENOUGH - 1).call().tried == ["red:m"]
 
     def test_streams_by_their_first_token(self) -> None:
@@ -92,7 +92,7 @@ class TestWhen:
 
         assert [request.started for request in world.requests] == [0.0, P95 / 2]
 
-    def test_not_if_the_feature_does_not_say_so(self) -> None:
+    def test_a_feature_that_does_not_say_so_is_not_hedged(self) -> None:
         world = World({"f": TWO}, behaves={"red:m": SLOW})
         for _ in range(2 * ENOUGH):
             assert world.call().tried == ["red:m"]

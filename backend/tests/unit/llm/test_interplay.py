@@ -639,7 +639,7 @@ class TestWrappers:
         assert (first.text, third.text) == ("one", "three")
         assert isinstance(second, LLMError)
 
-    async def test_so_may_an_asynchronous_one(
+    async def test_an_asynchronous_batch_may_have_failures_in_it(
         self, feature: str, provider: LoopbackProvider, patchbay: Patchbay
     ) -> None:
         provider.script(Text("one"), Status(400), Text("three"))

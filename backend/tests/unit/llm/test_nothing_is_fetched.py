@@ -147,7 +147,7 @@ def test_no_address_is_opened_in_any_block_of_any_message(
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_nor_in_any_way_of_calling(
+def test_no_address_is_opened_in_any_way_of_calling(
     patchbay: Patchbay, provider: LoopbackProvider, secret: Path, call: Driver, api: str
 ) -> None:
     provider.always(Text("fine"))

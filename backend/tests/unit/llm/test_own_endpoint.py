@@ -596,7 +596,9 @@ class TestMany:
         (pool,) = runtime.transport.pools._threads.values()
         assert pool._pool.connections == []
 
-    async def test_the_same_asynchronously(self, lab: Patchbay, provider: LoopbackProvider) -> None:
+    async def test_they_share_one_client_and_leave_no_connection_asynchronously(
+        self, lab: Patchbay, provider: LoopbackProvider
+    ) -> None:
         callers = [own(provider.openai_url, model=f"m-{n}", key=f"key-{n}") for n in range(50)]
 
         await asyncio.gather(*(lab.get_llm("f", caller=caller).ainvoke("hi") for caller in callers))

@@ -463,7 +463,7 @@ class TestAccept:
         assert len(provider.requests) == 1
 
     @pytest.mark.parametrize("kind", [TypeError, KeyError, RuntimeError, TimeoutError])
-    def test_and_so_does_that_of_an_asynchronous_one(
+    def test_a_fault_of_an_asynchronous_acceptance_test_is_raised(
         self, chain: str, call_in_loop: Driver, provider: LoopbackProvider, kind: type[Exception]
     ) -> None:
         fault = kind("the caller's own")

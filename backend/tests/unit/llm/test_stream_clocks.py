@@ -241,7 +241,7 @@ class TestBetweenChunks:
 
         assert caught.value.attempts[0].duration.total_seconds() >= 1.0
 
-    def test_a_reader_who_takes_long_is_not_punished(
+    def test_a_slow_reader_is_not_timed_out(
         self, feature: str, provider: LoopbackProvider, make: Make, virtual: VirtualTime
     ) -> None:
         patchbay = make(ENDPOINTS[feature], BETWEEN, time=virtual.time)
@@ -254,7 +254,7 @@ class TestBetweenChunks:
 
         assert "".join(texts) == "one two three four five"
 
-    async def test_nor_is_one_who_awaits_something_else(
+    async def test_a_reader_who_awaits_something_else_is_not_timed_out(
         self, feature: str, provider: LoopbackProvider, make: Make, virtual: VirtualTime
     ) -> None:
         patchbay = make(ENDPOINTS[feature], BETWEEN, time=virtual.time)
@@ -357,7 +357,9 @@ class TestLeaving:
         assert is_closed(provider)
         assert len(watched.runtime.transport.tickets) == 0
 
-    def test_so_is_an_error_of_the_reader(self, watched: Patchbay, provider: LoopbackProvider) -> None:
+    def test_an_error_of_the_reader_closes_the_stream(
+        self, watched: Patchbay, provider: LoopbackProvider
+    ) -> None:
         provider.script(ENDLESS)
 
         def divide() -> None:
@@ -371,7 +373,7 @@ class TestLeaving:
         assert len(watched.runtime.transport.tickets) == 0
 
     @pytest.mark.parametrize("leave", [aclose, aforget], ids=lambda leave: leave.__name__)
-    async def test_the_same_in_a_loop_of_events(
+    async def test_leaving_an_asynchronous_loop_closes_the_stream(
         self, watched: Patchbay, provider: LoopbackProvider, leave: Callable[[list[Any]], Any]
     ) -> None:
         provider.script(ENDLESS)
@@ -696,7 +698,9 @@ class TestCancelling:
 
         assert may_be_probed(half_open)
 
-    def test_so_does_one_that_is_forgotten(self, half_open: Patchbay, provider: LoopbackProvider) -> None:
+    def test_a_stream_that_is_forgotten_frees_the_probes_place(
+        self, half_open: Patchbay, provider: LoopbackProvider
+    ) -> None:
         provider.always(ENDLESS)
         chunks: Any = half_open.get_llm("f").stream("hi")
         next(chunks)

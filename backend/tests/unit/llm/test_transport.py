@@ -199,7 +199,9 @@ class TestHostileEnvironment:
         assert isinstance(answer.content, str)
         patchbay.close()
 
-    async def test_the_same_asynchronously(self, provider: LoopbackProvider, feature_of: str) -> None:
+    async def test_an_asynchronous_request_carries_the_users_key_and_nothing_of_the_houses(
+        self, provider: LoopbackProvider, feature_of: str
+    ) -> None:
         name = feature_of.partition(":")[0]
         patchbay = loopback_patchbay(provider, {"f": feature_of})
 

@@ -68,12 +68,12 @@ async def test_behind_a_proxy_the_service_is_where_it_was_told() -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", ""])
-def test_without_an_origin_a_browser_says_that_it_is_anothers_page(site: str) -> None:
+def test_request_without_an_origin_is_foreign_if_the_browser_says_so(site: str) -> None:
     assert is_foreign(asked(sec_fetch_site=site))
 
 
 @pytest.mark.parametrize("said", [{"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}, {}])
-def test_without_an_origin_who_is_no_browser_or_says_so_is_no_other(said: dict[str, str]) -> None:
+def test_request_without_an_origin_or_from_our_own_page_is_not_foreign(said: dict[str, str]) -> None:
     assert not is_foreign(asked(**said))
 
 

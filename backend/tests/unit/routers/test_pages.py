@@ -77,9 +77,7 @@ async def page(browser: httpx2.AsyncClient) -> str:
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer wrong"}, {"cookie": "patchbay_session_80=wrong"}]
 )
-async def test_whoever_is_not_logged_in_is_told_how_to(
-    headers: dict[str, str], browser: httpx2.AsyncClient
-) -> None:
+async def test_visitors_are_told_how_to_log_in(headers: dict[str, str], browser: httpx2.AsyncClient) -> None:
     response = await browser.get("/", headers=headers)
     assert response.status_code == 401
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -123,7 +121,7 @@ class TestLogin:
         assert "You are logged in as bob here." in response.text
 
     @pytest.mark.parametrize("proof", [OWN, {"origin": "http://test"}], ids=str)
-    async def test_who_says_yes_on_our_page_is_logged_in(
+    async def test_confirming_on_our_page_logs_in(
         self, proof: dict[str, str], browser: httpx2.AsyncClient
     ) -> None:
         response = await browser.post(self.LINK, headers=proof)
@@ -168,7 +166,9 @@ class TestLogin:
 
         assert (await browser.get("/", headers=self.BOB)).status_code == 401
 
-    async def test_who_logs_out_is_out_here_and_in_the_browser(self, browser: httpx2.AsyncClient) -> None:
+    async def test_logging_out_ends_the_session_here_and_in_the_browser(
+        self, browser: httpx2.AsyncClient
+    ) -> None:
         response = await browser.post("/logout", headers=self.OWN | self.BOB)
 
         assert (response.status_code, response.headers["location"]) == (303, "/")
@@ -328,7 +328,7 @@ async def test_what_models_and_people_wrote_is_text(app: FastAPI, browser: httpx
     assert "<img" not in response.text
 
 
-async def test_nobody_sees_another_users(app: FastAPI, browser: httpx2.AsyncClient) -> None:
+async def test_conversations_of_other_users_are_not_shown(app: FastAPI, browser: httpx2.AsyncClient) -> None:
     await app.state.services.conversations.add(conversation(user_id="bob", title="Secret"))
     text = await page(browser)
     assert "Secret" not in text

@@ -141,7 +141,7 @@ class TestOverflow:
         assert log(caught.value.attempts) == [("small", "context"), ("long", "context")]
         assert not caught.value.retryable
 
-    def test_of_the_only_one_that_was_asked_it_is_the_error(self, lab: Lab, call: Driver) -> None:
+    def test_overflow_of_the_only_endpoint_that_was_asked_is_the_error(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(SMALL, LONG, row=SELECT, more=WINDOWS)
         lab.answers("long", OVERFLOW)
 
@@ -194,7 +194,7 @@ class TestConversations:
         assert lab.asked == [model]
 
     @pytest.mark.parametrize(("prompt", "model"), [(501, "long"), (500, "small")])
-    def test_or_into_the_share_that_the_table_says(
+    def test_it_stays_up_until_the_prompt_fits_into_the_share_that_the_table_says(
         self, lab: Lab, call: Driver, prompt: int, model: str
     ) -> None:
         self.climb(lab, call, 'select = { by = "context", back_at = 0.5 }')

@@ -83,7 +83,9 @@ class TestWithinACall:
         [Text('{"name": 7}'), Text("no JSON"), Text('{"name": "An', finish="length")],
         ids=["does not fit", "no JSON", "cut short"],
     )
-    def test_so_is_an_answer_that_does_not_fit_the_schema(self, lab: Lab, call: Driver, bad: Reply) -> None:
+    def test_an_answer_that_does_not_fit_the_schema_moves_up_the_ladder(
+        self, lab: Lab, call: Driver, bad: Reply
+    ) -> None:
         """Ours: on a ladder the next rung is the repair (docs/reference/attempts.md has one on the same endpoint)."""
         lab.runs_on(CHEAP, MID, row=SELECT)
         lab.answers("cheap", bad)
@@ -146,7 +148,7 @@ class TestAcrossCalls:
         assert lab.ask(call, accept=from_cheap_is_half_as_good).text == "mid"
         assert lab.asked == ["mid"]
 
-    def test_so_do_calls_that_judge_nothing(self, lab: Lab, call: Driver) -> None:
+    def test_calls_that_score_nothing_start_one_rung_up_too(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(CHEAP, MID, row=SELECT)
         named(lab)
         self.score_cheap(lab, call, 20)
@@ -264,7 +266,7 @@ class TestCeiling:
 
         assert lab.ask(call, accept=is_from_above, max_output_tokens=10).text == "big"
 
-    def test_so_may_a_longer_prompt_make_it_too_dear(self, lab: Lab, call: Driver) -> None:
+    def test_a_longer_prompt_may_make_it_too_expensive(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(LUNA, row=self.ROW)
 
         with pytest.raises(NoEndpointError, match=r"could cost \$"):

@@ -47,7 +47,7 @@ class TestLeastUsed:
         accounts = lab.accounts
         assert (accounts.count("a"), accounts.count("b")) == (20, 20)
 
-    def test_so_are_calls_of_several_endpoints(self, call: Driver, lab: Lab) -> None:
+    def test_calls_are_shared_among_several_endpoints(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(*TWO, row=select("least_used"))
 
         for _ in range(4):
@@ -149,7 +149,7 @@ class TestWeights:
         assert (asked.count("x"), asked.count("y")) == (30, 10)
         assert asked[:4] == ["x", "x", "y", "x"]
 
-    def test_so_are_accounts(self, call: Driver, lab: Lab) -> None:
+    def test_accounts_are_asked_as_often_as_their_weights_say(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(ONE, row=select("weighted"), more=lab.pool(a="weight = 3"))
 
         for _ in range(40):
@@ -215,7 +215,7 @@ class TestLeastBusy:
 
         assert lab.accounts == ["a", "b", "b", "a"]
 
-    def test_so_does_an_asynchronous_one(self, lab: Lab) -> None:
+    def test_an_asynchronous_stream_keeps_its_account_busy_until_it_is_read(self, lab: Lab) -> None:
         lab.runs_on(ONE, row=select("least_busy"), more=lab.pool())
 
         async def read() -> None:

@@ -165,7 +165,7 @@ class TestThrottled:
         assert lab.asked == ["p", "s"]
         assert lab.time.slept == []
 
-    def test_nor_if_there_is_none(self, lab: Lab, call: Driver) -> None:
+    def test_a_long_hint_is_not_waited_for_without_an_alternative(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(P)
         lab.answers("p", Status(429, retry_after=60))
 

@@ -283,7 +283,7 @@ class TestMistakes:
 
         assert lab.asked == []
 
-    def test_so_is_one_that_it_made_itself(self, lab: Lab, call: Driver) -> None:
+    def test_a_candidate_that_the_selector_made_itself_is_an_error(self, lab: Lab, call: Driver) -> None:
         runs_by(lab, lambda choosing: replace(choosing.candidates[0], owner="user"))
 
         with pytest.raises(SelectorError, match="none of the candidates"):
@@ -291,7 +291,7 @@ class TestMistakes:
 
         assert lab.asked == []
 
-    def test_so_is_one_that_may_not_be_asked_again(self, lab: Lab, call: Driver) -> None:
+    def test_a_candidate_that_may_not_be_asked_again_is_an_error(self, lab: Lab, call: Driver) -> None:
         kept: list[Candidate] = []
 
         def insists(choosing: Choosing) -> Candidate:
@@ -391,7 +391,7 @@ class TestInOrder:
 
         assert self.course(lab, call, faults) == expected
 
-    def test_nor_does_it_differ_for_a_rejected_answer(self, lab: Lab, call: Driver) -> None:
+    def test_it_takes_the_same_course_after_a_rejected_answer(self, lab: Lab, call: Driver) -> None:
         def fits(answer: Any) -> bool:
             return bool(answer.text == "s")
 

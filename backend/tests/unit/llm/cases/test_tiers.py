@@ -170,7 +170,7 @@ class TestUnknownTiers:
 
         assert lab.asked == ["small"]
 
-    def test_so_is_that_of_a_call_without_a_caller(self, lab: Lab, call: Driver) -> None:
+    def test_a_call_without_a_caller_has_the_default_tier(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(*POOL, more=TIERS)
 
         lab.ask(call)
