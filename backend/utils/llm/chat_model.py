@@ -90,10 +90,11 @@ class FeatureChatModel(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """For traces: what stands first in the table. Who is asked is told by the runs of the attempts."""
         snapshot = self.runtime.table.snapshot
-        first = foremost(snapshot, self.feature, self._caller())
+        feature = snapshot.feature(self.feature)
+        first = foremost(snapshot, feature, self._caller())
         model = kwargs.pop("model", first.model)
         params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
-        given, below = self._options(kwargs), snapshot.feature(self.feature).options
+        given, below = self._options(kwargs), feature.options
         options = below if given is NO_OPTIONS else given.over(below)
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature

@@ -127,6 +127,8 @@ class Options(BaseModel):
 
     def over(self, below: Options) -> Options:
         """These options laid over ``below``: what is set here wins, in ``safety`` each threshold for itself."""
+        if not (self.model_fields_set and below.model_fields_set):
+            return self if self.model_fields_set else below
         own = {name: getattr(self, name) for name in self.model_fields_set}
         if "safety" in own:
             own["safety"] = self.safety.over(below.safety)

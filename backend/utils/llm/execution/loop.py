@@ -75,7 +75,7 @@ class Dispatch:
         self._queue = Queue(route.candidates, self._context)
         self._retry = RetryPolicy(route.feature, health, random)
         self._clock = clock
-        self._ends_at = clock() + route.deadline
+        self._ends_at = clock() + route.feature.deadline
         self._number = next(self._traffic.numbers)
         self._shares: dict[Circuit, float] = {}
         self._known: dict[Circuit, int] = {}

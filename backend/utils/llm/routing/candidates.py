@@ -67,19 +67,15 @@ def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 
 
-def foremost(snapshot: Snapshot, feature: str, caller: Caller) -> Endpoint:
-    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not.
-
-    Raises:
-        UnknownFeatureError: If the table holds no such feature.
-    """
-    policy = caller.policy_for(snapshot.feature(feature))
-    if (own := caller.served_by) is not None:
+def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
+    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not."""
+    policy, own = caller.policy_for(feature), caller.own_endpoint
+    if policy != "house_only" and own is not None:
         return own_endpoint(own.base_url, own.model, snapshot.private_networks)
-    if snapshot.demo_active and snapshot.demo is not None and policy != "byok_only":
+    if policy != "byok_only" and snapshot.demo is not None and snapshot.demo_active:
         return snapshot.demo
     profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
-    return snapshot.chains[profile][feature].tiers[0].endpoints[0]
+    return snapshot.chains[profile][feature.name].tiers[0].endpoints[0]
 
 
 def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
@@ -102,13 +98,6 @@ def with_users_key(candidate: Candidate, caller: Caller, feature: Feature) -> Ca
     provider = candidate.endpoint.provider
     key = fingerprint(caller.key_for(provider), provider.base_url if provider.access == OWN else "")
     return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
-
-
-def laid(above: Options, below: Options) -> Options:
-    """``above`` over ``below``."""
-    if not above.model_fields_set:
-        return below
-    return above.over(below) if below.model_fields_set else above
 
 
 def _in_order(terms: Terms, share: Share | None) -> Iterator[Candidate]:
@@ -170,11 +159,11 @@ def _fitted(
     candidates: Iterable[Candidate], terms: Terms, options: Options, rules: Iterable[LastingRule]
 ) -> Iterator[Known]:
     """Each with its options and its limits; and with its key, if that is the house's."""
-    above = laid(options, terms.feature.options)
+    above = options.over(terms.feature.options)
     for one in candidates:
         key = fingerprint(terms.snapshot.house_keys.get(one.account.slot)) if one.account else "open"
         meters = tuple(_meters(one, terms.feature, key))
-        candidate = replace(one, key=key, options=laid(above, one.endpoint.options), meters=meters)
+        candidate = replace(one, key=key, options=above.over(one.endpoint.options), meters=meters)
         yield candidate, rejected(candidate, terms, rules)
 
 

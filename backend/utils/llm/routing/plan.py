@@ -13,7 +13,7 @@ from ..failures import POLICY, Category
 from ..model_config import NO_LIMITS
 from ..state.health import MemoryHealth, Unavailable
 from ..strategies import Custom
-from .candidates import copied_to, known, laid, with_own, with_users_key
+from .candidates import copied_to, known, with_own, with_users_key
 from .route import Hedge, Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
 from .selection import ordered, selection_context, timed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..model_config import Feature, Share, Snapshot
     from ..state.health import Circuit, Health
     from ..state.rate_limiter import Exceeded
+    from ..types import KeyPolicy
     from .candidates import Known
     from .route import Candidate, Needs
 
@@ -57,13 +58,15 @@ def plan(
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
             route without candidates.
     """
-    named, own = snapshot.feature(feature), caller.served_by
-    if health is None:
-        health = MemoryHealth(time.monotonic)
-    terms = Terms(snapshot, named, caller.policy_for(named), needs.abilities, today)
+    named = snapshot.feature(feature)
+    policy = caller.policy_for(named)
+    own = None if policy == "house_only" else caller.own_endpoint
+    terms = _terms(snapshot, named, policy, today, needs)
     if own is not None:  # trials, copies and hedges are between the table's endpoints
         named = replace(named, split=(), shadow=(), hedge=False)
-    case = Case(snapshot, named, terms.policy, caller, needs, today, health)
+    if health is None:
+        health = MemoryHealth(time.monotonic)
+    case = Case(snapshot, named, policy, today, caller, needs, health)
     with health.traffic.lock:
         share, over = trial(named, caller, health.traffic) if named.split else (None, ())
         found = known(terms, needs.options, share) if own is None else with_own(own, terms, needs.options)
@@ -85,11 +88,16 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     )
     caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only"})
     needs = route.needs._replace(streams=False)
-    terms = Terms(snapshot, feature, "house_only", needs.abilities, today)
-    case = Case(snapshot, feature, "house_only", caller, needs, today, health)
+    terms = _terms(snapshot, feature, "house_only", today, needs)
+    case = Case(snapshot, feature, "house_only", today, caller, needs, health)
     with health.traffic.lock:
         found = copied_to(share, terms, needs.options)
         return _decided(case, found)._replace(is_shadow=True, demo=False)
+
+
+def _terms(snapshot: Snapshot, feature: Feature, policy: KeyPolicy, today: date, needs: Needs) -> Terms:
+    abilities = needs.tools, needs.structured_output, needs.images, needs.remote_images
+    return Terms(snapshot, feature, policy, today, *abilities)
 
 
 def _decided(
@@ -105,21 +113,19 @@ def _decided(
         if rejection is None or rejection.rest is not None:
             # A chain may name an endpoint twice, and a user's key may be the house's; the first time counts.
             able.setdefault(candidate.circuit, candidate)
-    best = _chosen_from(able.values(), case)
-    candidates = _free_first(best, case)
+    best = _chosen_from(list(able.values()), case)
+    candidates = _free_first(best, case) if left_out else best
     return Route(
         feature=case.feature,
         profile=case.snapshot.profile if case.policy == "house_only" else case.snapshot.byok_profile,
         policy=case.policy,
         candidates=tuple(candidates),
         skipped=_skipped(over, left_out, candidates) if over or left_out else (),
-        options=laid(case.needs.options, case.feature.options),
-        deadline=case.feature.deadline,
         demo=case.snapshot.demo_active and case.policy != "byok_only",
         table_hash=case.snapshot.hash,
-        preferred=best[0] if best else None,
         needs=case.needs,
         today=case.today,
+        preferred=best[0] if best else None,
         caller=case.caller,
         share=share,
         hedge=_hedge(candidates, case) if case.feature.hedge and candidates else None,
@@ -141,7 +147,9 @@ def _judged(
     return candidate, resting(candidate, rest)
 
 
-def _chosen_from(able: Iterable[Candidate], case: Case) -> list[Candidate]:
+def _chosen_from(able: list[Candidate], case: Case) -> list[Candidate]:
+    if len(able) <= 1:
+        return able
     return ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
 
 

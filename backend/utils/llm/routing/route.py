@@ -31,15 +31,6 @@ ON_TRIAL = -1
 """The tier of an endpoint that is on trial: before all others."""
 
 
-class Abilities(NamedTuple):
-    """What an endpoint has to be able to do."""
-
-    tools: bool
-    structured_output: bool
-    images: bool
-    remote_images: bool
-
-
 class Needs(NamedTuple):
     """What a call needs of an endpoint.
 
@@ -57,11 +48,6 @@ class Needs(NamedTuple):
     tokens: int = 0
     streams: bool = False
     options: Options = NO_OPTIONS
-
-    @property
-    def abilities(self) -> Abilities:
-        """What an endpoint has to be able to do."""
-        return Abilities(self.tools, self.structured_output, self.images, self.remote_images)
 
 
 class SkipCode(StrEnum):
@@ -229,8 +215,6 @@ class Route(NamedTuple):
     policy: KeyPolicy
     candidates: tuple[Candidate, ...]
     skipped: tuple[Rejection, ...]
-    options: Options
-    deadline: float
     demo: bool
     table_hash: str
     needs: Needs
@@ -240,6 +224,16 @@ class Route(NamedTuple):
     share: Share | None = None
     is_shadow: bool = False
     hedge: Hedge | None = None
+
+    @property
+    def options(self) -> Options:
+        """Those of the call over the feature's own. Each candidate has them over its endpoint's."""
+        return self.needs.options.over(self.feature.options)
+
+    @property
+    def deadline(self) -> float:
+        """Seconds for the whole call."""
+        return self.feature.deadline
 
     @property
     def arm(self) -> str | None:

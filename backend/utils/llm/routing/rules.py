@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..model_config import Feature, Snapshot
     from ..state.health import Health
     from ..types import KeyPolicy
-    from .route import Abilities, Candidate, Needs
+    from .route import Candidate, Needs
 
 
 class Terms(NamedTuple):
@@ -30,14 +30,17 @@ class Terms(NamedTuple):
 
     Attributes:
         policy: Whose keys may pay.
-        abilities: What an endpoint has to be able to do.
+        tools: What an endpoint has to be able to do, as the rest is.
     """
 
     snapshot: Snapshot
     feature: Feature
     policy: KeyPolicy
-    abilities: Abilities
     today: date
+    tools: bool
+    structured_output: bool
+    images: bool
+    remote_images: bool
 
 
 class Case(NamedTuple):
@@ -46,9 +49,9 @@ class Case(NamedTuple):
     snapshot: Snapshot
     feature: Feature
     policy: KeyPolicy
+    today: date
     caller: Caller
     needs: Needs
-    today: date
     health: Health
 
 
@@ -136,11 +139,11 @@ def _retired(candidate: Candidate, terms: Terms) -> Rejection | None:
 
 
 def _ability_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
-    endpoint, abilities = candidate.endpoint, terms.abilities
+    endpoint = candidate.endpoint
     for ability, lack in LACKS.items():
-        if getattr(abilities, ability) and not getattr(endpoint.can, ability):
+        if getattr(terms, ability) and not getattr(endpoint.can, ability):
             return Rejection(candidate, SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}")
-    if abilities.remote_images and endpoint.provider.api == "gemini":
+    if terms.remote_images and endpoint.provider.api == "gemini":
         # Known before anything is asked; all that is not is refused by the adapter, which fetches nothing.
         told = "the gemini API takes pictures only as data, not by their address"
         return Rejection(candidate, SkipCode.NO_REMOTE_IMAGES, told)
@@ -150,7 +153,7 @@ def _ability_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
 def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
     """Of models that can call tools in general; `_ability_missing` tells of the others."""
     endpoint = candidate.endpoint
-    if not terms.abilities.tools or endpoint.takes_tools(candidate.options.effort):
+    if not terms.tools or endpoint.takes_tools(candidate.options.effort):
         return None
     told = f'{endpoint.model} takes tools like this only with api_mode = "responses"'
     return Rejection(candidate, SkipCode.NO_TOOLS, told)
