@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..failures import POLICY
 from ..receipt import Receipt
 from ..routing.plan import is_within_reach, rest_of, tokens_of
-from ..routing.selection import chosen, selection_context
+from ..routing.selection import chosen
 from ..routing.selector import Pause
 from ..state.health import Unavailable
 from ..strategies import Custom, Ordered
@@ -71,8 +71,7 @@ class Dispatch:
         self.observers = observers or ObserverRegistry(health).of(route)
         self._health = health
         self._traffic = health.traffic
-        self._context = selection_context(route.needs, route.caller, health.traffic)
-        self._queue = Queue(route.candidates, self._context)
+        self._queue = Queue(route, health.traffic)
         self._retry = RetryPolicy(route.feature, health, random)
         self._clock = clock
         self._ends_at = clock() + route.feature.deadline
@@ -214,7 +213,7 @@ class Dispatch:
         """The choice is made: what it takes is set aside, and everybody is told."""
         candidate, route, traffic = pending.candidate, self.route, self._traffic
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
-            chosen(candidate, self._among(pending), self._context)
+            chosen(candidate, self._among(pending), self._queue.context)
         self._queue.remove(pending)
         self._retry.began(candidate)
         self.leave_queue()

@@ -6,13 +6,15 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..routing.selection import ordered
+from ..cached import cached_property
+from ..routing.selection import ordered, selection_context
 from ..strategies import Ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from ..routing.route import Candidate
+    from ..routing.route import Candidate, Route
+    from ..state.traffic import Traffic
     from ..strategies import SelectionContext
 
 
@@ -35,13 +37,19 @@ class Queue:
     """The requests that are left of one call.
 
     Args:
-        candidates: Those of its route.
-        context: What a choice among them depends on.
+        route: Of the call.
+        traffic: What a choice among its candidates goes by.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], context: SelectionContext) -> None:
-        self.left = [Pending(candidate) for candidate in candidates]
-        self._context = context
+    def __init__(self, route: Route, traffic: Traffic) -> None:
+        self.left = [Pending(candidate) for candidate in route.candidates]
+        self._route = route
+        self._traffic = traffic
+
+    @cached_property
+    def context(self) -> SelectionContext:
+        """What a choice depends on."""
+        return selection_context(self._route.needs, self._route.caller, self._traffic)
 
     def tiers(self) -> Iterator[list[Pending]]:
         """What is left, tier by tier, in the order in which it would be tried now."""
@@ -54,7 +62,7 @@ class Queue:
         fresh = {one.candidate.circuit: one for one in tier if not one.is_retry}
         if len(fresh) < 2:  # noqa: PLR2004 - nothing to choose
             return tier
-        order = ordered([one.candidate for one in fresh.values()], self._context)
+        order = ordered([one.candidate for one in fresh.values()], self.context)
         first = next(place for place, one in enumerate(tier) if not one.is_retry)
         retries = [one for one in tier if one.is_retry]
         return [*retries[:first], *(fresh[one.circuit] for one in order), *retries[first:]]
