@@ -15,7 +15,7 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, model_validator
 
-from backend.utils.llm.providers import chat_completions, gemini_api, openai_requests, responses_api
+from backend.utils.llm.providers import chat_completions, gemini_api, responses_api
 from backend.utils.llm.providers.answer import AnswerStream, message_of
 from backend.utils.llm.transport import HOUSE, TICKET_HEADER, Request
 
@@ -175,7 +175,7 @@ class _Responses:
 
     def _payload(self, request: ModelRequest, **more: Any) -> dict[str, Any]:
         settings = responses_api._settings(request.ask, request.endpoint)
-        body = openai_requests.payload_of(self._chat, request, {**settings, **more})
+        body = chat_completions.payload_of(self._chat, request, {**settings, **more})
         known: dict[str, Any] = {
             name: body.pop(name) for name in ("model", "input", "stream", "store") if name in body
         }

@@ -16,7 +16,7 @@ from backend.utils.llm.failures.evidence import gather
 from backend.utils.llm.failures.rows import OF_THE_REQUEST
 from backend.utils.llm.testing import Raw, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.utils.llm.transport import Wire
+from backend.utils.llm.transport import Observed
 
 from .error_bodies import ALL, BODIES, CONTENT, EVENTS, KEY, MALFORMED, MODEL, REQUEST, SILENT, Told
 from .samples import receipt
@@ -73,7 +73,7 @@ def cooled(category: Category) -> str:
 @pytest.mark.parametrize("api", ["openai", "gemini"])
 @pytest.mark.parametrize("told", BODIES, ids=name)
 def test_what_is_known_to_be_said_is_understood_on_every_wire(told: Told, api: Api) -> None:
-    wire = Wire(requests=1, status=told.status, error_body=told.body.encode(), sent_at=0.0)
+    wire = Observed(requests=1, status=told.status, error_body=told.body.encode(), sent_at=0.0)
 
     found = classify(ValueError(), wire, api, now=NOW)
 
@@ -102,7 +102,7 @@ def test_an_event_of_a_stream_that_began_well_is_blamed_alike(told: Told, held: 
     error = ValueError()
     error.body = {**said, "status": told.status} if told.status else said  # type: ignore[attr-defined]
 
-    found = classify(error, Wire(requests=1, status=200, sent_at=0.0), "openai", now=NOW)
+    found = classify(error, Observed(requests=1, status=200, sent_at=0.0), "openai", now=NOW)
 
     assert found.category is told.category
 
@@ -266,7 +266,7 @@ def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_words_of_the_callers_own_that_an_error_quotes_accuse_nobody(status: int, words: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
-    wire = Wire(requests=1, status=status, error_body=body, sent_at=0.0)
+    wire = Observed(requests=1, status=status, error_body=body, sent_at=0.0)
 
     assert cooled(classify(ValueError(), wire, "openai", now=NOW).category) == ""
 
@@ -292,7 +292,7 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
     told: str, category: str
 ) -> None:
     body = json.dumps({"error": {"message": told}}).encode()
-    wire = Wire(requests=1, status=400, error_body=body, sent_at=0.0)
+    wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
 
     assert classify(ValueError(), wire, "openai", now=NOW).category == category
 
@@ -316,7 +316,7 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
 )
 def test_no_words_are_dear_to_read(word: str) -> None:
     body = json.dumps({"error": {"message": (word * 5000)[:50_000]}}).encode()
-    wire = Wire(requests=1, status=400, error_body=body, sent_at=0.0)
+    wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
     began = time.process_time()
 
     classify(ValueError(), wire, "openai", now=NOW)
@@ -329,6 +329,6 @@ def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:
     thicket = {a: {b: {c: {"code": f"{a} {b} {c}"} for c in keys} for b in keys} for a in keys}
     body = json.dumps(thicket).encode()
 
-    seen = gather(ValueError(), Wire(requests=1, status=403, error_body=body, sent_at=0.0), "openai")
+    seen = gather(ValueError(), Observed(requests=1, status=403, error_body=body, sent_at=0.0), "openai")
 
     assert 0 < len(seen.codes) <= 16

@@ -18,7 +18,7 @@ from backend.utils.llm.failures import POLICY, ROWS, BadAnswer, Category, Row, c
 from backend.utils.llm.failures.policy import Again, Health, NextEndpoint
 from backend.utils.llm.options import Api
 from backend.utils.llm.testing import Raw, Status, StreamError, Text
-from backend.utils.llm.transport import Wire
+from backend.utils.llm.transport import Observed
 
 from .drivers import STREAMS
 from .samples import receipt
@@ -102,7 +102,7 @@ def test_an_error_in_the_middle_of_a_stream_has_the_same_category(
 def test_each_line_is_reached_by_its_own_example(row: Row) -> None:
     body = row.example.body.encode()
     is_error = row.example.status >= 300
-    wire = Wire(requests=1, status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
+    wire = Observed(requests=1, status=row.example.status, error_body=body if is_error else b"", sent_at=0.0)
     exception = ValueError() if is_error or not row.example.fault else _event(body)
 
     found = classify(exception, wire, row.api or "openai", now=NOW)
@@ -150,7 +150,9 @@ def test_whatever_comes_has_a_category(
     api: Api,
     sent: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    wire = Wire(requests=1, status=status, error_body=body, headers=headers, sent_at=0.0 if sent else None)
+    wire = Observed(
+        requests=1, status=status, error_body=body, headers=headers, sent_at=0.0 if sent else None
+    )
 
     failure = classify(exception, wire, api, now=NOW)
 
@@ -189,7 +191,7 @@ HINTS = [
 
 @pytest.mark.parametrize(("headers", "body", "seconds"), HINTS)
 def test_hints_are_read_in_every_form(headers: dict[str, str], body: bytes, seconds: float | None) -> None:
-    wire = Wire(requests=1, status=429, error_body=body, headers=headers, sent_at=0.0)
+    wire = Observed(requests=1, status=429, error_body=body, headers=headers, sent_at=0.0)
 
     assert classify(ValueError(), wire, "gemini", now=NOW).retry_after == seconds
 

@@ -117,7 +117,7 @@ class TestAdmission:
             http.post(url, json={}, headers={TICKET_HEADER: ticket.number})
 
         assert provider.requests == ()
-        assert isinstance(ticket.wire.refusal, CredentialNotAllowedError)
+        assert isinstance(ticket.observed.refusal, CredentialNotAllowedError)
 
     def test_what_identifies_someone_else_is_taken_off(
         self, family: str, transport: SigningTransport, provider: LoopbackProvider

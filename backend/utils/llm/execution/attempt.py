@@ -27,7 +27,7 @@ from ..models import is_served_as_asked
 from ..pricing import cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage
-from ..transport import Wire
+from ..transport import Observed
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
 from .awaiting import result_of
 from .scrubbing import erase, scrub_exception
@@ -272,13 +272,13 @@ class RunningAttempt:
 
     def _failure(self, error: BaseException) -> Failure:
         if self._is_nobodys(error) and not is_control_flow(error):
-            return Failure(Category.BUG, self._wire.status)
+            return Failure(Category.BUG, self._observed.status)
         api = self.step.candidate.endpoint.provider.api
-        return classify(error, self._wire, api, now=self._time.now(), outer=self._outer)
+        return classify(error, self._observed, api, now=self._time.now(), outer=self._outer)
 
     def _cause(self, final: LLMError, error: BaseException, failure: Failure) -> BaseException | None:
         """What ``final`` comes from. Not an exception that may quote an answer: of that the key was not taken off."""
-        if not self._wire.has_succeeded or failure.category in _OF_THE_TRANSPORT:
+        if not self._observed.has_succeeded or failure.category in _OF_THE_TRANSPORT:
             return error
         if error is not final:
             erase(error)
@@ -298,22 +298,22 @@ class RunningAttempt:
     # Its record ----------------------------------------------------------------------------------------------------
 
     @property
-    def _wire(self) -> Wire:
-        return self._ticket.wire if self._ticket is not None else Wire()
+    def _observed(self) -> Observed:
+        return self._ticket.observed if self._ticket is not None else Observed()
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
-        candidate, endpoint, wire = self.step.candidate, self.step.candidate.endpoint, self._wire
+        candidate, endpoint, observed = self.step.candidate, self.step.candidate.endpoint, self._observed
         answer, stream = self._answer, self._stream
         if answer is None and stream is not None:
             answer = stream.joined()
         known = Usage.of(answer.usage_metadata) if answer is not None else None
         is_cancelled = failure is not None and failure.category is Category.CANCELLED
-        withdrawn = self.step.hedge and is_cancelled and wire.sent_at is None
+        withdrawn = self.step.hedge and is_cancelled and observed.sent_at is None
         usage = self._estimate(answer) if known is None and (self.is_beaten or withdrawn) else known
         served = served_model(answer) if answer is not None else None
         started = self._started or self._time.now()
-        first_byte = _since(wire.sent_at, wire.first_byte_at)
+        first_byte = _since(observed.sent_at, observed.first_byte_at)
         first_token = _since(self._started_at, self._first_token_at)
         self.record = Attempt(
             endpoint=str(endpoint),
@@ -322,7 +322,7 @@ class RunningAttempt:
             started=started,
             duration=timedelta(seconds=ended_at - self._started_at),
             category=failure.category if failure else None,
-            status=wire.status,
+            status=observed.status,
             first_byte=first_byte,
             served_model=served,
             substituted=endpoint.provider.access != OWN and not is_served_as_asked(endpoint.model_id, served),
@@ -340,7 +340,7 @@ class RunningAttempt:
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
         """What a provider bills of a request on which we hung up: what was asked, and what had come by then."""
-        if self._wire.sent_at is None:
+        if self._observed.sent_at is None:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens
         return Usage(input=prompt, output=tokens.of_text(answer.text) if answer is not None else 0)

@@ -20,8 +20,8 @@ from .rows import ROWS
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ..observed import Observed
     from ..options import Api
-    from ..wire import Wire
 
 _CONTROL_FLOW = frozenset({"GraphBubbleUp"})
 """Exceptions that are no failures: LangGraph interrupts and commands travel as these."""
@@ -61,43 +61,43 @@ class Failure:
 
 def classify(
     exception: BaseException,
-    wire: Wire,
+    observed: Observed,
     api: Api,
     *,
     now: datetime,
     outer: BaseException | None = None,
 ) -> Failure:
-    """What kind of failure ``exception`` was, given what the wire said.
+    """What kind of failure ``exception`` was, given what the observed said.
 
     Args:
         exception: What the attempt ended with.
-        wire: What the wire said.
-        api: Whose wire it was.
+        observed: What the observed said.
+        api: Whose observed it was.
         now: The wall clock, for hints that are dates.
         outer: What the caller of the call was handling anyway; it says nothing about this attempt.
     """
     if is_control_flow(exception):
-        return Failure(Category.CANCELLED, wire.status)
+        return Failure(Category.CANCELLED, observed.status)
     if isinstance(exception, BadAnswer):
-        return Failure(exception.category, wire.status)
-    if wire.refusal is not None:
-        return Failure(_refused(wire.refusal, wire), wire.status, error=wire.refusal)
+        return Failure(exception.category, observed.status)
+    if observed.refusal is not None:
+        return Failure(_refused(observed.refusal, observed), observed.status, error=observed.refusal)
     if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
-        return Failure(_refused(exception, wire), wire.status, error=exception)
-    seen = gather(exception, wire, api, outer)
+        return Failure(_refused(exception, observed), observed.status, error=exception)
+    seen = gather(exception, observed, api, outer)
     return Failure(
         next(row.category for row in ROWS if row.matches(seen)),
-        seen.status or wire.status,
-        retry_after(wire.headers, seen, now),
-        may_retry(wire.headers),
+        seen.status or observed.status,
+        retry_after(observed.headers, seen, now),
+        may_retry(observed.headers),
     )
 
 
-def _refused(refusal: LLMError, wire: Wire) -> Category:
+def _refused(refusal: LLMError, observed: Observed) -> Category:
     """What it means that the transport would not: send the request, or take the answer."""
     match refusal:
         case ProviderDownError():
-            return Category.CONNECT if wire.status is None else Category.UNREADABLE
+            return Category.CONNECT if observed.status is None else Category.UNREADABLE
         case OwnEndpointError() | WithheldCredentialError():
             return Category.REJECTED
         case _:

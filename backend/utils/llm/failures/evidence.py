@@ -1,4 +1,4 @@
-"""What is known of a failed attempt: the facts of the wire first, exceptions last.
+"""What is known of a failed attempt: the facts of the observed first, exceptions last.
 
 The provider's codes come from the body of its error answer, or from the error event in the middle of its stream, which
 only the SDK's exception still holds.
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ..observed import Observed
     from ..options import Api
-    from ..wire import Wire
 
 _ERRORS = range(300, 600)
 _LONGEST_SENTENCE = 1000
@@ -61,25 +61,27 @@ class Evidence:
     retry_delay: str | None = None
 
 
-def gather(exception: BaseException, wire: Wire, api: Api, outer: BaseException | None = None) -> Evidence:
-    """Everything that the wire and the exception tell.
+def gather(
+    exception: BaseException, observed: Observed, api: Api, outer: BaseException | None = None
+) -> Evidence:
+    """Everything that the observed and the exception tell.
 
     Args:
         exception: What the attempt ended with.
-        wire: What the wire said.
-        api: Whose wire it was.
+        observed: What the observed said.
+        api: Whose observed it was.
         outer: What the caller of the call was handling anyway; it says nothing about this attempt.
     """
     links = tuple(_chain(exception, outer))
-    layers = _said(wire.error_body) or next(filter(None, map(_told, links)), [])
+    layers = _said(observed.error_body) or next(filter(None, map(_told, links)), [])
     return Evidence(
         api=api,
-        status=wire.status if wire.status in _ERRORS else _first_number(layers),
+        status=observed.status if observed.status in _ERRORS else _first_number(layers),
         codes=frozenset(code.lower() for layer in layers for code in _codes(layer)),
         sentence=_sentence(layers),
         raised=frozenset(kind.__name__ for link in links for kind in type(link).__mro__),
-        answered=wire.status is not None,
-        sent=wire.sent_at is not None,
+        answered=observed.status is not None,
+        sent=observed.sent_at is not None,
         retry_delay=next(_delays(layers), None),
     )
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+import openai
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
 from ..failures import BadAnswer, Category
 from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .openai_requests import HEADERS, format_of, openai_chat, payload_of, tool_choice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +23,16 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
     from ..model_config import Endpoint
+    from ..structured import Schema
     from .ask import Ask, ModelRequest
 
+HEADERS = {
+    "accept": "application/json",
+    "content-type": "application/json",
+    "user-agent": f"OpenAI/Python {openai.__version__}",
+}
+"""Of every request. What else the SDK would send tells of this machine."""
+_NOWHERE = "https://not.sent.invalid/v1"
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
 _USED = {"input": "prompt_tokens", "output": "completion_tokens", "total": "total_tokens"}
 _USED_INWARD = {
@@ -80,6 +92,48 @@ def _nested(described: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, kind: described} if described else {"type": kind}
 
 
+# How the adapter words a request, for both of OpenAI's APIs --------------------------------------------------------------
+
+
+def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
+    """The adapter for ``model``. Every setting that it would read from the environment is given, or taken back."""
+    return ChatOpenAI(
+        model=model,
+        api_key=SecretStr("the-transport-signs"),
+        base_url=_NOWHERE,
+        # What these are given can only refuse.
+        http_client=httpx2.Client(transport=httpx2.BaseTransport(), trust_env=False),
+        http_async_client=httpx2.AsyncClient(transport=httpx2.AsyncBaseTransport(), trust_env=False),
+        http_socket_options=(),
+        max_retries=0,
+        openai_proxy=None,
+        output_version=None,
+        stream_chunk_timeout=None,
+        use_responses_api=use_responses_api,
+    )
+
+
+def payload_of(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of ``request``. One adapter serves all endpoints that users bring, so it knows none of their models."""
+    payload = chat._get_request_payload(list(request.messages), **settings)  # noqa: SLF001 - see decision 14
+    extra = payload.pop("extra_body", None) or {}
+    return {**payload, **extra, "model": request.endpoint.model_id}
+
+
+def tool_choice_of(choice: str, named: Mapping[str, Any]) -> str | dict[str, Any]:
+    """``choice`` in OpenAI's words; ``named`` if it is the name of a tool."""
+    return choice if choice in {"auto", "none", "required"} else {"type": "function", **named}
+
+
+def format_of(schema: Schema) -> dict[str, Any]:
+    """The format that an answer should have."""
+    if schema.json_schema is None:
+        return {"type": "json_object"}
+    strict = schema.strict_schema
+    described = {"type": "json_schema", "name": schema.name, "schema": strict or schema.json_schema}
+    return {**described, "strict": True} if strict else described
+
+
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
@@ -103,7 +157,8 @@ class ChatReader:
 
     def answer(self, document: dict[str, Any]) -> Answer:
         """See `AnswerReader.answer`."""
-        raise_for(document.get("error"))
+        if error := document.get("error"):
+            raise_for(error)
         choices = document.get("choices")
         if not isinstance(choices, list):
             raise BadAnswer(Category.UNREADABLE)
@@ -116,7 +171,8 @@ class ChatReader:
 
     def event(self, document: dict[str, Any]) -> Answer | None:
         """See `AnswerReader.event`."""
-        raise_for(document.get("error"))
+        if error := document.get("error"):
+            raise_for(error)
         choices, usage = as_objects(document.get("choices")), chat_usage(document.get("usage"))
         if not choices:
             self.is_over = self._has_reason and usage is not None

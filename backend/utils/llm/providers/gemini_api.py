@@ -149,7 +149,8 @@ class GeminiReader:
 
     def event(self, document: dict[str, Any]) -> Answer:
         """See `AnswerReader.event`."""
-        raise_for(document.get("error"))
+        if error := document.get("error"):
+            raise_for(error)
         candidates = as_objects(document.get("candidates"))
         self._bound(candidates, "candidates")
         first = next((one for one in candidates if not one.get("index")), {})

@@ -8,9 +8,16 @@ from ..failures import BadAnswer, Category
 from ..options import request_kwargs
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
-from .chat_completions import arguments_of, logprobs_of
+from .chat_completions import (
+    HEADERS,
+    arguments_of,
+    format_of,
+    logprobs_of,
+    openai_chat,
+    payload_of,
+    tool_choice_of,
+)
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
-from .openai_requests import HEADERS, format_of, openai_chat, payload_of, tool_choice_of
 from .stops import Stops
 
 if TYPE_CHECKING:

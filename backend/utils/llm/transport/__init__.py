@@ -1,6 +1,6 @@
 """Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
 
-from ..wire import ERROR_STATUS, Wire
+from ..observed import ERROR_STATUS, Observed
 from .exchange import AsyncReply, Reply, Request
 from .signing import SigningTransport
 from .ticket import (
@@ -23,11 +23,11 @@ __all__ = [
     "Credential",
     "ExcessError",
     "LiveAddress",
+    "Observed",
     "Reply",
     "Request",
     "SigningTransport",
     "Ticket",
     "TicketRegistry",
     "Trust",
-    "Wire",
 ]

@@ -1,4 +1,4 @@
-"""Sign each request with its attempt's credential, and note what the wire said.
+"""Sign each request with its attempt's credential, and note what the observed said.
 
 This is the one place that reads a secret. It fails closed: a request without a ticket, or bound for another origin than
 its ticket's provider, is not sent.
@@ -97,10 +97,10 @@ class SigningTransport:
             except ForbiddenAddressError:
                 raise _forbidden(ticket) from None
             _note_head(ticket, response.status_code, response.headers)
-            if ticket.wire.has_succeeded:
-                return Reply(response.status_code, ticket.wire.headers, body=Body(response, ticket))
+            if ticket.observed.has_succeeded:
+                return Reply(response.status_code, ticket.observed.headers, body=Body(response, ticket))
             content = _noted_error(ticket, Body(response, ticket).beginning())
-        return Reply(response.status_code, ticket.wire.headers, content)
+        return Reply(response.status_code, ticket.observed.headers, content)
 
     async def asend(self, number: str | None, request: Request) -> AsyncReply:
         """As `send`, from an event loop."""
@@ -115,10 +115,10 @@ class SigningTransport:
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
         _note_head(ticket, response.status, response.headers)
-        if ticket.wire.has_succeeded:
-            return AsyncReply(response.status, ticket.wire.headers, body=AsyncBody(response, ticket))
+        if ticket.observed.has_succeeded:
+            return AsyncReply(response.status, ticket.observed.headers, body=AsyncBody(response, ticket))
         content = _noted_error(ticket, await AsyncBody(response, ticket).beginning())
-        return AsyncReply(response.status, ticket.wire.headers, content)
+        return AsyncReply(response.status, ticket.observed.headers, content)
 
     # Admission -----------------------------------------------------------------------------------------------------
 
@@ -175,9 +175,9 @@ class SigningTransport:
         ticket.redaction = Redaction(key)
         headers.update(_signature(ticket, key))
         url = _rebased(request.url, ticket.provider.base_url, live.base_url) if live else request.url
-        ticket.wire.requests += 1
-        ticket.wire.bytes_sent = len(request.content)
-        ticket.wire.sent_at = ticket.clock()
+        ticket.observed.requests += 1
+        ticket.observed.bytes_sent = len(request.content)
+        ticket.observed.sent_at = ticket.clock()
         return Request(url, headers, request.content, request.method)
 
 
@@ -226,17 +226,17 @@ def _rebased(url: str, told: str, live: str) -> str:
     return live.rstrip("/") + url.removeprefix(told.rstrip("/"))
 
 
-# What the wire said ------------------------------------------------------------------------------------------------
+# What the observed said ------------------------------------------------------------------------------------------------
 
 
 def _note_head(ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
-    wire, label = ticket.wire, ticket.redaction.label
-    wire.status = status
+    observed, label = ticket.observed, ticket.redaction.label
+    observed.status = status
     told = _TOLD_HEADERS if status < _FIRST_ERROR else _TOLD_BY_ERRORS
-    wire.headers = {name: label(headers[name]) for name in told if name in headers}
-    if media_type := wire.headers.get("content-type"):
+    observed.headers = {name: label(headers[name]) for name in told if name in headers}
+    if media_type := observed.headers.get("content-type"):
         # Without its charset, which could say that a text is another one.
-        wire.headers["content-type"] = media_type.partition(";")[0]
+        observed.headers["content-type"] = media_type.partition(";")[0]
 
 
 def _noted_error(ticket: Ticket, body: bytes) -> bytes:
@@ -244,7 +244,7 @@ def _noted_error(ticket: Ticket, body: bytes) -> bytes:
 
     Of an endpoint that a user named nothing is. What it says could be another service's of the house.
     """
-    wire, told = ticket.wire, ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
-    wire.first_byte_at = ticket.clock()
-    wire.error_body = told
+    observed, told = ticket.observed, ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
+    observed.first_byte_at = ticket.clock()
+    observed.error_body = told
     return told if ticket.trust.tells_errors else b""

@@ -83,8 +83,8 @@ class _Watched:
         self._kept += len(kept)
         self._values += len(kept) - len(kept.translate(None, _SEPARATORS))
         self._weigh()
-        if self._ticket.wire.first_byte_at is None:
-            self._ticket.wire.first_byte_at = self._ticket.clock()
+        if self._ticket.observed.first_byte_at is None:
+            self._ticket.observed.first_byte_at = self._ticket.clock()
         if self._ticket.left() < 0:
             raise httpx2.ReadTimeout("The attempt's time is up.")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from typing_extensions import override
 
 from ..forks import PerProcess
-from ..wire import Wire
+from ..observed import Observed
 from .redaction import Redaction
 from .trust import trust_in
 
@@ -63,7 +63,7 @@ class Ticket:
         self.credential = credential
         self.connect_seconds = connect_seconds
         self.clock = clock
-        self.wire = Wire()
+        self.observed = Observed()
         self.redaction = Redaction(None)
         """Takes the key that went out with it out of what the provider says; everything, once the ticket is closed."""
         self.body: Body | None = None
@@ -85,7 +85,7 @@ class Ticket:
 
     def refuse(self, error: LLMError) -> LLMError:
         """Note why the transport itself would not, and give it back to be raised."""
-        self.wire.refusal = error
+        self.observed.refusal = error
         return error
 
     def refuse_answer(self, why: str) -> LLMError:

@@ -13,7 +13,7 @@ ERROR_STATUS = 300
 
 
 @dataclass
-class Wire:
+class Observed:
     """What the wire said during one attempt. Times are seconds of the monotonic clock.
 
     Attributes:
