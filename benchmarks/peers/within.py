@@ -88,25 +88,40 @@ class CannedChat(BaseChatModel):
 
 
 class _Canned:
-    """In the place of `ChatClients`: the same client for every endpoint."""
-
-    def __init__(self) -> None:
-        self._chat = CannedChat()
+    """In the place of `ChatClients`, and the client itself: the same one for every endpoint."""
 
     def __contains__(self, endpoint: object) -> bool:
         return True
 
-    def client(self, _endpoint: object) -> BaseChatModel:
-        return self._chat
+    def client(self, _endpoint: object) -> _Canned:
+        return self
+
+    def generate(self, _request: object) -> AIMessage:
+        return _message()
+
+    async def agenerate(self, _request: object) -> AIMessage:
+        return _message()
+
+    def stream(self, _request: object) -> Iterator[ChatGenerationChunk]:
+        yield from map(_chunk, PIECES)
+        yield _last_chunk()
+
+    async def astream(self, _request: object) -> AsyncIterator[ChatGenerationChunk]:
+        for piece in PIECES:
+            yield _chunk(piece)
+        yield _last_chunk()
 
 
 _TOLD = {"model_name": OPENAI_MODEL, "finish_reason": "stop"}
 _USAGE: UsageMetadata = {"input_tokens": 200, "output_tokens": 160, "total_tokens": 360}
 
 
+def _message() -> AIMessage:
+    return AIMessage(TEXT, response_metadata=dict(_TOLD), usage_metadata=_USAGE)
+
+
 def _result() -> ChatResult:
-    message = AIMessage(TEXT, response_metadata=dict(_TOLD), usage_metadata=_USAGE)
-    return ChatResult(generations=[ChatGeneration(message=message)])
+    return ChatResult(generations=[ChatGeneration(message=_message())])
 
 
 def _chunk(piece: str) -> ChatGenerationChunk:
