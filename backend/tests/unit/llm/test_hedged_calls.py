@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 AT_ONCE, NEVER = 0.01, 30.0
 """After how long a call is hedged."""
-SLACK = 1.0
+SLACK = 3.0
 """What a busy machine may add."""
 ENDLESS = Trickle(Text("word " * 2000, chunks=2000), 0.05)
 
@@ -723,7 +723,7 @@ class TestSynchronous:
         self, make: Make, full: Exceeded, provider: Gated, *, streams: bool
     ) -> None:
         gone = f'[providers.gone]\napi = "openai"\nbase_url = "{full.openai_url}"'
-        row = f"[features.f]\nhedge = true\noptions = {{ connect_timeout = 1.5 }}\n{gone}"
+        row = f"[features.f]\nhedge = true\noptions = {{ connect_timeout = 4.0 }}\n{gone}"
         patchbay = make(["gone:m", "openai:gpt-6-luna"], row)
         learn(patchbay, AT_ONCE)
         model = patchbay.get_llm("f")
