@@ -192,10 +192,10 @@ def _tool(text: str) -> str:
     return text
 
 
-def test_whoever_is_handed_a_route_is_handed_its_reasons(shared: LoopbackProvider) -> None:
+def test_whoever_is_handed_a_route_is_handed_its_reasons(provider: LoopbackProvider) -> None:
     observed: list[Route] = []
     patchbay = loopback_patchbay(
-        shared, {"f": "openai:gpt-6-luna"}, observer=lambda route, _: observed.append(route)
+        provider, {"f": "openai:gpt-6-luna"}, observer=lambda route, _: observed.append(route)
     )
 
     patchbay.get_llm("f").invoke("")
