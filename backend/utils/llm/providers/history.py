@@ -1,0 +1,325 @@
+"""A history in normal form: what people and LangChain write in a dozen ways, in one, and mended.
+
+`normal_history` is what every API's writer begins with. It knows nothing of any API; what differs between them, such as the
+alphabet of an id, is the writer's. In normal form
+
+- every message is a `SystemMessage`, `HumanMessage`, `AIMessage` or `ToolMessage`, none of them empty;
+- its content is a text, or a list of the standard blocks of `parts.parts_of`, without calls and results;
+- calls stand in ``tool_calls`` only, each with a name, an object of arguments and an id that no other call has;
+- after a message with calls there is one `ToolMessage` for each, in their order, and nowhere else;
+- thoughts are blocks ``reasoning``; whose they are, ``response_metadata`` says as it came.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from .parts import MEDIA, Block, parts_of, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+NO_RESULT = "There is no result of this call."
+"""What a call is answered with that nobody answered: no API takes a call without a result."""
+INVALID = "INVALID_JSON"
+"""Under what the arguments of a call stand that are no object, as Anthropic advises:
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming"""
+SIGNATURES_KEY = "__gemini_function_call_thought_signatures__"
+"""Where a message's ``additional_kwargs`` hold, by the id of a call, what Gemini wants back with it."""
+_ROLES = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("assistant", "ai", "model"), "ai"),
+    **dict.fromkeys(("user", "human"), "human"),
+    **dict.fromkeys(("tool", "function"), "tool"),
+}
+_NOTHING = "…"
+"""What is said in the place of a history in which nothing is."""
+
+
+def normal_history(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """``messages`` in normal form; the same list if they are plain texts. They are not changed."""
+    for message in messages:
+        kind, content = type(message), message.content
+        is_text = type(content) is str and content and not content.isspace()
+        if (
+            not is_text
+            or message.name is not None
+            or (kind is not HumanMessage and kind is not SystemMessage)
+        ):
+            if kind is AIMessage and is_text and _is_plain(message):  # type: ignore[arg-type]
+                continue
+            return _mended(messages)
+    return messages
+
+
+def _is_plain(message: AIMessage) -> bool:
+    """Whether ``message``, which has a text, has nothing else."""
+    return not (message.tool_calls or message.invalid_tool_calls or message.additional_kwargs or message.name)
+
+
+def _mended(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    recast = [one for message in messages for one in _recast(message)]
+    found = [one for one in _paired(recast) if _says_something(one)]
+    return found or [HumanMessage(_NOTHING)]
+
+
+def _says_something(message: BaseMessage) -> bool:
+    return (
+        bool(message.content) or isinstance(message, ToolMessage) or bool(getattr(message, "tool_calls", ()))
+    )
+
+
+# One message ---------------------------------------------------------------------------------------------------------
+
+
+def _recast(message: BaseMessage) -> list[BaseMessage]:
+    """``message`` as one or more of the four kinds."""
+    if isinstance(message, ChatMessage):
+        return _of_role(message)
+    if isinstance(message, AIMessage):
+        return [_model_turn(message)]
+    return [] if isinstance(message, RemoveMessage) else _others_turn(message)
+
+
+def _others_turn(message: BaseMessage) -> list[BaseMessage]:
+    """What no model said."""
+    parts, name = parts_of(message.content), message.name
+    match message:
+        case ToolMessage():
+            return [_result(message.tool_call_id, name, parts, message.status)]
+        case FunctionMessage():
+            return [_result("", name, parts, "success")]
+        case SystemMessage():
+            return _instruction(parts, name)
+        case _:
+            return _user_turn(parts, name)
+
+
+def _of_role(message: ChatMessage) -> list[BaseMessage]:
+    """A message whose role is a text. Who has a role of their own is a user of that name."""
+    parts = parts_of(message.content)
+    match _ROLES.get(message.role.strip().lower()):
+        case "system":
+            return _instruction(parts, message.name)
+        case "ai":
+            return [
+                _model_turn(
+                    AIMessage(message.content, name=message.name, additional_kwargs=message.additional_kwargs)
+                )
+            ]
+        case "tool":
+            return [
+                _result(
+                    str(message.additional_kwargs.get("tool_call_id") or ""), message.name, parts, "success"
+                )
+            ]
+        case "human":
+            return _user_turn(parts, message.name)
+        case _:
+            return _user_turn(parts, message.name or message.role)
+
+
+def _instruction(parts: list[Block], name: str | None) -> list[BaseMessage]:
+    """A system's message. No API takes more than text there; whatever else there is, a user hands on."""
+    texts = [part for part in parts if part["type"] == "text"]
+    others = [part for part in parts if part["type"] != "text"]
+    said: list[BaseMessage] = (
+        [SystemMessage("\n\n".join(part["text"] for part in texts), name=name)] if texts else []
+    )
+    return [*said, *_user_turn(others, None)] if others else said
+
+
+def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
+    """What a user says; and before it what results of calls they hand on, as Anthropic writes them."""
+    results = [part for part in parts if part["type"] == "tool_result"]
+    others = [part for part in parts if part["type"] != "tool_result"]
+    found: list[BaseMessage] = [
+        _result(str(one["tool_call_id"]), one["name"], parts_of(one["content"]), one["status"])
+        for one in results
+    ]
+    if others or not found:
+        found.append(HumanMessage(_content(others), name=name))
+    return found
+
+
+def _result(number: str, name: str | None, parts: list[Block], status: Any) -> ToolMessage:
+    """What a tool gave. What of it is no medium is text, whatever it was."""
+    kept = [part if part["type"] in MEDIA else {"type": "text", "text": told(part)} for part in parts]
+    return ToolMessage(_content(kept), tool_call_id=number, name=name, status=status)
+
+
+def _content(parts: list[Block]) -> Any:
+    """``parts`` as a message's content: a text, if that is all."""
+    if not parts:
+        return ""
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
+        return parts[0]["text"]
+    return parts
+
+
+# What a model said ---------------------------------------------------------------------------------------------------
+
+
+def _model_turn(message: AIMessage) -> AIMessage:
+    parts = parts_of(message.content)
+    extras = message.additional_kwargs
+    said = [part for part in parts if part["type"] not in {"tool_call", "tool_result"}]
+    thoughts = extras.get("reasoning_content")
+    if isinstance(thoughts, str) and thoughts and not any(part["type"] == "reasoning" for part in said):
+        said.insert(0, {"type": "reasoning", "reasoning": thoughts})
+    if not said:
+        said = parts_of(_said_elsewhere(extras))
+    calls = [*map(_call, message.tool_calls), *map(_call, message.invalid_tool_calls)]
+    if not calls:
+        calls = [*map(_call, (part for part in parts if part["type"] == "tool_call")), *_old_calls(extras)]
+    return AIMessage(
+        _content(said),
+        tool_calls=calls,
+        name=message.name,
+        additional_kwargs={key: extras[key] for key in (SIGNATURES_KEY,) if key in extras},
+        response_metadata=message.response_metadata,
+    )
+
+
+def _said_elsewhere(extras: dict[str, Any]) -> str:
+    """A refusal, or the words of what was spoken aloud, which stand beside the content."""
+    audio = extras.get("audio")
+    spoken = audio.get("transcript") if isinstance(audio, dict) else None
+    return str(extras.get("refusal") or spoken or "")
+
+
+def _old_calls(extras: dict[str, Any]) -> list[Any]:
+    """The call of a message in the manner of 2023."""
+    call = extras.get("function_call")
+    return [_call({"args": call.get("arguments"), **call})] if isinstance(call, dict) else []
+
+
+def _call(call: Any) -> dict[str, Any]:
+    return {
+        "type": "tool_call",
+        "name": str(call.get("name") or "tool"),
+        "args": _arguments(call.get("args")),
+        "id": str(call.get("id") or ""),
+    }
+
+
+def _arguments(value: object) -> dict[str, Any]:
+    """A call's arguments. Of what is no object the model is to see what it wrote."""
+    if isinstance(value, dict):
+        return value
+    if not value:
+        return {}
+    try:
+        read = json.loads(value, strict=False) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        read = value
+    return read if isinstance(read, dict) else {INVALID: value if isinstance(value, str) else read}
+
+
+# Calls and their results ---------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call of the history, the id that it came with, and its result, once that is found."""
+
+    call: dict[str, Any]
+    asked_as: str
+    turn: int
+    result: ToolMessage | None = None
+
+
+@dataclass(slots=True)
+class _Calls:
+    """All calls of a history, in their order."""
+
+    all: list[_Call] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    by_id: dict[str, list[_Call]] = field(default_factory=dict)
+
+    def add(self, turn: int, message: AIMessage) -> list[_Call]:
+        """Note the calls of ``message``, each under an id that no other one has."""
+        return [self._noted(turn, dict(call)) for call in message.tool_calls]
+
+    def _noted(self, turn: int, call: dict[str, Any]) -> _Call:
+        asked_as = call["id"]
+        others = (f"{asked_as or 'call'}_{number}" for number in count(len(self.ids)))
+        call["id"] = next(one for one in chain([asked_as], others) if one and one not in self.ids)
+        self.ids.add(call["id"])
+        found = _Call(call, asked_as, turn)
+        self.all.append(found)
+        self.by_id.setdefault(asked_as, []).append(found)
+        return found
+
+    def answer(self, result: ToolMessage) -> bool:
+        """Give ``result`` to the call that waits for it; False if none does."""
+        waiting = self._waiting_for(result)
+        last = waiting[-1].turn if waiting else None
+        for one in waiting:
+            if one.turn == last:
+                one.result = result
+                return True
+        return False
+
+    def _waiting_for(self, result: ToolMessage) -> list[_Call]:
+        """Calls of that id; of that name, if the one or the other has no id."""
+        number, name = result.tool_call_id, result.name
+        same = [one for one in self.by_id.get(number, ()) if one.result is None] if number else []
+        if same:
+            return same
+        others = self.by_id.get("", ()) if number else self.all
+        return [one for one in others if one.result is None and name in {None, one.call["name"]}]
+
+
+def _paired(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
+    """``messages`` with each result behind its call; a result of no call is told by the user."""
+    calls, order = _Calls(), list[tuple[BaseMessage, list[_Call]]]()
+    for turn, message in enumerate(messages):
+        if isinstance(message, AIMessage):
+            order.append((message, calls.add(turn, message)))
+        elif not isinstance(message, ToolMessage):
+            order.append((message, []))
+        elif not calls.answer(message):
+            order.append((_told_by_the_user(message), []))
+    for message, own in order:
+        yield _with_ids(message, own) if own else message
+        for one in own:
+            yield _answered(one)
+
+
+def _with_ids(message: BaseMessage, own: list[_Call]) -> BaseMessage:
+    signatures = message.additional_kwargs.get(SIGNATURES_KEY)
+    extras = message.additional_kwargs
+    if isinstance(signatures, dict):
+        renamed = {one.call["id"]: signatures[one.asked_as] for one in own if one.asked_as in signatures}
+        extras = {**extras, SIGNATURES_KEY: renamed}
+    return message.model_copy(update={"tool_calls": [one.call for one in own], "additional_kwargs": extras})
+
+
+def _answered(one: _Call) -> ToolMessage:
+    name, number, result = one.call["name"], one.call["id"], one.result
+    if result is None:
+        return ToolMessage(NO_RESULT, tool_call_id=number, name=name, status="error")
+    return ToolMessage(result.content, tool_call_id=number, name=name, status=result.status)
+
+
+def _told_by_the_user(result: ToolMessage) -> HumanMessage:
+    """A result to which there is no call."""
+    head = f"Result of the tool {result.name}:" if result.name else "Result of a tool:"
+    content = result.content
+    said = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return HumanMessage([{"type": "text", "text": head}, *said] if content else f"{head} none")
