@@ -206,7 +206,9 @@ class Call:
                 context_without_caller().run(clock.reschedule, ends_at)
                 return await said
         except TimeoutError:
-            raise self.dispatch.astray(step.selector, "did not answer within the call's deadline") from None
+            raise self.dispatch.selector_error(
+                step.selector, "did not answer within the call's deadline"
+            ) from None
 
     @contextmanager
     def _selecting(self, step: Consult) -> Iterator[None]:
@@ -216,7 +218,9 @@ class Call:
         except LLMError:
             raise
         except Exception as error:
-            raise self.dispatch.astray(step.selector, f"failed with {type(error).__name__}") from error
+            raise self.dispatch.selector_error(
+                step.selector, f"failed with {type(error).__name__}"
+            ) from error
 
     # After an attempt that failed ----------------------------------------------------------------------------------
 

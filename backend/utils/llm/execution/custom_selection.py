@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..receipt import Attempt
     from ..routing.route import Route
     from ..state.health import Unavailable
-    from .queue import Pending
+    from .steps import Pending
 
 MOST_QUESTIONS = 100
 """A selector that was asked so often for one call goes round in circles."""

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from ..routing.route import Route
     from ..state.traffic import Traffic
-    from .queue import Pending
-    from .steps import Try
+    from .steps import Pending, Try
 
 
 def after(step: Try, pending: Sequence[Pending], route: Route, traffic: Traffic) -> float | None:

@@ -8,30 +8,33 @@ request in flight, or two of a feature that hedges: then `next` is asked when bo
 from __future__ import annotations
 
 import random as chance
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from ..cached import cached_property
 from ..failures import POLICY
 from ..receipt import Receipt
-from ..routing.plan import is_within_reach, rest_of, tokens_of
-from ..routing.selection import chosen
+from ..routing.plan import availability, is_within_reach, tokens_of
+from ..routing.selection import chosen, ordered, selection_context
 from ..routing.selector import Pause
 from ..state.health import Unavailable
 from ..strategies import Custom, Ordered
 from . import hedging, outcome_errors
 from .custom_selection import CustomSelection
 from .observers import ObserverRegistry
-from .queue import Pending, Queue
 from .retry import RetryAllowance, RetryPolicy
-from .steps import LEAST_SECONDS, Consult, Try, Wait
+from .steps import LEAST_SECONDS, Consult, Pending, Try, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..errors import LLMError
     from ..failures import Failure
     from ..receipt import Attempt
     from ..routing.route import Candidate, Route
-    from ..state.health import Circuit, Health
+    from ..state.health import Admission, Circuit, Health
+    from ..strategies import SelectionContext
     from .observers import Observers
 
 SHARE_OF_THE_REST = 2 / 3
@@ -40,6 +43,7 @@ PROBE_POLL_SECONDS = 0.5
 """How often a call that has nothing but a circuit under probe looks again."""
 GRACE_SECONDS = 5.0
 """A request of which nothing is told counts as over so many seconds after its time was up."""
+_RANK = attrgetter("candidate.rank")
 
 
 class Dispatch:
@@ -71,15 +75,17 @@ class Dispatch:
         self.observers = observers or ObserverRegistry(health).of(route)
         self._health = health
         self._traffic = health.traffic
-        self._queue = Queue(route, health.traffic)
-        self._retry = RetryPolicy(route.feature, health, random)
         self._clock = clock
+        self._random = random
         self._ends_at = clock() + route.feature.deadline
         self._number = next(self._traffic.numbers)
+        self._left = list(map(Pending, route.candidates))
+        """The requests that may still be sent, tier by tier."""
+        self._sent: list[Try] = []
+        self._budget_keys: set[str] = set()
         self._shares: dict[Circuit, float] = {}
-        self._known: dict[Circuit, int] = {}
-        """Openings of each breaker when this call first looked: what was found dead since is not worth a probe."""
-        self._first: Try | None = None
+        self._openings: dict[Circuit, int] = {}
+        """Of each breaker when this call first looked: what was found dead since is not worth a probe."""
         self._racing: tuple[Try, ...] = ()
         """The first request and its hedge, those of them that are in flight, once there is a hedge."""
         self._failed: tuple[Try, Failure] | None = None
@@ -88,6 +94,14 @@ class Dispatch:
         self._custom: CustomSelection | None = None
         self._promised: Pending | None = None
         """What a selector chose, and what is only waited for."""
+
+    @cached_property
+    def _retry(self) -> RetryPolicy:
+        return RetryPolicy(self.route.feature, self._health, self._random, self._sent)
+
+    @cached_property
+    def _context(self) -> SelectionContext:
+        return selection_context(self.route.needs, self.route.caller, self._traffic)
 
     # What to do next -----------------------------------------------------------------------------------------------
 
@@ -105,7 +119,7 @@ class Dispatch:
                 if self._ends_at - now < LEAST_SECONDS:
                     raise self._too_late()  # noqa: TRY301 - like all that ends the call here
                 promised, self._promised = self._promised, None
-                if promised is not None and promised in self._queue.left:
+                if promised is not None and promised in self._left:
                     step = self._when_due(promised, now)
                     if step is not None:
                         return step
@@ -123,7 +137,7 @@ class Dispatch:
 
     def _first_step(self, now: float) -> Try | Wait | Consult | None:
         """The first of what is left that may go out; a retry that is not due yet is waited for."""
-        for tier in self._queue.tiers():
+        for tier in self._tiers():
             if isinstance(tier[0].candidate.select, Custom):
                 question = self._question(tier, now)
                 if question is not None:
@@ -136,32 +150,52 @@ class Dispatch:
                     return step
         return None
 
+    def _tiers(self) -> Iterator[list[Pending]]:
+        """What is left, tier by tier, in the order in which it would be tried now."""
+        for _, run in groupby(self._left, key=_RANK):
+            tier = list(run)
+            yield tier if isinstance(tier[0].candidate.select, Ordered) else self._chosen_order(tier)
+
+    def _chosen_order(self, tier: list[Pending]) -> list[Pending]:
+        """Those not asked yet as their strategy says; retries keep their places before or after them."""
+        fresh = {one.candidate.circuit: one for one in tier if not one.is_retry}
+        if len(fresh) < 2:  # noqa: PLR2004 - nothing to choose
+            return tier
+        order = ordered([one.candidate for one in fresh.values()], self._context)
+        first = next(place for place, one in enumerate(tier) if not one.is_retry)
+        retries = [one for one in tier if one.is_retry]
+        return [*retries[:first], *(fresh[one.circuit] for one in order), *retries[first:]]
+
+    def _beside(self, candidate: Candidate) -> list[Pending]:
+        """Those of its tier that were not asked yet."""
+        return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
+
     def _last_resort(self, now: float) -> Try | Wait:
         """Nothing that is left is available: probe the best breaker, wait for what is worth it, or give up."""
-        for pending in self._queue.left:
-            if (probe := self._admitted(pending, now, last_resort=True)) is not None:
+        for pending in self._left:
+            if (probe := self._probe(pending, now)) is not None:
                 return probe
-        rests = self._availabilities()
-        waits = [(wait, one, rest) for one, rest in rests if (wait := self._worth_waiting(rest)) is not None]
-        seconds, candidate, rest = min(waits, key=lambda wait: wait[0], default=(None, None, None))
+        found = self._availabilities()
+        waits = [(wait, one, why) for one, why in found if (wait := self._worth_waiting(why)) is not None]
+        seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
             if self._failed is not None:
                 raise self._final_error(*self._failed, is_last=True)
-            raise outcome_errors.nothing_left(self.route, rests)
-        self._queue_up(candidate, rest, seconds)
+            raise outcome_errors.nothing_left(self.route, found)
+        self._queue_up(candidate, why, seconds)
         return Wait(seconds)
 
-    def _worth_waiting(self, rest: Unavailable | None) -> float | None:
+    def _worth_waiting(self, why: Unavailable | None) -> float | None:
         """Seconds to wait for it; None if there is no point."""
-        if rest is None:
+        if why is None:
             return 0.0  # it came back between two looks
-        if rest.kind == "probing":
-            return min(rest.seconds, PROBE_POLL_SECONDS)
-        return rest.seconds if rest.kind != "open" and is_within_reach(rest, self.route.feature) else None
+        if why.kind == "probing":
+            return min(why.seconds, PROBE_POLL_SECONDS)
+        return why.seconds if why.kind != "open" and is_within_reach(why, self.route.feature) else None
 
-    def _queue_up(self, candidate: Candidate, rest: Unavailable | None, seconds: float) -> None:
+    def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
         """Whoever waits for room is served before those who come later."""
-        scope = rest.scope if rest is not None and rest.kind == "limited" else None
+        scope = why.scope if why is not None and why.kind == "limited" else None
         if scope != self._waits_for:
             self.leave_queue()
         if scope is not None:
@@ -171,16 +205,16 @@ class Dispatch:
 
     def _too_late(self) -> LLMError:
         """Its deadline is over; whoever only waited is told what for, not that a provider was slow."""
-        rests = self._availabilities()
-        if not self.attempts and rests and all(rest is not None for _, rest in rests):
-            return outcome_errors.nothing_left(self.route, rests)
+        found = self._availabilities()
+        if not self.attempts and found and all(why is not None for _, why in found):
+            return outcome_errors.nothing_left(self.route, found)
         return outcome_errors.out_of_time(self.route, self.attempts)
 
     def _availabilities(self) -> list[tuple[Candidate, Unavailable | None]]:
-        return [(one.candidate, self._availability(one.candidate)) for one in self._queue.left]
+        return [(one.candidate, self._availability(one.candidate)) for one in self._left]
 
     def _availability(self, candidate: Candidate) -> Unavailable | None:
-        return rest_of(candidate, self._health, self.route.needs, self._number)
+        return availability(candidate, self._health, self.route.needs, self._number)
 
     # Taking leave ----------------------------------------------------------------------------------------------------
 
@@ -189,21 +223,31 @@ class Dispatch:
     ) -> Try | None:
         """The request, if it may go out now: a last resort also to probe, a hedge never."""
         candidate = pending.candidate
-        rest = rest_of(candidate, self._health, self.route.needs, self._number)
-        known = self._known.setdefault(candidate.circuit, rest.openings if rest is not None else 0)
-        may_probe = last_resort and rest is not None and rest.kind == "open" and rest.openings == known
-        if rest is not None and not (may_probe and self._has_room(candidate)):
-            return None
-        share = self._share_ends(candidate, now)
+        share = self._ends_at if len(self._left) == 1 else self._share_ends(candidate, now)
         seconds = min(candidate.options.timeout, share - now)
-        leave = self._health.admit(candidate.circuit, seconds, last_resort=may_probe)
-        if isinstance(leave, Unavailable):
+        circuit, key = candidate.circuit, candidate.key_circuit
+        if candidate.meters and not self._has_room(candidate):
+            leave: Admission | Unavailable | None = self._availability(candidate)
+        else:
+            leave = self._health.admit(circuit, seconds, last_resort=last_resort, key=key)
+        openings = leave.openings if isinstance(leave, Unavailable) else 0
+        self._openings.setdefault(circuit, openings)
+        if leave is None or isinstance(leave, Unavailable):
             return None
         if hedge and leave == "probe":
-            self._health.release(candidate.circuit)
+            self._health.release(circuit)
             return None
-        self._shares[candidate.circuit] = share
+        self._shares[circuit] = share
         return self._begin(pending, seconds, now, probe=leave == "probe", hedge=hedge)
+
+    def _probe(self, pending: Pending, now: float) -> Try | None:
+        """The request as a last resort: to probe a breaker before its time, unless others have done so meanwhile."""
+        circuit, why = pending.candidate.circuit, self._availability(pending.candidate)
+        openings = why.openings if why is not None else 0
+        is_open = why is not None and why.kind == "open"
+        if why is not None and not (is_open and openings == self._openings.setdefault(circuit, openings)):
+            return None
+        return self._admitted(pending, now, last_resort=is_open)
 
     def _has_room(self, candidate: Candidate) -> bool:
         tokens = tokens_of(candidate, self.route.needs)
@@ -213,10 +257,13 @@ class Dispatch:
         """The choice is made: what it takes is set aside, and everybody is told."""
         candidate, route, traffic = pending.candidate, self.route, self._traffic
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
-            chosen(candidate, self._among(pending), self._queue.context)
-        self._queue.remove(pending)
-        self._retry.began(candidate)
-        self.leave_queue()
+            chosen(candidate, self._among(pending), self._context)
+        self._left = [one for one in self._left if one is not pending]
+        if candidate.budget_key not in self._budget_keys:
+            self._budget_keys.add(candidate.budget_key)
+            self._health.first_request(candidate.budget_key)
+        if self._waits_for is not None:
+            self.leave_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
         number, lost_at, tokens, reserved_at = next(traffic.numbers), now + most + GRACE_SECONDS, 0, 0.0
         if candidate.meters:
@@ -235,22 +282,21 @@ class Dispatch:
             probe=probe,
             hedge=hedge,
         )
-        self.observers.started(step)
-        self._first = self._first or step
+        self._sent.append(step)
+        if self.observers.of_starts:
+            self.observers.started(step)
         return step
 
     def _among(self, pending: Pending) -> list[Candidate]:
         """Those of its tier that could have been chosen instead."""
         return [
             one.candidate
-            for one in self._queue.beside(pending.candidate)
+            for one in self._beside(pending.candidate)
             if one is pending or self._availability(one.candidate) is None
         ]
 
     def _share_ends(self, candidate: Candidate, now: float) -> float:
-        """When an endpoint has had its share of the deadline, retries and waits included. The last one takes all."""
-        if len(self._queue.left) < 2:  # noqa: PLR2004 - no other is left
-            return self._ends_at
+        """When an endpoint that is not the last has had its share of the deadline, retries and waits included."""
         ends_at = self._shares.get(candidate.circuit, 0.0)
         is_left = ends_at - now > LEAST_SECONDS
         return ends_at if is_left else now + (self._ends_at - now) * SHARE_OF_THE_REST
@@ -263,14 +309,14 @@ class Dispatch:
         if not free:
             return None
         resting = {skip.name: skip.rest for skip in self.route.skipped if skip.rest is not None}
-        resting |= {one.name: rest for one, rest in self._availabilities() if rest is not None}
+        resting |= {one.name: why for one, why in self._availabilities() if why is not None}
         self._custom = self._custom or CustomSelection(self.route)
         return self._custom.question(free, self.attempts, resting, self._ends_at - now)
 
     def _may_be_chosen(self, pending: Pending, now: float) -> bool:
         """Also a retry whose endpoint is only left alone until it is due."""
-        rest = self._availability(pending.candidate)
-        return rest is None or (rest.kind == "cooling" and now + rest.seconds <= pending.not_before)
+        why = self._availability(pending.candidate)
+        return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
 
     def _when_due(self, pending: Pending, now: float) -> Try | Wait | None:
         """What a selector chose, once it is due; then it is not asked again."""
@@ -290,15 +336,15 @@ class Dispatch:
         if left < LEAST_SECONDS:
             raise self._too_late()
         assert self._custom is not None  # noqa: S101 - told only after `next` asked
-        chosen_one = self._custom.interpret(choice, self._queue.left, self.attempts)
+        chosen_one = self._custom.interpret(choice, self._left, self.attempts)
         if isinstance(chosen_one, Pause):
             return Wait(min(max(0.0, chosen_one.seconds), left))
         pending, settled = chosen_one
-        self._queue.replace(pending, settled)
+        self._left = [settled if one is pending else one for one in self._left]
         with self._traffic.lock:
             return self._when_due(settled, self._clock()) or Wait(0.0)
 
-    def astray(self, selector: str, what: str) -> LLMError:
+    def selector_error(self, selector: str, what: str) -> LLMError:
         """The error of a selector that did what it may not."""
         return outcome_errors.selector_error(self.route, self.attempts, selector, what)
 
@@ -309,10 +355,10 @@ class Dispatch:
 
         To be asked whenever a request goes out, before anything else: it counts the calls.
         """
-        if not self.route.feature.hedge or step is not self._first:
+        if not self.route.feature.hedge or step is not self._sent[0]:
             return None
         with self._traffic.lock:
-            return hedging.after(step, self._queue.left, self.route, self._traffic)
+            return hedging.after(step, self._left, self.route, self._traffic)
 
     def hedge(self, step: Try) -> Try | None:
         """The request that goes out beside ``step``, which has taken too long; None if none may now.
@@ -324,7 +370,7 @@ class Dispatch:
             now = self._clock()
             if not budget.can_spend(feature) or self._ends_at - now < LEAST_SECONDS:
                 return None
-            for pending in hedging.order(self._queue.tiers(), step):
+            for pending in hedging.order(self._tiers(), step):
                 if (hedge := self._admitted(pending, now, hedge=True)) is not None:
                     budget.spend(feature)
                     self._racing = (step, hedge)
@@ -379,24 +425,30 @@ class Dispatch:
         if partial is not None:
             return outcome_errors.interrupted(self.route, self.attempts, step.candidate, partial)
         if delay is not None:
-            # A repair that failed for another reason is still one.
-            is_repair = step.repair or POLICY[failure.category].again == "repair"
-            self._queue.retry(Pending(step.candidate, self._clock() + delay, is_repair, is_retry=True))
+            self._try_again(step, failure, delay)
             return None
         may_move_on = self._retry.may_move_on(step, failure, self.attempts)
         if may_move_on:
             has_room = self._requests_left > 0
-            self._queue.left = self._retry.allowed(self._queue.left, step, failure) if has_room else []
+            self._left = self._retry.allowed(self._left, step, failure) if has_room else []
         if self._racing:
             return None
         if not may_move_on:
-            self._queue.left = []
-        return None if self._queue.left else self._final_error(step, failure, is_last=may_move_on)
+            self._left = []
+        return None if self._left else self._final_error(step, failure, is_last=may_move_on)
+
+    def _try_again(self, step: Try, failure: Failure, delay: float) -> None:
+        """At once; but where each is as good as the other, after those that were not asked yet."""
+        candidate = step.candidate
+        # A repair that failed for another reason is still one.
+        is_repair = step.repair or POLICY[failure.category].again == "repair"
+        again = Pending(candidate, self._clock() + delay, is_repair, is_retry=True)
+        self._left.insert(len(self._beside(candidate)) if candidate.is_balanced else 0, again)
 
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         """Attempts stand in the order in which they began: a hedge may end before the first does."""
         if not attempt.withdrawn:
-            self.attempts.insert(0 if step is self._first else len(self.attempts), attempt)
+            self.attempts.insert(0 if step is self._sent[0] else len(self.attempts), attempt)
         if self._racing:
             self._racing = tuple(one for one in self._racing if one is not step)
         self.observers.ended(step, attempt, failure)
@@ -407,10 +459,10 @@ class Dispatch:
         return self.route.feature.max_attempts - len(self.attempts) - len(self._racing)
 
     def _left_for(self, step: Try) -> RetryAllowance:
-        left, candidate = self._queue.left, step.candidate
-        ends_at = self._shares[candidate.circuit] if left else self._ends_at
-        requests = self._requests_left - len(left)
-        return RetryAllowance(requests, self._clock(), ends_at, len(self._queue.beside(candidate)))
+        candidate = step.candidate
+        ends_at = self._shares[candidate.circuit] if self._left else self._ends_at
+        requests = self._requests_left - len(self._left)
+        return RetryAllowance(requests, self._clock(), ends_at, len(self._beside(candidate)))
 
     def _final_error(self, step: Try, failure: Failure, *, is_last: bool) -> LLMError:
         """The error of the call.

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from ..receipt import Attempt
     from ..routing.route import Candidate
     from ..state.health import Circuit, Health
-    from .queue import Pending
-    from .steps import Try
+    from .steps import Pending, Try
 
 
 class RetryAllowance(NamedTuple):
@@ -45,25 +44,19 @@ class RetryPolicy:
 
     Args:
         random: From 0 up to, not including, 1; for the jitter of waits.
+        sent: All requests of the call so far.
     """
 
-    def __init__(self, feature: Feature, health: Health, random: Callable[[], float]) -> None:
+    def __init__(
+        self, feature: Feature, health: Health, random: Callable[[], float], sent: Sequence[Try]
+    ) -> None:
         self._feature = feature
         self._health = health
         self._random = random
-        self._sent: dict[Circuit, int] = {}
+        self._sent = sent
         self._ended: dict[tuple[Circuit, Category], int] = {}
         self._repaired: set[Circuit] = set()
-        self._budget_keys: set[str] = set()
         self._hints: dict[Circuit, float | None] = {}
-
-    def began(self, candidate: Candidate) -> None:
-        """A request goes out."""
-        self._sent[candidate.circuit] = self._sent.get(candidate.circuit, 0) + 1
-        budget_key = _budget_key(candidate)
-        if budget_key not in self._budget_keys:
-            self._budget_keys.add(budget_key)
-            self._health.first_request(budget_key)
 
     def failed(self, candidate: Candidate, failure: Failure) -> None:
         """It went wrong."""
@@ -74,7 +67,11 @@ class RetryPolicy:
     @property
     def hint(self) -> float | None:
         """When the first endpoint wants to be asked again, by the last that each said."""
-        return min((told for told in self._hints.values() if told is not None), default=None)
+        return min((seconds for seconds in self._hints.values() if seconds is not None), default=None)
+
+    def _count(self, candidate: Candidate) -> int:
+        """How many requests went to it."""
+        return sum(step.candidate.circuit == candidate.circuit for step in self._sent)
 
     # The same endpoint again ---------------------------------------------------------------------------------------
 
@@ -82,7 +79,7 @@ class RetryPolicy:
         """Seconds to wait before the same endpoint is asked again; None if it should not be."""
         policy, candidate = POLICY[failure.category], step.candidate
         most = candidate.endpoint.attempts or self._feature.attempts
-        if policy.again == "no" or self._sent[candidate.circuit] >= most or left.requests < 1:
+        if policy.again == "no" or self._count(candidate) >= most or left.requests < 1:
             return None
         if policy.again == "repair":
             return self._repair_delay(candidate, left)
@@ -104,16 +101,16 @@ class RetryPolicy:
         return 0.0
 
     def _backoff(self, candidate: Candidate, failure: Failure) -> float:
-        retry = self._sent[candidate.circuit]
+        retry = self._count(candidate)
         if failure.category is Category.CONNECT and retry == 1 and failure.retry_after is None:
             return 0.0  # most likely a connection that had gone stale
         return backoff(retry, failure.retry_after, self._random)
 
     def _may_retry(self, candidate: Candidate, failure: Failure) -> bool:
         """Asked last, because a retry that is granted is spent."""
-        rest = self._health.availability(candidate.circuit)
-        is_open = rest is not None and rest.kind == "open"
-        return failure.may_retry and not is_open and self._health.may_retry(_budget_key(candidate))
+        why = self._health.availability(candidate.circuit)
+        is_open = why is not None and why.kind == "open"
+        return failure.may_retry and not is_open and self._health.may_retry(candidate.budget_key)
 
     def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
         """Let everybody leave it alone: as long as the provider asks, or this call waits itself, or its kind is worth."""
@@ -154,11 +151,6 @@ class RetryPolicy:
                 return [one for one in pending if one.candidate.key_circuit != used.key_circuit]
             case _:
                 return pending
-
-
-def _budget_key(candidate: Candidate) -> str:
-    """Whose retries are spent: users with bad luck leave the house its own."""
-    return f"{candidate.endpoint.provider.name} for the {candidate.owner}"
 
 
 def _is_anybodys_business(candidate: Candidate, failure: Failure) -> bool:

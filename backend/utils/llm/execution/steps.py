@@ -1,9 +1,9 @@
-"""What a dispatch can say: send, wait, or ask somebody who knows."""
+"""What may still be sent, and what a dispatch can say: send, wait, or ask somebody who knows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ..routing.route import Candidate, Route
@@ -11,6 +11,21 @@ if TYPE_CHECKING:
 
 LEAST_SECONDS = 0.05
 """With less than this left of the deadline, no attempt is started."""
+
+
+class Pending(NamedTuple):
+    """One request that may still be sent.
+
+    Attributes:
+        not_before: In seconds of the monotonic clock.
+        repair: Whether the last answer's fault is fed back.
+        is_retry: Whether the endpoint was asked before.
+    """
+
+    candidate: Candidate
+    not_before: float = 0.0
+    repair: bool = False
+    is_retry: bool = False
 
 
 @dataclass(frozen=True)

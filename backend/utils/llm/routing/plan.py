@@ -141,7 +141,7 @@ def _judged(
         candidate = with_users_key(candidate, case.caller, case.feature)
         rejection = rejected(candidate, case, KEY_RULES) or lasting
     rejection = rejection or rejected(candidate, case, CALL_RULES)
-    if rejection is not None or (rest := rest_of(candidate, case.health, case.needs)) is None:
+    if rejection is not None or (rest := availability(candidate, case.health, case.needs)) is None:
         return candidate, rejection
     candidate = replace(candidate, rest=rest)
     return candidate, resting(candidate, rest)
@@ -180,7 +180,7 @@ def tokens_of(candidate: Candidate, needs: Needs) -> int:
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
-def rest_of(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Unavailable | None:
+def availability(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Unavailable | None:
     """Why ``candidate`` is better not used now: it or its key rests, or one of our own limits is reached.
 
     Args:

@@ -124,6 +124,11 @@ class Candidate:
         """What it shares with those of its tier: all of one rank are tried before those of the next."""
         return self.owner, self.tier
 
+    @cached_property
+    def budget_key(self) -> str:
+        """Whose retries are spent: users with bad luck leave the house its own."""
+        return f"{self.endpoint.provider.name} for the {self.owner}"
+
     @property
     def is_balanced(self) -> bool:
         """Whether the endpoints of its tier are each as good as the other."""

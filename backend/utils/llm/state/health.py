@@ -95,13 +95,16 @@ class Health(Protocol):
     def availability(self, *circuits: Circuit) -> Unavailable | None:
         """Why the first of ``circuits`` that is not to be used now is not; None if all may be."""
 
-    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Admission | Unavailable:
+    def admit(
+        self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
+    ) -> Admission | Unavailable:
         """Take leave to send a request; or why it is not given.
 
         Args:
             circuit: Whose.
             seconds: How long the request may take; a probe that is never settled is forgotten after that.
             last_resort: Nothing else is left: an open breaker may be probed before its time. Still one at a time.
+            key: What the request's key is known by: it may be left alone, too.
         """
 
     def answered(self, circuit: Circuit) -> None:
@@ -170,20 +173,24 @@ class MemoryHealth(PerProcess):
         """See `Health`."""
         for circuit in circuits:
             condition = self._conditions.get(circuit)
-            if condition is not None and (rest := _rest(condition, self._clock())) is not None:
-                return rest
+            if condition is not None and (why := _unavailable(condition, self._clock())) is not None:
+                return why
         return None
 
-    def admit(self, circuit: Circuit, seconds: float, *, last_resort: bool) -> Admission | Unavailable:
+    def admit(
+        self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
+    ) -> Admission | Unavailable:
         """See `Health`."""
-        if circuit not in self._conditions:
+        if circuit not in self._conditions and key not in self._conditions:
             return "request"
         now = self._clock()
         with self._lock:
+            if key is not None and (why := self.availability(key)) is not None:
+                return why
             condition = self._conditions.get(circuit, _Condition())
-            rest = _rest(condition, now)
-            if rest is not None and not (last_resort and rest.kind == "open"):
-                return rest
+            why = _unavailable(condition, now)
+            if why is not None and not (last_resort and why.kind == "open"):
+                return why
             if condition.breaker.state(now) == "closed":
                 return "request"
             self._keep(circuit, replace(condition, probes_until=now + seconds + PROBE_GRACE))
@@ -256,7 +263,7 @@ class MemoryHealth(PerProcess):
             self._conditions.popitem(last=False)
 
 
-def _rest(condition: _Condition, now: float) -> Unavailable | None:
+def _unavailable(condition: _Condition, now: float) -> Unavailable | None:
     openings = condition.openings
     if now < condition.cools_until:
         return Unavailable(condition.cools_until - now, condition.cools_for, "cooling", openings)

@@ -49,8 +49,8 @@ class Observers:
 
     def __init__(self, observers: Iterable[AttemptObserver]) -> None:
         self._all = tuple(observers)
-        self._started = [one for one in self._all if type(one).started is not unobserved]
-        self._received = [one for one in self._all if type(one).received is not unobserved]
+        self.of_starts = [one for one in self._all if type(one).started is not unobserved]
+        self.of_receipts = [one for one in self._all if type(one).received is not unobserved]
 
     def __iter__(self) -> Iterator[AttemptObserver]:
         return iter(self._all)
@@ -61,7 +61,7 @@ class Observers:
 
     def started(self, step: Try) -> None:
         """See `AttemptObserver`."""
-        for one in self._started:
+        for one in self.of_starts:
             try:
                 one.started(step)
             except Exception:
@@ -69,7 +69,7 @@ class Observers:
 
     def received(self, step: Try) -> None:
         """See `AttemptObserver`."""
-        for one in self._received:
+        for one in self.of_receipts:
             try:
                 one.received(step)
             except Exception:
