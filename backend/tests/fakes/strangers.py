@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         server.paths.append(self.path)
         status, headers, parts = server.reply
         self.send_response(status)
-        for name, value in {**headers, "Connection": "close"}.items():
+        for name, value in {"Connection": "close", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         with suppress(OSError):

@@ -199,7 +199,7 @@ class Patchbay(PerProcess):
             self.runtime.warm_up()
 
     def close(self) -> None:
-        """Close the connections of synchronous calls."""
+        """Close the connections of synchronous calls, each as soon as no request is under way on it."""
         if self._runtime is not None:
             self._runtime.loop_thread.close()
             self._runtime.transport.pools.close()

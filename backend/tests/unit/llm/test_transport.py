@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -386,3 +387,35 @@ def test_all_addresses_of_a_host_share_the_time_of_one_connection(
         backend.connect_tcp("host.example", 443, 100.0)
 
     assert [round(seconds or 0) for seconds in nowhere.tried.values()] == [2, 2, 2, 2]
+
+
+class Plain(httpcore2.NetworkStream):
+    """A connection over which nothing was said yet."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Reachable(httpcore2.NetworkBackend):
+    def __init__(self) -> None:
+        self.stream = Plain()
+
+    def connect_tcp(self, *_: Any, **__: Any) -> httpcore2.NetworkStream:
+        return self.stream
+
+
+def test_a_connection_that_was_made_too_late_for_tls_is_closed(
+    transport: SigningTransport, provider: LoopbackProvider
+) -> None:
+    reachable = Reachable()
+    ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0)
+
+    with in_time_here(ticket):
+        stream = BoundedBackend(reachable, lambda *_: ["a"]).connect_tcp("host.example", 443)
+        ticket.expect_within(-1.0)
+        with pytest.raises(httpcore2.ConnectTimeout):
+            stream.start_tls(ssl.create_default_context())
+
+    assert reachable.stream.is_closed

@@ -149,7 +149,11 @@ class _BoundedStream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        left = _left(timeout, httpcore2.ConnectTimeout)
+        try:
+            left = _left(timeout, httpcore2.ConnectTimeout)
+        except httpcore2.ConnectTimeout:  # nobody else closes what was not yet a connection
+            self.close()
+            raise
         return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._sockets)
 
     @override

@@ -18,7 +18,7 @@ import threading
 from functools import lru_cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import aiohttp
 import httpcore2
@@ -56,6 +56,9 @@ class _BoundedTransport(httpx2.HTTPTransport):
     """Its sockets keep to the time of each attempt. The class has no parameter for that; its pool has.
 
     What breaks the rules of HTTP is not repeated, neither in an exception nor in a log: a provider may repeat a key in it.
+
+    Its connections end when nobody holds it any more, neither `Pools` nor an answer that is on its way. To close it in the
+    middle of a request would leave that one's connection to nobody.
     """
 
     def __init__(self, policy: NetworkPolicy | None) -> None:
@@ -72,19 +75,21 @@ class _BoundedTransport(httpx2.HTTPTransport):
                 httpcore2.SyncBackend(), None if policy is None else partial(addresses, policy)
             ),
         )
+        finalize(self, self._pool.close).atexit = False
 
     @override
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         response = _without_context(partial(super().handle_request, request))
-        response.stream = _Parts(cast("httpx2.SyncByteStream", response.stream))
+        response.stream = _Parts(cast("httpx2.SyncByteStream", response.stream), self)
         return response
 
 
 class _Parts(httpx2.SyncByteStream):
     """A body on its way."""
 
-    def __init__(self, stream: httpx2.SyncByteStream) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, pool: _BoundedTransport) -> None:
         self._stream = stream
+        self._pool: _BoundedTransport | None = pool
 
     @override
     def __iter__(self) -> Iterator[bytes]:
@@ -95,6 +100,7 @@ class _Parts(httpx2.SyncByteStream):
     @override
     def close(self) -> None:
         self._stream.close()
+        self._pool = None
 
 
 def _without_context(work: Callable[[], DoneT]) -> DoneT:
@@ -329,11 +335,10 @@ class Pools(PerProcess):
         return held[0]
 
     def close(self) -> None:
-        """Close the pools of synchronous calls."""
+        """Close the pools of synchronous calls, each as soon as no request is under way in it."""
         with self._lock:
             pools, self._threads = self._threads, {}
-        for pool in pools.values():
-            pool.close()
+        del pools  # outside the lock
 
     async def aclose(self) -> None:
         """Close the running loop's pools, and those of synchronous calls."""
