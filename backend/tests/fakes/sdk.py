@@ -15,6 +15,7 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, model_validator
 
+from backend.utils.llm.failures import named
 from backend.utils.llm.providers import chat_completions, gemini_api, responses_api
 from backend.utils.llm.providers.answer import AnswerStream, message_of
 from backend.utils.llm.transport import HOUSE, TICKET_HEADER, Request
@@ -323,10 +324,9 @@ def _chunk_in_our_shape(chunk: ChatGenerationChunk, once: set[str]) -> ChatGener
 
 def _metadata(told: dict[str, Any], *, called: bool) -> dict[str, Any]:
     found = {name: value for name, value in told.items() if name not in {"safety_ratings", "prompt_feedback"}}
-    if (reason := found.get("finish_reason")) in gemini_api.FINISH_REASONS:
-        found["finish_reason"] = gemini_api.FINISH_REASONS[reason]
-        if reason == "STOP" and called:
-            found["finish_reason"] = "tool_calls"
+    reason = found["finish_reason"] = named(found.get("finish_reason"))
+    if reason == "stop" and called and found.get("model_provider") == "google_genai":
+        found["finish_reason"] = "tool_calls"
     if (told.get("prompt_feedback") or {}).get("block_reason"):
         found["finish_reason"] = "content_filter"
     usage = found.pop("token_usage", None)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from .failures import BadAnswer, Category
+from .failures import GOOD, BadAnswer, Category, ending
 from .providers import OTHERS_KEY
+from .providers.loose_json import is_json
 from .receipt import RECEIPT_KEY
 from .structured import PARSED_KEY, UnfitAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .receipt import Receipt
     from .structured import Schema
@@ -59,13 +60,15 @@ def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
     """``message``, if it may be handed on; with its object, if a schema was asked for.
 
     Raises:
-        BadAnswer: If it was refused, is empty, was cut short before its object was complete, or does not fit.
+        BadAnswer: If it was refused, is empty, was cut short before anything in it was complete, does not fit, or ended
+            for a reason that is bad or not known.
     """
-    reason = finish_reason(message)
     if refused(message):
         raise BadAnswer(Category.REFUSAL)
-    if schema is not None and reason == "length":
-        raise BadAnswer(Category.TRUNCATED)
+    reason = finish_reason(message)
+    fault = None if reason in GOOD else ending(reason).category
+    if fault is not None and not (fault is Category.TRUNCATED and _is_of_use(message, schema)):
+        raise BadAnswer(fault)
     if not has_content(message):
         raise BadAnswer(Category.EMPTY)
     if schema is None or message.tool_calls:
@@ -75,6 +78,17 @@ def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
     except UnfitAnswerError as error:
         raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from None
     return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, PARSED_KEY: parsed}})
+
+
+def _is_of_use(message: AIMessage, schema: Schema | None) -> bool:
+    """Whether an answer that was cut short is handed on: a text that is not tested, and calls that are complete."""
+    return schema is None and has_content(message) and all(map(is_json, _arguments(message)))
+
+
+def _arguments(message: AIMessage) -> Iterator[str]:
+    """What could be broken JSON: in a stream LangChain completes what was cut off."""
+    chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else message.invalid_tool_calls
+    return (call["args"] or "" for call in chunks)
 
 
 def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:

@@ -65,6 +65,7 @@ class Attempt(NamedTuple):
         handed_on: Of a stream that was broken off, about how many tokens had been handed on.
         score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
         cost_usd: None if unknown, never 0 for that.
+        finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
         hedge: Whether it went out beside the first request, which took too long.
         withdrawn: Whether it was to be a hedge and was given up before it was sent: no attempt of the call.
         estimated: Whether usage and cost are our estimate: it was given up for the other's answer, and is billed all the same.
@@ -89,6 +90,7 @@ class Attempt(NamedTuple):
     hedge: bool = False
     estimated: bool = False
     withdrawn: bool = False
+    finish_reason: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -105,6 +107,7 @@ class Attempt(NamedTuple):
             "duration_ms": _milliseconds(self.duration),
             "first_byte_ms": None if self.first_byte is None else _milliseconds(self.first_byte),
             "first_token_ms": None if self.first_token is None else _milliseconds(self.first_token),
+            "finish_reason": self.finish_reason,
             "score": self.score,
             "hedge": self.hedge,
             "estimated": self.estimated,

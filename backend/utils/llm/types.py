@@ -33,6 +33,7 @@ class Category(StrEnum):
     REFUSAL = "refusal"
     TRUNCATED = "truncated"
     INVALID_OUTPUT = "invalid_output"
+    UNKNOWN_REASON = "unknown_reason"
     REJECTED = "rejected"
     CANCELLED = "cancelled"
     BUG = "bug"

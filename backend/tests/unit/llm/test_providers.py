@@ -15,9 +15,9 @@ from backend.utils.llm.errors import (
     RefusedError,
     StreamInterruptedError,
 )
+from backend.utils.llm.failures import FINISH_REASONS, Category, ending
 from backend.utils.llm.models import FAMILIES, Capabilities
 from backend.utils.llm.providers import ChatClients
-from backend.utils.llm.providers.gemini_api import FINISH_REASONS
 from backend.utils.llm.providers.stops import Stops
 from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -43,17 +43,6 @@ BLOCKS = {
     FinishReason.RECITATION,
     FinishReason.SAFETY,
     FinishReason.SPII,
-}
-ENDS = {FinishReason.STOP, FinishReason.MAX_TOKENS, FinishReason.CONTINUATION}
-NEITHER = {
-    FinishReason.FINISH_REASON_UNSPECIFIED,
-    FinishReason.IMAGE_OTHER,
-    FinishReason.LANGUAGE,
-    FinishReason.MALFORMED_FUNCTION_CALL,
-    FinishReason.NO_IMAGE,
-    FinishReason.OTHER,
-    FinishReason.TOO_MANY_TOOL_CALLS,
-    FinishReason.UNEXPECTED_TOOL_CALL,
 }
 MODEL = {"modelVersion": "gemini-3.5-flash-lite"}
 
@@ -111,8 +100,10 @@ class TestRefusals:
             call(get_llm("over_gemini"), "hi")
 
     def test_every_reason_of_googles_is_known(self) -> None:
-        assert set(FinishReason) == BLOCKS | ENDS | NEITHER
-        assert {reason.value for reason in BLOCKS | ENDS} == set(FINISH_REASONS)
+        known = {reason for reason in FinishReason if reason.lower() in FINISH_REASONS}
+
+        assert known == set(FinishReason)
+        assert {reason for reason in known if ending(reason).category is Category.REFUSAL} == BLOCKS
 
     def test_a_choice_beside_the_first_counts_in_a_stream(
         self, feature: str, stream: Driver, provider: LoopbackProvider

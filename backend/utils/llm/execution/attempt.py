@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from .. import tokens
 from ..answers import (
     checked,
+    finish_reason,
     in_new_wrapping,
     labelled,
     served_model,
@@ -254,7 +255,7 @@ class RunningAttempt:
         final = self._call.dispatch.failed(self.step, record, failure, partial=partial_text)
         if is_nobodys:
             return False
-        self._alarm(failure)
+        self._alarm(failure, record)
         scrub_exception(error, self._outer)
         if failure.category is Category.CANCELLED:
             return False
@@ -284,10 +285,11 @@ class RunningAttempt:
             erase(error)
         return None
 
-    def _alarm(self, failure: Failure) -> None:
+    def _alarm(self, failure: Failure, record: Attempt) -> None:
         policy, candidate = POLICY[failure.category], self.step.candidate
         if policy.alarm and (candidate.owner == "house" or failure.category is Category.BUG):
-            log.error("%s %s (with the %s's key)", candidate.endpoint, policy.sentence, candidate.owner)
+            what = f"{policy.sentence}: {record.finish_reason}" if record.finish_reason else policy.sentence
+            log.error("%s %s (with the %s's key)", candidate.endpoint, what, candidate.owner)
 
     def ends_call(self, error: BaseException) -> bool:
         """Whether the call is over with ``error``, even if another request is under way."""
@@ -335,6 +337,7 @@ class RunningAttempt:
             hedge=self.step.hedge,
             estimated=usage is not known,
             withdrawn=withdrawn,
+            finish_reason=finish_reason(answer) if answer is not None else None,
         )
         return self.record
 

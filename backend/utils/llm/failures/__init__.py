@@ -8,10 +8,13 @@ from __future__ import annotations
 from ..types import Category
 from .backoff import LONGEST_WAIT, backoff
 from .classify import BadAnswer, Failure, classify, is_control_flow
+from .finish_reasons import FINISH_REASONS, GOOD, ending, named
 from .policy import POLICY, Policy
 from .rows import ROWS, Example, Row
 
 __all__ = [
+    "FINISH_REASONS",
+    "GOOD",
     "LONGEST_WAIT",
     "POLICY",
     "ROWS",
@@ -23,5 +26,7 @@ __all__ = [
     "Row",
     "backoff",
     "classify",
+    "ending",
     "is_control_flow",
+    "named",
 ]

@@ -152,6 +152,16 @@ POLICY: dict[Category, Policy] = {
         "gave an answer that does not fit",
         is_rejection=True,
     ),
+    C.UNKNOWN_REASON: Policy(
+        "no",
+        1,
+        "yes",
+        "alive",
+        InvalidOutputError,
+        "ended its answer for a reason that is not known",
+        alarm=True,
+        is_rejection=True,
+    ),
     C.REJECTED: Policy("no", 1, "no", "alive", RejectedRequestError, "rejected the request as malformed"),
     C.CANCELLED: Policy("no", 1, "no", "nothing", CallError, "was cancelled"),
     C.BUG: Policy(

@@ -10,7 +10,7 @@ import openai
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from ..failures import BadAnswer, Category
+from ..failures import GOOD, BadAnswer, Category, named
 from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
@@ -220,7 +220,7 @@ def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
 
 def _reason(choice: Mapping[str, Any]) -> str | None:
     reason = as_name(choice.get("finish_reason"))
-    return None if reason == "null" else reason
+    return reason if reason is None or reason in GOOD else named(reason)
 
 
 def _call(call: Mapping[str, Any]) -> CallPiece:

@@ -12,6 +12,7 @@ from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import SecretStr, model_validator
 from typing_extensions import override
 
+from ..failures import named
 from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, new_call_id, usage_of
@@ -29,20 +30,6 @@ if TYPE_CHECKING:
 
 HEADERS = {"content-type": "application/json", "user-agent": f"google-genai-sdk/{__version__}"}
 """Of every request. What else the SDK would send tells of this machine."""
-FINISH_REASONS = {
-    "BLOCKLIST": "content_filter",
-    "CONTINUATION": "length",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "MAX_TOKENS": "length",
-    "PROHIBITED_CONTENT": "content_filter",
-    "RECITATION": "content_filter",
-    "SAFETY": "content_filter",
-    "SPII": "content_filter",
-    "STOP": "stop",
-}
-"""Gemini's names by OpenAI's. What is not here is neither an end nor a block, such as a malformed call."""
 SIGNATURES_KEY = "__gemini_function_call_thought_signatures__"
 """Where the adapter looks, in a message's ``additional_kwargs``, for what Gemini wants back with a call."""
 _USED = {
@@ -230,8 +217,7 @@ def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(candidate: Mapping[str, Any]) -> str | None:
-    reason = as_name(candidate.get("finishReason"))
-    return None if reason is None else FINISH_REASONS.get(reason.upper(), reason)
+    return named(as_name(candidate.get("finishReason")))
 
 
 def _usage(usage: object) -> UsageMetadata | None:

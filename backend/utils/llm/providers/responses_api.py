@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..failures import BadAnswer, Category
+from ..failures import BadAnswer, Category, named
 from ..options import request_kwargs
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
     from ..model_config import Endpoint
     from .ask import Ask, ModelRequest
 
-_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_FAILED = frozenset({"failed", "cancelled"})
 _USED = {"input": "input_tokens", "output": "output_tokens", "total": "total_tokens"}
 _USED_INWARD = {"cache_read": "cached_tokens", "cache_creation": "cache_write_tokens"}
 _USED_OUTWARD = {"reasoning": "reasoning_tokens"}
 _NOTHING_CACHED = {"cache_read": 0, "cache_creation": 0}
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ENDS = {f"response.{status}": status for status in ("completed", "incomplete", "failed", "cancelled")}
 
 
 class Responses:
@@ -109,7 +107,7 @@ class ResponsesReader:
 
     def answer(self, document: dict[str, Any]) -> Answer:
         """See `AnswerReader.answer`."""
-        _raise_if_failed(document)
+        raise_for(document.get("error"))
         if not isinstance(document.get("output"), list):
             raise BadAnswer(Category.UNREADABLE)
         return self._whole(document)
@@ -141,7 +139,7 @@ class ResponsesReader:
         raise_for(document.get("error") or (kind == "error" and document))
         if kind in _ENDS:
             self.is_over = True
-            return self._last(as_object(document.get("response")))
+            return self._last({"status": _ENDS[kind], **as_object(document.get("response"))})
         return self._piece(kind, document)
 
     def _piece(self, kind: object, document: dict[str, Any]) -> Answer | None:
@@ -170,7 +168,7 @@ class ResponsesReader:
 
     def _last(self, response: dict[str, Any]) -> Answer:
         """What the last event adds, which repeats all of the answer; all, to what a server did not tell in pieces."""
-        _raise_if_failed(response)
+        raise_for(response.get("error"))
         whole = self._whole(response)
         if "text" in self._told:
             whole.text, whole.logprobs = self._stops.rest(), ()
@@ -179,11 +177,6 @@ class ResponsesReader:
         if "refusal" in self._told:
             whole.refusal = ""
         return whole
-
-
-def _raise_if_failed(response: Mapping[str, Any]) -> None:
-    status = as_name(response.get("status"))
-    raise_for(response.get("error") or (status in _FAILED and {"code": status}))
 
 
 def _call(item: Mapping[str, Any], place: int | None) -> CallPiece:
@@ -201,11 +194,11 @@ def _metadata(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(response: Mapping[str, Any], *, called: bool) -> str | None:
-    """Why it ended, by the names of Chat Completions; None if it has not."""
-    if response.get("status") == "completed":
+    """Why it ended, by the names of Chat Completions; None if it did not say."""
+    status = as_name(response.get("status"))
+    if status == "completed":
         return "tool_calls" if called else "stop"
-    reason = as_name(as_object(response.get("incomplete_details")).get("reason"))
-    return None if reason is None else _REASONS.get(reason, reason)
+    return named(as_name(as_object(response.get("incomplete_details")).get("reason")) or status)
 
 
 def _usage(value: object) -> UsageMetadata | None:

@@ -1,0 +1,235 @@
+"""A word with which a provider says why an answer ended means one thing over every API, and an unknown one nothing good."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.messages.ai import add_ai_message_chunks
+
+from backend.utils.llm.answers import checked
+from backend.utils.llm.errors import InvalidOutputError, ProviderDownError, StreamInterruptedError
+from backend.utils.llm.execution.streamed import check_ended
+from backend.utils.llm.failures import FINISH_REASONS, BadAnswer, Category, ending, named
+from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.chat_completions import ChatReader
+from backend.utils.llm.providers.gemini_api import GeminiReader
+from backend.utils.llm.providers.responses_api import ResponsesReader
+from backend.utils.llm.structured import schema_of
+from backend.utils.llm.testing import Raw, Text
+from backend.utils.llm.transport import HOUSE
+
+from .drivers import STREAMS
+from .samples import Person, receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_core.messages import AIMessage
+
+    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.testing import LoopbackProvider
+
+    from .conftest import Make
+
+    Driver = Callable[[Any, Any], AIMessage]
+
+OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
+TEXT = "half an ans"
+
+
+def chat(reason: str, kind: str, text: str = TEXT, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "finish_reason": reason, kind: {"role": "assistant", "content": text}, **more}
+    return {"id": "1", "model": "m", "choices": [choice]}
+
+
+def gemini(reason: str, kind: str, text: str = TEXT) -> dict[str, Any]:
+    del kind
+    parts = [{"text": text}] if text else []
+    candidate = {"content": {"role": "model", "parts": parts}, "finishReason": reason, "index": 0}
+    return {"candidates": [candidate], "modelVersion": "m"}
+
+
+def responses(reason: str, kind: str, text: str = TEXT) -> dict[str, Any]:
+    item = {"type": "message", "content": [{"type": "output_text", "text": text}]}
+    status = {"status": "incomplete", "incomplete_details": {"reason": reason}}
+    whole = {"id": "1", "model": "m", "output": [item] if text else [], **status}
+    return {"type": "response.incomplete", "response": whole} if kind == "delta" else whole
+
+
+READERS: dict[str, tuple[Callable[[], Any], Callable[..., dict[str, Any]]]] = {
+    "chat": (ChatReader, chat),
+    "gemini": (GeminiReader, gemini),
+    "responses": (ResponsesReader, responses),
+}
+
+
+@pytest.fixture(params=READERS)
+def api(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def whole(api: str, reason: str, text: str = TEXT) -> AIMessage:
+    reader, said = READERS[api]
+    return checked(message_of(reader().answer(said(reason, "message", text)), HOUSE), None)
+
+
+def streamed(api: str, reason: str, text: str = TEXT) -> AIMessage:
+    reader, said = READERS[api]
+    stream = AnswerStream(HOUSE)
+    stream.add(reader().event(said(reason, "delta", text)))
+    chunks = [chunk.message for chunk in (stream.chunk(), stream.rest()) if chunk is not None]
+    message: Any = add_ai_message_chunks(*chunks)  # type: ignore[arg-type]
+    check_ended(message)
+    return message
+
+
+def spelled(word: str) -> list[str]:
+    return [word, word.upper()]
+
+
+WORDS = [spelling for word in FINISH_REASONS for spelling in spelled(word)]
+
+
+@pytest.mark.parametrize("read", [whole, streamed])
+def test_every_word_means_the_same_over_every_api(api: str, read: Callable[..., AIMessage]) -> None:
+    for word in WORDS:
+        expected = ending(word).category
+        if expected in {None, Category.TRUNCATED}:
+            if named(word) is not None:
+                assert read(api, word).response_metadata["finish_reason"] == named(word)
+            continue
+        with pytest.raises(BadAnswer) as caught:
+            read(api, word)
+        assert caught.value.category is expected, word
+
+
+@pytest.mark.parametrize("read", [whole, streamed])
+def test_an_answer_that_was_cut_off_before_its_first_word_is_truncated(
+    api: str, read: Callable[..., AIMessage]
+) -> None:
+    with pytest.raises(BadAnswer) as caught:
+        read(api, "max_output_tokens", "")
+
+    assert caught.value.category is Category.TRUNCATED
+
+
+def test_an_object_that_was_cut_off_is_truncated(api: str) -> None:
+    reader, said = READERS[api]
+    message = message_of(reader().answer(said("max_tokens", "message", '{"name": "An')), HOUSE)
+
+    with pytest.raises(BadAnswer) as caught:
+        checked(message, schema_of(Person))
+
+    assert caught.value.category is Category.TRUNCATED
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Ro', '{"city": "Rome"}'])
+@pytest.mark.parametrize("kind", ["message", "delta"])
+def test_a_call_that_was_cut_off_is_handed_on_only_if_it_is_complete(kind: str, arguments: str) -> None:
+    call = {"id": "a", "index": 0, "function": {"name": "look", "arguments": arguments}}
+    choice = {"index": 0, "finish_reason": "length", kind: {"content": None, "tool_calls": [call]}}
+    document, fault = {"choices": [choice]}, None
+
+    try:
+        if kind == "message":
+            checked(message_of(ChatReader().answer(document), HOUSE), None)
+        else:
+            stream = AnswerStream(HOUSE)
+            stream.add(ChatReader().event(document) or pytest.fail("nothing was said"))
+            made = stream.chunk()
+            assert made is not None
+            check_ended(made.message)  # type: ignore[arg-type]
+    except BadAnswer as error:
+        fault = error.category
+
+    assert fault is (None if arguments.endswith("}") else Category.TRUNCATED)
+
+
+class TestUnknown:
+    """A word that nobody has met yet: the next endpoint is asked, and nothing is held against anybody."""
+
+    WORD = "ESCALATION"
+
+    def reply(self, provider: LoopbackProvider, word: str, driver: Driver) -> None:
+        kind = "delta" if driver in STREAMS else "message"
+        for model, said in ((OPENAI, chat), (GEMINI, gemini)):
+            body, name = json.dumps(said(word, kind)), model.partition(":")[2]
+            if kind == "delta":
+                event = Raw(200, f"data: {body}\n\ndata: [DONE]\n\n", content_type="text/event-stream")
+                provider.always(event, model=name)
+            else:
+                provider.always(Raw(200, body), model=name)
+
+    @pytest.mark.parametrize("first", [OPENAI, GEMINI])
+    def test_the_next_endpoint_is_asked(
+        self,
+        make: Make,
+        whole: Driver,
+        provider: LoopbackProvider,
+        first: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        second = GEMINI if first == OPENAI else OPENAI
+        self.reply(provider, self.WORD, whole)
+        provider.always(Text("whole"), model=second.partition(":")[2])
+        patchbay: Patchbay = make([first, second])
+
+        with caplog.at_level(logging.ERROR):
+            answer = whole(patchbay.get_llm("f"), "hi")
+
+        told = receipt(answer)["attempts"]
+        assert answer.text == "whole"
+        assert [one["finish_reason"] for one in told] == [self.WORD, "stop"]
+        assert (told[0]["category"], told[0]["outcome"]) == ("unknown_reason", "rejected")
+        assert patchbay.explain("f").candidates[0].rest is None
+        assert self.WORD in caplog.text
+
+    def test_where_there_is_no_other_the_error_has_the_answer(
+        self, make: Make, whole: Driver, provider: LoopbackProvider
+    ) -> None:
+        self.reply(provider, self.WORD, whole)
+
+        with pytest.raises(InvalidOutputError) as caught:
+            whole(make(OPENAI).get_llm("f"), "hi")
+
+        assert len(provider.requests) == 1
+        assert caught.value.answer is not None
+        assert caught.value.answer.text == TEXT
+        assert caught.value.attempts[0].finish_reason == self.WORD
+
+    def test_a_stream_is_interrupted(self, make: Make, stream: Driver, provider: LoopbackProvider) -> None:
+        self.reply(provider, self.WORD, stream)
+
+        with pytest.raises(StreamInterruptedError) as caught:
+            stream(make(GEMINI).get_llm("f"), "hi")
+
+        assert caught.value.partial == TEXT
+        assert caught.value.attempts[0].category == "unknown_reason"
+
+    def test_what_acts_or_is_endless_does_not_reach_the_receipt(
+        self, make: Make, whole: Driver, provider: LoopbackProvider
+    ) -> None:
+        self.reply(provider, "x\n\x1b]0;title\x07" + "y" * 5000, whole)
+
+        with pytest.raises(InvalidOutputError) as caught:
+            whole(make(OPENAI).get_llm("f"), "hi")
+
+        (attempt,) = caught.value.attempts
+        assert attempt.finish_reason is not None
+        assert len(attempt.finish_reason) < 100
+        assert attempt.finish_reason.isprintable()
+
+
+def test_a_failure_of_the_providers_is_asked_again_and_counts(
+    make: Make, whole: Driver, provider: LoopbackProvider, virtual: Any
+) -> None:
+    # DeepSeek's documentation; a reason of the same kind is GLM's "network_error".
+    provider.always(Raw(200, json.dumps(chat("insufficient_system_resource", "message"))))
+
+    with pytest.raises(ProviderDownError) as caught:
+        whole(make(OPENAI, time=virtual.time).get_llm("f"), "hi")
+
+    assert [attempt.category for attempt in caught.value.attempts] == ["server"] * 3

@@ -1,0 +1,145 @@
+"""The table of reasons to finish: what each of the words means with which providers say why an answer ended.
+
+One table for all APIs, because gateways hand on the words of whoever they asked. A word that is not here never counts as
+good: it is a failure of its own kind, the receipt has the word, and a line here mends it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..types import Category
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Ending(NamedTuple):
+    """What a reason to finish means.
+
+    Attributes:
+        name: What Chat Completions calls it; None if that has no word for it.
+        category: Why the answer is not handed on; None if it is.
+    """
+
+    name: str | None = None
+    category: Category | None = None
+
+
+C = Category
+NOT_ENDED = Ending()
+STOPPED = Ending("stop")
+CALLED = Ending("tool_calls")
+CUT_OFF = Ending("length", C.TRUNCATED)  # handed on all the same, if what there is of it is of use
+BLOCKED = Ending("content_filter", C.REFUSAL)
+UNKNOWN = Ending(None, C.UNKNOWN_REASON)
+FAILED = Ending(None, C.SERVER)
+BROKEN_OFF = Ending(None, C.INTERRUPTED)
+NOTHING_SAID = Ending(None, C.EMPTY)
+WRONG_FORM = Ending(None, C.INVALID_OUTPUT)
+NOT_POSSIBLE = Ending(None, C.UNSUPPORTED)
+
+FINISH_REASONS: Mapping[str, Ending] = {
+    # OpenAI and Azure, and most who speak Chat Completions.
+    "stop": STOPPED,
+    "length": CUT_OFF,
+    "tool_calls": CALLED,
+    "function_call": Ending("function_call"),
+    "content_filter": BLOCKED,
+    # OpenAI's Responses: why an answer is incomplete, and states that are none of its ends.
+    "max_output_tokens": CUT_OFF,
+    "incomplete": BROKEN_OFF,
+    "in_progress": BROKEN_OFF,
+    "queued": BROKEN_OFF,
+    "failed": FAILED,
+    "cancelled": BROKEN_OFF,
+    # Gemini and Vertex AI.
+    "finish_reason_unspecified": NOT_ENDED,
+    "max_tokens": CUT_OFF,
+    "continuation": CUT_OFF,
+    "safety": BLOCKED,
+    "recitation": BLOCKED,
+    "blocklist": BLOCKED,
+    "prohibited_content": BLOCKED,
+    "spii": BLOCKED,
+    "image_safety": BLOCKED,
+    "image_prohibited_content": BLOCKED,
+    "image_recitation": BLOCKED,
+    "model_armor": BLOCKED,
+    "jailbreak": BLOCKED,
+    "language": NOT_POSSIBLE,
+    "missing_thought_signature": NOT_POSSIBLE,
+    "malformed_function_call": WRONG_FORM,
+    "malformed_response": WRONG_FORM,
+    "unexpected_tool_call": WRONG_FORM,
+    "too_many_tool_calls": WRONG_FORM,
+    "no_image": WRONG_FORM,
+    "image_other": UNKNOWN,
+    "other": UNKNOWN,
+    # Anthropic, and Bedrock's Converse, through gateways.
+    "end_turn": STOPPED,
+    "stop_sequence": STOPPED,
+    "tool_use": CALLED,
+    "model_context_window_exceeded": CUT_OFF,
+    "refusal": BLOCKED,
+    "guardrail_intervened": BLOCKED,
+    "content_filtered": BLOCKED,
+    "malformed_model_output": WRONG_FORM,
+    "malformed_tool_use": WRONG_FORM,
+    "pause_turn": NOT_POSSIBLE,  # wants to be sent back and to go on
+    "compaction": NOT_POSSIBLE,
+    # OpenRouter, Mistral, Fireworks, vLLM, SGLang: a failure, which may stand beside it.
+    "error": FAILED,
+    "model_length": CUT_OFF,
+    "abort": BROKEN_OFF,
+    "repetition": WRONG_FORM,
+    # DeepSeek, GLM, MiniMax, Baidu.
+    "insufficient_system_resource": FAILED,
+    "network_error": FAILED,
+    "sensitive": BLOCKED,
+    "max_output": CUT_OFF,
+    "normal": STOPPED,
+    # Cohere.
+    "complete": STOPPED,
+    "tool_call": CALLED,
+    "error_toxic": BLOCKED,
+    "error_limit": CUT_OFF,
+    "user_cancel": BROKEN_OFF,
+    "timeout": BROKEN_OFF,
+    # Text Generation Inference, Together, AI21, Titan, watsonx, xAI's own API.
+    "eos_token": STOPPED,
+    "eos": STOPPED,
+    "endoftext": STOPPED,
+    "finish": STOPPED,
+    "finished": STOPPED,
+    "token_limit": CUT_OFF,
+    "not_finished": NOT_ENDED,
+    "time_limit": BROKEN_OFF,
+    "reason_stop": STOPPED,
+    "reason_tool_calls": CALLED,
+    "reason_max_len": CUT_OFF,
+    "reason_max_context": CUT_OFF,
+    "reason_time_limit": BROKEN_OFF,
+    # llama.cpp and Ollama: "load" answers a request without a prompt.
+    "limit": CUT_OFF,
+    "word": STOPPED,
+    "load": NOTHING_SAID,
+    "unload": NOTHING_SAID,
+    # Servers that put null into a text.
+    "null": NOT_ENDED,
+    "none": NOT_ENDED,
+}
+"""By the words in lower case."""
+GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == Ending(word))
+"""What most answers end with: good, and called as Chat Completions calls it."""
+
+
+def ending(reason: str | None) -> Ending:
+    """What ``reason`` means; None is no reason."""
+    return NOT_ENDED if reason is None else FINISH_REASONS.get(reason.lower(), UNKNOWN)
+
+
+def named(reason: str | None) -> str | None:
+    """``reason`` by the name of Chat Completions; as it is if that has none; None if it says that there is no end yet."""
+    found = ending(reason)
+    return found.name or (None if found.category is None else reason)
