@@ -268,7 +268,7 @@ def rotate(*, as_json: Json = False) -> None:
 @keys.command()
 def new(*, as_json: Json = False) -> None:
     """Print a new master key, for PATCHBAY_MASTER_KEYS. Nothing uses it yet."""
-    from backend.keys.masters import MasterKey
+    from backend.keys.master_keys import MasterKey
 
     made = MasterKey.new()
     if as_json:
@@ -393,12 +393,12 @@ def _shown(row: dict[str, Any]) -> dict[str, str | None]:
 
 async def _rotate(settings: Settings) -> Rotation:
     from backend.database.keys import SqlKeyStore
-    from backend.keys.masters import master_keys
+    from backend.keys.master_keys import load_master_keys
     from backend.keys.rotation import rotate
 
     async with _sessions(settings) as sessions:
-        masters = master_keys(settings.master_keys, settings.master_keys_path)
-        return await rotate(SqlKeyStore(sessions), masters)
+        master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
+        return await rotate(SqlKeyStore(sessions), master_keys)
 
 
 @asynccontextmanager

@@ -23,10 +23,10 @@ from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
 from backend.database.wal import emptying
 from backend.keys.keychain import Keychain
-from backend.keys.masters import master_keys
+from backend.keys.master_keys import load_master_keys
+from backend.keys.monitor import KeyMonitor
 from backend.keys.removals import Removals
 from backend.keys.vault import Vault
-from backend.keys.watch import KeyWatch
 from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
 from backend.routers.bodies import GuardedBodies
 from backend.routers.dependencies import LaunchToken, Services
@@ -56,7 +56,7 @@ def create_app(
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
     launch_token: str | None = None,
-    key_watch: KeyWatch | None = None,
+    key_monitor: KeyMonitor | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
 
@@ -68,7 +68,7 @@ def create_app(
         local_model: The built-in model, to tell people about. Whoever passes it starts and stops it.
         announce: Is told the first access token, when the first start makes one; it can be had only this once.
             By default it goes to standard error, as a login link.
-        key_watch: The observer of the ``patchbay`` that was passed: sees users' keys that are refused. Without it, nobody
+        key_monitor: The observer of the ``patchbay`` that was passed: sees users' keys that are refused. Without it, nobody
             hears of them.
         launch_token: A further token of the first user, which holds until the application stops.
 
@@ -77,9 +77,9 @@ def create_app(
         UnusableDatabaseError: When it is started, if its database cannot be made or read.
     """
     settings = settings or Settings()
-    watch = key_watch or KeyWatch()
+    monitor = key_monitor or KeyMonitor()
     tell = announce or _link_printer(settings)
-    vault = Vault(master_keys(settings.master_keys, settings.master_keys_path))
+    vault = Vault(load_master_keys(settings.master_keys, settings.master_keys_path))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -88,7 +88,7 @@ def create_app(
         async with opened(path) as engine, connected(path) as apart:
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
-            async with _facade(patchbay, watch) as facade:
+            async with _facade(patchbay, monitor) as facade:
                 _warn_of_retirements(facade)
                 kept = SqlKeyStore(sessions)
                 background = Background()
@@ -108,8 +108,8 @@ def create_app(
                 if not await tokens.has_any():
                     tell(await tokens.create(FIRST_USER, "first start"))
                 async with (
-                    removals.following(background),
-                    watch.writing(kept, background),
+                    removals.polling(background),
+                    monitor.writing(kept, background),
                     emptying(path, background),
                     _looking_after(facade, background),
                 ):
@@ -139,12 +139,12 @@ def create_app(
 
 
 @asynccontextmanager
-async def _facade(given: Facade | None, watch: KeyWatch) -> AsyncIterator[Facade]:
+async def _facade(given: Facade | None, monitor: KeyMonitor) -> AsyncIterator[Facade]:
     """The one that was given; else one of our own, closed at the end."""
     if given is not None:
         yield given
         return
-    own = Patchbay(Table(environ=environment()), observer=watch.observe, require_caller=True)
+    own = Patchbay(Table(environ=environment()), observer=monitor.observe, require_caller=True)
     try:
         yield own
     finally:

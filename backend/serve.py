@@ -24,7 +24,7 @@ from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError, opened
 from backend.keys.errors import MasterKeyError
-from backend.keys.watch import KeyWatch
+from backend.keys.monitor import KeyMonitor
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import Terminal, receipt_line
@@ -60,11 +60,11 @@ def serve(settings: Settings, *, once: bool) -> int:
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
     try:
-        watch = KeyWatch()
+        monitor = KeyMonitor()
         patchbay = Patchbay(
             Table(environ=variables),
             live={"local": local_model},
-            observer=watch.observe,
+            observer=monitor.observe,
             require_caller=True,
         )
         listener = _listen(settings, any_port=once)
@@ -73,7 +73,7 @@ def serve(settings: Settings, *, once: bool) -> int:
         return 1
     with listener, use(patchbay):
         try:
-            run = _Run(settings, patchbay, local_model, listener, watch)
+            run = _Run(settings, patchbay, local_model, listener, monitor)
             with Signals(run.stop) as signals:
                 try:
                     whole = asyncio.run(run.go(once=once))
@@ -123,7 +123,7 @@ class _Run:
         patchbay: Patchbay,
         local_model: LocalModel,
         listener: socket.socket,
-        watch: KeyWatch,
+        monitor: KeyMonitor,
     ) -> None:
         host, port = listener.getsockname()[:2]
         self.origin = f"http://{host}:{port}"
@@ -139,7 +139,7 @@ class _Run:
             local_model=local_model,
             announce=self._remember,
             launch_token=self.launch_token,
-            key_watch=watch,
+            key_monitor=monitor,
         )
         self.server = _Server(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
         self.requests: Stop = app.state.stop

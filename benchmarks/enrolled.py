@@ -27,8 +27,8 @@ from pydantic import SecretStr
 
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
+from backend.keys.monitor import KeyMonitor
 from backend.keys.store import Owner
-from backend.keys.watch import KeyWatch
 from backend.main import create_app
 from backend.settings import Settings
 from backend.utils.llm import Patchbay, Table
@@ -77,10 +77,13 @@ def told(users: int) -> None:
 
 async def _measured(folder: Path, witness: Witness, users: int) -> tuple[Cost, Cost]:
     """One user's requests, warmed up by a tenth of them; then as many users."""
-    watch = KeyWatch()
-    patchbay = Patchbay(_table(witness.origin), observer=watch.observe)
+    monitor = KeyMonitor()
+    patchbay = Patchbay(_table(witness.origin), observer=monitor.observe)
     app = create_app(
-        Settings(_env_file=None, data_dir=folder), patchbay=patchbay, announce=lambda _: None, key_watch=watch
+        Settings(_env_file=None, data_dir=folder),
+        patchbay=patchbay,
+        announce=lambda _: None,
+        key_monitor=monitor,
     )
     async with app.router.lifespan_context(app), _client(app) as client:
         guests = await _enrolled(app.state.services, users)

@@ -133,7 +133,7 @@ class Figures:
         numbers: Said as digits, or as words.
         day: Of the recording.
         months: That were named.
-        reach: How many days from it one may lie that is known only by the day of the recording. 0 if none was spoken of.
+        tolerance_days: How many days from it one may lie that is known only by the day of the recording. 0 if none was spoken of.
         has_parts: Whether a half or a quarter was spoken of.
         weekdays: 0 is Monday.
         is_known: Whether it was said in a language whose numbers we know. Else nothing is held against an answer.
@@ -142,7 +142,7 @@ class Figures:
     numbers: frozenset[int]
     day: date
     has_parts: bool
-    reach: int
+    tolerance_days: int
     months: frozenset[int]
     weekdays: frozenset[int]
     is_known: bool
@@ -157,7 +157,7 @@ class Figures:
             numbers=frozenset(_said(plain, words)),
             day=day,
             has_parts=not _PARTS_OF_AN_HOUR.isdisjoint(words) or "半" in plain,
-            reach=_reach(plain, words),
+            tolerance_days=_tolerance_days(plain, words),
             months=frozenset(_MONTHS[word] for word in words if word in _MONTHS),
             weekdays=weekdays,
             is_known=_is_known(plain, words),
@@ -180,7 +180,7 @@ class Figures:
         ) and all(self._is_hour_said(_NUMBERS[word]) for word in _alone(WORD.findall(plain)))
 
     def _is_weekday_said(self, word: str) -> bool:
-        return word not in _WEEKDAYS or self.reach > 0 or _WEEKDAYS[word] in self.weekdays
+        return word not in _WEEKDAYS or self.tolerance_days > 0 or _WEEKDAYS[word] in self.weekdays
 
     def _is_date_said(self, match: re.Match[str]) -> bool:
         parts = match.groupdict()
@@ -190,10 +190,12 @@ class Figures:
             month in self.months or self._is_near(day, month, _REACH_FAR) or not name
         ):
             return True
-        return self._is_near(day, month, self.reach) or (not name and self._is_near(month, day, self.reach))
+        return self._is_near(day, month, self.tolerance_days) or (
+            not name and self._is_near(month, day, self.tolerance_days)
+        )
 
-    def _is_near(self, day: int, month: int, reach: int) -> bool:
-        offsets = range(-reach, reach + 1) if reach else ()
+    def _is_near(self, day: int, month: int, tolerance_days: int) -> bool:
+        offsets = range(-tolerance_days, tolerance_days + 1) if tolerance_days else ()
         return any(
             (one.day, one.month) == (day, month)
             for one in (self.day + timedelta(offset) for offset in offsets)
@@ -251,7 +253,7 @@ def _alone(words: list[str]) -> Iterator[str]:
             yield word
 
 
-def _reach(plain: str, words: list[str]) -> int:
+def _tolerance_days(plain: str, words: list[str]) -> int:
     if not _FAR.isdisjoint(words):
         return _REACH_FAR
     named = any(word in _WEEKDAYS for word in words) or not _RELATIVE.isdisjoint(words)

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
-from backend.keys.store import KeptKey, Owner, Removal
-from backend.keys.trouble import Trouble
+from backend.keys.problem import KeyProblem
+from backend.keys.store import KeyVersion, Owner, Removal
 from backend.keys.vault import Place, Sealed, Server
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SqlKeyStore:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
+    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
         """As `KeyStore.add`. Whatever had its time goes, whose it may be."""
         row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
@@ -51,7 +51,7 @@ class SqlKeyStore:
             await erase(self._sessions, UserKeyRow.__tablename__)
         return key
 
-    async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
+    async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
         """As `KeyStore.of`."""
         row, chose = UserKeyRow, KeyOwnerRow
         query = (
@@ -94,32 +94,32 @@ class SqlKeyStore:
             row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
         return row is not None and row.house_fallback
 
-    async def note_use(self, rows: Collection[str], now: datetime) -> None:
-        """As `KeyStore.note_use`."""
+    async def record_use(self, rows: Collection[str], now: datetime) -> None:
+        """As `KeyStore.record_use`."""
         change = update(UserKeyRow).where(UserKeyRow.id.in_(rows)).values(last_used_at=now)
         async with self._sessions.begin() as session:
             await session.execute(change)
 
-    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
-        """As `KeyStore.note_trouble`."""
-        key, since = UserKeyRow, literal(trouble.since, UtcDateTime)
+    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
+        """As `KeyStore.record_problem`."""
+        key, since = UserKeyRow, literal(problem.since, UtcDateTime)
         change = (
             update(key)
             .where(key.id == row)
             .values(
-                trouble_reason=trouble.reason,
-                trouble_endpoint=trouble.endpoint,
-                trouble_since=case((key.trouble_reason == trouble.reason, key.trouble_since), else_=since),
-                trouble_last=trouble.last,
+                trouble_reason=problem.reason,
+                trouble_endpoint=problem.endpoint,
+                trouble_since=case((key.trouble_reason == problem.reason, key.trouble_since), else_=since),
+                trouble_last=problem.last,
             )
         )
         async with self._sessions.begin() as session:
             if (await session.execute(change.returning(key.id))).first() is None:
                 return False
-            return (await session.execute(_told(row, trouble))).first() is not None
+            return (await session.execute(_new_notice(row, problem))).first() is not None
 
-    async def note_success(self, row: str, endpoint: str) -> None:
-        """As `KeyStore.note_success`."""
+    async def record_success(self, row: str, endpoint: str) -> None:
+        """As `KeyStore.record_success`."""
         key = UserKeyRow
         ends = or_(key.trouble_reason != "no_access", key.trouble_endpoint == endpoint)
         change = update(key).where(key.id == row, ends)
@@ -149,14 +149,14 @@ async def _remove(session: AsyncSession, which: ColumnElement[bool], now: dateti
 
 
 async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:
-    """Tell processes that have lent them from when on they are not to be used."""
+    """Tell processes that handed them out from when on they are not to be used."""
     session.add_all(KeyRemovalRow(key_id=row, removed_at=at) for row in rows)
 
 
-def _told(row: str, trouble: Trouble) -> ReturningInsert[tuple[str]]:
-    """Note that the owner hears of ``trouble`` on its day; returns nothing if they already did."""
-    day = trouble.last.date()
-    new = insert(KeyNoticeRow).values(key_id=row, reason=trouble.reason, day=day)
+def _new_notice(row: str, problem: KeyProblem) -> ReturningInsert[tuple[str]]:
+    """Record that the owner is notified of ``problem`` on its day; returns nothing if they already were."""
+    day = problem.last.date()
+    new = insert(KeyNoticeRow).values(key_id=row, reason=problem.reason, day=day)
     newer = new.on_conflict_do_update(
         index_elements=["key_id", "reason"], set_={"day": day}, where=KeyNoticeRow.day < day
     )
@@ -171,7 +171,7 @@ def _versions(owner: Owner, provider: str) -> ColumnElement[bool]:
     return and_(_belongs_to(owner), UserKeyRow.provider == provider)
 
 
-def _row(key: KeptKey) -> UserKeyRow:
+def _row(key: KeyVersion) -> UserKeyRow:
     place, sealed = key.place, key.sealed
     return UserKeyRow(
         id=place.row,
@@ -191,17 +191,19 @@ def _row(key: KeptKey) -> UserKeyRow:
     )
 
 
-def _kept(row: UserKeyRow) -> KeptKey:
+def _kept(row: UserKeyRow) -> KeyVersion:
     place = Place(row.tenant_id, row.user_id, row.provider, row.id, _server(row))
     sealed = Sealed(row.master, row.wrapped, row.box, row.fingerprint)
-    return KeptKey(place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until, _trouble(row))
+    return KeyVersion(
+        place, sealed, row.tail, row.created_at, row.last_used_at, row.valid_until, _problem(row)
+    )
 
 
 def _server(row: UserKeyRow) -> Server | None:
     return None if row.base_url is None or row.model is None else Server(row.base_url, row.model)
 
 
-def _trouble(row: UserKeyRow) -> Trouble | None:
+def _problem(row: UserKeyRow) -> KeyProblem | None:
     reason, endpoint, since, last = (
         row.trouble_reason,
         row.trouble_endpoint,
@@ -210,4 +212,4 @@ def _trouble(row: UserKeyRow) -> Trouble | None:
     )
     if reason is None or endpoint is None or since is None or last is None:
         return None
-    return Trouble(reason, endpoint, since, last)
+    return KeyProblem(reason, endpoint, since, last)

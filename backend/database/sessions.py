@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, delete, exists, or_, select
 
 from backend.database.tables import AccessTokenRow, LoginSessionRow
-from backend.database.tokens import hashed, note_use, utc_now
+from backend.database.tokens import hashed, record_use, utc_now
 from backend.database.wal import erase
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class SessionStore:
             row = await session.scalar(query)
         if row is None:
             return None
-        await note_use(self._sessions, row, now)
+        await record_use(self._sessions, row, now)
         return _session(row)
 
     async def end(self, plain: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
-from backend.keys.trouble import Reason
+from backend.keys.problem import Reason
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -146,7 +146,7 @@ class KeyNoticeRow(Base):
 
 
 class KeyRemovalRow(Base):
-    """A key that was removed, for processes that have lent it. Its number is never given again."""
+    """A key that was removed, for processes that handed it out. Its number is never given again."""
 
     __tablename__ = "key_removals"
     __table_args__ = ({"sqlite_autoincrement": True},)

@@ -93,7 +93,7 @@ class TokenStore:
             row = await session.scalar(query)
         if row is None:
             return None
-        await note_use(self._sessions, row, self._clock())
+        await record_use(self._sessions, row, self._clock())
         return _token(row)
 
     async def has_any(self) -> bool:
@@ -117,7 +117,7 @@ class TokenStore:
             log.info("tokens.revoked user=%s token=%s", user_id, token_id)
 
 
-async def note_use(
+async def record_use(
     sessions: async_sessionmaker[AsyncSession], row: AccessTokenRow | LoginSessionRow, now: datetime
 ) -> None:
     """Note that ``row`` is used, unless it was a moment ago. That this fails is no reason to refuse it."""
@@ -129,7 +129,7 @@ async def note_use(
         async with sessions.begin() as session:
             await session.execute(change)
     except OperationalError:
-        log.exception("tokens.use_not_noted")
+        log.exception("tokens.use_not_recorded")
 
 
 def _token(row: AccessTokenRow) -> AccessToken:

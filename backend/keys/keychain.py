@@ -1,4 +1,4 @@
-"""Enrols, lists and removes a user's keys, and lends them to a request."""
+"""Enrols, lists and removes a user's keys, and hands them to a request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from .errors import (
     MalformedKeyError,
     NotEnrolledError,
 )
-from .lent import BroughtKey, StoredKey
-from .loan import Loan, who_pays, who_serves
 from .removals import Removals
-from .store import KeptKey, KeyStore, Owner
+from .request_keys import RequestKeys, StoredKey, SuppliedKey, key_policy_of, serving_providers
+from .store import KeyStore, KeyVersion, Owner
 from .vault import Place, Vault
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from .lent import LentKey
+    from .request_keys import RequestKey
     from .vault import Server
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ def _new_id() -> str:
 
 
 class Keychain:
-    """Users' keys. It opens none by itself: whoever asks a lent one for its value does."""
+    """Users' keys. It opens none itself: that happens when a `RequestKey` is asked for its value."""
 
     def __init__(
         self,
@@ -70,7 +69,7 @@ class Keychain:
 
     async def enrol(
         self, owner: Owner, provider: str, key: SecretStr, *, keep: bool = True, overlap: timedelta
-    ) -> KeptKey:
+    ) -> KeyVersion:
         """Make ``key`` the user's for ``provider``; the one before holds for ``overlap`` more.
 
         Args:
@@ -88,16 +87,16 @@ class Keychain:
 
     async def enrol_own(
         self, owner: Owner, server: Server, key: SecretStr, *, keep: bool = True, overlap: timedelta
-    ) -> KeptKey:
+    ) -> KeyVersion:
         """Make ``server`` the user's own endpoint, with ``key``; otherwise as `enrol`."""
         return await self._enrol(self._place(owner, OWN, server), key, keep, overlap)
 
-    async def of(self, owner: Owner) -> Sequence[KeptKey]:
+    async def of(self, owner: Owner) -> Sequence[KeyVersion]:
         """Every version that holds, by provider, the newest first."""
         return await self._store.of(owner, self._clock())
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """Whether the house may pay where the user's keys do not serve, for features that allow it."""
+        """Settle whether the house may pay where the user's keys do not serve, for features that allow it."""
         await self._store.choose(owner, house_fallback=house_fallback)
         log.info("keys.chosen user=%s house_fallback=%s", owner.user_id, house_fallback)
 
@@ -116,77 +115,82 @@ class Keychain:
         await self._removals.level_up()
         log.info("keys.removed user=%s provider=%s", owner.user_id, provider)
 
-    async def lend(self, owner: Owner, brought: Mapping[str, SecretStr]) -> Loan:
-        """The keys of a request: those that it brought, and for other providers those that are stored.
+    async def for_request(self, owner: Owner, supplied: Mapping[str, SecretStr]) -> RequestKeys:
+        """The keys of a request: those that it supplied, and for other providers those that are stored.
 
         Raises:
-            EndpointAndKeysError: If it brought keys, and one for an endpoint of the user's own.
-            NotEnrolledError: If it brought one that the user did not enrol.
-            UnreadableKeyError: If what it brought cannot be compared.
+            EndpointAndKeysError: If it supplied keys, and one for an endpoint of the user's own.
+            NotEnrolledError: If it supplied one that the user did not enrol.
+            UnreadableKeyError: If what it supplied cannot be compared.
         """
-        if OWN in brought and len(brought) > 1:
+        if OWN in supplied and len(supplied) > 1:
             raise EndpointAndKeysError
         held = await self.of(owner)
-        versions = self._stored(held) | self._recognised(brought, held)
+        versions = self._stored(held) | self._recognised(supplied, held)
         keys = {
-            provider: self._lent(version, brought.get(provider)) for provider, version in versions.items()
+            provider: self._request_key(version, supplied.get(provider))
+            for provider, version in versions.items()
         }
-        return Loan(keys, versions, who_serves(versions, brought), who_pays(held))
+        return RequestKeys(keys, versions, serving_providers(versions, supplied), key_policy_of(held))
 
-    async def take_back(self, loan: Loan) -> None:
-        """The request is over: its keys hold no value any more, and it is noted which of them were used.
+    async def release(self, request_keys: RequestKeys) -> None:
+        """Take the values from the keys of a request that is over, and record which of them were used.
 
-        That noting it fails is no reason for a request to.
+        If that cannot be recorded, the request does not fail for it.
         """
-        for key in loan.keys.values():
-            key.give_back()
+        for key in request_keys.keys.values():
+            key.release()
         now = self._clock()
-        stale = [key.place.row for key in loan.used() if _is_stale(key, now)]
+        stale = [key.place.row for key in request_keys.used() if _is_stale(key, now)]
         if not stale:
             return
         try:
-            await self._store.note_use(stale, now)
+            await self._store.record_use(stale, now)
         except Exception:
-            log.exception("keys.use_not_noted")
+            log.exception("keys.use_not_recorded")
 
     def _place(self, owner: Owner, provider: str, server: Server | None = None) -> Place:
         return Place(owner.tenant_id, owner.user_id, provider, self._new_id(), server)
 
-    async def _enrol(self, place: Place, key: SecretStr, keep: bool, overlap: timedelta) -> KeptKey:  # noqa: FBT001
+    async def _enrol(self, place: Place, key: SecretStr, keep: bool, overlap: timedelta) -> KeyVersion:  # noqa: FBT001
         plain = key.get_secret_value().strip()
         if not _KEY.fullmatch(plain):
             raise MalformedKeyError(place.provider)
         now = self._clock()
         tail = plain[-_TAIL:] if len(plain) >= _LONG else ""
 
-        def seal(any_kept: bool) -> KeptKey:  # noqa: FBT001 - as of `Seal`
-            return KeptKey(place, self._vault.seal(plain, place, keep=keep, is_first=not any_kept), tail, now)
+        def seal(any_kept: bool) -> KeyVersion:  # noqa: FBT001 - as of `Seal`
+            return KeyVersion(
+                place, self._vault.seal(plain, place, keep=keep, is_first=not any_kept), tail, now
+            )
 
         kept = await self._store.add(place, seal, now=now, until=now + overlap)
         await self._removals.level_up()
         log.info("keys.enrolled user=%s provider=%s stored=%s", place.user_id, place.provider, keep)
         return kept
 
-    def _stored(self, held: Iterable[KeptKey]) -> dict[str, KeptKey]:
+    def _stored(self, held: Iterable[KeyVersion]) -> dict[str, KeyVersion]:
         return {key.place.provider: key for key in held if key.is_stored and key.valid_until is None}
 
-    def _recognised(self, brought: Mapping[str, SecretStr], held: Sequence[KeptKey]) -> dict[str, KeptKey]:
-        found = {provider: self._version(provider, key, held) for provider, key in brought.items()}
-        if strange := sorted(provider for provider, version in found.items() if version is None):
-            raise NotEnrolledError(strange)
+    def _recognised(
+        self, supplied: Mapping[str, SecretStr], held: Sequence[KeyVersion]
+    ) -> dict[str, KeyVersion]:
+        found = {provider: self._version(provider, key, held) for provider, key in supplied.items()}
+        if unknown := sorted(provider for provider, version in found.items() if version is None):
+            raise NotEnrolledError(unknown)
         return {provider: version for provider, version in found.items() if version is not None}
 
-    def _version(self, provider: str, key: SecretStr, held: Iterable[KeptKey]) -> KeptKey | None:
+    def _version(self, provider: str, key: SecretStr, held: Iterable[KeyVersion]) -> KeyVersion | None:
         plain = key.get_secret_value()
-        mine = (one for one in held if one.place.provider == provider)
-        return next((one for one in mine if self._vault.matches(plain, one.sealed, one.place)), None)
+        versions = (version for version in held if version.place.provider == provider)
+        return next((each for each in versions if self._vault.matches(plain, each.sealed, each.place)), None)
 
-    def _lent(self, version: KeptKey, brought: SecretStr | None) -> LentKey:
-        is_over = self._removals.follow(version.place.row)
-        if brought is not None:
-            return BroughtKey(brought, version, is_over)
-        return StoredKey(partial(self._vault.open, version.sealed, version.place), version, is_over)
+    def _request_key(self, version: KeyVersion, supplied: SecretStr | None) -> RequestKey:
+        is_removed = self._removals.follow(version.place.row)
+        if supplied is not None:
+            return SuppliedKey(supplied, version, is_removed)
+        return StoredKey(partial(self._vault.open, version.sealed, version.place), version, is_removed)
 
 
-def _is_stale(key: KeptKey, now: datetime) -> bool:
+def _is_stale(key: KeyVersion, now: datetime) -> bool:
     return key.last_used_at is None or now - key.last_used_at >= _STALE

@@ -1,7 +1,7 @@
-"""Which keys were removed, here or by another process: also what is under way does without them from then on.
+"""Follows which keys were removed, here or by another process, so that work under way stops using them.
 
 A request reads its user's keys itself, and needs nothing of this. It is for what lasts: a stream, a WebSocket, work that goes
-on after its request, each with a key that it was lent before.
+on after its request, each with a key that it got before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOOK: Final = 0.4
 """Seconds from one look at what other processes removed to the next."""
 BLIND: Final = 30.0
-"""Seconds without a look after which no key that was lent before is used: nobody knows whether it was removed."""
+"""Seconds without a look after which no key that was handed out before is used: nobody knows whether it was removed."""
 _REMEMBERED: Final = 100_000
 
 
@@ -40,7 +40,7 @@ class Removals:
         self._looked_at: float | None = None
 
     def follow(self, row: str) -> Callable[[], bool]:
-        """Tells, whenever it is asked, whether the key in ``row``, which is lent now, is not to be used any more."""
+        """A function that tells whether the key in ``row``, which is handed out now, was removed since."""
         return partial(self._is_over, row, self._lost)
 
     async def level_up(self) -> None:
@@ -55,7 +55,7 @@ class Removals:
             self._lost += 1
 
     @asynccontextmanager
-    async def following(self, background: Background) -> AsyncIterator[None]:
+    async def polling(self, background: Background) -> AsyncIterator[None]:
         """See what is removed from now on, within half a second."""
         await self._look()
         async with background.repeating("keys.removals", self._look, every=LOOK):

@@ -10,16 +10,16 @@ from .vault import Vault
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .masters import Masters
-    from .store import KeptKey, KeyStore
+    from .master_keys import MasterKeys
+    from .store import KeyStore, KeyVersion
 
 
 class Rotation(NamedTuple):
-    """What came of a rotation, in versions of keys.
+    """The result of a rotation, in versions of keys.
 
     Attributes:
         master: The name of the master key that locks them now.
-        unreadable: Those that were left as they are, because they do not open.
+        unreadable: Versions that were left as they are, because they do not open.
     """
 
     master: str
@@ -27,7 +27,7 @@ class Rotation(NamedTuple):
     unreadable: int
 
 
-async def rotate(store: KeyStore, masters: Masters) -> Rotation:
+async def rotate(store: KeyStore, master_keys: MasterKeys) -> Rotation:
     """Lock everything anew under a new master key, also while servers are running.
 
     What does not open is left as it is.
@@ -35,12 +35,12 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
     Raises:
         MasterKeyError: If the master keys cannot be read or written.
     """
-    vault = Vault(masters)
+    vault = Vault(master_keys)
     unreadable = 0
 
-    def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
+    def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
         nonlocal unreadable
-        newest = masters.renew({key.sealed.master for key in keys})
+        newest = master_keys.renew({key.sealed.master for key in keys})
         for key in keys:
             try:
                 if key.sealed.master != newest.name:
@@ -49,4 +49,4 @@ async def rotate(store: KeyStore, masters: Masters) -> Rotation:
                 unreadable += 1
 
     locked_anew = await store.rewrap(renew)
-    return Rotation(masters.newest().name, locked_anew, unreadable)
+    return Rotation(master_keys.newest().name, locked_anew, unreadable)

@@ -1,4 +1,4 @@
-"""What has to be kept of users' keys, and what whoever keeps it promises."""
+"""What has to be kept of users' keys, and what a store of them promises."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from .trouble import Trouble
+    from .problem import KeyProblem
     from .vault import Place, Sealed
 
 
 class Owner(NamedTuple):
-    """Whose keys they are. ``tenant_id`` is blank where there are no tenants."""
+    """The owner of keys. ``tenant_id`` is blank where there are no tenants."""
 
     user_id: str
     tenant_id: str = ""
 
 
-class KeptKey(NamedTuple):
+class KeyVersion(NamedTuple):
     """One version of a user's key for one provider, as it is kept. It may be printed.
 
     Attributes:
         tail: The last characters of the key, to be told by; blank if that would tell too much of it.
         valid_until: Set when another version took its place.
-        trouble: Why its provider refuses it, if it does.
+        problem: Set while its provider refuses it.
         house_fallback: Whether its owner chose that the house may pay where their keys do not serve.
     """
 
@@ -36,7 +36,7 @@ class KeptKey(NamedTuple):
     created_at: datetime
     last_used_at: datetime | None = None
     valid_until: datetime | None = None
-    trouble: Trouble | None = None
+    problem: KeyProblem | None = None
     house_fallback: bool = False
 
     @property
@@ -46,7 +46,7 @@ class KeptKey(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """That a key is not to be used any more.
+    """The end of a key.
 
     Attributes:
         number: Counts all of them, from 1 on.
@@ -58,22 +58,22 @@ class Removal(NamedTuple):
     at: datetime
 
 
-Seal = Callable[[bool], KeptKey]
-"""Makes a version of a key. Is told whether any key is kept, so that a master key has to be there."""
-Renew = Callable[["Sequence[KeptKey]"], "Iterable[KeptKey]"]
+Seal = Callable[[bool], KeyVersion]
+"""Makes a version of a key. Its argument says whether any key is kept, so that a master key has to be there."""
+Renew = Callable[["Sequence[KeyVersion]"], "Iterable[KeyVersion]"]
 
 
 class KeyStore(Protocol):
-    """Keeps versions of keys. Whatever it answers is so now, for every process."""
+    """Keeps versions of keys. What it answers holds now, for every process."""
 
-    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
+    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
         """Keep what ``seal`` makes as the current version at ``place``. All, or nothing.
 
         The one before it holds ``until`` then, and older ones end. ``seal`` is called while nobody else writes.
         """
         ...
 
-    async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
+    async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
         """Every version that holds at ``now``, by provider, the newest first."""
         ...
 
@@ -82,31 +82,31 @@ class KeyStore(Protocol):
         ...
 
     async def removed(self, after: int) -> Sequence[Removal]:
-        """What was removed or replaced after the removal with that number, in order. Each is told for an hour at least."""
+        """What was removed or replaced after the removal with that number, in order. Each is kept for an hour at least."""
         ...
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """What ``owner`` chose, for the keys that they have and those to come."""
+        """Keep what ``owner`` chose, for the keys that they have and those to come."""
         ...
 
     async def chosen(self, owner: Owner) -> bool:
         """Whether ``owner`` chose that the house may pay; False if they chose nothing."""
         ...
 
-    async def note_use(self, rows: Collection[str], now: datetime) -> None:
-        """These were used."""
+    async def record_use(self, rows: Collection[str], now: datetime) -> None:
+        """Record that these were used."""
         ...
 
-    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
-        """This version is refused. ``since`` stays as it was if it already was, for the same reason.
+    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
+        """Record that this version is refused. ``since`` stays as it was if it already was, for the same reason.
 
         Returns:
-            Whether its owner was not told of that reason on that day. From now on, they were.
+            Whether its owner has to be notified: they were not, of that reason, on that day. From now on they count as notified.
         """
         ...
 
-    async def note_success(self, row: str, endpoint: str) -> None:
-        """A call with this version worked at ``endpoint``: it has no trouble any more that this ends."""
+    async def record_success(self, row: str, endpoint: str) -> None:
+        """Record that a call with this version worked at ``endpoint``, which may end its problem."""
         ...
 
     async def rewrap(self, renew: Renew) -> int:

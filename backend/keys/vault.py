@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from .errors import UnreadableKeyError
 
 if TYPE_CHECKING:
-    from .masters import MasterKey, Masters
+    from .master_keys import MasterKey, MasterKeys
 
 _HALF: Final = 32
 _NONCE: Final = 12
@@ -72,8 +72,8 @@ class Sealed:
 class Vault:
     """Locks with the newest master key, and opens with any of them."""
 
-    def __init__(self, masters: Masters) -> None:
-        self._masters = masters
+    def __init__(self, master_keys: MasterKeys) -> None:
+        self._masters = master_keys
 
     def seal(self, key: str, place: Place, *, keep: bool, is_first: bool = False) -> Sealed:
         """What is kept of ``key`` at ``place``; without ``keep``, nothing that it could be had from.

@@ -23,8 +23,8 @@ from starlette.requests import HTTPConnection
 from backend.background import Background
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
-from backend.keys.loan import Loan
-from backend.keys.pace import Pace
+from backend.keys.rate_limit import CheckRateLimit
+from backend.keys.request_keys import RequestKeys
 from backend.keys.store import Owner
 from backend.local_model import State
 from backend.utils.llm.caller import Caller, use_caller
@@ -155,7 +155,7 @@ class Services:
     local_model: LocalModelView | None = None
     background: Background = field(default_factory=Background)
     has_own_weights: bool = False
-    pace: Pace = field(default_factory=Pace)
+    rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
     now: Callable[[], datetime] = _utc_now
     new_id: Callable[[], str] = _new_id
@@ -176,7 +176,7 @@ class Identity:
 
     user_id: str
     caller: Caller
-    loan: Loan
+    request_keys: RequestKeys
 
 
 class UnauthenticatedError(HTTPException):
@@ -225,13 +225,13 @@ async def identify(
         NotEnrolledError: If a key came that the user did not enrol.
     """
     asking = _caller(owner.user_id, _keys(connection.headers))
-    loan = await services.keychain.lend(owner, asking.keys)
-    caller = loan.lend_to(asking)
+    request_keys = await services.keychain.for_request(owner, asking.keys)
+    caller = request_keys.apply_to(asking)
     try:
         with use_caller(caller):
-            yield Identity(owner.user_id, caller, loan)
+            yield Identity(owner.user_id, caller, request_keys)
     finally:
-        await services.keychain.take_back(loan)
+        await services.keychain.release(request_keys)
 
 
 OwnerDep = Annotated[Owner, Depends(authenticate)]
@@ -265,14 +265,14 @@ def _keys(headers: Headers) -> dict[str, SecretStr]:
 
     A header that names no provider, or one twice, is refused, not ignored: ignoring it would let the house pay.
     """
-    brought: dict[str, SecretStr] = {}
+    supplied: dict[str, SecretStr] = {}
     for name, value in headers.items():
         provider = name.removeprefix(KEY_HEADER)
         if provider == name:
             continue
         if not _PROVIDER.fullmatch(provider):
             raise HTTPException(400, f"{name}: a provider is named by a-z, 0-9, _ and -.")
-        if provider in brought:
+        if provider in supplied:
             raise HTTPException(400, f"{name}: it came more than once.")
-        brought[provider] = SecretStr(value)
-    return brought
+        supplied[provider] = SecretStr(value)
+    return supplied

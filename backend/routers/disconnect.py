@@ -24,13 +24,13 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            watch = asyncio.create_task(_end_when_gone(request, limit))
+            monitor = asyncio.create_task(_end_when_gone(request, limit))
             try:
                 yield
             finally:
-                watch.cancel()
+                monitor.cancel()
                 with suppress(asyncio.CancelledError):
-                    await watch
+                    await monitor
     except TimeoutError:
         if not limit.expired():
             raise

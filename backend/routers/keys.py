@@ -9,10 +9,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from backend.keys.check import Verdict, check_key
 from backend.keys.errors import KeyNotFoundError, UnknownProviderError
-from backend.keys.store import KeptKey
-from backend.keys.trial import Verdict, try_key
-from backend.keys.trouble import Reason, Trouble
+from backend.keys.problem import KeyProblem, Reason
+from backend.keys.store import KeyVersion
 from backend.keys.vault import Server
 from backend.utils.llm.caller import BaseUrl, ModelName
 from backend.utils.llm.errors import OwnEndpointError
@@ -74,9 +74,9 @@ class TroubleView(BaseModel):
     last: datetime
 
     @classmethod
-    def of(cls, trouble: Trouble) -> "TroubleView":
-        """What may be told of ``trouble``: all of it."""
-        return cls(**trouble._asdict())
+    def of(cls, problem: KeyProblem) -> "TroubleView":
+        """All of ``problem``."""
+        return cls(**problem._asdict())
 
 
 class KeyView(BaseModel):
@@ -103,7 +103,7 @@ class KeyView(BaseModel):
     trouble: TroubleView | None
 
     @classmethod
-    def of(cls, key: KeptKey) -> "KeyView":
+    def of(cls, key: KeyVersion) -> "KeyView":
         """What may be told of ``key``."""
         return cls(
             provider=key.place.provider,
@@ -115,7 +115,7 @@ class KeyView(BaseModel):
             created_at=key.created_at,
             last_used_at=key.last_used_at,
             valid_until=key.valid_until,
-            trouble=key.trouble and TroubleView.of(key.trouble),
+            trouble=key.problem and TroubleView.of(key.problem),
         )
 
 
@@ -210,10 +210,10 @@ async def remove(provider: str, owner: OwnerDep, services: ServicesDep) -> Respo
 @router.post("/{provider}/test")
 async def test(provider: str, owner: OwnerDep, identity: IdentityDep, services: ServicesDep) -> TrialView:
     """Try the user's key with one cheap call: the one that came with this request, else the stored one."""
-    if provider not in identity.loan.keys:
+    if provider not in identity.request_keys.keys:
         raise KeyNotFoundError
-    services.pace.admit(owner)
-    trial = await try_key(services.facade, identity.loan.only(provider).lend_to(identity.caller))
+    services.rate_limit.admit(owner)
+    check = await check_key(services.facade, identity.request_keys.only(provider).apply_to(identity.caller))
     return TrialView(
-        provider=provider, verdict=trial.verdict, message=trial.sentence, endpoint=trial.endpoint
+        provider=provider, verdict=check.verdict, message=check.sentence, endpoint=check.endpoint
     )

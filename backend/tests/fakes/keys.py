@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from backend.keys.keychain import Keychain
-from backend.keys.masters import GivenMasters, MasterKey
-from backend.keys.store import KeptKey, Owner, Removal
+from backend.keys.master_keys import GivenMasterKeys, MasterKey
+from backend.keys.store import KeyVersion, Owner, Removal
 from backend.keys.vault import Place, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from backend.keys.problem import KeyProblem
     from backend.keys.store import Renew, Seal
-    from backend.keys.trouble import Trouble
 
 ENROLLED = {("ann", "openai"): "sk-of-ann"}
 """What users have enrolled, and not stored."""
@@ -25,13 +25,13 @@ ENROLLED = {("ann", "openai"): "sk-of-ann"}
 class InMemoryKeys:
     """A `KeyStore` that forgets."""
 
-    def __init__(self, kept: Sequence[KeptKey] = ()) -> None:
+    def __init__(self, kept: Sequence[KeyVersion] = ()) -> None:
         self.kept = list(kept)
         self.fallback: set[Owner] = set()
         self.told: set[tuple[str, str, date]] = set()
         self.gone: list[Removal] = []
 
-    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeptKey:
+    async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
         key = seal(bool(self.kept))
         mine = [one for one in self.kept if slot(one) == slot(key)]
         others = [one for one in self.kept if slot(one) != slot(key)]
@@ -41,7 +41,7 @@ class InMemoryKeys:
         self.kept = [key, *(one._replace(valid_until=until) for one in stays), *others]
         return key
 
-    async def of(self, owner: Owner, now: datetime) -> Sequence[KeptKey]:
+    async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
         chosen = await self.chosen(owner)
         mine = [one._replace(house_fallback=chosen) for one in self.kept if slot(one)[:2] == owner]
         return [one for one in mine if one.valid_until is None or one.valid_until > now]
@@ -55,7 +55,7 @@ class InMemoryKeys:
     async def removed(self, after: int) -> Sequence[Removal]:
         return [one for one in self.gone if one.number > after]
 
-    def _end(self, keys: Sequence[KeptKey], at: datetime) -> None:
+    def _end(self, keys: Sequence[KeyVersion], at: datetime) -> None:
         self.gone += [
             Removal(number, one.place.row, at) for number, one in enumerate(keys, len(self.gone) + 1)
         ]
@@ -67,24 +67,24 @@ class InMemoryKeys:
     async def chosen(self, owner: Owner) -> bool:
         return owner in self.fallback
 
-    async def note_use(self, rows: Collection[str], now: datetime) -> None:
+    async def record_use(self, rows: Collection[str], now: datetime) -> None:
         self.kept = [one._replace(last_used_at=now) if one.place.row in rows else one for one in self.kept]
 
-    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
+    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
         before = next((one for one in self.kept if one.place.row == row), None)
         if before is None:
             return False
-        if before.trouble and before.trouble.reason == trouble.reason:
-            trouble = trouble._replace(since=before.trouble.since)
-        self.kept = [one._replace(trouble=trouble) if one is before else one for one in self.kept]
+        if before.problem and before.problem.reason == problem.reason:
+            problem = problem._replace(since=before.problem.since)
+        self.kept = [one._replace(problem=problem) if one is before else one for one in self.kept]
         known = len(self.told)
-        self.told.add((row, trouble.reason, trouble.last.date()))
+        self.told.add((row, problem.reason, problem.last.date()))
         return len(self.told) > known
 
-    async def note_success(self, row: str, endpoint: str) -> None:
+    async def record_success(self, row: str, endpoint: str) -> None:
         self.kept = [
-            one._replace(trouble=None)
-            if one.place.row == row and one.trouble and one.trouble.ends_with(endpoint)
+            one._replace(problem=None)
+            if one.place.row == row and one.problem and one.problem.ends_with(endpoint)
             else one
             for one in self.kept
         ]
@@ -95,13 +95,13 @@ class InMemoryKeys:
         return len(renewed)
 
 
-def slot(key: KeptKey) -> tuple[str, str, str]:
+def slot(key: KeyVersion) -> tuple[str, str, str]:
     return key.place.user_id, key.place.tenant_id, key.place.provider
 
 
-def given(*keys: MasterKey) -> GivenMasters:
+def given(*keys: MasterKey) -> GivenMasterKeys:
     """Master keys as the environment tells them; by default a new one."""
-    return GivenMasters(SecretStr(",".join(key.text() for key in keys or (MasterKey.new(),))))
+    return GivenMasterKeys(SecretStr(",".join(key.text() for key in keys or (MasterKey.new(),))))
 
 
 def keychain(enrolled: Mapping[tuple[str, str], str] = ENROLLED) -> Keychain:
@@ -111,5 +111,5 @@ def keychain(enrolled: Mapping[tuple[str, str], str] = ENROLLED) -> Keychain:
     return Keychain(InMemoryKeys(kept), vault)
 
 
-def _kept(vault: Vault, place: Place, key: str) -> KeptKey:
-    return KeptKey(place, vault.seal(key, place, keep=False), "", datetime(2026, 11, 21, tzinfo=UTC))
+def _kept(vault: Vault, place: Place, key: str) -> KeyVersion:
+    return KeyVersion(place, vault.seal(key, place, keep=False), "", datetime(2026, 11, 21, tzinfo=UTC))

@@ -21,7 +21,7 @@ from backend.cli import app
 from backend.database.engine import opened
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
-from backend.keys.masters import GivenMasters, MasterFile
+from backend.keys.master_keys import GivenMasterKeys, MasterKeyFile
 from backend.keys.store import Owner
 from backend.main import FIRST_USER, create_app
 from backend.serve import _Run, serve
@@ -380,7 +380,7 @@ class TestKeys:
     def test_a_new_master_key_can_be_used_as_it_is_printed(self) -> None:
         printed = run("keys", "new").stdout.strip()
 
-        assert GivenMasters(SecretStr(printed)).newest().name
+        assert GivenMasterKeys(SecretStr(printed)).newest().name
         assert told("keys", "new")["master_key"] != printed
 
     def test_rotating_tells_what_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +389,7 @@ class TestKeys:
         done = told("keys", "rotate")
 
         assert (done["locked_anew"], done["unreadable"]) == (0, 0)
-        assert MasterFile(tmp_path / "data" / "master.keys").newest().name == done["master"]
+        assert MasterKeyFile(tmp_path / "data" / "master.keys").newest().name == done["master"]
 
     def test_a_database_that_cannot_be_used_is_told_in_one_line_and_exits_1(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from backend.database.tokens import AccessToken
-    from backend.keys.watch import KeyWatch
+    from backend.keys.monitor import KeyMonitor
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing.recording import RecordedRequest
 
@@ -66,16 +66,18 @@ async def patchbay(provider: LoopbackProvider) -> AsyncIterator[Patchbay]:
 class Started:
     """An application that has been started on a database of its own, and its first token."""
 
-    def __init__(self, data_dir: Path, patchbay: Patchbay, watch: KeyWatch | None = None) -> None:
+    def __init__(self, data_dir: Path, patchbay: Patchbay, monitor: KeyMonitor | None = None) -> None:
         self.data_dir = data_dir
         self.patchbay = patchbay
-        self.watch = watch
+        self.monitor = monitor
         self.told: list[str] = []
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
         settings = Settings(_env_file=None, data_dir=self.data_dir)
-        app = create_app(settings, patchbay=self.patchbay, announce=self.told.append, key_watch=self.watch)
+        app = create_app(
+            settings, patchbay=self.patchbay, announce=self.told.append, key_monitor=self.monitor
+        )
         async with app.router.lifespan_context(app):
             headers = {"authorization": f"Bearer {self.told[0]}"}
             transport = httpx2.ASGITransport(app)
@@ -108,8 +110,8 @@ async def test_a_brought_key_pays_for_every_step_and_the_houses_for_none(
     started: Started, provider: LoopbackProvider
 ) -> None:
     async with started.client() as client:
-        brought = await enrolled(client, "openai")
-        created = await client.post("/v1/conversations", json=BODY, headers=brought)
+        supplied = await enrolled(client, "openai")
+        created = await client.post("/v1/conversations", json=BODY, headers=supplied)
 
     assert {request.key for request in provider.requests} == {"sk-of-ann"}
     assert {receipt["key_owner"] for receipt in created.json()["receipts"].values()} == {"user"}
@@ -119,8 +121,8 @@ async def test_a_key_that_serves_nothing_sends_nothing_and_keeps_the_transcript(
     started: Started, provider: LoopbackProvider
 ) -> None:
     async with started.client() as client:
-        brought = await enrolled(client, "gemini")
-        created = (await client.post("/v1/conversations", json=BODY, headers=brought)).json()
+        supplied = await enrolled(client, "gemini")
+        created = (await client.post("/v1/conversations", json=BODY, headers=supplied)).json()
 
     assert (created["status"], set(created["errors"].values())) == ("failed", {"credential_missing"})
     assert len(provider.requests) == 0
@@ -128,8 +130,8 @@ async def test_a_key_that_serves_nothing_sends_nothing_and_keeps_the_transcript(
 
 async def test_no_key_is_in_the_answer_or_on_disk(started: Started, tmp_path: Path) -> None:
     async with started.client() as client:
-        brought = await enrolled(client, "openai")
-        created = await client.post("/v1/conversations", json=BODY, headers=brought)
+        supplied = await enrolled(client, "openai")
+        created = await client.post("/v1/conversations", json=BODY, headers=supplied)
 
     assert created.status_code == 201
     assert "sk-of-ann" not in created.text

@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from backend.database.engine import make_engine
 from backend.keys.errors import KeyRemovedError
-from backend.keys.lent import BroughtKey, LentKey, StoredKey
+from backend.keys.monitor import KeyMonitor
+from backend.keys.request_keys import RequestKey, StoredKey, SuppliedKey
 from backend.keys.store import Owner
-from backend.keys.watch import KeyWatch
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.testing import LoopbackProvider, Status, Text
@@ -36,14 +36,14 @@ KEY, ANOTHER = "sk-canary-of-ann-012345679876", "sk-canary-anew-0123456798766789
 async def started(provider: LoopbackProvider, tmp_path: Path) -> AsyncIterator[Started]:
     for feature, answer in ANSWERS.items():
         provider.always(answer, model=MODELS[feature])
-    watch = KeyWatch()
+    monitor = KeyMonitor()
     patchbay = loopback_patchbay(
         provider,
         {feature: f"openai:{model}" for feature, model in MODELS.items()},
         "[features.conv_folder]\nhouse_fallback = true",
-        observer=watch.observe,
+        observer=monitor.observe,
     )
-    yield Started(tmp_path / "data", patchbay, watch)
+    yield Started(tmp_path / "data", patchbay, monitor)
     await patchbay.aclose()
 
 
@@ -152,28 +152,28 @@ async def test_a_key_that_one_server_removed_another_does_not_use(
 async def test_a_key_that_one_server_removed_is_out_of_use_in_another_within_a_second(
     started: Started,
 ) -> None:
-    """Also where it was lent before: to a stream, or to work that goes on."""
+    """Also where it was handed out before: to a stream, or to work that goes on."""
     async with started.client() as here, started.client() as there:
         await store(here)
-        lent = await lend(there)
-        assert lent.get_secret_value() == KEY
+        request_key = await for_request(there)
+        assert request_key.get_secret_value() == KEY
 
         await here.delete("/v1/keys/openai")
 
         async with asyncio.timeout(1):
-            while not is_removed(lent):  # noqa: ASYNC110 - the other server tells nobody when it looked
+            while not is_removed(request_key):  # noqa: ASYNC110 - the other server tells nobody when it looked
                 await asyncio.sleep(0.01)
 
 
-async def lend(client: httpx2.AsyncClient) -> LentKey:
+async def for_request(client: httpx2.AsyncClient) -> RequestKey:
     """As the server behind ``client`` lends it to a request."""
     transport: Any = client._transport
-    loan = await transport.app.state.services.keychain.lend(Owner("admin"), {})
-    key: LentKey = loan.keys["openai"]
+    request_keys = await transport.app.state.services.keychain.for_request(Owner("admin"), {})
+    key: RequestKey = request_keys.keys["openai"]
     return key
 
 
-def is_removed(key: LentKey) -> bool:
+def is_removed(key: RequestKey) -> bool:
     try:
         key.get_secret_value()
     except KeyRemovedError:
@@ -240,19 +240,19 @@ async def test_a_key_that_is_refused_says_why_until_a_call_works(
     started: Started, provider: LoopbackProvider, caplog: pytest.LogCaptureFixture, *, stored: bool
 ) -> None:
     refused = Status(401, message=f"Incorrect API key provided: {KEY}.")
-    brought = {} if stored else {"x-byok-openai": KEY}
+    supplied = {} if stored else {"x-byok-openai": KEY}
     for model in MODELS.values():
         provider.always(refused, model=model)
 
     async with started.client() as client:
         await client.put("/v1/keys/openai", json={"key": KEY, "store": stored})
         for _ in range(2):
-            await client.post("/v1/conversations", json=BODY, headers=brought)
+            await client.post("/v1/conversations", json=BODY, headers=supplied)
     async with started.client() as client:
         told = await client.get("/v1/keys/openai")
         for feature, answer in ANSWERS.items():
             provider.always(answer, model=MODELS[feature])
-        await client.post("/v1/keys/openai/test", headers=brought)
+        await client.post("/v1/keys/openai/test", headers=supplied)
     async with started.client() as client:
         after = await client.get("/v1/keys")
 
@@ -291,10 +291,10 @@ async def test_a_key_is_in_no_answer_log_or_file(
             Status(401, message=f"Incorrect API key provided: {KEY}."), model=MODELS["chat_responses"]
         )
         question = {"conversation_id": answers[0].json()["id"], "question": "When?"}
-        brought = {"x-byok-openai": KEY}
+        supplied = {"x-byok-openai": KEY}
         answers += [
             await client.post("/v1/chat", json=question),
-            await client.post("/v1/chat", json=question, headers=brought),
+            await client.post("/v1/chat", json=question, headers=supplied),
             await client.post("/v1/chat", json=question, headers={"x-byok-gemini": KEY}),
             await client.get("/v1/keys"),
             await client.post("/v1/keys/openai/test"),
@@ -318,21 +318,21 @@ async def test_after_its_request_no_value_of_a_key_is_left(
     started: Started, provider: LoopbackProvider, *, stored: bool
 ) -> None:
     """Timers that were cancelled hold on to the request's caller. That one holds no value."""
-    brought = {} if stored else {"x-byok-openai": KEY}
+    supplied = {} if stored else {"x-byok-openai": KEY}
     async with started.client() as client:
         await client.put("/v1/keys/openai", json={"key": KEY, "store": stored})
-        created = await client.post("/v1/conversations", json=BODY, headers=brought)
+        created = await client.post("/v1/conversations", json=BODY, headers=supplied)
         question = {"conversation_id": created.json()["id"], "question": "When?"}
-        await client.post("/v1/chat", json=question, headers=brought)
+        await client.post("/v1/chat", json=question, headers=supplied)
         del created
         gc.collect()
 
-        left = [one for one in gc.get_objects() if isinstance(one, LentKey)]
+        left = [one for one in gc.get_objects() if isinstance(one, RequestKey)]
         secrets = [one for one in gc.get_objects() if isinstance(one, SecretStr)]
 
     assert {request.key for request in provider.requests} == {KEY}
-    assert not any(one._value for one in left if isinstance(one, StoredKey | BroughtKey))
-    assert not any(one.get_secret_value() == KEY for one in secrets if not isinstance(one, LentKey))
+    assert not any(one._value for one in left if isinstance(one, StoredKey | SuppliedKey))
+    assert not any(one.get_secret_value() == KEY for one in secrets if not isinstance(one, RequestKey))
 
 
 async def test_a_key_that_was_moved_to_another_row_serves_nobody(
@@ -361,9 +361,9 @@ class TestOwnEndpoint:
         with LoopbackProvider() as house:
             features = {feature: f"openai:{model}" for feature, model in MODELS.items()}
             text = f'private_networks = ["127.0.0.0/8"]\n{loopback_table(house, features)}'
-            watch = KeyWatch()
-            patchbay = Patchbay(Table(text=text, environ=HOUSE_KEYS), observer=watch.observe)
-            yield Started(tmp_path / "data", patchbay, watch)
+            monitor = KeyMonitor()
+            patchbay = Patchbay(Table(text=text, environ=HOUSE_KEYS), observer=monitor.observe)
+            yield Started(tmp_path / "data", patchbay, monitor)
             await patchbay.aclose()
             assert len(house.requests) == 0
 
@@ -386,10 +386,10 @@ class TestOwnEndpoint:
         assert (candidate["endpoint"], candidate["key_owner"]) == ("own:llama", "user")
 
     async def test_its_key_may_come_with_each_request(self, lab: Started, provider: LoopbackProvider) -> None:
-        brought = {"x-byok-own": KEY}
+        supplied = {"x-byok-own": KEY}
         async with lab.client() as client:
             await self.have(client, provider.openai_url, store=False)
-            tried = await client.post("/v1/keys/own/test", headers=brought)
+            tried = await client.post("/v1/keys/own/test", headers=supplied)
             refused = await client.get("/v1/llm/qos", headers={"x-byok-own": ANOTHER})
             without = await client.post("/v1/conversations", json=BODY)
 

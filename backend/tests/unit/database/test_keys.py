@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
-from backend.keys.store import KeptKey, Owner, Removal
-from backend.keys.trouble import Reason, Trouble
+from backend.keys.problem import KeyProblem, Reason
+from backend.keys.store import KeyVersion, Owner, Removal
 from backend.keys.vault import Place, Sealed, Server
 from backend.tests.fakes.keys import InMemoryKeys
 
@@ -32,11 +32,11 @@ HOUR = timedelta(hours=1)
 SEALED = Sealed("m1", b"wrapped", b"box", "fingerprint")
 
 
-def version(row: str, owner: Owner = ANN, provider: str = "openai", at: datetime = NOON) -> KeptKey:
-    return KeptKey(Place(owner.tenant_id, owner.user_id, provider, row), SEALED, "1234", at)
+def version(row: str, owner: Owner = ANN, provider: str = "openai", at: datetime = NOON) -> KeyVersion:
+    return KeyVersion(Place(owner.tenant_id, owner.user_id, provider, row), SEALED, "1234", at)
 
 
-async def add(store: KeyStore, key: KeptKey, *, until: datetime) -> None:
+async def add(store: KeyStore, key: KeyVersion, *, until: datetime) -> None:
     await store.add(key.place, lambda _: key, now=key.created_at, until=until)
 
 
@@ -44,12 +44,12 @@ async def rows(store: KeyStore, owner: Owner = ANN, now: datetime = NOON) -> lis
     return [key.place.row for key in await store.of(owner, now)]
 
 
-def trouble(reason: Reason = "revoked", at: datetime = NOON, endpoint: str = "openai:m") -> Trouble:
-    return Trouble(reason, endpoint, at, at)
+def problem(reason: Reason = "revoked", at: datetime = NOON, endpoint: str = "openai:m") -> KeyProblem:
+    return KeyProblem(reason, endpoint, at, at)
 
 
-async def troubles(store: KeyStore) -> list[Trouble | None]:
-    return [key.trouble for key in await store.of(ANN, NOON)]
+async def problems(store: KeyStore) -> list[KeyProblem | None]:
+    return [key.problem for key in await store.of(ANN, NOON)]
 
 
 @pytest.fixture(params=["memory", "database"])
@@ -122,7 +122,7 @@ class TestEveryStore:
     ) -> None:
         told = []
 
-        def seal(any_kept: bool) -> KeptKey:  # noqa: FBT001 - as of `Seal`
+        def seal(any_kept: bool) -> KeyVersion:  # noqa: FBT001 - as of `Seal`
             told.append(any_kept)
             return version(str(len(told)), Owner(f"user-{len(told)}"))
 
@@ -135,7 +135,7 @@ class TestEveryStore:
         await add(store, version("1"), until=NOON)
         await add(store, version("2", BOB), until=NOON)
 
-        await store.note_use(["1"], NOON)
+        await store.record_use(["1"], NOON)
 
         assert [key.last_used_at for owner in (ANN, BOB) for key in await store.of(owner, NOON)] == [
             NOON,
@@ -145,13 +145,13 @@ class TestEveryStore:
     async def test_trouble_that_goes_on_began_when_it_began(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         for at in (NOON, NOON + HOUR):
-            await store.note_trouble("1", trouble(at=at))
+            await store.record_problem("1", problem(at=at))
 
-        assert await troubles(store) == [Trouble("revoked", "openai:m", NOON, NOON + HOUR)]
+        assert await problems(store) == [KeyProblem("revoked", "openai:m", NOON, NOON + HOUR)]
 
-        await store.note_trouble("1", trouble("no_quota", NOON + 2 * HOUR))
+        await store.record_problem("1", problem("no_quota", NOON + 2 * HOUR))
 
-        assert await troubles(store) == [trouble("no_quota", NOON + 2 * HOUR)]
+        assert await problems(store) == [problem("no_quota", NOON + 2 * HOUR)]
 
     async def test_its_owner_is_to_be_told_once_for_each_reason_and_day(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
@@ -163,41 +163,42 @@ class TestEveryStore:
             ("revoked", 24),
         ]
         told = [
-            await store.note_trouble("1", trouble(reason, NOON + hours * HOUR)) for reason, hours in refusals
+            await store.record_problem("1", problem(reason, NOON + hours * HOUR))
+            for reason, hours in refusals
         ]
 
         assert told == [True, False, True, False, True]
 
     async def test_after_a_success_it_is_still_once_a_day(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
-        assert await store.note_trouble("1", trouble())
-        await store.note_success("1", "openai:m")
+        assert await store.record_problem("1", problem())
+        await store.record_success("1", "openai:m")
 
-        assert await troubles(store) == [None]
-        assert not await store.note_trouble("1", trouble(at=NOON + HOUR))
-        assert await troubles(store) == [trouble(at=NOON + HOUR)]
+        assert await problems(store) == [None]
+        assert not await store.record_problem("1", problem(at=NOON + HOUR))
+        assert await problems(store) == [problem(at=NOON + HOUR)]
 
     async def test_that_another_model_may_be_used_does_not_give_the_one_that_may_not(
         self, store: KeyStore
     ) -> None:
         await add(store, version("1"), until=NOON)
-        await store.note_trouble("1", trouble("no_access"))
+        await store.record_problem("1", problem("no_access"))
 
-        await store.note_success("1", "openai:another")
-        assert await troubles(store) == [trouble("no_access")]
+        await store.record_success("1", "openai:another")
+        assert await problems(store) == [problem("no_access")]
 
-        await store.note_success("1", "openai:m")
-        assert await troubles(store) == [None]
+        await store.record_success("1", "openai:m")
+        assert await problems(store) == [None]
 
     async def test_nothing_is_reported_of_a_deleted_key(self, store: KeyStore) -> None:
-        assert not await store.note_trouble("1", trouble())
+        assert not await store.record_problem("1", problem())
 
     async def test_trouble_of_one_version_is_not_that_of_the_next(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
-        await store.note_trouble("1", trouble())
+        await store.record_problem("1", problem())
         await add(store, version("2"), until=NOON + HOUR)
 
-        assert await troubles(store) == [None, trouble()]
+        assert await problems(store) == [None, problem()]
 
     async def test_what_its_owner_chose_holds_for_all_their_keys_and_for_nobody_elses(
         self, store: KeyStore
@@ -220,7 +221,7 @@ class TestEveryStore:
         await add(store, version("2", BOB), until=NOON)
         anew = Sealed("m2", b"anew", SEALED.box, SEALED.fingerprint)
 
-        def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
+        def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
             return [key._replace(sealed=anew) for key in keys if key.place.row == "1"]
 
         assert await store.rewrap(renew) == 1
@@ -294,7 +295,7 @@ class TestTheDatabase:
     async def test_when_somebody_was_told_goes_with_the_key(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
         await add(store, version("1"), until=NOON)
-        await store.note_trouble("1", trouble())
+        await store.record_problem("1", problem())
         await store.remove(ANN, "openai", NOON)
 
         async with sessions() as session:
@@ -304,7 +305,7 @@ class TestTheDatabase:
         store = SqlKeyStore(sessions)
         await add(store, version("1"), until=NOON)
 
-        told = await asyncio.gather(*(store.note_trouble("1", trouble()) for _ in range(8)))
+        told = await asyncio.gather(*(store.record_problem("1", problem()) for _ in range(8)))
 
         assert sum(told) == 1
 
@@ -312,7 +313,7 @@ class TestTheDatabase:
         """It sees all that was written before it, and whoever writes meanwhile waits until it is over."""
         store = SqlKeyStore(sessions)
 
-        def renew(keys: Sequence[KeptKey]) -> Iterable[KeptKey]:
+        def renew(keys: Sequence[KeyVersion]) -> Iterable[KeyVersion]:
             return [key._replace(sealed=Sealed("m2", b"w", b"b", "f")) for key in keys]
 
         adding = [add(store, version(str(n), Owner(f"user-{n}")), until=NOON) for n in range(20)]

@@ -117,4 +117,4 @@ async def test_that_its_use_cannot_be_noted_is_no_reason_to_refuse_it(
         )
 
     assert (await tokens.find(plain)) is not None
-    assert "tokens.use_not_noted" in caplog.text
+    assert "tokens.use_not_recorded" in caplog.text

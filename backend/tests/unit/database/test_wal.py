@@ -15,7 +15,7 @@ from backend.background import Background
 from backend.database import wal
 from backend.database.keys import SqlKeyStore
 from backend.keys.keychain import Keychain
-from backend.keys.masters import MasterFile
+from backend.keys.master_keys import MasterKeyFile
 from backend.keys.rotation import rotate
 from backend.keys.store import Owner
 from backend.keys.vault import Vault
@@ -23,7 +23,7 @@ from backend.keys.vault import Vault
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.keys.store import KeptKey
+    from backend.keys.store import KeyVersion
 
     from .conftest import Sessions
 
@@ -51,16 +51,16 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.fixture
-def masters(tmp_path: Path) -> MasterFile:
-    return MasterFile(tmp_path / "data" / "master.keys")
+def master_keys(tmp_path: Path) -> MasterKeyFile:
+    return MasterKeyFile(tmp_path / "data" / "master.keys")
 
 
 @pytest.fixture
-def keychain(sessions: Sessions, masters: MasterFile) -> Keychain:
-    return Keychain(SqlKeyStore(sessions), Vault(masters))
+def keychain(sessions: Sessions, master_keys: MasterKeyFile) -> Keychain:
+    return Keychain(SqlKeyStore(sessions), Vault(master_keys))
 
 
-async def enrol(keychain: Keychain, key: SecretStr = KEY, owner: Owner = ANN) -> KeptKey:
+async def enrol(keychain: Keychain, key: SecretStr = KEY, owner: Owner = ANN) -> KeyVersion:
     return await keychain.enrol(owner, "openai", key, overlap=AT_ONCE)
 
 
@@ -83,11 +83,11 @@ async def test_a_replaced_key_is_in_no_file(keychain: Keychain, files: Files) ->
 
 
 async def test_after_a_rotation_nothing_opens_with_the_old_master_key(
-    keychain: Keychain, sessions: Sessions, masters: MasterFile, files: Files
+    keychain: Keychain, sessions: Sessions, master_keys: MasterKeyFile, files: Files
 ) -> None:
     before = (await enrol(keychain)).sealed
 
-    await rotate(SqlKeyStore(sessions), masters)
+    await rotate(SqlKeyStore(sessions), master_keys)
 
     assert not files.hold(before.wrapped)
     assert files.hold(before.box)
@@ -96,7 +96,7 @@ async def test_after_a_rotation_nothing_opens_with_the_old_master_key(
 async def test_however_keys_come_and_go_none_is_left_behind(keychain: Keychain, files: Files) -> None:
     """SQLite moves rows from page to page and leaves copies: with this seed, of a key that is removed later."""
     chance = random.Random(2)  # noqa: S311
-    kept: dict[str, KeptKey] = {}
+    kept: dict[str, KeyVersion] = {}
     gone: list[bytes | None] = []
     for _ in range(60):
         user = f"u{chance.randrange(30)}"

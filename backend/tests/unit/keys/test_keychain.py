@@ -17,7 +17,7 @@ from backend.keys.errors import (
     UnreadableKeyError,
 )
 from backend.keys.keychain import Keychain
-from backend.keys.masters import MasterFile, MasterKey
+from backend.keys.master_keys import MasterKey, MasterKeyFile
 from backend.keys.rotation import rotate
 from backend.keys.store import Owner
 from backend.keys.vault import Server, Vault
@@ -44,19 +44,19 @@ class Clock:
 class Runtime:
     """A keychain with everything below it."""
 
-    def __init__(self, *masters: MasterKey) -> None:
+    def __init__(self, *master_keys: MasterKey) -> None:
         self.store = InMemoryKeys()
         self.clock = Clock()
-        self.vault = Vault(given(*masters))
+        self.vault = Vault(given(*master_keys))
         self.keychain = Keychain(self.store, self.vault, clock=self.clock)
 
-    async def lent(self, owner: Owner = ANN, **brought: SecretStr) -> dict[str, str]:
-        loan = await self.keychain.lend(owner, brought)
-        return {provider: key.get_secret_value() for provider, key in loan.keys.items()}
+    async def request_key(self, owner: Owner = ANN, **supplied: SecretStr) -> dict[str, str]:
+        request_keys = await self.keychain.for_request(owner, supplied)
+        return {provider: key.get_secret_value() for provider, key in request_keys.keys.items()}
 
-    async def serving(self, **brought: SecretStr) -> list[str]:
+    async def serving(self, **supplied: SecretStr) -> list[str]:
         """With what Ann is served: an address, or providers."""
-        caller = (await self.keychain.lend(ANN, brought)).lend_to(Caller(user_id="ann"))
+        caller = (await self.keychain.for_request(ANN, supplied)).apply_to(Caller(user_id="ann"))
         own = caller.own_endpoint
         return (
             sorted(caller.keys) if own is None else [*caller.keys, own.base_url, own.key.get_secret_value()]
@@ -72,9 +72,9 @@ class TestStored:
     async def test_it_is_lent_to_its_user_and_to_nobody_else(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
 
-        assert await runtime.lent() == {"openai": OLD.get_secret_value()}
-        assert await runtime.lent(BOB) == {}
-        assert await runtime.lent(ANN._replace(tenant_id="acme")) == {}
+        assert await runtime.request_key() == {"openai": OLD.get_secret_value()}
+        assert await runtime.request_key(BOB) == {}
+        assert await runtime.request_key(ANN._replace(tenant_id="acme")) == {}
 
     async def test_it_is_not_opened_before_a_call_needs_it(self, runtime: Runtime) -> None:
         kept = await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
@@ -82,16 +82,16 @@ class TestStored:
         runtime.store.kept = [spoilt]
 
         await runtime.keychain.of(ANN)
-        loan = await runtime.keychain.lend(ANN, {})
+        request_keys = await runtime.keychain.for_request(ANN, {})
 
         with pytest.raises(UnreadableKeyError):
-            loan.keys["openai"].get_secret_value()
+            request_keys.keys["openai"].get_secret_value()
 
     async def test_the_newest_is_lent_at_once(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=HOUR)
         await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
-        assert await runtime.lent() == {"openai": NEW.get_secret_value()}
+        assert await runtime.request_key() == {"openai": NEW.get_secret_value()}
 
     async def test_one_that_is_removed_is_lent_no_more(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
@@ -99,9 +99,9 @@ class TestStored:
 
         await runtime.keychain.remove(ANN, "openai")
 
-        assert await runtime.lent() == {}
+        assert await runtime.request_key() == {}
         with pytest.raises(NotEnrolledError):
-            await runtime.lent(openai=OLD)
+            await runtime.request_key(openai=OLD)
 
     async def test_what_is_not_there_cannot_be_removed(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
@@ -113,43 +113,43 @@ class TestStored:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
-        assert await runtime.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
+        assert await runtime.request_key(openai=OLD) == {"openai": OLD.get_secret_value()}
 
 
 class TestBrought:
     async def test_it_is_accepted_once_it_was_enrolled(self, runtime: Runtime) -> None:
         with pytest.raises(NotEnrolledError):
-            await runtime.lent(openai=OLD)
+            await runtime.request_key(openai=OLD)
 
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
 
-        assert await runtime.lent(openai=OLD) == {"openai": OLD.get_secret_value()}
-        assert await runtime.lent() == {}
+        assert await runtime.request_key(openai=OLD) == {"openai": OLD.get_secret_value()}
+        assert await runtime.request_key() == {}
 
     async def test_the_one_before_is_accepted_while_the_overlap_lasts(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         await runtime.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=HOUR)
 
         runtime.clock.now = NOON + HOUR - timedelta(seconds=1)
-        assert await runtime.lent(openai=OLD)
+        assert await runtime.request_key(openai=OLD)
 
         runtime.clock.now = NOON + HOUR
-        assert await runtime.lent(openai=NEW)
+        assert await runtime.request_key(openai=NEW)
         with pytest.raises(NotEnrolledError):
-            await runtime.lent(openai=OLD)
+            await runtime.request_key(openai=OLD)
 
     async def test_without_an_overlap_the_one_before_ends_at_once(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         await runtime.keychain.enrol(ANN, "openai", NEW, keep=False, overlap=NONE)
 
         with pytest.raises(NotEnrolledError):
-            await runtime.lent(openai=OLD)
+            await runtime.request_key(openai=OLD)
 
     async def test_all_that_were_not_enrolled_are_named(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
 
         with pytest.raises(NotEnrolledError) as refused:
-            await runtime.lent(openai=OLD, gemini=OLD, acme=OLD)
+            await runtime.request_key(openai=OLD, gemini=OLD, acme=OLD)
 
         assert refused.value.providers == ("acme", "gemini")
         assert OLD.get_secret_value() not in f"{refused.value} {refused.value!r} {refused.value.as_dict()}"
@@ -193,10 +193,10 @@ class TestOwnEndpoint:
 
     async def test_it_is_not_opened_before_a_call_needs_it(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
-        loan = await runtime.keychain.lend(ANN, {})
-        loan.lend_to(Caller(user_id="ann"))
+        request_keys = await runtime.keychain.for_request(ANN, {})
+        request_keys.apply_to(Caller(user_id="ann"))
 
-        assert loan.used() == []
+        assert request_keys.used() == []
 
 
 class TestPolicy:
@@ -220,16 +220,16 @@ class TestPolicy:
             await runtime.keychain.enrol(ANN, "openai", OLD, keep=kind == "stored", overlap=NONE)
         await runtime.keychain.choose(ANN, house_fallback=fallback)
 
-        assert (await runtime.keychain.lend(ANN, {})).policy == policy
-        assert (await runtime.keychain.lend(BOB, {})).policy is None
+        assert (await runtime.keychain.for_request(ANN, {})).policy == policy
+        assert (await runtime.keychain.for_request(BOB, {})).policy is None
 
     async def test_one_key_alone_lets_nobody_else_pay(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
         await runtime.keychain.choose(ANN, house_fallback=True)
-        loan = await runtime.keychain.lend(ANN, {})
+        request_keys = await runtime.keychain.for_request(ANN, {})
 
-        caller = loan.only("openai").lend_to(Caller(user_id="ann"))
+        caller = request_keys.only("openai").apply_to(Caller(user_id="ann"))
 
         assert (list(caller.keys), caller.own_endpoint, caller.policy) == (["openai"], None, "byok_only")
 
@@ -251,7 +251,7 @@ class TestEnrolment:
     async def test_blanks_around_a_key_are_no_part_of_it(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", SecretStr(f" {OLD.get_secret_value()}\n"), overlap=NONE)
 
-        assert await runtime.lent() == {"openai": OLD.get_secret_value()}
+        assert await runtime.request_key() == {"openai": OLD.get_secret_value()}
 
     @pytest.mark.parametrize(("key", "tail"), [("x" * 16 + "1234", "1234"), ("x" * 15 + "1234", "")])
     async def test_the_last_four_are_kept_of_a_long_key_only(
@@ -265,7 +265,7 @@ class TestEnrolment:
         self, runtime: Runtime, tmp_path: Path
     ) -> None:
         (tmp_path / "file").touch()
-        vault = Vault(MasterFile(tmp_path / "file" / "master.keys"))
+        vault = Vault(MasterKeyFile(tmp_path / "file" / "master.keys"))
 
         with pytest.raises(MasterKeyError):
             await Keychain(runtime.store, vault).enrol(ANN, "openai", OLD, overlap=NONE)
@@ -277,10 +277,10 @@ class TestUse:
     async def test_a_key_that_was_opened_was_used(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol(ANN, "gemini", NEW, overlap=NONE)
-        loan = await runtime.keychain.lend(ANN, {})
-        loan.keys["openai"].get_secret_value()
+        request_keys = await runtime.keychain.for_request(ANN, {})
+        request_keys.keys["openai"].get_secret_value()
 
-        await runtime.keychain.take_back(loan)
+        await runtime.keychain.release(request_keys)
 
         used = {key.place.provider: key.last_used_at for key in await runtime.keychain.of(ANN)}
         assert used == {"openai": NOON, "gemini": None}
@@ -289,7 +289,7 @@ class TestUse:
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
         for seconds, noted in [(0, 0), (59, 0), (60, 60)]:
             runtime.clock.now = NOON + timedelta(seconds=seconds)
-            await runtime.keychain.take_back(await runtime.keychain.lend(ANN, {"openai": OLD}))
+            await runtime.keychain.release(await runtime.keychain.for_request(ANN, {"openai": OLD}))
             (key,) = await runtime.keychain.of(ANN)
             assert key.last_used_at == NOON + timedelta(seconds=noted)
 
@@ -300,12 +300,12 @@ class TestUse:
             raise OSError
 
         await runtime.keychain.enrol(ANN, "openai", OLD, keep=False, overlap=NONE)
-        loan = await runtime.keychain.lend(ANN, {"openai": OLD})
-        monkeypatch.setattr(runtime.store, "note_use", away)
+        request_keys = await runtime.keychain.for_request(ANN, {"openai": OLD})
+        monkeypatch.setattr(runtime.store, "record_use", away)
 
-        await runtime.keychain.take_back(loan)
+        await runtime.keychain.release(request_keys)
 
-        assert "keys.use_not_noted" in caplog.text
+        assert "keys.use_not_recorded" in caplog.text
 
 
 class TestRotation:
@@ -319,8 +319,8 @@ class TestRotation:
 
         assert done == (newer.name, 2, 0)
         after = Keychain(runtime.store, Vault(given(newer)))
-        assert (await after.lend(ANN, {})).keys["openai"].get_secret_value() == OLD.get_secret_value()
-        assert (await after.lend(BOB, {"openai": NEW})).keys
+        assert (await after.for_request(ANN, {})).keys["openai"].get_secret_value() == OLD.get_secret_value()
+        assert (await after.for_request(BOB, {"openai": NEW})).keys
 
     async def test_what_does_not_open_is_left_and_told(self) -> None:
         newer = MasterKey.new()

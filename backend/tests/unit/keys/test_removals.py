@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from backend.background import Background
 from backend.keys.errors import KeyRemovedError
 from backend.keys.keychain import Keychain
-from backend.keys.lent import LentKey, StoredKey
 from backend.keys.removals import BLIND, LOOK, Removals
-from backend.keys.store import KeptKey, Owner, Removal
+from backend.keys.request_keys import RequestKey, StoredKey
+from backend.keys.store import KeyVersion, Owner, Removal
 from backend.keys.vault import Place, Sealed, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
@@ -48,10 +48,10 @@ class Server:
     def now(self) -> datetime:
         return NOON + self.hours * HOUR
 
-    async def lent(self, *, stored: bool) -> LentKey:
+    async def request_key(self, *, stored: bool) -> RequestKey:
         await self.keychain.enrol(ANN, "openai", KEY, keep=stored, overlap=NONE)
-        loan = await self.keychain.lend(ANN, {} if stored else {"openai": KEY})
-        return loan.keys["openai"]
+        request_keys = await self.keychain.for_request(ANN, {} if stored else {"openai": KEY})
+        return request_keys.keys["openai"]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_the_server_that_removed_it_uses_it_no_more(
     servers: tuple[Server, Server], *, stored: bool
 ) -> None:
     here, _ = servers
-    key = await here.lent(stored=stored)
+    key = await here.request_key(stored=stored)
     assert key.get_secret_value() == KEY.get_secret_value()
 
     await here.keychain.remove(ANN, "openai")
@@ -84,7 +84,7 @@ async def test_another_server_uses_it_no_more_once_it_looked(
     servers: tuple[Server, Server], *, stored: bool
 ) -> None:
     here, there = servers
-    key = await there.lent(stored=stored)
+    key = await there.request_key(stored=stored)
     await here.keychain.remove(ANN, "openai")
     assert key.get_secret_value() == KEY.get_secret_value()
 
@@ -96,7 +96,7 @@ async def test_another_server_uses_it_no_more_once_it_looked(
 
 async def test_one_that_was_replaced_at_once_is_used_no_more(servers: tuple[Server, Server]) -> None:
     here, _ = servers
-    key = await here.lent(stored=True)
+    key = await here.request_key(stored=True)
 
     await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=NONE)
 
@@ -109,7 +109,7 @@ async def test_one_that_was_replaced_with_an_overlap_is_used_until_that_is_over(
     servers: tuple[Server, Server], *, stored: bool
 ) -> None:
     here, there = servers
-    key = await there.lent(stored=stored)
+    key = await there.request_key(stored=stored)
 
     await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
     await there.removals.level_up()
@@ -124,7 +124,7 @@ async def test_one_that_was_removed_within_its_overlap_is_used_no_more(
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers
-    key = await here.lent(stored=True)
+    key = await here.request_key(stored=True)
 
     await here.keychain.enrol(ANN, "openai", ANOTHER, overlap=HOUR)
     await here.keychain.remove(ANN, "openai")
@@ -138,10 +138,10 @@ async def test_of_a_server_that_missed_removals_no_key_is_used_that_was_lent_bef
 ) -> None:
     """It slept for so long that they are not told any more."""
     here, there = servers
-    await here.lent(stored=True)
-    await here.lent(stored=True)
+    await here.request_key(stored=True)
+    await here.request_key(stored=True)
     await there.removals.level_up()
-    lent_before = await there.lent(stored=True)
+    lent_before = await there.request_key(stored=True)
     store.gone = [Removal(9, "another", NOON)]
     there.removals._last = 7
 
@@ -149,15 +149,15 @@ async def test_of_a_server_that_missed_removals_no_key_is_used_that_was_lent_bef
 
     with pytest.raises(KeyRemovedError):
         lent_before.get_secret_value()
-    assert (await there.lent(stored=True)).get_secret_value() == KEY.get_secret_value()
+    assert (await there.request_key(stored=True)).get_secret_value() == KEY.get_secret_value()
 
 
 async def test_of_a_server_that_sees_nothing_no_key_is_used_that_was_lent_before(
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers
-    async with here.removals.following(Background()):
-        key = await here.lent(stored=True)
+    async with here.removals.polling(Background()):
+        key = await here.request_key(stored=True)
         here.seconds = BLIND
         assert key.get_secret_value() == KEY.get_secret_value()
 
@@ -170,7 +170,10 @@ async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
     store: InMemoryKeys, servers: tuple[Server, Server]
 ) -> None:
     here, _ = servers
-    asked, unasked = await here.lent(stored=True), (await here.keychain.lend(ANN, {})).keys["openai"]
+    asked, unasked = (
+        await here.request_key(stored=True),
+        (await here.keychain.for_request(ANN, {})).keys["openai"],
+    )
     await here.keychain.remove(ANN, "openai")
     with pytest.raises(KeyRemovedError):
         asked.get_secret_value()
@@ -185,10 +188,10 @@ async def test_what_was_removed_stays_removed_however_much_is_removed_after_it(
 
 async def test_the_same_key_stored_again_is_another_one(servers: tuple[Server, Server]) -> None:
     here, _ = servers
-    await here.lent(stored=True)
+    await here.request_key(stored=True)
     await here.keychain.remove(ANN, "openai")
 
-    assert (await here.lent(stored=True)).get_secret_value() == KEY.get_secret_value()
+    assert (await here.request_key(stored=True)).get_secret_value() == KEY.get_secret_value()
 
 
 def test_others_are_seen_within_a_second() -> None:
@@ -197,7 +200,7 @@ def test_others_are_seen_within_a_second() -> None:
 
 async def test_a_removed_key_holds_no_value(servers: tuple[Server, Server]) -> None:
     here, _ = servers
-    key = await here.lent(stored=False)
+    key = await here.request_key(stored=False)
     await here.keychain.remove(ANN, "openai")
     with pytest.raises(KeyRemovedError):
         key.get_secret_value()
@@ -228,7 +231,7 @@ async def test_a_call_under_way_ends_when_its_key_is_removed(
     api: str, call: Call, provider: LoopbackProvider
 ) -> None:
     """The first attempt fails, and before the second the key goes."""
-    kept = KeptKey(
+    kept = KeyVersion(
         Place("", "ann", api, "row"), Sealed("", b"", None, ""), "", datetime(2026, 11, 21, tzinfo=UTC)
     )
     removed: set[str] = set()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from backend.keys.errors import UnreadableKeyError
-from backend.keys.masters import MasterKey
+from backend.keys.master_keys import MasterKey
 from backend.keys.vault import Place, Sealed, Server, Vault
 from backend.tests.fakes.keys import given
 

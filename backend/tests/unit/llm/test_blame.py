@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.keys.trouble import reason_of
+from backend.keys.problem import reason_of
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
 from backend.utils.llm.failures import POLICY, Category, classify

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.keys.pace import MOST
+from backend.keys.rate_limit import MOST
 from backend.routers.keys import LONGEST_OVERLAP
 from backend.tests.fakes.services import ANN, BOB
 

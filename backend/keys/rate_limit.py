@@ -1,4 +1,4 @@
-"""How often a user may try keys: without a bound, this would be a place to find out which of many keys work."""
+"""A rate limit on checks of keys: without one, anybody could find out which of many keys work."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ WITHIN: Final = 60.0
 _REMEMBERED: Final = 10_000
 
 
-class Pace:
-    """Lets each user pass six times a minute, in this process. It remembers the last 10,000 who did."""
+class CheckRateLimit:
+    """Allows each user six checks a minute, in this process. The last 10,000 users are remembered."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._passed: OrderedDict[Owner, deque[float]] = OrderedDict()
+        self._checks: OrderedDict[Owner, deque[float]] = OrderedDict()
 
     def admit(self, owner: Owner) -> None:
-        """Let ``owner`` pass.
+        """Count a check by ``owner``.
 
         Raises:
-            TooManyTrialsError: If they passed too often; says when to come again.
+            TooManyTrialsError: If they checked too often; says when to come again.
         """
         now = self._clock()
-        times = self._passed.setdefault(owner, deque(maxlen=MOST))
+        times = self._checks.setdefault(owner, deque(maxlen=MOST))
         if len(times) == MOST and now - times[0] < WITHIN:
             raise TooManyTrialsError(retry_after=WITHIN - (now - times[0]))
         times.append(now)
-        self._passed.move_to_end(owner)
-        if len(self._passed) > _REMEMBERED:
-            self._passed.popitem(last=False)
+        self._checks.move_to_end(owner)
+        if len(self._checks) > _REMEMBERED:
+            self._checks.popitem(last=False)

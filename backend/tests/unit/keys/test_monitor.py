@@ -13,10 +13,10 @@ from typing_extensions import override
 
 from backend.background import Background
 from backend.keys.keychain import Keychain
+from backend.keys.monitor import PAUSE, KeyMonitor, LogNotifier
+from backend.keys.problem import KeyProblem
 from backend.keys.store import Owner
-from backend.keys.trouble import Trouble
 from backend.keys.vault import Vault
-from backend.keys.watch import PAUSE, KeyWatch, LogNotices
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
 from backend.utils.llm.clock import Time
@@ -39,48 +39,48 @@ FEATURES = {"f": MODEL, "g": "openai:gpt-5.1"}
 
 
 class Told:
-    """`Notices` that are remembered."""
+    """`Notifier` that are remembered."""
 
     def __init__(self) -> None:
-        self.all: list[tuple[str, Trouble]] = []
+        self.all: list[tuple[str, KeyProblem]] = []
 
-    async def tell(self, place: Place, trouble: Trouble) -> None:
-        self.all.append((place.user_id, trouble))
+    async def notify(self, place: Place, problem: KeyProblem) -> None:
+        self.all.append((place.user_id, problem))
 
 
 class Runtime:
-    """A watch over a facade whose users have stored a key."""
+    """A monitor of a facade whose users have stored a key."""
 
     def __init__(self, provider: LoopbackProvider) -> None:
         self.provider = provider
         self.seconds = 0.0
         self.told = Told()
-        self.watch = KeyWatch(self.told, Time(now=lambda: NOON, clock=lambda: self.seconds))
+        self.monitor = KeyMonitor(self.told, Time(now=lambda: NOON, clock=lambda: self.seconds))
         self.store = InMemoryKeys()
         self.chain = Keychain(self.store, Vault(given()), clock=lambda: NOON)
         self.time = VirtualTime()
         self.patchbay: Patchbay = loopback_patchbay(
-            provider, FEATURES, time=self.time.time, observer=self.watch.observe
+            provider, FEATURES, time=self.time.time, observer=self.monitor.observe
         )
 
     async def call(self, answer: Text | Status, *, feature: str = "f") -> str | None:
         """A request's only call; returns its error's code."""
         self.provider.always(answer)
-        loan = await self.chain.lend(ANN, {})
-        caller = Caller(user_id="ann").model_copy(update={"keys": loan.keys})
+        request_keys = await self.chain.for_request(ANN, {})
+        caller = Caller(user_id="ann").model_copy(update={"keys": request_keys.keys})
         try:
             await self.patchbay.get_llm(feature, caller=caller).ainvoke("hi")
         except LLMError as error:
             return error.code
         finally:
-            await self.chain.take_back(loan)
+            await self.chain.release(request_keys)
         return None
 
-    async def trouble(self, *, later: float = PAUSE) -> Trouble | None:
+    async def problem(self, *, later: float = PAUSE) -> KeyProblem | None:
         """What is written by and by."""
         self.seconds += later
-        await self.watch.write(self.store)
-        return (await self.store.of(ANN, NOON))[0].trouble
+        await self.monitor.write(self.store)
+        return (await self.store.of(ANN, NOON))[0].problem
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_a_key_that_is_refused_has_its_reason_and_its_owner_is_told(
 ) -> None:
     assert await runtime.call(answer) is not None
 
-    assert await runtime.trouble() == (reason, MODEL, NOON, NOON)
+    assert await runtime.problem() == (reason, MODEL, NOON, NOON)
     assert runtime.told.all == [("ann", (reason, MODEL, NOON, NOON))]
 
 
@@ -115,14 +115,14 @@ async def test_a_key_that_is_refused_has_its_reason_and_its_owner_is_told(
 async def test_what_is_not_the_keys_fault_is_not_told(answer: Text | Status, runtime: Runtime) -> None:
     await runtime.call(answer)
 
-    assert await runtime.trouble() is None
+    assert await runtime.problem() is None
     assert runtime.told.all == []
 
 
 async def test_however_often_it_is_refused_its_owner_is_told_once(runtime: Runtime) -> None:
     for _ in range(5):
         await runtime.call(Status(401))
-        assert await runtime.trouble() is not None
+        assert await runtime.problem() is not None
 
     assert len(runtime.told.all) == 1
 
@@ -131,7 +131,7 @@ class Counting(InMemoryKeys):
     writes = 0
 
     @override
-    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
+    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
         self.writes += 1
         return False
 
@@ -141,19 +141,19 @@ async def test_a_key_is_written_once_a_minute_at_most(runtime: Runtime) -> None:
     for _ in range(10):
         await runtime.call(Status(401))
         runtime.seconds += PAUSE / 5
-        await runtime.watch.write(store)
+        await runtime.monitor.write(store)
 
     assert store.writes == 2
 
 
 async def test_the_next_call_that_works_ends_it(runtime: Runtime) -> None:
     await runtime.call(Status(402))
-    assert await runtime.trouble() is not None
+    assert await runtime.problem() is not None
     await runtime.time.asleep(3600)
 
     assert await runtime.call(Text("ok")) is None
 
-    assert await runtime.trouble() is None
+    assert await runtime.problem() is None
 
 
 async def test_a_call_that_works_before_it_was_written_ends_it(runtime: Runtime) -> None:
@@ -161,17 +161,17 @@ async def test_a_call_that_works_before_it_was_written_ends_it(runtime: Runtime)
     await runtime.time.asleep(3600)
     await runtime.call(Text("ok"))
 
-    assert await runtime.trouble() is None
+    assert await runtime.problem() is None
     assert runtime.told.all == []
 
 
 async def test_another_model_that_may_be_used_does_not_end_that_one_may_not(runtime: Runtime) -> None:
     await runtime.call(Status(404))
-    assert await runtime.trouble() is not None
+    assert await runtime.problem() is not None
 
     assert await runtime.call(Text("ok"), feature="g") is None
 
-    assert await runtime.trouble() is not None
+    assert await runtime.problem() is not None
 
 
 async def test_nothing_is_reported_of_house_keys_or_keys_outside_the_keychain(runtime: Runtime) -> None:
@@ -180,13 +180,13 @@ async def test_nothing_is_reported_of_house_keys_or_keys_outside_the_keychain(ru
         with pytest.raises(LLMError):
             await runtime.patchbay.get_llm("f", caller=caller).ainvoke("hi")
 
-    assert await runtime.trouble() is None
+    assert await runtime.problem() is None
 
 
 async def test_a_call_on_a_thread_is_seen(runtime: Runtime) -> None:
     runtime.provider.always(Status(401))
-    loan = await runtime.chain.lend(ANN, {})
-    caller = Caller(user_id="ann").model_copy(update={"keys": loan.keys})
+    request_keys = await runtime.chain.for_request(ANN, {})
+    caller = Caller(user_id="ann").model_copy(update={"keys": request_keys.keys})
 
     def call() -> None:
         with pytest.raises(LLMError):
@@ -196,11 +196,11 @@ async def test_a_call_on_a_thread_is_seen(runtime: Runtime) -> None:
     thread.start()
     thread.join()
 
-    assert await runtime.trouble() is not None
+    assert await runtime.problem() is not None
 
 
 async def test_what_is_left_is_written_at_the_end(runtime: Runtime) -> None:
-    async with runtime.watch.writing(runtime.store, Background()):
+    async with runtime.monitor.writing(runtime.store, Background()):
         await runtime.call(Status(401))
 
     assert len(runtime.told.all) == 1
@@ -208,23 +208,23 @@ async def test_what_is_left_is_written_at_the_end(runtime: Runtime) -> None:
 
 class Broken(InMemoryKeys):
     @override
-    async def note_trouble(self, row: str, trouble: Trouble) -> bool:
-        raise OSError(row, trouble.reason)
+    async def record_problem(self, row: str, problem: KeyProblem) -> bool:
+        raise OSError(row, problem.reason)
 
 
 async def test_a_store_that_fails_fails_nobody(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     await runtime.call(Status(401))
 
-    await runtime.watch.write(Broken())
+    await runtime.monitor.write(Broken())
 
-    assert "keys.trouble_not_noted" in caplog.text
+    assert "keys.problem_not_recorded" in caplog.text
 
 
 async def test_it_remembers_only_so_many(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.keys.watch._REMEMBERED", 0)
+    monkeypatch.setattr("backend.keys.monitor._REMEMBERED", 0)
     await runtime.call(Status(401))
 
-    assert await runtime.trouble() is None
+    assert await runtime.problem() is None
 
 
 async def test_the_log_is_told_who_where_and_why_and_no_key(
@@ -232,6 +232,6 @@ async def test_the_log_is_told_who_where_and_why_and_no_key(
 ) -> None:
     (version,) = await runtime.store.of(ANN, NOON)
     with caplog.at_level(logging.WARNING):
-        await LogNotices().tell(version.place, Trouble("revoked", MODEL, NOON, NOON))
+        await LogNotifier().notify(version.place, KeyProblem("revoked", MODEL, NOON, NOON))
 
     assert caplog.messages == [f"keys.refused user=ann provider=openai reason=revoked endpoint={MODEL}"]

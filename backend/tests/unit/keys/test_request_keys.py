@@ -1,4 +1,4 @@
-"""A lent key tells nothing of itself until it is asked for its value, and holds none after its request."""
+"""A key of a request shows nothing of itself until it is asked for its value, and holds none after its request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from backend.keys.errors import KeyGivenBackError
-from backend.keys.lent import BroughtKey, StoredKey
-from backend.keys.store import KeptKey
+from backend.keys.request_keys import StoredKey, SuppliedKey
+from backend.keys.store import KeyVersion
 from backend.keys.vault import Place, Sealed
 from backend.utils.llm import Caller
 from backend.utils.llm.secrets import fingerprint
@@ -19,9 +19,9 @@ from backend.utils.llm.secrets import fingerprint
 KEY = "sk-canary-of-ann-0123456789"
 
 
-def version(row: str = "1") -> KeptKey:
+def version(row: str = "1") -> KeyVersion:
     sealed = Sealed("m1", b"wrapped", b"box", "fingerprint")
-    return KeptKey(Place("", "ann", "openai", row), sealed, "", datetime(2026, 11, 21, tzinfo=UTC))
+    return KeyVersion(Place("", "ann", "openai", row), sealed, "", datetime(2026, 11, 21, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -97,17 +97,17 @@ def test_what_it_holds_is_not_printed(key: StoredKey) -> None:
 def test_once_given_back_a_stored_key_is_opened_each_time_and_not_kept(key: StoredKey) -> None:
     key.get_secret_value()
 
-    key.give_back()
+    key.release()
 
     assert [key.get_secret_value() for _ in range(2)] == [KEY] * 2
     assert key._value is None
 
 
 def test_once_given_back_a_key_that_came_along_is_gone() -> None:
-    key = BroughtKey(SecretStr(KEY), version())
+    key = SuppliedKey(SecretStr(KEY), version())
     assert key.get_secret_value() == KEY
 
-    key.give_back()
+    key.release()
 
     with pytest.raises(KeyGivenBackError, match="openai"):
         key.get_secret_value()

@@ -1,4 +1,4 @@
-"""Whether a key works: one cheap call with it, and nothing that the provider said."""
+"""Checks a key by one cheap call with it. Nothing that the provider said is handed on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backend.utils.llm.errors import LLMError, OwnEndpointError
 from backend.utils.llm.failures import Category
 from backend.utils.llm.routing.route import Needs
 
-from .trouble import Reason, reason_of
+from .problem import Reason, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ _SENTENCES: Final[Mapping[Verdict, str]] = {
 
 
 class Explained(Protocol):
-    """A route, as far as it matters here."""
+    """An explained route, as far as it matters here."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -57,7 +57,7 @@ class Explained(Protocol):
 
 
 class Facade(Protocol):
-    """What a trial needs of the facade; `Patchbay` is one."""
+    """What a check needs of the facade; `Patchbay` is one."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
         """The chat model of ``feature``."""
@@ -72,11 +72,11 @@ class Facade(Protocol):
         ...
 
 
-class Trial(NamedTuple):
-    """What came of it.
+class KeyCheck(NamedTuple):
+    """The result of a check.
 
     Attributes:
-        endpoint: Who was asked; None if the table has nothing that the key could be tried on.
+        endpoint: The endpoint that was asked; None if the table has none that the key could be checked at.
     """
 
     verdict: Verdict
@@ -88,23 +88,23 @@ class Trial(NamedTuple):
         return _SENTENCES[self.verdict]
 
 
-async def try_key(facade: Facade, caller: Caller) -> Trial:
+async def check_key(facade: Facade, caller: Caller) -> KeyCheck:
     """Call the cheapest feature that ``caller``, who has one key, can be served, and judge by what follows."""
     found = await asyncio.to_thread(_cheapest, facade, caller)
     if found is None:
-        return Trial("unclear" if caller.own_endpoint is None else "out_of_reach")
+        return KeyCheck("unclear" if caller.own_endpoint is None else "out_of_reach")
     feature, endpoint = found
     try:
         with use_caller(caller):
             async with asyncio.timeout(SECONDS):
                 await facade.get_llm(feature).ainvoke(PROMPT, max_output_tokens=LONGEST)
     except TimeoutError:
-        return Trial("unclear", endpoint)
+        return KeyCheck("unclear", endpoint)
     except OwnEndpointError:
-        return Trial("out_of_reach", endpoint)
+        return KeyCheck("out_of_reach", endpoint)
     except LLMError as error:
         return _judged(error, endpoint)
-    return Trial("valid", endpoint)
+    return KeyCheck("valid", endpoint)
 
 
 def _cheapest(facade: Facade, caller: Caller) -> tuple[str, str] | None:
@@ -119,13 +119,13 @@ def _cheapest(facade: Facade, caller: Caller) -> tuple[str, str] | None:
 
 
 def _price(candidates: Sequence[Mapping[str, Any]]) -> float:
-    told = candidates[0]["estimate"]["at_most_usd"]
-    return _DEAR if told is None else float(told)
+    price = candidates[0]["estimate"]["at_most_usd"]
+    return _DEAR if price is None else float(price)
 
 
-def _judged(error: LLMError, endpoint: str) -> Trial:
+def _judged(error: LLMError, endpoint: str) -> KeyCheck:
     if not error.attempts:
-        return Trial("unclear", endpoint)
+        return KeyCheck("unclear", endpoint)
     last = error.attempts[-1]
     verdict = reason_of(last) or _VERDICTS.get(last.category or Category.BUG, "unclear")
-    return Trial(verdict, last.endpoint)
+    return KeyCheck(verdict, last.endpoint)

@@ -1,4 +1,4 @@
-"""What may be the matter with a key that its provider refuses. Never what the provider said."""
+"""Why a provider refuses a key, in words of ours: what the provider said may quote the key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Reason = Literal["revoked", "no_quota", "no_access"]
 _FORBIDDEN = 403
 
 
-class Trouble(NamedTuple):
-    """A provider refuses a key.
+class KeyProblem(NamedTuple):
+    """The refusal of a key by its provider.
 
     Attributes:
-        endpoint: Who refused it last, as the table names it.
+        endpoint: The endpoint that refused it last, as the table names it.
         since: When it was first refused for this reason, without a call that worked in between.
         last: When it was last refused, to the minute.
     """
@@ -31,12 +31,12 @@ class Trouble(NamedTuple):
     last: datetime
 
     def ends_with(self, endpoint: str) -> bool:
-        """Whether a call that worked at ``endpoint`` ends it: that another model may be used does not give this one."""
+        """Whether a call that worked at ``endpoint`` ends it: access to another model is no access to this one."""
         return self.reason != "no_access" or endpoint == self.endpoint
 
 
 def reason_of(attempt: Attempt) -> Reason | None:
-    """Why the provider refused the key of ``attempt``; None if it did not."""
+    """The reason for which the provider refused the key of ``attempt``; None if it did not."""
     match attempt.category:
         case Category.CREDENTIAL:
             return "no_access" if attempt.status == _FORBIDDEN else "revoked"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backend.keys.trial import PROMPT, Trial, try_key
+from backend.keys.check import PROMPT, KeyCheck, check_key
 from backend.utils.llm import Caller, OwnEndpoint, Patchbay, Table
 from backend.utils.llm.testing import Raw, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
@@ -38,7 +38,7 @@ async def test_a_key_that_works_is_valid_and_was_sent_once_to_the_cheapest(
 ) -> None:
     provider.always(Text("ok"))
 
-    assert await try_key(patchbay, ANN) == Trial("valid", "openai:gpt-6-luna")
+    assert await check_key(patchbay, ANN) == KeyCheck("valid", "openai:gpt-6-luna")
 
     (request,) = provider.requests
     assert request.key == "sk-of-ann"
@@ -62,7 +62,7 @@ async def test_what_the_provider_answers_decides(
 ) -> None:
     provider.always(answer)
 
-    assert (await try_key(patchbay, ANN)).verdict == verdict
+    assert (await check_key(patchbay, ANN)).verdict == verdict
 
 
 async def test_a_key_that_nothing_of_the_table_can_use_is_unclear_and_not_sent(
@@ -70,7 +70,7 @@ async def test_a_key_that_nothing_of_the_table_can_use_is_unclear_and_not_sent(
 ) -> None:
     caller = Caller(user_id="ann", keys={"acme": "sk-of-ann"})
 
-    assert await try_key(patchbay, caller) == Trial("unclear")
+    assert await check_key(patchbay, caller) == KeyCheck("unclear")
     assert len(provider.requests) == 0
 
 
@@ -79,7 +79,7 @@ async def test_the_houses_key_is_never_tried_in_its_stead(
 ) -> None:
     provider.always(Status(401))
 
-    await try_key(patchbay, ANN)
+    await check_key(patchbay, ANN)
 
     assert {request.key for request in provider.requests} == {"sk-of-ann"}
 
@@ -108,12 +108,12 @@ async def test_an_endpoint_of_their_own_is_tried_where_it_is(
 ) -> None:
     provider.always(answer)
 
-    assert await try_key(lab, own(provider.openai_url)) == Trial(verdict, "own:llama")  # type: ignore[arg-type]
+    assert await check_key(lab, own(provider.openai_url)) == KeyCheck(verdict, "own:llama")  # type: ignore[arg-type]
     assert {(request.key, request.model) for request in provider.requests} == {("sk-of-ann", "llama")}
 
 
 async def test_one_that_is_out_of_reach_is_told_so_and_not_asked(
     patchbay: Patchbay, provider: LoopbackProvider
 ) -> None:
-    assert await try_key(patchbay, own(provider.openai_url)) == Trial("out_of_reach")
+    assert await check_key(patchbay, own(provider.openai_url)) == KeyCheck("out_of_reach")
     assert len(provider.requests) == 0

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.keys.errors import MasterKeyError
-from backend.keys.masters import GivenMasters, MasterFile, MasterKey, master_keys
+from backend.keys.master_keys import GivenMasterKeys, MasterKey, MasterKeyFile, load_master_keys
 from backend.tests.fakes.keys import given
 
 if TYPE_CHECKING:
@@ -51,42 +51,42 @@ class TestMasterKey:
 class TestGivenMasters:
     def test_the_first_one_locks_and_all_of_them_open(self) -> None:
         first, second = MasterKey.new(), MasterKey.new()
-        masters = given(first, second)
+        master_keys = given(first, second)
 
-        assert masters.newest() == first
-        assert [masters.find(key.name) for key in (first, second)] == [first, second]
-        assert masters.find("another") is None
+        assert master_keys.newest() == first
+        assert [master_keys.find(key.name) for key in (first, second)] == [first, second]
+        assert master_keys.find("another") is None
 
     def test_blanks_between_them_do_not_matter(self) -> None:
         key = MasterKey.new()
 
-        assert GivenMasters(SecretStr(f" {key.text()} ,\n")).newest() == key
+        assert GivenMasterKeys(SecretStr(f" {key.text()} ,\n")).newest() == key
 
     def test_one_that_is_no_key_spoils_all(self) -> None:
         with pytest.raises(MasterKeyError, match="keys new"):
-            GivenMasters(SecretStr(f"{MasterKey.new().text()},canary"))
+            GivenMasterKeys(SecretStr(f"{MasterKey.new().text()},canary"))
 
     def test_they_go_before_the_file(self, path: Path) -> None:
         key = MasterKey.new()
 
-        assert master_keys(SecretStr(key.text()), path).newest() == key
+        assert load_master_keys(SecretStr(key.text()), path).newest() == key
         assert not path.exists()
 
 
 class TestMasterFile:
     def test_it_is_made_when_it_is_first_needed_for_its_owner_alone(self, path: Path) -> None:
-        masters = MasterFile(path)
+        master_keys = MasterKeyFile(path)
         assert not path.exists()
 
-        made = masters.first()
+        made = master_keys.first()
 
-        assert MasterFile(path).newest() == made
+        assert MasterKeyFile(path).newest() == made
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
     def test_looking_for_a_key_makes_none(self, path: Path) -> None:
         with pytest.raises(MasterKeyError):
-            MasterFile(path).find("any")
+            MasterKeyFile(path).find("any")
 
         assert not path.exists()
 
@@ -94,25 +94,25 @@ class TestMasterFile:
         self, path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Its file is not there for a moment: a disk is not mounted, or a backup is put back."""
-        masters = MasterFile(path)
-        before = masters.first()
+        master_keys = MasterKeyFile(path)
+        before = master_keys.first()
         aside = path.rename(path.with_suffix(".aside"))
 
         with pytest.raises(MasterKeyError) as refused:
-            masters.newest()
+            master_keys.newest()
         with pytest.raises(MasterKeyError):
-            masters.find(before.name)
+            master_keys.find(before.name)
         with pytest.raises(MasterKeyError):
-            masters.renew({before.name})
+            master_keys.renew({before.name})
 
         assert str(path) not in str(refused.value)
         assert not path.exists()
         assert [str(path) in line for line in caplog.messages] == [True]
         aside.rename(path)
-        assert masters.newest() == before
+        assert master_keys.newest() == before
 
     def test_of_two_who_make_it_at_once_both_have_the_same(self, path: Path) -> None:
-        late, early = MasterFile(path), MasterFile(path)
+        late, early = MasterKeyFile(path), MasterKeyFile(path)
         made = early.first()
 
         late._write([MasterKey.new()], replace=False)
@@ -121,27 +121,27 @@ class TestMasterFile:
         assert [one.name for one in path.parent.iterdir()] == [path.name]
 
     def test_a_new_one_comes_in_front_and_the_one_before_stays(self, path: Path) -> None:
-        masters = MasterFile(path)
-        before = masters.first()
+        master_keys = MasterKeyFile(path)
+        before = master_keys.first()
 
-        newest = masters.renew(used=())
+        newest = master_keys.renew(used=())
 
-        assert masters.newest() == newest != before
-        assert masters.find(before.name) == before
+        assert master_keys.newest() == newest != before
+        assert master_keys.find(before.name) == before
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     @pytest.mark.parametrize("used", [True, False])
     def test_an_older_one_stays_if_anything_is_locked_with_it(self, path: Path, *, used: bool) -> None:
-        masters = MasterFile(path)
-        oldest = masters.first()
-        masters.renew(used=())
+        master_keys = MasterKeyFile(path)
+        oldest = master_keys.first()
+        master_keys.renew(used=())
 
-        masters.renew(used={oldest.name} if used else ())
+        master_keys.renew(used={oldest.name} if used else ())
 
-        assert (masters.find(oldest.name) is not None) == used
+        assert (master_keys.find(oldest.name) is not None) == used
 
     def test_a_change_by_another_process_is_followed(self, path: Path) -> None:
-        here, there = MasterFile(path), MasterFile(path)
+        here, there = MasterKeyFile(path), MasterKeyFile(path)
         here.first()
 
         newest = there.renew(used=())
@@ -153,16 +153,16 @@ class TestMasterFile:
         path.write_text("# nothing\n")
 
         with pytest.raises(MasterKeyError):
-            MasterFile(path).first()
+            MasterKeyFile(path).first()
 
     @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o604, True)])
     def test_others_than_the_owner_who_may_read_it_are_warned_of(
         self, path: Path, mode: int, caplog: pytest.LogCaptureFixture, *, warned: bool
     ) -> None:
-        MasterFile(path).first()
+        MasterKeyFile(path).first()
         path.chmod(mode)
 
-        MasterFile(path).newest()
+        MasterKeyFile(path).newest()
 
         assert ("open to others" in caplog.text) == warned
 
@@ -170,4 +170,4 @@ class TestMasterFile:
         (tmp_path / "file").touch()
 
         with pytest.raises(MasterKeyError, match="cannot be"):
-            MasterFile(tmp_path / "file" / "master.keys").first()
+            MasterKeyFile(tmp_path / "file" / "master.keys").first()

@@ -73,7 +73,7 @@ class MasterKey:
         raise TypeError("a master key is not pickled")
 
 
-class Masters(Protocol):
+class MasterKeys(Protocol):
     """The master keys in force."""
 
     def newest(self) -> MasterKey:
@@ -101,7 +101,7 @@ class Masters(Protocol):
         ...
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """The one that everything is to be locked with from now on; those in ``used`` stay.
+        """Make the one that everything is locked with from now on; those in ``used`` stay.
 
         Raises:
             MasterKeyError: If the keys cannot be read or written.
@@ -109,8 +109,8 @@ class Masters(Protocol):
         ...
 
 
-class GivenMasters:
-    """Master keys that somebody else keeps, as the environment tells them: the newest first.
+class GivenMasterKeys:
+    """Master keys from the environment, the newest first. Somebody else keeps them.
 
     To rotate them, put a new one in front and start the service again; then everything can be locked anew.
 
@@ -122,23 +122,23 @@ class GivenMasters:
         self._keys = _parse(text.get_secret_value().replace(",", "\n"))
 
     def newest(self) -> MasterKey:
-        """As `Masters.newest`."""
+        """As `MasterKeys.newest`."""
         return self._keys[0]
 
     def first(self) -> MasterKey:
-        """As `Masters.first`. It was made by somebody else."""
+        """As `MasterKeys.first`. Somebody else made it."""
         return self._keys[0]
 
     def find(self, name: str) -> MasterKey | None:
-        """As `Masters.find`."""
+        """As `MasterKeys.find`."""
         return _find(self._keys, name)
 
     def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
-        """The first one: what is new was put there by whoever keeps them."""
+        """The first one: whoever keeps them put it there."""
         return self._keys[0]
 
 
-class MasterFile:
+class MasterKeyFile:
     """Master keys in a file of ours, for its owner alone. It is made when it is first needed.
 
     It is read again when it was changed, so a running server follows a rotation by another process.
@@ -151,17 +151,17 @@ class MasterFile:
         self._fault: str | None = None
 
     def newest(self) -> MasterKey:
-        """As `Masters.newest`."""
+        """As `MasterKeys.newest`."""
         return self._current()[0]
 
     def first(self) -> MasterKey:
-        """As `Masters.first`."""
+        """As `MasterKeys.first`."""
         if not self._path.exists():
             self._write([MasterKey.new()], replace=False)
         return self.newest()
 
     def find(self, name: str) -> MasterKey | None:
-        """As `Masters.find`."""
+        """As `MasterKeys.find`."""
         return _find(self._current(), name)
 
     def renew(self, used: Collection[str]) -> MasterKey:
@@ -190,7 +190,7 @@ class MasterFile:
         return self._keys
 
     def _failed(self, fault: str) -> MasterKeyError:
-        """The error to raise. Where the file is, the log tells, once: users are nobody to tell it."""
+        """The error to raise. Only the log says where the file is, and once: users have no business with it."""
         if fault != self._fault:
             log.error("the master keys in %s: the file %s", self._path, fault)
         self._fault = fault
@@ -211,13 +211,13 @@ class MasterFile:
             raise self._failed(f"cannot be written: {error.strerror}") from None
 
 
-def master_keys(given: SecretStr | None, path: Path) -> Masters:
-    """Those that were given, else those in the file ``path``.
+def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
+    """The ``given`` ones, else those in the file ``path``.
 
     Raises:
         MasterKeyError: If what was given is not a list of keys.
     """
-    return MasterFile(path) if given is None else GivenMasters(given)
+    return MasterKeyFile(path) if given is None else GivenMasterKeys(given)
 
 
 def _put(file: Path, path: Path, *, replace: bool) -> None:

@@ -1,0 +1,211 @@
+"""The keys of a request: each user's key on its way, which of them serve, and who else may pay.
+
+Long after a request, timers that it set and cancelled hold its context, and with it its caller. So keys are released when the
+request is over: from then on they hold no value.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from pydantic import SecretStr
+from typing_extensions import override
+
+from backend.utils.llm.caller import OwnEndpoint
+from backend.utils.llm.model_config import OWN
+from backend.utils.llm.secrets import KeptSecret
+
+from .errors import KeyGivenBackError, KeyRemovedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from backend.utils.llm.caller import Caller
+    from backend.utils.llm.types import KeyPolicy
+
+    from .store import KeyVersion
+
+_SHOWN = "**********"
+
+
+def _never() -> bool:
+    return False
+
+
+def _always() -> bool:
+    return True
+
+
+class RequestKey(KeptSecret):
+    """A key that a request may use.
+
+    It prints as stars, equals nothing but itself, and is not pickled. Copies are itself.
+
+    Args:
+        version: The version of the user's key.
+        is_removed: Tells whether its user has removed it by now.
+
+    Attributes:
+        name: The row of the version.
+    """
+
+    def __init__(self, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
+        super().__init__(_SHOWN)
+        self.version = version
+        self.name = version.place.row
+        self._is_removed = is_removed
+
+    @override
+    def get_secret_value(self) -> str:
+        """The key.
+
+        Raises:
+            KeyRemovedError: If its user has removed it since the request began.
+            UnreadableKeyError: If it does not open.
+            KeyGivenBackError: If it came with a request that is over.
+        """
+        if self._is_removed():
+            self._is_removed = _always
+            self.release()
+            raise KeyRemovedError(self.version.place.provider)
+        return self._value_now()
+
+    @abstractmethod
+    def _value_now(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def was_used(self) -> bool:
+        """Whether the request made use of it."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Forget the value, because the request is over."""
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @override
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return self
+
+    @override
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
+
+
+class StoredKey(RequestKey):
+    """A stored key, opened when its value is first asked for.
+
+    Work that outlives the request may go on with it: then it is opened for each use, and its value is not kept.
+    """
+
+    def __init__(
+        self, opened: Callable[[], str], version: KeyVersion, is_removed: Callable[[], bool] = _never
+    ) -> None:
+        super().__init__(version, is_removed)
+        self._open = opened
+        self._value: SecretStr | None = None
+        self._was_used = self._is_over = False
+
+    @property
+    @override
+    def was_used(self) -> bool:
+        return self._was_used
+
+    @override
+    def _value_now(self) -> str:
+        self._was_used = True
+        value = self._value or SecretStr(self._open())
+        if not self._is_over:
+            self._value = value
+        return value.get_secret_value()
+
+    @override
+    def release(self) -> None:
+        self._is_over, self._value = True, None
+
+
+class SuppliedKey(RequestKey):
+    """A key that was sent with the request, and is gone with it."""
+
+    def __init__(self, key: SecretStr, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
+        super().__init__(version, is_removed)
+        self._value: SecretStr | None = key
+
+    @property
+    @override
+    def was_used(self) -> bool:
+        return True
+
+    @override
+    def _value_now(self) -> str:
+        value = self._value
+        if value is None:
+            raise KeyGivenBackError(self.version.place.provider)
+        return value.get_secret_value()
+
+    @override
+    def release(self) -> None:
+        self._value = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKeys:
+    """The keys of one request.
+
+    Attributes:
+        keys: By provider; under ``own``, the one for an endpoint of the user's own.
+        versions: The versions of the same keys, by provider.
+        serving: The providers whose keys serve the request's calls.
+        policy: Whose keys may pay. None only for a user who has no key.
+    """
+
+    keys: Mapping[str, RequestKey]
+    versions: Mapping[str, KeyVersion]
+    serving: Collection[str]
+    policy: KeyPolicy | None
+
+    def only(self, provider: str) -> RequestKeys:
+        """The same, with the key for ``provider`` alone to serve and pay."""
+        return replace(self, serving=[provider], policy="byok_only")
+
+    def apply_to(self, caller: Caller) -> Caller:
+        """``caller`` with the keys that serve. None is opened for it."""
+        keys = {provider: self.keys[provider] for provider in self.serving if provider != OWN}
+        own = self._own_endpoint() if OWN in self.serving else None
+        return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
+
+    def used(self) -> Collection[KeyVersion]:
+        """The versions that came with the request, or were opened in it."""
+        return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
+
+    def _own_endpoint(self) -> OwnEndpoint | None:
+        """It was looked at when it was enrolled; to do so again would open its key."""
+        server = self.versions[OWN].place.server
+        return server and OwnEndpoint.model_construct(**server._asdict(), key=self.keys[OWN])
+
+
+def serving_providers(
+    versions: Mapping[str, KeyVersion], supplied: Mapping[str, SecretStr]
+) -> Collection[str]:
+    """An endpoint of the user's own takes the place of what is stored, and keys that came with the request take its."""
+    if OWN in versions and supplied.keys() <= {OWN}:
+        return [OWN]
+    return versions.keys() - {OWN}
+
+
+def key_policy_of(held: Sequence[KeyVersion]) -> KeyPolicy | None:
+    """The house pays for nobody who has a key, unless they chose that: also if it is not stored and did not come along."""
+    if not held:
+        return None
+    return "byok_then_house" if held[0].house_fallback else "byok_only"
