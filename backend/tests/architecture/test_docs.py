@@ -120,7 +120,7 @@ def test_the_reference_of_the_table_names_every_key_of_a_strategy(heading: str) 
 
 
 @pytest.mark.parametrize("heading", [*SECTIONS, *OF_A_STRATEGY])
-def test_the_reference_of_the_table_tells_every_default_as_it_is(heading: str) -> None:
+def test_the_reference_of_the_table_states_every_default_as_it_is(heading: str) -> None:
     """Of those that are one value; where none is set, or where the column is another, it says so in words."""
     fields = (SECTIONS | OF_A_STRATEGY)[heading].model_fields
     told = {key: cells[1] for key, cells in table_rows(TABLE, heading).items()}
@@ -137,7 +137,7 @@ def test_the_reference_of_the_table_tells_every_default_as_it_is(heading: str) -
         }
 
 
-def test_the_reference_of_the_errors_tells_every_code_as_it_is() -> None:
+def test_the_reference_of_the_errors_states_every_code_as_it_is() -> None:
     told = {code: cells[:3] for code, cells in table_rows(ERRORS).items() if len(cells) > 1}
 
     assert told == {
@@ -146,7 +146,7 @@ def test_the_reference_of_the_errors_tells_every_code_as_it_is() -> None:
     }
 
 
-def test_the_reference_of_attempts_tells_every_policy_as_it_is() -> None:
+def test_the_reference_of_attempts_states_every_policy_as_it_is() -> None:
     told = {category: cells for category, cells in table_rows(ATTEMPTS).items() if len(cells) == 5}
 
     assert told == {

@@ -78,11 +78,11 @@ class TestFeatures:
 
 
 class TestExplain:
-    def test_it_says_where_a_call_would_run_and_sends_nothing(self, provider: LoopbackProvider) -> None:
+    def test_explain_shows_where_a_call_would_run_and_sends_nothing(self, provider: LoopbackProvider) -> None:
         assert "1. openai:gpt-6-luna  house's key" in run("explain", "conv_folder").stdout
         assert provider.requests == ()
 
-    def test_it_tells_what_a_call_would_cost_and_what_would_follow_a_failure(self) -> None:
+    def test_explain_shows_what_a_call_would_cost_and_what_would_follow_a_failure(self) -> None:
         output = run("explain", "conv_folder", "--tokens", "1000", "--failures").stdout
         first = told("explain", "conv_folder", "--tokens", "1000")["candidates"][0]
 
@@ -106,13 +106,13 @@ class TestExplain:
 
 
 class TestCheck:
-    def test_a_good_table_is_told_with_its_hash(self, table: Path) -> None:
+    def test_a_good_table_is_reported_with_its_hash(self, table: Path) -> None:
         result = run("check")
 
         assert result.exit_code == 0
         assert load(table, environ={"LOOPBACK_OPENAI_KEY": "another"}).hash in result.stdout
 
-    def test_a_bad_table_is_told_whole_and_exits_1(self, table: Path) -> None:
+    def test_a_bad_table_is_reported_whole_and_exits_1(self, table: Path) -> None:
         table.write_text(
             table.read_text() + '\n[features.conv_folder]\noptions = { efort = "low" }\n[features.nobody]'
         )
@@ -124,10 +124,10 @@ class TestCheck:
         assert "features.nobody" in result.stderr
         assert len(told("check", str(table))["problems"]) == 2
 
-    def test_a_missing_table_is_told(self, tmp_path: Path) -> None:
+    def test_a_missing_table_is_reported(self, tmp_path: Path) -> None:
         assert run("check", str(tmp_path / "none.toml")).exit_code == 1
 
-    def test_warnings_are_told_and_it_exits_0(self) -> None:
+    def test_warnings_are_printed_and_check_exits_0(self) -> None:
         result = run("check")
 
         assert result.exit_code == 0
@@ -188,7 +188,7 @@ class TestCheckRetirement:
         assert result.exit_code == 0
         assert result.stdout.startswith("warning  openai:gpt-4o")
 
-    def test_further_off_than_90_days_it_is_told_only_if_asked_for(self) -> None:
+    def test_a_retirement_beyond_90_days_is_listed_only_if_asked_for(self) -> None:
         assert "gpt-4o" not in run("check", "--today", "2026-10-15").stdout
         assert "gpt-4o" in run("check", "--today", "2026-10-15", "--fail-within", "20w").stdout
 
@@ -207,17 +207,17 @@ class TestCheckRetirement:
     def test_what_is_no_time_exits_2(self, text: str) -> None:
         assert run("check", f"--fail-within={text}").exit_code == 2
 
-    def test_features_tells_it_too(self) -> None:
+    def test_features_lists_retirements_too(self) -> None:
         assert "First openai:gpt-4o on 2027-01-14" in run("features").stdout
 
 
 class TestModel:
-    def test_each_value_is_told_with_its_source(self) -> None:
+    def test_each_value_is_shown_with_its_source(self) -> None:
         lines = [line.split(maxsplit=2) for line in run("model", "gpt-6-luna").stdout.splitlines()]
 
         assert ["context_window", "1050000", OPENAI_PROFILE] in lines
 
-    def test_an_endpoint_of_the_table_is_told_as_the_table_declares_it(self, table: Path) -> None:
+    def test_an_endpoint_of_the_table_is_shown_as_the_table_declares_it(self, table: Path) -> None:
         table.write_text(table.read_text() + '\n[models."openai:gpt-6-luna"]\ncontext_window = 9000')
 
         document = told("model", "openai:gpt-6-luna")
@@ -225,7 +225,7 @@ class TestModel:
         assert document["can"]["context_window"] == 9000
         assert document["sources"]["context_window"] == DECLARED
 
-    def test_the_last_day_is_told_with_its_source(self) -> None:
+    def test_the_last_day_is_shown_with_its_source(self) -> None:
         last = run("model", "gpt-4o").stdout.splitlines()[-1]
 
         assert "2027-01-14, then gpt-6-luna" in last
@@ -254,7 +254,9 @@ class TestImportConfig:
         assert "todo     models.0.api_key: set OPENAI_API_KEY to this key" in result.stderr
         assert CANARY not in result.output
 
-    def test_what_cannot_be_imported_is_told_whole_and_exits_1_without_a_table(self, config: Path) -> None:
+    def test_every_problem_of_an_import_is_reported_and_it_exits_1_without_a_table(
+        self, config: Path
+    ) -> None:
         config.write_text(json.dumps({"models": [{"name": "azure/gpt"}, {"name": "mystery"}]}))
 
         result = run("import-config", str(config))
@@ -336,7 +338,7 @@ class TestCall:
         assert document["text"] == "Good morning."
         assert document["receipt"]["attempts"][0]["status"] == 200
 
-    def test_a_failure_is_told_without_a_stack_and_exits_1(self, provider: LoopbackProvider) -> None:
+    def test_a_failure_is_printed_without_a_stack_and_exits_1(self, provider: LoopbackProvider) -> None:
         provider.always(Status(401, message=f"Incorrect API key provided: {CANARY}"))
 
         result = run("call", "chat_responses", "hi")
@@ -383,7 +385,7 @@ class TestKeys:
         assert GivenMasterKeys(SecretStr(printed)).newest().name
         assert told("keys", "new")["master_key"] != printed
 
-    def test_rotating_tells_what_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_rotating_prints_what_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
 
         done = told("keys", "rotate")
@@ -391,7 +393,7 @@ class TestKeys:
         assert (done["locked_anew"], done["unreadable"]) == (0, 0)
         assert MasterKeyFile(tmp_path / "data" / "master.keys").newest().name == done["master"]
 
-    def test_a_database_that_cannot_be_used_is_told_in_one_line_and_exits_1(
+    def test_an_unusable_database_is_reported_in_one_line_and_exits_1(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "data").touch()
@@ -405,7 +407,7 @@ class TestKeys:
         ]
         assert told("keys", "rotate")["error"]["code"] == "unusable_database"
 
-    def test_master_keys_that_are_none_are_told_and_not_repeated(
+    def test_malformed_master_keys_are_reported_and_not_repeated(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
@@ -457,14 +459,14 @@ class TestTokens:
         assert told("tokens", "list")["tokens"][0]["revoked_at"] is not None
 
     @pytest.mark.parametrize("which", ["", "nobody", "%", "_"])
-    def test_one_that_is_none_is_told_and_exits_1(self, which: str) -> None:
+    def test_an_unknown_token_is_reported_and_exits_1(self, which: str) -> None:
         run("tokens", "make", "ci")
 
         assert run("tokens", "revoke", which).exit_code == 1
         assert told("tokens", "revoke", which)["error"]["code"] == "not_found"
         assert told("tokens", "list")["tokens"][0]["revoked_at"] is None
 
-    def test_a_head_that_several_have_is_told_and_revokes_none(self, data: Path) -> None:
+    def test_an_ambiguous_prefix_is_reported_and_revokes_no_token(self, data: Path) -> None:
         asyncio.run(make_tokens(data, 17))  # and there are 16 letters to begin with
         heads = Counter(one["id"][0] for one in told("tokens", "list")["tokens"])
 
@@ -499,9 +501,7 @@ class TestTokens:
         assert run("tokens", "make", name).exit_code == 2
 
     @pytest.mark.parametrize("verb", [("list",), ("make", "ci"), ("revoke", "1")])
-    def test_a_database_that_cannot_be_used_is_told_in_one_line(
-        self, verb: tuple[str, ...], data: Path
-    ) -> None:
+    def test_an_unusable_database_is_reported_in_one_line(self, verb: tuple[str, ...], data: Path) -> None:
         data.touch()
 
         result = run("tokens", *verb)
@@ -581,7 +581,7 @@ class TestServe:
         assert ("you have conversations" in capsys.readouterr().out) is not runs
 
     @pytest.mark.parametrize("content", [b"garbage" * 1000, None], ids=["garbage", "no folder"])
-    def test_a_database_that_cannot_be_used_is_told_in_one_line_and_exits_1(
+    def test_an_unusable_database_is_reported_in_one_line_and_exits_1(
         self, content: bytes | None, settings: Settings, capsys: pytest.CaptureFixture[str]
     ) -> None:
         if content is None:
@@ -597,7 +597,7 @@ class TestServe:
         assert line.startswith(f"The database {settings.database_path} cannot be used: ")
         assert "Traceback" not in printed.err
 
-    def test_what_does_not_hold_is_cut_from_the_transcript_and_told(
+    def test_invented_facts_are_replaced_from_the_transcript_and_reported(
         self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]
     ) -> None:
         provider.always(Json(ANSWER.value | {"overview": "They sail to an island for 14 days."}))
@@ -620,7 +620,7 @@ class TestServe:
         assert "is left out" in capsys.readouterr().out
         assert len(provider.requests) == 0
 
-    def test_a_provider_that_refuses_is_told_and_exits_1(
+    def test_a_provider_that_refuses_is_reported_and_exits_1(
         self, settings: Settings, provider: LoopbackProvider, capsys: pytest.CaptureFixture[str]
     ) -> None:
         provider.always(Status(401, message=f"Incorrect API key provided: {CANARY}"))
@@ -630,7 +630,7 @@ class TestServe:
         assert "credential_rejected" in (printed := capsys.readouterr().out)
         assert CANARY not in printed
 
-    def test_a_bad_table_is_told_before_anything_starts(
+    def test_a_bad_table_is_reported_before_anything_starts(
         self, settings: Settings, table: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         table.write_text("nonsense")
@@ -640,7 +640,7 @@ class TestServe:
         assert "not TOML" in capsys.readouterr().out
         assert not settings.data_dir.exists()
 
-    def test_master_keys_that_are_none_are_told_before_anything_starts(
+    def test_malformed_master_keys_are_reported_before_anything_starts(
         self, settings: Settings, capsys: pytest.CaptureFixture[str]
     ) -> None:
         wrong = settings.model_copy(update={"master_keys": SecretStr(CANARY)})

@@ -214,7 +214,7 @@ async def test_of_too_many_connections_the_one_that_waits_longest_is_closed(
         assert (await second.answer(HEALTH))[0] == 200
 
 
-async def test_health_is_told_beside_too_many_requests(
+async def test_health_is_answered_beside_too_many_requests(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "MOST_REQUESTS", 0)

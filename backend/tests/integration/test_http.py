@@ -106,7 +106,7 @@ async def test_a_transcript_becomes_a_conversation_with_a_receipt_for_every_step
         assert receipt["attempts"][-1]["usage"]["output"] > 0
 
 
-async def test_a_brought_key_pays_for_every_step_and_the_houses_for_none(
+async def test_a_supplied_key_pays_for_every_step_and_the_houses_for_none(
     started: Started, provider: LoopbackProvider
 ) -> None:
     async with started.client() as client:
@@ -176,7 +176,7 @@ async def test_a_provider_that_is_down_before_the_first_word_is_a_status(
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "credential_rejected")
 
 
-async def test_explain_and_qos_tell_the_table_in_force(started: Started) -> None:
+async def test_explain_and_qos_show_the_table_in_force(started: Started) -> None:
     async with started.client() as client:
         route = (await client.get("/v1/llm/explain/conv_folder")).json()
         qos = (await client.get("/v1/llm/qos")).json()

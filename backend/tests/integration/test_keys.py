@@ -220,7 +220,7 @@ async def keep_serving(client: httpx2.AsyncClient) -> None:
     ],
     ids=["valid", "revoked", "no_quota", "no_access"],
 )
-async def test_a_trial_tells_what_is_the_matter_and_nothing_that_the_provider_said(
+async def test_a_check_reports_the_problem_and_nothing_that_the_provider_said(
     answer: Text | Status, verdict: str, started: Started, provider: LoopbackProvider
 ) -> None:
     for model in MODELS.values():
@@ -236,7 +236,7 @@ async def test_a_trial_tells_what_is_the_matter_and_nothing_that_the_provider_sa
 
 
 @pytest.mark.parametrize("stored", [True, False])
-async def test_a_key_that_is_refused_says_why_until_a_call_works(
+async def test_a_refused_key_shows_its_problem_until_a_call_works(
     started: Started, provider: LoopbackProvider, caplog: pytest.LogCaptureFixture, *, stored: bool
 ) -> None:
     refused = Status(401, message=f"Incorrect API key provided: {KEY}.")
@@ -335,7 +335,7 @@ async def test_after_its_request_no_value_of_a_key_is_left(
     assert not any(one.get_secret_value() == KEY for one in secrets if not isinstance(one, RequestKey))
 
 
-async def test_a_key_that_was_moved_to_another_row_serves_nobody(
+async def test_a_key_that_was_moved_to_another_row_cannot_be_used(
     started: Started, provider: LoopbackProvider
 ) -> None:
     async with started.client() as client:

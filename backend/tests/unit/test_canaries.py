@@ -43,10 +43,10 @@ def outcomes() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("name", sorted({*TESTS} - {*CLEAN}))
-def test_what_tells_a_key_fails(name: str, outcomes: dict[str, set[str]]) -> None:
+def test_a_test_that_reveals_a_key_fails(name: str, outcomes: dict[str, set[str]]) -> None:
     assert outcomes[name] & {"FAILED", "ERROR"}
 
 
 @pytest.mark.parametrize("name", CLEAN)
-def test_what_tells_none_does_not(name: str, outcomes: dict[str, set[str]]) -> None:
+def test_a_test_that_reveals_no_key_passes(name: str, outcomes: dict[str, set[str]]) -> None:
     assert outcomes[name] == {"PASSED"}

@@ -87,7 +87,7 @@ def test_the_master_keys_are_not_for_the_facade(tmp_path: Path, monkeypatch: pyt
     assert Settings(_env_file=None).master_keys == SecretStr("canary")
 
 
-def test_the_master_keys_lie_beside_the_database_unless_told_otherwise(tmp_path: Path) -> None:
+def test_the_master_keys_lie_beside_the_database_by_default(tmp_path: Path) -> None:
     beside = settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path)
     apart = settings("PATCHBAY_MASTER_KEYS_FILE=~/master.keys\n", tmp_path)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(30)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_each_signal_is_told_and_the_first_is_remembered(number: signal.Signals, status: int) -> None:
+def test_each_signal_is_reported_and_the_first_is_remembered(number: signal.Signals, status: int) -> None:
     told = threading.Semaphore(0)
 
     with Signals(told.release) as signals:

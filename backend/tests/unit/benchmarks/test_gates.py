@@ -26,7 +26,7 @@ def test_one_good_measurement_is_enough() -> None:
     assert (verdict.word, verdict.measurements) == ("ok", 1)
 
 
-def test_the_goal_is_told_apart() -> None:
+def test_the_goal_is_shown_separately() -> None:
     assert judge(0.45).word == "ok, goal"
 
 
@@ -59,7 +59,7 @@ def test_a_gate_that_is_not_kept_yet_ends_the_build_only_where_it_is_worse_than_
     assert [verdict.word for verdict in verdicts] == ["missed, 0.80 held", "**missed**"]
 
 
-def test_the_table_tells_ratio_gate_goal_and_verdict() -> None:
+def test_the_table_shows_ratio_gate_goal_and_verdict() -> None:
     text = printed([judge(0.60), judge(1.20)])
 
     assert text.splitlines()[2:] == [

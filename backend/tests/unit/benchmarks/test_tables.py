@@ -32,7 +32,7 @@ def test_without_a_base_there_is_no_ratio() -> None:
     assert cpu_cell(measured(4), Cannot("no tools")) == "4.00 ms"
 
 
-def test_what_a_peer_cannot_do_is_told_in_every_view() -> None:
+def test_what_a_peer_cannot_do_is_shown_in_every_view() -> None:
     cannot = Cannot("no synchronous calls")
 
     cells = {

@@ -74,7 +74,7 @@ class TestAgainstPeople:
         assert sum(right) >= 0.9 * len(right)
 
     @pytest.mark.parametrize("of", SETS)
-    def test_the_language_need_not_be_told(self, of: str) -> None:
+    def test_the_language_is_detected(self, of: str) -> None:
         for example in examples(of):
             untold = example.transcript.model_copy(update={"language": None})
 
@@ -104,7 +104,7 @@ class TestPromises:
             "I'll be honest with you.",
         ],
     )
-    def test_what_nobody_took_on_is_none(self, said: str) -> None:
+    def test_what_nobody_took_on_is_no_task(self, said: str) -> None:
         assert promises(("Ann", said), ("Bob", "I see.")) == []
 
     def test_a_yes_to_a_request_is_one(self) -> None:
@@ -165,7 +165,7 @@ class TestPromises:
             ("I'll do my best with it.", "do my best with it"),
         ],
     )
-    def test_what_names_nothing_is_told_with_what_it_stands_for(self, said: str, told: str) -> None:
+    def test_a_pronoun_is_replaced_by_what_it_stands_for(self, said: str, told: str) -> None:
         assert promises(("Ann", said)) == [("Ann", told)]
 
     def test_a_doubt_holds_for_its_own_part_of_a_sentence(self) -> None:
@@ -173,7 +173,7 @@ class TestPromises:
 
         assert promises(("Ann", said)) == [("Ann", "call the engineer")]
 
-    def test_speech_without_full_stops_is_told_apart_by_how_people_begin_anew(self) -> None:
+    def test_speech_without_full_stops_is_split_where_people_begin_anew(self) -> None:
         said = "no i keep saying i will okay i'll call the doctor tomorrow"
 
         assert promises(("Ann", said)) == [("Ann", "call the doctor tomorrow")]
@@ -226,7 +226,7 @@ TALK = st.lists(
 
 
 @given(turns=TALK, language=st.sampled_from(["en", "de", "es", "fr", "ja", None]))
-def test_whatever_is_said_nothing_is_added(turns: list[tuple[str, str]], language: str | None) -> None:
+def test_nothing_is_added_to_any_transcript(turns: list[tuple[str, str]], language: str | None) -> None:
     spoken = transcript(turns, language)
     extracted = extract(spoken)
 

@@ -228,7 +228,7 @@ def test_a_good_summary_passes(name: str, title: str, overview: str) -> None:
         ("mortgage", "Hypothek", "Die beiden fragen nach einem Kredit für ihr Haus.", "most of it"),
     ],
 )
-def test_what_was_not_said_is_told(name: str, title: str, overview: str, why: str) -> None:
+def test_an_invented_fact_is_reported(name: str, title: str, overview: str, why: str) -> None:
     with pytest.raises(NotSaidError, match=why):
         check(name, title, overview)
 
@@ -262,12 +262,12 @@ def test_a_good_task_passes(name: str, owner: str | None, description: str) -> N
         ("Mira", "Water the garden", "items.1.description: most of it"),
     ],
 )
-def test_one_invented_task_among_good_ones_is_told(owner: str, description: str, why: str) -> None:
+def test_one_invented_task_among_good_ones_is_reported(owner: str, description: str, why: str) -> None:
     with pytest.raises(NotSaidError, match=why):
         check_items("sample", ("Jonas", "Repair the payment test"), (owner, description))
 
 
-def test_what_is_told_quotes_nothing() -> None:
+def test_a_report_quotes_nothing() -> None:
     with pytest.raises(NotSaidError) as told:
         check_items("sample", ("Peter", "Check the texts"))
 
@@ -323,7 +323,7 @@ class TestThroughTheFacade:
         async with aclosing(loopback_patchbay(provider, {"conv_structure": self.CHAIN})) as patchbay:
             return await find_structure(SAMPLE, text, patchbay.get_llm, grounds(SAMPLE))
 
-    async def test_it_is_told_what_is_wrong_and_mends_it(self, provider: LoopbackProvider) -> None:
+    async def test_the_model_gets_the_faults_and_repairs_them(self, provider: LoopbackProvider) -> None:
         provider.script(Json(MADE_UP), Json(GOOD))
 
         outcome = await self.structure(provider)

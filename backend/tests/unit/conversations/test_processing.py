@@ -162,7 +162,7 @@ async def test_when_every_step_fails_the_transcript_is_still_kept() -> None:
     assert conversation.transcript == SAMPLE
 
 
-async def test_a_bug_in_one_step_is_contained_and_not_told() -> None:
+async def test_a_bug_in_one_step_is_contained_and_not_revealed() -> None:
     conversation, _ = await made(conv_structure=[RuntimeError("the secret")])
 
     assert conversation.errors == {"conv_structure": "internal_error"}
@@ -202,7 +202,7 @@ async def test_a_receipt_survives_an_answer_that_does_not_fit() -> None:
     assert "conv_structure" in conversation.receipts
 
 
-async def test_ten_thousand_segments_are_cut_and_it_is_said() -> None:
+async def test_ten_thousand_segments_are_cut_and_the_cut_is_reported() -> None:
     conversation, models = await made(spoken(*["We talk and talk."] * 10_000))
 
     assert conversation.truncated

@@ -101,7 +101,7 @@ async def test_the_last_page_has_no_cursor(store: ConversationStore) -> None:
     assert (await store.page("ann", limit=2, cursor=None)).next_cursor is None
 
 
-async def test_a_page_leaves_out_what_was_said(store: ConversationStore) -> None:
+async def test_a_page_leaves_out_the_transcript(store: ConversationStore) -> None:
     await store.add(conversation())
     (item,) = (await store.page("ann", limit=1, cursor=None)).items
     assert type(item) is Summary

@@ -104,7 +104,7 @@ class TestEveryStore:
         assert await rows(store) == []
         assert not await store.remove(ANN, "openai", NOON)
 
-    async def test_what_is_removed_or_replaced_is_told_in_order(self, store: KeyStore) -> None:
+    async def test_removals_and_replacements_are_listed_in_order(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         await add(store, version("2"), until=NOON)
         assert await store.removed(0) == [Removal(1, "1", NOON)]
@@ -117,7 +117,7 @@ class TestEveryStore:
         numbers, gone, times = zip(*await store.removed(2), strict=True)
         assert (numbers, sorted(gone), set(times)) == ((3, 4), ["2", "3"], {NOON})
 
-    async def test_a_key_is_sealed_while_nobody_else_writes_and_told_whether_it_is_the_first(
+    async def test_a_key_is_sealed_under_the_write_lock_knowing_whether_it_is_the_first(
         self, store: KeyStore
     ) -> None:
         told = []
@@ -142,7 +142,7 @@ class TestEveryStore:
             None,
         ]
 
-    async def test_trouble_that_goes_on_began_when_it_began(self, store: KeyStore) -> None:
+    async def test_a_problem_that_goes_on_keeps_its_beginning(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         for at in (NOON, NOON + HOUR):
             await store.record_problem("1", problem(at=at))
@@ -153,7 +153,7 @@ class TestEveryStore:
 
         assert await problems(store) == [problem("no_quota", NOON + 2 * HOUR)]
 
-    async def test_its_owner_is_to_be_told_once_for_each_reason_and_day(self, store: KeyStore) -> None:
+    async def test_the_owner_is_notified_once_for_each_reason_and_day(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         refusals: list[tuple[Reason, int]] = [
             ("revoked", 0),
@@ -193,16 +193,14 @@ class TestEveryStore:
     async def test_nothing_is_reported_of_a_deleted_key(self, store: KeyStore) -> None:
         assert not await store.record_problem("1", problem())
 
-    async def test_trouble_of_one_version_is_not_that_of_the_next(self, store: KeyStore) -> None:
+    async def test_a_problem_of_one_version_is_not_that_of_the_next(self, store: KeyStore) -> None:
         await add(store, version("1"), until=NOON)
         await store.record_problem("1", problem())
         await add(store, version("2"), until=NOON + HOUR)
 
         assert await problems(store) == [None, problem()]
 
-    async def test_what_its_owner_chose_holds_for_all_their_keys_and_for_nobody_elses(
-        self, store: KeyStore
-    ) -> None:
+    async def test_an_owners_choice_holds_for_all_their_keys_and_no_others(self, store: KeyStore) -> None:
         await store.choose(ANN, house_fallback=True)
         for number, owner in enumerate((ANN, BOB, ANN._replace(tenant_id="acme"))):
             await add(store, version(str(number), owner), until=NOON)
@@ -292,7 +290,7 @@ class TestTheDatabase:
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM user_keys")) == 1
 
-    async def test_when_somebody_was_told_goes_with_the_key(self, sessions: Sessions) -> None:
+    async def test_records_of_notices_are_deleted_with_the_key(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
         await add(store, version("1"), until=NOON)
         await store.record_problem("1", problem())
@@ -301,7 +299,7 @@ class TestTheDatabase:
         async with sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 0
 
-    async def test_of_many_servers_that_see_it_one_tells(self, sessions: Sessions) -> None:
+    async def test_only_one_of_many_servers_notifies_the_owner(self, sessions: Sessions) -> None:
         store = SqlKeyStore(sessions)
         await add(store, version("1"), until=NOON)
 
@@ -309,7 +307,7 @@ class TestTheDatabase:
 
         assert sum(told) == 1
 
-    async def test_locking_anew_waits_for_nobody_half_done(self, sessions: Sessions) -> None:
+    async def test_rewrapping_does_not_interleave_with_other_writes(self, sessions: Sessions) -> None:
         """It sees all that was written before it, and whoever writes meanwhile waits until it is over."""
         store = SqlKeyStore(sessions)
 

@@ -51,7 +51,7 @@ async def test_a_database_that_is_well_has_no_fault(probe: Probe) -> None:
     assert [await probe.fault() for _ in range(2)] == [None, None]
 
 
-async def test_one_that_is_gone_is_told_until_it_is_back(probe: Probe, path: Path) -> None:
+async def test_a_missing_database_is_reported_until_it_is_back(probe: Probe, path: Path) -> None:
     aside = path.with_name("aside")
     move(path, aside)
     gone = await probe.fault()
@@ -60,13 +60,13 @@ async def test_one_that_is_gone_is_told_until_it_is_back(probe: Probe, path: Pat
     assert (gone, await probe.fault()) == ("database_gone", None)
 
 
-async def test_one_that_another_file_replaced_is_told(probe: Probe, path: Path) -> None:
+async def test_a_replaced_database_is_reported(probe: Probe, path: Path) -> None:
     put_a_copy_in_its_place(path)
 
     assert await probe.fault() == "database_replaced"
 
 
-async def test_one_that_another_process_has_locked_is_told_until_it_lets_go(probe: Probe, path: Path) -> None:
+async def test_a_locked_database_is_reported_until_it_is_unlocked(probe: Probe, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         locked = await probe.fault()
@@ -75,7 +75,7 @@ async def test_one_that_another_process_has_locked_is_told_until_it_lets_go(prob
 
 
 @pytest.mark.parametrize("page", [0, 1, 3, 5])
-async def test_one_that_was_overwritten_is_told_until_it_is_mended(
+async def test_an_overwritten_database_is_reported_until_it_is_restored(
     page: int, probe: Probe, path: Path, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection:
@@ -143,7 +143,7 @@ class TestAskedOften:
             assert await waiting is None
             assert len(asked) == times
 
-    async def test_a_disk_that_hangs_is_told_and_holds_one_thread(
+    async def test_a_disk_that_hangs_is_reported_and_holds_one_thread(
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
         probe = Probe(path, clock=Clock(), wait=0.001)

@@ -112,7 +112,7 @@ async def test_an_endpoint_of_their_own_is_tried_where_it_is(
     assert {(request.key, request.model) for request in provider.requests} == {("sk-of-ann", "llama")}
 
 
-async def test_one_that_is_out_of_reach_is_told_so_and_not_asked(
+async def test_a_forbidden_endpoint_is_reported_and_not_asked(
     patchbay: Patchbay, provider: LoopbackProvider
 ) -> None:
     assert await check_key(patchbay, own(provider.openai_url)) == KeyCheck("out_of_reach")

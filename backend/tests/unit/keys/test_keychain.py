@@ -69,7 +69,7 @@ def runtime() -> Runtime:
 
 
 class TestStored:
-    async def test_it_is_lent_to_its_user_and_to_nobody_else(self, runtime: Runtime) -> None:
+    async def test_a_key_serves_its_user_and_no_other(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
 
         assert await runtime.request_key() == {"openai": OLD.get_secret_value()}
@@ -87,13 +87,13 @@ class TestStored:
         with pytest.raises(UnreadableKeyError):
             request_keys.keys["openai"].get_secret_value()
 
-    async def test_the_newest_is_lent_at_once(self, runtime: Runtime) -> None:
+    async def test_the_newest_version_serves_at_once(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=HOUR)
         await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
         assert await runtime.request_key() == {"openai": NEW.get_secret_value()}
 
-    async def test_one_that_is_removed_is_lent_no_more(self, runtime: Runtime) -> None:
+    async def test_a_removed_key_serves_no_request(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol(ANN, "openai", NEW, overlap=HOUR)
 
@@ -223,7 +223,7 @@ class TestPolicy:
         assert (await runtime.keychain.for_request(ANN, {})).policy == policy
         assert (await runtime.keychain.for_request(BOB, {})).policy is None
 
-    async def test_one_key_alone_lets_nobody_else_pay(self, runtime: Runtime) -> None:
+    async def test_only_lets_no_other_key_pay(self, runtime: Runtime) -> None:
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)
         await runtime.keychain.enrol_own(ANN, SERVER, NEW, overlap=NONE)
         await runtime.keychain.choose(ANN, house_fallback=True)
@@ -322,7 +322,7 @@ class TestRotation:
         assert (await after.for_request(ANN, {})).keys["openai"].get_secret_value() == OLD.get_secret_value()
         assert (await after.for_request(BOB, {"openai": NEW})).keys
 
-    async def test_what_does_not_open_is_left_and_told(self) -> None:
+    async def test_an_unreadable_version_is_left_and_counted(self) -> None:
         newer = MasterKey.new()
         runtime = Runtime()
         await runtime.keychain.enrol(ANN, "openai", OLD, overlap=NONE)

@@ -166,7 +166,7 @@ class TestMasterFile:
 
         assert ("open to others" in caplog.text) == warned
 
-    def test_a_folder_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+    def test_an_unwritable_folder_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
 
         with pytest.raises(MasterKeyError, match="cannot be"):

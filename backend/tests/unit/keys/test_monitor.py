@@ -102,7 +102,7 @@ async def runtime(provider: LoopbackProvider) -> AsyncIterator[Runtime]:
     ],
     ids=["401", "403", "404", "402", "429 quota"],
 )
-async def test_a_key_that_is_refused_has_its_reason_and_its_owner_is_told(
+async def test_a_refused_key_has_its_problem_and_its_owner_is_notified(
     answer: Status, reason: str, runtime: Runtime
 ) -> None:
     assert await runtime.call(answer) is not None
@@ -112,14 +112,16 @@ async def test_a_key_that_is_refused_has_its_reason_and_its_owner_is_told(
 
 
 @pytest.mark.parametrize("answer", [Status(429), Status(503), Status(400), Text("ok")], ids=str)
-async def test_what_is_not_the_keys_fault_is_not_told(answer: Text | Status, runtime: Runtime) -> None:
+async def test_a_failure_that_is_not_the_keys_is_not_recorded(
+    answer: Text | Status, runtime: Runtime
+) -> None:
     await runtime.call(answer)
 
     assert await runtime.problem() is None
     assert runtime.told.all == []
 
 
-async def test_however_often_it_is_refused_its_owner_is_told_once(runtime: Runtime) -> None:
+async def test_the_owner_is_notified_once_however_often_the_key_is_refused(runtime: Runtime) -> None:
     for _ in range(5):
         await runtime.call(Status(401))
         assert await runtime.problem() is not None
@@ -212,7 +214,7 @@ class Broken(InMemoryKeys):
         raise OSError(row, problem.reason)
 
 
-async def test_a_store_that_fails_fails_nobody(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_store_fails_no_call(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     await runtime.call(Status(401))
 
     await runtime.monitor.write(Broken())
@@ -227,7 +229,7 @@ async def test_it_remembers_only_so_many(runtime: Runtime, monkeypatch: pytest.M
     assert await runtime.problem() is None
 
 
-async def test_the_log_is_told_who_where_and_why_and_no_key(
+async def test_the_log_names_owner_endpoint_and_reason_and_no_key(
     runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     (version,) = await runtime.store.of(ANN, NOON)

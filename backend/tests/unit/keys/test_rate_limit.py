@@ -28,7 +28,9 @@ def rate_limit(clock: Clock) -> CheckRateLimit:
     return CheckRateLimit(clock)
 
 
-def test_who_came_too_often_is_told_when_to_come_again(rate_limit: CheckRateLimit, clock: Clock) -> None:
+def test_too_many_checks_are_refused_with_when_to_come_again(
+    rate_limit: CheckRateLimit, clock: Clock
+) -> None:
     for second in range(MOST):
         clock.now = second
         rate_limit.admit(ANN)

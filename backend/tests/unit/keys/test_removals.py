@@ -133,7 +133,7 @@ async def test_one_that_was_removed_within_its_overlap_is_used_no_more(
         key.get_secret_value()
 
 
-async def test_of_a_server_that_missed_removals_no_key_is_used_that_was_lent_before(
+async def test_a_server_that_missed_removals_uses_no_key_from_before(
     store: InMemoryKeys, servers: tuple[Server, Server]
 ) -> None:
     """It slept for so long that they are not told any more."""
@@ -152,7 +152,7 @@ async def test_of_a_server_that_missed_removals_no_key_is_used_that_was_lent_bef
     assert (await there.request_key(stored=True)).get_secret_value() == KEY.get_secret_value()
 
 
-async def test_of_a_server_that_sees_nothing_no_key_is_used_that_was_lent_before(
+async def test_a_server_that_cannot_see_removals_uses_no_key_from_before(
     servers: tuple[Server, Server],
 ) -> None:
     here, _ = servers

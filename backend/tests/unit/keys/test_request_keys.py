@@ -52,7 +52,7 @@ def test_a_caller_who_has_it_is_dumped_without_it(key: StoredKey, mode: str) -> 
     assert KEY not in str(caller.model_dump(mode=mode))
 
 
-def test_it_is_told_from_others_without_being_opened(key: StoredKey) -> None:
+def test_a_key_is_fingerprinted_without_being_opened(key: StoredKey) -> None:
     another = StoredKey(lambda: KEY, version("2"))
 
     assert fingerprint(key) == fingerprint(key) != fingerprint(another)

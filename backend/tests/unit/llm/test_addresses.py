@@ -106,7 +106,7 @@ def test_metadata_is_never_permitted() -> None:
     assert [address for address in METADATA if policy.permits(address)] == []
 
 
-def test_what_is_sent_in_clear_text_stays_in_what_the_operator_opens() -> None:
+def test_clear_text_stays_in_the_networks_that_the_operator_allows() -> None:
     policy = network_policy_for("http://models.example", (ip_network("10.0.0.0/8"),))
 
     assert policy.permits(ip_address("10.0.0.1"))

@@ -468,7 +468,7 @@ class TestLimits:
         starts = [called.started + sum(called.waits) for called in calls]
         assert starts == sorted(starts)
 
-    def test_whoever_finds_none_within_their_deadline_is_told_so_and_not_a_guess(self, scope: str) -> None:
+    def test_a_call_without_a_place_in_time_fails_without_a_guessed_retry_after(self, scope: str) -> None:
         world = limited(scope, "concurrency = 1", "deadline = 3.53", reply=ok(1.0))
 
         calls = load(world, 10, 0.0)

@@ -72,7 +72,7 @@ def cooled(category: Category) -> str:
 
 @pytest.mark.parametrize("api", ["openai", "gemini"])
 @pytest.mark.parametrize("told", BODIES, ids=name)
-def test_what_is_known_to_be_said_is_understood_on_every_wire(told: Told, api: Api) -> None:
+def test_every_known_error_is_understood_on_every_wire(told: Told, api: Api) -> None:
     wire = Observed(requests=1, status=told.status, error_body=told.body.encode(), sent_at=0.0)
 
     found = classify(ValueError(), wire, api, now=NOW)
@@ -108,7 +108,7 @@ def test_an_event_of_a_stream_that_began_well_is_blamed_alike(told: Told, held: 
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_after_what_one_said_or_referred_to_all_others_are_served(
+def test_one_callers_rejected_content_affects_no_other_caller(
     patchbay: Patchbay, provider: LoopbackProvider, call: Driver, api: str
 ) -> None:
     model = patchbay.get_llm(api)
@@ -142,7 +142,9 @@ def test_an_error_in_a_stream_is_blamed_alike(
 
 @pytest.mark.parametrize("told", SILENT, ids=name)
 @pytest.mark.parametrize("api", APIS)
-def test_silence_accuses_nobody(patchbay: Patchbay, provider: LoopbackProvider, told: Told, api: str) -> None:
+def test_silence_blames_neither_key_nor_model(
+    patchbay: Patchbay, provider: LoopbackProvider, told: Told, api: str
+) -> None:
     model = patchbay.get_llm(api)
     provider.script(raw(told), Text("served"))
 
@@ -212,7 +214,7 @@ def test_an_endpoint_that_turns_away_one_call_after_another_is_left_alone_for_a_
 
 
 @pytest.mark.parametrize("told", [*KEY, *MODEL], ids=name)
-def test_what_speaks_of_the_key_or_the_model_is_heard_by_all(
+def test_an_error_of_the_key_or_the_model_holds_for_all_callers(
     patchbay: Patchbay, provider: LoopbackProvider, told: Told
 ) -> None:
     provider.always(Text("from the next"))
@@ -231,7 +233,7 @@ ANN = Caller(user_id="ann", keys={"openai": "sk-of-ann", "gemini": "sk-of-ann-to
 
 @pytest.mark.parametrize("told", [*CONTENT, *REQUEST, *SILENT], ids=name)
 @pytest.mark.parametrize("api", ["chat", "gemini"])
-def test_a_users_good_key_is_not_called_refused_nor_in_trouble(
+def test_a_users_good_key_is_neither_refused_nor_a_problem(
     patchbay: Patchbay, provider: LoopbackProvider, told: Told, api: str
 ) -> None:
     provider.script(raw(told))
@@ -264,7 +266,7 @@ def test_the_house_does_not_pay_where_a_users_key_was_turned_away_without_a_word
     ],
 )
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
-def test_words_of_the_callers_own_that_an_error_quotes_accuse_nobody(status: int, words: str) -> None:
+def test_callers_text_quoted_by_an_error_blames_nothing(status: int, words: str) -> None:
     body = json.dumps({"error": {"message": words}}).encode()
     wire = Observed(requests=1, status=status, error_body=body, sent_at=0.0)
 
@@ -314,7 +316,7 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
         }
     ),
 )
-def test_no_words_are_dear_to_read(word: str) -> None:
+def test_no_text_is_expensive_to_classify(word: str) -> None:
     body = json.dumps({"error": {"message": (word * 5000)[:50_000]}}).encode()
     wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
     began = time.process_time()

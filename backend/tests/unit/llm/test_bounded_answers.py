@@ -292,7 +292,7 @@ def test_what_is_packed_is_unpacked_in_pieces() -> None:
     assert max(map(len, pieces)) == 1000
 
 
-def test_an_error_that_is_cut_in_the_middle_of_a_key_tells_no_half_of_it() -> None:
+def test_an_error_cut_in_the_middle_of_a_key_reveals_no_part_of_it() -> None:
     key = "sk-0123456789abcdef"
     body = b"bad key " + key.encode()[:-3]
 

@@ -59,7 +59,7 @@ def test_a_caller_cannot_be_changed() -> None:
         Caller().user_id = "u2"  # type: ignore[misc]
 
 
-def test_the_house_asks_when_nobody_does() -> None:
+def test_a_call_without_a_caller_is_the_houses() -> None:
     assert current_caller() is HOUSE
 
 

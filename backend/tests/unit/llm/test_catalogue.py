@@ -104,7 +104,7 @@ class TestProfiles:
         ours = {**dict(can), "max_input": can.max_input or can.context_window}
         return {name for name, theirs in VALUES.items() if theirs(PROFILES[model]) != ours[name]}
 
-    def test_every_value_is_compared_or_untold(self) -> None:
+    def test_every_value_is_compared_or_absent(self) -> None:
         assert set(VALUES) | UNTOLD == set(Capabilities.model_fields)
 
     @pytest.mark.parametrize("model", KNOWN)
@@ -206,7 +206,7 @@ class TestSources:
 
         assert (told["images"], told["tools"]) == (DECLARED, OPENAI_PROFILE)
 
-    def test_of_a_stranger_everything_is_assumed(self) -> None:
+    def test_an_unknown_model_is_assumed_to_be_capable(self) -> None:
         assert set(sources("qwen3-32b").values()) == {ASSUMED}
 
 
@@ -241,7 +241,7 @@ class TestFamilies:
             "x",
         ],
     )
-    def test_another_number_or_another_kind_is_a_stranger(self, model: str) -> None:
+    def test_another_number_or_another_kind_is_an_unknown_model(self, model: str) -> None:
         assert not is_known(model)
         assert capabilities(model) is UNKNOWN
 

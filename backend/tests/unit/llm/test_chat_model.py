@@ -272,7 +272,7 @@ class TestStructuredOutput:
         assert "canary-answer" not in f"{caught.value} {caught.value.__cause__}"
         assert caught.value.attempts[0].usage is not None
 
-    def test_with_raw_it_is_told_beside_the_raw_message(
+    def test_with_raw_the_error_is_returned_beside_the_raw_message(
         self, feature: str, provider: LoopbackProvider
     ) -> None:
         provider.always(Text("not json"))

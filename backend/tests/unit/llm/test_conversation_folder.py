@@ -90,7 +90,7 @@ def test_a_low_confidence_is_kept_and_named() -> None:
 
 
 @pytest.mark.parametrize("folder_id", ["8fK2", "nope"])
-def test_without_a_default_the_first_folder_takes_over_and_it_is_said(folder_id: str) -> None:
+def test_without_a_default_the_first_folder_takes_over_with_a_note(folder_id: str) -> None:
     result = validate_folder_assignment(choice(folder_id, 0.1), [FUN, WORK], None)
 
     assert result.folder_id == "p0Zz"
@@ -141,7 +141,7 @@ def test_folders_are_numbered_described_and_marked() -> None:
     ]
 
 
-def test_no_folders_are_said_to_be_none() -> None:
+def test_a_prompt_without_folders_says_so() -> None:
     assert build_folders_context([]) == "There are no folders."
 
 

@@ -104,7 +104,7 @@ endpoints = ["green:m", "red:n"]
         assert called.receipt.degraded
         assert [attempt.endpoint for attempt in called.receipt.attempts] == called.tried
 
-    def test_an_answer_is_degraded_when_the_first_choice_only_rests(self) -> None:
+    def test_an_answer_is_degraded_when_the_first_choice_is_only_cooling_down(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
         world.open(world.circuit())
 
@@ -262,7 +262,7 @@ class TestWaits:
         assert before.tried == ["blue:m"]
         assert after.tried == ["red:m"]
 
-    def test_a_hint_of_a_minute_without_an_alternative_is_an_error_that_tells_it(self) -> None:
+    def test_a_hint_of_a_minute_without_an_alternative_is_an_error_that_carries_it(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": fails(C.RATE_LIMIT, 429, hint=60.0)})
 
         first = world.call()
@@ -448,7 +448,7 @@ class TestLimits:
         assert called.error.http_status == 504
         assert len(called.attempts) == 1
 
-    def test_out_of_time_the_error_says_so_and_tells_the_attempts(self) -> None:
+    def test_the_error_of_a_deadline_lists_the_attempts(self) -> None:
         world = World(
             {"f": ["red:m", "blue:m"]},
             "[features.f]\ndeadline = 8",
@@ -576,7 +576,7 @@ class TestNextEndpoint:
         assert called.error.http_status == 403
         assert "that you brought for red" in str(called.error)
 
-    def test_a_users_refused_key_is_told_them_even_if_another_endpoint_had_failed_before(self) -> None:
+    def test_a_users_refused_key_is_reported_even_if_another_endpoint_failed_before(self) -> None:
         world = World(
             {"f": ["red:m", "blue:m", "green:m"]},
             behaves={"red:m": DOWN, "blue:m": fails(C.CREDENTIAL, 401)},
@@ -630,7 +630,7 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
 class TestErrors:
     """How a call ends that was not answered."""
 
-    def test_one_endpoint_asked_several_times_tells_how_often(self) -> None:
+    def test_the_error_of_one_endpoint_counts_its_attempts(self) -> None:
         called = World({"f": "red:m"}, behaves={"red:m": DOWN}).call()
 
         assert str(called.error) == "red:m failed on its own side (asked 3 times)."
@@ -646,7 +646,7 @@ class TestErrors:
         assert type(called.error) is RejectedRequestError
         assert [attempt.category for attempt in called.attempts] == [C.SERVER, C.SERVER, C.REJECTED]
 
-    def test_several_endpoints_are_all_told_in_order(self) -> None:
+    def test_the_error_lists_all_endpoints_in_order(self) -> None:
         behaves = {"red:m": fails(C.MODEL_NOT_FOUND, 404), "blue:m": fails(C.TIMEOUT)}
 
         called = World({"f": ["red:m", "blue:m"]}, behaves=behaves).call()
@@ -786,7 +786,7 @@ class TestTeaching:
 
         assert world.is_open(world.circuit()) is opens
 
-    def test_a_timeout_that_the_provider_told_counts_however_short(self) -> None:
+    def test_a_timeout_reported_by_the_provider_counts_however_short(self) -> None:
         world = World(
             {"f": "red:m"},
             "[features.f]\ndeadline = 1\nattempts = 1",
@@ -810,7 +810,7 @@ class TestTeaching:
         assert world.call("g").tried == ["blue:m"]
         assert world.call("g", users_own("red")).tried == ["red:n"]
 
-    def test_a_users_quota_is_nobody_elses(self) -> None:
+    def test_a_users_used_up_quota_affects_no_other_user(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": [fails(C.QUOTA, 429), OK]})
         world.call(caller=users_own("red", name="ann"))
 
@@ -834,7 +834,7 @@ class TestTeaching:
     @pytest.mark.parametrize(
         "category", [C.SERVER, C.TIMEOUT, C.RATE_LIMIT, C.QUOTA, C.MODEL_NOT_FOUND, C.CREDENTIAL]
     )
-    def test_one_users_trouble_rests_nothing_of_anybody_elses(self, category: Category) -> None:
+    def test_one_users_failures_make_nothing_unavailable_for_others(self, category: Category) -> None:
         world = World({"f": ["red:m", "red:n"]}, behaves={"red:m": fails(category), "red:n": fails(category)})
         for _ in range(10):
             world.call(caller=users_own("red", name="ann"))
@@ -846,7 +846,7 @@ class TestTeaching:
             assert [str(candidate.endpoint) for candidate in route.candidates] == ["red:m", "red:n"]
             assert all(candidate.rest is None for candidate in route.candidates)
 
-    def test_a_rate_limit_says_that_the_provider_is_alive(self) -> None:
+    def test_a_rate_limit_proves_that_the_provider_is_alive(self) -> None:
         world = World({"f": "red:m"}, "[features.f]\nattempts = 1")
         for reply in [DOWN] * 4 + [fails(C.RATE_LIMIT, 429, hint=1.0)] + [DOWN] * 4:
             world.behaves["red:m"] = reply

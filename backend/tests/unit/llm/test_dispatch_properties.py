@@ -273,7 +273,7 @@ def _waits(candidate: Candidate) -> float:
 
 
 @pytest.mark.parametrize("kind", ["open", "cooling"])
-def test_what_rests_is_no_candidate_while_another_is_left(kind: str) -> None:
+def test_an_unavailable_endpoint_is_no_candidate_while_another_is_left(kind: str) -> None:
     world = World({"f": ["red:m", "blue:m"]}, behaves={"blue:m": OK})
     if kind == "open":
         world.open(world.circuit())

@@ -49,7 +49,7 @@ class TestAllResting:
             (C.CREDENTIAL, True, RejectedCredentialError),
         ],
     )
-    def test_the_error_is_that_of_what_happened_and_says_when_to_come_back(
+    def test_the_error_keeps_its_cause_and_carries_when_to_come_back(
         self, category: Category, *, key: bool, error: type[LLMError]
     ) -> None:
         world = self.cooled(100, category, key=key)
@@ -102,7 +102,7 @@ class TestAllResting:
 
         assert (called.tried, called.waits) == (["blue:m"], [])
 
-    def test_what_was_learnt_since_the_plan_counts(self) -> None:
+    def test_a_cooldown_since_the_plan_counts(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
         dispatch = world.dispatch()
         world.open(world.circuit())
@@ -112,7 +112,7 @@ class TestAllResting:
         assert isinstance(step, Try)
         assert str(step.candidate.endpoint) == "blue:m"
 
-    def test_what_was_learnt_since_the_plan_is_not_waited_for_if_a_wait_would_mend_nothing(self) -> None:
+    def test_a_new_cooldown_is_not_waited_for_if_waiting_would_not_help(self) -> None:
         world = World({"f": "red:m"})
         dispatch = world.dispatch()
         world.health.cool(world.circuit(), 5.0, C.MODEL_NOT_FOUND)
@@ -122,7 +122,7 @@ class TestAllResting:
 
         assert caught.value.retry_after == 5
 
-    def test_when_the_rest_lasts_too_long_after_a_failure_the_failure_is_told(self) -> None:
+    def test_when_the_cooldown_outlasts_the_deadline_the_failure_is_raised(self) -> None:
         world = World({"f": ["red:m", "blue:m"]})
         dispatch = world.dispatch()
         step = dispatch.next()
@@ -204,7 +204,7 @@ class TestProbes:
         assert not world.is_open(world.circuit())
 
     @pytest.mark.parametrize("category", [C.CANCELLED, C.BUG])
-    def test_a_probe_that_says_nothing_frees_its_place_for_one_other(self, category: Category) -> None:
+    def test_an_inconclusive_probe_frees_its_place_for_one_other(self, category: Category) -> None:
         world, prober, probe = self.probing()
         settle(prober, probe, category)
 
@@ -231,7 +231,7 @@ class TestProbes:
 
         assert isinstance(world.dispatch().next(), Try)
 
-    def test_a_probe_is_not_forgotten_before_its_own_timeout_could_be_told(self) -> None:
+    def test_a_probe_is_not_forgotten_before_its_own_timeout(self) -> None:
         world, _, probe = self.probing()
 
         world.now += probe.seconds + 0.01  # a clock that rang, and a thread that has not run yet
@@ -276,7 +276,7 @@ class TestProbes:
         assert isinstance(world.dispatch().next(), Wait)
 
     @pytest.mark.parametrize("opened_for", [1.0, 31.0])
-    def test_a_request_that_was_under_way_when_the_breaker_opened_says_nothing_of_the_probe(
+    def test_a_request_in_flight_when_the_breaker_opened_does_not_count_as_the_probe(
         self, opened_for: float
     ) -> None:
         world = World({"f": "red:m"})
@@ -301,7 +301,7 @@ def reasons(called: Called) -> Any:
     return [(str(skip.endpoint), skip.code.value) for skip in called.route.skipped]
 
 
-def test_what_rests_is_skipped_with_the_reason_and_shown_by_explain() -> None:
+def test_an_unavailable_endpoint_is_skipped_with_the_reason_and_shown_by_explain() -> None:
     world = World({"f": ["red:m", "blue:m", "green:m"]})
     world.open(world.circuit())
     world.health.cool(world.circuit(place=1), 60, C.RATE_LIMIT)

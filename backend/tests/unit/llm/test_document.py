@@ -110,7 +110,7 @@ def test_it_leaves_the_last_good_table_in_force(spoil: Callable[[Path], object],
     assert table.problems == ()
 
 
-def test_a_table_may_be_as_large_as_is_said(path: Path) -> None:
+def test_a_table_may_be_as_large_as_its_bound(path: Path) -> None:
     path.write_bytes(b"#" * LARGEST)
 
     assert len(read(path)) == LARGEST

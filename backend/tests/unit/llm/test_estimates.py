@@ -28,7 +28,7 @@ ROWS = [
 @pytest.mark.parametrize("caller", [HOUSE, users_own("red", "blue")], ids=["house", "user"])
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("category", [one for one in Category if one is not Category.CANCELLED])
-def test_a_failing_endpoint_gets_as_many_requests_as_foretold_and_then_what_was_foretold(
+def test_a_failing_endpoint_gets_as_many_requests_as_estimated_and_the_estimated_outcome(
     category: Category, row: str, caller: Any
 ) -> None:
     world = World({"f": ["red:m", "blue:m"]}, f"[features.f]\n{row}", behaves={"red:m": fails(category)})
@@ -57,7 +57,7 @@ def test_without_a_limit_the_longest_answer_is_the_models() -> None:
     assert float(limited["at_most_usd"]) < float(unlimited["at_most_usd"])
 
 
-def test_what_nobody_knows_the_price_of_has_none() -> None:
+def test_a_model_of_unknown_price_has_no_estimate() -> None:
     assert estimate(endpoint("a-model-nobody-knows"), 1000, 500, TODAY) == {
         "prompt_usd": None,
         "at_most_usd": None,

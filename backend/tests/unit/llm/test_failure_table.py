@@ -254,7 +254,9 @@ class TestHints:
 
         assert receipt(message)["degraded"] is False
 
-    def test_an_error_tells_how_long(self, feature: str, call: Driver, provider: LoopbackProvider) -> None:
+    def test_an_error_carries_how_long_to_wait(
+        self, feature: str, call: Driver, provider: LoopbackProvider
+    ) -> None:
         provider.always(Status(429, retry_after=60))
 
         with pytest.raises(LLMError) as caught:
@@ -273,7 +275,7 @@ class TestHints:
 
         assert len(provider.requests) == 1
 
-    def test_one_that_says_do_does_not_override_our_no(
+    def test_a_provider_that_says_retry_does_not_override_our_policy(
         self, feature: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(Status(400, headers={"x-should-retry": "true"}))

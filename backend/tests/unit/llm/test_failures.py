@@ -147,7 +147,7 @@ class TestFailures:
 
         assert len(provider.requests) == 1
 
-    def test_when_all_fail_every_attempt_is_told(
+    def test_when_all_fail_the_error_lists_every_attempt(
         self, chain: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         provider.script(*[Status(503)] * 3, *[Status(500)] * 3)
@@ -186,7 +186,7 @@ class TestFailures:
             assert CANARY not in f"{caught.value} {caught.value.as_dict()}"
             assert [request.key for request in provider.requests] == [CANARY]
 
-    def test_byok_then_house_says_who_paid(self, call: Driver, provider: LoopbackProvider) -> None:
+    def test_byok_then_house_records_who_paid(self, call: Driver, provider: LoopbackProvider) -> None:
         provider.script(Status(404))
         caller = Caller(keys={"gemini": CANARY}, key_policy="byok_then_house")
 
@@ -196,7 +196,9 @@ class TestFailures:
         assert [attempt["key_owner"] for attempt in receipt(message)["attempts"]] == ["user", "house"]
         assert [request.key for request in provider.requests] == [CANARY, HOUSE_KEYS["LOOPBACK_GEMINI_KEY"]]
 
-    def test_a_model_that_cannot_is_skipped_and_said_so(self, provider: LoopbackProvider) -> None:
+    def test_a_model_that_cannot_call_tools_is_refused_with_the_reason(
+        self, provider: LoopbackProvider
+    ) -> None:
         patchbay = loopback_patchbay(provider, {"f": "openai:smollm2-135m-instruct"})
 
         with pytest.raises(NoEndpointError, match="cannot call tools"):
@@ -226,7 +228,7 @@ class TestFailures:
         assert receipt(message)["endpoint"] == "openai:gpt-6-luna"
         patchbay.close()
 
-    def test_an_overflow_of_the_largest_window_is_told(self, provider: LoopbackProvider) -> None:
+    def test_an_overflow_of_the_largest_window_is_an_error(self, provider: LoopbackProvider) -> None:
         provider.script(Status(400, error_code="context_length_exceeded"))
 
         with pytest.raises(ContextTooLongError):

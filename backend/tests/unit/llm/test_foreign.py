@@ -105,7 +105,7 @@ class TestWithoutKey:
         for place in range(LONGEST - len(KEY), LONGEST + 1):
             assert "sk" not in Redaction(KEY).label("m" * place + KEY)
 
-    def test_an_absurd_one_is_told_by_its_length(self) -> None:
+    def test_an_absurdly_long_text_is_named_by_its_length(self) -> None:
         assert Redaction(KEY).label("m" * (MOST_READ + 1)) == "(2,001 characters)"
 
     @pytest.mark.parametrize("key", [KEY, None])

@@ -78,7 +78,7 @@ async def awrong(bay: Patchbay, who: str) -> list[str]:
 
 
 class TestConnections:
-    def test_parent_and_children_are_each_told_their_own_answers(self, bay: Patchbay) -> None:
+    def test_parent_and_children_each_get_their_own_answers(self, bay: Patchbay) -> None:
         wrong(bay, "before")
 
         children = [fork(lambda who=who: wrong(bay, who)) for who in ("ann", "ben", "cleo")]  # type: ignore[misc]

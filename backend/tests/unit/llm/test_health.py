@@ -214,7 +214,7 @@ class TestBudget:
 class TestCooling:
     """What is left alone because it was asked for."""
 
-    def test_it_rests_for_so_long_and_not_longer(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_a_cooldown_lasts_its_time_and_no_longer(self, health: MemoryHealth, clock: Clock) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         clock.now = 20
@@ -250,7 +250,9 @@ class TestCooling:
         assert health.availability(CIRCUIT) == Unavailable(600, Category.MODEL_NOT_FOUND, "cooling")
 
     @pytest.mark.parametrize("last_resort", [False, True])
-    def test_nobody_is_admitted_meanwhile(self, health: MemoryHealth, *, last_resort: bool) -> None:
+    def test_no_other_call_is_admitted_during_a_probe(
+        self, health: MemoryHealth, *, last_resort: bool
+    ) -> None:
         health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
 
         rest = health.admit(CIRCUIT, 10, last_resort=last_resort)
@@ -267,13 +269,13 @@ class TestCooling:
 class TestProbes:
     """Whom a breaker lets through."""
 
-    def test_a_closed_breaker_lets_everybody_through(self, health: MemoryHealth) -> None:
+    def test_a_closed_breaker_admits_every_call(self, health: MemoryHealth) -> None:
         for _ in range(4):
             health.failed(CIRCUIT, Category.SERVER)
 
         assert [health.admit(CIRCUIT, 10, last_resort=False) for _ in range(100)] == ["request"] * 100
 
-    def test_an_open_one_lets_nobody_through(self, health: MemoryHealth) -> None:
+    def test_an_open_breaker_admits_no_call(self, health: MemoryHealth) -> None:
         open_up(health)
 
         assert health.admit(CIRCUIT, 10, last_resort=False) == Unavailable(30, Category.SERVER, "open")
@@ -316,7 +318,9 @@ class TestProbes:
         assert rest is not None
         assert rest.seconds <= 30
 
-    def test_an_answered_probe_closes_it_for_everybody(self, health: MemoryHealth, clock: Clock) -> None:
+    def test_an_answered_probe_closes_the_breaker_for_every_caller(
+        self, health: MemoryHealth, clock: Clock
+    ) -> None:
         open_up(health)
         clock.now = 30
         health.admit(CIRCUIT, 10, last_resort=False)

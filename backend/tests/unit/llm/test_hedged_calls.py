@@ -215,7 +215,7 @@ class TestWhoAnswers:
         assert (receipt(message)["endpoint"], receipt(message)["degraded"]) == (first, False)
         assert is_closed(provider, second_model(chain))
 
-    def test_nobody_else_is_asked_if_it_comes_in_time(
+    def test_no_hedge_is_sent_if_the_answer_comes_in_time(
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated
     ) -> None:
         message = call(hedged(NEVER).get_llm("f"), "hi")
@@ -223,7 +223,7 @@ class TestWhoAnswers:
         assert told(message) == [(first_endpoint(chain), "ok", False)]
         assert len(provider.requests) == 1
 
-    def test_nobody_else_is_asked_as_long_as_the_usual_time_is_not_known(
+    def test_no_hedge_is_sent_while_the_usual_time_is_unknown(
         self, make: Make, chain: str, call: Driver, provider: Gated
     ) -> None:
         patchbay = make(chain_of(chain), "[features.f]\nhedge = true")
@@ -280,7 +280,9 @@ class TestWhoAnswers:
         assert [outcome for _, outcome, _ in told(message)] == ["ok", "failed"]
         assert len(provider.requests) == 2
 
-    def test_nobody_if_both_fail(self, hedged: Hedged, chain: str, call: Driver, provider: Gated) -> None:
+    def test_if_both_fail_the_error_lists_both(
+        self, hedged: Hedged, chain: str, call: Driver, provider: Gated
+    ) -> None:
         provider.always(Status(404))
         provider.hold(first_model(chain))
 
@@ -435,7 +437,7 @@ class TestCosts:
         assert Decimal(found["cost_usd"]) == sum(Decimal(one["cost_usd"]) for one in found["attempts"])
 
     @pytest.mark.parametrize("driver", [invoke, ainvoke])
-    def test_a_loser_whose_answer_came_too_is_billed_what_the_provider_says(
+    def test_a_loser_whose_answer_came_too_is_billed_by_its_usage(
         self, hedged: Hedged, chain: str, driver: Driver, provider: Gated
     ) -> None:
         provider.always(Text("slow to test", usage=Usage(1000, 500)), model=first_model(chain))
@@ -462,7 +464,7 @@ class TestCosts:
         assert (loser["outcome"], loser["estimated"]) == ("cancelled", False)
         assert (loser["usage"]["input"], loser["usage"]["output"]) == (1000, 500)
 
-    def test_the_observer_is_told_of_both(
+    def test_the_observer_sees_both_attempts(
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated, observed: list[Attempt]
     ) -> None:
         provider.always(Hang(), model=first_model(chain))
@@ -771,7 +773,7 @@ class TestSynchronous:
 
         assert judge.bind(accept=accept).invoke("hi").text == "good"
 
-    def test_the_observer_and_callbacks_are_told_in_the_callers_thread(
+    def test_the_observer_and_callbacks_run_in_the_callers_thread(
         self, make: Make, chain: str, provider: Gated
     ) -> None:
         seen: set[threading.Thread] = set()

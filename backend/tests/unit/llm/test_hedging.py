@@ -444,7 +444,7 @@ class TestObservers:
         assert len(tails.of("f", "red:m", "total")) == ENOUGH + 1
         assert len(tails.of("f", "blue:m", "total")) == ENOUGH + 1
 
-    def test_a_hedge_that_lost_at_once_says_nothing(self) -> None:
+    def test_a_hedge_that_lost_at_once_is_not_counted(self) -> None:
         world = hedging({"red:m": ok(1.01), "blue:m": SLOW})
         world.call()
 

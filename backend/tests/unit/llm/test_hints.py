@@ -19,14 +19,14 @@ def hinted(**told: Any) -> float | None:
 
 
 @pytest.mark.parametrize("told", ["999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "86401"])
-def test_nobody_is_told_to_wait_longer_than_a_day(told: str) -> None:
+def test_no_hint_is_longer_than_a_day(told: str) -> None:
     assert hinted(retry_after=told) == LONGEST == 86_400
 
 
 @pytest.mark.parametrize(
     "told", ["1e308", "1_0", "-5", "+5", "nan", "inf", "٣", "", "0", "soon", "5 parsecs"]
 )
-def test_what_is_no_plain_number_and_no_date_to_come_says_nothing(told: str) -> None:
+def test_a_hint_that_is_no_number_and_no_future_date_is_ignored(told: str) -> None:
     assert hinted(retry_after=told) is None
     assert hinted(retry_after_ms=told) is None
 
@@ -39,7 +39,7 @@ def test_a_plain_number_or_a_date_is_understood(told: str, seconds: float) -> No
 
 
 @given(st.text(), st.text(), st.text())
-def test_whatever_is_said_the_wait_is_bounded(seconds: str, milliseconds: str, delay: str) -> None:
+def test_the_wait_is_bounded_whatever_the_hint(seconds: str, milliseconds: str, delay: str) -> None:
     headers = {"retry-after": seconds, "retry-after-ms": milliseconds}
 
     found = retry_after(headers, Evidence("openai", retry_delay=delay), NOW)
@@ -81,7 +81,7 @@ def test_a_duration_is_understood_wherever_it_stands(told: str, seconds: float) 
         ("try again in 1e9s", None),
     ],
 )
-def test_prose_is_understood_where_nothing_else_is_said(prose: str, seconds: float | None) -> None:
+def test_a_hint_in_prose_is_read_where_there_is_no_other(prose: str, seconds: float | None) -> None:
     seen = Evidence("openai", sentence=prose)
 
     found = retry_after({}, seen, NOW)

@@ -208,7 +208,7 @@ class TestCallbacks:
         attempts = [run for what, run, _ in diary.told if what.startswith("attempt")]
         assert attempts[0] == attempts[1] != attempts[2] == attempts[3]
 
-    def test_a_failed_call_is_told_with_our_error(
+    def test_callbacks_get_our_error_of_a_failed_call(
         self, feature: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         diary = Diary()
@@ -221,7 +221,7 @@ class TestCallbacks:
         ((failure,), _) = diary.payloads[-1]
         assert failure is caught.value
 
-    def test_a_stream_that_breaks_is_told_once(
+    def test_callbacks_get_a_broken_stream_once(
         self, feature: str, stream: Driver, provider: LoopbackProvider
     ) -> None:
         diary = Diary()
@@ -233,7 +233,7 @@ class TestCallbacks:
         assert diary.events == ["model starts", "attempt starts", "attempt fails", "model fails"]
 
     @pytest.mark.parametrize("call", [ainvoke, astream])
-    def test_asynchronous_ones_are_told_the_same(
+    def test_asynchronous_callbacks_get_the_same(
         self, chain: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         diary = AsyncDiary()
@@ -770,7 +770,9 @@ class TestThreadsAndLoops:
         assert len(inner) == 3
         assert len(provider.requests) == 4
 
-    def test_failures_at_once_are_each_told_their_own(self, feature: str, provider: LoopbackProvider) -> None:
+    def test_concurrent_failures_each_raise_their_own_error(
+        self, feature: str, provider: LoopbackProvider
+    ) -> None:
         provider.always(Status(400))
 
         def fail(_: int) -> LLMError:

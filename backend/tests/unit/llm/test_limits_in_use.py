@@ -110,7 +110,7 @@ def test_a_quota_is_not_forgotten_because_many_others_have_one(make: Make) -> No
         patchbay.get_llm("f").invoke("hi")
 
 
-def test_callers_whom_nobody_named_each_get_their_own_toss(make: Make) -> None:
+def test_unnamed_callers_each_get_their_own_draw(make: Make) -> None:
     patchbay = make(LUNA, f'[features.f]\nsplit = {{ "{TERRA}" = 50 }}')
     arms = {
         patchbay.get_llm("f").invoke("hi").response_metadata["receipt"]["arm"] for _ in range(40)

@@ -56,16 +56,16 @@ class TestRetirements:
             "Its vendor names gpt-6-luna instead."
         )
 
-    def test_what_is_gone_is_told_first(self) -> None:
+    def test_retired_models_are_reported_first(self) -> None:
         found = reviewed('["openai:gpt-4o", "gemini:gemini-3.5-flash-lite", "openai:o4-mini"]')
 
         assert [one.subject for one in found] == ["openai:o4-mini", "openai:gpt-4o"]
         assert "went off sale on 2026-10-23, 29 days ago" in found[0].says
 
-    def test_what_lies_beyond_the_horizon_is_not_told(self) -> None:
+    def test_what_lies_beyond_the_horizon_is_not_reported(self) -> None:
         assert reviewed('["openai:gpt-4o", "gemini:gemini-3.5-flash-lite"]', horizon=53) == []
 
-    def test_a_demo_is_told(self) -> None:
+    def test_a_demo_is_reported(self) -> None:
         text = f'demo = "openai:gpt-4.1"\n{PROVIDERS}[profiles.premium]\nchat = {GOOD}\n[profiles.byok]\nchat = {GOOD}'
 
         found = lint(parse(text, environ={}), tomllib.loads(text), TODAY)
@@ -80,16 +80,14 @@ class TestRetirements:
         ],
         ids=["pin", "variable"],
     )
-    def test_what_something_else_hides_is_told_with_its_place(
-        self, more: str, environ: dict[str, Any]
-    ) -> None:
+    def test_an_overridden_value_is_reported_with_its_place(self, more: str, environ: dict[str, Any]) -> None:
         found = reviewed('["openai:gpt-4o", "gemini:gemini-3.5-flash-lite"]', more, **environ)
 
         assert "profiles.premium.chat, not in force." in said("retires", found)[0]
 
 
 class TestModels:
-    def test_a_model_that_the_catalogue_does_not_know_is_told(self) -> None:
+    def test_an_unknown_model_is_reported(self) -> None:
         found = reviewed('["shed:qwen3-32b", "openai:gpt-6-luna"]')
 
         assert said("unknown_model", found)[0] == (
@@ -97,12 +95,12 @@ class TestModels:
             'Say it in [models."shed:qwen3-32b"]. Serves chat (byok, premium).'
         )
 
-    def test_what_the_table_says_of_it_is_enough(self) -> None:
+    def test_a_model_that_the_table_declares_is_not_reported(self) -> None:
         more = '[models."shed:qwen3-32b"]\ncontext_window = 32768'
 
         assert reviewed('["shed:qwen3-32b", "openai:gpt-6-luna"]', more) == []
 
-    def test_a_model_without_a_price_is_told_by_its_name_on_the_wire(self) -> None:
+    def test_a_model_without_a_price_is_reported_by_its_name_on_the_wire(self) -> None:
         more = '[providers.openrouter]\napi = "openai"\nbase_url = "https://openrouter.ai/api/v1"\napi_key_env = "K"\nmodel_prefixes = { claude = "anthropic/" }'
 
         found = reviewed('["openrouter:claude-sonnet-5-5", "openai:gpt-6-luna"]', more)
@@ -118,7 +116,7 @@ class TestModels:
             one.kind for one in reviewed('["shed:qwen3-32b", "openai:gpt-6-luna"]', more)
         }
 
-    def test_a_row_that_nothing_leads_to_is_told(self) -> None:
+    def test_an_unused_row_is_reported(self) -> None:
         found = reviewed(more='[models."openai:gpt-5.4"]\nattempts = 2')
 
         assert said("unused_row", found) == [
@@ -132,12 +130,12 @@ class TestModels:
 
 
 class TestFeatures:
-    def test_a_feature_that_only_one_provider_serves_is_told(self) -> None:
+    def test_a_feature_that_only_one_provider_serves_is_reported(self) -> None:
         found = reviewed('["openai:gpt-6-luna", "openai:gpt-6-sol"]')
 
         assert said("one_provider", found) == ["chat (byok, premium): only openai serves it."]
 
-    def test_a_feature_that_is_to_be_hedged_with_nobody_is_told(self) -> None:
+    def test_a_hedge_without_a_second_endpoint_is_reported(self) -> None:
         hedged = "[features.chat]\nhedge = true"
 
         assert reviewed(GOOD, hedged) == []
@@ -160,7 +158,7 @@ class TestFeatures:
             ("openai:gpt-5.4", 'options = { effort = "low" }', True),
         ],
     )
-    def test_tools_that_openai_would_refuse_in_chat_completions_are_told(
+    def test_tools_that_openai_would_refuse_in_chat_completions_are_reported(
         self, chat: str, more: str, *, told: bool
     ) -> None:
         found = reviewed(f'["{chat}", "gemini:gemini-3.5-flash"]', f"[features.chat]\ntools = true\n{more}")

@@ -120,7 +120,7 @@ class TestShapes:
         assert effective(config)[0].temperature == 0.7
         assert "dropped  temperature: extra_params.temperature goes over it, as in LMI." in told(config)
 
-    def test_a_name_that_is_no_identifier_becomes_one_and_is_told(self) -> None:
+    def test_a_name_that_is_no_identifier_becomes_one_with_a_note(self) -> None:
         assert chain({"Paper QA": "openai/gpt-4o"}, "paper_qa") == ["openai:gpt-4o"]
         assert told({"Paper QA": "openai/gpt-4o"}, "changed")[0].startswith("changed  'Paper QA': ")
 
@@ -149,7 +149,7 @@ class TestShapes:
     def test_the_shell_around_a_config_is_wrong(self, key: str) -> None:
         assert wrong({"name": "openai/gpt-4o", key: models("openai/gpt-4o")}) == [key]
 
-    def test_every_problem_is_told_with_its_path(self) -> None:
+    def test_every_problem_is_reported_with_its_path(self) -> None:
         config = {
             "a": models(spec(timeout="60", max_retries=-1, nme=1), 3),  # type: ignore[arg-type]
             "b": {"model_list": [entry("x", "azure/gpt")], "fallbacks": [{"x": ["y"]}]},
@@ -168,14 +168,14 @@ class TestShapes:
 
 
 class TestModelSpec:
-    def test_what_is_not_said_is_as_in_lmi(self) -> None:
+    def test_unset_values_are_those_of_lmi(self) -> None:
         config = models("openai/gpt-4o")
 
         assert attempts(config) == [4]
         assert effective(config)[0].timeout == 60
         assert effective(config)[0].model_fields_set <= {"timeout", "safety"}
 
-    def test_null_is_not_said(self) -> None:
+    def test_null_counts_as_unset(self) -> None:
         config = models(spec(api_base=None, api_key=None, extra_params=None))
 
         assert told(config, "wrong") == told(config, "dropped") == []
@@ -199,7 +199,7 @@ class TestModelSpec:
         assert attempts(config) == [expected]
         assert bool(told(config, "changed")) == (retries > 9)
 
-    def test_no_timeout_becomes_the_longest_and_is_told(self) -> None:
+    def test_no_timeout_becomes_the_longest_with_a_note(self) -> None:
         config = models(spec(timeout=None))
 
         assert effective(config)[0].timeout == 3600
@@ -261,11 +261,11 @@ class TestNames:
             ("claude-sonnet-5-5", "anthropic:claude-sonnet-5-5"),
         ],
     )
-    def test_a_bare_name_is_taken_as_litellm_takes_it_and_told(self, name: str, endpoint: str) -> None:
+    def test_a_bare_name_is_read_as_litellm_reads_it_with_a_note(self, name: str, endpoint: str) -> None:
         assert chain(name) == [endpoint]
         assert len(told(models(name), "guessed")) == 1
 
-    def test_a_bare_gemini_name_is_told_loudly(self) -> None:
+    def test_a_bare_gemini_name_is_a_warning(self) -> None:
         config = models("gemini-3.8-flash")
 
         assert chain(config) == ["gemini:gemini-3.8-flash"]
@@ -286,7 +286,7 @@ class TestNames:
         assert wrong({"models": [{}, {"name": None}]}) == ["models.0", "models.1"]
 
     @pytest.mark.parametrize("name", ["azure/gpt-4o", "bedrock/x", "vertex_ai/gemini-2.5-pro", "groq/llama"])
-    def test_a_provider_without_a_row_or_an_address_is_wrong_and_told_what_to_do(self, name: str) -> None:
+    def test_a_provider_without_a_row_or_an_address_is_an_error_with_a_remedy(self, name: str) -> None:
         (problem,) = told(models(name), "wrong")
 
         assert "api_base" in problem or "Write gemini/" in problem
@@ -294,7 +294,7 @@ class TestNames:
     def test_an_api_in_the_name_is_wrong(self) -> None:
         assert "responses_api: true" in told(models("openai/responses/gpt-4o"), "wrong")[0]
 
-    def test_a_model_that_goes_off_sale_is_told(self) -> None:
+    def test_a_model_that_retires_is_reported(self) -> None:
         assert "gpt-4o is off sale from 2027-01-14" in told(models("openai/gpt-4o"), "todo")[0]
 
     def test_the_vendors_are_the_shipped_tables(self) -> None:
@@ -328,7 +328,7 @@ class TestAddresses:
 
             assert only(config).provider.name == vendor
 
-    def test_another_provider_with_an_address_gets_a_row_of_its_name_and_is_told(self) -> None:
+    def test_another_provider_with_an_address_gets_a_row_of_its_name_with_a_note(self) -> None:
         config = models(spec("hosted_vllm/org/qwen3", api_base="http://localhost:8000/v1"))
 
         assert chain(config) == ["hosted_vllm:org/qwen3"]
@@ -343,10 +343,10 @@ class TestAddresses:
 
         assert chain(models(*names)) == ["vllm:a", "vllm-localhost-2:b", "vllm:c"]
 
-    def test_no_row_has_the_name_that_says_group(self) -> None:
+    def test_no_row_has_the_reserved_name_of_groups(self) -> None:
         assert chain(models(spec("group/a", api_base="http://localhost:1/v1"))) == ["group-2:a"]
 
-    def test_a_server_for_everybody_is_told_to_need_a_key(self) -> None:
+    def test_a_server_without_a_key_is_reported_to_need_one(self) -> None:
         config = models(spec("vllm/a", api_base="https://llm.example.com/v1"))
 
         assert _variable(only(config).provider) == "VLLM_API_KEY"
@@ -547,7 +547,7 @@ class TestOptions:
         assert budget(type="enabled", budget_tokens=512) == 512
         assert budget(type="disabled") == 0
 
-    def test_an_effort_that_the_model_offers_no_such_level_of_is_told(self) -> None:
+    def test_an_effort_that_the_model_does_not_offer_is_reported(self) -> None:
         config = models(spec("openai/gpt-6.1-sol", extra_params={"reasoning_effort": "max"}))
 
         assert "is sent as xhigh, the nearest level" in told(config, "changed")[0]
@@ -611,7 +611,7 @@ class TestRouter:
         assert chain(config) == ["openai:a", "openai:b"]
         assert len(told(config, "dropped")) == 2
 
-    def test_the_last_list_of_fallbacks_holds_and_is_told(self) -> None:
+    def test_the_last_list_of_fallbacks_holds_with_a_note(self) -> None:
         config = {
             "model_list": [entry(name, f"openai/{name}") for name in ("a", "b", "c")],
             "fallbacks": [{"a": ["b"]}, {"a": ["c"]}],
@@ -630,13 +630,13 @@ class TestRouter:
             "fallbacks.0.b: LMI follows the fallbacks of its first model only" in told(config, "dropped")[0]
         )
 
-    def test_a_group_of_one_name_is_kept_whole_and_told(self) -> None:
+    def test_a_group_of_one_name_is_kept_whole_with_a_note(self) -> None:
         config = {"model_list": [entry("a", "openai/x"), entry("b", "openai/y"), entry("a", "openai/z")]}
 
         assert chain(config) == ["openai:x", "openai:z", "openai:y"]
         assert "shares its model_name" in told(config, "changed")[0]
 
-    def test_the_routers_values_hold_where_a_model_says_nothing(self) -> None:
+    def test_the_routers_values_hold_where_a_model_sets_none(self) -> None:
         config = {
             "model_list": [entry("a", "openai/a"), entry("b", "openai/b", timeout=5, max_retries=0)],
             "router_kwargs": {"timeout": 30, "num_retries": 1},
@@ -645,7 +645,7 @@ class TestRouter:
         assert [options.timeout for options in effective(config)] == [30, 5]
         assert attempts(config) == [2, 1]
 
-    def test_a_null_timeout_is_lmis_next_value_and_told(self) -> None:
+    def test_a_null_timeout_is_lmis_next_value_with_a_note(self) -> None:
         config = {"model_list": [entry("a", "openai/a", timeout=None)]}
 
         assert effective(config)[0].timeout == 60
@@ -791,7 +791,7 @@ class TestFiles:
             ("lmi.yaml", "\x00", "is not YAML"),
         ],
     )
-    def test_a_file_that_cannot_be_read_is_told_without_quoting_it(
+    def test_an_unreadable_file_is_reported_without_quoting_it(
         self, tmp_path: Path, name: str, text: str, reason: str
     ) -> None:
         (path := tmp_path / name).write_text(text)
@@ -802,7 +802,7 @@ class TestFiles:
         assert CANARY not in str(caught.value)
         assert caught.value.__cause__ is None
 
-    def test_a_missing_file_and_one_that_is_no_text_are_told(self, tmp_path: Path) -> None:
+    def test_a_missing_file_and_a_binary_file_are_reported(self, tmp_path: Path) -> None:
         (path := tmp_path / "lmi.json").write_bytes(b"\xff\xfe\x00")
 
         with pytest.raises(UnusableInputError, match="No such file"):
@@ -811,7 +811,7 @@ class TestFiles:
             import_file(path)
 
     @pytest.mark.parametrize("text", ["a: &a [*a]", "models: &a\n- *a", "a: &a\n  name: *a", "1: gpt-4o"])
-    def test_strange_yaml_is_told_like_any_other(self, tmp_path: Path, text: str) -> None:
+    def test_unusual_yaml_is_reported_like_any_other(self, tmp_path: Path, text: str) -> None:
         (path := tmp_path / "lmi.yaml").write_text(text)
 
         made = import_file(path)
@@ -908,7 +908,7 @@ LIKELY = st.dictionaries(
 class TestAnyInput:
     @given(ANYTHING | LIKELY)
     @example({"models": [{"name": "openai/gpt-4o", "extra_params": {"a": {"b": [CANARY]}}}]})
-    def test_it_becomes_a_table_that_loads_or_is_told_what_is_wrong(self, value: object) -> None:
+    def test_every_configuration_becomes_a_table_that_loads_or_a_report(self, value: object) -> None:
         before = deepcopy(value)
 
         made = import_config(value, source="lmi.json")

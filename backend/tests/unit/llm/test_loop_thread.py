@@ -73,7 +73,7 @@ def test_it_ends_with_its_owner_who_never_closed_it() -> None:
     assert threads() == []
 
 
-def test_it_is_closed_by_whoever_is_forked_for_nobody_else(loops: LoopThread) -> None:
+def test_a_forked_child_does_not_close_its_parents_loop(loops: LoopThread) -> None:
     loops.get().run(where())
 
     def in_the_child() -> Any:
@@ -139,6 +139,6 @@ def test_a_test_that_is_given_up_goes_on_alone(loops: LoopThread) -> None:
     assert over.wait(5)
 
 
-def test_a_wait_that_does_not_block_is_told() -> None:
+def test_a_wait_that_does_not_block_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="awaited in a synchronous call"):
         run_blocking(asyncio.sleep(0))

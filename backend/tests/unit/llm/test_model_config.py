@@ -223,7 +223,7 @@ class TestProblems:
             ('[models."opnai:x"]\ntools = false', "models.opnai:x", "no provider 'opnai'"),
         ],
     )
-    def test_a_mistake_is_told_with_its_path_and_a_hint(self, more: str, path: str, hint: str) -> None:
+    def test_a_mistake_is_reported_with_its_path_and_a_hint(self, more: str, path: str, hint: str) -> None:
         found = problems(f"{SMALL}\n{more}")
 
         assert any(finding.startswith(path) and hint in finding for finding in found), found
@@ -243,7 +243,7 @@ class TestProblems:
             ({"LLM_FEATURE_GREET": "gpt-6-luna"}, "provider:model"),
         ],
     )
-    def test_a_wrong_variable_is_told_by_its_name(self, environ: dict[str, str], hint: str) -> None:
+    def test_a_wrong_variable_is_reported_by_its_name(self, environ: dict[str, str], hint: str) -> None:
         found = problems(SMALL, **environ)
 
         assert len(found) == 1
@@ -251,12 +251,12 @@ class TestProblems:
         assert hint in found[0]
         assert "(environment" in found[0]
 
-    def test_a_variable_that_cannot_be_a_key_is_told_without_being_shown(self) -> None:
+    def test_a_variable_that_cannot_be_a_key_is_reported_without_its_value(self) -> None:
         found = problems(SMALL, OPENAI_API_KEY="sk-canary\nevil")
 
         assert found == ["OPENAI_API_KEY (environment): holds characters that no key has."]
 
-    def test_what_is_not_toml_is_told_with_its_line(self) -> None:
+    def test_a_syntax_error_is_reported_with_its_line(self) -> None:
         assert "line 2" in problems("profile = 'x'\nthis is not TOML")[0]
 
     def test_a_missing_file_says_which_variable_names_it(self, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ class TestReload:
 
 
 @pytest.mark.parametrize("way", ["direct", "sdk"])
-def test_a_key_that_was_removed_is_told_as_such(way: str) -> None:
+def test_a_setting_that_was_removed_is_reported_as_such(way: str) -> None:
     row = f'[providers.red]\napi = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nclient = "{way}"\n'
 
     with pytest.raises(ConfigError, match=r"providers\.red\.client.*unknown key\. It was removed"):

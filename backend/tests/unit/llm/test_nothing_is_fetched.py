@@ -161,7 +161,7 @@ def test_no_address_is_opened_in_any_way_of_calling(
     assert [one for one in heard if MARK in one] == []
 
 
-def test_an_address_that_is_opened_would_be_heard_of(secret: Path) -> None:
+def test_the_test_notices_an_opened_address(secret: Path) -> None:
     with opened() as heard, suppress(OSError):
         secret.read_bytes()
         socket.getaddrinfo(f"{MARK}.invalid", 443)

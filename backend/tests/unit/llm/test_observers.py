@@ -63,7 +63,7 @@ def world() -> World:
     return World({"f": ["red:m", "blue:m"]})
 
 
-def test_each_request_is_told_from_its_start_to_its_end(world: World) -> None:
+def test_each_request_is_observed_from_its_start_to_its_end(world: World) -> None:
     recorder = Recorder()
     run(world, recorder)
 
@@ -74,7 +74,7 @@ def test_each_request_is_told_from_its_start_to_its_end(world: World) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_one_that_raises_changes_no_outcome_repeats_no_request_and_silences_nobody(
+def test_an_observer_that_raises_changes_no_outcome_and_stops_no_other_observer(
     world: World, caplog: pytest.LogCaptureFixture, event: str
 ) -> None:
     before, after = Recorder(fails_at=event), Recorder()
@@ -103,7 +103,11 @@ def told(world: World, *, is_balanced: bool) -> list[str]:
         pytest.param('[features.f]\nsplit = { "blue:n" = 50 }', False, ["Experiment"], id="compared"),
     ],
 )
-def test_only_those_whom_it_concerns_watch_a_call(row: str, is_balanced: bool, watching: list[str]) -> None:  # noqa: FBT001
+def test_a_call_has_only_the_observers_that_its_route_needs(
+    row: str,
+    is_balanced: bool,
+    watching: list[str],  # noqa: FBT001
+) -> None:
     world = World({"f": ["red:m", "blue:m"]}, row)
 
     assert told(world, is_balanced=is_balanced) == ["Health", *watching, "Substitute"]

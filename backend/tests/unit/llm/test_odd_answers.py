@@ -110,14 +110,14 @@ class TestOddAnswers:
         with contextlib.suppress(LLMError):
             stream(make(OPENAI).get_llm("f"), "hi")
 
-    def test_a_reason_to_finish_that_is_told_twice_is_one(
+    def test_a_finish_reason_that_is_sent_twice_is_one(
         self, make: Make, stream: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(events(HELLO, chunk({}, "stop"), chunk({}, "stop")))
 
         assert stream(make(OPENAI).get_llm("f"), "hi").response_metadata["finish_reason"] == "stop"
 
-    def test_a_block_that_is_told_twice_is_one(
+    def test_a_block_reason_that_is_sent_twice_is_one(
         self, make: Make, stream: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(events(HELLO, chunk({}, "content_filter"), chunk({}, "content_filter")))

@@ -75,7 +75,7 @@ def test_an_option_is_on_the_wire_or_refused(option: str, wire: str, provider: L
     assert str(value).lower() in json.dumps(provider.requests[-1].body).lower()
 
 
-def test_what_only_responses_lacks_is_told_as_such() -> None:
+def test_an_option_that_only_responses_lacks_is_reported_as_such() -> None:
     told = Options(seed=1).problems("openai", "gpt-5.4", capabilities("gpt-5.4"), "responses")
 
     assert told == [("seed", "the openai API has no such option in Responses")]
@@ -126,7 +126,7 @@ class TestSafety:
         assert [one["threshold"] for one in settings] == ["OFF", *["BLOCK_ONLY_HIGH"] * 3]
 
     @pytest.mark.parametrize("wire", ["openai", "responses"])
-    def test_openai_hears_nothing_of_it(self, wire: str, provider: LoopbackProvider) -> None:
+    def test_safety_settings_are_not_sent_to_openai(self, wire: str, provider: LoopbackProvider) -> None:
         assert "safety" not in json.dumps(on_the_wire(provider, wire, safety={"harassment": "off"}))
 
     def test_a_table_may_set_it_whoever_serves(self, provider: LoopbackProvider) -> None:
@@ -170,7 +170,7 @@ class TestSafety:
 class TestLogprobs:
     """Only models that are known to tell them are asked for log probabilities."""
 
-    def test_a_model_that_does_not_tell_them_is_refused(self) -> None:
+    def test_log_probabilities_of_a_model_without_them_are_refused(self) -> None:
         told = Options(logprobs=True, top_logprobs=2).problems("openai", "gpt-5.1", capabilities("gpt-5.1"))
 
         assert told == [
@@ -182,7 +182,7 @@ class TestLogprobs:
         assert Options(logprobs=False).problems("openai", "gpt-5.1", capabilities("gpt-5.1")) == []
 
     @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4.1"])
-    def test_openais_models_without_thoughts_tell_them(self, model: str) -> None:
+    def test_openais_models_without_reasoning_send_log_probabilities(self, model: str) -> None:
         assert capabilities(model).logprobs
 
     @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ class TestTwentyAtOnce:
         assert max(called.seconds for called in world.calls) <= 2 * seconds + 0.5
 
     @pytest.mark.parametrize("seconds", [0.05, 3.0, 14.0])
-    def test_one_probes_and_when_it_failed_all_are_told(self, seconds: float) -> None:
+    def test_when_the_one_probe_fails_all_waiting_calls_fail(self, seconds: float) -> None:
         world = self.meeting("red:m", reply=fails(C.SERVER, 503, seconds=seconds))
 
         assert len(world.requests) == 1

@@ -286,7 +286,7 @@ class TestForgery:
 
         assert network.connects == []
 
-    def test_clear_text_goes_nowhere_but_into_what_the_operator_opens(
+    def test_clear_text_goes_only_into_networks_that_the_operator_allows(
         self, lab: Patchbay, network: Network, call: Driver
     ) -> None:
         with pytest.raises(OwnEndpointError):
@@ -294,7 +294,7 @@ class TestForgery:
 
         assert network.connects == []
 
-    def test_a_name_server_that_keeps_silent_is_not_waited_for(
+    def test_a_silent_name_server_is_given_up(
         self, house: Patchbay, network: Network, call: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         answered = threading.Event()
@@ -308,7 +308,7 @@ class TestForgery:
         answered.set()
         assert network.connects == []
 
-    def test_a_refusal_does_not_tell_what_was_found(self, house: Patchbay, network: Network) -> None:
+    def test_a_refusal_does_not_reveal_the_address(self, house: Patchbay, network: Network) -> None:
         with pytest.raises(OwnEndpointError) as caught:
             house.get_llm("f", caller=own("https://admin.example/v1")).invoke("hi")
 
@@ -377,7 +377,7 @@ class TestService:
         assert (receipt(answer)["key_owner"], receipt(answer)["endpoint"]) == ("user", "own:llama")
         assert receipt(answer)["cost_usd"] is None
 
-    def test_explain_tells_it(self, lab: Patchbay, provider: LoopbackProvider) -> None:
+    def test_explain_shows_the_own_endpoint(self, lab: Patchbay, provider: LoopbackProvider) -> None:
         route = lab.explain("f", caller=own(provider.openai_url))
 
         (candidate,) = route.as_dict()["candidates"]
@@ -522,7 +522,7 @@ class TestWhatItSends:
             call(lab.get_llm("f", caller=own(self.url(server))), "hi")
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
-    def test_what_it_says_of_a_failure_is_told_to_nobody(
+    def test_its_error_text_is_not_shown(
         self, lab: Patchbay, server: Stranger, call: Driver, status: int
     ) -> None:
         said = f"secret of another service {CANARY}"
@@ -560,7 +560,9 @@ class TestWhatItSends:
         assert time.monotonic() - began < 20
         patchbay.close()
 
-    def test_its_code_still_says_what_went_wrong(self, lab: Patchbay, server: Stranger, call: Driver) -> None:
+    def test_its_error_code_still_classifies_the_failure(
+        self, lab: Patchbay, server: Stranger, call: Driver
+    ) -> None:
         server.reply = 400, {}, [b'{"error": {"code": "context_length_exceeded", "message": "no"}}']
 
         with pytest.raises(ContextTooLongError):

@@ -233,7 +233,7 @@ class TestStreams:
         server.reply = 200, {}, events(*told)
         return list(model.stream("hi"))
 
-    def test_a_short_answer_comes_as_it_was_said(self, model: BaseChatModel, server: Stranger) -> None:
+    def test_a_short_answer_is_unchanged(self, model: BaseChatModel, server: Stranger) -> None:
         got = self.chunks(model, server, map(text, "abc"))
 
         assert [chunk.text for chunk in got if chunk.text] == ["a", "b", "c"]
@@ -244,7 +244,7 @@ class TestStreams:
         assert "".join(chunk.text for chunk in got) == "".join(f"{n} " for n in range(20_000))
         assert len(got) < 4000
 
-    def test_the_end_and_the_tokens_are_told_once(
+    def test_the_end_and_the_tokens_come_once(
         self, model: BaseChatModel, server: Stranger, stream: Driver
     ) -> None:
         often = {**chunk({"content": "a"}, finish_reason="stop"), "usage": USAGE}
@@ -256,7 +256,7 @@ class TestStreams:
         assert got.usage_metadata is not None
         assert got.usage_metadata["total_tokens"] == 5
 
-    def test_a_call_is_told_when_it_begins_and_its_arguments_when_they_are_there(
+    def test_a_tool_call_is_streamed_when_it_begins_and_its_arguments_when_they_come(
         self, model: BaseChatModel, server: Stranger
     ) -> None:
         pieces = [call(0, ""), piece('{"a"'), call(1, ""), piece(": 1}"), piece('{"b": 2}', 1)]
@@ -269,7 +269,7 @@ class TestStreams:
             [(None, '{"a": 1}'), (None, '{"b": 2}')],
         ]
 
-    def test_calls_in_one_place_are_told_apart_by_their_ids(
+    def test_calls_with_one_index_are_separated_by_their_ids(
         self, model: BaseChatModel, server: Stranger, stream: Driver
     ) -> None:
         calls = [call(0, f'{{"n": {n}}}', id=f"id{n}") for n in range(3)]
@@ -279,7 +279,7 @@ class TestStreams:
             (f"id{n}", {"n": n}) for n in range(3)
         ]
 
-    def test_a_call_that_was_cut_short_is_told_as_far_as_it_came(
+    def test_a_truncated_tool_call_is_handed_on_as_far_as_it_came(
         self, model: BaseChatModel, server: Stranger, stream: Driver
     ) -> None:
         server.reply = 200, {}, events(chunk({"tool_calls": [call(0, '{"a": 1, "b')]}))
@@ -309,7 +309,7 @@ class TestObjects:
     def test_a_block_of_markdown_is_opened(self, block: str) -> None:
         assert schema_of(QualityScores).parse(block) == QualityScores(scores={})
 
-    def test_what_is_wrong_in_very_many_places_is_told_in_a_word(self) -> None:
+    def test_very_many_faults_are_summarised(self) -> None:
         wrong = json.dumps({"scores": dict.fromkeys(map(str, range(1000)), "x")})
 
         with pytest.raises(UnfitAnswerError, match="wrong in 1000 places"):

@@ -138,7 +138,7 @@ class TestRefusals:
 class TestEnds:
     """Why an answer ended is told once, in one set of names."""
 
-    def test_a_reason_that_is_repeated_is_told_once(self, stream: Driver, provider: LoopbackProvider) -> None:
+    def test_a_repeated_reason_is_reported_once(self, stream: Driver, provider: LoopbackProvider) -> None:
         provider.always(gemini(stream, candidate("STOP", text="one "), candidate("STOP", text="two")))
 
         message = stream(get_llm("over_gemini"), "hi")
@@ -204,7 +204,9 @@ class TestLogprobs:
         (told,) = message.response_metadata["logprobs"]["content"]
         assert [(one["token"], one["logprob"]) for one in told["top_logprobs"]] == [("one", -0.25)]
 
-    def test_nobody_tells_what_nobody_asked(self, tellers: Patchbay, feature: str, call: Driver) -> None:
+    def test_log_probabilities_come_only_if_asked_for(
+        self, tellers: Patchbay, feature: str, call: Driver
+    ) -> None:
         assert not call(tellers.get_llm(feature), "hi").response_metadata.get("logprobs")
 
 

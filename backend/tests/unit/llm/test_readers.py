@@ -106,7 +106,7 @@ class TestChunks:
 
     # agno-agi/agno#6058, langchain-ai/langchain#30429: told with every chunk, or with the reason and again at the end.
     @pytest.mark.parametrize("often", [1, 2, 24])
-    def test_usage_is_what_was_told_last(self, trust: Trust, often: int) -> None:
+    def test_usage_is_the_last_that_was_sent(self, trust: Trust, often: int) -> None:
         told = [
             {**HELLO, "usage": {"prompt_tokens": 9, "completion_tokens": said, "total_tokens": 9 + said}}
             for said in range(1, often + 1)
@@ -316,7 +316,7 @@ class TestEvents:
             read_document(b"[{}, {}]", HOUSE)
 
 
-def test_a_server_that_does_not_stream_is_heard_all_the_same(
+def test_a_whole_answer_to_a_request_for_a_stream_is_read(
     make: Make, stream: Driver, provider: LoopbackProvider
 ) -> None:
     choice = {"index": 0, "message": {"content": "fine"}, "finish_reason": "stop"}
@@ -325,7 +325,7 @@ def test_a_server_that_does_not_stream_is_heard_all_the_same(
     assert stream(make(OPENAI).get_llm("f"), "hi").text == "fine"
 
 
-def test_what_a_choice_says_went_wrong_is_an_error() -> None:
+def test_an_error_inside_a_choice_is_an_error() -> None:
     with pytest.raises(ProviderError) as caught:
         ChatReader().event({"choices": [{"delta": {}, "error": {"code": 502, "message": "no"}}]})
 

@@ -159,7 +159,7 @@ class TestRepair:
         said = [text for who, text in turns(provider.requests[3]) if who == "assistant"]
         assert said == [theirs.text]
 
-    def test_when_nobody_mends_it_every_answer_is_told(
+    def test_when_no_repair_succeeds_the_error_lists_every_answer(
         self, chain: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(UNFIT)
@@ -287,7 +287,7 @@ class TestCost:
         assert Decimal(first["cost_usd"]) > 0
         assert Decimal(found["cost_usd"]) == Decimal(first["cost_usd"]) + Decimal(second["cost_usd"])
 
-    def test_an_error_tells_what_its_rejected_answers_cost(
+    def test_an_error_carries_what_its_rejected_answers_cost(
         self, patchbay: Patchbay, call: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(UNFIT)
@@ -435,7 +435,7 @@ class TestAccept:
 
         assert [attempt.category for attempt in caught.value.attempts] == ["invalid_output"] * 4
 
-    def test_the_text_of_a_value_error_reaches_the_model_and_nobody_else(
+    def test_the_text_of_a_value_error_reaches_only_the_model(
         self, feature: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         def accept(_: object) -> bool:
@@ -536,7 +536,7 @@ class TestAccept:
 
         assert model.invoke(PROMPT) == Person(name="Ann", age=30)
 
-    def test_with_raw_a_rejected_answer_is_told_beside_the_error(
+    def test_with_raw_a_rejected_answer_is_returned_beside_the_error(
         self, feature: str, provider: LoopbackProvider
     ) -> None:
         provider.always(ANN)
@@ -624,7 +624,7 @@ class TestAccept:
 class TestValidators:
     """A schema's own code may be wrong."""
 
-    def test_a_validator_that_breaks_is_told_as_it_is_and_nothing_more_is_sent(
+    def test_a_broken_validator_raises_its_own_error_and_nothing_more_is_sent(
         self, chain: str, call: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(Json({"name": "unknown"}))
@@ -634,7 +634,7 @@ class TestValidators:
 
         assert len(provider.requests) == 1
 
-    def test_it_leaves_nothing_at_the_desk(
+    def test_an_error_inside_a_validator_leaves_no_ticket_open(
         self, feature: str, call: Driver, provider: LoopbackProvider, patchbay: Patchbay
     ) -> None:
         provider.always(Json({"name": "unknown"}))

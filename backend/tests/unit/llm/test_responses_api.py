@@ -90,7 +90,7 @@ class TestRequests:
 
         assert [request.path for request in provider.requests] == ["/v1/responses"]
 
-    def test_openai_is_told_to_keep_nothing(
+    def test_openai_is_asked_to_store_nothing(
         self, patchbay: Patchbay, call: Driver, provider: LoopbackProvider
     ) -> None:
         call(patchbay.get_llm("f"), "hi")
@@ -301,7 +301,7 @@ class TestAnswers:
 
         assert message.response_metadata["finish_reason"] == reason
 
-    def test_usage_and_the_served_model_are_told(
+    def test_usage_and_the_served_model_are_read(
         self, patchbay: Patchbay, call: Driver, provider: LoopbackProvider
     ) -> None:
         provider.script(Text("hi", usage=Usage(30, 20, cached_tokens=12, reasoning_tokens=15)))
@@ -329,7 +329,7 @@ class TestAnswers:
         with pytest.raises(InvalidOutputError, match="ran out of tokens"):
             patchbay.get_llm("f").with_structured_output(Person).invoke("hi")
 
-    def test_arguments_that_are_no_json_are_told_apart(
+    def test_invalid_json_arguments_become_an_invalid_tool_call(
         self, patchbay: Patchbay, provider: LoopbackProvider
     ) -> None:
         item = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "add", "arguments": '{"first'}
@@ -382,7 +382,7 @@ class TestRefusals:
         assert not isinstance(caught.value, StreamInterruptedError)
         assert "will not" not in str(caught.value)
 
-    def test_a_filter_in_the_middle_is_told(
+    def test_a_content_filter_in_the_middle_is_reported(
         self, patchbay: Patchbay, stream: Driver, provider: LoopbackProvider
     ) -> None:
         provider.always(Text("one two", finish="content_filter"))

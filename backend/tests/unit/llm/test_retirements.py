@@ -58,7 +58,7 @@ class TestRetiring:
 
         assert (one.day, one.days, one.replacement) == (date(2027, 1, 14), 54, "gpt-6-luna")
 
-    def test_it_names_whom_it_concerns(self, snapshot: Snapshot) -> None:
+    def test_it_names_the_features_concerned(self, snapshot: Snapshot) -> None:
         concerned = {one.endpoint: (one.features, one.profiles) for one in retiring(snapshot, TODAY)}
 
         assert concerned["openai:gpt-4o"] == (("chat", "folder"), ("byok", "premium"))
@@ -106,7 +106,7 @@ class TestHeadline:
     def test_the_distance_is_in_words(self, snapshot: Snapshot, today: date, distance: str) -> None:
         assert f"on 2026-12-01, {distance}" in str(headline(retiring(snapshot, today)))
 
-    def test_what_is_further_off_is_not_told(self, snapshot: Snapshot) -> None:
+    def test_what_is_further_off_is_not_listed(self, snapshot: Snapshot) -> None:
         assert headline(retiring(snapshot, TODAY), within=timedelta(days=9)) is None
 
 

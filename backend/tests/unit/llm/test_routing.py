@@ -113,7 +113,7 @@ class TestKeys:
         assert isinstance(refusal, MissingCredentialError)
         assert "openai, gemini" in str(refusal)
 
-    def test_the_demo_serves_the_house_without_keys_and_says_so(self) -> None:
+    def test_the_demo_serves_the_house_without_keys_with_a_note(self) -> None:
         found = route("both")
 
         assert candidates(found) == [("local:smollm2-135m-instruct", "house")]

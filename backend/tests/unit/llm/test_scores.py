@@ -40,7 +40,7 @@ def test_a_figure_that_is_high_enough_accepts(provider: LoopbackProvider, make: 
     assert (answer.text, attempt["score"], receipt(answer)["accepted"]) == ("0.9", 0.9, True)
 
 
-def test_a_figure_that_is_too_low_rejects_and_the_next_rung_is_asked_at_once(
+def test_a_low_score_rejects_and_the_next_rung_is_asked_at_once(
     provider: LoopbackProvider, make: Make, call: Driver
 ) -> None:
     provider.always(Text("0.5"), model="gpt-6-luna")
@@ -130,7 +130,7 @@ class TestScoresThatComeLater:
 
         assert served == [CHEAP, CHEAP, CHEAP, DEAR]
 
-    def test_where_nothing_goes_by_scores_that_is_said(self, make: Make, call: Driver) -> None:
+    def test_a_score_that_nothing_uses_is_not_taken(self, make: Make, call: Driver) -> None:
         patchbay = make([CHEAP, DEAR])
 
         assert not patchbay.rate(receipt(call(patchbay.get_llm("f"), "?")), 1.0)

@@ -166,12 +166,12 @@ class TestSpelling:
             ),
         ],
     )
-    def test_a_wrong_strategy_is_told_by_its_path_with_the_nearest_name(
+    def test_a_wrong_strategy_is_reported_by_its_path_with_the_nearest_name(
         self, written: str, told: str
     ) -> None:
         assert told in problems(chat(f"select = {written}"))
 
-    def test_everything_that_is_wrong_with_a_strategy_is_told_at_once(self) -> None:
+    def test_every_fault_of_a_strategy_is_reported_at_once(self) -> None:
         found = problems(chat('select = { by = "latency", explor = 1, stale_after = -1 }'))
 
         assert [finding.split(" ")[0] for finding in found] == [
@@ -179,7 +179,7 @@ class TestSpelling:
             "features.chat.select.explor",
         ]
 
-    def test_a_group_is_told_by_its_own_path(self) -> None:
+    def test_a_group_is_reported_by_its_own_path(self) -> None:
         table = TABLE + 'select = "fastest"'
 
         assert problems("", table) == [
@@ -214,7 +214,7 @@ class TestNames:
 
         assert [finding.split(" ")[0] for finding in found] == ["groups.pair.select.weights"]
 
-    def test_an_endpoint_that_is_wrong_itself_is_told_of_once(self) -> None:
+    def test_a_wrong_endpoint_is_reported_once(self) -> None:
         found = problems(
             chat(
                 'pin = ["opnai:x", "openai:gpt-6-luna"]\nselect = { by = "weighted", weights = { "opnai:x" = 3 } }'
@@ -334,7 +334,7 @@ class TestTiers:
             ),
         ],
     )
-    def test_a_wrong_map_is_told(self, tiers: str, default: str, told: str) -> None:
+    def test_a_wrong_map_is_reported(self, tiers: str, default: str, told: str) -> None:
         assert problems(chat(f'select = {{ by = "tier", {tiers}, default = "{default}" }}')) == [told]
 
     @pytest.mark.parametrize("beside", ["split", "shadow"])
@@ -394,7 +394,7 @@ class TestOverrides:
         assert [one.by for one in select(snapshot)] == ["tier"]
         assert [str(one) for one in snapshot.chain("chat", "byok")] == [FLASH, LUNA]
 
-    def test_one_that_a_tier_map_does_not_fit_is_told_by_the_variable(self) -> None:
+    def test_an_override_that_does_not_fit_a_tier_map_is_reported_by_the_variable(self) -> None:
         assert problems(chat(BY_TIER), LLM_FEATURE_CHAT=f"{LUNA}, {TERRA}") == [
             (
                 f"LLM_FEATURE_CHAT = '{LUNA}, {TERRA}' (environment): features.chat.select names {FLASH!r}, "
@@ -403,13 +403,13 @@ class TestOverrides:
             f"LLM_FEATURE_CHAT = '{LUNA}, {TERRA}' (environment): features.chat.select lets no tier use {TERRA!r}.",
         ]
 
-    def test_one_that_goes_round_a_tier_map_is_told(self) -> None:
+    def test_an_override_that_bypasses_a_tier_map_is_reported(self) -> None:
         found = problems(chat(BY_TIER), LLM_FEATURE_CHAT=f"{LUNA}, {FLASH}, group:pair")
 
         assert [finding.split(" ")[0] for finding in found] == ["LLM_FEATURE_CHAT"]
         assert WHOLE in found[0]
 
-    def test_one_without_an_endpoint_that_has_a_weight_is_told(self) -> None:
+    def test_an_override_without_a_weighted_endpoint_is_reported(self) -> None:
         row = f'select = {{ by = "weighted", weights = {{ "{LUNA}" = 3 }} }}'
 
         assert problems(chat(row), LLM_FEATURE_CHAT=FLASH) == [
@@ -419,7 +419,7 @@ class TestOverrides:
             )
         ]
 
-    def test_what_is_wrong_in_the_file_is_told_all_the_same(self) -> None:
+    def test_faults_of_the_file_are_reported_all_the_same(self) -> None:
         row = 'select = { by = "weighted", weights = { x = 3 } }'
 
         found = problems(chat(row), LLM_FEATURE_CHAT=FLASH)
@@ -483,7 +483,7 @@ class TestSplits:
             ),
         ],
     )
-    def test_a_wrong_split_is_told(self, row: str, told: str) -> None:
+    def test_a_wrong_split_is_reported(self, row: str, told: str) -> None:
         assert any(finding.startswith(told) for finding in problems(chat(row))), problems(chat(row))
 
     def test_shares_may_be_the_whole(self) -> None:
@@ -548,7 +548,7 @@ class TestLimits:
             "features.chat.limits",
         ],
     )
-    def test_a_wrong_limit_is_told(self, place: str, limits: str, told: str) -> None:
+    def test_a_wrong_limit_is_reported(self, place: str, limits: str, told: str) -> None:
         shed = '[providers.shed]\napi = "openai"\n[providers.shed.accounts.a]\napi_key_env = "A"\n'
 
         assert problems(f"{shed}\n[{place}]\n{limits}") == [f"{place}.{told}"]
@@ -562,7 +562,7 @@ class TestAccounts:
         'accounts = { a = { api_key_env = "A" }, b = { api_key_env = "B", weight = 3 } }',
     )
 
-    def test_each_has_its_own_key_and_the_providers_limits_unless_it_says_otherwise(self) -> None:
+    def test_each_account_has_its_own_key_and_by_default_the_providers_limits(self) -> None:
         table = self.ACCOUNTS.replace("weight = 3", "limits = { concurrency = 2 }")
         table = table.replace("[providers.gemini]", "limits = { concurrency = 9 }\n[providers.gemini]")
 
@@ -609,7 +609,7 @@ class TestAccounts:
             ),
         ],
     )
-    def test_a_wrong_row_is_told(self, row: str, told: str) -> None:
+    def test_a_wrong_row_is_reported(self, row: str, told: str) -> None:
         assert problems(f'[providers.x]\napi = "openai"\n{row}') == [told]
 
     def test_an_address_is_judged_beside_accounts_that_are_wrong(self) -> None:

@@ -51,7 +51,7 @@ def test_a_call_is_answered_by_its_endpoint_and_copied_to_the_one_that_is_watche
     assert [one["endpoint"] for one in answer.response_metadata["receipt"]["attempts"]] == [FIRST]
 
 
-def test_what_a_copy_costs_is_told_to_the_observer_and_to_whoever_asks(make: Make, call: Driver) -> None:
+def test_a_copys_cost_reaches_the_observer_and_qos_info(make: Make, call: Driver) -> None:
     seen: list[tuple[bool, str, bool]] = []
 
     def observer(route: Route, attempt: Attempt) -> None:

@@ -32,7 +32,7 @@ def on_trial(feature: Feature) -> set[str]:
 
 
 @given(st.text(min_size=1), st.floats(0, 1, exclude_max=True))
-def test_a_user_stays_in_one_arm_whatever_the_dice_the_conversation_and_the_day(
+def test_a_user_stays_in_one_arm_whatever_the_draw_the_conversation_and_the_day(
     user: str, dice: float
 ) -> None:
     feature, _ = features(50)
@@ -100,13 +100,13 @@ def test_the_conversation_comes_before_the_tenant() -> None:
 
 
 @pytest.mark.parametrize(("dice", "is_on_trial"), [(0.0, True), (0.199, True), (0.2, False), (0.999, False)])
-def test_where_nobody_is_named_the_dice_decide(dice: float, is_on_trial: bool) -> None:  # noqa: FBT001
+def test_calls_without_a_user_are_assigned_at_random(dice: float, is_on_trial: bool) -> None:  # noqa: FBT001
     feature, _ = features(20)
 
     assert (share_of(feature, HOUSE, dice) is not None) is is_on_trial
 
 
-def test_the_dice_are_thrown_for_each_call() -> None:
+def test_each_call_without_a_user_is_drawn_anew() -> None:
     world = World({"f": "red:m"}, '[features.f]\nsplit = { "blue:m" = 30 }')
 
     calls = [world.call() for _ in range(1000)]

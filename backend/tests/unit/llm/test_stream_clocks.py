@@ -158,7 +158,7 @@ class TestFirstChunk:
 
         assert stream(patchbay.get_llm("f"), "hi").text == "from the second"
 
-    def test_with_nobody_else_to_ask_it_is_a_time_out(
+    def test_without_another_endpoint_it_is_a_time_out(
         self, feature: str, stream: Driver, provider: LoopbackProvider, make: Make
     ) -> None:
         patchbay = make(ENDPOINTS[feature], FIRST)
@@ -204,7 +204,7 @@ class TestFirstChunk:
 class TestBetweenChunks:
     """After the first content the call is committed, and the next chunk has to come in time."""
 
-    def test_silence_is_an_interruption_with_what_was_said(
+    def test_silence_interrupts_the_stream_and_carries_its_partial_text(
         self, chain: str, stream: Driver, make: Make
     ) -> None:
         first = f"over_{chain.partition('_')[0]}"
@@ -428,9 +428,7 @@ class TestLeaving:
         assert is_closed(provider)
         assert len(watched.runtime.transport.tickets) == 0
 
-    def test_a_stream_that_nobody_reads_sends_nothing(
-        self, watched: Patchbay, provider: LoopbackProvider
-    ) -> None:
+    def test_an_unread_stream_sends_nothing(self, watched: Patchbay, provider: LoopbackProvider) -> None:
         chunks = watched.get_llm("f").stream("hi")
         del chunks
         gc.collect()
@@ -452,7 +450,7 @@ class TestLeaving:
         assert "".join(texts) == "one two three"
         assert len(watched.runtime.transport.tickets) == 0
 
-    def test_it_is_told_once_as_cancelled(
+    def test_a_cancelled_stream_is_observed_once(
         self, watched: Patchbay, provider: LoopbackProvider, observed: list[Attempt]
     ) -> None:
         provider.script(ENDLESS)
@@ -499,7 +497,7 @@ class TestUsage:
         used = attempt["usage"]
         assert (used["input"], used["output"], used["cached"]) == (100, 20, 40)
 
-    def test_it_is_told_to_the_observer(
+    def test_a_cancelled_stream_reaches_the_observer(
         self, watched: Patchbay, stream: Driver, provider: LoopbackProvider, observed: list[Attempt]
     ) -> None:
         provider.script(Text("one two three", usage=Usage(100, 20)))
@@ -508,7 +506,7 @@ class TestUsage:
 
         assert [(one.usage.input, one.usage.output) for one in observed if one.usage] == [(100, 20)]
 
-    def test_an_empty_stream_is_retried_and_told(
+    def test_an_empty_stream_is_retried_and_recorded(
         self, watched: Patchbay, stream: Driver, provider: LoopbackProvider
     ) -> None:
         provider.script(CleanEnd(0, ""), Text("one two three"))
@@ -645,9 +643,7 @@ class TestCancelling:
         assert may_be_probed(half_open)
         await half_open.aclose()
 
-    async def test_while_a_callback_is_told_of_an_attempt(
-        self, half_open: Patchbay, provider: LoopbackProvider
-    ) -> None:
+    async def test_cancelled_inside_a_callback(self, half_open: Patchbay, provider: LoopbackProvider) -> None:
         from langchain_core.callbacks import AsyncCallbackHandler
 
         told = asyncio.Event()
@@ -664,7 +660,7 @@ class TestCancelling:
         assert may_be_probed(half_open)
         await half_open.aclose()
 
-    async def test_it_is_told_as_cancelled_once(
+    async def test_a_cancelled_call_is_observed_once(
         self, half_open: Patchbay, provider: LoopbackProvider, observed: list[Attempt]
     ) -> None:
         provider.always(Hang())

@@ -186,7 +186,9 @@ class Handler(BaseCallbackHandler):
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_of_what_a_provider_says(patchbay: Patchbay, server: Stranger, call: Driver, failure: str) -> None:
+def test_an_error_carries_no_key_that_a_provider_repeated(
+    patchbay: Patchbay, server: Stranger, call: Driver, failure: str
+) -> None:
     server.reply = FAILURES[failure]
 
     error = failed(patchbay, call)
@@ -295,7 +297,7 @@ async def test_of_a_call_that_is_cancelled(provider: LoopbackProvider, row: str,
 class TestRedaction:
     """What it leaves."""
 
-    def test_what_else_is_said_is_kept(self) -> None:
+    def test_text_beside_the_key_is_kept(self) -> None:
         body = Redaction(KEY).of_body(told(code="insufficient_quota", count=3).encode())
 
         error = json.loads(body)["error"]

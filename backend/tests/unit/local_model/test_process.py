@@ -301,7 +301,9 @@ def is_reached(state: str, model: LocalModel) -> bool:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_child_that_hangs_is_told_of_at_once_and_replaced(models: list[LocalModel], tmp_path: Path) -> None:
+def test_a_child_that_hangs_is_reported_at_once_and_replaced(
+    models: list[LocalModel], tmp_path: Path
+) -> None:
     script = f"hangs = {SILENT!r}\nwell = {WELL!r}\nexec(hangs if born == 1 else well)"
     model = started(models, counting(tmp_path / "log", script))
     hanging = model.address(SOON)
@@ -339,7 +341,7 @@ def test_a_child_that_was_stopped_for_a_moment_is_ready_again(
 
 
 @pytest.mark.usefixtures("quick")
-def test_children_that_hang_one_after_the_other_are_a_failure_that_says_so(
+def test_children_that_hang_one_after_the_other_are_a_failure_with_that_reason(
     models: list[LocalModel], tmp_path: Path
 ) -> None:
     model = started(models, counting(tmp_path / "log", SILENT))
@@ -349,7 +351,7 @@ def test_children_that_hang_one_after_the_other_are_a_failure_that_says_so(
     assert (tmp_path / "log").read_text() == "xxx"
 
 
-def test_a_child_that_nobody_can_look_after_is_ended_and_told_of(
+def test_a_child_without_a_monitor_is_ended_and_reported(
     models: list[LocalModel], caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> float:
@@ -415,7 +417,7 @@ def test_no_child_outlives_a_parent_that_was_killed(script: str, is_stopped: boo
     assert is_gone
 
 
-def test_names_tell_the_demo_model_from_a_file_of_ones_own() -> None:
+def test_names_distinguish_the_demo_model_from_a_file_of_ones_own() -> None:
     demo, own = LocalModel(), LocalModel(Path("models/qwen-0.5b.Q4.gguf"))
 
     assert (demo.model_name, demo.label) == ("smollm2-135m-instruct", "SmolLM2-135M (built-in demo model)")

@@ -55,7 +55,7 @@ def test_one_that_is_slow_for_a_while_is_not_given_up() -> None:
     assert Child("y..y..y").pulses() == [*("well", "silent", "silent", "well", "silent", "silent", "well")]
 
 
-def test_one_that_is_silent_for_long_is_given_up_and_not_asked_again() -> None:
+def test_a_server_that_is_silent_for_long_is_given_up_and_not_asked_again() -> None:
     child = Child("y" + "." * 100)
 
     found = child.pulses()
@@ -100,16 +100,16 @@ def serving() -> Iterator[Callable[[int], str]]:
 
 
 @pytest.mark.parametrize("status", [200, 503, 500])
-def test_who_says_that_it_is_well_is(status: int, serving: Callable[[int], str]) -> None:
+def test_a_server_that_answers_is_healthy(status: int, serving: Callable[[int], str]) -> None:
     assert answers(serving(status)) == (status == 200)
 
 
-def test_who_takes_a_connection_and_says_nothing_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_accepts_and_stays_silent_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "ANSWER", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:1/v1", "nonsense", "http://[", ""])
-def test_nobody_is_not_well(base_url: str) -> None:
+def test_a_missing_server_is_unhealthy(base_url: str) -> None:
     assert not answers(base_url)

@@ -87,7 +87,7 @@ class BrokenTokens:
         raise OperationalError("SELECT …", {}, Exception("database is locked"))
 
 
-async def test_that_nobody_can_be_looked_up_is_no_fault_of_the_body(connect: Connect) -> None:
+async def test_an_unavailable_token_store_is_not_the_bodys_fault(connect: Connect) -> None:
     broken = replace(services(), tokens=BrokenTokens())
 
     response = await connect(broken).post("/v1/chat", json={}, headers=ANN)
@@ -128,8 +128,8 @@ def test_a_longer_body_has_more_time_at_the_same_pace() -> None:
     assert long.seconds - small.seconds == 60
 
 
-def test_what_says_nothing_has_the_strictest_terms() -> None:
-    assert terms_of(None) == terms_of(test_what_says_nothing_has_the_strictest_terms) == Terms(is_open=False)
+def test_a_route_without_terms_has_the_strictest() -> None:
+    assert terms_of(None) == terms_of(test_a_route_without_terms_has_the_strictest) == Terms(is_open=False)
 
 
 def test_every_route_that_takes_json_bounds_it_before_it_is_built(make_app: MakeApp) -> None:
@@ -194,7 +194,7 @@ class TestJson:
 
         assert message.startswith("body: has to be JSON")
 
-    async def test_of_many_faulty_segments_one_is_told(self, connect: Connect) -> None:
+    async def test_of_many_faulty_segments_one_is_reported(self, connect: Connect) -> None:
         body = {"started_at": "2026-01-01T00:00:00Z", "segments": [{}] * 1_000}
 
         message = await self.refused(connect, json=body)

@@ -31,7 +31,7 @@ def anew(answers: int) -> ScriptedModels:
     return models
 
 
-async def test_a_transcript_is_processed_and_told_without_its_segments(connect: Connect) -> None:
+async def test_a_transcript_is_processed_and_returned_without_its_segments(connect: Connect) -> None:
     response = await post(connect())
 
     assert response.status_code == 201
@@ -39,7 +39,7 @@ async def test_a_transcript_is_processed_and_told_without_its_segments(connect: 
     assert "transcript" not in response.json()
 
 
-async def test_what_was_created_is_found_where_it_is_said_to_be(connect: Connect) -> None:
+async def test_a_created_conversation_is_found_at_its_location(connect: Connect) -> None:
     client = connect()
     created = await post(client)
 
@@ -100,7 +100,7 @@ async def test_a_model_file_of_the_users_is_asked_and_the_built_in_model_is_not(
     assert models.asked == asked
 
 
-async def test_nothing_said_is_discarded(connect: Connect) -> None:
+async def test_a_silent_recording_is_discarded(connect: Connect) -> None:
     created = (await post(connect(), segments=[])).json()
 
     assert (created["status"], created["discard_reason"]) == ("discarded", "Nothing was said.")
@@ -124,7 +124,7 @@ async def test_a_naive_time_is_refused_with_the_field_and_the_fix(connect: Conne
     assert "2026-11-21T12:00:00+00:00" in problem["message"]
 
 
-async def test_what_was_said_is_not_repeated_in_a_refusal(connect: Connect) -> None:
+async def test_a_refusal_does_not_quote_the_transcript(connect: Connect) -> None:
     segments = [{"text": "our secret", "start": 2, "end": 1}]
 
     response = await post(connect(), segments=segments)

@@ -122,7 +122,7 @@ async def test_the_token_comes_in_a_header_or_in_the_login_cookie(
 
 
 @pytest.mark.parametrize("path", ["/probe", "/probe/thread"])
-async def test_a_brought_key_reaches_the_caller_in_the_handler(
+async def test_a_supplied_key_reaches_the_caller_in_the_handler(
     path: str, probe: FastAPI, connect: Connect
 ) -> None:
     response = await connect(probe).get(path, headers=ANN | KEY)
@@ -131,13 +131,13 @@ async def test_a_brought_key_reaches_the_caller_in_the_handler(
     assert (told["user"], told["keys"], told["policy"]) == ("ann", {"openai": "sk-of-ann"}, "byok_only")
 
 
-async def test_a_brought_key_reaches_the_caller_in_a_stream(probe: FastAPI, connect: Connect) -> None:
+async def test_a_supplied_key_reaches_the_caller_in_a_stream(probe: FastAPI, connect: Connect) -> None:
     response = await connect(probe).get("/probe/stream", headers=ANN | KEY)
 
     assert response.text.count('"openai":"sk-of-ann"') + response.text.count('"openai": "sk-of-ann"') == 2
 
 
-def test_a_brought_key_reaches_the_caller_in_a_websocket(probe: FastAPI) -> None:
+def test_a_supplied_key_reaches_the_caller_in_a_websocket(probe: FastAPI) -> None:
     with TestClient(probe).websocket_connect("/probe/socket", headers=ANN | KEY) as socket:
         assert socket.receive_json()["keys"] == {"openai": "sk-of-ann"}
 

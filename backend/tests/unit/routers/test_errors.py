@@ -86,7 +86,7 @@ def test_an_unknown_feature_names_the_nearest() -> None:
     assert (problem.status, problem.error["nearest"]) == (404, ["conv_folder"])
 
 
-async def test_a_bug_tells_nothing(app: FastAPI, connect: Connect) -> None:
+async def test_a_bug_reveals_nothing(app: FastAPI, connect: Connect) -> None:
     response = await connect(app).get("/bug")
 
     assert response.status_code == 500

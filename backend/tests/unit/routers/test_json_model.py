@@ -38,21 +38,21 @@ def peak(content: bytes) -> int:
 
 
 @pytest.mark.parametrize("length", [0, 1, 5_000])
-def test_a_long_body_says_what_it_would_say_in_one_go(length: int) -> None:
+def test_a_long_body_is_validated_as_it_would_be_in_one_go(length: int) -> None:
     content = body([SEGMENT | {"start": at / 100_000} for at in range(length)], language="en")
 
     assert MODEL.read(content) == Transcript.model_validate_json(content)
 
 
 @pytest.mark.parametrize("at", [0, 1_000, 4_999])
-def test_a_faulty_item_is_told_at_its_place_in_the_whole(at: int) -> None:
+def test_a_faulty_item_is_reported_at_its_place_in_the_whole(at: int) -> None:
     segments = [SEGMENT] * 5_000
     segments[at] = SEGMENT | {"end": "1"}
 
     assert problems(body(segments)) == [("float_type", ("body", "segments", at, "end"))]
 
 
-def test_what_is_beside_a_list_is_told_first() -> None:
+def test_faults_beside_a_list_are_reported_first() -> None:
     content = body([{}] * 20_000, started_at=0, x=1)
 
     assert {place for _, place in problems(content)} == {("body", "started_at"), ("body", "x")}
@@ -63,7 +63,7 @@ def test_a_list_may_not_be_longer_for_being_read_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("broken", [b"", b"]", b"]}}", b",]}", b"{}]}"])
-def test_a_long_body_that_is_no_json_is_told_the_place_in_the_whole(broken: bytes) -> None:
+def test_a_syntax_error_of_a_long_body_has_its_place_in_the_whole(broken: bytes) -> None:
     content = body([SEGMENT] * 1_000).partition(b"]")[0] + broken
 
     with pytest.raises(InvalidBodyError) as refused:

@@ -44,7 +44,7 @@ def test_a_transcript_of_any_length_that_is_allowed_may_be_read(length: int) -> 
         (b" " * (SMALL + 1), "beside"),
     ],
 )
-def test_what_is_too_much_is_told(body: bytes, fault: str) -> None:
+def test_too_large_a_shape_is_reported(body: bytes, fault: str) -> None:
     with pytest.raises(ShapeError, match=fault):
         Shape(body)
 
@@ -55,7 +55,7 @@ def test_what_is_no_json_is_left_to_the_parser(body: bytes) -> None:
 
 
 @given(st.text(), st.text(max_size=20))
-def test_what_is_said_counts_for_nothing(text: str, name: str) -> None:
+def test_what_stands_in_strings_does_not_count(text: str, name: str) -> None:
     Shape(shown({"segments": [{name: text * 50}], name: text}))
 
 

@@ -31,7 +31,7 @@ async def put(client: httpx2.AsyncClient, key: str = KEY, **more: Any) -> httpx2
 
 
 class TestTold:
-    async def test_a_stored_key_is_told_by_its_last_four_and_its_fingerprint(
+    async def test_a_stored_key_is_shown_by_its_last_four_and_its_fingerprint(
         self, client: httpx2.AsyncClient
     ) -> None:
         made = await put(client)
@@ -64,7 +64,7 @@ class TestTold:
         assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 204]
         assert not any(KEY[:-4] in answer.text for answer in answers)
 
-    async def test_a_new_key_and_the_one_before_are_told_while_both_hold(
+    async def test_a_new_key_and_the_one_before_are_listed_while_both_hold(
         self, client: httpx2.AsyncClient
     ) -> None:
         await put(client)
@@ -127,7 +127,7 @@ class TestChosen:
         await client.delete(URL, headers=BOB)
         assert await self.policy(client, BOB) == "house_only"
 
-    async def test_it_holds_for_nobody_else(self, client: httpx2.AsyncClient) -> None:
+    async def test_a_choice_holds_for_no_other_user(self, client: httpx2.AsyncClient) -> None:
         await client.put("/v1/keys", json={"house_fallback": True}, headers=ANN)
         await client.put(URL, json={"key": KEY}, headers=BOB)
 
@@ -142,7 +142,7 @@ class TestChosen:
 
 
 class TestOwnEndpoint:
-    async def test_it_is_told_where_it_is(self, client: httpx2.AsyncClient) -> None:
+    async def test_an_own_endpoint_is_shown_with_its_address(self, client: httpx2.AsyncClient) -> None:
         made = await client.put("/v1/keys/own", json=SERVER | {"key": KEY}, headers=ANN)
 
         assert made.status_code == 200
@@ -270,7 +270,7 @@ async def test_a_key_that_comes_with_its_own_enrolment_is_no_reason_to_refuse_it
     assert used.status_code == 200
 
 
-async def test_who_tries_too_often_is_told_when_to_come_again(client: httpx2.AsyncClient) -> None:
+async def test_too_many_checks_are_refused_with_when_to_come_again(client: httpx2.AsyncClient) -> None:
     await put(client)
 
     answers = [await client.post(f"{URL}/test", headers=ANN) for _ in range(MOST + 1)]

@@ -35,7 +35,7 @@ async def test_explain_answers_for_the_caller(connect: Connect) -> None:
     }
 
 
-async def test_explain_is_told_what_the_call_needs(connect: Connect) -> None:
+async def test_explain_is_given_what_the_call_needs(connect: Connect) -> None:
     response = await connect().get("/v1/llm/explain/conv_folder?tokens=9000", headers=ANN)
 
     assert response.json()["tokens"] == 9000
@@ -58,7 +58,7 @@ async def test_metrics_are_for_those_who_sign_in(connect: Connect) -> None:
     assert (await connect().get("/metrics")).status_code == 401
 
 
-async def test_metrics_tell_the_table_the_days_to_each_shutdown_and_the_trials() -> None:
+async def test_metrics_show_the_table_the_days_to_each_shutdown_and_the_trials() -> None:
     leaves = Retiring(
         endpoint="openai:gpt-5", day=date(2026, 12, 11), days=20, replacement=None, features=(), profiles=()
     )
@@ -89,7 +89,7 @@ async def test_health_is_open(connect: Connect) -> None:
     assert (await connect().get("/healthz")).json() == {"status": "ok"}
 
 
-async def test_readiness_tells_what_the_local_model_does_and_no_reason(connect: Connect) -> None:
+async def test_readiness_shows_the_state_of_the_local_model_and_no_reason(connect: Connect) -> None:
     failed = FakeLocalModel(state="failed", reason="/home/ann/model.gguf is missing")
 
     response = await connect(services(local_model=failed)).get("/readyz")

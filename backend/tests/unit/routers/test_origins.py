@@ -53,7 +53,7 @@ def test_the_default_port_may_be_left_out() -> None:
     assert not is_foreign(asked(origin="http://here", host="here:80"))
 
 
-async def test_behind_a_proxy_the_service_is_where_it_was_told() -> None:
+async def test_behind_a_proxy_the_origin_is_the_configured_one() -> None:
     seen: list[HTTPConnection] = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -90,7 +90,7 @@ def test_anybodys_page_may_have_something_read(method: str) -> None:
         (("::1", 8000), "http://[::1]:8000"),
     ],
 )
-def test_where_the_service_is_no_header_says(server: Any, url: str) -> None:
+def test_no_header_changes_the_base_url(server: Any, url: str) -> None:
     assert base_url(asked(server=server, host="evil.example", x_forwarded_host="evil.example")) == url
 
 

@@ -77,7 +77,7 @@ async def page(browser: httpx2.AsyncClient) -> str:
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer wrong"}, {"cookie": "patchbay_session_80=wrong"}]
 )
-async def test_visitors_are_told_how_to_log_in(headers: dict[str, str], browser: httpx2.AsyncClient) -> None:
+async def test_visitors_are_shown_how_to_log_in(headers: dict[str, str], browser: httpx2.AsyncClient) -> None:
     response = await browser.get("/", headers=headers)
     assert response.status_code == 401
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -224,7 +224,7 @@ async def test_a_wrong_link_sets_no_cookie(query: str, browser: httpx2.AsyncClie
     assert "wrong<" not in response.text
 
 
-async def test_pages_are_kept_by_nobody_and_load_nothing_from_elsewhere(browser: httpx2.AsyncClient) -> None:
+async def test_pages_are_not_cached_and_load_nothing_from_elsewhere(browser: httpx2.AsyncClient) -> None:
     for response in [
         await browser.get("/", headers=ANN),
         await browser.get("/"),

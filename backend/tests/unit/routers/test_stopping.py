@@ -71,7 +71,7 @@ async def test_a_stream_that_outlasts_the_stop_ends_with_an_error_event() -> Non
     assert [one.get("more_body") for one in request.sent] == [None, True, False]
 
 
-async def test_what_has_not_begun_is_told_by_a_status() -> None:
+async def test_an_answer_that_has_not_begun_ends_with_a_status() -> None:
     request = Request(None, stop=Stop())
     running = request.run()
     await request.waits.wait()
@@ -86,7 +86,7 @@ async def test_what_has_not_begun_is_told_by_a_status() -> None:
     assert headers.items() >= SECURITY_HEADERS.items()
 
 
-async def test_what_comes_when_the_stop_is_over_is_told_so_too() -> None:
+async def test_a_request_after_the_stop_is_refused_too() -> None:
     request = Request(None, stop=Stop())
     request.stop.begin(0.0)
 

@@ -76,7 +76,7 @@ class TestFaults:
             'auth==2 requires requests; extra == "requests"; locked is nothing'
         ]
 
-    def test_an_extra_that_nobody_asks_for_is_not(self) -> None:
+    def test_an_unrequested_extra_is_not_locked(self) -> None:
         locked = [Release("auth", "2")]
         metadata = {"auth==2": Metadata(("requests; extra == 'requests'",))}
 

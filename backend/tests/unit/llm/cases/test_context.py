@@ -194,7 +194,7 @@ class TestConversations:
         assert lab.asked == [model]
 
     @pytest.mark.parametrize(("prompt", "model"), [(501, "long"), (500, "small")])
-    def test_it_stays_up_until_the_prompt_fits_into_the_share_that_the_table_says(
+    def test_it_stays_up_until_the_prompt_fits_the_configured_share(
         self, lab: Lab, call: Driver, prompt: int, model: str
     ) -> None:
         self.climb(lab, call, 'select = { by = "context", back_at = 0.5 }')

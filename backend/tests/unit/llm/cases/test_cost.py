@@ -274,7 +274,7 @@ class TestCeiling:
 
         assert lab.asked == []
 
-    def test_a_price_that_nobody_knows_is_not_within_it(self, lab: Lab, call: Driver) -> None:
+    def test_an_unknown_price_is_not_within_the_bound(self, lab: Lab, call: Driver) -> None:
         lab.runs_on("openai:unheard-of", LUNA, row=self.ROW)
 
         lab.ask(call)

@@ -109,7 +109,7 @@ class TestFailures:
             assert lab.ask(call).text == "y"
         assert lab.asked == ["y"] * 5
 
-    def test_if_all_fail_one_error_tells_of_each_in_order(self, call: Driver, lab: Lab, log: Log) -> None:
+    def test_if_all_fail_one_error_lists_each_in_order(self, call: Driver, lab: Lab, log: Log) -> None:
         lab.runs_on(ONE, row=f"attempts = 1\n{select('least_used')}", more=lab.pool())
         lab.answers("m", DOWN)
 
@@ -177,7 +177,7 @@ class TestWeights:
             lab.ask(call)
             assert lab.asked == [shown]
 
-    def test_explaining_takes_nobody_s_turn(self, call: Driver, lab: Lab) -> None:
+    def test_explaining_does_not_advance_the_rotation(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(*TWO, row=select("weighted"))
         lab.ask(call)
 
@@ -191,7 +191,7 @@ class TestWeights:
 class TestLeastBusy:
     """2e: whoever has something to do is spared."""
 
-    def test_who_tests_an_answer_keeps_nobody_busy(self, call: Driver, lab: Lab) -> None:
+    def test_an_endpoint_is_not_busy_while_its_answer_is_tested(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(ONE, row=select("least_busy"), more=lab.pool())
 
         def meanwhile(_: object) -> bool:

@@ -83,7 +83,7 @@ class TestReservation:
 
         assert lab.accounts == ["a", "b", "a"]
 
-    def test_a_request_that_is_larger_than_the_whole_quota_is_told_so(self, lab: Lab, call: Driver) -> None:
+    def test_a_request_that_is_larger_than_the_whole_quota_is_an_error(self, lab: Lab, call: Driver) -> None:
         lab.runs_on("pool:m", row=ROW, more=lab.pool(A_HUNDRED_A_DAY))
 
         with pytest.raises(LLMError, match="more than that alone"):
@@ -135,7 +135,7 @@ class TestFailures:
         ask(lab, call)
         assert lab.accounts == ["a"]
 
-    def test_if_all_are_empty_the_error_tells_of_each(self, lab: Lab, call: Driver) -> None:
+    def test_if_all_are_empty_the_error_lists_each(self, lab: Lab, call: Driver) -> None:
         lab.runs_on("pool:m", row=ROW, more=lab.pool(A_HUNDRED_A_DAY))
         lab.answers("m", Status(429, error_code="insufficient_quota"))
 

@@ -115,7 +115,7 @@ class TestKinds:
         assert "ainvoke and astream only" in str(caught.value.__cause__)
         assert lab.asked == []
 
-    def test_a_table_that_names_one_that_nobody_registered_is_refused(self, lab: Lab) -> None:
+    def test_a_table_that_names_an_unregistered_selector_is_refused(self, lab: Lab) -> None:
         with pytest.raises(ConfigError, match="'ours'"):
             lab.runs_on(P, row=SELECT)
 
@@ -123,7 +123,9 @@ class TestKinds:
 class TestQuestions:
     """What a selector is told."""
 
-    def test_it_is_asked_before_every_attempt_and_told_of_those_before(self, lab: Lab, call: Driver) -> None:
+    def test_the_selector_is_asked_before_every_attempt_and_sees_those_before(
+        self, lab: Lab, call: Driver
+    ) -> None:
         notebook = Notebook()
         runs_by(lab, notebook)
         lab.answers("p", DOWN, Status(408), "p")
@@ -158,7 +160,7 @@ class TestQuestions:
         assert (first.started, second.started) == (NOON, NOON + timedelta(seconds=0.25))
         assert isinstance(first.duration, timedelta)
 
-    def test_it_is_told_who_asks_but_never_with_which_keys(self, lab: Lab, call: Driver) -> None:
+    def test_the_selector_sees_the_caller_without_keys(self, lab: Lab, call: Driver) -> None:
         notebook = Notebook()
         runs_by(lab, notebook)
 
@@ -170,7 +172,7 @@ class TestQuestions:
         assert "ann-s-key" not in repr(asked)
         assert lab.accounts == ["ann-s-key"]
 
-    def test_it_is_told_what_is_sent_and_what_is_left(self, lab: Lab, call: Driver) -> None:
+    def test_the_selector_sees_the_request_and_the_time_that_is_left(self, lab: Lab, call: Driver) -> None:
         notebook = Notebook()
         runs_by(lab, notebook, row="deadline = 20\nmax_attempts = 5")
         lab.answers("p", Status(503, retry_after=2), "p")
@@ -184,7 +186,9 @@ class TestQuestions:
         assert first.seconds_left == 20
         assert (first.attempts_left, again.attempts_left) == (5, 4)
 
-    def test_what_rests_is_no_candidate_but_is_told(self, lab: Lab, call: Driver) -> None:
+    def test_the_selector_sees_unavailable_endpoints_beside_the_candidates(
+        self, lab: Lab, call: Driver
+    ) -> None:
         notebook = Notebook()
         runs_by(lab, notebook, row="attempts = 1")
         lab.answers("p", BUSY)

@@ -118,7 +118,7 @@ class TestAllThrottled:
         assert lab.time.slept == [20]
         assert lab.asked == ["a"]
 
-    def test_a_call_that_may_not_wait_so_long_is_told_at_once_when_to_come_back(
+    def test_a_call_that_may_not_wait_so_long_fails_at_once_with_when_to_come_back(
         self, call: Driver, lab: Lab
     ) -> None:
         self.throttle_one_after_the_other(call, lab, wait=5)
@@ -172,7 +172,7 @@ class TestRefusedKeys:
         assert lab.ask(call, caller=with_key("user-key")).text == "p"
         assert lab.time.slept == []
 
-    def test_of_ours_the_house_s_refused_key_rests_and_another_of_its_keys_serves(
+    def test_a_refused_house_key_cools_down_and_another_of_its_keys_serves(
         self, call: Driver, lab: Lab
     ) -> None:
         """The page stops; ours tries the house's next key (docs/reference/attempts.md)."""

@@ -126,7 +126,7 @@ class TestFailures:
 
         assert set(lab.asked) == {"small"}
 
-    def test_while_all_that_they_may_use_rests_the_error_names_the_policy(
+    def test_while_all_that_they_may_use_is_unavailable_the_error_names_the_policy(
         self, lab: Lab, call: Driver
     ) -> None:
         lab.runs_on(*POOL, row="wait = 0", more=TIERS)
@@ -140,7 +140,7 @@ class TestFailures:
         assert "openai:big: it is not for the tier 'free'" in str(caught.value)
         assert lab.asked == ["small"]
 
-    def test_an_enterprise_caller_is_served_by_the_second_best_and_told_so(
+    def test_an_enterprise_caller_is_served_by_the_second_best_with_a_note(
         self, lab: Lab, call: Driver
     ) -> None:
         lab.runs_on(*POOL, more=TIERS)

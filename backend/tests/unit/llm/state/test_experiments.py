@@ -27,7 +27,7 @@ def judged(control: Variant, trial: Variant, stop: StopRow | None = STOP) -> str
     return experiments.judge("f", NEW, trial, stop)
 
 
-def test_only_answers_tell_how_long_they_take_and_what_they_cost() -> None:
+def test_only_answers_count_for_latency_and_cost() -> None:
     told = arm(3, failures=1, seconds=2.0)
 
     assert (told.error_share, told.mean_seconds) == (0.25, 2.0)

@@ -40,7 +40,7 @@ def test_each_answer_brings_it_nearer_by_three_tenths_at_least(
     assert abs(after.seconds - answer) <= 0.7 * abs(before - answer) + 1e-9
 
 
-def test_the_longer_nothing_was_heard_the_more_the_next_answer_counts() -> None:
+def test_the_longer_the_pause_the_more_the_next_answer_counts() -> None:
     known = Latency(1.0, 0.0)
 
     after = [known.answered(0.0, pause).seconds for pause in (0.1, 1.0, 2.0, 60.0)]

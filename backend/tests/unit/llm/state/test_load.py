@@ -113,7 +113,7 @@ def test_what_is_not_known_is_not_guessed(targets: Targets) -> None:
     assert targets.loads([A, B])[0].failing is None
 
 
-def test_a_failure_tells_that_it_fails_and_answers_that_it_no_longer_does(targets: Targets) -> None:
+def test_a_failure_marks_an_endpoint_as_failing_and_answers_clear_it(targets: Targets) -> None:
     targets.failed(A, "total", 0.005)
     shares = []
     for _ in range(3):

@@ -60,7 +60,7 @@ def send(meters: RateLimiter, of: Sequence[Meter], count: int, tokens: int = 0) 
         ({"concurrency": 3}, "3 requests at once with key"),
     ],
 )
-def test_what_is_over_a_limit_may_not_go_out_and_is_told_which(
+def test_a_request_over_a_limit_is_refused_with_the_limits_name(
     meters: RateLimiter, limits: dict[str, Any], words: str
 ) -> None:
     key = meter(**limits)
@@ -71,7 +71,7 @@ def test_what_is_over_a_limit_may_not_go_out_and_is_told_which(
     assert (full.scope, full.what, full.is_quota) == ("key", words, False)
 
 
-def test_of_several_limits_the_one_that_takes_longest_is_told(meters: RateLimiter) -> None:
+def test_of_several_limits_the_longest_is_reported(meters: RateLimiter) -> None:
     of = [meter("feature", requests=["1/second", "1/day"]), meter("key", requests="1/hour")]
     send(meters, of, 1)
 
@@ -164,7 +164,7 @@ def test_the_request_itself_is_not_given_back(meters: RateLimiter) -> None:
 
 
 @pytest.mark.parametrize("order", [(10.0, 500.0), (500.0, 10.0)])
-def test_a_request_of_which_nothing_is_told_holds_its_place_until_its_time_is_up(
+def test_a_request_without_an_outcome_holds_its_place_until_its_time_is_up(
     meters: RateLimiter, clock: Clocks, order: tuple[float, float]
 ) -> None:
     """Also if one that may take longer began before it."""
@@ -235,7 +235,7 @@ class TestLines:
         clock.now = 5.0 + GRACE_SECONDS
         assert meters.full([self.KEY], 0, 12) is None
 
-    def test_who_stands_in_the_line_for_a_rate_is_told_their_own_time(self, meters: RateLimiter) -> None:
+    def test_a_call_queued_for_a_rate_gets_its_own_waiting_time(self, meters: RateLimiter) -> None:
         key = meter(requests="6/minute")
         send(meters, [key], 6)
         for who in (11, 12, 13):

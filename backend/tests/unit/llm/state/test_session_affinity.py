@@ -15,7 +15,7 @@ def test_it_is_the_last_one_and_each_scope_has_its_own() -> None:
     assert [affinity.last(scope, "talk") for scope in "fgh"] == [LARGE, SMALL, None]
 
 
-def test_beyond_ten_thousand_the_one_that_was_heard_of_longest_ago_is_forgotten() -> None:
+def test_beyond_ten_thousand_the_least_recently_used_is_forgotten() -> None:
     affinity = SessionAffinity()
     for number in range(MOST_CONVERSATIONS):
         affinity.served("f", str(number), SMALL)

@@ -57,14 +57,14 @@ class TestTail:
 
         assert tail.p95 == 4.0
 
-    def test_who_hung_up_early_says_nothing(self) -> None:
+    def test_a_call_that_was_cancelled_early_is_not_counted(self) -> None:
         tail = tail_of(*[1.0] * ENOUGH)
         for _ in range(REMEMBERED):
             tail.took_at_least(0.01)
 
         assert (tail.p95, len(tail)) == (1.0, ENOUGH)
 
-    def test_as_long_as_nothing_is_known_nobody_can_tell_what_is_long(self) -> None:
+    def test_without_samples_there_is_no_tail_latency(self) -> None:
         tail = Tail()
         tail.took_at_least(100.0)
 

@@ -84,7 +84,7 @@ def test_nine_tenths_of_the_rate_used_evenly_never_wait(per: str) -> None:
 
 
 @given(rate=sliding | quotas, wished=wishes, amount=st.integers(1, 100))
-def test_room_comes_when_it_was_said_to_come_and_not_before(
+def test_room_comes_when_predicted_and_not_before(
     rate: Rate, wished: list[tuple[float, int]], amount: int
 ) -> None:
     window, _, now = let_out(rate, wished)

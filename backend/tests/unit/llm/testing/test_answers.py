@@ -67,7 +67,7 @@ def test_streamed_text_on_openai(provider: LoopbackProvider, client: httpx2.Clie
     assert all(event["usage"] is None for event in parsed[:5])
 
 
-def test_streamed_usage_is_told_only_when_asked_on_openai(
+def test_streamed_usage_comes_only_when_asked_for_on_openai(
     provider: LoopbackProvider, client: httpx2.Client
 ) -> None:
     """Without `stream_options` there is no usage, as with the real one."""

@@ -87,7 +87,7 @@ def test_no_tool_is_called_when_none_fits(question: str) -> None:
     assert isinstance(ask(question, tools=(ADD, WEATHER)), Text)
 
 
-def test_a_forced_tool_is_called_whatever_was_said() -> None:
+def test_a_forced_tool_is_called_whatever_the_prompt() -> None:
     """Arguments are made up where the prompt offers none."""
     assert ask("Hello!", tools=(ADD, WEATHER), forced=("add",)) == ToolCalls((("add", {"a": 1, "b": 1}),))
 
