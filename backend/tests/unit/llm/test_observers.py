@@ -105,8 +105,8 @@ def told(world: World, *, is_balanced: bool) -> list[str]:
 )
 def test_a_call_has_only_the_observers_that_its_route_needs(
     row: str,
-    is_balanced: bool,
-    watching: list[str],  # noqa: FBT001
+    is_balanced: bool,  # noqa: FBT001
+    watching: list[str],
 ) -> None:
     world = World({"f": ["red:m", "blue:m"]}, row)
 
