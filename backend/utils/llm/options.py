@@ -91,7 +91,7 @@ class Options(BaseModel):
         cache_retention: How long OpenAI keeps a prompt prefix (models before gpt-5.6).
         timeout: Seconds for one attempt, from its start to the end of its answer.
         connect_timeout: Seconds for its connection to be made.
-        first_chunk_timeout: Seconds to the first content of a stream.
+        first_chunk_timeout: Seconds to the first content of a stream, or to the next thought before it.
         chunk_timeout: Seconds from one chunk of a stream to the next.
     """
 

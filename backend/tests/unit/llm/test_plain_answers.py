@@ -148,7 +148,7 @@ class TestTooMuch:
 
 
 class TestPlain:
-    """What has the shape of Chat Completions arrives; all else is left out."""
+    """What has the shape of Chat Completions arrives, and thoughts; all else is left out."""
 
     ODD: dict[str, Any] = {  # noqa: RUF012
         "audio": {"data": "x"},
@@ -170,7 +170,7 @@ class TestPlain:
         self.assert_plain(stream(model, "hi"), "well")
 
     def assert_plain(self, got: AIMessage, said: str) -> None:
-        assert (got.content, got.additional_kwargs) == (said, {})
+        assert (got.content, got.additional_kwargs) == (said, {"reasoning_content": "hm"})
         assert got.tool_calls == [{"name": "f", "args": {}, "id": "c0", "type": "tool_call"}]
         assert got.usage_metadata is not None
         assert got.usage_metadata["total_tokens"] == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from ..transport import ExcessError
 from .ask import OTHERS_KEY
-from .loose_json import is_json
+from .loose_json import as_text, is_json
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -23,9 +24,26 @@ if TYPE_CHECKING:
 
     from ..transport import Trust
 
+_IN_PIECES = frozenset({"text", "summary"})
 EAGER = 250
 """So many pieces of a stream are handed on one by one. From then on some are joined: for every chunk LangChain, and
 whoever listens, takes a hundred times what an event takes to be read."""
+
+
+THOUGHTS_KEY = "reasoning_content"
+"""Where the model's thoughts stand in a message's ``additional_kwargs``, as a text, whichever API it was.
+
+It is where LangChain's adapters for DeepSeek, Groq, xAI, Ollama and OpenRouter put them, and ``content_blocks`` makes a
+block of the type ``reasoning`` of them. ``content`` stays the answer's text. An answer with thoughts has no
+``model_provider``: for those that LangChain knows by that name it does not look here.
+"""
+REASONING_KEY = "reasoning_details"
+"""Where stands beside it what the provider wants to be sent back, unchanged, in the same conversation.
+
+A list of the provider's own objects: OpenRouter's ``reasoning_details``, or Responses' items of the type ``reasoning`` (with
+``encrypted_content``, if it was asked for). Whose they are tells the receipt: ``response_metadata["receipt"]["endpoint"]``.
+Nobody else can read them. What Gemini wants back stands under a key of its adapter's, by the id of the call.
+"""
 
 
 class CallPiece(NamedTuple):
@@ -48,6 +66,7 @@ class Answer:
 
     Attributes:
         thoughts: What the model said to itself.
+        reasoning: The same as the provider wants it back: its own objects, of which those of a stream may be pieces.
         media: What is neither text nor thought nor a call, as blocks of LangChain's.
         logprobs: How likely each token was, in the shape of Chat Completions.
         usage: Tokens of all so far, if the provider told.
@@ -60,6 +79,7 @@ class Answer:
     text: str = ""
     refusal: str = ""
     thoughts: str = ""
+    reasoning: Sequence[dict[str, Any]] = ()
     calls: Sequence[CallPiece] = ()
     media: Sequence[dict[str, Any]] = ()
     logprobs: Sequence[dict[str, Any]] = ()
@@ -70,14 +90,13 @@ class Answer:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def join(self, other: Answer) -> None:
-        """Add what the next event said. Usage is the last that was told, the reason the first."""
+        """Add what the next event said, but for thoughts. Usage is the last that was told, the reason the first."""
         self.text += other.text
         self.refusal += other.refusal
-        self.thoughts += other.thoughts
         self.calls = [*self.calls, *other.calls]
         self.media = [*self.media, *other.media]
         self.logprobs = [*self.logprobs, *other.logprobs]
-        self.usage = other.usage or self.usage
+        self.usage = latest_usage(self.usage, other.usage)
         self.reason = self.reason or other.reason
         self.others = [*self.others, *other.others]
         self.extras |= other.extras
@@ -91,11 +110,20 @@ class Answer:
 
     def additional_kwargs(self) -> dict[str, Any]:
         """The message's ``additional_kwargs``."""
-        return {**self.extras, "refusal": self.refusal} if self.refusal else self.extras
+        found = self.extras
+        if self.refusal:
+            found = {**found, "refusal": self.refusal}
+        if self.thoughts:
+            found = {**found, THOUGHTS_KEY: self.thoughts}
+        if self.reasoning:
+            found = {**found, REASONING_KEY: _whole_blocks(self.reasoning)}
+        return found
 
     def response_metadata(self) -> dict[str, Any]:
         """The message's ``response_metadata``."""
         found = dict(self.metadata)
+        if self.thoughts:
+            found.pop("model_provider", None)
         if self.reason is not None:
             found["finish_reason"] = self.reason
         if self.logprobs:
@@ -103,6 +131,25 @@ class Answer:
         if self.others:
             found[OTHERS_KEY] = list(self.others)
         return found
+
+
+def _whole_blocks(pieces: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The objects of which ``pieces`` are: text comes in pieces, all else whole, or once more."""
+    found = []
+    for _, group in groupby(pieces, _block):
+        same = list(group)
+        whole = {name: value for piece in same for name, value in piece.items() if value is not None}
+        for name in _IN_PIECES & whole.keys():
+            if isinstance(whole[name], str):
+                whole[name] = "".join(as_text(piece.get(name)) for piece in same)
+        found.append(whole)
+    return found
+
+
+def _block(piece: dict[str, Any]) -> object:
+    """What is the same for pieces of one object."""
+    place = piece.get("index")
+    return [piece.get("type"), piece.get("id") if place is None else place, piece.get("data")]
 
 
 # Usage ---------------------------------------------------------------------------------------------------------------
@@ -127,6 +174,22 @@ def usage_of(
         total_tokens=known.get("total", known["input"] + known["output"]),
         input_token_details=InputTokenDetails(**inward),  # type: ignore[typeddict-item]
         output_token_details=OutputTokenDetails(**outward),  # type: ignore[typeddict-item]
+    )
+
+
+def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> UsageMetadata | None:
+    """What was told last of each count. Zeros tell nothing: some servers tell the prompt first and the answer at the end."""
+    if before is None or now is None:
+        return now or before
+    if now["input_tokens"] and now["output_tokens"]:
+        return now
+    told, answered = (now[name] or before[name] for name in ("input_tokens", "output_tokens"))
+    return UsageMetadata(
+        input_tokens=told,
+        output_tokens=answered,
+        total_tokens=told + answered,
+        input_token_details={**before["input_token_details"], **now["input_token_details"]},
+        output_token_details={**before["output_token_details"], **now["output_token_details"]},
     )
 
 
@@ -199,7 +262,7 @@ class _Weight:
             ExcessError: That is more than is taken.
         """
         trust = self._trust
-        self._text += len(answer.text)
+        self._text += len(answer.text) + len(answer.thoughts)
         if self._text > trust.most_text:
             raise ExcessError(f"{trust.most_text:,} characters")
         if len(answer.text) > trust.most_values:
@@ -221,7 +284,12 @@ def _bound(count: int, most: int, what: str) -> None:
 
 
 class AnswerStream:
-    """Makes chunks of what the events of one stream say."""
+    """Makes chunks of what the events of one stream say.
+
+    Attributes:
+        has_ended: Whether the last that was said came with the reason to finish. What may follow is what was used.
+        is_done: The same, and the reason stood alone. With a text it may stand beside every piece of it.
+    """
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
@@ -230,13 +298,17 @@ class AnswerStream:
         self._usage: UsageMetadata | None = None
         self._metadata: dict[str, Any] = {}
         self._pending: Answer | None = None
+        self._thoughts: list[str] = []
+        self._reasoning: list[dict[str, Any]] = []
+        self._has_thoughts = self._has_begun = False
+        self.has_ended = self.is_done = False
         self._joined = self._given = 0
         self._reason: str | None = None
 
     @property
     def is_due(self) -> bool:
         """Whether what was added is to be handed on at once, even if more has come already."""
-        if self._pending is None:
+        if self._pending is None or self._only_thinks:
             return False
         if self._given < EAGER or self._pending.calls:
             return True
@@ -244,7 +316,12 @@ class AnswerStream:
 
     def may_wait(self, *, has_more: bool) -> bool:
         """Whether what is not due may wait for the next event; ``has_more`` if that has come already."""
-        return has_more or self._trust.bounds_chunks
+        return has_more or self._trust.bounds_chunks or self._only_thinks
+
+    @property
+    def _only_thinks(self) -> bool:
+        """Whether there is nothing yet but thoughts: they are handed on in one, with the first word of the answer."""
+        return self._has_thoughts and not self._has_begun
 
     def add(self, piece: Answer) -> None:
         """Note what an event said.
@@ -255,6 +332,14 @@ class AnswerStream:
         if piece.calls:
             piece.calls = self._calls.add(piece.calls)
         self._weight.add(piece)
+        if piece.thoughts:
+            self._thoughts.append(piece.thoughts)
+            self._has_thoughts = True
+        self._reasoning += piece.reasoning
+        says = bool(piece.text or piece.calls or piece.media)
+        self._has_begun = self._has_begun or says or piece.reason is not None
+        if says or piece.reason is not None:
+            self.has_ended, self.is_done = piece.reason is not None, not says
         self._joined += 1
         self._pending = _joined(self._pending, piece)
 
@@ -264,18 +349,21 @@ class AnswerStream:
         if piece is None:
             return None
         self._joined, self._given = 0, self._given + 1
+        piece.thoughts, piece.reasoning, self._thoughts = "".join(self._thoughts), (), []
         return _chunk_of(self._with_what_is_told_once(piece))
 
     def _with_what_is_told_once(self, piece: Answer) -> Answer:
         """``piece``, with the reason to finish, and who served, once; and usage as what is new of it."""
         if piece.usage is not None:
-            told, self._usage = self._usage, piece.usage
-            piece.usage = None if told == piece.usage else _difference(piece.usage, told)
+            told, self._usage = self._usage, latest_usage(self._usage, piece.usage)
+            piece.usage = None if told == self._usage else _difference(self._usage, told)
         if piece.metadata:
             self._metadata |= piece.metadata
         is_end = self._reason is None and piece.reason is not None
         self._reason = self._reason or piece.reason
         piece.reason, piece.metadata = (piece.reason, self._metadata) if is_end else (None, {})
+        if self._has_thoughts:
+            piece.metadata.pop("model_provider", None)
         return piece
 
     def rest(self) -> ChatGenerationChunk | None:
@@ -286,9 +374,12 @@ class AnswerStream:
         """
         held = self._calls.held_back()
         last = Answer(calls=self._calls.without_id())
-        if held or last.calls or (self._reason is None and self._metadata):
+        if held or last.calls or self._reasoning or (self._reason is None and self._metadata):
             self._pending = _joined(self._pending, last)
         made = self.chunk()
+        if made is not None and self._reasoning:
+            # Once and whole: LangChain would join the objects' names as well.
+            made.message.additional_kwargs[REASONING_KEY] = _whole_blocks(self._reasoning)
         if made is not None and held:
             # Put in afterwards: LangChain would read each piece as if it was the whole.
             made.message.tool_call_chunks += held  # type: ignore[attr-defined]

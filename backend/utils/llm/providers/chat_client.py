@@ -7,7 +7,10 @@ thirds of what a call costs. What it does besides is the transport's business he
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx2
 
 from ..transport import ERROR_STATUS, ExcessError, Request
 from .answer import AnswerStream, message_of
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from .ask import ModelRequest, Serialized
 
 _LONGEST_SENTENCE = 2000
+_SECONDS_FOR_USAGE = 2.0
+"""Providers tell it at once. Some gateways never do, nor that the stream is over."""
 
 
 class AnswerReader(Protocol):
@@ -108,15 +113,19 @@ class ChatClient:
         body, stream = reply.body, _StreamReader(self._api.reader(request), request.ticket, reply)
         if body is None:
             return
-        try:
-            for part in body:
-                yield from stream.read(part, has_more=body.has_more)
-                if stream.is_over:
-                    body.drain()
-                    break
+        with closing(body):
+            try:
+                for part in body:
+                    yield from stream.read(part, has_more=body.has_more)
+                    if stream.is_over:
+                        body.drain()
+                        break
+                    stream.expect_end()
+            except httpx2.TransportError:
+                if not stream.has_ended:
+                    raise
+                stream.forget_half()
             yield from stream.rest()
-        finally:
-            body.close()
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
@@ -126,17 +135,21 @@ class ChatClient:
         body, stream = reply.body, _StreamReader(self._api.reader(request), request.ticket, reply)
         if body is None:
             return
-        try:
-            async for part in body:
-                for chunk in stream.read(part, has_more=body.has_more):
-                    yield chunk
-                if stream.is_over:
-                    await body.drain()
-                    break
+        with closing(body):
+            try:
+                async for part in body:
+                    for chunk in stream.read(part, has_more=body.has_more):
+                        yield chunk
+                    if stream.is_over:
+                        await body.drain()
+                        break
+                    stream.expect_end()
+            except httpx2.TransportError:
+                if not stream.has_ended:
+                    raise
+                stream.forget_half()
             for chunk in stream.rest():
                 yield chunk
-        finally:
-            body.close()
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         path, body, headers = self._api.serialize(request, streams=streams)
@@ -167,6 +180,20 @@ class _StreamReader:
         """Whether all has been said, though the connection may still be open."""
         return self._events.is_over or self._reader.is_over
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the reason to finish was told: a connection that breaks then takes nothing of the answer with it."""
+        return self._answer.has_ended
+
+    def expect_end(self) -> None:
+        """Once nothing but what was used can follow, wait no longer for it than a moment."""
+        if self._answer.is_done:
+            self._ticket.expect_within(_SECONDS_FOR_USAGE)
+
+    def forget_half(self) -> None:
+        """Forget the event in whose middle the connection broke."""
+        self._events = EventParser()
+
     def read(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
         """What the events say that ``part`` completes. If more has come already, some of it may wait for that."""
         if self._document is not None:
@@ -195,6 +222,8 @@ class _StreamReader:
             for document in documents:
                 piece = self._reader.event(read_document(document, self._ticket.trust))
                 if piece is not None:
+                    if piece.thoughts:
+                        self._ticket.expect_more()
                     self._answer.add(piece)
                     if self._answer.is_due:
                         yield from self._waiting()

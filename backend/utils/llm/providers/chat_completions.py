@@ -15,7 +15,7 @@ from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
-from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
+from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text, as_thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,18 +199,28 @@ class ChatReader:
 
 def _of_choice(choice: Mapping[str, Any], kind: str) -> Answer:
     message = as_object(choice.get(kind))
-    found = Answer(text=as_text(message.get("content")), reason=_reason(choice))
+    content = message.get("content")
+    found = Answer(text=as_text(content), reason=_reason(choice))
     if error := choice.get("error"):
         raise_for(error)
     if refusal := message.get("refusal"):
         found.refusal = as_text(refusal)
     if thoughts := message.get("reasoning_content") or message.get("reasoning"):
         found.thoughts = as_text(thoughts)
+    elif isinstance(content, list):
+        found.thoughts = as_thoughts(content)
+    if reasoning := message.get("reasoning_details"):
+        found.reasoning = as_objects(reasoning)
+        found.thoughts = found.thoughts or "".join(map(_thought_of, found.reasoning))
     if calls := message.get("tool_calls"):
         found.calls = [_call(call) for call in as_objects(calls)]
     if likely := choice.get("logprobs"):
         found.logprobs = logprobs_of(as_object(likely).get("content"))
     return found
+
+
+def _thought_of(block: Mapping[str, Any]) -> str:
+    return as_text(block.get("text")) or as_text(block.get("summary"))
 
 
 def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:

@@ -86,6 +86,12 @@ def _text_of_part(part: object) -> str:
     return text if is_text and isinstance(text, str) else ""
 
 
+def as_thoughts(parts: list[Any]) -> str:
+    """What is thought, not said, in a text that comes in parts: Mistral's way."""
+    thinking = (as_object(part).get("thinking") for part in parts)
+    return "".join(as_text(thought) for thought in thinking if thought)
+
+
 def as_name(value: object) -> str | None:
     """``value``, if it is a text: an id, or the name of a model, a tool, a reason. Whoever logs it has to shorten it."""
     return value if isinstance(value, str) and value else None

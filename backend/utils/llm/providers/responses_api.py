@@ -123,7 +123,10 @@ class ResponsesReader:
         calls = [
             _call(item, place) for place, item in enumerate(items) if item.get("type") == "function_call"
         ]
+        reasoning = [_without_nulls(item) for item in items if _is_reasoning(item)]
         return Answer(
+            thoughts="\n\n".join(filter(None, map(_thoughts, reasoning))),
+            reasoning=reasoning,
             text="" if "text" in self._told else self._stops.cut(as_text(parts)),
             refusal="".join(as_text(part.get("refusal")) for part in parts),
             calls=calls,
@@ -151,12 +154,22 @@ class ResponsesReader:
             case "response.refusal.delta":
                 self._told.add("refusal")
                 return Answer(refusal=delta)
-            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
-                return Answer(thoughts=delta)
             case "response.function_call_arguments.delta":
                 return Answer(calls=[CallPiece(place, None, None, delta)])
             case "response.output_item.added":
                 return self._begun(as_object(document.get("item")), place)
+            case _:
+                return self._thinking(kind, document)
+
+    def _thinking(self, kind: object, document: dict[str, Any]) -> Answer | None:
+        match kind:
+            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
+                self._told.add("thoughts")
+                return Answer(thoughts=as_text(document.get("delta")))
+            case "response.reasoning_summary_part.added" if "thoughts" in self._told:
+                return Answer(thoughts="\n\n")
+            case "response.output_item.done":
+                return self._reasoned(as_object(document.get("item")))
             case _:
                 return None
 
@@ -166,6 +179,15 @@ class ResponsesReader:
         self._told.add("calls")
         return Answer(calls=[_call(item, place)])
 
+    def _reasoned(self, item: dict[str, Any]) -> Answer | None:
+        if not _is_reasoning(item):
+            return None
+        whole = Answer(
+            thoughts="" if "thoughts" in self._told else _thoughts(item), reasoning=[_without_nulls(item)]
+        )
+        self._told |= {"thoughts", "reasoning"}
+        return whole
+
     def _last(self, response: dict[str, Any]) -> Answer:
         """What the last event adds, which repeats all of the answer; all, to what a server did not tell in pieces."""
         raise_for(response.get("error"))
@@ -174,9 +196,28 @@ class ResponsesReader:
             whole.text, whole.logprobs = self._stops.rest(), ()
         if "calls" in self._told:
             whole.calls = ()
+        if "thoughts" in self._told:
+            whole.thoughts = ""
+        if "reasoning" in self._told:
+            whole.reasoning = ()
         if "refusal" in self._told:
             whole.refusal = ""
         return whole
+
+
+def _is_reasoning(item: Mapping[str, Any]) -> bool:
+    """Whether there is something in it that could be shown, or sent back."""
+    return item.get("type") == "reasoning" and bool(item.get("encrypted_content") or _thoughts(item))
+
+
+def _thoughts(item: Mapping[str, Any]) -> str:
+    """The summary of what was thought, or all of it where a server tells that."""
+    parts = as_objects(item.get("summary")) or as_objects(item.get("content"))
+    return "\n\n".join(as_text(part.get("text")) for part in parts)
+
+
+def _without_nulls(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def _call(item: Mapping[str, Any], place: int | None) -> CallPiece:

@@ -70,6 +70,7 @@ class Ticket:
         """The last answer's, once it comes. Some SDKs leave it open when they are left in its middle."""
         self._began_at = clock()
         self._ends_at = self._due = self._began_at + seconds
+        self._patience = seconds
 
     def extend(self, seconds: float) -> None:
         """The attempt may take ``seconds`` in all, counted from its beginning."""
@@ -77,7 +78,12 @@ class Ticket:
 
     def expect_within(self, seconds: float) -> None:
         """The next thing has to happen within ``seconds``, and within the attempt's time."""
-        self._due = min(self._ends_at, self.clock() + seconds)
+        self._patience = seconds
+        self.expect_more()
+
+    def expect_more(self) -> None:
+        """The next thing has as long again as this one had: there was a sign of life."""
+        self._due = min(self._ends_at, self.clock() + self._patience)
 
     def left(self) -> float:
         """Seconds until the next thing is due; negative if it is late."""
