@@ -15,7 +15,7 @@ from ..errors import (
 from ..types import Category
 from .evidence import gather
 from .hints import may_retry, retry_after
-from .rows import ROWS
+from .rows import category_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,7 +86,7 @@ def classify(
         return Failure(_refused(exception, observed), observed.status, error=exception)
     seen = gather(exception, observed, api, outer)
     return Failure(
-        next(row.category for row in ROWS if row.matches(seen)),
+        category_of(seen),
         seen.status or observed.status,
         retry_after(observed.headers, seen, now),
         may_retry(observed.headers),

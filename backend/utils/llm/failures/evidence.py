@@ -114,7 +114,8 @@ def _layers(told: object, depth: int = 0) -> Iterator[dict[str, Any]]:
     layer = {str(key).lower(): value for key, value in told.items()}
     yield layer
     for key in _WITHIN:
-        yield from _layers(layer.get(key), depth + 1)
+        if key in layer:
+            yield from _layers(layer[key], depth + 1)
 
 
 def _document(text: str | bytes) -> Any:
@@ -150,8 +151,8 @@ def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
 
 def _sentence(layers: Sequence[Mapping[str, Any]]) -> str:
     """All prose, without what it quotes."""
-    said = (layer.get(key) for layer in layers for key in _PROSE)
-    prose = " ".join(_unquoted(text[:_LONGEST_SENTENCE]) for text in said if isinstance(text, str))
+    texts = [layer[key] for layer in layers for key in _PROSE if isinstance(layer.get(key), str)]
+    prose = " ".join([_unquoted(text[:_LONGEST_SENTENCE]) for text in texts])
     return " ".join(prose[:_LONGEST_SENTENCE].split())
 
 

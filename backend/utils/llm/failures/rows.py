@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..types import Category
@@ -62,17 +63,27 @@ class Row:
     answered: bool | None = None
     sent: bool | None = None
 
-    def matches(self, seen: Evidence) -> bool:
-        """Whether this line is about what was seen."""
+    def may_match(self, api: Api, status: int | None, *, sent: bool, answered: bool) -> bool:
+        """Whether this line can be about an exchange like that, whatever was said in it."""
         return (
-            (self.api is None or self.api == seen.api)
-            and (self.sent is None or self.sent == seen.sent)
-            and (self.answered is None or self.answered == seen.answered)
-            and (self.status is None or seen.status in self.status)
-            and (self.code is None or any(fnmatchcase(code, self.code.lower()) for code in seen.codes))
+            (self.api is None or self.api == api)
+            and (self.sent is None or self.sent == sent)
+            and (self.answered is None or self.answered == answered)
+            and (self.status is None or status in self.status)
+        )
+
+    def matches(self, seen: Evidence) -> bool:
+        """Whether it is about what was said."""
+        return (
+            (self.code is None or any(map(_pattern(self.code).match, seen.codes)))
             and (self.raised is None or self.raised in seen.raised)
             and (self.says is None or re.search(self.says, seen.sentence, re.IGNORECASE) is not None)
         )
+
+
+@cache
+def _pattern(code: str) -> re.Pattern[str]:
+    return re.compile(translate(code.lower()))
 
 
 def _openai(status: int, code: str | None = None, message: str = "", **more: Any) -> Example:
@@ -706,3 +717,15 @@ EXCEPTIONS = (
 """What is left where no error answer came: the kind of exception, and how far the exchange had got."""
 
 ROWS: tuple[Row, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
+
+
+def category_of(seen: Evidence) -> Category:
+    """What the first line says that matches."""
+    rows = _rows_of(seen.api, seen.status, sent=seen.sent, answered=seen.answered)
+    return next(row.category for row in rows if row.matches(seen))
+
+
+@lru_cache(maxsize=256)
+def _rows_of(api: Api, status: int | None, *, sent: bool, answered: bool) -> tuple[Row, ...]:
+    """The lines that can be about such an exchange: of a 503 fewer than half of them."""
+    return tuple(row for row in ROWS if row.may_match(api, status, sent=sent, answered=answered))
