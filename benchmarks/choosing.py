@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import HumanMessage
 
 from backend.utils.llm.caller import Caller
-from backend.utils.llm.execution.call import needs_of
 from backend.utils.llm.model_config import parse
+from backend.utils.llm.needs import needs_of
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
 from backend.utils.llm.routing.plan import plan
-from backend.utils.llm.routing.selection import SelectionContext, chosen, ordered
+from backend.utils.llm.routing.selection import chosen, ordered, selection_context
 from backend.utils.llm.state.health import MemoryHealth
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _choosing(select: str, needs: Needs) -> Callable[[], object]:
     health = MemoryHealth(time.monotonic)
     snapshot = parse(_table(select, TWENTY), environ={"POOL_KEY": "k"})
     route = plan(snapshot, "f", CALLER, needs, today=TODAY, health=health)
-    situation = SelectionContext(needs, CALLER, health.traffic)
+    situation = selection_context(needs, CALLER, health.traffic)
     for candidate in route.candidates:
         health.traffic.targets.answered(candidate.target, "total", 0.5)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextvars import Context
 
-    from .model_config import Feature, Provider
+    from .model_config import Provider
 
 T = TypeVar("T")
 BaseUrl = Annotated[str, AfterValidator(plain)]
@@ -128,19 +128,11 @@ class Caller(BaseModel):
         """The same caller, as somebody is told of them who needs no secret. The policy stays."""
         return self.model_copy(update={"keys": {}, "own_endpoint": None, "key_policy": self.policy})
 
-    def policy_for(self, feature: Feature) -> KeyPolicy:
-        """The one for a call of ``feature``: the house pays in a user's stead only where the table allows it, too."""
-        policy = self.policy
-        return "byok_only" if policy == "byok_then_house" and not feature.house_fallback else policy
 
-
-HOUSE = Caller()
+HOUSE = Caller(key_policy="house_only")
 _current: ContextVar[Caller] = ContextVar("patchbay_caller", default=HOUSE)
-
-
-def current_caller() -> Caller:
-    """The caller of this context; the house if nobody was named."""
-    return _current.get()
+current_caller: Callable[[], Caller] = _current.get
+"""The caller of this context; the house if nobody was named."""
 
 
 @contextmanager

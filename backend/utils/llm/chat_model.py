@@ -6,7 +6,7 @@ It decides nothing when it is made. Route, key and endpoint are settled when it 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -33,15 +33,17 @@ from typing_extensions import override
 
 from .answers import in_new_wrapping, in_one_chunk
 from .caller import HOUSE, Caller, current_caller
-from .errors import CallError
-from .execution.attempt import send_copy
-from .execution.call import Call, Question, needs_of
-from .execution.hedged_request import ahedged, hedged
+from .errors import CallError, MissingCallerError
+from .execution.attempt import RunningAttempt
+from .execution.call import Call, Question
+from .execution.copies import with_copies
+from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
 from .execution.tracing import RunRecorder, recording
+from .needs import needs_of
 from .options import NO_OPTIONS, Options
 from .providers import Ask
-from .routing.candidates import foremost
+from .routing.plan import foremost, plan
 from .structured import Objects, schema_of, schema_of_response_format, with_raw
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
@@ -90,12 +92,11 @@ class FeatureChatModel(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """For traces: what stands first in the table. Who is asked is told by the runs of the attempts."""
         snapshot = self.runtime.table.snapshot
-        feature = snapshot.feature(self.feature)
+        feature = snapshot.features[self.feature]
         first = foremost(snapshot, feature, self._caller())
         model = kwargs.pop("model", first.model)
         params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
-        given, below = self._options(kwargs), feature.options
-        options = below if given is NO_OPTIONS else given.over(below)
+        options = self._options(kwargs).over(feature.options) if kwargs else feature.options
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
         if options.max_output_tokens is not None:
@@ -249,7 +250,7 @@ class FeatureChatModel(BaseChatModel):
             yield in_one_chunk(_answer(call, run))
             return
         while True:
-            with hedged(call, call.step(), run, streams=True) as attempt:
+            with _attempt(call, run, streams=True) as attempt:
                 yield from attempt.stream()
                 return
             del attempt  # what failed stays in no frame of an error
@@ -269,7 +270,7 @@ class FeatureChatModel(BaseChatModel):
             yield in_one_chunk(await _aanswer(call, run))
             return
         while True:
-            async with ahedged(call, await call.astep(), run, streams=True) as attempt:
+            async with await _aattempt(call, run, streams=True) as attempt:
                 async with aclosing(attempt.astream()) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -296,11 +297,17 @@ class FeatureChatModel(BaseChatModel):
         *,
         streams: bool = False,
     ) -> Call:
-        ask, snapshot = self._ask(kwargs), self.runtime.table.snapshot
+        runtime, caller, ask = self.runtime, self._caller(), self._ask(kwargs)
+        if runtime.require_caller and caller is HOUSE:
+            raise MissingCallerError(self.feature)
         question = Question(messages, stop, ask, kwargs.get("accept"))
         needs = needs_of(messages, ask, streams=streams and not question.wants_whole_answer)
-        route = self.runtime.route(snapshot, self.feature, self._caller(), needs)
-        return Call(self.runtime, snapshot, route, question, send_copy)
+        snapshot, today = runtime.table.snapshot, runtime.time.now().date()
+        route = plan(snapshot, self.feature, caller, needs, today=today, health=runtime.health)
+        if route.feature.split:
+            runtime.health.traffic.planned()
+        call = Call(runtime, snapshot, route, question)
+        return with_copies(call) if route.feature.shadow else call
 
     def _ask(self, kwargs: dict[str, Any]) -> Ask:
         if not kwargs:
@@ -358,10 +365,30 @@ def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[s
     return choice
 
 
+def _attempt(
+    call: Call, run: Any, *, streams: bool = False
+) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
+    """The next request as a context: by itself, unless it may be hedged, or callbacks want to see it."""
+    step = call.step()
+    if call.hedges or (run is not None and run.inheritable_handlers):
+        return hedged(call, step, run, streams=streams)
+    return RunningAttempt(call, step)
+
+
+async def _aattempt(
+    call: Call, run: Any, *, streams: bool = False
+) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
+    """As `_attempt`."""
+    step = await call.astep()
+    if call.hedges or (run is not None and run.inheritable_handlers):
+        return ahedged(call, step, run, streams=streams)
+    return RunningAttempt(call, step)
+
+
 def _answer(call: Call, run: Any) -> ChatResult:
     try:
         while True:
-            with hedged(call, call.step(), run) as attempt:
+            with _attempt(call, run) as attempt:
                 return attempt.generate()
             del attempt  # what failed stays in no frame of an error
             call.go_on()
@@ -372,7 +399,7 @@ def _answer(call: Call, run: Any) -> ChatResult:
 async def _aanswer(call: Call, run: Any) -> ChatResult:
     try:
         while True:
-            async with ahedged(call, await call.astep(), run) as attempt:
+            async with await _aattempt(call, run) as attempt:
                 return await attempt.agenerate()
             del attempt
             call.go_on()

@@ -217,7 +217,7 @@ class Patchbay(PerProcess):
         from .chat_model import FeatureChatModel
 
         feature, streaming, cache_key = key
-        self.table.snapshot.feature(feature)
+        self.table.snapshot.features[feature]
         given = {"streaming": True} if streaming else {}
         model = FeatureChatModel(
             feature=feature, runtime=self.runtime, cache_key=cache_key, made_for=HOUSE, **given

@@ -38,7 +38,7 @@ from backend.utils.llm.errors import (
     RejectedRequestError,
     StreamInterruptedError,
 )
-from backend.utils.llm.execution.attempt import send_copy
+from backend.utils.llm.execution.attempt import RunningAttempt
 from backend.utils.llm.execution.call import Call, Question
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.runtime import Runtime
@@ -47,7 +47,6 @@ from backend.utils.llm.failures import Category, Failure
 from backend.utils.llm.model_config import Table
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
-from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.secrets import fingerprint
 from backend.utils.llm.state.health import MemoryHealth, Unavailable
 
@@ -614,13 +613,11 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
         world = World({"f": list(edge)}, HOUSE_MAY, behaves={edge[0]: fails(category)})
         runtime = Runtime(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
-        snapshot = runtime.table.snapshot
-        route = runtime.route(snapshot, "f", caller, Needs())
-        call = Call(runtime, snapshot, route, Question([], None, Ask(Options())), send_copy)
+        call = Call(runtime, runtime.table.snapshot, called.route, Question([], None, Ask(Options())))
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner
-            secret = call.credential(step.candidate).secret
+            secret = RunningAttempt(call, step).credential().secret
             assert secret is not None
             assert secret.get_secret_value() == f"{'ann' if owner == 'user' else 'house'}-{provider}"
             assert fingerprint(secret) == step.candidate.key

@@ -83,7 +83,7 @@ def assert_bounds(called: Called, feature: Feature) -> None:
 
 @given(world=histories())
 def test_every_call_keeps_its_bounds(world: World) -> None:
-    feature = world.snapshot.feature("f")
+    feature = world.snapshot.features["f"]
     for called in world.calls:
         assert_bounds(called, feature)
         assert {_identity(step.candidate) for step in called.steps} <= set(

@@ -53,7 +53,7 @@ def hedged_histories(draw: st.DrawFn) -> World:
 
 @given(world=hedged_histories())
 def test_every_call_keeps_its_bounds(world: World) -> None:
-    feature = world.snapshot.feature("f")
+    feature = world.snapshot.features["f"]
     for called in world.calls:
         assert_bounds(called, feature)
         assert [attempt.hedge for attempt in called.attempts] == [step.hedge for step in called.steps]

@@ -11,11 +11,11 @@ from langchain_core.messages import AIMessage, HumanMessage
 from backend.utils.llm import Caller, Stop, Use
 from backend.utils.llm.errors import ConfigError, LLMError, SelectionStoppedError, SelectorError
 from backend.utils.llm.model_config import parse
+from backend.utils.llm.needs import tokens_of_prompt
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
 from backend.utils.llm.testing import Hang, SlowFirstByte, Text, Usage
 from backend.utils.llm.testing.virtual_time import VirtualTime
-from backend.utils.llm.tokens import of_prompt
 
 if TYPE_CHECKING:
     from backend.utils.llm import Choosing
@@ -169,7 +169,7 @@ def test_a_shadow_takes_no_room_of_the_feature(provider: LoopbackProvider, make:
     ids=["ASCII", "other scripts", "calls of tools", "blocks"],
 )
 def test_the_estimate_of_a_prompt_counts_all_that_is_sent(messages: list[Any], least: int) -> None:
-    assert least <= of_prompt(messages, Ask(Options())) <= 2 * least
+    assert least <= tokens_of_prompt(messages, Ask(Options())) <= 2 * least
 
 
 def test_an_override_may_not_open_to_all_what_a_group_gives_by_tier() -> None:

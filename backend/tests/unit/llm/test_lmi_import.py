@@ -77,13 +77,13 @@ def only(config: object) -> Endpoint:
 def effective(config: object, feature: str = FEATURE) -> list[Options]:
     """What each endpoint of the chain is asked with: the feature's options over its own."""
     table = snapshot(config)
-    over = table.feature(feature).options
+    over = table.features[feature].options
     return [over.over(endpoint.options) for endpoint in table.chain(feature, "premium")]
 
 
 def attempts(config: object, feature: str = FEATURE) -> list[int]:
     table = snapshot(config)
-    usual = table.feature(feature).attempts
+    usual = table.features[feature].attempts
     return [endpoint.attempts or usual for endpoint in table.chain(feature, "premium")]
 
 
@@ -232,11 +232,11 @@ class TestModelSpec:
     def test_limits_leave_room_for_all_that_lmi_would_try(self) -> None:
         table = snapshot(models("openai/gpt-4o", "openai/gpt-4.1", "gemini/gemini-3.8-flash"))
 
-        feature = table.feature(FEATURE)
+        feature = table.features[FEATURE]
         assert (feature.deadline, feature.max_attempts, feature.on_refusal) == (720, 12, "next")
 
     def test_a_deadline_is_an_hour_at_most(self) -> None:
-        assert snapshot(models(spec(timeout=None))).feature(FEATURE).deadline == 3600
+        assert snapshot(models(spec(timeout=None))).features[FEATURE].deadline == 3600
 
     @pytest.mark.parametrize("key", ["tool_parser", "response_validator", "rate_limit", "request_limit"])
     def test_what_no_table_holds_is_dropped_with_what_to_use_instead(self, key: str) -> None:
@@ -684,7 +684,7 @@ class TestSettling:
     def test_what_is_the_same_stands_with_the_feature(self) -> None:
         config = models(spec(extra_params={"seed": 7}), spec("openai/gpt-4.1", extra_params={"seed": 7}))
 
-        assert snapshot(config).feature(FEATURE).options.seed == 7
+        assert snapshot(config).features[FEATURE].options.seed == 7
         assert "[models" not in _table(config)
 
     def test_what_differs_stands_with_the_endpoints(self) -> None:

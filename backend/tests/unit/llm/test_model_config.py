@@ -154,7 +154,7 @@ class TestLayers:
 
     def test_an_unknown_feature_names_the_nearest(self) -> None:
         with pytest.raises(UnknownFeatureError, match="'greet'"):
-            parse(SMALL, environ={}).feature("gret")
+            parse(SMALL, environ={}).features["gret"]
 
 
 class TestProblems:

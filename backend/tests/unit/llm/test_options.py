@@ -134,7 +134,7 @@ class TestSafety:
 
         patchbay = loopback_patchbay(provider, {"f": list(ENDPOINTS.values())}, RESPONSES + feature)
 
-        assert patchbay.table.snapshot.feature("f").options.safety == Safety(hate_speech="none")
+        assert patchbay.table.snapshot.features["f"].options.safety == Safety(hate_speech="none")
         patchbay.close()
 
     def test_what_is_laid_over_leaves_the_other_kinds(self) -> None:

@@ -489,7 +489,7 @@ class TestSplits:
     def test_shares_may_be_the_whole(self) -> None:
         row = f'split = {{ "{TERRA}" = 33.3, "{LUNA}" = 33.3, "{FLASH}" = 33.4 }}'
 
-        assert len(parse(f"{TABLE}\n{chat(row)}", environ={}).feature("chat").split) == 3
+        assert len(parse(f"{TABLE}\n{chat(row)}", environ={}).features["chat"].split) == 3
 
 
 class TestLimits:

@@ -24,7 +24,7 @@ USERS = [Caller(user_id=f"user {number}") for number in range(10_000)]
 def features(f: float, g: float = 50) -> tuple[Feature, Feature]:
     """Two features that each try the same endpoint, with so many percent."""
     snapshot = World({"f": "red:m", "g": "red:m"}, ROWS.format(f=f, g=g)).snapshot
-    return snapshot.feature("f"), snapshot.feature("g")
+    return snapshot.features["f"], snapshot.features["g"]
 
 
 def on_trial(feature: Feature) -> set[str]:
@@ -63,7 +63,7 @@ def test_two_features_draw_their_users_independently() -> None:
 
 def test_several_shares_stand_side_by_side() -> None:
     rows = '[features.f]\nsplit = { "blue:m" = 20, "green:m" = 30 }'
-    feature = World({"f": "red:m"}, rows).snapshot.feature("f")
+    feature = World({"f": "red:m"}, rows).snapshot.features["f"]
 
     found = Counter(
         share.endpoint.model_id and str(share.endpoint) if share else None for share in shares(feature)
@@ -116,6 +116,6 @@ def test_each_call_without_a_user_is_drawn_anew() -> None:
 
 
 def test_a_feature_without_a_split_has_no_arms() -> None:
-    feature = World({"f": "red:m"}).snapshot.feature("f")
+    feature = World({"f": "red:m"}).snapshot.features["f"]
 
     assert share_of(feature, Caller(user_id="ann"), 0.0) is None

@@ -12,23 +12,17 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from .. import tokens
-from ..answers import (
-    checked,
-    finish_reason,
-    in_new_wrapping,
-    labelled,
-    served_model,
-)
+from ..answers import checked, finish_reason, in_new_wrapping, labelled, served_model
 from ..caller import without_caller
 from ..errors import CallError
 from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
 from ..model_config import OWN
 from ..models import is_served_as_asked
+from ..needs import tokens_of_text
 from ..pricing import cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage
-from ..transport import Observed
+from ..transport import Credential, Observed
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
 from .awaiting import result_of
 from .scrubbing import erase, scrub_exception
@@ -44,7 +38,6 @@ if TYPE_CHECKING:
 
     from ..errors import LLMError
     from ..providers.chat_client import ChatClient
-    from ..receipt import Receipt
     from ..transport import Ticket
     from ..types import Outcome
     from .call import Call
@@ -69,8 +62,9 @@ class RunningAttempt:
     _answer: AIMessage | None = None
     _is_answered: bool = False
     _ticket: Ticket | None = None
+    _observed = Observed()  # of nothing, until there is a ticket
     _started: datetime | None = None
-    _first_token_at: float | None = None
+    _first_token: timedelta | None = None
     _ended_at: float | None = None
     _score: float | None = None
     _stream: StreamedAnswer | None = None
@@ -117,12 +111,21 @@ class RunningAttempt:
         client = call.runtime.clients.client(endpoint)
         # Only now: building a client imports its SDK, which must not eat the attempt's time.
         self._ticket = call.runtime.transport.tickets.open(
-            endpoint.provider, call.credential(candidate), step.seconds, options.connect_timeout
+            endpoint.provider, self.credential(), step.seconds, options.connect_timeout
         )
+        self._observed = self._ticket.observed
         self._started_at, self._started = self._time.clock(), self._time.now()
         ask = question.ask._replace(options=options)
         messages = [*question.messages, *call.repair] if step.repair else question.messages
         return client, ModelRequest(endpoint, ask, messages, question.stop, step.seconds, self._ticket)
+
+    def credential(self) -> Credential:
+        """The one that the route chose for its candidate."""
+        call, candidate = self._call, self.step.candidate
+        if candidate.owner == "user":
+            return Credential("user", call.dispatch.route.caller.key_for(candidate.endpoint.provider))
+        slot = candidate.account.slot if candidate.account else ""
+        return Credential("house", call.snapshot.house_keys.get(slot))
 
     # Whole answers -------------------------------------------------------------------------------------------------
 
@@ -159,13 +162,14 @@ class RunningAttempt:
         The provider is done. What a test of the answer takes is not its time, and keeps nobody out.
         """
         self._is_answered, self._ended_at = True, self._time.clock()
-        self._call.dispatch.observers.received(self.step)
+        if self._call.dispatch.observers.of_receipts:
+            self._call.dispatch.observers.received(self.step)
         labelled(message, self._labels)
         self._answer = message
         self._answer = checked(message, self._call.question.ask.schema)
         return self._answer
 
-    def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test said
+    def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says
         self._score = score_of(verdict)
         enough = getattr(self.step.candidate.select, "enough", ENOUGH)
         if self._score is None or self._score < enough:
@@ -173,15 +177,14 @@ class RunningAttempt:
 
     def deliver(self, message: AIMessage) -> ChatResult:
         """The answer with its receipt: it is what the call hands on."""
-        return in_new_wrapping(message, self._succeed())
+        return in_new_wrapping(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
 
-    def _labels(self, told: dict[str, Any]) -> dict[str, Any]:
-        """``told``, after the key was taken out of what the provider calls things by, which is logged and counted."""
+    def _labels(self, labels: dict[str, Any]) -> dict[str, Any]:
+        """What the provider calls things by, which is logged and counted, without the key."""
         if self._ticket is None:
-            return told
-        return cast(
-            "dict[str, Any]", self._ticket.redaction.labels(told, self.step.candidate.endpoint.model_id)
-        )
+            return labels
+        known = self.step.candidate.endpoint.model_id
+        return cast("dict[str, Any]", self._ticket.redaction.labels(labels, known))
 
     # Streams -------------------------------------------------------------------------------------------------------
 
@@ -230,22 +233,20 @@ class RunningAttempt:
         self, chunk: ChatGenerationChunk, ticket: Ticket, answer: StreamedAnswer
     ) -> list[ChatGenerationChunk]:
         ready = answer.take(chunk)
-        if ready and self._first_token_at is None:
-            self._first_token_at = self._time.clock()
+        if ready and self._first_token is None:
+            self._first_token = timedelta(seconds=self._time.clock() - self._started_at)
             ticket.extend(self.step.most_seconds)
         return ready
 
     def _last_chunk(self, answer: StreamedAnswer) -> ChatGenerationChunk:
         self._answer = answer.joined()
         check_ended(self._answer)
-        metadata = {RECEIPT_KEY: self._succeed().as_dict()}
+        receipt = self._call.dispatch.succeeded(self.step, self._recorded("ok"))
+        metadata = {RECEIPT_KEY: receipt.as_dict()}
         last = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
         return ChatGenerationChunk(message=last)
 
     # How it ends ---------------------------------------------------------------------------------------------------
-
-    def _succeed(self) -> Receipt:
-        return self._call.dispatch.succeeded(self.step, self._recorded("ok"))
 
     def _failed(self, error: BaseException) -> bool:
         """Classify and record it. True if it is the call's business, not that of whoever raised it."""
@@ -299,54 +300,52 @@ class RunningAttempt:
 
     # Its record ----------------------------------------------------------------------------------------------------
 
-    @property
-    def _observed(self) -> Observed:
-        return self._ticket.observed if self._ticket is not None else Observed()
-
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
-        ended_at = self._time.clock() if self._ended_at is None else self._ended_at
-        candidate, endpoint, observed = self.step.candidate, self.step.candidate.endpoint, self._observed
-        answer, stream = self._answer, self._stream
-        if answer is None and stream is not None:
-            answer = stream.joined()
+        step, candidate, observed, answer = self.step, self.step.candidate, self._observed, self._answer
+        if answer is None and self._stream is not None:
+            answer = self._stream.joined()
+        category = failure.category if failure is not None else None
+        withdrawn = step.hedge and category is Category.CANCELLED and observed.sent_at is None
         known = Usage.of(answer.usage_metadata) if answer is not None else None
-        is_cancelled = failure is not None and failure.category is Category.CANCELLED
-        withdrawn = self.step.hedge and is_cancelled and observed.sent_at is None
-        usage = self._estimate(answer) if known is None and (self.is_beaten or withdrawn) else known
         served = served_model(answer) if answer is not None else None
+        usage = self._estimate(answer) if known is None and (self.is_beaten or withdrawn) else known
         started = self._started or self._time.now()
-        first_byte = _since(observed.sent_at, observed.first_byte_at)
-        first_token = _since(self._started_at, self._first_token_at)
+        ended_at = self._time.clock() if self._ended_at is None else self._ended_at
+        provider, model = candidate.endpoint.provider, candidate.endpoint.model_id
         self.record = Attempt(
-            endpoint=str(endpoint),
+            endpoint=candidate.circuit.endpoint,
             key_owner=candidate.owner,
             outcome=outcome,
             started=started,
             duration=timedelta(seconds=ended_at - self._started_at),
-            category=failure.category if failure else None,
+            category=category,
             status=observed.status,
-            first_byte=first_byte,
+            first_byte=_first_byte(observed),
             served_model=served,
-            substituted=endpoint.provider.access != OWN and not is_served_as_asked(endpoint.model_id, served),
+            substituted=provider.access != OWN and not is_served_as_asked(model, served),
             usage=usage,
-            cost_usd=cost(endpoint.provider.name, endpoint.model_id, usage, started),
-            first_token=first_token,
+            cost_usd=cost(provider.name, model, usage, started),
+            first_token=self._first_token,
             account=candidate.account_name,
             score=self._score,
-            handed_on=tokens.of_text(stream.partial() or "") if stream is not None and failure else 0,
-            hedge=self.step.hedge,
+            handed_on=self._handed_on() if failure is not None else 0,
+            hedge=step.hedge,
             estimated=usage is not known,
             withdrawn=withdrawn,
             finish_reason=finish_reason(answer) if answer is not None else None,
         )
         return self.record
 
+    def _handed_on(self) -> int:
+        """About how many tokens of a stream were handed on before it failed."""
+        return tokens_of_text(self._stream.partial() or "") if self._stream is not None else 0
+
     def _estimate(self, answer: AIMessage | None) -> Usage:
         """What a provider bills of a request on which we hung up: what was asked, and what had come by then."""
         if self._observed.sent_at is None:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens
-        return Usage(input=prompt, output=tokens.of_text(answer.text) if answer is not None else 0)
+        return Usage(input=prompt, output=tokens_of_text(answer.text) if answer is not None else 0)
 
 
 def _outcome(failure: Failure) -> Outcome:
@@ -355,17 +354,6 @@ def _outcome(failure: Failure) -> Outcome:
     return "rejected" if POLICY[failure.category].is_rejection else "failed"
 
 
-def _since(start: float | None, end: float | None) -> timedelta | None:
-    return None if start is None or end is None else timedelta(seconds=end - start)
-
-
-def send_copy(copy: Call) -> None:
-    """Make one attempt, for nobody.
-
-    Raises:
-        LLMError: It failed.
-    """
-    with RunningAttempt(copy, copy.step()) as attempt:
-        attempt.generate()
-        return
-    copy.go_on()
+def _first_byte(observed: Observed) -> timedelta | None:
+    sent_at, came_at = observed.sent_at, observed.first_byte_at
+    return None if sent_at is None or came_at is None else timedelta(seconds=came_at - sent_at)

@@ -5,33 +5,28 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from .. import tokens
 from ..caller import context_without_caller, without_caller
 from ..errors import LLMError
 from ..failures import Category
-from ..routing.route import Needs
-from ..transport import Credential
 from .awaiting import at_once, run_blocking
 from .loop import Dispatch
-from .observers.shadow import ShadowObserver
 from .steps import Consult, Try
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from langchain_core.messages import BaseMessage
 
     from ..failures import BadAnswer
-    from ..model_config import Share, Snapshot
+    from ..model_config import Snapshot
     from ..providers import Ask
     from ..receipt import Attempt, Receipt
-    from ..routing.route import Candidate, Route
+    from ..routing.route import Route
     from .acceptance import Accept
     from .runtime import Runtime
     from .steps import Wait
@@ -62,41 +57,8 @@ class Question(NamedTuple):
         return self.ask.schema is not None or self.accept is not None
 
 
-def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
-    """What a call with ``messages`` and ``ask`` needs of an endpoint. Nothing is tokenised."""
-    pictures = [
-        block
-        for message in messages
-        if isinstance(message.content, list)
-        for block in message.content
-        if isinstance(block, dict) and block.get("type") in _PICTURES
-    ]
-    return Needs(
-        tools=bool(ask.tools),
-        structured_output=ask.schema is not None,
-        images=bool(pictures),
-        remote_images=any(map(_is_remote, pictures)),
-        tokens=tokens.of_prompt(messages, ask),
-        streams=streams,
-        options=ask.options,
-    )
-
-
-_PICTURES = frozenset({"image", "image_url", "input_image", "media"})
-
-
-def _is_remote(block: dict[str, Any]) -> bool:
-    """Whether a picture is named by an address on the web."""
-    told = (block.get("image_url"), block.get("url"))
-    addresses = (one.get("url") if isinstance(one, dict) else one for one in told)
-    return any(str(one).strip().lower().startswith(("http:", "https:")) for one in addresses)
-
-
 class Call:
     """One call of a feature, which ``snapshot`` decides from end to end, whatever is put in force meanwhile.
-
-    Args:
-        send_copy: Makes the one attempt of a copy, which nobody waits for.
 
     Attributes:
         hedges: Whether a second request may go out beside its first one.
@@ -109,48 +71,16 @@ class Call:
     _best: tuple[AIMessage, Attempt] | None = None
     _over: tuple[LLMError, BaseException | None] | None = None
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        snapshot: Snapshot,
-        route: Route,
-        question: Question,
-        send_copy: Callable[[Call], None],
-    ) -> None:
+    def __init__(self, runtime: Runtime, snapshot: Snapshot, route: Route, question: Question) -> None:
         self.runtime = runtime
         self.snapshot = snapshot
         self.question = question
-        self._send_copy = send_copy
-        observers = runtime.observers.of(route, is_balanced=snapshot.is_balanced)
-        if route.feature.shadow:
-            observers = observers.and_then(ShadowObserver(runtime.shadows, self._copy_for))
-        time = runtime.time
+        time, observers = runtime.time, runtime.observers.of(route, is_balanced=snapshot.is_balanced)
         self.dispatch = Dispatch(
             route, runtime.health, clock=time.clock, random=time.random, observers=observers
         )
         self.hedges = route.feature.hedge
         self.repair: list[BaseMessage] = []
-
-    def credential(self, candidate: Candidate) -> Credential:
-        """The credential that the route chose for ``candidate``."""
-        if candidate.owner == "user":
-            return Credential("user", self.dispatch.route.caller.key_for(candidate.endpoint.provider))
-        slot = candidate.account.slot if candidate.account else ""
-        return Credential("house", self.snapshot.house_keys.get(slot))
-
-    def _copy_for(self, share: Share) -> Callable[[], None] | None:
-        """What sends a copy to an endpoint that is only watched; None if that one may not serve it.
-
-        Only where the house alone may pay: a user's key, or what they say to it, is not for our curiosity.
-        """
-        route = self.dispatch.route
-        if route.is_shadow or route.policy != "house_only":
-            return None
-        copy = self.runtime.shadow_plan(self.snapshot, route, share)
-        if not copy.candidates or copy.candidates[0].rest is not None:
-            return None
-        question = self.question._replace(accept=None)
-        return partial(self._send_copy, Call(self.runtime, self.snapshot, copy, question, self._send_copy))
 
     # What comes next -----------------------------------------------------------------------------------------------
 

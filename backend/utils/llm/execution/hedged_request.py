@@ -51,8 +51,6 @@ def hedged(
     """
     attempt = RunningAttempt(call, step)
     if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
-        if run is None or not run.inheritable_handlers:
-            return attempt
         return Blocking(traced(attempt, run, CallbackManager))
     loop = call.runtime.loop_thread.get()
     if loop.is_here:  # it could not wait for itself

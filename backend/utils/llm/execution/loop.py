@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from ..cached import cached_property
 from ..failures import POLICY
 from ..receipt import Receipt
+from ..routing.hedging import hedge_of
 from ..routing.plan import availability, is_within_reach, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
 from ..routing.selector import Pause
 from ..state.health import Unavailable
 from ..strategies import Custom, Ordered
-from . import hedging, outcome_errors
+from . import outcome_errors
 from .custom_selection import CustomSelection
 from .observers import ObserverRegistry
 from .retry import RetryAllowance, RetryPolicy
@@ -357,8 +358,14 @@ class Dispatch:
         """
         if not self.route.feature.hedge or step is not self._sent[0]:
             return None
+        feature, budget = self.route.feature, self._traffic.hedge_budget
         with self._traffic.lock:
-            return hedging.after(step, self._left, self.route, self._traffic)
+            budget.earn(feature.name)
+            if not budget.can_spend(feature.name):
+                return None
+            others = (one.candidate for one in self._left)
+            seconds = hedge_of(step.candidate, others, feature, self.route.needs, self._traffic).after
+            return seconds if seconds is not None and seconds < step.seconds else None
 
     def hedge(self, step: Try) -> Try | None:
         """The request that goes out beside ``step``, which has taken too long; None if none may now.
@@ -370,12 +377,19 @@ class Dispatch:
             now = self._clock()
             if not budget.can_spend(feature) or self._ends_at - now < LEAST_SECONDS:
                 return None
-            for pending in hedging.order(self._tiers(), step):
+            for pending in self._order_of_hedge(step):
                 if (hedge := self._admitted(pending, now, hedge=True)) is not None:
                     budget.spend(feature)
                     self._racing = (step, hedge)
                     return hedge
             return None
+
+    def _order_of_hedge(self, step: Try) -> Iterator[Pending]:
+        """Where it may go, in the order in which the call would try them. Where a selector would be asked, it ends."""
+        for tier in self._tiers():
+            if isinstance(tier[0].candidate.select, Custom):
+                return
+            yield from (one for one in tier if one.candidate.endpoint != step.candidate.endpoint)
 
     def ends_with(self, step: Try, failure: Failure) -> bool:
         """Whether ``failure`` of ``step`` ends the call, even if another request is in flight."""
@@ -387,8 +401,9 @@ class Dispatch:
     def succeeded(self, step: Try, attempt: Attempt) -> Receipt:
         """The call is over; this is its receipt."""
         self._note(step, attempt, None)
-        candidate = step.candidate
-        return self._receipt(attempt, candidate.profile, degraded=self.route.is_degraded(candidate))
+        candidate, route = step.candidate, self.route
+        degraded = candidate is not route.preferred and route.is_degraded(candidate)
+        return self._receipt(attempt, candidate.profile, degraded=degraded)
 
     def settled_for(self, attempt: Attempt) -> Receipt:
         """The call is over, and the rejected answer of ``attempt`` is handed on because there was no better one."""

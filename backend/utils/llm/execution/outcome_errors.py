@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..failures import POLICY, Category
 from ..receipt import called
-from ..routing.plan import resting
+from ..routing.plan import unavailable
 from ..routing.route import SkipCode
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
-def nothing_left(route: Route, rests: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
-    """All that is left is resting, for longer than it is worth waiting."""
-    skips = tuple(resting(candidate, rest) for candidate, rest in rests if rest is not None)
+def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
+    """Nothing that is left is available, for longer than it is worth waiting."""
+    skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
     return refused(route._replace(candidates=(), skipped=(*route.skipped, *skips)))
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..caller import HOUSE
 from ..clock import Time
-from ..errors import MissingCallerError
 from ..pricing import cost
 from ..providers import ChatClients
 from ..receipt import Usage
-from ..routing.plan import plan, shadow
+from ..routing.plan import plan
 from ..routing.route import Needs
 from ..transport import SigningTransport
 from .loop_thread import LoopThread
@@ -21,9 +20,7 @@ from .observers.shadow import Shadows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..caller import Caller
-    from ..model_config import Share, Snapshot, Table
-    from ..routing.route import Route
+    from ..model_config import Table
     from ..routing.selector import Selector
     from ..state.health import Health
     from ..transport import LiveAddress
@@ -68,35 +65,15 @@ class Runtime:
 
     def warm_up(self) -> None:
         """See `Patchbay.warm_up`."""
-        routes = (self.plan(feature, HOUSE, Needs()) for feature in self.table.snapshot.features)
+        snapshot, now = self.table.snapshot, self.time.now()
+        routes = (
+            plan(snapshot, feature, HOUSE, Needs(), today=now.date(), health=self.health)
+            for feature in snapshot.features
+        )
         try:
             for endpoint in dict.fromkeys(one.endpoint for route in routes for one in route.candidates[:1]):
                 self.clients.client(endpoint)
-                cost(endpoint.provider.name, endpoint.model_id, Usage(), self.time.now())
+                cost(endpoint.provider.name, endpoint.model_id, Usage(), now)
             self.transport.pools.warm_up()
         except Exception:
             log.exception("the warm-up was broken off; calls will do the rest themselves")
-
-    def plan(self, feature: str, caller: Caller, needs: Needs) -> Route:
-        """How a call made now would be served."""
-        return self._plan(self.table.snapshot, feature, caller, needs)
-
-    def route(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
-        """The route of a call that is made now.
-
-        Raises:
-            MissingCallerError: Somebody has to be named.
-        """
-        if self.require_caller and caller is HOUSE:
-            raise MissingCallerError(feature)
-        route = self._plan(snapshot, feature, caller, needs)
-        if route.feature.split:
-            self.health.traffic.planned()
-        return route
-
-    def shadow_plan(self, snapshot: Snapshot, route: Route, share: Share) -> Route:
-        """How a copy of a call on ``route`` would be served by an endpoint that is only watched."""
-        return shadow(snapshot, route, share, today=self.time.now().date(), health=self.health)
-
-    def _plan(self, snapshot: Snapshot, feature: str, caller: Caller, needs: Needs) -> Route:
-        return plan(snapshot, feature, caller, needs, today=self.time.now().date(), health=self.health)

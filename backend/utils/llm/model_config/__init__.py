@@ -65,5 +65,5 @@ def get_route_options(
         KeyError: If the table holds no such provider.
     """
     snapshot = snapshot or load()
-    options = snapshot.feature(feature).options
+    options = snapshot.features[feature].options
     return dict(request_kwargs(options, snapshot.providers[provider].api, capabilities(model)))

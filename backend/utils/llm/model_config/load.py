@@ -19,7 +19,7 @@ from ..secrets import is_key
 from .document import read, values
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
-from .snapshot import Snapshot
+from .snapshot import Features, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path |
         byok_profile=rows.head.byok_profile,
         demo=table.demo,
         providers=table.providers,
-        features=table.features,
+        features=Features(table.features),
         chains=table.chains,
         hash=_hash(document, environ, keys),
         source=source,

@@ -238,6 +238,13 @@ class Feature:
     layer: str = ""
 
 
+class Features(dict[str, Feature]):
+    """The features of a table by name. To ask for one that is not there is an `UnknownFeatureError`."""
+
+    def __missing__(self, name: str) -> Feature:
+        raise UnknownFeatureError(name, self)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The whole table at one moment. Every call carries the hash of the snapshot that decided it.
@@ -259,24 +266,13 @@ class Snapshot:
     byok_profile: str
     demo: Endpoint | None
     providers: Mapping[str, Provider]
-    features: Mapping[str, Feature]
+    features: Features
     chains: Mapping[str, Mapping[str, Chain]]
     hash: str
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
     private_networks: tuple[Network, ...] = ()
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
-
-    def feature(self, name: str) -> Feature:
-        """The feature called ``name``.
-
-        Raises:
-            UnknownFeatureError: If the table holds no such feature; it names the nearest.
-        """
-        try:
-            return self.features[name]
-        except KeyError:
-            raise UnknownFeatureError(name, self.features) from None
 
     def chain(self, feature: str, profile: str) -> Chain:
         """The chain of a known feature in a known profile."""

@@ -32,7 +32,7 @@ Known = tuple[Candidate, "Rejection | None"]
 """A candidate, and why it may serve no call on these terms; None if it may."""
 
 
-def known(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
+def candidates_of(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
     """Everybody in order of preference, the caller's own keys before the house's.
 
     Args:
@@ -43,22 +43,22 @@ def known(terms: Terms, options: Options, share: Share | None) -> Iterable[Known
     if options.model_fields_set:
         return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
     kept, name = terms.snapshot.kept, (terms.feature.name, *terms[2:], share)
-    found: Sequence[Known] | None = kept.get(name)
-    if found is None:
+    known: Sequence[Known] | None = kept.get(name)
+    if known is None:
         if len(kept) >= MOST_TERMS:
             kept.clear()
-        found = kept[name] = tuple(_fitted(_in_order(terms, share), terms, options, LASTING_RULES))
-    return found
+        known = kept[name] = tuple(_fitted(_in_order(terms, share), terms, options, LASTING_RULES))
+    return known
 
 
 def with_own(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """As `known`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
+    """As `candidates_of`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
     endpoint = own_endpoint(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
     yield from _fitted([theirs], terms, options, OWN_RULES)
     if terms.policy == "byok_then_house":
-        yield from known(terms._replace(policy="house_only"), options, None)
+        yield from candidates_of(terms._replace(policy="house_only"), options, None)
 
 
 def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
@@ -67,24 +67,13 @@ def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
     return _fitted(_beside(share, "house", terms.snapshot.profile, layer), terms, options, LASTING_RULES)
 
 
-def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
-    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not."""
-    policy, own = caller.policy_for(feature), caller.own_endpoint
-    if policy != "house_only" and own is not None:
-        return own_endpoint(own.base_url, own.model, snapshot.private_networks)
-    if policy != "byok_only" and snapshot.demo is not None and snapshot.demo_active:
-        return snapshot.demo
-    profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
-    return snapshot.chains[profile][feature.name].tiers[0].endpoints[0]
-
-
 def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner: KeyOwner) -> list[str]:
     """The choices among cost ladders that ``endpoint`` stands on, for ``feature`` in ``profile``.
 
     Raises:
         UnknownFeatureError: If the table holds no such feature.
     """
-    named = snapshot.feature(feature)
+    named = snapshot.features[feature]
     chain = snapshot.chains.get(profile, {}).get(feature)
     return [
         _scope(named, tier, number, owner)

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..failures import POLICY, Category
-from ..model_config import NO_LIMITS
+from ..model_config import NO_LIMITS, own_endpoint
+from ..state.experiments import CONTROL
 from ..state.health import MemoryHealth, Unavailable
-from ..strategies import Custom
-from .candidates import copied_to, known, with_own, with_users_key
-from .route import Hedge, Rejection, Route, SkipCode
+from .candidates import candidates_of, copied_to, with_own, with_users_key
+from .hedging import hedge_of
+from .route import Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
-from .selection import ordered, selection_context, timed
+from .selection import ordered, selection_context
 from .split import trial
 
 if TYPE_CHECKING:
@@ -24,15 +25,12 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ..caller import Caller
-    from ..model_config import Feature, Share, Snapshot
+    from ..model_config import Endpoint, Feature, Share, Snapshot
     from ..state.health import Circuit, Health
     from ..state.rate_limiter import Exceeded
     from ..types import KeyPolicy
     from .candidates import Known
     from .route import Candidate, Needs
-
-LEAST_REQUESTS = 2
-"""A call that may send fewer in all has none for a hedge."""
 
 
 def plan(
@@ -58,19 +56,38 @@ def plan(
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
             route without candidates.
     """
-    named = snapshot.feature(feature)
-    policy = caller.policy_for(named)
+    named = snapshot.features[feature]
+    policy = _policy_for(caller, named)
     own = None if policy == "house_only" else caller.own_endpoint
-    terms = _terms(snapshot, named, policy, today, needs)
+    abilities = needs.tools, needs.structured_output, needs.images, needs.remote_images
+    terms = Terms(snapshot, named, policy, today, *abilities)
     if own is not None:  # trials, copies and hedges are between the table's endpoints
         named = replace(named, split=(), shadow=(), hedge=False)
     if health is None:
         health = MemoryHealth(time.monotonic)
     case = Case(snapshot, named, policy, today, caller, needs, health)
     with health.traffic.lock:
+        if own is not None:
+            return _decided(case, with_own(own, terms, needs.options))
         share, over = trial(named, caller, health.traffic) if named.split else (None, ())
-        found = known(terms, needs.options, share) if own is None else with_own(own, terms, needs.options)
-        return _decided(case, found, share, over)
+        return _decided(case, candidates_of(terms, needs.options, share), share, over)
+
+
+def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
+    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not."""
+    policy, own = _policy_for(caller, feature), caller.own_endpoint
+    if policy != "house_only" and own is not None:
+        return own_endpoint(own.base_url, own.model, snapshot.private_networks)
+    if policy != "byok_only" and snapshot.demo is not None and snapshot.demo_active:
+        return snapshot.demo
+    profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
+    return snapshot.chains[profile][feature.name].tiers[0].endpoints[0]
+
+
+def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:
+    """Whose keys may pay: the house does in a user's stead only where the table allows it, too."""
+    policy = caller.key_policy or caller.policy
+    return "byok_only" if policy == "byok_then_house" and not feature.house_fallback else policy
 
 
 def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health) -> Route:
@@ -88,16 +105,12 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     )
     caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only"})
     needs = route.needs._replace(streams=False)
-    terms = _terms(snapshot, feature, "house_only", today, needs)
+    abilities = needs.tools, needs.structured_output, needs.images, needs.remote_images
+    terms = Terms(snapshot, feature, "house_only", today, *abilities)
     case = Case(snapshot, feature, "house_only", today, caller, needs, health)
     with health.traffic.lock:
         found = copied_to(share, terms, needs.options)
         return _decided(case, found)._replace(is_shadow=True, demo=False)
-
-
-def _terms(snapshot: Snapshot, feature: Feature, policy: KeyPolicy, today: date, needs: Needs) -> Terms:
-    abilities = needs.tools, needs.structured_output, needs.images, needs.remote_images
-    return Terms(snapshot, feature, policy, today, *abilities)
 
 
 def _decided(
@@ -107,58 +120,60 @@ def _decided(
     able: dict[Circuit, Candidate] = {}
     left_out: list[Rejection] = []
     for one, lasting in found:
-        candidate, rejection = _judged(one, lasting, case)
+        is_users = one.owner == "user"
+        candidate = with_users_key(one, case.caller, case.feature) if is_users else one
+        keyless = rejected(candidate, case, KEY_RULES) if is_users else None
+        rejection = keyless or lasting or rejected(candidate, case, CALL_RULES)
+        why = availability(candidate, case.health, case.needs) if rejection is None else None
+        if why is not None:
+            candidate = replace(candidate, rest=why)
+            rejection = unavailable(candidate, why)
         if rejection is not None:
             left_out.append(rejection)
-        if rejection is None or rejection.rest is not None:
+        if rejection is None or why is not None:
             # A chain may name an endpoint twice, and a user's key may be the house's; the first time counts.
             able.setdefault(candidate.circuit, candidate)
-    best = _chosen_from(list(able.values()), case)
+    best = _in_order(list(able.values()), case)
     candidates = _free_first(best, case) if left_out else best
+    snapshot, feature, policy = case.snapshot, case.feature, case.policy
+    is_demo = snapshot.demo_active and policy != "byok_only"
+    hedge = None
+    if feature.hedge and candidates:
+        hedge = hedge_of(candidates[0], candidates[1:], feature, case.needs, case.health.traffic)
     return Route(
-        feature=case.feature,
-        profile=case.snapshot.profile if case.policy == "house_only" else case.snapshot.byok_profile,
-        policy=case.policy,
+        feature=feature,
+        profile=snapshot.profile if policy == "house_only" else snapshot.byok_profile,
+        policy=policy,
         candidates=tuple(candidates),
         skipped=_skipped(over, left_out, candidates) if over or left_out else (),
-        demo=case.snapshot.demo_active and case.policy != "byok_only",
-        table_hash=case.snapshot.hash,
+        demo=is_demo,
+        table_hash=snapshot.hash,
         needs=case.needs,
         today=case.today,
-        preferred=best[0] if best else None,
+        preferred=best[0] if best and not is_demo else None,
         caller=case.caller,
         share=share,
-        hedge=_hedge(candidates, case) if case.feature.hedge and candidates else None,
+        arm=_arm(share) if feature.split else None,
+        hedge=hedge,
     )
 
 
-def _judged(
-    candidate: Candidate, lasting: Rejection | None, case: Case
-) -> tuple[Candidate, Rejection | None]:
-    """``candidate`` with its rest, and with its key if that is the caller's; and why it is better not asked now."""
-    rejection = lasting
-    if candidate.owner == "user":
-        candidate = with_users_key(candidate, case.caller, case.feature)
-        rejection = rejected(candidate, case, KEY_RULES) or lasting
-    rejection = rejection or rejected(candidate, case, CALL_RULES)
-    if rejection is not None or (rest := availability(candidate, case.health, case.needs)) is None:
-        return candidate, rejection
-    candidate = replace(candidate, rest=rest)
-    return candidate, resting(candidate, rest)
+def _arm(share: Share | None) -> str:
+    return CONTROL if share is None else str(share.endpoint)
 
 
-def _chosen_from(able: list[Candidate], case: Case) -> list[Candidate]:
-    if len(able) <= 1:
+def _in_order(able: list[Candidate], case: Case) -> list[Candidate]:
+    if len(able) == 1:
         return able
     return ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
 
 
 def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:
-    """Those that do not rest; if all do, those that are worth a wait or a probe."""
+    """Those that are available; if none is, those that are worth a wait or a probe."""
     free = [one for one in best if one.rest is None]
     if len(free) == len(best):
         return best
-    return _chosen_from(free, case) if free else _last_resort(best, case)
+    return _in_order(free, case) if free else _last_resort(best, case)
 
 
 def _skipped(
@@ -166,10 +181,10 @@ def _skipped(
 ) -> tuple[Rejection, ...]:
     """Each reason once, and nobody who is tried all the same."""
     tried = {(one.endpoint, one.account_name) for one in candidates}
-    told: dict[tuple[object, ...], Rejection] = {}
+    skipped: dict[tuple[object, ...], Rejection] = {}
     for one in (*over, *(one for one in left_out if (one.endpoint, one.account) not in tried)):
-        told.setdefault((one.endpoint, one.account, one.code, one.reason), one)
-    return tuple(told.values())
+        skipped.setdefault((one.endpoint, one.account, one.code, one.reason), one)
+    return tuple(skipped.values())
 
 
 # Health ------------------------------------------------------------------------------------------------------------
@@ -181,83 +196,58 @@ def tokens_of(candidate: Candidate, needs: Needs) -> int:
 
 
 def availability(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Unavailable | None:
-    """Why ``candidate`` is better not used now: it or its key rests, or one of our own limits is reached.
+    """Why ``candidate`` is better not used now: it or its key is left alone, or one of our own limits is reached.
 
     Args:
         candidate: Which.
         health: What is known.
         needs: What the call needs.
-        who: The call's number, if it stands in a line.
+        who: The call's number, if it stands in a queue.
     """
-    rest = health.availability(candidate.key_circuit, candidate.circuit)
-    if rest is not None or not candidate.meters:
-        return rest
-    full = _full(candidate, health, needs, who)
-    if full is None:
+    why = health.availability(candidate.key_circuit, candidate.circuit)
+    if why is not None or not candidate.meters:
+        return why
+    limit = _exceeded(candidate, health, needs, who)
+    if limit is None:
         return None
-    category = Category.QUOTA if full.is_quota else Category.RATE_LIMIT
+    category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
+    reason = f"no more than {limit.what}"
     return Unavailable(
-        full.seconds,
-        category,
-        "limited",
-        reason=f"no more than {full.what}",
-        scope=full.scope,
-        is_guess=full.is_guess,
+        limit.seconds, category, "limited", reason=reason, scope=limit.scope, is_guess=limit.is_guess
     )
 
 
-def _full(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Exceeded | None:
+def _exceeded(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Exceeded | None:
     return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), who)
 
 
 def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
-    """All that could serve is resting: those whose breaker may be probed, then those that can be waited for."""
+    """Nothing that could serve is available: those whose breaker may be probed, then those that can be waited for."""
     worth = [one for one in able if one.rest is not None and is_within_reach(one.rest, case.feature)]
     return sorted(worth, key=lambda one: _earliest(one, case))
 
 
 def _earliest(candidate: Candidate, case: Case) -> float:
-    """In how many seconds ``candidate``, which rests, may be asked. A breaker may be probed as soon as there is room."""
-    rest = candidate.rest
-    if rest is not None and rest.kind in {"cooling", "limited"}:
-        return rest.seconds
-    full = _full(candidate, case.health, case.needs)
-    return 0.0 if full is None else full.seconds
+    """In how many seconds ``candidate``, which is not available now, may be asked. A breaker may be probed as soon as there is room."""
+    why = candidate.rest
+    if why is not None and why.kind in {"cooling", "limited"}:
+        return why.seconds
+    limit = _exceeded(candidate, case.health, case.needs)
+    return 0.0 if limit is None else limit.seconds
 
 
-def is_within_reach(rest: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait for the end of ``rest``, or probe."""
-    match rest.kind:
+def is_within_reach(why: Unavailable, feature: Feature) -> bool:
+    """Whether a call of ``feature`` may wait for its end, or probe."""
+    match why.kind:
         case "limited":
-            return rest.seconds <= feature.deadline
+            return why.seconds <= feature.deadline
         case "cooling":
-            wait_pays = POLICY[rest.category].again == "retry"
-            return wait_pays and rest.seconds <= min(feature.wait, feature.deadline)
+            wait_pays = POLICY[why.category].again == "retry"
+            return wait_pays and why.seconds <= min(feature.wait, feature.deadline)
         case _:
             return True
 
 
-# Hedging -----------------------------------------------------------------------------------------------------------
-
-
-def _hedge(candidates: Sequence[Candidate], case: Case) -> Hedge:
-    first, *others = candidates
-    tail = case.health.traffic.tail_latency.of(case.feature.name, str(first.endpoint), timed(case.needs))
-    never = unhedged(first, others, case.feature)
-    return Hedge(tail.p95 if never is None else None, len(tail), never)
-
-
-def unhedged(first: Candidate, others: Iterable[Candidate], feature: Feature) -> str | None:
-    """Why no second request may go out beside the one to ``first``; None if it may."""
-    if isinstance(first.select, Custom):
-        return "a selector of the application chooses"
-    if feature.max_attempts < LEAST_REQUESTS:
-        return "a call may send one request only"
-    if all(other.endpoint == first.endpoint for other in others):
-        return "no second endpoint may serve"
-    return None
-
-
-def resting(candidate: Candidate, rest: Unavailable) -> Rejection:
-    """``candidate`` as one that is not tried because it rests."""
-    return Rejection(candidate, SkipCode(rest.kind), str(rest), rest)
+def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:
+    """``candidate`` as one that is not tried now."""
+    return Rejection(candidate, SkipCode(why.kind), str(why), why)

@@ -205,11 +205,12 @@ class Route(NamedTuple):
     Attributes:
         candidates: In the order in which they are tried.
         skipped: In the order in which they stood.
-        preferred: The one that would be tried first if all were well.
+        preferred: The one that would be tried first if all were well; None if the demo model stands in for it.
         needs: What was asked for.
         today: The day of the decision.
         caller: Who asks.
         share: The endpoint on trial that the caller gets first, if any.
+        arm: Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one.
         is_shadow: Whether it is that of a copy, whose answer is thrown away.
         demo: True if the demo model serves because the house has no key.
         hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
@@ -227,6 +228,7 @@ class Route(NamedTuple):
     preferred: Candidate | None = None
     caller: Caller = HOUSE
     share: Share | None = None
+    arm: str | None = None
     is_shadow: bool = False
     hedge: Hedge | None = None
 
@@ -239,13 +241,6 @@ class Route(NamedTuple):
     def deadline(self) -> float:
         """Seconds for the whole call."""
         return self.feature.deadline
-
-    @property
-    def arm(self) -> str | None:
-        """Which arm of the feature's split the caller is in: an endpoint on trial, or ``control``; None without one."""
-        if self.share is not None:
-            return str(self.share.endpoint)
-        return CONTROL if self.feature.split else None
 
     @property
     def compared_as(self) -> str | None:
@@ -264,9 +259,7 @@ class Route(NamedTuple):
     def is_degraded(self, served_by: Candidate) -> bool:
         """Whether an answer of ``served_by`` is second best."""
         best = self.preferred
-        if self.demo or best is None:
+        if best is None:
             return True
-        if served_by is best:
-            return False
         is_equal = served_by.is_balanced and served_by.rank == best.rank
         return served_by.endpoint != best.endpoint and not is_equal

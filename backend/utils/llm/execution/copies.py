@@ -1,0 +1,45 @@
+"""Copies of a call, for endpoints that are only watched: each is one attempt that nobody waits for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..routing.plan import shadow
+from .attempt import RunningAttempt
+from .call import Call
+from .observers.shadow import ShadowObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..model_config import Share
+
+
+def with_copies(call: Call) -> Call:
+    """``call``, of which copies are sent once it was answered, as its feature's row says."""
+    dispatch = call.dispatch
+    observer = ShadowObserver(call.runtime.shadows, partial(_copy_for, call))
+    dispatch.observers = dispatch.observers.and_then(observer)
+    return call
+
+
+def _copy_for(call: Call, share: Share) -> Callable[[], None] | None:
+    """What sends a copy to the endpoint of ``share``; None if that one may not serve it.
+
+    Only where the house alone may pay: a user's key, or what they say to it, is not for our curiosity.
+    """
+    runtime, route = call.runtime, call.dispatch.route
+    if route.policy != "house_only":
+        return None
+    copied = shadow(call.snapshot, route, share, today=runtime.time.now().date(), health=runtime.health)
+    if not copied.candidates or copied.candidates[0].rest is not None:
+        return None
+    return partial(_send, Call(runtime, call.snapshot, copied, call.question._replace(accept=None)))
+
+
+def _send(copy: Call) -> None:
+    with RunningAttempt(copy, copy.step()) as attempt:
+        attempt.generate()
+        return
+    copy.go_on()

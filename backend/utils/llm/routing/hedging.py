@@ -1,0 +1,42 @@
+"""When a second request may go out beside a call's first one. `Dispatch` says whether it does, and where to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..strategies import Custom
+from .route import Hedge
+from .selection import timed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..model_config import Feature
+    from ..state.traffic import Traffic
+    from .route import Candidate, Needs
+
+LEAST_REQUESTS = 2
+"""A call that may send fewer in all has none for a hedge."""
+
+
+def hedge_of(
+    first: Candidate, others: Iterable[Candidate], feature: Feature, needs: Needs, traffic: Traffic
+) -> Hedge:
+    """When one of ``others`` is asked beside ``first``, by the slow tail of the times that it took so far.
+
+    Nearly all that will take so long have by then been answered: the others are in the slow tail.
+    """
+    never = _never(first, others, feature)
+    tail = traffic.tail_latency.of(feature.name, str(first.endpoint), timed(needs))
+    return Hedge(tail.p95 if never is None else None, len(tail), never)
+
+
+def _never(first: Candidate, others: Iterable[Candidate], feature: Feature) -> str | None:
+    """Why no second request may go out beside the one to ``first``; None if it may."""
+    if isinstance(first.select, Custom):
+        return "a selector of the application chooses"
+    if feature.max_attempts < LEAST_REQUESTS:
+        return "a call may send one request only"
+    if all(other.endpoint == first.endpoint for other in others):
+        return "no second endpoint may serve"
+    return None
