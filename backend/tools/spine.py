@@ -96,20 +96,20 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 231, 37, 122),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 212, 32, 107),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 278, 40, 158
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 258, 35, 141
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 554, 39, 284),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 537, 34, 273),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        247,
-        38,
-        129,
+        230,
+        33,
+        115,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 2089, 53, 464),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1238, 51, 447),
 }
 
 
@@ -209,7 +209,7 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: files", found.files, kind.files)
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_075)
+    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_015)
     yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 20_865)
     found_circles = circles(own_imports())
     yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
