@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from backend.tests.fakes.sockets import none_left_open
 from backend.tests.fakes.strangers import WELL, Stranger, certificate, running
-from backend.utils.llm.testing import Text, Trickle
+from backend.utils.llm.testing import SlowFirstByte, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.transport import Request, pools
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from backend.utils.llm.testing import LoopbackProvider
+    from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .conftest import Make
 
@@ -35,6 +36,23 @@ def test_a_stream_that_is_under_way_comes_to_its_end(make: Make, provider: Loopb
         del chunks
 
     assert whole == "one two three"
+
+
+def test_a_call_that_outlives_its_patchbay_leaves_no_connection(
+    provider: LoopbackProvider, virtual: VirtualTime
+) -> None:
+    provider.script(SlowFirstByte(0.3, Status(503)), Text("from a new connection"))
+    patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"}, time=virtual.time)
+
+    with none_left_open():
+        thread = threading.Thread(target=patchbay.get_llm("f").invoke, args=("hi",))
+        thread.start()
+        provider.wait_until(bool)
+        patchbay.close()
+        thread.join()
+        del patchbay, thread
+
+    assert len(provider.requests) == 2
 
 
 def test_a_patchbay_that_nobody_closed_closes_its_connections(provider: LoopbackProvider) -> None:
