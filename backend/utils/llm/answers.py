@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -14,7 +16,7 @@ from .receipt import RECEIPT_KEY
 from .structured import PARSED_KEY, UnfitAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from .receipt import Receipt
     from .structured import Schema
@@ -56,8 +58,13 @@ def refused(message: AIMessage) -> bool:
     return "content_filter" in reasons or bool(message.additional_kwargs.get("refusal"))
 
 
-def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
+def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str, Any]] = ()) -> AIMessage:
     """``message``, if it may be handed on; with its object, if a schema was asked for.
+
+    Args:
+        message: A complete answer.
+        schema: What it has to fit.
+        tools: Those of the product, which it may call in the place of an answer.
 
     Raises:
         BadAnswer: If it was refused, is empty, was cut short before anything in it was complete, does not fit, or ended
@@ -71,10 +78,35 @@ def checked(message: AIMessage, schema: Schema | None) -> AIMessage:
         raise BadAnswer(fault)
     if not has_content(message):
         raise BadAnswer(Category.EMPTY)
-    if schema is None or message.tool_calls:
+    if schema is None:
         return message
+    if message.tool_calls or message.invalid_tool_calls:
+        return _called(message, schema, tools)
+    return _with_object(message, schema, message.text)
+
+
+def _called(message: AIMessage, schema: Schema, tools: Sequence[dict[str, Any]]) -> AIMessage:
+    """``message``, if it calls a tool of the product; else as an answer that consists of the arguments that it gives.
+
+    Some servers hold a model to a schema by a tool of theirs, and tell of its call; from some we ask for it like that.
+    """
+    calls, own = (
+        (*message.tool_calls, *message.invalid_tool_calls),
+        [tool.get("function", tool) for tool in tools],
+    )
+    if {call["name"] for call in calls} & {tool.get("name") for tool in own}:
+        return message
+    uncalled = message.model_copy(update={"tool_calls": [], "invalid_tool_calls": []})
+    given = [call["args"] if isinstance(call["args"], str) else json.dumps(call["args"]) for call in calls]
+    for text in (*given, message.text):
+        with suppress(BadAnswer):
+            return _with_object(uncalled.model_copy(update={"content": text}), schema, text)
+    return _with_object(uncalled, schema, given[0])
+
+
+def _with_object(message: AIMessage, schema: Schema, text: str) -> AIMessage:
     try:
-        parsed = schema.parse(message.text)
+        parsed = schema.parse(text)
     except UnfitAnswerError as error:
         raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from None
     return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, PARSED_KEY: parsed}})

@@ -44,6 +44,7 @@ from .needs import needs_of
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .routing.plan import foremost, plan
+from .schema_dialects import OPENAI, expressed
 from .structured import Objects, schema_of, schema_of_response_format, with_raw
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
@@ -122,14 +123,15 @@ class FeatureChatModel(BaseChatModel):
         Args:
             tools: Functions, tools, pydantic classes or JSON Schemas.
             tool_choice: ``auto``, ``none``, ``required`` (or ``any``, or True), or the name of the tool to call.
-            strict: Whether arguments must fit their schema exactly, where the API can enforce it.
+            strict: Whether arguments must fit their schema exactly, where the API can enforce it. What its strict dialect
+                cannot express is sent without.
             parallel_tool_calls: Whether one answer may call several tools.
             kwargs: Options for these calls, as for `invoke`.
 
         Raises:
             ValueError: If ``tool_choice`` names a tool that is not among ``tools``.
         """
-        formatted = tuple(convert_to_openai_tool(tool, strict=strict) for tool in tools)
+        formatted = tuple(_formatted(tool, strict=strict) for tool in tools)
         choice = _tool_choice(tool_choice, formatted)
         settings = {
             "tools": formatted,
@@ -349,6 +351,17 @@ _CALL_SETTINGS = frozenset(
         "tools",
     }
 )
+
+
+def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
+    """``tool`` in OpenAI's form."""
+    made = convert_to_openai_tool(tool, strict=False if strict else strict)
+    if strict and "function" in made:
+        function = made["function"]
+        parameters = expressed({"type": "object", **function.get("parameters", {})}, OPENAI)
+        if parameters is not None:
+            made["function"] = {**function, "parameters": parameters, "strict": True}
+    return made
 
 
 def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[str, Any], ...]) -> str | None:

@@ -6,30 +6,42 @@ here, on the raw text, never by an SDK.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
+import operator
 import re
-from dataclasses import dataclass
+import types
+import typing
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, cast, get_args, get_origin
 
+import typing_extensions
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_function
-from pydantic import BaseModel, ValidationError
-from typing_extensions import override
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import is_typeddict, override
 
+from .embedded_json import documents_in
 from .errors import CallError
+from .schema_dialects import OPENAI, definitions_of, expressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_core.messages import AIMessage
 
+    from .schema_dialects import Dialect
+
 Method = Literal["json_schema", "json_mode"]
 PARSED_KEY = "parsed"
 """Where a structured answer's object stands in a message's ``additional_kwargs``."""
 
-_FENCE = "```"
+_WRAPPED = "answer"
+"""The property in which a value stands that is no object: an API's answer is always one."""
 _MOST_PLACES = 20
 """Of an answer that does not fit. A model that gets more than these wrong is told how many."""
 
@@ -38,36 +50,45 @@ class UnfitAnswerError(ValueError):
     """The text is not JSON, or not of the schema. Its message never repeats the text."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schema:
     """What an answer has to look like.
 
     Attributes:
         name: The schema's title, as the API wants it.
-        json_schema: As JSON Schema; None if any JSON object will do.
-        strict_schema: The same in OpenAI's strict dialect: every property required, none added.
+        json_schema: As JSON Schema, whose root is an object; None if any JSON object will do.
+        is_strict: Whether an endpoint should enforce it, as far as its dialect can express it.
         parse: Turns the answer's text into the object; raises `UnfitAnswerError`.
     """
 
     name: str
     method: Method
     json_schema: dict[str, Any] | None
-    strict_schema: dict[str, Any] | None
+    is_strict: bool
     parse: Callable[[str], Any]
+    _expressed: dict[Dialect, dict[str, Any] | None] = field(default_factory=dict, repr=False)
 
-    @override
-    def __hash__(self) -> int:
-        return id(self)
+    def expressed_in(self, dialect: Dialect) -> dict[str, Any] | None:
+        """The schema in ``dialect``; None if that has no words for it."""
+        if dialect not in self._expressed:
+            self._expressed[dialect] = expressed(self.json_schema, dialect) if self.json_schema else None
+        return self._expressed[dialect]
+
+    @property
+    def strict_schema(self) -> dict[str, Any] | None:
+        """The same in OpenAI's strict dialect; None if it is not wanted, or cannot be said."""
+        return self.expressed_in(OPENAI) if self.is_strict else None
 
 
 def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | None = None) -> Schema:
-    """The `Schema` of a pydantic class, a ``TypedDict`` class or a JSON Schema with a title.
+    """The `Schema` of a pydantic class, a dataclass, a ``TypedDict`` class or a JSON Schema with a title.
 
     Args:
         schema: The type, or the JSON Schema itself.
         method: ``json_schema`` holds the model to the schema; ``json_mode`` only to JSON.
-        strict: Whether OpenAI should enforce it; by default yes for types that its strict dialect can express (no
-            maps with free keys), no for a JSON Schema, which may hold keywords that it lacks.
+        strict: Whether an endpoint should enforce it, which makes every property required; by default yes for types
+            that leave no key out, no for a JSON Schema and for a ``TypedDict`` that does. What a strict dialect cannot
+            express is sent without.
     """
     return _of_type(schema, method, strict) if isinstance(schema, type) else _build(schema, method, strict)
 
@@ -92,55 +113,186 @@ def _of_type(schema: type, method: Method, strict: bool | None) -> Schema:  # no
 
 
 def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - private
-    parse = _parser(schema)
+    plain, validate = _read(schema)
     if method == "json_mode":
-        return Schema("json", method, None, None, parse)
-    if isinstance(schema, dict):
-        schema = {"title": "answer", **schema}
-    plain = convert_to_json_schema(schema)
+        return Schema("json", method, None, is_strict=False, parse=_parser(validate))
     if strict is None:
-        strict = isinstance(schema, type) and plain.get("type") == "object" and not _has_open_maps(plain)
-    function = convert_to_openai_function(schema, strict=True) if strict else None
+        strict = isinstance(schema, type) and not (is_typeddict(schema) and _leaves_out(plain))
+    rooted = _rooted(plain)
+    is_wrapped = rooted.get("type") != "object"
     return Schema(
-        name=re.sub(r"\W", "_", plain.get("title", "answer"), flags=re.ASCII)[:64],
+        name=re.sub(r"\W", "_", str(plain.get("title", "answer")), flags=re.ASCII)[:64],
         method=method,
-        json_schema=plain,
-        strict_schema=function["parameters"] if function else None,
-        parse=parse,
+        json_schema=_wrapped(rooted) if is_wrapped else rooted,
+        is_strict=strict,
+        parse=_parser(_unwrapping(validate) if is_wrapped else validate),
     )
 
 
-def _has_open_maps(schema: Any) -> bool:
-    """Whether a part of ``schema`` is a map with free keys, which the strict dialect would turn into an empty one."""
-    if isinstance(schema, list):
-        return any(map(_has_open_maps, schema))
-    if not isinstance(schema, dict):
+# Types ---------------------------------------------------------------------------------------------------------------
+
+
+class _Untitled(GenerateJsonSchema):
+    """Gives fields no titles, which say what their names do."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as it is declared
+
+    @override
+    def field_title_should_be_set(self, schema: Any) -> bool:
         return False
-    return bool(schema.get("additionalProperties")) or any(map(_has_open_maps, schema.values()))
 
 
-def _parser(schema: Any) -> Callable[[str], Any]:
+def _read(schema: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
+    """A schema as JSON Schema, and what validates a document by it."""
+    if isinstance(schema, dict):
+        return {"title": "answer", **_without_wrapping(schema)}, _object
     if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return lambda text: _checked(schema.model_validate_json, text)
+        return schema.model_json_schema(schema_generator=_Untitled), schema.model_validate_json
     if hasattr(schema, "parse_raw"):  # pydantic.v1
-        return lambda text: _checked(schema.parse_raw, text)
-    return lambda text: _checked(_object, text)
+        return schema.schema(), schema.parse_raw
+    if is_typeddict(schema) or dataclasses.is_dataclass(schema):
+        adapter: TypeAdapter[Any] = TypeAdapter(_portable(schema))
+        return adapter.json_schema(schema_generator=_Untitled), adapter.validate_json
+    return convert_to_json_schema(schema), _object
 
 
-def _checked(parse: Callable[[str], Any], text: str) -> Any:
-    try:
-        return parse(_without_fence(text))
-    except ValidationError as error:
-        raise UnfitAnswerError(_places(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise UnfitAnswerError(type(error).__name__) from None
+def _without_wrapping(schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema in a declaration of a function, as OpenAI has it; any other one as it is."""
+    function = schema.get("function", schema)
+    if not isinstance(function, dict) or not isinstance(function.get("parameters"), dict):
+        return schema
+    described = {"title": function.get("name"), "description": function.get("description")}
+    return {**{key: value for key, value in described.items() if value}, **function["parameters"]}
 
 
-def _without_fence(text: str) -> str:
-    """What stands in a block of Markdown, if ``text`` is one. An expression would take the cube of its length."""
-    stripped = text.strip()
-    is_fenced = len(stripped) >= 2 * len(_FENCE) and stripped.startswith(_FENCE) and stripped.endswith(_FENCE)
-    return stripped[len(_FENCE) : -len(_FENCE)].removeprefix("json").strip() if is_fenced else text
+def _portable(hint: Any) -> Any:
+    """``hint`` in types that pydantic takes before Python 3.12, too, with LangChain's ``Annotated[type, default, text]``."""
+    if is_typeddict(hint):
+        return _portable_dict(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _annotated(_portable(arguments[0]), arguments[1:])
+    if origin in {Required, NotRequired, typing_extensions.ReadOnly}:
+        return origin[_portable(arguments[0])]
+    if origin in {typing.Union, types.UnionType}:
+        return functools.reduce(operator.or_, map(_portable, arguments))
+    if origin in {list, dict, set, tuple, frozenset}:
+        return origin[tuple(map(_portable, arguments))]
+    return hint
+
+
+@lru_cache(maxsize=512)
+def _portable_dict(schema: type) -> Any:
+    hints = typing_extensions.get_type_hints(schema, include_extras=True)
+    required = schema.__required_keys__  # type: ignore[attr-defined]
+    fields = {name: _present(_portable(hint), is_required=name in required) for name, hint in hints.items()}
+    made = typing_extensions.TypedDict(schema.__name__, fields)  # type: ignore[misc]
+    made.__doc__, made.__module__ = schema.__doc__, schema.__module__
+    return made
+
+
+def _present(hint: Any, *, is_required: bool) -> Any:
+    return hint if is_required or get_origin(hint) in {Required, NotRequired} else NotRequired[hint]
+
+
+def _annotated(hint: Any, marks: tuple[Any, ...]) -> Any:
+    """What LangChain's users write behind a type: ``...`` or a default, and a description."""
+    match marks:
+        case (str(text),) | (types.EllipsisType(), str(text)):
+            return Annotated[hint, Field(description=text)]
+        case (_, str(text)):
+            return NotRequired[Annotated[hint, Field(description=text)]]
+        case _:
+            return Annotated[(hint, *marks)]
+
+
+def _leaves_out(schema: dict[str, Any]) -> bool:
+    """Whether an object of ``schema`` may lack a property."""
+    parts = [schema, *definitions_of(schema).values()]
+    return any(part.get("properties", {}).keys() - set(part.get("required", ())) for part in parts)
+
+
+# Roots ---------------------------------------------------------------------------------------------------------------
+
+
+def _rooted(schema: dict[str, Any]) -> dict[str, Any]:
+    """``schema`` with its root in its place, where that only refers to a definition."""
+    definitions = definitions_of(schema)
+    for _ in range(len(definitions)):
+        name = str(schema.get("$ref", "")).rpartition("/")[2]
+        if not isinstance(definitions.get(name), dict):
+            break
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        schema = {**definitions[name], **beside}
+    return {**schema, "type": "object"} if "properties" in schema and "type" not in schema else schema
+
+
+def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object with one property, which is of ``schema``."""
+    definitions: dict[str, Any] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    inner = {key: value for key, value in schema.items() if key not in {"$defs", "definitions", "title"}}
+    return {
+        "title": schema.get("title", "answer"),
+        "type": "object",
+        "properties": {_WRAPPED: inner},
+        "required": [_WRAPPED],
+        **definitions,
+    }
+
+
+def _unwrapping(validate: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What validates a document in its wrapping, or without. A value of a JSON Schema need be no object then."""
+
+    def unwrapped(document: str) -> Any:
+        found = json.loads(document, strict=False)
+        is_wrapped = isinstance(found, dict) and found.keys() == {_WRAPPED}
+        value = found[_WRAPPED] if is_wrapped else found
+        return value if validate is _object else validate(json.dumps(value))
+
+    return unwrapped
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+def _parser(validate: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Finds the object in an answer's text: all of it, or else the last document in it that fits."""
+
+    def parse(text: str) -> Any:
+        try:
+            return validate(text)
+        except (ValueError, RecursionError) as error:
+            found, fault = _found_in(text, validate, error)
+        if found:
+            return found[-1]
+        raise UnfitAnswerError(_said_of(fault)) from None
+
+    return parse
+
+
+def _found_in(text: str, validate: Callable[[str], Any], fault: Exception) -> tuple[list[Any], Exception]:
+    """What fits of the documents in ``text``; and what is wrong with the last that does not, or else ``fault``."""
+    found = []
+    for document in documents_in(text):
+        try:
+            found.append(validate(document))
+        except (ValueError, RecursionError) as error:
+            fault = error
+    return found, fault
+
+
+def _object(document: str) -> dict[str, Any]:
+    value = json.loads(document, strict=False)
+    if not isinstance(value, dict):
+        raise UnfitAnswerError("not a JSON object")
+    return cast("dict[str, Any]", value)
+
+
+def _said_of(fault: Exception) -> str:
+    """What is wrong, without a word of the answer."""
+    if isinstance(fault, ValidationError):
+        return _places(fault)
+    return str(fault) if isinstance(fault, UnfitAnswerError) else type(fault).__name__
 
 
 def _places(error: ValidationError) -> str:
@@ -149,13 +301,6 @@ def _places(error: ValidationError) -> str:
         return f"wrong in {error.error_count()} places"
     told = error.errors(include_url=False, include_context=False, include_input=False)
     return ", ".join(f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in told)
-
-
-def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise UnfitAnswerError("not a JSON object")
-    return cast("dict[str, Any]", value)
 
 
 # Models that are held to a schema ------------------------------------------------------------------------------------
@@ -172,17 +317,20 @@ class Objects(Runnable[LanguageModelInput, Any]):
 
     @override
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return _parsed(self._model.invoke(input, config, **kwargs))
+        return _object_of(self._model.invoke(input, config, **kwargs))
 
     @override
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
-        return _parsed(await self._model.ainvoke(input, config, **kwargs))
+        return _object_of(await self._model.ainvoke(input, config, **kwargs))
 
 
 def with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[LanguageModelInput, dict[str, Any]]:
-    """The same with the raw message, as LangChain has it: an answer that does not fit is not raised, but told beside it."""
+    """The same with the raw message, as LangChain has it: an answer that does not fit is not raised, but told beside it.
+
+    Where the product gave tools and the model calls one, there is neither an object nor an error.
+    """
 
     def invoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
         try:
@@ -199,12 +347,21 @@ def with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[Languag
     return RunnableLambda(invoke, ainvoke)
 
 
-def _parsed(message: AIMessage) -> Any:
-    return message.additional_kwargs.get(PARSED_KEY)
+def _object_of(message: AIMessage) -> Any:
+    """The object of an answer. It has none only if it calls a tool of the product instead.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if PARSED_KEY not in message.additional_kwargs:
+        raise ValueError(
+            "The model called a tool instead of answering; include_raw=True hands on its message."
+        )
+    return message.additional_kwargs[PARSED_KEY]
 
 
 def _fitting(raw: AIMessage) -> dict[str, Any]:
-    return {"raw": raw, "parsed": _parsed(raw), "parsing_error": None}
+    return {"raw": raw, "parsed": raw.additional_kwargs.get(PARSED_KEY), "parsing_error": None}
 
 
 def _unfit(error: CallError) -> dict[str, Any]:

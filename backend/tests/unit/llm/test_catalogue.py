@@ -61,7 +61,7 @@ VALUES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "temperature": lambda profile: profile["temperature"],
     "efforts": lambda profile: tuple(profile.get("reasoning_effort_levels", ())),
 }
-UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key"}
+UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key", "schema_form"}
 """What no profile tells."""
 ON_PURPOSE = [
     (

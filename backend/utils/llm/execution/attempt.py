@@ -166,7 +166,8 @@ class RunningAttempt:
             self._call.dispatch.observers.received(self.step)
         labelled(message, self._labels)
         self._answer = message
-        self._answer = checked(message, self._call.question.ask.schema)
+        ask = self._call.question.ask
+        self._answer = checked(message, ask.schema, ask.tools)
         return self._answer
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from ..limits import NO_LIMITS, Limits
-from ..models import ChatTools, Effort
+from ..models import ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
 from ..options import Api, ApiMode, Options
 from ..state.experiments import STOP, StopRow
@@ -162,6 +162,7 @@ class ModelRow(Row):
     tools: bool | None = None
     chat_tools: ChatTools | None = None
     structured_output: bool | None = None
+    schema_form: SchemaForm | None = None
     images: bool | None = None
     temperature: bool | None = None
     cache_key: bool | None = None

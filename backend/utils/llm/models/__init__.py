@@ -10,7 +10,7 @@ it (``[models."provider:model"]``).
 
 from __future__ import annotations
 
-from .abilities import EFFORTS, LACKS, UNKNOWN, Capabilities, ChatTools, Effort
+from .abilities import EFFORTS, LACKS, UNKNOWN, Capabilities, ChatTools, Effort, SchemaForm
 from .models import FAMILIES, capabilities, is_known, sources
 from .names import is_served_as_asked
 from .retirements import RETIREMENTS, Retirement, retirement
@@ -25,6 +25,7 @@ __all__ = [
     "ChatTools",
     "Effort",
     "Retirement",
+    "SchemaForm",
     "capabilities",
     "is_known",
     "is_served_as_asked",

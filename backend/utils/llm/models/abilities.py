@@ -10,6 +10,7 @@ from typing_extensions import override
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 ChatTools = Literal["any", "unless_effort", "only_none", "never"]
+SchemaForm = Literal["strict", "azure", "minimal", "grammar", "loose", "tool", "json", "prompt"]
 
 
 class Capabilities(BaseModel):
@@ -23,6 +24,8 @@ class Capabilities(BaseModel):
         chat_tools: Whether it does so in OpenAI's own Chat Completions: always; unless an effort is set; only if the
             effort is set to ``none``; or never, so that it has to be spoken to over Responses.
         structured_output: Whether it can be held to a JSON schema.
+        schema_form: How: enforced in the dialect of OpenAI, of Azure, of many, or of servers that make a grammar of it;
+            loosely; by a tool that it has to call; as any JSON, with the schema in the prompt; or by that alone.
         images: Whether it reads images.
         temperature: Whether it accepts a temperature and other sampling settings.
         logprobs: Whether it tells how likely its tokens were.
@@ -38,6 +41,7 @@ class Capabilities(BaseModel):
     tools: bool = True
     chat_tools: ChatTools = "any"
     structured_output: bool = True
+    schema_form: SchemaForm = "strict"
     images: bool = False
     temperature: bool = True
     logprobs: bool = False

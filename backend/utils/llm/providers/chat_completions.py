@@ -16,6 +16,7 @@ from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text, as_thoughts
+from .schema_forms import form_of, held_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
     from ..model_config import Endpoint
-    from ..structured import Schema
     from .ask import Ask, ModelRequest
 
 HEADERS = {
@@ -56,6 +56,9 @@ class ChatCompletions:
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
         """See `ChatApi.serialize`."""
+        if request.ask.schema is not None:
+            form = form_of(request.ask.schema, request.endpoint.can.schema_form)
+            request = request if form.is_format else held_to(form, request)
         settings = _settings(request.ask, request.endpoint)
         streaming = _STREAMING if streams else {}
         body = payload_of(self._chat, request, {**settings, **streaming, "stop": request.stop})
@@ -74,9 +77,9 @@ def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
     extra = dict(settings.get("extra_body", ()))
     if ask.cache_key and endpoint.can.cache_key:
         extra["prompt_cache_key"] = ask.cache_key
-    if ask.schema is not None:
+    if ask.schema is not None and (wanted := form_of(ask.schema, endpoint.can.schema_form).format):
         # In the body, not as `response_format`: that would take the SDK's slow way of parsing the answer itself.
-        extra["response_format"] = _nested(format_of(ask.schema))
+        extra["response_format"] = _nested(wanted)
     found = {**settings, "extra_body": extra}
     if ask.tools:
         found["tools"] = list(ask.tools)
@@ -87,8 +90,9 @@ def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
     return found
 
 
-def _nested(described: dict[str, Any]) -> dict[str, Any]:
-    kind = described.pop("type")
+def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    kind = wanted["type"]
+    described = {key: value for key, value in wanted.items() if key != "type"}
     return {"type": kind, kind: described} if described else {"type": kind}
 
 
@@ -123,15 +127,6 @@ def payload_of(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, A
 def tool_choice_of(choice: str, named: Mapping[str, Any]) -> str | dict[str, Any]:
     """``choice`` in OpenAI's words; ``named`` if it is the name of a tool."""
     return choice if choice in {"auto", "none", "required"} else {"type": "function", **named}
-
-
-def format_of(schema: Schema) -> dict[str, Any]:
-    """The format that an answer should have."""
-    if schema.json_schema is None:
-        return {"type": "json_object"}
-    strict = schema.strict_schema
-    described = {"type": "json_schema", "name": schema.name, "schema": strict or schema.json_schema}
-    return {**described, "strict": True} if strict else described
 
 
 # Answers -------------------------------------------------------------------------------------------------------------

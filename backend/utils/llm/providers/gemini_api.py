@@ -19,6 +19,7 @@ from .answer import Answer, CallPiece, new_call_id, usage_of
 from .ask import Serialized, raise_for
 from .gemini_history import request_of
 from .loose_json import as_counts, as_name, as_object, as_objects, as_text
+from .schema_forms import gemini_form_of, held_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,6 +71,9 @@ class Gemini:
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
         """See `ChatApi.serialize`."""
+        if request.ask.schema is not None:
+            form = gemini_form_of(request.ask.schema)
+            request = request if form.is_format else held_to(form, request)
         settings = _settings(request.ask, request)
         prepared = request_of(self._chat, list(request.messages), stop=request.stop, **settings)
         method = "streamGenerateContent?alt=sse" if streams else "generateContent"
@@ -92,8 +96,8 @@ def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
             found["tool_choice"] = "any" if ask.tool_choice == "required" else ask.tool_choice
     if ask.schema is not None:
         found["response_mime_type"] = "application/json"
-        if ask.schema.json_schema is not None:
-            found["response_json_schema"] = ask.schema.json_schema
+        if wanted := gemini_form_of(ask.schema).format:
+            found["response_json_schema"] = wanted
     return found
 
 

@@ -11,13 +11,13 @@ from .ask import Serialized, raise_for
 from .chat_completions import (
     HEADERS,
     arguments_of,
-    format_of,
     logprobs_of,
     openai_chat,
     payload_of,
     tool_choice_of,
 )
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
+from .schema_forms import form_of, held_to
 from .stops import Stops
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class Responses:
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
         """See `ChatApi.serialize`."""
+        if request.ask.schema is not None:
+            form = form_of(request.ask.schema, request.endpoint.can.schema_form)
+            request = request if form.is_format else held_to(form, request)
         settings = _settings(request.ask, request.endpoint)
         body = payload_of(self._chat, request, {**settings, "stream": True} if streams else settings)
         return Serialized("/responses", body, HEADERS)
@@ -68,8 +71,8 @@ def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
     found = {**settings, "extra_body": extra, "store": False}
     if found.pop("logprobs", None):
         found["include"] = ["message.output_text.logprobs"]
-    if ask.schema is not None:
-        found["text"] = {"format": format_of(ask.schema)}
+    if ask.schema is not None and (wanted := form_of(ask.schema, endpoint.can.schema_form).format):
+        found["text"] = {"format": wanted}
     if ask.tools:
         found["tools"] = [_flat(tool) for tool in ask.tools]
         if ask.tool_choice is not None:

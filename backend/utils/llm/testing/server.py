@@ -24,6 +24,7 @@ from .openai_wire import OpenAIWire
 from .recording import Headers, RecordedRequest
 from .replies import Status
 from .responses_wire import ResponsesWire
+from .strict_schemas import schema_refusal
 from .transmission import Exchange, Transmission, compose
 
 if TYPE_CHECKING:
@@ -230,4 +231,6 @@ def _answer(
         return compose(rejection, exchange)
     if target.kind == "models":
         return Transmission(pieces=(json.dumps(target.wire.models(provider.models)).encode(),))
+    if (refusal := schema_refusal(request.body)) is not None:
+        return compose(Status(400, message=refusal), exchange)
     return compose(provider.next_reply(exchange) if readable else Status(400), exchange)

@@ -1,0 +1,264 @@
+"""The object in an answer: as a text, in the midst of one, or as the arguments of a tool that nobody gave."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from backend.utils.llm.clients import use
+from backend.utils.llm.embedded_json import LONGEST, documents_in
+from backend.utils.llm.errors import InvalidOutputError
+from backend.utils.llm.structured import UnfitAnswerError, schema_of
+from backend.utils.llm.testing import Json, LoopbackProvider, Text, ToolCalls
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+from .drivers import DRIVERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.language_models import BaseChatModel
+
+    from backend.utils.llm.clients import Patchbay
+
+    Driver = Callable[[Any, Any], Any]
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+ADA = {"name": "Ada", "age": 36}
+FEATURES = {
+    "chat": "openai:gpt-6-luna",
+    "responses": "openai:gpt-6.1-terra",
+    "gemini": "gemini:gemini-3.5-flash-lite",
+}
+ROWS = '[models."openai:gpt-6.1-terra"]\napi_mode = "responses"\n'
+
+
+@pytest.fixture
+def patchbay(provider: LoopbackProvider) -> Iterator[Patchbay]:
+    with use(made := loopback_patchbay(provider, FEATURES, ROWS)):
+        yield made
+        made.close()
+
+
+@pytest.fixture(params=FEATURES)
+def model(request: pytest.FixtureRequest, patchbay: Patchbay) -> BaseChatModel:
+    """A model over each API."""
+    return patchbay.get_llm(request.param)
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda one: one.__name__)
+def call(request: pytest.FixtureRequest) -> Driver:
+    found: Driver = request.param
+    return found
+
+
+def look_up(city: str) -> str:
+    """Look a city up."""
+    return city
+
+
+class TestCalls:
+    """Some servers hold a model to a schema by a tool of theirs, and tell of its call."""
+
+    def test_its_arguments_are_the_answer(
+        self, model: BaseChatModel, provider: LoopbackProvider, call: Driver
+    ) -> None:
+        provider.always(ToolCalls((("anything", ADA),)))
+
+        message = call(model.bind(schema=schema_of(Person)), "hi")
+
+        assert message.additional_kwargs["parsed"] == Person(**ADA)
+        assert (json.loads(message.text), message.tool_calls) == (ADA, [])
+
+    def test_with_structured_output_gives_the_object(
+        self, model: BaseChatModel, provider: LoopbackProvider
+    ) -> None:
+        provider.always(ToolCalls((("Person", ADA),)))
+
+        assert model.with_structured_output(Person).invoke("hi") == Person(**ADA)
+
+    def test_the_raw_message_stands_beside_it(self, model: BaseChatModel, provider: LoopbackProvider) -> None:
+        provider.always(ToolCalls((("Person", ADA),)))
+
+        found = model.with_structured_output(Person, include_raw=True).invoke("hi")
+
+        assert (found["parsed"], found["parsing_error"]) == (Person(**ADA), None)
+
+    def test_arguments_that_do_not_fit_are_repaired(
+        self, model: BaseChatModel, provider: LoopbackProvider, call: Driver
+    ) -> None:
+        provider.script(ToolCalls((("Person", {"name": "Ada"}),)), Json(ADA))
+
+        message = call(model.bind(schema=schema_of(Person)), "hi")
+
+        assert message.additional_kwargs["parsed"] == Person(**ADA)
+        assert "age: missing" in json.dumps(provider.requests[-1].body)
+
+    def test_arguments_that_never_fit_are_an_error(
+        self, model: BaseChatModel, provider: LoopbackProvider
+    ) -> None:
+        provider.always(ToolCalls((("Person", {}),)))
+
+        found = model.with_structured_output(Person, include_raw=True).invoke("hi")
+
+        assert found["parsed"] is None
+        assert isinstance(found["parsing_error"], InvalidOutputError)
+
+    def test_of_several_calls_the_first_that_fits(
+        self, model: BaseChatModel, provider: LoopbackProvider
+    ) -> None:
+        provider.always(ToolCalls((("think", {"thought": "hm"}), ("Person", ADA))))
+
+        assert model.with_structured_output(Person).invoke("hi") == Person(**ADA)
+
+    def test_a_tool_of_the_product_is_called(self, model: BaseChatModel, provider: LoopbackProvider) -> None:
+        provider.always(ToolCalls((("look_up", {"city": "Rom"}),)))
+
+        found = model.with_structured_output(Person, include_raw=True, tools=[tool()]).invoke("hi")
+
+        assert found["raw"].tool_calls[0]["name"] == "look_up"
+        assert found["parsed"] is None
+
+    def test_whoever_wants_an_object_is_not_handed_none_for_it(
+        self, model: BaseChatModel, provider: LoopbackProvider
+    ) -> None:
+        provider.always(ToolCalls((("look_up", {"city": "Rom"}),)))
+
+        with pytest.raises(ValueError, match="called a tool"):
+            model.with_structured_output(Person, tools=[tool()]).invoke("hi")
+
+
+def tool() -> dict[str, Any]:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    return {"type": "function", "function": {"name": "look_up", "description": "", "parameters": parameters}}
+
+
+TEXT = json.dumps(ADA)
+FORMS = {
+    "a thought before": f"<think>Somebody {{famous}}?</think>{TEXT}",
+    "a thought with an object": f'<thinking>{{"name": "Bob", "age": 1}}</thinking>\n\n{TEXT}',
+    "a thought that was begun before": f"so it is Ada.</think>\n{TEXT}",
+    "a block": f"```json\n{TEXT}\n```",
+    "a block in capitals": f"```JSON\n{TEXT}\n```",
+    "a block without a language": f"```\n{TEXT}\n```",
+    "a sentence and a block": f"Here you are:\n\n```json\n{TEXT}\n```\nAnything else?",
+    "a block that does not end": f"```json\n{TEXT}",
+    "a sentence before": f"The answer is: {TEXT}",
+    "a sentence behind": f"{TEXT}\n\nI hope that helps {{really}}.",
+    "a byte order mark": f"\ufeff{TEXT}",
+    "a draft before": f'First try: {{"name": "Bob", "age": 1}}. Better: {TEXT}',
+    "an object of another kind": f'{{"note": "hm"}} {TEXT}',
+    "quotation marks that do not match": f'He said "hello {{there: {TEXT}',
+    "a line break in a text": TEXT.replace("Ada", "Ada\nL.").replace("Ada\nL.", "Ada"),
+}
+
+
+class TestTexts:
+    """A model that thinks aloud, or is polite, has answered all the same."""
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_the_object_is_found(self, form: str) -> None:
+        assert schema_of(Person).parse(FORMS[form]) == Person(**ADA)
+
+    def test_in_one_request(self, model: BaseChatModel, provider: LoopbackProvider, call: Driver) -> None:
+        provider.always(Text(FORMS["a sentence and a block"]))
+
+        message = call(model.bind(schema=schema_of(Person)), "hi")
+
+        assert message.additional_kwargs["parsed"] == Person(**ADA)
+        assert len(provider.requests) == 1
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"<think>{TEXT}</think>",
+            f"<think>{TEXT}",
+            f"[{TEXT}]",
+            f"[{TEXT}, {TEXT}]",
+            TEXT[:-1],
+            json.dumps(TEXT),
+            "",
+            "no object",
+        ],
+    )
+    def test_what_is_no_answer_is_not_taken_for_one(self, text: str) -> None:
+        with pytest.raises(UnfitAnswerError):
+            schema_of(Person).parse(text)
+
+    def test_what_is_wrong_is_told_of_the_object_that_was_found(self) -> None:
+        with pytest.raises(UnfitAnswerError, match="age: missing"):
+            schema_of(Person).parse('Here: {"name": "Ada"}')
+
+    @pytest.mark.parametrize("text", ['Here: {"name": "canary"}', "canary", '{"age": "canary"}'])
+    def test_the_text_is_not_repeated(self, text: str) -> None:
+        with pytest.raises(UnfitAnswerError) as caught:
+            schema_of(Person).parse(text)
+
+        assert "canary" not in str(caught.value)
+
+
+LENGTH = 200_000
+HOSTILE = {
+    "braces": "{" * LENGTH,
+    "brackets": "[" * LENGTH,
+    "objects in objects": '{"a":' * (LENGTH // 5),
+    "lists that end in nothing": "[" * 900 + "1" * LENGTH,
+    "texts that do not end": '{"' * (LENGTH // 2),
+    "texts and braces": '{"a":"' * (LENGTH // 6),
+    "one long text in lists": "[" * 60 + '"' + "x" * LENGTH,
+    "one long text": '{"a":"' + "x" * LENGTH,
+    "many small objects": "{}" * (LENGTH // 2),
+    "many small lists": "[1]" * (LENGTH // 3),
+    "thoughts": "<think>" * (LENGTH // 7),
+    "thoughts that end": "</think>" * (LENGTH // 8),
+    "half a tag": "<thin" * (LENGTH // 5),
+    "fences": "```json\n" * (LENGTH // 8),
+    "numbers": "{" + "9" * LENGTH,
+    "nearly an object": ('{"a": [' + "1," * 500) * (LENGTH // 1007),
+}
+
+
+class TestBounds:
+    """Whatever a server sends, looking for an object in it takes a moment."""
+
+    @pytest.mark.parametrize("kind", HOSTILE)
+    def test_no_text_takes_long(self, kind: str) -> None:
+        began = time.process_time()
+
+        with pytest.raises(UnfitAnswerError):
+            schema_of(Person).parse(HOSTILE[kind])
+
+        assert time.process_time() - began < 0.25
+
+    @given(
+        st.lists(
+            st.sampled_from(['{"a":', "{", "[", '"', "]", "}", "1,", "\\", "x" * 50, "<think>"]), max_size=40
+        )
+    )
+    def test_every_character_is_read_a_few_times_at_most(self, parts: list[str]) -> None:
+        text = "".join(parts) * 200
+
+        began = time.process_time()
+        found = list(documents_in(text))
+
+        assert time.process_time() - began < 1
+        assert sum(map(len, found)) <= len(text)
+
+    @given(st.text(), st.text())
+    def test_no_text_around_raises_anything(self, before: str, behind: str) -> None:
+        for document in documents_in(f"{before}{TEXT}{behind}"):
+            json.loads(document, strict=False)
+
+    def test_the_rest_of_a_text_beyond_all_measure_is_not_searched(self) -> None:
+        assert list(documents_in("x" * LONGEST + TEXT)) == []

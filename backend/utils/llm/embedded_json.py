@@ -1,0 +1,53 @@
+"""JSON in the midst of a text: behind thoughts, in a block of Markdown, between two sentences."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from typing import Final
+
+MOST_STARTS: Final = 64
+"""So many braces and brackets are looked at that begin no document."""
+MOST_DOCUMENTS: Final = 64
+"""No answer holds more; what does is not searched to its end."""
+LONGEST: Final = 1_000_000
+"""Characters of a text that is searched."""
+_START: Final = re.compile(r"[{\[]")
+_THOUGHTS: Final = re.compile(r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>", re.IGNORECASE)
+_DECODER: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
+"""Only where a document ends is of interest."""
+
+
+def documents_in(text: str) -> list[str]:
+    """The objects and lists that stand in ``text`` outside of the model's thoughts, as they are written.
+
+    Every character is read about twice at most, whatever stands there: what was read in vain counts, too. There are none
+    in a text that would take longer.
+    """
+    text = _without_thoughts(text[:LONGEST])
+    found: list[str] = []
+    at, left, starts = 0, len(text), MOST_STARTS
+    while left >= 0 and starts and len(found) <= MOST_DOCUMENTS:
+        start = _START.search(text, at)
+        if start is None:
+            return found
+        try:
+            _, at = _DECODER.raw_decode(text, start.start())
+        except json.JSONDecodeError as error:
+            at, starts = start.end(), starts - 1
+            # A text that does not end was read to the end of all, though its beginning is told.
+            left -= (len(text) if error.msg.startswith("Unterminated") else error.pos) - at
+        except RecursionError:
+            break
+        else:
+            found.append(text[start.start() : at])
+    return []
+
+
+def _without_thoughts(text: str) -> str:
+    """What stands behind the last thought; of a thought that does not end, what stands before."""
+    last = deque(_THOUGHTS.finditer(text), maxlen=1)
+    if not last:
+        return text
+    return text[last[0].end() :] if last[0][1] else text[: last[0].start()]
