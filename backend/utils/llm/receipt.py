@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from .types import Category, KeyOwner, Outcome
 
 RECEIPT_KEY = "receipt"
 """Where the receipt stands in a message's ``response_metadata``."""
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def called(endpoint: object, account: str | None) -> str:
@@ -104,9 +106,9 @@ class Attempt(NamedTuple):
             "category": self.category and self.category.value,
             "status": self.status,
             "started": self.started.isoformat(),
-            "duration_ms": _milliseconds(self.duration),
-            "first_byte_ms": None if self.first_byte is None else _milliseconds(self.first_byte),
-            "first_token_ms": None if self.first_token is None else _milliseconds(self.first_token),
+            "duration_ms": round(self.duration / _MILLISECOND, 1),
+            "first_byte_ms": None if self.first_byte is None else round(self.first_byte / _MILLISECOND, 1),
+            "first_token_ms": None if self.first_token is None else round(self.first_token / _MILLISECOND, 1),
             "finish_reason": self.finish_reason,
             "score": self.score,
             "hedge": self.hedge,
@@ -155,14 +157,10 @@ class Receipt(NamedTuple):
             "endpoint": answered.endpoint,
             "served_model": answered.served_model,
             "key_owner": answered.key_owner,
-            "attempts": [attempt.as_dict() for attempt in self.attempts],
+            "attempts": list(map(Attempt.as_dict, self.attempts)),
             "cost_usd": None if cost is None else str(cost),
             "degraded": self.degraded,
             "accepted": answered.outcome == "ok",
             "arm": self.arm,
             "table_hash": self.table_hash,
         }
-
-
-def _milliseconds(span: timedelta) -> float:
-    return round(span.total_seconds() * 1000, 1)

@@ -10,8 +10,14 @@ from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.circuit_breaker import Breaker
-from backend.utils.llm.state.health import LONGEST_COOLING, MOST_CIRCUITS, Circuit, MemoryHealth, Unavailable
-from backend.utils.llm.state.retry_budget import RetryBudget
+from backend.utils.llm.state.health import (
+    LONGEST_COOLING,
+    MOST_CIRCUITS,
+    Circuit,
+    MemoryHealth,
+    RetryBudget,
+    Unavailable,
+)
 
 CIRCUIT = Circuit("red:m", "key")
 OTHER = Circuit("red:m", "another key")

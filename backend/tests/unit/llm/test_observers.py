@@ -14,7 +14,7 @@ from backend.utils.llm.execution.steps import Try
 from backend.utils.llm.failures import Category
 
 if TYPE_CHECKING:
-    from backend.utils.llm.execution.observers import AttemptObserver
+    from backend.utils.llm.execution.observers.base import AttemptObserver
     from backend.utils.llm.failures import Failure
     from backend.utils.llm.receipt import Attempt
 
@@ -110,7 +110,7 @@ def test_a_call_has_only_the_observers_that_its_route_needs(
 ) -> None:
     world = World({"f": ["red:m", "blue:m"]}, row)
 
-    assert told(world, is_balanced=is_balanced) == ["Health", *watching, "Substitute"]
+    assert told(world, is_balanced=is_balanced) == ["Substitute", "Health", *watching]
 
 
 @pytest.mark.parametrize("select", ["ordered", "weighted", "least_used", "least_busy", "latency", "cost"])

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import InvalidOutputError, LLMError, RefusedError
-from backend.utils.llm.execution.observers.substitutes import MOST, Substitutes
+from backend.utils.llm.execution.observers.every_call import MOST_SUBSTITUTES, Substitutes
 from backend.utils.llm.foreign import LONGEST, visible
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 
@@ -348,4 +348,4 @@ class TestSubstitutes:
     def test_a_provider_that_names_another_in_each_answer_fills_nothing(self) -> None:
         told = Substitutes()
 
-        assert sum(told.is_news("e:asked", str(number)) for number in range(1000)) == MOST
+        assert sum(told.is_news("e:asked", str(number)) for number in range(1000)) == MOST_SUBSTITUTES

@@ -7,7 +7,8 @@ import logging
 import sys
 from contextlib import aclosing, closing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -140,7 +141,7 @@ class RunningAttempt:
     def answer(self) -> AIMessage:
         """The answer, after it was tested."""
         client, request = self._prepare()
-        message = self._checked(client.generate(request))
+        message = self._checked(client.generate(request), request)
         if self.accept is not None:
             with rejecting():
                 self._heed(accepted_at_once(self.accept, message))
@@ -150,24 +151,23 @@ class RunningAttempt:
         """As `answer`."""
         await self._built()
         client, request = self._prepare()
-        message = self._checked(await client.agenerate(request))
+        message = self._checked(await client.agenerate(request), request)
         if self.accept is not None:
             with rejecting():
                 self._heed(await result_of(self.accept(subject_of(message))))
         return message
 
-    def _checked(self, message: AIMessage) -> AIMessage:
+    def _checked(self, message: AIMessage, request: ModelRequest) -> AIMessage:
         """The message, if it may be handed on as far as we can tell.
 
         The provider is done. What a test of the answer takes is not its time, and keeps nobody out.
         """
         self._is_answered, self._ended_at = True, self._time.clock()
-        if self._call.dispatch.observers.of_receipts:
+        if self._call.dispatch.observers.see_receipts:
             self._call.dispatch.observers.received(self.step)
-        labelled(message, self._labels)
+        labelled(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
         self._answer = message
-        ask = self._call.question.ask
-        self._answer = checked(message, ask.schema, ask.tools)
+        self._answer = checked(message, request.ask.schema, request.ask.tools)
         return self._answer
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says
@@ -180,27 +180,24 @@ class RunningAttempt:
         """The answer with its receipt: it is what the call hands on."""
         return in_new_wrapping(message, self._call.dispatch.succeeded(self.step, self._recorded("ok")))
 
-    def _labels(self, labels: dict[str, Any]) -> dict[str, Any]:
-        """What the provider calls things by, which is logged and counted, without the key."""
-        if self._ticket is None:
-            return labels
-        known = self.step.candidate.endpoint.model_id
-        return cast("dict[str, Any]", self._ticket.redaction.labels(labels, known))
-
     # Streams -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Iterator[ChatGenerationChunk]:
         """The answer in chunks, nothing before its first content; the last one is empty and has the receipt."""
         client, request = self._prepare()
-        answer, ticket = StreamedAnswer(self._labels), request.ticket
-        self._stream = answer
-        chunks = client.stream(request)
-        self._expect_chunk(ticket, answer)
+        ticket = request.ticket
+        answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
+        chunks, options = client.stream(request), request.ask.options
+        ticket.expect_within(options.first_chunk_timeout)
         try:
             with closing(chunks):
                 for chunk in chunks:
-                    yield from self._pass_on(chunk, ticket, answer)
-                    self._expect_chunk(ticket, answer)
+                    if ready := answer.take(chunk):
+                        if self._first_token is None:
+                            self._begin_to_hand_on(ticket)
+                        yield from ready
+                    if answer.handed_on:
+                        ticket.expect_within(options.chunk_timeout)
         finally:
             if ticket.body is not None:
                 ticket.body.close()
@@ -210,34 +207,29 @@ class RunningAttempt:
         """As `stream`."""
         await self._built()
         client, request = self._prepare()
-        answer, ticket = StreamedAnswer(self._labels), request.ticket
-        self._stream = answer
-        chunks = client.astream(request)
-        self._expect_chunk(ticket, answer)
+        ticket = request.ticket
+        answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
+        chunks, options = client.astream(request), request.ask.options
+        ticket.expect_within(options.first_chunk_timeout)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    for ready in self._pass_on(chunk, ticket, answer):
-                        yield ready
-                    self._expect_chunk(ticket, answer)
+                    if ready := answer.take(chunk):
+                        if self._first_token is None:
+                            self._begin_to_hand_on(ticket)
+                        for one in ready:
+                            yield one
+                    if answer.handed_on:
+                        ticket.expect_within(options.chunk_timeout)
         finally:
             if ticket.body is not None:
                 await ticket.body.aclose()
         yield self._last_chunk(answer)
 
-    def _expect_chunk(self, ticket: Ticket, answer: StreamedAnswer) -> None:
-        seconds = answer.next_within(self.step.candidate.options)
-        if seconds is not None:
-            ticket.expect_within(seconds)
-
-    def _pass_on(
-        self, chunk: ChatGenerationChunk, ticket: Ticket, answer: StreamedAnswer
-    ) -> list[ChatGenerationChunk]:
-        ready = answer.take(chunk)
-        if ready and self._first_token is None:
-            self._first_token = timedelta(seconds=self._time.clock() - self._started_at)
-            ticket.extend(self.step.most_seconds)
-        return ready
+    def _begin_to_hand_on(self, ticket: Ticket) -> None:
+        """Its first content is there: what is left for other endpoints does not matter any more."""
+        self._first_token = timedelta(seconds=self._time.clock() - self._started_at)
+        ticket.extend(self.step.most_seconds)
 
     def _last_chunk(self, answer: StreamedAnswer) -> ChatGenerationChunk:
         self._answer = answer.joined()
@@ -309,6 +301,7 @@ class RunningAttempt:
         withdrawn = step.hedge and category is Category.CANCELLED and observed.sent_at is None
         known = Usage.of(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
+        reason = finish_reason(answer) if answer is not None else None
         usage = self._estimate(answer) if known is None and (self.is_beaten or withdrawn) else known
         started = self._started or self._time.now()
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
@@ -333,7 +326,7 @@ class RunningAttempt:
             hedge=step.hedge,
             estimated=usage is not known,
             withdrawn=withdrawn,
-            finish_reason=finish_reason(answer) if answer is not None else None,
+            finish_reason=reason,
         )
         return self.record
 

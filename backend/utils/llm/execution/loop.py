@@ -284,7 +284,7 @@ class Dispatch:
             hedge=hedge,
         )
         self._sent.append(step)
-        if self.observers.of_starts:
+        if self.observers.see_starts:
             self.observers.started(step)
         return step
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..routing.selector import Selector
     from ..state.health import Health
     from ..transport import LiveAddress
-    from .observers.application import Observer
+    from .observers.every_call import Observer
 
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from langchain_core.messages.ai import add_ai_message_chunks
@@ -13,31 +14,33 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
     from langchain_core.outputs import ChatGenerationChunk
 
-    from ..answers import Labels
-    from ..options import Options
+    from ..transport import Ticket
 
 
 class StreamedAnswer:
     """An answer that comes in chunks.
 
     Args:
-        label: Takes the key out of what the provider calls things by.
+        ticket: Of its attempt; takes the key out of what the provider calls things by.
+        model_id: The model that was asked for, by a name of ours.
 
     Attributes:
         chunks: All that have come.
         handed_on: How many of them were handed on: none before the first content.
     """
 
-    def __init__(self, label: Labels) -> None:
+    def __init__(self, ticket: Ticket, model_id: str) -> None:
         self.chunks: list[AIMessageChunk] = []
         self.handed_on = 0
-        self._label = label
+        self._ticket = ticket
+        self._model_id = model_id
         self._held: list[ChatGenerationChunk] = []
 
     def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
         """What is handed on now that ``chunk`` has come."""
         message = cast("AIMessageChunk", chunk.message)
-        labelled(message, self._label)
+        if message.response_metadata:
+            labelled(message, partial(self._ticket.redaction.labels, known=self._model_id))
         self.chunks.append(message)
         self._held.append(chunk)
         if not self.handed_on and not has_content(message):
@@ -45,12 +48,6 @@ class StreamedAnswer:
         ready, self._held = self._held, []
         self.handed_on = len(self.chunks)
         return ready
-
-    def next_within(self, options: Options) -> float | None:
-        """Seconds within which the next chunk has to come; None if they are counted already: only content counts."""
-        if self.handed_on:
-            return options.chunk_timeout
-        return None if self.chunks else options.first_chunk_timeout
 
     def joined(self) -> AIMessageChunk | None:
         """All that has come as one message; None if nothing has."""

@@ -13,7 +13,6 @@ from typing_extensions import override
 from ..failures import POLICY, Category
 from ..forks import PerProcess
 from .circuit_breaker import Breaker
-from .retry_budget import RetryBudget
 from .traffic import Traffic
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ PROBE_GRACE = 5.0
 """A probe may come this many seconds late before its place is given to another."""
 LONGEST_COOLING = 3600.0
 """A provider's hint beyond this many seconds counts as this many."""
-
+RETRY_SHARE = 0.1
+RETRY_RESERVE = 10.0
 
 UnavailableKind = Literal["cooling", "open", "probing", "limited"]
 Admission = Literal["request", "probe"]
@@ -130,6 +130,27 @@ class Health(Protocol):
 
     def may_retry(self, budget_key: str) -> bool:
         """Take one retry from ``budget_key``, if there is one."""
+
+
+class RetryBudget:
+    """Of N first requests and any number of retries, at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries go out.
+
+    So an outage is not made worse by those who wait for its end. Its owner has the lock.
+    """
+
+    def __init__(self) -> None:
+        self._left = RETRY_RESERVE
+
+    def earn(self) -> None:
+        """A first request of a call goes out."""
+        self._left = min(RETRY_RESERVE, self._left + RETRY_SHARE)
+
+    def spend(self) -> bool:
+        """Take one retry, if there is one."""
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ...strategies import ByTier, CostLadder
-from .application import ApplicationObserver
-from .experiments import ExperimentObserver
-from .health import HealthObserver
-from .latency import LatencyObserver, TailLatencyObserver
-from .load import LoadObserver
-from .quality import QualityObserver
+from .base import AttemptObserver
+from .every_call import ApplicationObserver, HealthObserver, SubstituteObserver
+from .load import LatencyObserver, LoadObserver, TailLatencyObserver
+from .quality import ExperimentObserver, QualityObserver
 from .rate_limits import RateLimitObserver, TierObserver
-from .substitutes import SubstituteObserver
-from .verdicts import unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,24 +20,11 @@ if TYPE_CHECKING:
     from ...routing.route import Route
     from ...state.health import Health
     from ..steps import Try
-    from .application import Observer
+    from .every_call import Observer
 
 log = logging.getLogger(__name__)
 
 _FAILED = "%s failed; the call goes on"
-
-
-class AttemptObserver(Protocol):
-    """Watches attempts. What it raises is logged, and changes nothing."""
-
-    def started(self, step: Try) -> None:
-        """A request goes out. Told under the lock under which its endpoint was chosen: answer at once."""
-
-    def received(self, step: Try) -> None:
-        """The endpoint is done with it, though it is not known yet whether its answer will do."""
-
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """It was answered, or failed. Told before it is decided what comes next."""
 
 
 class Observers:
@@ -49,8 +32,8 @@ class Observers:
 
     def __init__(self, observers: Iterable[AttemptObserver]) -> None:
         self._all = tuple(observers)
-        self.of_starts = [one for one in self._all if type(one).started is not unobserved]
-        self.of_receipts = [one for one in self._all if type(one).received is not unobserved]
+        self.see_starts = [one for one in self._all if type(one).started is not AttemptObserver.started]
+        self.see_receipts = [one for one in self._all if type(one).received is not AttemptObserver.received]
 
     def __iter__(self) -> Iterator[AttemptObserver]:
         return iter(self._all)
@@ -61,7 +44,7 @@ class Observers:
 
     def started(self, step: Try) -> None:
         """See `AttemptObserver`."""
-        for one in self.of_starts:
+        for one in self.see_starts:
             try:
                 one.started(step)
             except Exception:
@@ -69,7 +52,7 @@ class Observers:
 
     def received(self, step: Try) -> None:
         """See `AttemptObserver`."""
-        for one in self.of_receipts:
+        for one in self.see_receipts:
             try:
                 one.received(step)
             except Exception:
@@ -95,6 +78,7 @@ class ObserverRegistry:
     def __init__(self, health: Health, application: Observer | None = None) -> None:
         traffic = health.traffic
         self._order: tuple[tuple[str | type, AttemptObserver], ...] = (
+            ("every call", SubstituteObserver()),
             ("every call", HealthObserver(health)),
             ("balanced", LoadObserver(traffic)),
             ("balanced", LatencyObserver(traffic)),
@@ -103,7 +87,6 @@ class ObserverRegistry:
             ("hedged", TailLatencyObserver(traffic)),
             (CostLadder, QualityObserver(traffic)),
             ("compared", ExperimentObserver(traffic)),
-            ("every call", SubstituteObserver()),
             *(() if application is None else (("every call", ApplicationObserver(application)),)),
         )
         self._known: dict[frozenset[str | type], Observers] = {}

@@ -1,8 +1,14 @@
-"""How busy an endpoint is."""
+"""How busy an endpoint is, how quick, and how slow at its slowest."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ...failures import POLICY, Category
+from ...routing.selection import timed
+from .base import AttemptObserver, is_its_fault
 
 if TYPE_CHECKING:
     from ...failures import Failure
@@ -10,23 +16,68 @@ if TYPE_CHECKING:
     from ...state.traffic import Traffic
     from ..steps import Try
 
+_GIVEN_UP = frozenset({Category.CANCELLED, Category.TIMEOUT})
 
-class LoadObserver:
+
+class LoadObserver(AttemptObserver):
     """Counts requests in flight, and those of late."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
 
+    @override
     def started(self, step: Try) -> None:
-        """See `AttemptObserver`."""
         with self._traffic.lock:
             self._traffic.targets.began(step.candidate.target, step.number, step.lost_at)
 
+    @override
     def received(self, step: Try) -> None:
-        """See `AttemptObserver`."""
         with self._traffic.lock:
             self._traffic.targets.ended(step.candidate.target, step.number)
 
+    @override
     def ended(self, step: Try, _: Attempt, __: Failure | None) -> None:
-        """See `AttemptObserver`."""
         self.received(step)
+
+
+class LatencyObserver(AttemptObserver):
+    """Times answers, and failures that are the endpoint's fault."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        if failure is not None and not is_its_fault(step, failure):
+            return
+        targets, kind = self._traffic.targets, timed(step.route.needs)
+        tell = targets.answered if failure is None else targets.failed
+        with self._traffic.lock:
+            tell(step.candidate.target, kind, _seconds(step, attempt))
+
+
+class TailLatencyObserver(AttemptObserver):
+    """Keeps the times that tell when a call is slow enough to be hedged.
+
+    An answer that was rejected took its time, and what was given up took at least that. Other failures tell nothing.
+    """
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        is_known = failure is None or POLICY[failure.category].is_rejection or attempt.first_token is not None
+        if not is_known and failure is not None and failure.category not in _GIVEN_UP:
+            return
+        feature, kind = step.route.feature.name, timed(step.route.needs)
+        with self._traffic.lock:
+            tail = self._traffic.tail_latency.of(feature, str(step.candidate.endpoint), kind)
+            (tail.took if is_known else tail.took_at_least)(_seconds(step, attempt))
+
+
+def _seconds(step: Try, attempt: Attempt) -> float:
+    """To the first token of a stream, if it came; else in all."""
+    if timed(step.route.needs) == "first_token" and attempt.first_token is not None:
+        return attempt.first_token.total_seconds()
+    return attempt.duration.total_seconds()

@@ -1,11 +1,15 @@
-"""How good an endpoint's answers are."""
+"""How good an endpoint's answers are, and how endpoints on trial do."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from ...routing.route import ON_TRIAL
 from ...strategies import CostLadder
-from .verdicts import is_telling, unobserved
+from .base import AttemptObserver, is_telling
 
 if TYPE_CHECKING:
     from ...failures import Failure
@@ -13,17 +17,17 @@ if TYPE_CHECKING:
     from ...state.traffic import Traffic
     from ..steps import Try
 
+log = logging.getLogger(__name__)
 
-class QualityObserver:
+
+class QualityObserver(AttemptObserver):
     """Scores the endpoints of cost ladders."""
-
-    started = received = unobserved
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
 
+    @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """See `AttemptObserver`."""
         candidate, score = step.candidate, _score(step, attempt)
         if score is not None and isinstance(candidate.select, CostLadder) and is_telling(step, failure):
             with self._traffic.lock:
@@ -35,3 +39,27 @@ def _score(step: Try, attempt: Attempt) -> float | None:
     if attempt.score is not None or attempt.outcome == "rejected":
         return attempt.score or 0.0
     return 1.0 if attempt.outcome == "ok" and step.route.needs.structured_output else None
+
+
+class ExperimentObserver(AttemptObserver):
+    """Compares the variants of splits, and the endpoints that only get copies."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        route = step.route
+        variant, feature = route.compared_as, route.feature
+        is_compared = variant == route.control or step.candidate.tier == ON_TRIAL
+        if variant is None or not is_compared or not is_telling(step, failure):
+            return
+        experiments, seconds = self._traffic.experiments, attempt.duration.total_seconds()
+        with self._traffic.lock:
+            after = experiments.variant(feature.name, variant).after(
+                is_ok=attempt.outcome == "ok", seconds=seconds, cost=attempt.cost_usd
+            )
+            stop = None if route.is_shadow else feature.stop
+            reason = experiments.judge(feature.name, variant, after, stop, against=route.control)
+        if reason is not None:
+            log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason)

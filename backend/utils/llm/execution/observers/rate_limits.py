@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from ...failures import Category
 from ...routing.plan import tokens_of
 from ...routing.rules import tier_scope
 from ...strategies import ByTier
 from ...transport import ERROR_STATUS
-from .verdicts import unobserved
+from .base import AttemptObserver
 
 if TYPE_CHECKING:
     from ...failures import Failure
@@ -20,21 +22,19 @@ if TYPE_CHECKING:
 _NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
 
 
-class RateLimitObserver:
+class RateLimitObserver(AttemptObserver):
     """Gives back what was set aside, and was not used. Setting it aside is part of choosing: see `Dispatch`."""
-
-    started = unobserved
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
 
+    @override
     def received(self, step: Try) -> None:
-        """See `AttemptObserver`."""
         with self._traffic.lock:
             self._traffic.rate_limiter.received(step.candidate.meters, step.number)
 
+    @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """See `AttemptObserver`."""
         if attempt.usage is not None:
             used = attempt.usage.total
         else:
@@ -45,16 +45,14 @@ class RateLimitObserver:
             )
 
 
-class TierObserver:
+class TierObserver(AttemptObserver):
     """Counts what a caller's tier has used of its tokens."""
-
-    started = received = unobserved
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
 
+    @override
     def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
-        """See `AttemptObserver`."""
         select, caller = step.candidate.select, step.route.caller
         rate = select.tiers[select.tier_of(caller.tier)].tokens if isinstance(select, ByTier) else None
         if rate is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...forks import PerProcess
-from .verdicts import unobserved
+from .base import AttemptObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class Shadows(PerProcess):
         self._under_way.discard(thread)
 
 
-class ShadowObserver:
+class ShadowObserver(AttemptObserver):
     """Sends the copies of one call, once it was answered.
 
     Args:
@@ -86,14 +86,12 @@ class ShadowObserver:
         copy: How a copy for an endpoint is sent; None if that one may not serve it.
     """
 
-    started = received = unobserved
-
     def __init__(self, shadows: Shadows, copy: Copy) -> None:
         self._shadows = shadows
         self._copy = copy
 
+    @override
     def ended(self, step: Try, _: Attempt, failure: Failure | None) -> None:
-        """See `AttemptObserver`."""
         feature = step.route.feature
         for share in feature.shadow if failure is None else ():
             try:

@@ -1,13 +1,15 @@
-"""What an attempt says about its endpoint, as predicates that several observers share."""
+"""What an observer is, and what an attempt says about its endpoint, as predicates that several of them share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Protocol
 
 from ...failures import POLICY, Category
 
 if TYPE_CHECKING:
     from ...failures import Failure
+    from ...receipt import Attempt
     from ..steps import Try
 
 PATIENCE_SECONDS = 5.0
@@ -16,8 +18,23 @@ _OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
 _OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
 
 
-def unobserved(self: object, step: Try) -> None:
-    """An event that an observer has no use for, in the place of its method: it is not told of it."""
+class AttemptObserver(Protocol):
+    """Watches attempts. What it raises is logged, and changes nothing.
+
+    One that inherits `started` or `received` has no use for it, and is not told.
+    """
+
+    def started(self, step: Try) -> None:  # noqa: ARG002 - for those who look
+        """A request goes out. Told under the lock under which its endpoint was chosen: answer at once."""
+        return
+
+    def received(self, step: Try) -> None:  # noqa: ARG002
+        """The endpoint is done with it, though it is not known yet whether its answer will do."""
+        return
+
+    @abstractmethod
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        """It was answered, or failed. Told before it is decided what comes next."""
 
 
 def was_patient(step: Try, failure: Failure) -> bool:
