@@ -240,6 +240,7 @@ class _GeminiChat(ChatGoogleGenerativeAI):
             vertexai=False,
             api_key=KEY,
             http_options=HttpOptions(
+                api_version="v1beta",
                 base_url=str(self.base_url),
                 httpx_client=httpx.Client(transport=transport, trust_env=False),
                 httpx_async_client=httpx.AsyncClient(transport=transport, trust_env=False),

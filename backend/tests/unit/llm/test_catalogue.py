@@ -83,7 +83,7 @@ ON_PURPOSE = [
     ),
     (
         "temperature",
-        "gemini-3.5-flash-lite gemini-3.6-flash gemini-3.7-flash gemini-3.8-flash",
+        "gemini-3.5-flash-lite gemini-3.6-flash gemini-3.7-flash gemini-3.8-flash gemini-4-argon",
         "Google: sampling is fixed for these and later models; the adapter drops what is set for the first two",
     ),
 ]

@@ -151,7 +151,7 @@ def test_a_call_that_was_cut_off_is_handed_on_only_if_it_is_complete(kind: str, 
 class TestUnknown:
     """A word that nobody has met yet: the next endpoint is asked, and nothing is held against anybody."""
 
-    WORD = "ESCALATION"
+    WORD = "OUT_OF_TUNE"
 
     def reply(self, provider: LoopbackProvider, word: str, driver: Driver) -> None:
         kind = "delta" if driver in STREAMS else "message"

@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
 BLOCKS = {
     FinishReason.BLOCKLIST,
+    FinishReason.ESCALATION,
     FinishReason.IMAGE_PROHIBITED_CONTENT,
     FinishReason.IMAGE_RECITATION,
     FinishReason.IMAGE_SAFETY,
+    FinishReason.MODEL_ARMOR,
     FinishReason.PROHIBITED_CONTENT,
     FinishReason.RECITATION,
     FinishReason.SAFETY,

@@ -66,9 +66,11 @@ FINISH_REASONS: Mapping[str, Ending] = {
     "image_prohibited_content": BLOCKED,
     "image_recitation": BLOCKED,
     "model_armor": BLOCKED,
+    "escalation": BLOCKED,
     "jailbreak": BLOCKED,
     "language": NOT_POSSIBLE,
     "missing_thought_signature": NOT_POSSIBLE,
+    "pup_limited_disabled": NOT_POSSIBLE,  # by this account, until Google lets it again
     "malformed_function_call": WRONG_FORM,
     "malformed_response": WRONG_FORM,
     "unexpected_tool_call": WRONG_FORM,

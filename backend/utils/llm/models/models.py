@@ -127,7 +127,7 @@ _ROWS = (
     _Row(
         "gemini-3.7-flash gemini-3.8-flash", _GEMINI4, GOOGLE_PROFILE, {**_SAMPLING, "efforts": GOOGLE_PAGES}
     ),
-    _Row("gemini-4-argon", _GEMINI4, GOOGLE_PROFILE, _BY_GOOGLE),
+    _Row("gemini-4-argon", _with(_GEMINI4, max_output=32_768), GOOGLE_PROFILE, _SAMPLING),
     _Row("claude-haiku-4-5 claude-opus-4-5 claude-sonnet-4-5", _CLAUDE4, ANTHROPIC_PAGES, _LISTED),
     _Row(
         "claude-opus-4-7 claude-opus-4-8 claude-fable-5 claude-opus-5 claude-sonnet-5 claude-haiku-5-5",

@@ -9,8 +9,8 @@ from typing import Final
 
 CHECKED: Final = "2026-11-21"
 
-OPENAI_PROFILE: Final = "profile of langchain-openai 1.7.3"
-GOOGLE_PROFILE: Final = "profile of langchain-google-genai 4.4.2"
+OPENAI_PROFILE: Final = "profile of langchain-openai 1.7.4"
+GOOGLE_PROFILE: Final = "profile of langchain-google-genai 4.4.3"
 PRICE_LIST: Final = "genai-prices 0.2.3"
 
 OPENAI_PAGES: Final = f"OpenAI's model pages, {CHECKED}"
