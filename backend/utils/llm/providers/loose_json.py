@@ -81,7 +81,7 @@ def as_text(value: object) -> str:
 
 def _text_of_part(part: object) -> str:
     part = as_object(part)
-    is_text = part.get("type", "text") in {"text", "output_text"}
+    is_text = as_name(part.get("type", "text")) in {"text", "output_text"}
     text = part.get("text")
     return text if is_text and isinstance(text, str) else ""
 
