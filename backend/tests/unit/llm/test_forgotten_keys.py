@@ -15,11 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from backend.tests.fakes.heap import holders_of
+from backend.tests.fakes.hedging import learn
 from backend.utils.llm import Caller, LLMError, Patchbay, Table, get_llm, use, use_caller
 from benchmarks.soak_mix import HOUSE_KEYS, PROVIDERS, table
 from benchmarks.witness import Witness
 
-from .test_hedged_calls import NEVER, learn
+from .test_hedged_calls import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from typing_extensions import override
 
 from backend.tests.fakes.children import in_child
+from backend.tests.fakes.hedging import learn
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.caller import Caller, current_caller, use_caller
 from backend.utils.llm.errors import AllAttemptsFailedError, RejectedRequestError, StreamInterruptedError
@@ -121,18 +122,6 @@ def first_endpoint(chain: str) -> str:
 
 def second_model(chain: str) -> str:
     return chain_of(chain)[1].partition(":")[2]
-
-
-def learn(patchbay: Patchbay, seconds: float, hedges: int = 1, feature: str = "f") -> None:
-    """So many hedges are earned, and each endpoint is known to answer within ``seconds``."""
-    tails = patchbay.health.traffic.tail_latency
-    with patchbay.health.traffic.lock:
-        for _ in range(CALLS_PER_HEDGE * hedges):
-            patchbay.health.traffic.hedge_budget.earn(feature)
-        for endpoint in patchbay.table.snapshot.chain(feature, "premium"):
-            for _ in range(ENOUGH):
-                tails.of(feature, str(endpoint), "total").took(seconds)
-                tails.of(feature, str(endpoint), "first_token").took(seconds)
 
 
 @pytest.fixture

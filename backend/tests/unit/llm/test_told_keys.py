@@ -18,14 +18,13 @@ from langchain_core.tracers.base import BaseTracer
 from pydantic import SecretStr
 
 from backend.tests.fakes.heap import way_to
+from backend.tests.fakes.hedging import learn
 from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.testing import Cut, Hang, LoopbackProvider, SlowFirstByte, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.transport.redaction import Redaction
-
-from .test_hedged_calls import learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

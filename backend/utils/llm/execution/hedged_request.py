@@ -96,15 +96,17 @@ class HedgedRequest:
         self._decisive: HedgedAttempt
 
     async def __aenter__(self) -> HedgedAttempt:
-        async with AsyncExitStack() as stack:
-            self._decisive = await self._decided(stack)
-            stack.pop_all()
+        try:
+            async with AsyncExitStack() as stack:
+                self._decisive = await self._decided(stack)
+                stack.pop_all()
+        finally:
+            self._loop = None  # an error may hold this, and must not hold the loop
         return self._decisive
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._loop = None
         return await self._decisive.__aexit__(kind, error, trace)
 
     async def _decided(self, stack: AsyncExitStack) -> HedgedAttempt:
