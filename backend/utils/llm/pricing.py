@@ -7,6 +7,7 @@ are reckoned here, from its prices; the tests compare the two over every model t
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -20,22 +21,36 @@ if TYPE_CHECKING:
 
     from genai_prices.types import ModelInfo, ModelPrice
 
-    from .model_config import Endpoint
+    from .model_config import Endpoint, Price
+
+log = logging.getLogger(__name__)
 
 _PRICE_LIST_NAMES = {"gemini": "google"}
 """Providers that the price list calls by another name than the table does."""
 _PER = Decimal(1_000_000)
 
 
-def cost(provider: str, model: str, usage: Usage | None, when: datetime) -> Decimal | None:
-    """The price of ``usage`` on ``when``; None if the model, or the usage, is unknown."""
-    known = _known(provider, model) if usage is not None else None
-    if usage is None or known is None:
+def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
+    """The price of ``usage`` of ``endpoint`` on ``when``; None if that, or the usage, is unknown.
+
+    The table's own price goes before the list's. Whatever is wrong with the list, nothing is raised: what was answered is
+    worth more than what it cost.
+    """
+    if usage is None:
         return None
-    prices = known.get_prices(when)
-    if _is_ordinary(usage) and _is_by_token(prices):
-        return _reckoned(usage, prices)
-    return looked_up(provider, model, usage, when)
+    if endpoint.price is not None:
+        return _at_own_price(usage, endpoint.price) if _is_ordinary(usage) else None
+    try:
+        known = _known(*endpoint.priced_as)
+        if known is None:
+            return None
+        prices = known.get_prices(when)
+        if _is_ordinary(usage) and _is_by_token(prices):
+            return _reckoned(usage, prices)
+        return looked_up(*endpoint.priced_as, usage, when)
+    except Exception as error:  # noqa: BLE001 - it is told, once
+        _tell(type(error).__name__)
+        return None
 
 
 def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> Decimal | None:
@@ -52,7 +67,7 @@ def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> 
 
 def price_on(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
     """The price of ``usage`` of ``endpoint`` as a day begins, in US dollars; None if it is unknown."""
-    return cost(endpoint.provider.name, endpoint.model_id, usage, datetime.combine(day, time(), UTC))
+    return cost(endpoint, usage, datetime.combine(day, time(), UTC))
 
 
 def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
@@ -77,8 +92,11 @@ def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decima
 @lru_cache(maxsize=1024)
 @unforked()
 def _known(provider: str, model: str) -> ModelInfo | None:
-    from genai_prices.data_snapshot import get_snapshot
-
+    try:
+        from genai_prices.data_snapshot import get_snapshot
+    except ImportError as error:  # remembered: to look for it again takes longer than to reckon
+        _tell(type(error).__name__)
+        return None
     try:
         return get_snapshot().find_provider_model(model, None, _listed(provider), None)[1]
     except LookupError:
@@ -87,6 +105,23 @@ def _known(provider: str, model: str) -> ModelInfo | None:
 
 def _listed(provider: str) -> str:
     return _PRICE_LIST_NAMES.get(provider, provider)
+
+
+@lru_cache(maxsize=16)
+def _tell(fault: str) -> None:
+    """Once for each kind of fault: a call is answered all the same."""
+    log.warning(
+        "the price list cannot be read (%s): costs are unknown, and capped calls find no endpoint", fault
+    )
+
+
+def _at_own_price(usage: Usage, price: Price) -> Decimal:
+    """What is not priced apart costs what other tokens of the prompt do."""
+    fresh = usage.input - usage.cached - usage.cache_write
+    cached = price.input if price.cache_read is None else price.cache_read
+    written = price.input if price.cache_write is None else price.cache_write
+    total = fresh * price.input + usage.output * price.output
+    return (total + usage.cached * cached + usage.cache_write * written) / _PER
 
 
 def _is_ordinary(usage: Usage) -> bool:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.utils.llm import pricing
+from backend.utils.llm.clients import Patchbay, explain, get_llm, use
+from backend.utils.llm.diagnostics.lint import lint
+from backend.utils.llm.errors import ConfigError
+from backend.utils.llm.model_config import Endpoint, Provider, Table, parse
+from backend.utils.llm.models import UNKNOWN
 from backend.utils.llm.pricing import cost, looked_up
 from backend.utils.llm.receipt import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.utils.llm.testing import LoopbackProvider
 
 WHEN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MODELS = [(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models]
 TOKENS = st.one_of(st.integers(0, 2_000), st.integers(0, 2_000_000), st.just(200_000), st.just(200_001))
+
+
+def endpoint(provider: str, model: str) -> Endpoint:
+    return Endpoint(Provider(provider, "openai", "key", "https://api.example.com/v1"), model, UNKNOWN)
 
 
 @st.composite
@@ -31,13 +48,13 @@ def usages(draw: st.DrawFn) -> Usage:
 def test_every_model_costs_what_the_price_list_says(model: tuple[str, str], usage: Usage, hour: int) -> None:
     when = WHEN.replace(hour=hour)
 
-    assert cost(*model, usage, when) == looked_up(*model, usage, when)
+    assert cost(endpoint(*model), usage, when) == looked_up(*model, usage, when)
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol"])
 def test_cached_tokens_cost_less(model: str) -> None:
-    fresh = cost("openai", model, Usage(input=1_000_000, output=0), WHEN)
-    cached = cost("openai", model, Usage(input=1_000_000, output=0, cached=1_000_000), WHEN)
+    fresh = cost(endpoint("openai", model), Usage(input=1_000_000, output=0), WHEN)
+    cached = cost(endpoint("openai", model), Usage(input=1_000_000, output=0, cached=1_000_000), WHEN)
 
     assert fresh is not None
     assert cached is not None
@@ -47,8 +64,8 @@ def test_cached_tokens_cost_less(model: str) -> None:
 def test_the_table_s_name_of_a_provider_is_known() -> None:
     usage = Usage(input=1_000, output=10)
 
-    assert cost("gemini", "gemini-3.5-flash-lite", usage, WHEN) == cost(
-        "google", "gemini-3.5-flash-lite", usage, WHEN
+    assert cost(endpoint("gemini", "gemini-3.5-flash-lite"), usage, WHEN) == cost(
+        endpoint("google", "gemini-3.5-flash-lite"), usage, WHEN
     )
 
 
@@ -63,4 +80,130 @@ def test_the_table_s_name_of_a_provider_is_known() -> None:
     ids=["no such model", "no such provider", "usage unknown", "counts that contradict"],
 )
 def test_what_is_not_known_costs_none(provider: str, model: str, usage: Usage | None) -> None:
-    assert cost(provider, model, usage, WHEN) is None
+    assert cost(endpoint(provider, model), usage, WHEN) is None
+
+
+GATEWAY = """
+profile = "p"
+byok_profile = "p"
+[providers.gateway]
+api = "openai"
+base_url = "{url}"
+api_key_env = "KEY"
+[profiles.p]
+chat = "gateway:house-large"
+[features.chat]
+max_cost_usd = 1
+options = {{ max_output_tokens = 100 }}
+"""
+USED = Usage(input=1_000_000, output=1_000_000, cached=500_000)
+
+
+def gateway(more: str, url: str = "https://gateway.example.com/v1") -> str:
+    return GATEWAY.format(url=url) + more
+
+
+def endpoint_of(more: str) -> Endpoint:
+    (found,) = parse(gateway(more), environ={}).chain("chat", "p")
+    return found
+
+
+class TestOwnPrices:
+    """A model that no list knows under its name costs what the table says, so caps and costs hold behind a gateway."""
+
+    def test_its_price_is_dollars_for_a_million_tokens(self) -> None:
+        own = endpoint_of(
+            '[models."gateway:house-large"]\nprice = { input = 2, output = 10, cache_read = 0.5 }'
+        )
+
+        assert cost(own, USED, WHEN) == Decimal("11.25")
+
+    def test_what_is_not_told_apart_costs_what_the_rest_of_the_prompt_does(self) -> None:
+        own = endpoint_of('[models."gateway:house-large"]\nprice = { input = 2, output = 10 }')
+
+        assert cost(own, USED, WHEN) == Decimal(12)
+
+    def test_it_may_be_billed_as_another_model(self) -> None:
+        own = endpoint_of('[models."gateway:house-large"]\npriced_as = "openai:gpt-6-luna"')
+
+        assert cost(own, USED, WHEN) == cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is not None
+
+    def test_a_provider_may_bill_as_another_one(self) -> None:
+        text = (
+            gateway("")
+            .replace("house-large", "gpt-6-luna")
+            .replace("[profiles.p]", 'priced_as = "openai"\n[profiles.p]')
+        )
+        (own,) = parse(text, environ={}).chain("chat", "p")
+
+        assert cost(own, USED, WHEN) == cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is not None
+
+    def test_a_capped_feature_is_served_and_the_receipt_tells_the_cost(
+        self, provider: LoopbackProvider
+    ) -> None:
+        text = gateway(
+            '[models."gateway:house-large"]\nprice = { input = 2, output = 10 }', provider.openai_url
+        )
+        with use(made := Patchbay(Table(text=text, environ={"KEY": "sk-of-the-gateway"}))):
+            receipt = get_llm("chat").invoke("hi").response_metadata["receipt"]
+            explained = explain("chat").as_dict()
+            made.close()
+
+        assert Decimal(receipt["cost_usd"]) > 0
+        assert explained["candidates"][0]["estimate"]["at_most_usd"] is not None
+
+    def test_without_one_it_is_said_where_to_write_it(self) -> None:
+        found = lint(parse(gateway(""), environ={}), {}, WHEN.date())
+
+        assert any('priced_as in [models."gateway:house-large"]' in one.says for one in found)
+
+    @pytest.mark.parametrize(
+        ("row", "says"),
+        [
+            ("price = { input = 2 }", "price.output (text): is missing"),
+            ("price = { input = -1, output = 1 }", "price.input = -1"),
+            ("price = { input = 1, output = 1, outputs = 1 }", "Did you mean 'output'"),
+            ('priced_as = "gpt-6-luna"', "priced_as = 'gpt-6-luna'"),
+            ('price = { input = 1, output = 1 }\npriced_as = "openai:gpt-6-luna"', "it has a price already"),
+        ],
+    )
+    def test_a_bad_one_is_told_by_its_place(self, row: str, says: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            endpoint_of(f'[models."gateway:house-large"]\n{row}')
+
+        assert says in str(caught.value)
+        assert "models.gateway:house-large.pric" in str(caught.value)
+
+
+class TestWithoutAPriceList:
+    """What is wrong with the price list costs no answer: it is told once, and costs are unknown."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_known(self) -> Iterator[None]:
+        caches = (pricing._known, pricing._tell)
+        for one in caches:
+            one.cache_clear()
+        yield
+        for one in caches:
+            one.cache_clear()
+
+    def test_a_missing_package(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for name in ("genai_prices", "genai_prices.data_snapshot"):
+            monkeypatch.setitem(sys.modules, name, None)
+
+        assert cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
+        assert cost(endpoint("openai", "gpt-6.1-sol"), USED, WHEN) is None
+        assert len(caplog.records) == 1
+
+    def test_a_broken_one(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        class Broken:
+            def find_provider_model(self, *_: object) -> None:
+                raise AttributeError("another version")
+
+        monkeypatch.setattr("genai_prices.data_snapshot.get_snapshot", Broken)
+
+        assert cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
+        assert cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is None
+        assert len(caplog.records) == 1

@@ -155,13 +155,16 @@ def _unpriced(snapshot: Snapshot, today: date) -> Iterator[Finding]:
     noon = datetime.combine(today, time(12), tzinfo=UTC)
     for endpoint, served in uses(snapshot).items():
         if endpoint.provider.access == "key" and not _is_priced(endpoint, noon):
-            fault = f"no price of {endpoint.model_id!r} at {endpoint.provider.name} is known"
+            provider, model = endpoint.priced_as
+            fault = (
+                f"no price of {model!r} at {provider} is known. Write price or priced_as in {_row(endpoint)}"
+            )
             yield _on_endpoint("no_price", endpoint, fault, served)
 
 
 def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
     a_word = Usage(input=1, output=1)
-    return cost(endpoint.provider.name, endpoint.model_id, a_word, moment) is not None
+    return cost(endpoint, a_word, moment) is not None
 
 
 def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:

@@ -318,7 +318,7 @@ class RunningAttempt:
             served_model=served,
             substituted=provider.access != OWN and not is_served_as_asked(model, served),
             usage=usage,
-            cost_usd=cost(provider.name, model, usage, started),
+            cost_usd=cost(candidate.endpoint, usage, started),
             first_token=self._first_token,
             account=candidate.account_name,
             score=self._score,

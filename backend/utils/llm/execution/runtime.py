@@ -73,7 +73,7 @@ class Runtime:
         try:
             for endpoint in dict.fromkeys(one.endpoint for route in routes for one in route.candidates[:1]):
                 self.clients.client(endpoint)
-                cost(endpoint.provider.name, endpoint.model_id, Usage(), now)
+                cost(endpoint, Usage(), now)
             self.transport.pools.warm_up()
         except Exception:
             log.exception("the warm-up was broken off; calls will do the rest themselves")

@@ -9,6 +9,7 @@ from ..models import capabilities
 from ..options import request_kwargs
 from ..problems import Problems, did_you_mean
 from .load import load, parse, table_path
+from .schema import Price
 from .select import Selection
 from .snapshot import (
     OWN,
@@ -32,6 +33,7 @@ __all__ = [
     "Endpoint",
     "Feature",
     "Limits",
+    "Price",
     "Problems",
     "Provider",
     "Rate",

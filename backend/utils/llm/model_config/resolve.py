@@ -131,6 +131,11 @@ class Resolver:
         if endpoint.api_mode != "chat" and endpoint.provider.api != "openai":
             rule = f"the {endpoint.provider.api} API has one mode only"
             self._problems.add(f"{path}.api_mode", rule, value=endpoint.api_mode, layer=self._layer)
+        if endpoint.price is not None and endpoint.billed_as is not None:
+            rule, fix = "it has a price already", "Write one of the two."
+            self._problems.add(
+                f"{path}.priced_as", rule, value=endpoint.billed_as, layer=self._layer, fix=fix
+            )
         self._check_options(f"{path}.options", endpoint.options, endpoint)
 
     def _check_name(self, section: str, name: str, path: str, layer: str) -> None:
@@ -227,6 +232,8 @@ class Resolver:
             attempts=row.attempts,
             options=row.options,
             limits=row.limits,
+            price=row.price,
+            billed_as=row.priced_as,
         )
 
     # Features ------------------------------------------------------------------------------------------------------
@@ -364,4 +371,5 @@ def _provider(name: str, row: ProviderRow) -> Provider:
         user_limits=row.user_limits,
         headers=tuple(sorted(row.headers.items())),
         model_prefixes=tuple(row.model_prefixes.items()),
+        priced_as=row.priced_as,
     )

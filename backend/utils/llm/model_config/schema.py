@@ -69,6 +69,7 @@ class ProviderRow(Row):
     keys; one with none of them is a process of this application that tells its address when it runs.
 
     Attributes:
+        priced_as: The provider of the price list at whose prices it bills.
         limits: What each of the house's keys is held to.
         user_limits: What each key is held to that a user brings.
     """
@@ -81,6 +82,7 @@ class ProviderRow(Row):
     base_url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     model_prefixes: dict[str, str] = Field(default_factory=dict)
+    priced_as: str | None = Field(None, pattern=r"^[^:\s]+$")
 
     @field_validator("base_url")
     @classmethod
@@ -146,16 +148,34 @@ class FeatureRow(Row):
     house_fallback: bool = False
 
 
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class Price(Row):
+    """What a million tokens cost, in US dollars. What is not told apart costs what the rest of the prompt does."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+
+
 class ModelRow(Row):
     """What holds for one endpoint whichever feature it serves.
 
     Capabilities are declared here for a model that the catalogue does not know, or knows wrongly.
+
+    Attributes:
+        price: What it costs, in place of the price list.
+        priced_as: The provider and the model of the price list at whose price it is billed.
     """
 
     api_mode: ApiMode = "chat"
     attempts: int | None = Field(None, ge=1, le=10)
     limits: Limits = NO_LIMITS
     options: Options = Options()
+    price: Price | None = None
+    priced_as: str | None = Field(None, pattern=r"^[^:\s]+:\S+$")
     context_window: int | None = Field(None, gt=0)
     max_input: int | None = Field(None, gt=0)
     max_output: int | None = Field(None, gt=0)

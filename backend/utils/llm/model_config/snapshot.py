@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..models import Capabilities, Effort, Retirement
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
-    from .schema import OnInvalidOutput
+    from .schema import OnInvalidOutput, Price
 
 Access = Literal["key", "open", "embedded", "own"]
 OWN: Final = "own"
@@ -59,6 +59,7 @@ class Provider:
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
         network_policy: Where its host may be, if a caller brought it; None if the table says where it is.
+        priced_as: What the price list calls it; None if it is its name.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = ()
     model_prefixes: tuple[tuple[str, str], ...] = ()
     network_policy: NetworkPolicy | None = None
+    priced_as: str | None = None
 
     @property
     def api_key_envs(self) -> tuple[str, ...]:
@@ -100,6 +102,8 @@ class Endpoint:
         attempts: The most requests that one call may send to it; None leaves it to the feature.
         options: What holds for it whichever feature it serves; a feature's own options lie over them.
         limits: What is let out to it, with each key.
+        price: What the table says that it costs.
+        billed_as: The provider and the model of the price list, as the table names them.
     """
 
     provider: Provider
@@ -109,6 +113,8 @@ class Endpoint:
     attempts: int | None = None
     options: Options = field(default_factory=Options)
     limits: Limits = NO_LIMITS
+    price: Price | None = None
+    billed_as: str | None = None
 
     @override
     def __str__(self) -> str:
@@ -131,6 +137,14 @@ class Endpoint:
     def model_id(self) -> str:
         """The model's name on the wire."""
         return self.provider.model_id(self.model)
+
+    @cached_property
+    def priced_as(self) -> tuple[str, str]:
+        """The provider and the model by which the price list knows it."""
+        if self.billed_as is not None:
+            provider, _, model = self.billed_as.partition(":")
+            return provider, model
+        return self.provider.priced_as or self.provider.name, self.model_id
 
     def takes_tools(self, effort: Effort | None) -> bool:
         """Whether tools can be sent beside ``effort``.
