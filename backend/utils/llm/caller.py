@@ -183,16 +183,16 @@ def without_caller(work: Awaitable[T], context: Context | None = None) -> Genera
     """
     steps: Any = work.__await__()
     run = (context or context_without_caller()).run
-    step, told = steps.send, None
+    step, value = steps.send, None
     try:
         while True:
-            waits_for = run(step, told)
+            waits_for = run(step, value)
             try:
-                step, told = steps.send, (yield waits_for)
+                step, value = steps.send, (yield waits_for)
             except BaseException as error:  # noqa: BLE001 - it is for the work
-                step, told = steps.throw, error
+                step, value = steps.throw, error
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
     finally:
         # An error would hold this frame, and this frame the error, or what was read of an answer.
-        told = waits_for = None
+        value = waits_for = None

@@ -132,8 +132,10 @@ def _is_ordinary(usage: Usage) -> bool:
 
 def _is_by_token(prices: ModelPrice) -> bool:
     """Whether it has a price for tokens, and none for a request."""
-    told = vars(prices)
-    return bool(told.get("input_mtok") and told.get("output_mtok")) and told.get("requests_kcount") is None
+    listed = vars(prices)
+    return (
+        bool(listed.get("input_mtok") and listed.get("output_mtok")) and listed.get("requests_kcount") is None
+    )
 
 
 def _reckoned(usage: Usage, prices: ModelPrice) -> Decimal:

@@ -617,7 +617,7 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner
-            secret = RunningAttempt(call, step).credential().secret
+            secret = RunningAttempt(call, step)._credential().secret
             assert secret is not None
             assert secret.get_secret_value() == f"{'ann' if owner == 'user' else 'house'}-{provider}"
             assert fingerprint(secret) == step.candidate.key

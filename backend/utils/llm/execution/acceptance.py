@@ -37,8 +37,8 @@ def rejecting() -> Iterator[None]:
 
 def accepted_at_once(accept: Accept, message: AIMessage) -> Any:
     """What ``accept`` says of ``message``, where nothing can be awaited."""
-    said = accept(subject_of(message))
-    return at_once(said, "accept is asynchronous: it works with ainvoke and astream only")
+    verdict = accept(subject_of(message))
+    return at_once(verdict, "accept is asynchronous: it works with ainvoke and astream only")
 
 
 def subject_of(message: AIMessage) -> Any:

@@ -109,10 +109,10 @@ class RunningAttempt:
         """The client, and what it is to ask. The first call of an endpoint builds its client."""
         call, step, candidate = self._call, self.step, self.step.candidate
         endpoint, question, options = candidate.endpoint, call.question, candidate.options
-        client = call.runtime.clients.client(endpoint)
+        credential, client = self._credential(), call.runtime.clients.client(endpoint)
         # Only now: building a client imports its SDK, which must not eat the attempt's time.
         self._ticket = call.runtime.transport.tickets.open(
-            endpoint.provider, self.credential(), step.seconds, options.connect_timeout
+            endpoint.provider, credential, step.seconds, options.connect_timeout
         )
         self._observed = self._ticket.observed
         self._started_at, self._started = self._time.clock(), self._time.now()
@@ -120,7 +120,7 @@ class RunningAttempt:
         messages = [*question.messages, *call.repair] if step.repair else question.messages
         return client, ModelRequest(endpoint, ask, messages, question.stop, step.seconds, self._ticket)
 
-    def credential(self) -> Credential:
+    def _credential(self) -> Credential:
         """The one that the route chose for its candidate."""
         call, candidate = self._call, self.step.candidate
         if candidate.owner == "user":
@@ -295,6 +295,7 @@ class RunningAttempt:
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         step, candidate, observed, answer = self.step, self.step.candidate, self._observed, self._answer
+        first_byte = _first_byte(observed)
         if answer is None and self._stream is not None:
             answer = self._stream.joined()
         category = failure.category if failure is not None else None
@@ -314,7 +315,7 @@ class RunningAttempt:
             duration=timedelta(seconds=ended_at - self._started_at),
             category=category,
             status=observed.status,
-            first_byte=_first_byte(observed),
+            first_byte=first_byte,
             served_model=served,
             substituted=provider.access != OWN and not is_served_as_asked(model, served),
             usage=usage,

@@ -56,18 +56,18 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
     return await context.__aexit__(*error)
 
 
-async def result_of(said: Any) -> Any:
-    """``said``, awaited if it is a promise."""
-    return await said if isawaitable(said) else said
+async def result_of(value: Any) -> Any:
+    """``value``, awaited if it is a promise."""
+    return await value if isawaitable(value) else value
 
 
-def at_once(said: Any, complaint: str) -> Any:
-    """``said``, where nothing can be awaited.
+def at_once(value: Any, complaint: str) -> Any:
+    """``value``, where nothing can be awaited.
 
     Raises:
         TypeError: With ``complaint``, if it is a promise.
     """
-    if isawaitable(said):
-        getattr(said, "close", bool)()  # a coroutine that is never awaited complains
+    if isawaitable(value):
+        getattr(value, "close", bool)()  # a coroutine that is never awaited complains
         raise TypeError(complaint)
-    return said
+    return value

@@ -18,7 +18,7 @@ from .loop import Dispatch
 from .steps import Consult, Try
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from langchain_core.messages import BaseMessage
 
@@ -104,8 +104,11 @@ class Call:
             while not isinstance(found, Try):
                 if isinstance(found, Consult):
                     with self._selecting(found):
-                        said = self._say(found)
-                        choice = at_once(said, _ASYNC_SELECTOR) if blocks else await self._heard(said, found)
+                        choice = self._consult(found)
+                        if blocks:
+                            choice = at_once(choice, _ASYNC_SELECTOR)
+                        elif isawaitable(choice):
+                            choice = await self._in_time(choice, found)
                     found = self.dispatch.choose(choice)
                 else:
                     await self._pause(found.seconds, blocks=blocks)
@@ -121,20 +124,18 @@ class Call:
         else:
             await without_caller(self.runtime.time.asleep(seconds))
 
-    def _say(self, step: Consult) -> Any:
+    def _consult(self, step: Consult) -> Any:
         """What the selector says, or a promise of it."""
         selector = self.runtime.selectors[step.selector]
         return selector(replace(step.choosing, messages=tuple(self.question.messages)))
 
-    async def _heard(self, said: Any, step: Consult) -> Any:
-        """What a selector says, if it says so within the deadline."""
-        if not isawaitable(said):
-            return said
+    async def _in_time(self, choice: Awaitable[Any], step: Consult) -> Any:
+        """What a selector chooses, if it does so within the deadline."""
         try:
             async with asyncio.timeout(None) as clock:
                 ends_at = asyncio.get_running_loop().time() + step.choosing.seconds_left
                 context_without_caller().run(clock.reschedule, ends_at)
-                return await said
+                return await choice
         except TimeoutError:
             raise self.dispatch.selector_error(
                 step.selector, "did not answer within the call's deadline"
@@ -186,9 +187,9 @@ class Call:
         is_short = fault.category is not Category.TRUNCATED
         # Half a surrogate pair, which a sloppy server may send, cannot be sent back.
         text = answer.text.encode(errors="replace").decode() if answer is not None else ""
-        said = [AIMessage(text)] if text and is_short else []
+        rejected = [AIMessage(text)] if text and is_short else []
         reason = fault.reason or "it is not what was asked for"
-        self.repair = [*said, HumanMessage(advice.format(reason=reason))]
+        self.repair = [*rejected, HumanMessage(advice.format(reason=reason))]
 
     def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
         """What is handed on instead of ``error``, if the feature settles for the best of the rejected answers.

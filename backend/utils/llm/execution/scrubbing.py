@@ -24,9 +24,9 @@ def scrub_exception(error: BaseException, outer: BaseException | None = None) ->
     for one in _chain(error, outer):
         if one.__traceback__ is not None:
             frames = [(frame.f_code, line) for frame, line in walk_tb(one.__traceback__)]
-            told = [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-MOST_PLACES:]]
+            places = [f"{code.co_filename}:{line} {code.co_name}" for code, line in frames[-MOST_PLACES:]]
             one.__traceback__ = None
-            one.add_note("\n".join(["Raised in", *told]))
+            one.add_note("\n".join(["Raised in", *places]))
 
 
 def erase(error: BaseException) -> None:

@@ -121,13 +121,13 @@ class RunRecorder(BaseCallbackHandler):
 
     def run(self) -> CallbackManager:
         """What a run manager of that run would tell of whom to tell."""
-        told = CallbackManager.configure(
+        manager = CallbackManager.configure(
             self.config.get("callbacks"),
             inheritable_tags=self.config.get("tags"),
             inheritable_metadata=self.config.get("metadata"),
         )
-        told.parent_run_id = self._run_id
-        return told
+        manager.parent_run_id = self._run_id
+        return manager
 
 
 def recording(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:

@@ -16,7 +16,7 @@ from .route import ON_TRIAL, Candidate
 from .rules import LASTING_RULES, OWN_RULES, rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from ..caller import Caller, OwnEndpoint
     from ..model_config import Account, Endpoint, Feature, Limits, Share, Snapshot, Tier
@@ -25,40 +25,27 @@ if TYPE_CHECKING:
     from .route import Rejection
     from .rules import LastingRule, Terms
 
-MOST_TERMS = 4096
-"""The candidates for so many kinds of terms are kept for one table, before it is begun anew."""
-
 Known = tuple[Candidate, "Rejection | None"]
 """A candidate, and why it may serve no call on these terms; None if it may."""
 
 
-def candidates_of(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
+def candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
     """Everybody in order of preference, the caller's own keys before the house's.
 
     Args:
         terms: What is asked for.
-        options: Of the call. With any of them, nothing is kept.
+        options: Of the call.
         share: The endpoint on trial that comes first, if any.
     """
-    if options.model_fields_set:
-        return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
-    kept, name = terms.snapshot.kept, (terms.feature.name, *terms[2:], share)
-    known: Sequence[Known] | None = kept.get(name)
-    if known is None:
-        if len(kept) >= MOST_TERMS:
-            kept.clear()
-        known = kept[name] = tuple(_fitted(_in_order(terms, share), terms, options, LASTING_RULES))
-    return known
+    return _fitted(_in_order(terms, share), terms, options, LASTING_RULES)
 
 
-def with_own(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
-    """As `candidates_of`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
+def own_candidate(own: OwnEndpoint, terms: Terms, options: Options) -> Iterable[Known]:
+    """The endpoint that a caller brings in the place of keys."""
     endpoint = own_endpoint(own.base_url, own.model, terms.snapshot.private_networks)
     layer = f"the caller's own endpoint at {endpoint.provider.host}"
     theirs = Candidate(endpoint, "user", terms.snapshot.byok_profile, layer)
-    yield from _fitted([theirs], terms, options, OWN_RULES)
-    if terms.policy == "byok_then_house":
-        yield from candidates_of(terms._replace(policy="house_only"), options, None)
+    return _fitted([theirs], terms, options, OWN_RULES)
 
 
 def copied_to(share: Share, terms: Terms, options: Options) -> Iterable[Known]:
@@ -108,10 +95,10 @@ def _of_the_chain(terms: Terms, owner: KeyOwner, profile: str, share: Share | No
         yield from _beside(share, owner, profile, f"{feature.layer}, features.{feature.name}.split")
     for number, tier in enumerate(chain.tiers):
         scope = _scope(feature, tier, number, owner)
-        members = (
+        choices = (
             (endpoint, account) for endpoint in tier.endpoints for account in _accounts(endpoint, owner)
         )
-        for place, (endpoint, account) in enumerate(members):
+        for place, (endpoint, account) in enumerate(choices):
             yield Candidate(
                 endpoint,
                 owner,

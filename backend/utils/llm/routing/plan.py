@@ -13,7 +13,7 @@ from ..failures import POLICY, Category
 from ..model_config import NO_LIMITS, own_endpoint
 from ..state.experiments import CONTROL
 from ..state.health import MemoryHealth, Unavailable
-from .candidates import candidates_of, copied_to, with_own, with_users_key
+from .candidates import candidates, copied_to, own_candidate, with_users_key
 from .hedging import hedge_of
 from .route import Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
@@ -21,16 +21,20 @@ from .selection import ordered, selection_context
 from .split import trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
-    from ..caller import Caller
+    from ..caller import Caller, OwnEndpoint
     from ..model_config import Endpoint, Feature, Share, Snapshot
+    from ..options import Options
     from ..state.health import Circuit, Health
     from ..state.rate_limiter import Exceeded
     from ..types import KeyPolicy
     from .candidates import Known
     from .route import Candidate, Needs
+
+MOST_TERMS = 4096
+"""The candidates for so many kinds of terms are kept for one table, before it is begun anew."""
 
 
 def plan(
@@ -68,9 +72,9 @@ def plan(
     case = Case(snapshot, named, policy, today, caller, needs, health)
     with health.traffic.lock:
         if own is not None:
-            return _decided(case, with_own(own, terms, needs.options))
+            return _decided(case, _with_own(own, terms, needs.options))
         share, over = trial(named, caller, health.traffic) if named.split else (None, ())
-        return _decided(case, candidates_of(terms, needs.options, share), share, over)
+        return _decided(case, _known(terms, needs.options, share), share, over)
 
 
 def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
@@ -113,6 +117,26 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
         return _decided(case, found)._replace(is_shadow=True, demo=False)
 
 
+def _known(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
+    """Everybody in order of preference; kept with the table, unless the call has options of its own."""
+    if options.model_fields_set:
+        return candidates(terms, options, share)
+    kept, name = terms.snapshot.kept, (terms.feature.name, *terms[2:], share)
+    found: Sequence[Known] | None = kept.get(name)
+    if found is None:
+        if len(kept) >= MOST_TERMS:
+            kept.clear()
+        found = kept[name] = tuple(candidates(terms, options, share))
+    return found
+
+
+def _with_own(own: OwnEndpoint, terms: Terms, options: Options) -> Iterator[Known]:
+    """As `_known`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
+    yield from own_candidate(own, terms, options)
+    if terms.policy == "byok_then_house":
+        yield from _known(terms._replace(policy="house_only"), options, None)
+
+
 def _decided(
     case: Case, found: Iterable[Known], share: Share | None = None, over: Sequence[Rejection] = ()
 ) -> Route:
@@ -133,19 +157,21 @@ def _decided(
         if rejection is None or why is not None:
             # A chain may name an endpoint twice, and a user's key may be the house's; the first time counts.
             able.setdefault(candidate.circuit, candidate)
-    best = _in_order(list(able.values()), case)
-    candidates = _free_first(best, case) if left_out else best
+    best = list(able.values())
+    if len(best) > 1:
+        best = _in_order(best, case)
+    order = _free_first(best, case) if left_out else best
     snapshot, feature, policy = case.snapshot, case.feature, case.policy
     is_demo = snapshot.demo_active and policy != "byok_only"
     hedge = None
-    if feature.hedge and candidates:
-        hedge = hedge_of(candidates[0], candidates[1:], feature, case.needs, case.health.traffic)
+    if feature.hedge and order:
+        hedge = hedge_of(order[0], order[1:], feature, case.needs, case.health.traffic)
     return Route(
         feature=feature,
         profile=snapshot.profile if policy == "house_only" else snapshot.byok_profile,
         policy=policy,
-        candidates=tuple(candidates),
-        skipped=_skipped(over, left_out, candidates) if over or left_out else (),
+        candidates=tuple(order),
+        skipped=_skipped(over, left_out, order) if over or left_out else (),
         demo=is_demo,
         table_hash=snapshot.hash,
         needs=case.needs,
@@ -163,8 +189,6 @@ def _arm(share: Share | None) -> str:
 
 
 def _in_order(able: list[Candidate], case: Case) -> list[Candidate]:
-    if len(able) == 1:
-        return able
     return ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
 
 

@@ -30,7 +30,7 @@ class Terms(NamedTuple):
 
     Attributes:
         policy: Whose keys may pay.
-        tools: What an endpoint has to be able to do, as the rest is.
+        tools: What an endpoint has to be able to do, as those below are.
     """
 
     snapshot: Snapshot
@@ -134,8 +134,8 @@ def _retired(candidate: Candidate, terms: Terms) -> Rejection | None:
     if gone is None or gone.day > terms.today:
         return None
     heir = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
-    told = f"{candidate.endpoint.model} was retired on {gone.day}{heir}"
-    return Rejection(candidate, SkipCode.RETIRED, told)
+    why = f"{candidate.endpoint.model} was retired on {gone.day}{heir}"
+    return Rejection(candidate, SkipCode.RETIRED, why)
 
 
 def _ability_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
@@ -145,8 +145,8 @@ def _ability_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
             return Rejection(candidate, SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}")
     if terms.remote_images and endpoint.provider.api == "gemini":
         # Known before anything is asked; all that is not is refused by the adapter, which fetches nothing.
-        told = "the gemini API takes pictures only as data, not by their address"
-        return Rejection(candidate, SkipCode.NO_REMOTE_IMAGES, told)
+        why = "the gemini API takes pictures only as data, not by their address"
+        return Rejection(candidate, SkipCode.NO_REMOTE_IMAGES, why)
     return None
 
 
@@ -155,8 +155,8 @@ def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
     endpoint = candidate.endpoint
     if not terms.tools or endpoint.takes_tools(candidate.options.effort):
         return None
-    told = f'{endpoint.model} takes tools like this only with api_mode = "responses"'
-    return Rejection(candidate, SkipCode.NO_TOOLS, told)
+    why = f'{endpoint.model} takes tools like this only with api_mode = "responses"'
+    return Rejection(candidate, SkipCode.NO_TOOLS, why)
 
 
 def _out_of_reach(candidate: Candidate, _: object) -> Rejection | None:
@@ -176,8 +176,8 @@ def _beyond_the_api(candidate: Candidate, _: object) -> Rejection | None:
     refused = candidate.options.problems(
         endpoint.provider.api, endpoint.model, endpoint.can, endpoint.api_mode
     )
-    told = "; ".join(f"{option}: {reason}" for option, reason in refused)
-    return Rejection(candidate, SkipCode.OPTION, told) if refused else None
+    why = "; ".join(f"{option}: {reason}" for option, reason in refused)
+    return Rejection(candidate, SkipCode.OPTION, why) if refused else None
 
 
 def _window_too_small(candidate: Candidate, call: Sized) -> Rejection | None:
@@ -185,8 +185,8 @@ def _window_too_small(candidate: Candidate, call: Sized) -> Rejection | None:
     if tokens <= room:
         return None
     window = candidate.endpoint.can.context_window
-    told = f"about {tokens} tokens exceed the {room} that its window of {window} leaves"
-    return Rejection(candidate, SkipCode.WINDOW, told)
+    why = f"about {tokens} tokens exceed the {room} that its window of {window} leaves"
+    return Rejection(candidate, SkipCode.WINDOW, why)
 
 
 def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
@@ -197,8 +197,8 @@ def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
     could_cost = most_usd(endpoint, call.needs.tokens, candidate.options.max_output_tokens, call.today)
     if could_cost is not None and could_cost <= most:
         return None
-    told = "nobody knows what it costs" if could_cost is None else f"it could cost ${could_cost}"
-    return Rejection(candidate, SkipCode.PRICE, f"{told}, and a call may cost ${most}")
+    why = "nobody knows what it costs" if could_cost is None else f"it could cost ${could_cost}"
+    return Rejection(candidate, SkipCode.PRICE, f"{why}, and a call may cost ${most}")
 
 
 LASTING_RULES: tuple[LastingRule, ...] = (

@@ -32,14 +32,14 @@ def trial(feature: Feature, caller: Caller, traffic: Traffic) -> tuple[Share | N
     return (None if share is None or ended[share] is not None else share), over
 
 
-def share_of(feature: Feature, caller: Caller, dice: float) -> Share | None:
+def share_of(feature: Feature, caller: Caller, draw: float) -> Share | None:
     """The endpoint on trial that ``caller`` gets first; None for the control.
 
     By a hash of the user, or else of the conversation or the tenant, keyed by what is tried: another feature's trial
-    draws other users, and a share that grows keeps those who were in it. Where nobody is named, by ``dice``.
+    draws other users, and a share that grows keeps those who were in it. Where nobody is named, by ``draw``.
     """
     unit = caller.user_id or caller.conversation_id or caller.tenant_id
-    point = _WHOLE * (_hashed(unit, feature) if unit else dice)
+    point = _WHOLE * (_hashed(unit, feature) if unit else draw)
     for share in feature.split:
         if point < share.percent:
             return share

@@ -26,7 +26,7 @@ class Latency:
 
     Attributes:
         seconds: The mean.
-        at: When it was last told anything, in seconds of the monotonic clock.
+        at: When it last changed, in seconds of the monotonic clock.
         is_first: Whether it rests on a single request. The next answer replaces it: connections were set up, caches cold.
     """
 
@@ -69,13 +69,13 @@ class Failing:
 
     Attributes:
         share: From 0 to 1.
-        at: When it was last told anything.
+        at: When it last changed.
     """
 
     share: float = 0.0
     at: float = 0.0
 
-    def told(self, now: float, *, failed: bool) -> Failing:
+    def after(self, now: float, *, failed: bool) -> Failing:
         """After one more request."""
         return Failing(self.share + FAILURE_WEIGHT * (failed - self.share), now)
 

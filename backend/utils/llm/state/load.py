@@ -51,8 +51,8 @@ class Load:
     Attributes:
         latency: How quick it is, as far as that is known.
         failing: How often it fails; None if it never did.
-        under_way: Its requests under way.
-        heat: How much it was used lately, as a logarithm to which time adds nothing: who has the least needs no clock.
+        in_flight: Its requests in flight.
+        recent_requests: How much it was used lately, as a logarithm to which time adds nothing: who has the least needs no clock.
     """
 
     __slots__ = ("failing", "in_flight", "latency", "recent_requests")
@@ -122,13 +122,13 @@ class Targets:
         load, now = self._own(target), self._clock()
         load.latency[timed] = after_answer(load.latency.get(timed), seconds, now)
         if load.failing is not None:
-            load.failing = load.failing.told(now, failed=False)
+            load.failing = load.failing.after(now, failed=False)
 
     def failed(self, target: Target, timed: Timed, seconds: float) -> None:
         """It took so long to fail."""
         load, now = self._own(target), self._clock()
         load.latency[timed] = after_failure(load.latency.get(timed), seconds, now)
-        load.failing = (load.failing or Failing()).told(now, failed=True)
+        load.failing = (load.failing or Failing()).after(now, failed=True)
 
     def level_up(self, target: Target, recent_requests: float) -> None:
         """It counts as used no less than that: who was away is not flooded to make up for it."""

@@ -297,6 +297,6 @@ def _amounts(limits: Limits, tokens: int) -> Iterator[tuple[str, Rate, int]]:
         yield "tokens", rate, tokens
 
 
-def _poll(turns: int) -> float:
+def _poll(rounds: int) -> float:
     """Seconds until it is worth looking again for whoever must let the places change hands so often before."""
-    return min(LONGEST_POLL, POLL_SECONDS * (turns + 1))
+    return min(LONGEST_POLL, POLL_SECONDS * (rounds + 1))
