@@ -142,6 +142,7 @@ CONSEQUENCES: dict[Category, Consequence] = {
     C.SERVER: Consequence(3, ProviderDownError),
     C.EMPTY: Consequence(3, ProviderDownError),
     C.UNREADABLE: Consequence(3, ProviderDownError),
+    C.UNKNOWN_REASON: Consequence(1, InvalidOutputError),
     C.INTERRUPTED: Consequence(3, ProviderDownError),
     C.RATE_LIMIT: Consequence(3, RateLimitedError, rests=("endpoint", 30)),
     C.QUOTA: Consequence(1, QuotaExceededError, sibling=False, rests=("key", 600)),
