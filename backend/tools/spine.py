@@ -96,20 +96,20 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 208, 30, 103),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 207, 29, 98),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 254, 33, 137
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 253, 32, 132
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 530, 32, 256),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 529, 31, 251),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        225,
-        31,
-        111,
+        224,
+        30,
+        106,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1228, 49, 437),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1228, 48, 433),
 }
 
 
