@@ -72,7 +72,7 @@ RETIRED = {
     "Skip": "Rejection",
     "Situation": "SelectionContext",
     "_hush": "scrub_exception",
-    "_apart": "_without_context",
+    "_apart": "failure_of",
     "following": "successor",
     "_worded": "serialize",
     "wary": "untrusted",

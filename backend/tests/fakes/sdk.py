@@ -18,7 +18,7 @@ from pydantic import SecretStr, model_validator
 from backend.utils.llm.failures import named
 from backend.utils.llm.providers import chat_completions, gemini_api, responses_api
 from backend.utils.llm.providers.answer import AnswerStream, message_of
-from backend.utils.llm.transport import HOUSE, TICKET_HEADER, Request
+from backend.utils.llm.transport import ERROR_STATUS, HOUSE, TICKET_HEADER, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.model_config import Endpoint
     from backend.utils.llm.providers import ModelRequest
-    from backend.utils.llm.transport import AsyncReply, Reply, SigningTransport
+    from backend.utils.llm.transport import AsyncResponse, Response, SigningTransport
 
 KEY = "sk-the-transport-signs"
 
@@ -57,14 +57,10 @@ class SdkTransport:
         self._transport = transport
 
     def handle_request(self, request: Any) -> Any:
-        reply = self._transport.send(*_taken_from(request, request.read()))
-        content = reply.read() if reply.body is None else b""
-        return _answer(request, reply, content)
+        return _answer(request, self._transport.send(*_taken_from(request, request.read())))
 
     async def handle_async_request(self, request: Any) -> Any:
-        reply = await self._transport.asend(*_taken_from(request, await request.aread()))
-        content = await reply.read() if reply.body is None else b""
-        return _answer(request, reply, content)
+        return _answer(request, await self._transport.asend(*_taken_from(request, await request.aread())))
 
     def close(self) -> None: ...
 
@@ -87,16 +83,15 @@ def _taken_from(request: Any, content: bytes) -> tuple[str | None, Request]:
     return number, Request(str(request.url), headers, content, request.method)
 
 
-def _answer(request: Any, reply: Reply | AsyncReply, content: bytes) -> Any:
+def _answer(request: Any, response: Response | AsyncResponse) -> Any:
     family: Any = httpx2 if isinstance(request, httpx2.Request) else httpx
-    headers = dict(reply.headers)
-    if reply.body is None:
-        return family.Response(reply.status, headers=headers, content=content)
-    stream = reply.body if family is httpx2 else _HttpxBody(reply.body)
-    return family.Response(reply.status, headers=headers, stream=stream)
+    headers = dict(response.headers)
+    if response.status >= ERROR_STATUS:
+        return family.Response(response.status, headers=headers, content=response.content)
+    return family.Response(response.status, headers=headers, stream=_Body(response))
 
 
-class _HttpxBody(httpx.SyncByteStream, httpx.AsyncByteStream):
+class _Body(httpx.SyncByteStream, httpx.AsyncByteStream, httpx2.SyncByteStream, httpx2.AsyncByteStream):
     def __init__(self, body: Any) -> None:
         self._body = body
 

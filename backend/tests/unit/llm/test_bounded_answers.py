@@ -23,7 +23,7 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.providers.answer import EAGER
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 from backend.utils.llm.transport.redaction import Redaction
-from backend.utils.llm.transport.streams import LONGEST_ERROR
+from backend.utils.llm.transport.response import LONGEST_ERROR
 from backend.utils.llm.transport.trust import HOUSE
 from backend.utils.llm.transport.unpacking import Unpacker
 

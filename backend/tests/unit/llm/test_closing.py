@@ -11,7 +11,7 @@ from backend.tests.fakes.sockets import none_left_open
 from backend.tests.fakes.strangers import WELL, Stranger, certificate, running
 from backend.utils.llm.testing import SlowFirstByte, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
-from backend.utils.llm.transport import Request, pools
+from backend.utils.llm.transport import Credential, Request, connections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,28 +63,31 @@ def test_a_patchbay_that_nobody_closed_closes_its_connections(provider: Loopback
 
 
 def test_a_connection_is_closed_that_is_still_being_made_when_its_pool_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = certificate("models.example", tmp_path)
     served, trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=file)
     served.load_cert_chain(file)
     trusted.check_hostname = False
-    monkeypatch.setattr(pools, "_tls", lambda: trusted)
+    monkeypatch.setattr(connections, "_tls", lambda: trusted)
     server = Stranger(served)
     server.reply = 200, {"Connection": "keep-alive", "Content-Length": str(len(WELL))}, [WELL]
-    made = pools.Pools()
+    patchbay = make("openai:gpt-6-luna")
+    provider, transport = patchbay.table.snapshot.providers["openai"], patchbay.runtime.transport
+    ticket = transport.tickets.open(provider, Credential("house", None), 60.0)
     answers: list[bytes] = []
 
     def call() -> None:
         request = Request(f"https://127.0.0.1:{server.port}/v1", {}, b"{}")
-        answer = made.send(request, {})
-        answers.append(answer.read())
+        answer = transport.pools.send(request, ticket)
+        answers.append(b"".join(answer.body))
+        answer.close()
 
     with none_left_open():
         thread = threading.Thread(target=call)
         thread.start()
         select.select([server.socket], [], [], 5.0)
-        made.close()
+        transport.pools.close()
         with running(server):
             thread.join()
 

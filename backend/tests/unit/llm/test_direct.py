@@ -259,5 +259,5 @@ def test_a_connection_is_kept_after_a_stream(provider: LoopbackProvider, wire: s
     for _ in range(3):
         list(direct.get_llm("f").stream("hi"))
 
-    assert len(direct.runtime.transport.pools.for_threads()._pool.connections) == 1
+    assert len(direct.runtime.transport.pools.for_threads().connections) == 1
     direct.close()

@@ -130,9 +130,12 @@ class TestConnections:
         connected = set(connections(echo))
         pool = await bay.runtime.transport.pools.for_this_loop()
 
+        async def close() -> None:
+            await pool.lifetime.aclose()
+
         def end() -> list[str]:
             with suppress(RuntimeError):  # it is another loop's
-                asyncio.run(pool.aclose())
+                asyncio.run(close())
             forget()
             return in_a_loop(bay, "child")
 

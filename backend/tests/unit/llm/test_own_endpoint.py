@@ -27,9 +27,9 @@ from backend.utils.llm.errors import (
 from backend.utils.llm.model_config import own_endpoint
 from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
-from backend.utils.llm.transport import Credential, Request, pools
+from backend.utils.llm.transport import Credential, Request, connections
 from backend.utils.llm.transport import resolver as look_up
-from backend.utils.llm.transport.streams import PIECE_BYTES
+from backend.utils.llm.transport.response import PIECE_BYTES
 from backend.utils.llm.transport.trust import STRANGER
 
 from .drivers import ainvoke, invoke
@@ -436,7 +436,7 @@ class TestService:
         file = certificate("models.example", tmp_path)
         served, trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=file)
         served.load_cert_chain(file)
-        monkeypatch.setattr(pools, "_tls", lambda: trusted)
+        monkeypatch.setattr(connections, "_tls", lambda: trusted)
         monkeypatch.setattr(
             socket, "getaddrinfo", lambda _, port, *__, **___: [(2, 1, 6, "", ("127.0.0.1", port))]
         )
@@ -596,7 +596,7 @@ class TestMany:
         assert len(runtime.clients) == 1
         assert len(runtime.transport.pools) == 1
         (pool,) = runtime.transport.pools._threads.values()
-        assert pool._pool.connections == []
+        assert pool.connections == []
 
     async def test_they_share_one_client_and_leave_no_connection_asynchronously(
         self, lab: Patchbay, provider: LoopbackProvider
@@ -605,8 +605,8 @@ class TestMany:
 
         await asyncio.gather(*(lab.get_llm("f", caller=caller).ainvoke("hi") for caller in callers))
 
-        (held,) = lab.runtime.transport.pools._loops[asyncio.get_running_loop()].values()
-        connector: Any = held[0]._session.connector
+        (pool,) = lab.runtime.transport.pools._loops[asyncio.get_running_loop()].values()
+        connector: Any = pool.session.connector
         assert {(one.model, one.key) for one in provider.requests} == {
             (f"m-{n}", f"key-{n}") for n in range(50)
         }

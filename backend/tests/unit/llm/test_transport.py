@@ -21,10 +21,10 @@ from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import Patchbay, get_llm, use
 from backend.utils.llm.errors import CredentialNotAllowedError, LLMError, MissingCredentialError
 from backend.utils.llm.model_config import Table
-from backend.utils.llm.testing import KeepAlive, LoopbackProvider, Status
+from backend.utils.llm.testing import Hang, KeepAlive, LoopbackProvider, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
-from backend.utils.llm.transport import TICKET_HEADER, Credential, SigningTransport
-from backend.utils.llm.transport.clocks import BoundedBackend, in_time_here
+from backend.utils.llm.transport import TICKET_HEADER, Credential, Request, SigningTransport
+from backend.utils.llm.transport.connections import BoundedBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -342,7 +342,7 @@ class TestLoopsAndThreads:
             get_llm(feature).invoke("hi")
 
         pool = patchbay.runtime.transport.pools.for_threads()
-        assert len(pool._pool.connections) == 1
+        assert len(pool.connections) == 1
 
 
 async def test_an_error_that_is_cut_short_leaves_no_connection(provider: LoopbackProvider) -> None:
@@ -354,8 +354,44 @@ async def test_an_error_that_is_cut_short_leaves_no_connection(provider: Loopbac
 
     pool: Any = await patchbay.runtime.transport.pools.for_this_loop()
     assert caught.value.__cause__ is not None  # it holds what was open where it was raised
-    assert not pool._session.connector._acquired
+    assert not pool.session.connector._acquired
     await patchbay.aclose()
+
+
+def test_a_kept_connection_goes_by_the_time_of_the_request_that_is_on_it(
+    transport: SigningTransport, provider: LoopbackProvider
+) -> None:
+    provider.script(Text("in time"), Text("in time"), Hang())
+    row, request = openai_row(provider), Request(f"{provider.openai_url}/chat/completions", {}, b"{}")
+    ended, patient, hasty = (transport.tickets.open(row, Credential("house", None), 60.0) for _ in range(3))
+
+    transport.send(ended.number, request).read()
+    ended.expect_within(-1.0)
+    transport.send(patient.number, request).read()
+    (kept,) = transport.pools.for_threads().connections
+    hasty.expect_within(0.1)
+    with pytest.raises(httpx2.ReadTimeout):
+        transport.send(hasty.number, request)
+
+    assert "Request Count: 3" in repr(kept)
+
+
+def test_what_an_application_asks_itself_is_logged_as_before(
+    provider: LoopbackProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    patchbay = loopback_patchbay(provider, {"f": "openai:gpt-6-luna"})
+
+    with caplog.at_level("DEBUG", "httpcore2.http11"):
+        patchbay.get_llm("f").invoke("hi")
+        httpx2.post(f"{provider.openai_url}/chat/completions", json={}, trust_env=False)
+
+    messages = [record.message for record in caplog.records if record.name == "httpcore2.http11"]
+    ours, theirs = (
+        message for message in messages if message.startswith("receive_response_headers.complete")
+    )
+    assert ours == "receive_response_headers.complete"
+    assert "return_value=(b'HTTP/1.1', 200" in theirs
+    patchbay.close()
 
 
 class Unreachable(httpcore2.NetworkBackend):
@@ -381,10 +417,10 @@ def test_all_addresses_of_a_host_share_the_time_of_one_connection(
 ) -> None:
     nowhere = Unreachable()
     backend = BoundedBackend(nowhere, lambda *_: ["a", "b", "c", "d"])
-    ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0)
+    ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0, 100.0)
 
-    with pytest.raises(httpcore2.ConnectTimeout), in_time_here(ticket):
-        backend.connect_tcp("host.example", 443, 100.0)
+    with pytest.raises(httpcore2.ConnectTimeout):
+        backend.connect_tcp("host.example", 443, ticket)
 
     assert [round(seconds or 0) for seconds in nowhere.tried.values()] == [2, 2, 2, 2]
 
@@ -412,10 +448,9 @@ def test_a_connection_that_was_made_too_late_for_tls_is_closed(
     reachable = Reachable()
     ticket = transport.tickets.open(openai_row(provider), Credential("house", None), 8.0)
 
-    with in_time_here(ticket):
-        stream = BoundedBackend(reachable, lambda *_: ["a"]).connect_tcp("host.example", 443)
-        ticket.expect_within(-1.0)
-        with pytest.raises(httpcore2.ConnectTimeout):
-            stream.start_tls(ssl.create_default_context())
+    stream = BoundedBackend(reachable, lambda *_: ["a"]).connect_tcp("host.example", 443, ticket)
+    ticket.expect_within(-1.0)
+    with pytest.raises(httpcore2.ConnectTimeout):
+        stream.start_tls(ssl.create_default_context(), timeout=cast("Any", ticket))
 
     assert reachable.stream.is_closed

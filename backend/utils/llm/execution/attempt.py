@@ -86,7 +86,6 @@ class RunningAttempt:
     ) -> bool:
         if self._ticket is not None:
             self._call.runtime.transport.tickets.close(self._ticket)
-            self._ticket.body = None  # from there the request is to be had, and its key
         return error is not None and self.record is None and self._failed(error)
 
     async def __aenter__(self) -> Self:
@@ -189,18 +188,14 @@ class RunningAttempt:
         answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
         chunks, options = client.stream(request), request.ask.options
         ticket.expect_within(options.first_chunk_timeout)
-        try:
-            with closing(chunks):
-                for chunk in chunks:
-                    if ready := answer.take(chunk):
-                        if self._first_token is None:
-                            self._begin_to_hand_on(ticket)
-                        yield from ready
-                    if answer.handed_on:
-                        ticket.expect_within(options.chunk_timeout)
-        finally:
-            if ticket.body is not None:
-                ticket.body.close()
+        with closing(chunks):
+            for chunk in chunks:
+                if ready := answer.take(chunk):
+                    if self._first_token is None:
+                        self._begin_to_hand_on(ticket)
+                    yield from ready
+                if answer.handed_on:
+                    ticket.expect_within(options.chunk_timeout)
         yield self._last_chunk(answer)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk]:
@@ -211,19 +206,15 @@ class RunningAttempt:
         answer = self._stream = StreamedAnswer(ticket, request.endpoint.model_id)
         chunks, options = client.astream(request), request.ask.options
         ticket.expect_within(options.first_chunk_timeout)
-        try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    if ready := answer.take(chunk):
-                        if self._first_token is None:
-                            self._begin_to_hand_on(ticket)
-                        for one in ready:
-                            yield one
-                    if answer.handed_on:
-                        ticket.expect_within(options.chunk_timeout)
-        finally:
-            if ticket.body is not None:
-                await ticket.body.aclose()
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if ready := answer.take(chunk):
+                    if self._first_token is None:
+                        self._begin_to_hand_on(ticket)
+                    for one in ready:
+                        yield one
+                if answer.handed_on:
+                    ticket.expect_within(options.chunk_timeout)
         yield self._last_chunk(answer)
 
     def _begin_to_hand_on(self, ticket: Ticket) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk
 
     from ..errors import LLMError
-    from ..transport import AsyncReply, Reply, SigningTransport, Ticket
+    from ..transport import AsyncResponse, Response, SigningTransport, Ticket
     from .answer import Answer
     from .ask import ModelRequest, Serialized
 
@@ -90,16 +90,16 @@ class ChatClient:
             ValueError: It is no JSON.
         """
         signed = self._serialized(request, streams=False)
-        reply = self._transport.send(request.ticket.number, signed)
-        _raise_for_status(reply)
-        return self._message(reply.read(), request)
+        response = self._transport.send(request.ticket.number, signed)
+        _raise_for_status(response)
+        return self._message(response.read(), request)
 
     async def agenerate(self, request: ModelRequest) -> AIMessage:
         """As `generate`."""
         signed = self._serialized(request, streams=False)
-        reply = await self._transport.asend(request.ticket.number, signed)
-        _raise_for_status(reply)
-        return self._message(await reply.read(), request)
+        response = await self._transport.asend(request.ticket.number, signed)
+        _raise_for_status(response)
+        return self._message(await response.read(), request)
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
         """The answer to ``request``, as it comes. To be closed if it is left before its end.
@@ -108,17 +108,15 @@ class ChatClient:
             Exception: As of `generate`.
         """
         signed = self._serialized(request, streams=True)
-        reply = self._transport.send(request.ticket.number, signed)
-        _raise_for_status(reply)
-        body, stream = reply.body, _StreamReader(self._api.reader(request), request.ticket, reply)
-        if body is None:
-            return
-        with closing(body):
+        response = self._transport.send(request.ticket.number, signed)
+        _raise_for_status(response)
+        stream = _StreamReader(self._api.reader(request), request.ticket, response)
+        with closing(response):
             try:
-                for part in body:
-                    yield from stream.read(part, has_more=body.has_more)
+                for part in response:
+                    yield from stream.read(part, has_more=response.has_more)
                     if stream.is_over:
-                        body.drain()
+                        response.drain()
                         break
                     stream.expect_end()
             except httpx2.TransportError:
@@ -130,18 +128,16 @@ class ChatClient:
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
         signed = self._serialized(request, streams=True)
-        reply = await self._transport.asend(request.ticket.number, signed)
-        _raise_for_status(reply)
-        body, stream = reply.body, _StreamReader(self._api.reader(request), request.ticket, reply)
-        if body is None:
-            return
-        with closing(body):
+        response = await self._transport.asend(request.ticket.number, signed)
+        _raise_for_status(response)
+        stream = _StreamReader(self._api.reader(request), request.ticket, response)
+        with closing(response):
             try:
-                async for part in body:
-                    for chunk in stream.read(part, has_more=body.has_more):
+                async for part in response:
+                    for chunk in stream.read(part, has_more=response.has_more):
                         yield chunk
                     if stream.is_over:
-                        await body.drain()
+                        await response.drain()
                         break
                     stream.expect_end()
             except httpx2.TransportError:
@@ -167,12 +163,12 @@ class ChatClient:
 class _StreamReader:
     """Reads the body of one stream; of a server that does not stream, its one document."""
 
-    def __init__(self, reader: AnswerReader, ticket: Ticket, reply: Reply | AsyncReply) -> None:
+    def __init__(self, reader: AnswerReader, ticket: Ticket, response: Response | AsyncResponse) -> None:
         self._reader = reader
         self._ticket = ticket
         self._events = EventParser()
         self._answer = AnswerStream(ticket.trust)
-        is_document = reply.headers.get("content-type", "").startswith("application/json")
+        is_document = response.headers.get("content-type", "").startswith("application/json")
         self._document = bytearray() if is_document else None
 
     @property
@@ -244,7 +240,7 @@ def _refused(ticket: Ticket, error: ExcessError) -> LLMError:
     return ticket.refuse_answer(f"sent more than {error}")
 
 
-def _raise_for_status(reply: Reply | AsyncReply) -> None:
-    if reply.status >= ERROR_STATUS:
-        said = reply.content[: 4 * _LONGEST_SENTENCE].decode(errors="replace")[:_LONGEST_SENTENCE]
-        raise ProviderError(said, status=reply.status)
+def _raise_for_status(response: Response | AsyncResponse) -> None:
+    if response.status >= ERROR_STATUS:
+        said = response.content[: 4 * _LONGEST_SENTENCE].decode(errors="replace")[:_LONGEST_SENTENCE]
+        raise ProviderError(said, status=response.status)

@@ -1,16 +1,10 @@
-"""Signs each request with its attempt's credential, guards hosts, pools connections, notes what the wire said."""
+"""Signs each request with its attempt's credential, guards hosts, pools connections, notes what was observed."""
 
 from ..observed import ERROR_STATUS, Observed
-from .exchange import AsyncReply, Reply, Request
-from .signing import SigningTransport
-from .ticket import (
-    TICKET_HEADER,
-    Address,
-    Credential,
-    LiveAddress,
-    Ticket,
-    TicketRegistry,
-)
+from .connections import Request
+from .response import AsyncResponse, Response
+from .signing import Address, LiveAddress, SigningTransport
+from .ticket import TICKET_HEADER, Credential, Ticket, TicketRegistry
 from .trust import HOUSE, STRANGER, ExcessError, Trust
 
 __all__ = [
@@ -19,13 +13,13 @@ __all__ = [
     "STRANGER",
     "TICKET_HEADER",
     "Address",
-    "AsyncReply",
+    "AsyncResponse",
     "Credential",
     "ExcessError",
     "LiveAddress",
     "Observed",
-    "Reply",
     "Request",
+    "Response",
     "SigningTransport",
     "Ticket",
     "TicketRegistry",

@@ -1,6 +1,6 @@
 """Looks up the host of an endpoint that a user named, and lets nothing through that is not where it may be.
 
-What comes back is what is connected to: nobody looks a second time, so there is no second answer to be told. All
+What comes back is what is connected to: nobody looks a second time, so there is no second answer. All
 addresses have to be permitted, not the one that is tried first.
 """
 
@@ -11,9 +11,10 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpcore2
+from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
@@ -35,26 +36,23 @@ class ForbiddenAddressError(Exception):
     """A host is where it may not be. Nothing of it is in the text: it would tell who is where in the house."""
 
 
-def addresses(policy: NetworkPolicy, host: str, port: int) -> list[str]:
-    """All addresses of ``host``, looked up from a thread.
+def addresses(policy: NetworkPolicy | None, host: str, port: int) -> list[str]:
+    """All addresses of ``host``, looked up from a thread; those of the house's providers for as long as that takes.
 
     Raises:
         ForbiddenAddressError: One of them is not one that ``policy`` permits.
         httpcore2.ConnectError: It has none, or nobody told in time.
     """
     try:
+        if policy is None:
+            return _looked_up(host, port)
         return _permitted(policy, _begun(host, port).result(RESOLVE_SECONDS))
     except OSError as error:  # a TimeoutError is one
         raise httpcore2.ConnectError(error.strerror or _TOO_LONG) from error
 
 
 @asynccontextmanager
-async def resolving() -> AsyncIterator[None]:
-    """A look-up in an event loop.
-
-    Raises:
-        OSError: It takes too long.
-    """
+async def _in_time() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
             yield
@@ -62,8 +60,17 @@ async def resolving() -> AsyncIterator[None]:
         raise OSError(_TOO_LONG) from None
 
 
+class HouseResolver(ThreadedResolver):
+    """aiohttp's for the house's providers, which gives up in time."""
+
+    @override
+    async def resolve(self, *args: Any, **kwargs: Any) -> list[ResolveResult]:
+        async with _in_time():
+            return await super().resolve(*args, **kwargs)
+
+
 class Resolver(AbstractResolver):
-    """The same for aiohttp."""
+    """aiohttp's for endpoints that users name."""
 
     def __init__(self, policy: NetworkPolicy) -> None:
         self._policy = policy
@@ -72,7 +79,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        async with resolving():
+        async with _in_time():
             found = await asyncio.wrap_future(_begun(host, port))
         return [
             ResolveResult(

@@ -1,4 +1,4 @@
-"""Sign each request with its attempt's credential, and note what the observed said.
+"""Sign each request with its attempt's credential, send it, and note what the response's head says.
 
 This is the one place that reads a secret. It fails closed: a request without a ticket, or bound for another origin than
 its ticket's provider, is not sent.
@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from ..caller import without_caller
+from ..caller import context_without_caller, without_caller
 from ..errors import (
     CredentialNotAllowedError,
     OwnEndpointError,
     ProviderDownError,
     WithheldCredentialError,
 )
-from .clocks import in_time, in_time_here
-from .exchange import AsyncReply, Reply, Request
-from .pools import Pools
+from ..observed import ERROR_STATUS
+from .connections import Pools, Request, in_time
 from .redaction import Redaction
 from .resolver import ForbiddenAddressError
-from .streams import LONGEST_ERROR, AsyncBody, Body
+from .response import LONGEST_ERROR, AsyncResponse, Response
 from .ticket import TICKET_HEADER, TicketRegistry
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 
     from ..errors import LLMError
     from ..network_policy import NetworkPolicy
-    from .ticket import Address, LiveAddress, Ticket
+    from .connections import Arrival
+    from .ticket import Ticket
 
 START_SECONDS = 60.0
 """How long a request that comes early waits for an embedded provider to be ready."""
@@ -48,11 +48,10 @@ _IDENTITY_HEADERS = (
     TICKET_HEADER,
 )
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
-_FIRST_ERROR = 400
-_TOLD_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
+_KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
 """What is kept of an answer's headers, and all that is handed on of them."""
-_TOLD_BY_ERRORS = (
-    *_TOLD_HEADERS,
+_KEPT_OF_ERRORS = (
+    *_KEPT_HEADERS,
     "x-ms-retry-after-ms",
     *(f"x-ratelimit-{what}{of}" for what in ("reset", "remaining") for of in ("", "-requests", "-tokens")),
     *(
@@ -62,6 +61,29 @@ _TOLD_BY_ERRORS = (
     ),
 )
 """An error's tell besides which limit is used up, and until when."""
+_CLIENT_ERROR = 400
+
+
+class Address(Protocol):
+    """Where an embedded provider listens, and the secret that it wants."""
+
+    @property
+    def base_url(self) -> str:
+        """Its address, as a client's base URL."""
+
+    @property
+    def key(self) -> str:
+        """Its secret."""
+
+
+class LiveAddress(Protocol):
+    """An embedded provider: a process whose address is known only while it runs."""
+
+    def current(self) -> Address | None:
+        """The address, if it is ready now."""
+
+    def address(self, timeout: float) -> Address:
+        """The address, waiting up to ``timeout`` seconds for it; raises with a reason that a person can act on."""
 
 
 class SigningTransport:
@@ -79,7 +101,7 @@ class SigningTransport:
         self.pools = Pools()
         self._live = dict(live or {})
 
-    def send(self, number: str | None, request: Request) -> Reply:
+    def send(self, number: str | None, request: Request) -> Response:
         """Sign ``request`` with the credential of the ticket with that number, and send it, from a thread.
 
         Raises:
@@ -87,40 +109,35 @@ class SigningTransport:
             httpx2.TransportError: No answer came.
         """
         ticket = self._admit(number, request.url)
-        signed = self._signed(request, ticket, self._wait_for(ticket))
-        left = max(0.0, ticket.left())
-        # Reading and writing go by the ticket's clocks, which move while the answer comes.
-        waits = {"connect": min(left, ticket.connect_seconds), "pool": left}
-        with in_time_here(ticket):
-            try:
-                response = self.pools.send(signed, waits, ticket.provider.network_policy)
-            except ForbiddenAddressError:
-                raise _forbidden(ticket) from None
-            _note_head(ticket, response.status_code, response.headers)
-            if ticket.observed.has_succeeded:
-                return Reply(response.status_code, ticket.observed.headers, body=Body(response, ticket))
-            content = _noted_error(ticket, Body(response, ticket).beginning())
-        return Reply(response.status_code, ticket.observed.headers, content)
-
-    async def asend(self, number: str | None, request: Request) -> AsyncReply:
-        """As `send`, from an event loop."""
-        ticket = self._admit(number, request.url)
-        signed = self._signed(request, ticket, await self._await(ticket))
-        return await without_caller(in_time(ticket, partial(self._exchange, signed, ticket)))
-
-    async def _exchange(self, signed: Request, ticket: Ticket) -> AsyncReply:
-        pool = await self.pools.for_this_loop(ticket.provider.network_policy)
+        address = self._address(ticket) if ticket.provider.access == "embedded" else None
+        signed = _signed(request, ticket, address)
         try:
-            response = await pool.send(signed, ticket.connect_seconds)
+            arrival = self.pools.send(signed, ticket)
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
-        _note_head(ticket, response.status, response.headers)
-        if ticket.observed.has_succeeded:
-            return AsyncReply(response.status, ticket.observed.headers, body=AsyncBody(response, ticket))
-        content = _noted_error(ticket, await AsyncBody(response, ticket).beginning())
-        return AsyncReply(response.status, ticket.observed.headers, content)
+        _note_head(ticket, arrival)
+        response = Response(arrival, ticket)
+        if arrival.status >= ERROR_STATUS:
+            response.content = _noted_error(ticket, response.read(LONGEST_ERROR))
+        return response
 
-    # Admission -----------------------------------------------------------------------------------------------------
+    async def asend(self, number: str | None, request: Request) -> AsyncResponse:
+        """As `send`, from an event loop."""
+        ticket = self._admit(number, request.url)
+        address = await self._aaddress(ticket) if ticket.provider.access == "embedded" else None
+        signed = _signed(request, ticket, address)
+        context = context_without_caller()
+        try:
+            arrival = await without_caller(
+                in_time(ticket, partial(self.pools.asend, signed, ticket)), context
+            )
+        except ForbiddenAddressError:
+            raise _forbidden(ticket) from None
+        _note_head(ticket, arrival)
+        response = AsyncResponse(arrival, ticket, context)
+        if arrival.status >= ERROR_STATUS:
+            response.content = _noted_error(ticket, await response.read(LONGEST_ERROR))
+        return response
 
     def _admit(self, number: str | None, url: str) -> Ticket:
         ticket = self.tickets.find(number)
@@ -136,11 +153,9 @@ class SigningTransport:
             _admit_there(ticket, ticket.provider.network_policy)
         return ticket
 
-    def _source(self, ticket: Ticket) -> LiveAddress | None:
-        if ticket.provider.access != "embedded":
-            return None
+    def _address(self, ticket: Ticket) -> Address:
         try:
-            return self._live[ticket.provider.name]
+            source = self._live[ticket.provider.name]
         except KeyError:
             raise ticket.refuse(
                 ProviderDownError(
@@ -148,37 +163,15 @@ class SigningTransport:
                     "Set a cloud provider's key, or pass a running one: Patchbay(live={…})."
                 )
             ) from None
-
-    def _wait_for(self, ticket: Ticket) -> Address | None:
-        source = self._source(ticket)
-        if source is None:
-            return None
         try:
             return source.current() or source.address(min(START_SECONDS, max(0.0, ticket.left())))
         except Exception as error:
             raise ticket.refuse(ProviderDownError(str(error))) from error
 
-    async def _await(self, ticket: Ticket) -> Address | None:
-        source = self._source(ticket)
-        if source is None or (now := source.current()) is not None:
-            return None if source is None else now
-        return await asyncio.to_thread(self._wait_for, ticket)
-
-    # Signature -----------------------------------------------------------------------------------------------------
-
-    def _signed(self, request: Request, ticket: Ticket, live: Address | None) -> Request:
-        """The request as it goes out. A new one: what an SDK holds, and might follow a redirect with, has no key."""
-        headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
-        headers["accept-encoding"] = ticket.trust.accepted_encoding
-        headers.update(ticket.provider.headers)
-        key = live.key if live else _key(ticket)
-        ticket.redaction = Redaction(key)
-        headers.update(_signature(ticket, key))
-        url = _rebased(request.url, ticket.provider.base_url, live.base_url) if live else request.url
-        ticket.observed.requests += 1
-        ticket.observed.bytes_sent = len(request.content)
-        ticket.observed.sent_at = ticket.clock()
-        return Request(url, headers, request.content, request.method)
+    async def _aaddress(self, ticket: Ticket) -> Address:
+        source = self._live.get(ticket.provider.name)
+        address = source.current() if source is not None else None
+        return await asyncio.to_thread(self._address, ticket) if address is None else address
 
 
 def _admit_there(ticket: Ticket, policy: NetworkPolicy) -> None:
@@ -202,10 +195,34 @@ def _forbidden(ticket: Ticket) -> LLMError:
     )
 
 
-def _signature(ticket: Ticket, key: str | None) -> dict[str, str]:
-    if key is None:
-        return {}
-    return {"authorization": f"Bearer {key}"} if ticket.provider.api == "openai" else {"x-goog-api-key": key}
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+# Signature -----------------------------------------------------------------------------------------------------------
+
+
+def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
+    """The request as it goes out. A new one: what an SDK holds, and might follow a redirect with, has no key."""
+    provider, observed = ticket.provider, ticket.observed
+    key = live.key if live else _key(ticket)
+    ticket.redaction = Redaction(key)
+    headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
+    headers["accept-encoding"] = ticket.trust.accept_encoding
+    headers.update(provider.headers)
+    if key is not None and provider.api == "openai":
+        headers["authorization"] = f"Bearer {key}"
+    elif key is not None:
+        headers["x-goog-api-key"] = key
+    url = request.url
+    if live:
+        url = live.base_url.rstrip("/") + url.removeprefix(provider.base_url.rstrip("/"))
+    observed.requests += 1
+    observed.bytes_sent = len(request.content)
+    observed.sent_at = ticket.clock()
+    return Request(url, headers, request.content, request.method)
 
 
 def _key(ticket: Ticket) -> str | None:
@@ -216,27 +233,17 @@ def _key(ticket: Ticket) -> str | None:
         raise ticket.refuse(error) from None
 
 
-@lru_cache(maxsize=1024)
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+# What the response says ----------------------------------------------------------------------------------------------
 
 
-def _rebased(url: str, told: str, live: str) -> str:
-    return live.rstrip("/") + url.removeprefix(told.rstrip("/"))
-
-
-# What the observed said ------------------------------------------------------------------------------------------------
-
-
-def _note_head(ticket: Ticket, status: int, headers: Mapping[str, str]) -> None:
-    observed, label = ticket.observed, ticket.redaction.label
-    observed.status = status
-    told = _TOLD_HEADERS if status < _FIRST_ERROR else _TOLD_BY_ERRORS
-    observed.headers = {name: label(headers[name]) for name in told if name in headers}
-    if media_type := observed.headers.get("content-type"):
+def _note_head(ticket: Ticket, arrival: Arrival[object]) -> None:
+    headers = arrival.headers
+    names = _KEPT_HEADERS if arrival.status < _CLIENT_ERROR else _KEPT_OF_ERRORS
+    kept = ticket.redaction.labels({name: headers[name] for name in names if name in headers})
+    if "content-type" in kept:
         # Without its charset, which could say that a text is another one.
-        observed.headers["content-type"] = media_type.partition(";")[0]
+        kept["content-type"] = kept["content-type"].partition(";")[0]
+    ticket.observed.status, ticket.observed.headers = arrival.status, kept
 
 
 def _noted_error(ticket: Ticket, body: bytes) -> bytes:
@@ -244,7 +251,6 @@ def _noted_error(ticket: Ticket, body: bytes) -> bytes:
 
     Of an endpoint that a user named nothing is. What it says could be another service's of the house.
     """
-    observed, told = ticket.observed, ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
-    observed.first_byte_at = ticket.clock()
-    observed.error_body = told
-    return told if ticket.trust.tells_errors else b""
+    shown = ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
+    ticket.observed.first_byte_at, ticket.observed.error_body = ticket.clock(), shown
+    return shown if ticket.trust.tells_errors else b""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sockets(PerProcess):
-    """Those that this process opened, as long as somebody holds them. What a forked child inherits is cut off there."""
+    """The sockets that this process opened, while somebody holds them. What a forked child inherits is cut off there."""
 
     def __init__(self) -> None:
         self._open: WeakSet[socket.socket] = WeakSet()
@@ -25,17 +25,17 @@ class Sockets(PerProcess):
     def __iter__(self) -> Iterator[socket.socket]:
         return iter(self._open)
 
-    def add(self, one: socket.socket) -> None:
-        """``one`` was opened."""
-        self._open.add(one)
+    def add(self, opened: socket.socket) -> None:
+        """Note a socket that was opened."""
+        self._open.add(opened)
 
     def shut(self) -> None:
         """End them all, also where a peer has not yet read the rest of what was sent."""
-        for one in self:
+        for opened in self:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                opened.shutdown(socket.SHUT_RDWR)
 
     @override
     def _begin(self) -> None:
-        cut_off(one.fileno() for one in self._open)
+        cut_off(opened.fileno() for opened in self._open)
         self._open = WeakSet()

@@ -1,4 +1,4 @@
-"""The ticket that travels with a request, and what the wire said to it.
+"""The ticket that travels with a request: the attempt under way, its clocks, and what was observed of it.
 
 LangChain and the SDKs hop threads without the context, so what a request may carry cannot live in a context variable
 alone. A ticket is opened for one attempt, its number travels in a header, and the transport takes the header off.
@@ -7,16 +7,16 @@ alone. A ticket is opened for one attempt, its number travels in a header, and t
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from ..forks import PerProcess
 from ..observed import Observed
-from .redaction import Redaction
-from .trust import trust_in
+from .redaction import NO_KEY, OVER
+from .trust import HOUSE, STRANGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..model_config import Provider
     from ..types import KeyOwner
+    from .redaction import Redaction
 
 TICKET_HEADER = "x-patchbay-ticket"
 
@@ -38,38 +39,31 @@ class Credential:
     secret: SecretStr | None
 
 
+@dataclass(eq=False, repr=False)
 class Ticket:
-    """Leave for one attempt to send requests to one provider with one credential.
+    """Leave for one attempt to send requests to one provider with one credential, and what was observed of them.
 
-    Args:
+    Attributes:
         seconds: What the attempt may take from now on.
-        connect_seconds: What its connection may take.
+        connect_seconds: What each step of connecting may take: to an address, and to encrypt.
         clock: The monotonic clock, in seconds.
+        due: When the next thing has to have happened, by the clock.
+        redaction: Takes the key that went out with it out of what the provider says; everything, once it is closed.
     """
 
-    def __init__(
-        self,
-        number: str,
-        provider: Provider,
-        credential: Credential,
-        *,
-        seconds: float,
-        connect_seconds: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self.number = number
-        self.provider = provider
-        self.trust = trust_in(provider.network_policy)
-        self.credential = credential
-        self.connect_seconds = connect_seconds
-        self.clock = clock
-        self.observed = Observed()
-        self.redaction = Redaction(None)
-        """Takes the key that went out with it out of what the provider says; everything, once the ticket is closed."""
-        self.body: Body | None = None
-        """The last answer's, once it comes. Some SDKs leave it open when they are left in its middle."""
-        self._began_at = clock()
-        self._ends_at = self._due = self._began_at + seconds
+    number: str
+    provider: Provider
+    credential: Credential
+    seconds: InitVar[float]
+    connect_seconds: float
+    clock: Callable[[], float]
+    observed: Observed = field(default_factory=Observed)
+    redaction: Redaction = NO_KEY
+
+    def __post_init__(self, seconds: float) -> None:
+        self.trust = HOUSE if self.provider.network_policy is None else STRANGER
+        self._began_at = self.clock()
+        self._ends_at = self.due = self._began_at + seconds
         self._patience = seconds
 
     def extend(self, seconds: float) -> None:
@@ -83,11 +77,11 @@ class Ticket:
 
     def expect_more(self) -> None:
         """The next thing has as long again as this one had: there was a sign of life."""
-        self._due = min(self._ends_at, self.clock() + self._patience)
+        self.due = min(self._ends_at, self.clock() + self._patience)
 
     def left(self) -> float:
         """Seconds until the next thing is due; negative if it is late."""
-        return self._due - self.clock()
+        return self.due - self.clock()
 
     def refuse(self, error: LLMError) -> LLMError:
         """Note why the transport itself would not, and give it back to be raised."""
@@ -95,7 +89,7 @@ class Ticket:
         return error
 
     def refuse_answer(self, why: str) -> LLMError:
-        """The same of an answer that is not taken. Only whose fault it is depends on who sent it."""
+        """As `refuse`, of an answer that is not taken. Whose fault that is depends on who sent it."""
         who = "Your own endpoint" if self.provider.network_policy is not None else self.provider.name
         return self.refuse(self.trust.error(f"{who} {why}."))
 
@@ -120,15 +114,9 @@ class TicketRegistry(PerProcess):
         self, provider: Provider, credential: Credential, seconds: float, connect_seconds: float = 5.0
     ) -> Ticket:
         """A new ticket, valid until `close`, for an attempt that may take ``seconds``."""
-        ticket = Ticket(
-            f"{self._prefix}.{next(self._serial)}",
-            provider,
-            credential,
-            seconds=seconds,
-            connect_seconds=connect_seconds,
-            clock=self._clock,
-        )
-        self._out[ticket.number] = ticket
+        number = f"{self._prefix}.{next(self._serial)}"
+        ticket = Ticket(number, provider, credential, seconds, connect_seconds, self._clock)
+        self._out[number] = ticket
         return ticket
 
     def find(self, number: str | None) -> Ticket | None:
@@ -138,36 +126,4 @@ class TicketRegistry(PerProcess):
     def close(self, ticket: Ticket) -> None:
         """End the ticket: requests that still carry its number are refused."""
         self._out.pop(ticket.number, None)
-        ticket.redaction.forget()
-
-
-class Body(Protocol):
-    """The body of an answer."""
-
-    def close(self) -> None:
-        """Give the connection back, or close it if something is left to read."""
-
-    async def aclose(self) -> None:
-        """As `close`."""
-
-
-class Address(Protocol):
-    """Where an embedded provider listens, and the secret that it wants."""
-
-    @property
-    def base_url(self) -> str:
-        """Its address, as a client's base URL."""
-
-    @property
-    def key(self) -> str:
-        """Its secret."""
-
-
-class LiveAddress(Protocol):
-    """An embedded provider: a process whose address is known only while it runs."""
-
-    def current(self) -> Address | None:
-        """The address, if it is ready now."""
-
-    def address(self, timeout: float) -> Address:
-        """The address, waiting up to ``timeout`` seconds for it; raises with a reason that a person can act on."""
+        ticket.redaction = OVER

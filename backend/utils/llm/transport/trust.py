@@ -12,7 +12,6 @@ from ..errors import OwnEndpointError, ProviderDownError
 
 if TYPE_CHECKING:
     from ..errors import LLMError
-    from ..network_policy import NetworkPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Trust:
         most_lines: Of one answer. An event has two or three, and costs far more time to read than to send.
         most_values: Of one JSON document, a whole answer or an event, counted by its separators: reading one holds
             the event loop.
-        encodings: The content encodings that are asked for, and unpacked.
+        accept_encoding: The request's header: content encodings that are unpacked.
         keeps_connections: Whether a connection serves more than one request. Else each is looked up and tested anew.
         tells_errors: Whether what it says of a failure is handed on, without the key.
         has_others: Whether choices beside the first are looked at.
@@ -44,7 +43,7 @@ class Trust:
     most_stream_bytes: int
     most_lines: int
     most_values: int
-    encodings: tuple[str, ...]
+    accept_encoding: str
     keeps_connections: bool
     tells_errors: bool
     error: type[LLMError]
@@ -58,18 +57,13 @@ class Trust:
     eager_arguments: int
     most_garbage: int
 
-    @property
-    def accepted_encoding(self) -> str:
-        """The request's ``Accept-Encoding``."""
-        return ", ".join(self.encodings) or "identity"
-
 
 HOUSE = Trust(
     most_bytes=32_000_000,  # a picture in Base64 is up to 20 MB, the longest text 1 MB
     most_stream_bytes=128_000_000,  # 128,000 tokens, each in an event of 300 bytes, are 40 MB
     most_lines=1_000_000,  # 128,000 tokens, each an event of three lines, are 400,000
     most_values=300_000,  # 4,000 tokens with five alternatives each are 250,000; they take 30 ms
-    encodings=("gzip", "deflate"),
+    accept_encoding="gzip, deflate",
     keeps_connections=True,
     tells_errors=True,
     error=ProviderDownError,
@@ -89,7 +83,7 @@ STRANGER = Trust(
     most_stream_bytes=8_000_000,
     most_lines=400_000,
     most_values=100_000,
-    encodings=(),
+    accept_encoding="identity",
     keeps_connections=False,
     tells_errors=False,
     error=OwnEndpointError,
@@ -104,11 +98,6 @@ STRANGER = Trust(
     most_garbage=1000,
 )
 """An endpoint that a user named. What its errors say could be another service's of the house."""
-
-
-def trust_in(policy: NetworkPolicy | None) -> Trust:
-    """The trust in a provider, by where it may be: None for those that the operator chose."""
-    return HOUSE if policy is None else STRANGER
 
 
 class ExcessError(Exception):

@@ -1,0 +1,398 @@
+"""Connections, and how long a wait on one may take: a pool for all threads, and one for each event loop.
+
+For event loops it is aiohttp's: httpx2's takes three times the time for a request, and ten times when 256 are in flight.
+
+Endpoints that users name have pools of their own, by where they may be. A connection there carries one request: each is
+looked up and checked anew, and ten thousand users leave no more sockets behind than one.
+
+No wait outlasts its attempt. An HTTP client's own time-out is for each wait, so an answer that trickles could go on for
+ever. Asynchronously a wait is cancelled; in a thread the socket is told, before each read and write, how long it may
+block. Connections outlive requests, and httpcore2 hands the time-outs of a request to a connection's stream as they
+are: in their place stands the request's ticket, whose clocks move while the answer comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import socket
+import threading
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary, finalize
+
+import aiohttp
+import httpcore2
+import httpx2
+from typing_extensions import override
+from yarl import URL
+
+from ..forks import PerProcess
+from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
+from .resolver import addresses
+from .sockets import Sockets
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from types import FrameType
+
+    from ..network_policy import NetworkPolicy
+    from .ticket import Ticket
+
+MOST_IDLE = 100
+LARGE_BODY = 1_000_000
+"""From here on a body is written in parts: at once it would hold up the event loop."""
+WRITE_BYTES = 16_384
+"""Written at once by a thread. httpcore2 gives each part that a slow reader takes the whole time, so parts are small."""
+BROKEN = (
+    aiohttp.ClientError,
+    OSError,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol,
+)
+"""What the libraries raise when there is no answer, or no more of it."""
+NO_HTTP = "The exchange did not keep to HTTP."
+TOO_LATE = "The attempt's time is up."
+BodyT_co = TypeVar("BodyT_co", covariant=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be sent. Whatever identifies somebody is taken off its headers, and the attempt's credential put on.
+
+    Attributes:
+        headers: By their names in lower case.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+    method: str = "POST"
+
+
+class Arrival(NamedTuple, Generic[BodyT_co]):
+    """A response whose head has come.
+
+    Attributes:
+        headers: By their names in lower case.
+        body: As it comes, and as it was sent.
+        close: Gives the connection back, or closes it if something is left to read.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: BodyT_co
+    close: Callable[[], None]
+
+
+def failure_of(error: Exception) -> httpx2.TransportError:
+    """One of `BROKEN` by httpx2's names. Nothing is in it of the request, nor of what came: it may repeat the key.
+
+    To be raised outside of the handler, or the error would be its context, and lead to the request's headers.
+    """
+    kind: type[httpx2.TransportError]
+    text = getattr(error, "strerror", None) or type(error).__name__
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            kind = httpx2.ConnectTimeout
+        case TimeoutError():
+            kind = httpx2.ReadTimeout
+        case aiohttp.ClientConnectorError():
+            kind = httpx2.ConnectError
+        case aiohttp.ClientResponseError():
+            kind, text = httpx2.RemoteProtocolError, NO_HTTP
+        case aiohttp.ClientError() | OSError():
+            kind = httpx2.ReadError
+        case _:  # httpcore2's: httpx2 has the same names
+            kind = getattr(httpx2, type(error).__name__)
+            text = NO_HTTP if isinstance(error, httpcore2.ProtocolError) else str(error)
+    return kind(text)
+
+
+class _Certificates(PerProcess):
+    """The TLS context of the process. A forked child makes its own: this one's lock, in OpenSSL, may be another thread's."""
+
+    @override
+    def _begin(self) -> None:
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = httpx2.create_ssl_context()
+        return self._context
+
+
+_tls = _Certificates().context
+
+
+# Threads -------------------------------------------------------------------------------------------------------------
+
+
+def _left(ticket: Ticket, late: type[Exception]) -> float:
+    left = ticket.due - ticket.clock()
+    if left <= 0:
+        raise late(TOO_LATE)
+    return left
+
+
+class BoundedBackend(httpcore2.NetworkBackend):
+    """Connects as ``backend`` does. A time-out, here and in its streams, is a `Ticket`.
+
+    Args:
+        resolve: Gives all addresses of a host. Given the name, a socket would spend the whole time on each.
+    """
+
+    def __init__(self, backend: httpcore2.NetworkBackend, resolve: Callable[[str, int], list[str]]) -> None:
+        self._backend = backend
+        self._resolve = resolve
+        self._sockets = Sockets()
+
+    @override
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Any = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        found = self._resolve(host, port)
+        left = min(timeout.connect_seconds, _left(timeout, httpcore2.ConnectTimeout))
+        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
+        for address in found:
+            try:
+                stream = self._backend.connect_tcp(
+                    address, port, left / len(found), local_address, socket_options
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _BoundedStream(stream, self._sockets)
+        raise failure
+
+
+class _BoundedStream(httpcore2.NetworkStream):
+    """Closed at the latest when nobody holds it: neither a pool, nor a request or an answer that is on its way."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, sockets: Sockets) -> None:
+        self._stream = stream
+        self._sockets = sockets
+        opened = stream.get_extra_info("socket")
+        if isinstance(opened, socket.socket):
+            sockets.add(opened)
+        finalize(self, stream.close).atexit = False
+
+    @override
+    def read(self, max_bytes: int, timeout: Any = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+
+    @override
+    def write(self, buffer: bytes, timeout: Any = None) -> None:
+        for start in range(0, len(buffer), WRITE_BYTES):
+            piece = buffer[start : start + WRITE_BYTES]
+            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+
+    @override
+    def close(self) -> None:
+        self._stream.close()
+
+    @override
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
+    ) -> httpcore2.NetworkStream:
+        try:
+            left = min(timeout.connect_seconds, _left(timeout, httpcore2.ConnectTimeout))
+        except httpcore2.ConnectTimeout:
+            self.close()
+            raise
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left), self._sockets)
+
+    @override
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _pool(policy: NetworkPolicy | None) -> httpcore2.ConnectionPool:
+    logging.getLogger("httpcore2.http11").addFilter(_log_no_answer)
+    return httpcore2.ConnectionPool(
+        ssl_context=_tls(),
+        max_connections=MOST_CONNECTIONS,
+        max_keepalive_connections=MOST_IDLE if keeps_connections(policy) else 0,
+        keepalive_expiry=KEEPALIVE_SECONDS,
+        network_backend=BoundedBackend(httpcore2.SyncBackend(), partial(addresses, policy)),
+    )
+
+
+def _log_no_answer(record: logging.LogRecord) -> bool:
+    """Let httpcore2 log what is done for a request of ours, and not what came: it would log answers' headers.
+
+    A request is ours if this package is on the stack. It is walked only where somebody logs at ``DEBUG``.
+    """
+    frame: FrameType | None = getattr(inspect.currentframe(), "f_back", None)
+    while frame and frame.f_globals.get("__package__") != __package__:
+        frame = frame.f_back
+    if frame:
+        record.msg = str(record.msg).partition(" ")[0]
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _target(url: str) -> tuple[httpcore2.URL, bytes]:
+    """Where a request goes, and its ``Host``."""
+    found = httpx2.URL(url)
+    target = httpcore2.URL(
+        scheme=found.raw_scheme, host=found.raw_host, port=found.port, target=found.raw_path
+    )
+    return target, found.netloc
+
+
+def _addressed(request: Request, ticket: Ticket) -> httpcore2.Request:
+    target, host = _target(request.url)
+    return httpcore2.Request(
+        request.method,
+        target,
+        headers=[("host", host), *request.headers.items(), ("content-length", str(len(request.content)))],
+        content=request.content,
+        extensions={
+            "timeout": {
+                "connect": ticket,
+                "read": ticket,
+                "write": ticket,
+                "pool": max(0.0, ticket.due - ticket.clock()),
+            }
+        },
+    )
+
+
+# Event loops ---------------------------------------------------------------------------------------------------------
+
+
+async def in_time(ticket: Ticket, work: Callable[[], Awaitable[T]]) -> T:
+    """The result of ``work``, which is cancelled when its time is up.
+
+    Raises:
+        httpx2.ReadTimeout: It was. Where it was waiting is not told: there the headers are at hand, and with them the key.
+    """
+    left = ticket.due - ticket.clock()
+    try:
+        async with asyncio.timeout(left):
+            if left <= 0:
+                await asyncio.sleep(0)
+            return await work()
+    except TimeoutError:
+        pass
+    raise httpx2.ReadTimeout(TOO_LATE)
+
+
+@lru_cache(maxsize=1024)
+def _url(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+# Both ----------------------------------------------------------------------------------------------------------------
+
+
+class Pools(PerProcess):
+    """The connections of one transport."""
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[NetworkPolicy | None, httpcore2.ConnectionPool] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[NetworkPolicy | None, LoopPool]] = (
+            WeakKeyDictionary()
+        )
+
+    def __len__(self) -> int:
+        return sum(map(len, self._loops.values())) + len(self._threads)
+
+    def warm_up(self) -> None:
+        """Load the certificates that connections are tested with."""
+        _tls()
+
+    def send(self, request: Request, ticket: Ticket) -> Arrival[Iterable[bytes]]:
+        """Send ``request``, which is signed, from a thread.
+
+        Raises:
+            ForbiddenAddressError: A user's endpoint is where it may not be.
+            httpx2.TransportError: No answer came.
+        """
+        policy = ticket.provider.network_policy
+        pool = self._threads.get(policy) or self.for_threads(policy)
+        try:
+            response = pool.handle_request(_addressed(request, ticket))
+        except BROKEN as error:
+            failure = failure_of(error)
+        else:
+            headers = {  # of two with one name the first counts, as with aiohttp
+                name.lower().decode("ascii"): value.decode(errors="surrogateescape")
+                for name, value in reversed(response.headers)
+            }
+            return Arrival(response.status, headers, response.stream, response.close)  # type: ignore[arg-type]
+        raise failure
+
+    async def asend(self, request: Request, ticket: Ticket) -> Arrival[aiohttp.StreamReader]:
+        """As `send`, from an event loop. How long it takes is up to `in_time`."""
+        pool = await self.for_this_loop(ticket.provider.network_policy)
+        large = len(request.content) > LARGE_BODY
+        failure: BaseException
+        try:
+            response = await pool.session.request(
+                request.method,
+                _url(request.url),
+                data=BytesIO(request.content) if large else request.content,
+                headers=request.headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(sock_connect=ticket.connect_seconds),
+            )
+        except BROKEN as error:
+            failure = failure_of(error)
+        except asyncio.CancelledError as error:
+            failure = asyncio.CancelledError(*error.args)
+        else:
+            return Arrival(response.status, response.headers, response.content, response.close)
+        raise failure
+
+    def for_threads(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:
+        """The pool of synchronous calls."""
+        with self._lock:
+            if policy not in self._threads:
+                self._threads[policy] = _pool(policy)
+            return self._threads[policy]
+
+    async def for_this_loop(self, policy: NetworkPolicy | None = None) -> LoopPool:
+        """The pool of the running loop."""
+        loop = asyncio.get_running_loop()
+        pool = self._loops.get(loop, {}).get(policy)
+        if pool is None:
+            pool = LoopPool(_tls(), policy)
+            with self._lock:
+                for ended in [other for other in self._loops if other.is_closed()]:
+                    del self._loops[ended]
+                self._loops.setdefault(loop, {})[policy] = pool
+            await anext(pool.lifetime)
+        return pool
+
+    def close(self) -> None:
+        """Let go of the pools of synchronous calls. A connection is closed as soon as no request is under way on it.
+
+        To close them here would leave to nobody a connection that is still being made, and break requests under way.
+        """
+        with self._lock:
+            pools, self._threads = self._threads, {}
+        del pools  # outside the lock
+
+    async def aclose(self) -> None:
+        """Close the running loop's pools, and those of synchronous calls."""
+        with self._lock:
+            pools = self._loops.pop(asyncio.get_running_loop(), {})
+        for pool in pools.values():
+            await pool.lifetime.aclose()
+        self.close()

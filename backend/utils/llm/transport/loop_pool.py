@@ -1,0 +1,89 @@
+"""The connections of one event loop.
+
+A pool that outlives its loop fails the next loop's first request, so it belongs to the loop it was made in and ends with
+it: an asynchronous generator that the loop knows is closed by `asyncio.run` before the loop is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from .resolver import HouseResolver, Resolver
+from .sockets import Sockets
+from .trust import HOUSE, STRANGER
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator
+
+    from ..network_policy import NetworkPolicy
+
+KEEPALIVE_SECONDS = 60.0
+"""How long an idle connection is kept. The SDKs' 5 s costs a TLS handshake for nearly every call of a quiet backend."""
+MOST_CONNECTIONS = 1000
+LONGEST_HEADER = 65_536
+DEAD_PEER_SECONDS = 120
+"""How long a peer may leave unacknowledged what was sent, also on a connection that we have given up."""
+
+
+def keeps_connections(policy: NetworkPolicy | None) -> bool:
+    """Whether a connection to where ``policy`` permits serves more than one request; None stands for the house's providers."""
+    return (HOUSE if policy is None else STRANGER).keeps_connections
+
+
+class LoopPool:
+    """aiohttp's connections. To be made in their loop.
+
+    Args:
+        policy: Where the endpoints may be, if users name them.
+
+    Attributes:
+        lifetime: To be begun in the loop; its end closes all.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, policy: NetworkPolicy | None) -> None:
+        self._sockets = Sockets()
+        keeps = keeps_connections(policy)
+        connector = aiohttp.TCPConnector(
+            ssl=tls,
+            limit=MOST_CONNECTIONS,
+            keepalive_timeout=KEEPALIVE_SECONDS if keeps else None,
+            force_close=not keeps,
+            # The cache shares look-ups, and with them what is raised: one user's exception would be another's too.
+            use_dns_cache=keeps,
+            resolver=HouseResolver() if policy is None else Resolver(policy),
+            socket_factory=self._socket,
+        )
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
+            max_line_size=LONGEST_HEADER,
+            max_field_size=LONGEST_HEADER,
+            trust_env=False,
+        )
+        self.lifetime = _until_closed(self.session, self._sockets)
+
+    def _socket(self, address: Any) -> socket.socket:
+        family, kind, protocol, *_ = address
+        opened = socket.socket(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_SECONDS * 1000)
+        self._sockets.add(opened)
+        return opened
+
+
+async def _until_closed(session: aiohttp.ClientSession, sockets: Sockets) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await session.close()
+        await asyncio.sleep(0)
+        sockets.shut()  # also what waits for a peer to read the rest of a request
+        await asyncio.sleep(0)
