@@ -96,20 +96,20 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 207, 29, 98),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 174, 25, 68),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 253, 32, 132
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 223, 29, 107
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 529, 31, 251),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 466, 28, 196),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        224,
-        30,
-        106,
+        191,
+        26,
+        76,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1228, 48, 433),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1141, 44, 316),
 }
 
 
