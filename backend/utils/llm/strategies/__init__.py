@@ -1,33 +1,23 @@
-"""How one of several endpoints is chosen: a file for each strategy, and here the list of all."""
+"""How one of several endpoints is chosen: what strategies there are, and here the list of all."""
 
 from __future__ import annotations
 
 from inspect import isabstract
 
-from .base import Choosable, SelectionContext, Strategy
+from .as_written import ORDERED, Custom, Ordered
+from .balanced import LeastBusy, LeastUsed, Quota, Weighted
+from .base import SelectionContext, Strategy
 from .by_tier import Allowance, ByTier
-from .context_ladder import ContextLadder
-from .cost_ladder import CostLadder
-from .custom import Custom
+from .ladders import ContextLadder, CostLadder
 from .latency import Latency
-from .least_busy import LeastBusy
-from .least_used import LeastUsed
-from .ordered import ORDERED, Ordered
-from .quota import Quota
-from .weighted import Weighted
 
 __all__ = [
     "ORDERED",
     "STRATEGIES",
     "Allowance",
     "ByTier",
-    "Choosable",
-    "ContextLadder",
     "CostLadder",
     "Custom",
-    "Latency",
-    "LeastBusy",
-    "LeastUsed",
     "Ordered",
     "Quota",
     "SelectionContext",

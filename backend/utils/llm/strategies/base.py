@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,6 +91,18 @@ class Strategy(BaseModel, ABC):
     @abstractmethod
     def named(self) -> Iterable[tuple[str, str]]:
         """Every endpoint that its row names, after the key where it does."""
+
+
+class Stateless(Strategy, ABC):
+    """A strategy whose choices leave nothing behind, and whose row names no endpoint. Say so by inheriting from it."""
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        pass
+
+    @override
+    def named(self) -> tuple[()]:
+        return ()
 
 
 def sorted_by(keys: Sequence[float] | Sequence[tuple[float, ...]], tier: Sequence[Some]) -> list[Some]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from .base import Strategy
+from .base import Stateless
 
 ABOUT = 1.25
 """Who takes no longer than so many times the best is about as quick."""
@@ -17,10 +17,10 @@ ABOUT = 1.25
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .base import Choosable, SelectionContext, Some
+    from .base import SelectionContext, Some
 
 
-class Latency(Strategy):
+class Latency(Stateless):
     """The quickest by the answers of late, times the requests that it has under way.
 
     Streams are timed to their first token, whole answers to their end.
@@ -64,14 +64,6 @@ class Latency(Strategy):
         order = [tier[rank] for rank in ranks]
         first = self._stalest(tier, context) or order[_better_of_two(near, traffic.round_robin.draw)]
         return [first, *(one for one in order if one is not first)]
-
-    @override
-    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        pass
-
-    @override
-    def named(self) -> tuple[()]:
-        return ()
 
     def _stalest(self, tier: Sequence[Some], context: SelectionContext) -> Some | None:
         """The one that was not timed for longest, if it is the turn of a call that looks around."""

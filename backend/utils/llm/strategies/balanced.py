@@ -1,0 +1,125 @@
+"""Endpoints that are each as good as the other: by weight, by how much or how busy each is used, by when its quota ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf, log2
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from ..state.rate_limiter import first_reset
+from .base import Stateless, Strategy, sorted_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..state.load import Target
+    from .base import Choosable, SelectionContext, Some
+
+
+class Weighted(Strategy):
+    """In turn, as often as the weights say. An endpoint without a weight has 1."""
+
+    by: Literal["weighted"] = "weighted"
+    weights: dict[str, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        saved_up = context.traffic.round_robin.current_weight(tier[0].scope)
+        weights = self._weights(tier)
+        return sorted_by([-saved_up.get(one.target, 0.0) - weights[one.target] for one in tier], tier)
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        context.traffic.round_robin.weigh(one.scope, one.target, self._weights(among))
+
+    @override
+    def named(self) -> Iterator[tuple[str, str]]:
+        return (("weights", name) for name in self.weights)
+
+    def _weights(self, tier: Sequence[Choosable]) -> dict[Target, float]:
+        """An endpoint's weight is shared by its accounts, as theirs say."""
+        totals: Counter[str] = Counter()
+        for one in tier:
+            totals[one.target[0]] += one.share
+        return {
+            one.target: self.weights.get(one.target[0], 1) * one.share / totals[one.target[0]] for one in tier
+        }
+
+
+class LeastUsed(Strategy):
+    """The one that had the fewest requests lately. An earlier minute counts half."""
+
+    by: Literal["least_used"] = "least_used"
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        return sorted_by(_uses(tier, context), tier)
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        _level_up(one, among, context)
+
+    @override
+    def named(self) -> tuple[()]:
+        return ()
+
+
+class LeastBusy(Strategy):
+    """The one with the fewest requests under way."""
+
+    by: Literal["least_busy"] = "least_busy"
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        """Of those that have as many, the one that was used least. Whatever fails too often comes last."""
+        now, loads = context.traffic.clock(), context.traffic.targets.loads([one.target for one in tier])
+        keys = [
+            (
+                load.failing is not None and load.failing.is_too_often(now),
+                load.in_flight.count(now) / one.share,
+                load.recent_requests - log2(one.share),
+            )
+            for one, load in zip(tier, loads, strict=True)
+        ]
+        return sorted_by(keys, tier)
+
+    @override
+    def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+        _level_up(one, among, context)
+
+    @override
+    def named(self) -> tuple[()]:
+        return ()
+
+
+def _level_up(one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
+    """Who could not be chosen for a while is not flooded to make up for it: it starts level with the others."""
+    traffic = context.traffic
+    new = traffic.round_robin.newcomers(one.scope, {other.target for other in among})
+    if not new:
+        return
+    uses = zip(among, _uses(among, context), strict=True)
+    level = min((used for other, used in uses if other.target not in new), default=-inf)
+    for other in among:
+        if other.target in new:
+            traffic.targets.level_up(other.target, level + log2(other.share))
+
+
+def _uses(tier: Sequence[Choosable], context: SelectionContext) -> list[float]:
+    """How much each was used lately, for its share, as logarithms."""
+    loads = context.traffic.targets.loads([one.target for one in tier])
+    return [load.recent_requests - log2(one.share) for one, load in zip(tier, loads, strict=True)]
+
+
+class Quota(Stateless):
+    """The one whose quota ends soonest, while it lasts: what is not used by then is lost."""
+
+    by: Literal["quota"] = "quota"
+
+    @override
+    def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
+        resets = context.traffic.rate_limiter.resets()
+        return sorted_by([first_reset(one.meters, resets) for one in tier], tier)
