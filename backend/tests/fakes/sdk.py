@@ -319,16 +319,12 @@ def _chunk_in_our_shape(chunk: ChatGenerationChunk, once: set[str]) -> ChatGener
 
 
 def _metadata(told: dict[str, Any], *, called: bool) -> dict[str, Any]:
-    found = {name: value for name, value in told.items() if name not in {"safety_ratings", "prompt_feedback"}}
+    found = {name: value for name, value in told.items() if name != "prompt_feedback" and value != []}
     reason = found["finish_reason"] = named(found.get("finish_reason"))
     if reason == "stop" and called and found.get("model_provider") == "google_genai":
         found["finish_reason"] = "tool_calls"
     if (told.get("prompt_feedback") or {}).get("block_reason"):
         found["finish_reason"] = "content_filter"
-    usage = found.pop("token_usage", None)
-    if usage:
-        names = ("prompt_tokens", "completion_tokens", "total_tokens")
-        found["token_usage"] = {name: usage[name] for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
 

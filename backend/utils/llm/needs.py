@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage
 
+from .providers import THOUGHTS_KEY
 from .routing.route import Needs
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def _is_remote(block: dict[str, Any]) -> bool:
 def tokens_of_text(text: str) -> int:
     """About how many tokens a text has. No copy is made of one that is all ASCII."""
     return _bytes(text) // BYTES_PER_TOKEN
+
+
+def tokens_of_answer(message: AIMessage) -> int:
+    """Of all that a model said, to itself too."""
+    thoughts = message.additional_kwargs.get(THOUGHTS_KEY) or ""
+    return (_bytes(thoughts) + _bytes_of_message(message)) // BYTES_PER_TOKEN
 
 
 def tokens_of_prompt(messages: Iterable[BaseMessage], ask: Ask) -> int:

@@ -19,7 +19,7 @@ from ..errors import CallError
 from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
 from ..model_config import OWN
 from ..models import is_served_as_asked
-from ..needs import tokens_of_text
+from ..needs import tokens_of_answer, tokens_of_text
 from ..pricing import cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage
@@ -294,7 +294,8 @@ class RunningAttempt:
         known = Usage.of(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
         reason = finish_reason(answer) if answer is not None else None
-        usage = self._estimate(answer) if known is None and (self.is_beaten or withdrawn) else known
+        is_estimated = known is None and (answer is not None or self.is_beaten or withdrawn)
+        usage = self._estimate(answer) if is_estimated else known
         started = self._started or self._time.now()
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
         provider, model = candidate.endpoint.provider, candidate.endpoint.model_id
@@ -316,7 +317,7 @@ class RunningAttempt:
             score=self._score,
             handed_on=self._handed_on() if failure is not None else 0,
             hedge=step.hedge,
-            estimated=usage is not known,
+            estimated=is_estimated,
             withdrawn=withdrawn,
             finish_reason=reason,
         )
@@ -327,11 +328,11 @@ class RunningAttempt:
         return tokens_of_text(self._stream.partial() or "") if self._stream is not None else 0
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
-        """What a provider bills of a request on which we hung up: what was asked, and what had come by then."""
+        """What a provider bills that did not say so, or on which we hung up: what was asked, and what had come by then."""
         if self._observed.sent_at is None:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens
-        return Usage(input=prompt, output=tokens_of_text(answer.text) if answer is not None else 0)
+        return Usage(input=prompt, output=tokens_of_answer(answer) if answer is not None else 0)
 
 
 def _outcome(failure: Failure) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ask import OTHERS_KEY, Ask, ModelRequest
+from .ask import OTHERS_KEY, THOUGHTS_KEY, Ask, ModelRequest
 from .clients import ChatClients
 
-__all__ = ["OTHERS_KEY", "Ask", "ChatClients", "ModelRequest"]
+__all__ = ["OTHERS_KEY", "THOUGHTS_KEY", "Ask", "ChatClients", "ModelRequest"]

@@ -14,7 +14,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 from langchain_core.outputs import ChatGenerationChunk
 
 from ..transport import ExcessError
-from .ask import OTHERS_KEY
+from .ask import OTHERS_KEY, REASONING_KEY, THOUGHTS_KEY
 from .loose_json import as_text, is_json
 
 if TYPE_CHECKING:
@@ -28,22 +28,6 @@ _IN_PIECES = frozenset({"text", "summary"})
 EAGER = 250
 """So many pieces of a stream are handed on one by one. From then on some are joined: for every chunk LangChain, and
 whoever listens, takes a hundred times what an event takes to be read."""
-
-
-THOUGHTS_KEY = "reasoning_content"
-"""Where the model's thoughts stand in a message's ``additional_kwargs``, as a text, whichever API it was.
-
-It is where LangChain's adapters for DeepSeek, Groq, xAI, Ollama and OpenRouter put them, and ``content_blocks`` makes a
-block of the type ``reasoning`` of them. ``content`` stays the answer's text. An answer with thoughts has no
-``model_provider``: for those that LangChain knows by that name it does not look here.
-"""
-REASONING_KEY = "reasoning_details"
-"""Where stands beside it what the provider wants to be sent back, unchanged, in the same conversation.
-
-A list of the provider's own objects: OpenRouter's ``reasoning_details``, or Responses' items of the type ``reasoning`` (with
-``encrypted_content``, if it was asked for). Whose they are tells the receipt: ``response_metadata["receipt"]["endpoint"]``.
-Nobody else can read them. What Gemini wants back stands under a key of its adapter's, by the id of the call.
-"""
 
 
 class CallPiece(NamedTuple):
@@ -158,20 +142,29 @@ def _block(piece: dict[str, Any]) -> object:
 def usage_of(
     counts: Mapping[str, int], inward: Mapping[str, int], outward: Mapping[str, int]
 ) -> UsageMetadata | None:
-    """Numbers of tokens as LangChain writes them; None if the provider told none.
+    """Numbers of tokens as LangChain writes them; None if the provider told none, or nothing but zeros.
+
+    What the total has beyond prompt and answer is put where it belongs, if it is one of the details: xAI counts thoughts
+    beside the answer, some gateways what was cached beside the prompt.
 
     Args:
         counts: ``input``, ``output``, ``total``, as far as they were told.
         inward: Of the input, those of a kind.
         outward: The same of the output.
     """
-    if not counts:
+    asked, answered = counts.get("input", 0), counts.get("output", 0)
+    if not asked and not answered:
         return None
-    known = {"input": 0, "output": 0, **counts}
+    total = counts.get("total") or asked + answered
+    if beyond := total - asked - answered:
+        if beyond == outward.get("reasoning"):
+            answered += beyond
+        elif beyond == inward.get("cache_read", 0) + inward.get("cache_creation", 0):
+            asked += beyond
     return UsageMetadata(
-        input_tokens=known["input"],
-        output_tokens=known["output"],
-        total_tokens=known.get("total", known["input"] + known["output"]),
+        input_tokens=asked,
+        output_tokens=answered,
+        total_tokens=total,
         input_token_details=InputTokenDetails(**inward),  # type: ignore[typeddict-item]
         output_token_details=OutputTokenDetails(**outward),  # type: ignore[typeddict-item]
     )
@@ -300,7 +293,7 @@ class AnswerStream:
         self._pending: Answer | None = None
         self._thoughts: list[str] = []
         self._reasoning: list[dict[str, Any]] = []
-        self._has_thoughts = self._has_begun = False
+        self._has_thoughts = self._has_begun = self._only_thinks = False
         self.has_ended = self.is_done = False
         self._joined = self._given = 0
         self._reason: str | None = None
@@ -318,11 +311,6 @@ class AnswerStream:
         """Whether what is not due may wait for the next event; ``has_more`` if that has come already."""
         return has_more or self._trust.bounds_chunks or self._only_thinks
 
-    @property
-    def _only_thinks(self) -> bool:
-        """Whether there is nothing yet but thoughts: they are handed on in one, with the first word of the answer."""
-        return self._has_thoughts and not self._has_begun
-
     def add(self, piece: Answer) -> None:
         """Note what an event said.
 
@@ -338,6 +326,8 @@ class AnswerStream:
         self._reasoning += piece.reasoning
         says = bool(piece.text or piece.calls or piece.media)
         self._has_begun = self._has_begun or says or piece.reason is not None
+        # Until then thoughts are not handed on: they are one chunk, with the first word of the answer.
+        self._only_thinks = self._has_thoughts and not self._has_begun
         if says or piece.reason is not None:
             self.has_ended, self.is_done = piece.reason is not None, not says
         self._joined += 1

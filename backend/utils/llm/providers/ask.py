@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
 OTHERS_KEY = "other_finish_reasons"
 """In a message's metadata: why choices beside the first ended."""
+THOUGHTS_KEY = "reasoning_content"
+"""Where the model's thoughts stand in a message's ``additional_kwargs``, as a text, whichever API it was.
+
+It is where LangChain's adapters for DeepSeek, Groq, xAI, Ollama and OpenRouter put them, and ``content_blocks`` makes a
+block of the type ``reasoning`` of them. ``content`` stays the answer's text. An answer with thoughts has no
+``model_provider``: for those that LangChain knows by that name it does not look here.
+"""
+REASONING_KEY = "reasoning_details"
+"""Where stands beside it what the provider wants to be sent back, unchanged, in the same conversation.
+
+A list of the provider's own objects: OpenRouter's ``reasoning_details``, or Responses' items of the type ``reasoning`` (with
+``encrypted_content``, if it was asked for). Whose they are tells the receipt: ``response_metadata["receipt"]["endpoint"]``.
+Nobody else can read them. What Gemini wants back stands under a key of its adapter's, by the id of the call.
+"""
 
 
 class Ask(NamedTuple):

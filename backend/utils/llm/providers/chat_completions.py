@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -15,7 +16,7 @@ from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
-from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text, as_thoughts
+from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import form_of, held_to
 
 if TYPE_CHECKING:
@@ -41,7 +42,22 @@ _USED_INWARD = {
     "cache_creation": "cache_write_tokens",
 }
 _USED_OUTWARD = {"audio": "audio_tokens", "reasoning": "reasoning_tokens"}
-_NAMES = {"model": "model_name", "system_fingerprint": "system_fingerprint", "service_tier": "service_tier"}
+_ANTHROPICS = {"input": "input_tokens", "output": "output_tokens"}
+_CACHED = {
+    "cache_read": ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"),
+    "cache_creation": ("cache_creation_input_tokens",),
+}
+_OTHER_NAMES = frozenset({*_ANTHROPICS.values(), *chain.from_iterable(_CACHED.values())})
+_NAMES = {
+    "model": "model_name",
+    "id": "id",
+    "system_fingerprint": "system_fingerprint",
+    "service_tier": "service_tier",
+}
+_EXTRAS = {"message": ("audio", "annotations"), "delta": ("annotations",)}
+_SOURCES = ("citations", "search_results")
+_COMPLAINTS = ("message", "msg", "detail", "error_msg", "error_message")
+_USUAL = frozenset({"role", "content", "tool_calls"})
 
 
 class ChatCompletions:
@@ -136,7 +152,7 @@ class ChatReader:
     """Reads one answer, whole or event by event.
 
     Args:
-        has_others: Whether choices beside the first are looked at.
+        has_others: Whether choices beside the first, and what stands beside its text, are looked at.
         most_choices: As many are read.
 
     Attributes:
@@ -147,71 +163,133 @@ class ChatReader:
     def __init__(self, *, has_others: bool = True, most_choices: int = 1000) -> None:
         self._has_others = has_others
         self._most_choices = most_choices
-        self._has_reason = self._has_names = False
+        self._has_reason = self._has_names = self._has_spoken = False
+        self._index: object = 0
         self.is_over = False
 
     def answer(self, document: dict[str, Any]) -> Answer:
         """See `AnswerReader.answer`."""
-        if error := document.get("error"):
-            raise_for(error)
         choices = document.get("choices")
+        if (not choices or document.get("error")) and (error := error_in(document)):
+            raise_for(error)
         if not isinstance(choices, list):
             raise BadAnswer(Category.UNREADABLE)
-        found = self._of_choices(as_objects(choices), "message")
-        found.metadata = _metadata(document)
-        found.usage = chat_usage(document.get("usage"))
-        if found.usage is not None:
-            found.metadata["token_usage"] = _token_usage(found.usage)
+        found = self._of_choices(choices, "message")
+        found.metadata = self._metadata(document)
+        usage = document.get("usage")
+        if usage and isinstance(usage, dict):
+            found.usage, found.metadata["token_usage"] = chat_usage(usage), _figures(usage)
         return found
 
     def event(self, document: dict[str, Any]) -> Answer | None:
         """See `AnswerReader.event`."""
-        if error := document.get("error"):
+        choices = document.get("choices")
+        if (not choices or document.get("error")) and (error := error_in(document)):
             raise_for(error)
-        choices, usage = as_objects(document.get("choices")), chat_usage(document.get("usage"))
-        if not choices:
-            self.is_over = self._has_reason and usage is not None
-            return None if usage is None else Answer(usage=usage)
+        usage = document.get("usage")
+        if not choices or not isinstance(choices, list):
+            told = Answer(usage=chat_usage(usage))
+            self.is_over = self._has_reason and told.usage is not None
+            return told if told.usage is not None else None
         found = self._of_choices(choices, "delta")
-        found.usage = usage
+        if found.reason is not None:
+            self._has_reason, usage = True, usage or _usage_elsewhere(document)
         if found.reason is not None or not self._has_names:
-            found.metadata, self._has_names = _metadata(document), True
-        self._has_reason = self._has_reason or found.reason is not None
+            found.metadata, self._has_names = self._metadata(document), True
+        if usage:
+            found.usage = chat_usage(usage)
         return found
 
-    def _of_choices(self, choices: Sequence[dict[str, Any]], kind: str) -> Answer:
+    def _of_choices(self, choices: Sequence[Any], kind: str) -> Answer:
         if len(choices) > self._most_choices:
             raise ExcessError(f"{self._most_choices:,} choices")
-        found, others = Answer(), []
+        found: Answer | None = None
+        others: list[str | None] = []
         for choice in choices:
-            if not choice.get("index"):
-                found = _of_choice(choice, kind)
+            if not isinstance(choice, dict):
+                continue
+            index = choice.get("index") or 0
+            if len(choices) == 1 and not self._has_spoken:
+                self._index = index  # some servers count from one
+            if found is None and (index == self._index or not as_count(index)):
+                found = self._of_choice(choice, kind)
             elif self._has_others:
                 others.append(_reason_of_other(choice, kind))
-        found.others = [reason for reason in others if reason]
+        found = found or Answer()
+        found.others = [reason for reason in others if reason] if others else ()
+        return found
+
+    def _of_choice(self, choice: Mapping[str, Any], kind: str) -> Answer:
+        if error := choice.get("error"):
+            raise_for(error)
+        message = choice.get(kind)
+        if not isinstance(message, dict):
+            # Some servers stream one event: the whole message. Others repeat all so far beside each delta.
+            message = {} if self._has_spoken else as_object(choice.get("message"))
+        content = message.get("content")
+        found = Answer(content if isinstance(content, str) else as_text(content))
+        if isinstance(content, list):
+            found.thoughts = _thoughts_among(content)
+        if reason := choice.get("finish_reason"):
+            found.reason = reason if isinstance(reason, str) and reason in GOOD else named(as_name(reason))
+        if calls := message.get("tool_calls"):
+            found.calls = [_call(call) for call in as_objects(calls)]
+        self._has_spoken = self._has_spoken or bool(content or calls)
+        if likely := choice.get("logprobs"):
+            found.logprobs = logprobs_of(as_object(likely).get("content"))
+        if not message.keys() <= _USUAL:
+            self._note_rare(message, found, _EXTRAS[kind])
+        return found
+
+    def _note_rare(self, message: Mapping[str, Any], found: Answer, extras: Sequence[str]) -> None:
+        """Note in ``found`` what few answers have: a refusal, thoughts, sounds, sources."""
+        if refusal := message.get("refusal"):
+            found.refusal = as_text(refusal)
+        if thoughts := message.get("reasoning_content") or message.get("reasoning"):
+            found.thoughts = as_text(thoughts)
+        if reasoning := message.get("reasoning_details"):
+            found.reasoning = as_objects(reasoning)
+            found.thoughts = found.thoughts or "".join(map(_thought_of, found.reasoning))
+        for name in extras if self._has_others else ():
+            if told := message.get(name):
+                found.extras[name] = told
+
+    def _metadata(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Who served, by LangChain's names."""
+        found: dict[str, Any] = {"model_provider": "openai"}
+        for name, key in _NAMES.items():
+            told = document.get(name)
+            if told and isinstance(told, str):
+                found[key] = told
+        for name in _SOURCES if self._has_others else ():
+            if told := document.get(name):
+                found[name] = told
         return found
 
 
-def _of_choice(choice: Mapping[str, Any], kind: str) -> Answer:
-    message = as_object(choice.get(kind))
-    content = message.get("content")
-    found = Answer(text=as_text(content), reason=_reason(choice))
-    if error := choice.get("error"):
-        raise_for(error)
-    if refusal := message.get("refusal"):
-        found.refusal = as_text(refusal)
-    if thoughts := message.get("reasoning_content") or message.get("reasoning"):
-        found.thoughts = as_text(thoughts)
-    elif isinstance(content, list):
-        found.thoughts = as_thoughts(content)
-    if reasoning := message.get("reasoning_details"):
-        found.reasoning = as_objects(reasoning)
-        found.thoughts = found.thoughts or "".join(map(_thought_of, found.reasoning))
-    if calls := message.get("tool_calls"):
-        found.calls = [_call(call) for call in as_objects(calls)]
-    if likely := choice.get("logprobs"):
-        found.logprobs = logprobs_of(as_object(likely).get("content"))
-    return found
+def error_in(document: Mapping[str, Any]) -> object:
+    """What went wrong, as servers say it that have no ``choices`` to tell; None if nothing did."""
+    if error := document.get("error"):
+        return error
+    if document.get("choices"):
+        return None
+    status = as_object(document.get("base_resp"))  # MiniMax's
+    if code := status.get("status_code"):
+        return {"code": code, "message": status.get("status_msg")}
+    return document if any(isinstance(document.get(name), str) for name in _COMPLAINTS) else None
+
+
+def _usage_elsewhere(document: Mapping[str, Any]) -> object:
+    """What was used, as Groq and Moonshot tell it in streams."""
+    if beside := document.get("x_groq"):
+        return as_object(beside).get("usage")
+    choices = document.get("choices")
+    return as_object(choices[0]).get("usage") if choices and isinstance(choices, list) else None
+
+
+def _thoughts_among(parts: Sequence[Any]) -> str:
+    """What is thought, not said, in a text that comes in parts: Mistral's way."""
+    return "".join(as_text(as_object(part).get("thinking")) for part in parts)
 
 
 def _thought_of(block: Mapping[str, Any]) -> str:
@@ -220,12 +298,8 @@ def _thought_of(block: Mapping[str, Any]) -> str:
 
 def _reason_of_other(choice: Mapping[str, Any], kind: str) -> str | None:
     """Why a choice beside the first ended: one that declines counts as filtered."""
-    return "content_filter" if as_object(choice.get(kind)).get("refusal") else _reason(choice)
-
-
-def _reason(choice: Mapping[str, Any]) -> str | None:
-    reason = as_name(choice.get("finish_reason"))
-    return reason if reason is None or reason in GOOD else named(reason)
+    declined = as_object(choice.get(kind)).get("refusal")
+    return "content_filter" if declined else named(as_name(choice.get("finish_reason")))
 
 
 def _call(call: Mapping[str, Any]) -> CallPiece:
@@ -238,17 +312,6 @@ def _call(call: Mapping[str, Any]) -> CallPiece:
     )
 
 
-def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Who served, by LangChain's names."""
-    found: dict[str, Any] = {"model_provider": "openai"}
-    for name, key in _NAMES.items():
-        if (told := as_name(document.get(name))) is not None:
-            found[key] = told
-    if (number := as_name(document.get("id"))) is not None:
-        found["id"] = number
-    return found
-
-
 def arguments_of(value: object) -> str:
     """A call's arguments, or a piece of them: some servers send an object in the place of its JSON."""
     return json.dumps(value) if isinstance(value, dict | list) else as_text(value)
@@ -256,23 +319,36 @@ def arguments_of(value: object) -> str:
 
 def chat_usage(value: object) -> UsageMetadata | None:
     """What was used; None if the provider did not say."""
-    if not value:
+    if not value or not isinstance(value, dict):
         return None
-    usage = as_object(value)
-    return usage_of(
-        as_counts(usage, _USED),
-        as_counts(usage.get("prompt_tokens_details"), _USED_INWARD),
-        as_counts(usage.get("completion_tokens_details"), _USED_OUTWARD),
-    )
+    counts = as_counts(value, _USED)
+    inward = as_counts(value.get("prompt_tokens_details"), _USED_INWARD)
+    outward = as_counts(value.get("completion_tokens_details"), _USED_OUTWARD)
+    if not _OTHER_NAMES.isdisjoint(value):
+        counts, inward = _by_other_names(value, counts, inward)
+    return usage_of(counts, inward, outward)
 
 
-def _token_usage(usage: UsageMetadata) -> dict[str, int]:
-    """The same by the names of the API, where LangChain's users look for it."""
-    return {
-        "prompt_tokens": usage["input_tokens"],
-        "completion_tokens": usage["output_tokens"],
-        "total_tokens": usage["total_tokens"],
-    }
+def _by_other_names(
+    usage: Mapping[str, Any], counts: dict[str, int], inward: dict[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The same where gateways call things otherwise. Only Anthropic's ``input_tokens`` are without those of a cache."""
+    cached = {**as_counts(usage, _CACHED), **inward}
+    told = as_counts(usage, _ANTHROPICS)
+    if "input" in told and "input" not in counts:
+        told["input"] += cached.get("cache_read", 0) + cached.get("cache_creation", 0)
+    return {**told, **counts}, cached
+
+
+def _figures(usage: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
+    """The numbers in ``usage``, by the provider's own names, and in the objects that it holds."""
+    found: dict[str, Any] = {}
+    for name, told in usage.items():
+        if told is None or isinstance(told, int | float):
+            found[name] = told
+        elif told and depth and isinstance(told, dict):
+            found[name] = _figures(told, depth - 1)
+    return found
 
 
 def logprobs_of(value: object) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import zip_longest
 from math import ceil
 from typing import TYPE_CHECKING, Any, Self
@@ -44,6 +45,8 @@ _USED = {
 _BESIDE = ("systemInstruction", "safetySettings", "tools", "toolConfig", "cachedContent")
 """What stands beside ``generationConfig`` in a request, not in it."""
 _NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
+_BESIDE_THE_TEXT = ("safetyRatings", "groundingMetadata")
+_CAPITAL = re.compile("(?<=[a-z])[A-Z]")
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -148,7 +151,7 @@ class GeminiReader:
         found = self._of_candidate(first)
         found.others = [reason for one in candidates if one is not first and (reason := _reason(one))]
         found.usage = _usage(document.get("usageMetadata"))
-        found.metadata = _metadata(document)
+        found.metadata = _metadata(document, first)
         blocked = as_name(as_object(document.get("promptFeedback")).get("blockReason"))
         found.reason = "content_filter" if blocked is not None else self._told_reason(first)
         return found
@@ -212,16 +215,34 @@ def _block(part: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{content.translate(_URL_SAFE)}"}}
 
 
-def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"model_name": as_name(document.get("modelVersion")), "id": as_name(document.get("responseId"))}
-    return {
-        "model_provider": "google_genai",
-        **{name: told for name, told in found.items() if told is not None},
-    }
+def _metadata(document: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"model_provider": "google_genai"}
+    for name, key in (("modelVersion", "model_name"), ("responseId", "id")):
+        told = document.get(name)
+        if told and isinstance(told, str):
+            found[key] = told
+    for name in _BESIDE_THE_TEXT:
+        if told := candidate.get(name):
+            found[_in_snake_case(name)] = _renamed(told)
+    return found
+
+
+def _renamed(value: Any, depth: int = 8) -> Any:
+    """``value`` with names like ``web_search_queries``, as the adapter has them."""
+    if isinstance(value, list):
+        return [_renamed(one, depth) for one in value]
+    if not isinstance(value, dict) or not depth:
+        return value
+    return {_in_snake_case(name): _renamed(one, depth - 1) for name, one in value.items()}
+
+
+def _in_snake_case(name: str) -> str:
+    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
 
 
 def _reason(candidate: Mapping[str, Any]) -> str | None:
-    return named(as_name(candidate.get("finishReason")))
+    reason = candidate.get("finishReason")
+    return "stop" if reason == "STOP" else named(as_name(reason))
 
 
 def _usage(usage: object) -> UsageMetadata | None:

@@ -86,22 +86,28 @@ def _text_of_part(part: object) -> str:
     return text if is_text and isinstance(text, str) else ""
 
 
-def as_thoughts(parts: list[Any]) -> str:
-    """What is thought, not said, in a text that comes in parts: Mistral's way."""
-    thinking = (as_object(part).get("thinking") for part in parts)
-    return "".join(as_text(thought) for thought in thinking if thought)
-
-
 def as_name(value: object) -> str | None:
     """``value``, if it is a text: an id, or the name of a model, a tool, a reason. Whoever logs it has to shorten it."""
     return value if isinstance(value, str) and value else None
 
 
-def as_counts(value: object, names: Mapping[str, str]) -> dict[str, int]:
-    """Numbers of tokens that ``value`` holds, if it is an object, by our names for them; ``names`` has its own."""
-    found = as_object(value)
-    counts = {name: found.get(theirs) for name, theirs in names.items()} if found else {}
-    return {name: count for name, one in counts.items() if (count := as_count(one)) is not None}
+def as_counts(value: object, names: Mapping[str, str | tuple[str, ...]]) -> dict[str, int]:
+    """Numbers of tokens that ``value`` holds, if it is an object, by our names for them.
+
+    ``names`` has its own name for each, or several, of which the first that it has counts.
+    """
+    found: dict[str, int] = {}
+    if not isinstance(value, dict):
+        return found
+    for name, theirs in names.items():
+        for one in (theirs,) if isinstance(theirs, str) else theirs:
+            count = value.get(one)
+            if type(count) is not int or not 0 <= count <= MOST_TOKENS:
+                count = None if count is None else as_count(count)
+            if count is not None:
+                found[name] = count
+                break
+    return found
 
 
 def as_count(value: object) -> int | None:
