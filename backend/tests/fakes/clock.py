@@ -1,13 +1,19 @@
-"""A monotonic clock that stands still until it is set."""
+"""A clock that stands still until it is set."""
 
 from __future__ import annotations
 
+from typing import Generic
 
-class Clock:
-    """Shows what it is set to."""
+from typing_extensions import TypeVar
 
-    def __init__(self, now: float = 0.0) -> None:
+T = TypeVar("T", default=float)
+
+
+class Clock(Generic[T]):
+    """Shows what it is set to: seconds, or a date."""
+
+    def __init__(self, now: T = 0.0) -> None:  # type: ignore[assignment]
         self.now = now
 
-    def __call__(self) -> float:
+    def __call__(self) -> T:
         return self.now

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from backend.database.sessions import IDLE, LIFETIME, SessionStore
 from backend.database.tokens import TokenStore, hashed
+from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.services import InMemorySessions
 
 if TYPE_CHECKING:
@@ -23,20 +24,13 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MOMENT = timedelta(seconds=1)
 
 
-class Clock:
-    now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
+@pytest.fixture
+def clock() -> Clock[datetime]:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def kept(sessions: Sessions, clock: Clock) -> SessionStore:
+def kept(sessions: Sessions, clock: Clock[datetime]) -> SessionStore:
     return SessionStore(sessions, clock=clock)
 
 
@@ -47,7 +41,7 @@ async def user(store: Store, plain: str) -> str | None:
 
 class TestEveryStore:
     @pytest.fixture(params=["memory", "database"])
-    def store(self, request: pytest.FixtureRequest, clock: Clock, kept: SessionStore) -> Store:
+    def store(self, request: pytest.FixtureRequest, clock: Clock[datetime], kept: SessionStore) -> Store:
         return InMemorySessions(clock) if request.param == "memory" else kept
 
     async def test_a_session_is_found_by_what_its_cookie_holds(self, store: Store) -> None:
@@ -72,7 +66,7 @@ class TestEveryStore:
 
         assert [await user(store, plain) for plain in (here, there)] == [None, "ann"]
 
-    async def test_one_that_is_not_used_ends(self, store: Store, clock: Clock) -> None:
+    async def test_one_that_is_not_used_ends(self, store: Store, clock: Clock[datetime]) -> None:
         plain = await store.open("ann")
 
         clock.now += IDLE - MOMENT
@@ -83,7 +77,7 @@ class TestEveryStore:
         assert await user(store, plain) is None
 
     async def test_one_that_is_used_ends_all_the_same_when_it_is_old(
-        self, store: Store, clock: Clock
+        self, store: Store, clock: Clock[datetime]
     ) -> None:
         plain = await store.open("ann")
 
@@ -98,7 +92,7 @@ class TestEveryStore:
 
 class TestDatabase:
     @pytest.fixture
-    def tokens(self, sessions: Sessions, clock: Clock) -> TokenStore:
+    def tokens(self, sessions: Sessions, clock: Clock[datetime]) -> TokenStore:
         return TokenStore(sessions, clock=clock)
 
     async def test_it_ends_with_the_token_that_it_was_opened_with(
@@ -157,7 +151,7 @@ class TestDatabase:
         assert hashed(plain).encode() not in files(tmp_path)
 
     async def test_what_has_ended_by_itself_goes_when_the_next_begins(
-        self, kept: SessionStore, sessions: Sessions, clock: Clock
+        self, kept: SessionStore, sessions: Sessions, clock: Clock[datetime]
     ) -> None:
         await kept.open("ann")
         clock.now += LIFETIME

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from backend.database.tokens import AccessToken, TokenStore
+from backend.tests.fakes.clock import Clock
 
 if TYPE_CHECKING:
     from .conftest import Sessions
@@ -15,20 +16,13 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-class Clock:
-    now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
+@pytest.fixture
+def clock() -> Clock[datetime]:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def tokens(sessions: Sessions, clock: Clock) -> TokenStore:
+def tokens(sessions: Sessions, clock: Clock[datetime]) -> TokenStore:
     return TokenStore(sessions, clock=clock)
 
 
@@ -80,7 +74,7 @@ async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
 
 
 async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
-    tokens: TokenStore, clock: Clock
+    tokens: TokenStore, clock: Clock[datetime]
 ) -> None:
     old, _ = await tokens.make("ann", "laptop")
     clock.now += timedelta(hours=1)
@@ -93,7 +87,7 @@ async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
     assert told == [(new.id, "bob", "ci", clock.now, None), (old.id, "ann", "laptop", None, clock.now)]
 
 
-async def test_use_is_noted_at_most_once_a_minute(tokens: TokenStore, clock: Clock) -> None:
+async def test_use_is_noted_at_most_once_a_minute(tokens: TokenStore, clock: Clock[datetime]) -> None:
     plain = await tokens.create("ann", "laptop")
     for seconds, noted in [(0, None), (59, 0), (60, 0), (61, 60)]:
         clock.now = NOON + timedelta(seconds=seconds)

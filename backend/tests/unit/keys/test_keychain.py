@@ -21,6 +21,7 @@ from backend.keys.master_keys import MasterKey, MasterKeyFile
 from backend.keys.rotation import rotate
 from backend.keys.store import Owner
 from backend.keys.vault import Server, Vault
+from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller
 
@@ -34,19 +35,12 @@ SERVER = Server("https://models.example/v1", "llama")
 NONE, HOUR = timedelta(0), timedelta(hours=1)
 
 
-class Clock:
-    now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 class Runtime:
     """A keychain with everything below it."""
 
     def __init__(self, *master_keys: MasterKey) -> None:
         self.store = InMemoryKeys()
-        self.clock = Clock()
+        self.clock = Clock(NOON)
         self.vault = Vault(given(*master_keys))
         self.keychain = Keychain(self.store, self.vault, clock=self.clock)
 

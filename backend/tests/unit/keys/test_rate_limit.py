@@ -7,15 +7,9 @@ import pytest
 from backend.keys.errors import TooManyTrialsError
 from backend.keys.rate_limit import MOST, WITHIN, CheckRateLimit
 from backend.keys.store import Owner
+from backend.tests.fakes.clock import Clock
 
 ANN, BOB = Owner("ann"), Owner("bob")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm.clients import use
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 from .drivers import DRIVERS, STREAMS, ainvoke, invoke
+from .tables import WIRES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from langchain_core.messages import AIMessage
+    from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 FEATURES = {
     "over_openai": "openai:gpt-6-luna",
@@ -78,6 +79,19 @@ def whole(request: pytest.FixtureRequest) -> Driver:
 def stream(request: pytest.FixtureRequest) -> Driver:
     """Both ways to stream."""
     return request.param
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest) -> str:
+    """Each way to talk to a provider."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stranger]:
+    """A server that answers what a test tells it to; see `table_at`."""
+    with running(Stranger()) as server:
+        yield server
 
 
 class Make(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from langchain_core.runnables import Runnable
+
+
+Driver: TypeAlias = Callable[[Any, Any], AIMessage]
+"""Takes a model and a prompt."""
 
 
 def joined(chunks: Iterable[Any]) -> AIMessage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,16 +23,15 @@ from .samples import receipt
 from .test_failure_table import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from langchain_core.messages import AIMessage
+    from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.options import Api
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 CHAT, RESPONSES, GEMINI = "openai:gpt-6-luna", "openai:gpt-6.1-sol", "gemini:gemini-3.5-flash-lite"
 FEATURES = {

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.errors import (
     LLMError,
@@ -27,14 +26,16 @@ from backend.utils.llm.transport.response import LONGEST_ERROR
 from backend.utils.llm.transport.trust import HOUSE
 from backend.utils.llm.transport.unpacking import Unpacker
 
+from .tables import table_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from langchain_core.messages import AIMessage
+    from backend.tests.fakes.strangers import Stranger
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
 
-WIRES = {"openai": ("openai", "/v1"), "responses": ("openai", "/v1"), "gemini": ("gemini", "")}
+
 PACKED = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
@@ -44,36 +45,10 @@ TYPES = {"Content-Type": "application/json"}
 EVENTS = {"Content-Type": "text/event-stream"}
 
 
-@pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stranger]:
-    with running(Stranger()) as server:
-        yield server
-
-
 @pytest.fixture
 def patchbay(server: Stranger, wire: str) -> Iterator[Patchbay]:
     """Its feature ``f`` is asked of ``server`` once."""
-    api, path = WIRES[wire]
-    mode = '[models."there:m"]\napi_mode = "responses"\n' if wire == "responses" else ""
-    text = f"""
-        [providers.there]
-        api = "{api}"
-        base_url = "http://127.0.0.1:{server.port}{path}"
-        api_key_env = "LOOPBACK_OPENAI_KEY"
-        {mode}
-        [profiles.premium]
-        f = "there:m"
-        [profiles.byok]
-        extends = "premium"
-        [features.f]
-        attempts = 1
-        """
-    made = Patchbay(Table(text=text, environ=HOUSE_KEYS))
+    made = Patchbay(Table(text=table_at(server, wire), environ=HOUSE_KEYS))
     made.warm_up()
     yield made
     made.close()

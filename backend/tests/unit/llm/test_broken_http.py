@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -18,16 +18,14 @@ from backend.utils.llm.errors import ProviderDownError
 from .samples import CANARY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from langchain_core.messages import AIMessage
+    from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 CHUNKED = "HTTP/1.1 {} Said\r\nTransfer-Encoding: chunked\r\n\r\n"
 BROKEN = {

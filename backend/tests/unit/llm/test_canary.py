@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
-    from .conftest import Driver, Make
+    from .conftest import Make
+    from .drivers import Driver
 
 CONTROL, TRIAL = "openai:gpt-6-luna", "openai:gpt-6.1-terra"
 USERS = [Caller(user_id=f"user-{number}") for number in range(200)]

@@ -19,11 +19,9 @@ from .drivers import joined
 from .samples import CANARY, Person, PersonDict, QualityScores, Task, add, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from backend.utils.llm.clients import Patchbay
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
 
 
 @pytest.mark.usefixtures("patchbay")

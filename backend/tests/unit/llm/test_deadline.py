@@ -41,14 +41,12 @@ from .samples import receipt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_core.messages import AIMessage
-
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
     Conduct = Callable[[socket.socket, threading.Event], None]
 
 OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.clients import Patchbay
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 CHAINS = {
     "chat": "openai:gpt-6-luna",

@@ -264,10 +264,7 @@ class TestProbes:
         self, category: Category
     ) -> None:
         world = World({"f": "red:m"})
-        straggler = world.dispatch()
-        late = straggler.next()
-        assert isinstance(late, Try)
-        world.open(world.circuit())
+        straggler, late = in_flight_when_the_breaker_opens(world)
         world.now = 31
         assert isinstance(world.dispatch().next(), Try)
 
@@ -280,10 +277,7 @@ class TestProbes:
         self, opened_for: float
     ) -> None:
         world = World({"f": "red:m"})
-        straggler = world.dispatch()
-        late = straggler.next()
-        assert isinstance(late, Try)
-        world.open(world.circuit())
+        straggler, late = in_flight_when_the_breaker_opens(world)
         world.now = opened_for
         prober = world.dispatch()
         probe = prober.next()
@@ -295,6 +289,14 @@ class TestProbes:
         settle(prober, probe, C.CANCELLED)
 
         assert isinstance(waiter.next(), Try)
+
+
+def in_flight_when_the_breaker_opens(world: World) -> tuple[Dispatch, Try]:
+    straggler = world.dispatch()
+    late = straggler.next()
+    assert isinstance(late, Try)
+    world.open(world.circuit())
+    return straggler, late
 
 
 def reasons(called: Called) -> Any:

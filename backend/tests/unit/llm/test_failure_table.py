@@ -24,15 +24,12 @@ from .drivers import STREAMS
 from .samples import receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from langchain_core.messages import AIMessage
-
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 APIS: tuple[Api, ...] = get_args(Api)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -45,11 +45,8 @@ from backend.utils.llm.testing.virtual_time import VirtualTime
 from .samples import CANARY, add, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from .drivers import Driver
 
-    from langchain_core.messages import AIMessage
-
-    Driver = Callable[[Any, Any], AIMessage]
 
 GIVEN_UP = 5.0
 """Seconds. Who asks does not give up by itself: so little as this is the deadline's doing, also on a busy machine."""

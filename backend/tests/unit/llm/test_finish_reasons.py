@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
 TEXT = "half an ans"

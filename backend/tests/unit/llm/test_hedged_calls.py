@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing.transmission import Exchange
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
     Hedged = Callable[..., Patchbay]
 
 AT_ONCE, NEVER = 0.01, 30.0

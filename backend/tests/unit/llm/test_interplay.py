@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
     Failed = Callable[[Reply], tuple[LLMError, "Diary"]]
 
 OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
-    from .conftest import Driver, Make
+    from .conftest import Make
+    from .drivers import Driver
 
 LUNA, TERRA = "openai:gpt-6-luna", "openai:gpt-6.1-terra"
 ONE_AT_ONCE = "[features.f]\nlimits = { concurrency = 1 }\n"

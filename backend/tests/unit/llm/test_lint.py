@@ -11,19 +11,14 @@ import pytest
 from backend.utils.llm.diagnostics.lint import Finding, lint
 from backend.utils.llm.model_config import parse
 
+from .tables import PROVIDERS
+
 if TYPE_CHECKING:
     from backend.utils.llm.diagnostics.lint import Kind
 
 TODAY = date(2026, 11, 21)
-PROVIDERS = """
-[providers.openai]
-api = "openai"
-api_key_env = "OPENAI_API_KEY"
-
-[providers.gemini]
-api = "gemini"
-api_key_env = "GEMINI_API_KEY"
-
+PROVIDERS = f"""
+{PROVIDERS}
 [providers.shed]
 api = "openai"
 base_url = "http://10.0.0.7:8000/v1"

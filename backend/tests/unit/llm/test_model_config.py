@@ -15,20 +15,15 @@ from backend.utils.llm.errors import ConfigError, UnknownFeatureError
 from backend.utils.llm.model_config import Table, get_route_options, load, parse
 from backend.utils.llm.models import retirement
 
+from .tables import PROVIDERS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.utils.llm.model_config import Snapshot
 
-SMALL = """
-[providers.openai]
-api = "openai"
-api_key_env = "OPENAI_API_KEY"
-
-[providers.gemini]
-api = "gemini"
-api_key_env = "GEMINI_API_KEY"
-
+SMALL = f"""
+{PROVIDERS}
 [profiles.premium]
 greet = "openai:gpt-6-luna"
 part = ["gemini:gemini-3.5-flash-lite", "openai:gpt-6-luna"]

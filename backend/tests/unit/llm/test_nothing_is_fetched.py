@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.testing import LoopbackProvider
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
     Saying = Callable[[list[Any]], list[BaseMessage]]
 
 MARK: Final = "named-in-a-message"

@@ -17,16 +17,11 @@ from .samples import Person
 from .test_interplay import ANN, ENDPOINTS, GEMINI, OPENAI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from langchain_core.messages import AIMessage
-
     from backend.utils.llm.testing import LoopbackProvider, Reply
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .conftest import Make
-
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
 
 
 @pytest.fixture

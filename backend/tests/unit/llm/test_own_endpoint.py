@@ -36,15 +36,14 @@ from .drivers import ainvoke, invoke
 from .samples import CANARY, Person, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from langchain_core.messages import AIMessage
 
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 LOOPBACK = 'private_networks = ["127.0.0.0/8"]'
 FEATURES = {"f": "openai:gpt-6-luna"}

@@ -17,7 +17,7 @@ from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 from .samples import CANARY, QualityScores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 LIKELY = {"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1.5}]}
 USAGE = {

@@ -26,13 +26,12 @@ from backend.utils.llm.transport import SigningTransport
 from .samples import add
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from langchain_core.messages import AIMessage
+    from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 BLOCKS = {
     FinishReason.BLOCKLIST,

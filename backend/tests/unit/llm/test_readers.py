@@ -24,16 +24,14 @@ from backend.utils.llm.transport import HOUSE, STRANGER, ExcessError
 from .test_interplay import OPENAI
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from langchain_core.messages import AIMessage, AIMessageChunk
 
     from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.transport import Trust
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 TRUSTS = {"house": HOUSE, "stranger": STRANGER}
 HELLO = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "fine"}}]}

@@ -21,16 +21,14 @@ from .drivers import ainvoke, astream, invoke, stream
 from .samples import Person, add, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider, RecordedRequest
     from backend.utils.llm.testing.virtual_time import VirtualTime
     from backend.utils.llm.testing.wire import Wire
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "gemini": GeminiWire()}
 ANN = Json({"name": "Ann", "age": 30})

@@ -41,12 +41,13 @@ from backend.utils.llm.transport import TICKET_HEADER
 from .samples import CANARY, Person, add, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
 
 RESPONSES, CHAT, GEMINI = "openai:gpt-5.4", "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
 FEATURES = {

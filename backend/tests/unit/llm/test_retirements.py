@@ -11,18 +11,13 @@ from backend.utils.llm.diagnostics.retirements import days_to_shutdown, headline
 from backend.utils.llm.model_config import Snapshot, Table, parse
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
+from .tables import PROVIDERS
+
 TODAY = date(2026, 11, 21)
-TABLE = """
+TABLE = f"""
 demo = "local:smollm2-135m-instruct"
 
-[providers.openai]
-api = "openai"
-api_key_env = "OPENAI_API_KEY"
-
-[providers.gemini]
-api = "gemini"
-api_key_env = "GEMINI_API_KEY"
-
+{PROVIDERS}
 [providers.local]
 api = "openai"
 

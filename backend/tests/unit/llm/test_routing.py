@@ -24,21 +24,17 @@ from backend.utils.llm.testing import LoopbackProvider, Status
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
+from .tables import PROVIDERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPENAI = {"OPENAI_API_KEY": "a"}
 BOTH = {**OPENAI, "GEMINI_API_KEY": "b"}
 TODAY = date(2026, 11, 21)
-TABLE = """
+TABLE = f"""
 demo = "local:smollm2-135m-instruct"
-[providers.openai]
-api = "openai"
-api_key_env = "OPENAI_API_KEY"
-[providers.gemini]
-api = "gemini"
-api_key_env = "GEMINI_API_KEY"
-[providers.local]
+{PROVIDERS}[providers.local]
 api = "openai"
 [profiles.premium]
 both = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]

@@ -16,6 +16,8 @@ from backend.utils.llm.routing import candidates, plan, rules
 from backend.utils.llm.routing.route import Needs, Rejection, SkipCode
 from backend.utils.llm.state.health import MemoryHealth
 
+from .tables import PROVIDERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,13 +27,7 @@ if TYPE_CHECKING:
 
 DEAR, CHEAP, OTHER = "openai:dear", "openai:cheap", "gemini:gemini-3.5-flash-lite"
 TABLE = f"""
-[providers.openai]
-api = "openai"
-api_key_env = "OPENAI_API_KEY"
-[providers.gemini]
-api = "gemini"
-api_key_env = "GEMINI_API_KEY"
-[profiles.premium]
+{PROVIDERS}[profiles.premium]
 f = ["{DEAR}", "{OTHER}", "{CHEAP}"]
 g = ["{DEAR}", "{CHEAP}"]
 [profiles.byok]

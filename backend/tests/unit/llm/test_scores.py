@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.testing import LoopbackProvider
 
-    from .conftest import Driver, Make
+    from .conftest import Make
+    from .drivers import Driver
 
 CHEAP, DEAR = "openai:gpt-6-luna", "openai:gpt-6.1-terra"
 BEST = '[features.f]\non_invalid_output = "best"\nselect = "cost"'

@@ -22,6 +22,8 @@ from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.routing.selector import in_order
 from backend.utils.llm.strategies import STRATEGIES, Weighted
 
+from .tables import PROVIDERS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,14 +31,7 @@ if TYPE_CHECKING:
 
 LUNA, TERRA, FLASH = "openai:gpt-6-luna", "openai:gpt-6.1-terra", "gemini:gemini-3.8-flash"
 TABLE = f"""
-[providers.openai]
-api = "openai"
-api_key_env = "OPENAI_API_KEY"
-
-[providers.gemini]
-api = "gemini"
-api_key_env = "GEMINI_API_KEY"
-
+{PROVIDERS}
 [profiles.premium]
 chat = ["{LUNA}", "{FLASH}"]
 note = "group:pair"

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.routing.route import Route
     from backend.utils.llm.testing import LoopbackProvider
 
-    from .conftest import Driver, Make
+    from .conftest import Make
+    from .drivers import Driver
 
 FIRST, WATCHED = "openai:gpt-6-luna", "openai:gpt-6.1-terra"
 

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncGenerator, Callable, Generator
 
-    from langchain_core.messages import AIMessage
-
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
@@ -54,8 +52,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .conftest import Make
+    from .drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 ENDLESS = Trickle(Text("word " * 2000, chunks=2000), 0.05)
 FIRST = "[features.f]\nattempts = 1\noptions = { first_chunk_timeout = 0.2 }"

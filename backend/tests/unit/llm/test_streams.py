@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,13 +15,9 @@ from backend.utils.llm.testing import CleanEnd, Cut, Hang, LoopbackProvider, Rep
 from .samples import CANARY, add, receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from langchain_core.messages import AIMessage
-
     from backend.utils.llm.clients import Patchbay
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
 
 
 @pytest.mark.usefixtures("patchbay")

@@ -21,16 +21,15 @@ from .test_deadline import Misbehaving, at_most, read_request
 if TYPE_CHECKING:
     import socket
     import threading
-    from collections.abc import Callable
 
     from langchain_core.messages import AIMessage, AIMessageChunk
 
     from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Make
+    from .drivers import Driver
     from .test_deadline import Conduct
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
 END: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}

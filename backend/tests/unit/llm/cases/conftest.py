@@ -10,8 +10,6 @@ from backend.utils.llm.testing import Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from langchain_core.messages import AIMessage
 
     from backend.utils.llm.clients import Patchbay
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from ..conftest import Make
+    from ..drivers import Driver
 
-    Driver = Callable[[Any, Any], AIMessage]
 
 KEYS = {"POOL_A": "house-key-a", "POOL_B": "house-key-b"}
 """Of the accounts of the provider ``pool``."""

@@ -15,7 +15,8 @@ from backend.utils.llm.testing import Status
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-    from .conftest import Driver, Lab, Log
+    from ..drivers import Driver
+    from .conftest import Lab, Log
 
 SMALL, LONG = "openai:small", "openai:long"
 SELECT = 'select = "context"'

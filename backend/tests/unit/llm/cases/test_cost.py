@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.testing import Reply
 
-    from .conftest import Driver, Lab
+    from ..drivers import Driver
+    from .conftest import Lab
 
 CHEAP, MID, BIG = "openai:cheap", "openai:mid", "openai:big"
 LUNA, ASTRA = "openai:gpt-6-luna", "openai:gpt-6-astra"

@@ -15,7 +15,8 @@ from ..drivers import invoke
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-    from .conftest import Driver, Lab, Log
+    from ..drivers import Driver
+    from .conftest import Lab, Log
 
 ONE = "pool:m"
 TWO = ("openai:x", "openai:y")

@@ -16,7 +16,8 @@ from ..samples import receipt
 from .conftest import KEYS
 
 if TYPE_CHECKING:
-    from .conftest import Driver, Lab
+    from ..drivers import Driver
+    from .conftest import Lab
 
 ROW = 'select = "quota"\noptions = { max_output_tokens = 50 }'
 A_HUNDRED_A_DAY = 'limits = { tokens = "100/day" }'

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.transport import Credential, Ticket
 
-    from .conftest import Driver, Lab, Log
+    from ..drivers import Driver
+    from .conftest import Lab, Log
 
 P, S, ELSEWHERE = "openai:p", "openai:s", "gemini:g"
 DOWN, BUSY = Status(503), Status(429)

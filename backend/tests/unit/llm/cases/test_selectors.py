@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider, Reply
 
     from ..conftest import Make
-    from .conftest import Driver, Lab
+    from ..drivers import Driver
+    from .conftest import Lab
 
 P, S, T = "openai:p", "openai:s", "gemini:t"
 SELECT = 'select = { by = "custom", name = "ours" }'

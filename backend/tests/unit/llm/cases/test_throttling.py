@@ -17,7 +17,8 @@ from ..drivers import invoke
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-    from .conftest import Driver, Lab
+    from ..drivers import Driver
+    from .conftest import Lab
 
 P, S = "openai:p", "openai:s"
 ONCE = "attempts = 1"

@@ -14,7 +14,8 @@ from backend.utils.llm.testing import Status, Text, Usage
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-    from .conftest import Driver, Lab
+    from ..drivers import Driver
+    from .conftest import Lab
 
 POOL = ("openai:small", "openai:mid", "openai:big")
 TIERS = """

@@ -89,7 +89,7 @@ class TestFailing:
     def test_it_is_a_share(self, outcomes: list[bool]) -> None:
         failing = Failing()
         for failed in outcomes:
-            failing = failing.told(0.0, failed=failed)
+            failing = failing.after(0.0, failed=failed)
 
         assert 0 <= failing.share <= 1
 
@@ -100,7 +100,7 @@ class TestFailing:
     def test_two_in_a_row_are_too_often_and_so_are_half(self, outcomes: str, is_too_often: bool) -> None:  # noqa: FBT001
         failing = Failing()
         for outcome in outcomes:
-            failing = failing.told(0.0, failed=outcome == "f")
+            failing = failing.after(0.0, failed=outcome == "f")
 
         assert failing.is_too_often(0.0) is is_too_often
 

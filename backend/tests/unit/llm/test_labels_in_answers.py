@@ -15,21 +15,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from pydantic import BaseModel
 
-from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import InvalidOutputError, LLMError, RefusedError
 from backend.utils.llm.execution.observers.every_call import MOST_SUBSTITUTES, Substitutes
 from backend.utils.llm.foreign import LONGEST, visible
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 
+from .tables import table_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_core.messages import AIMessage
 
+    from backend.tests.fakes.strangers import Stranger
     from backend.utils.llm.receipt import Attempt
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from .drivers import Driver
+
     Reply = tuple[int, dict[str, str], list[bytes]]
 
 KEY = "sk-can/ary+of==ann/0123456789"
@@ -39,7 +42,6 @@ SAID = {
     "slashes": f"m {KEY}{FORGED}".replace("/", "\\/"),
     "long": f"m{FORGED * 40} {KEY}",
 }
-WIRES = {"openai": ("openai", "/v1"), "responses": ("openai", "/v1"), "gemini": ("gemini", "")}
 
 
 class Verdict(BaseModel):
@@ -161,40 +163,15 @@ def _strings(told: Any) -> Iterator[str]:
             pass
 
 
-@pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stranger]:
-    with running(Stranger()) as server:
-        yield server
-
-
 @pytest.fixture
 def attempts() -> list[Attempt]:
     return []
 
 
 def made(server: Stranger, wire: str, attempts: list[Attempt]) -> Patchbay:
-    api, path = WIRES[wire]
-    mode = '[models."there:asked"]\napi_mode = "responses"\n' if wire == "responses" else ""
-    text = f"""
-        [providers.there]
-        api = "{api}"
-        base_url = "http://127.0.0.1:{server.port}{path}"
-        api_key_env = "LOOPBACK_OPENAI_KEY"
-        {mode}
-        [profiles.premium]
-        f = "there:asked"
-        [profiles.byok]
-        extends = "premium"
-        [features.f]
-        attempts = 1
-        """
     return Patchbay(
-        Table(text=text, environ=HOUSE_KEYS), observer=lambda _, attempt: attempts.append(attempt)
+        Table(text=table_at(server, wire, model="asked"), environ=HOUSE_KEYS),
+        observer=lambda _, attempt: attempts.append(attempt),
     )
 
 

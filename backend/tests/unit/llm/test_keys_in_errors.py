@@ -19,25 +19,27 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.heap import way_to
 from backend.tests.fakes.hedging import learn
-from backend.tests.fakes.strangers import Stranger, running
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.testing import Cut, Hang, LoopbackProvider, SlowFirstByte, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay
 from backend.utils.llm.transport.redaction import Redaction
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from .tables import table_at
 
-    from langchain_core.messages import AIMessage
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_core.tracers.schemas import Run
 
-    Driver = Callable[[Any, Any], AIMessage]
+    from backend.tests.fakes.strangers import Stranger
+
+    from .drivers import Driver
+
 
 KEY = "sk-can/ary+of==ann/0123456789"
 SAID = f"bad key {KEY}, really"
 ONCE = "[features.f]\nattempts = 1\ndeadline = 0.6\n"
-KINDS = {"openai": ("openai", "/v1"), "responses": ("openai", "/v1"), "gemini": ("gemini", "")}
 
 
 def told(**more: Any) -> str:
@@ -79,34 +81,12 @@ FAILURES = {
 }
 
 
-@pytest.fixture(params=KINDS)
-def wire(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stranger]:
-    with running(Stranger()) as server:
-        yield server
-
-
 @pytest.fixture
 def patchbay(server: Stranger, wire: str) -> Iterator[Patchbay]:
     """Its feature ``f`` is asked of ``server``."""
-    api, path = KINDS[wire]
-    mode = '[models."there:m"]\napi_mode = "responses"\n' if wire == "responses" else ""
-    text = f"""
-        [providers.there]
-        api = "{api}"
-        base_url = "http://127.0.0.1:{server.port}{path}"
-        api_key_env = "LOOPBACK_OPENAI_KEY"
-        {mode}
-        [profiles.premium]
-        f = "there:m"
-        [profiles.byok]
-        extends = "premium"
-        {ONCE}"""
-    made = Patchbay(Table(text=text, environ=HOUSE_KEYS))
+    made = Patchbay(
+        Table(text=table_at(server, wire, row="attempts = 1\ndeadline = 0.6"), environ=HOUSE_KEYS)
+    )
     made.warm_up()
     yield made
     made.close()
