@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +30,7 @@ from backend.utils.llm.model_config.schema import (
     ProviderRow,
 )
 from backend.utils.llm.options import Options
+from backend.utils.llm.receipt import Attempt, Receipt
 from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.state.experiments import StopRow
@@ -44,6 +45,7 @@ ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "docs" / "reference" / "table.md"
 ATTEMPTS = ROOT / "docs" / "reference" / "attempts.md"
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
+RECEIPT = ROOT / "docs" / "reference" / "receipt.md"
 CHOOSING = ROOT / "docs" / "how-to" / "choose-an-endpoint.md"
 PROVIDERS = {
     "openai": 'api = "openai"\napi_key_env = "OPENAI_API_KEY"',
@@ -144,6 +146,14 @@ def test_the_reference_of_the_errors_states_every_code_as_it_is() -> None:
         kind.code: [kind.__name__, str(kind.http_status), "yes" if kind.retryable else "no"]
         for kind in errors()
     }
+
+
+def test_the_reference_of_the_receipt_names_every_field_and_no_other() -> None:
+    attempt = Attempt("red:m", "house", "ok", datetime.now(UTC), timedelta())
+    receipt = Receipt("f", "premium", (attempt,), degraded=False, table_hash="", answered=attempt)
+
+    assert set(table_rows(RECEIPT, "## The call")) == set(receipt.as_dict())
+    assert set(table_rows(RECEIPT, "## Each attempt")) == set(attempt.as_dict())
 
 
 def test_the_reference_of_attempts_states_every_policy_as_it_is() -> None:
