@@ -96,20 +96,20 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 174, 25, 68),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 148, 25, 60),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 223, 29, 107
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 197, 29, 99
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 466, 28, 196),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 409, 28, 174),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        191,
+        165,
         26,
-        76,
+        68,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1141, 44, 316),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1126, 43, 312),
 }
 
 
