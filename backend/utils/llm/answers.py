@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     Labels = Callable[[dict[str, Any]], dict[str, Any]]
 
-_LABELS = frozenset({"finish_reason", "model_name", OTHERS_KEY, "service_tier", "system_fingerprint"})
+_LABELS = frozenset(
+    {"finish_reason", "model_name", OTHERS_KEY, "safety_ratings", "service_tier", "system_fingerprint"}
+)
 """What an answer's metadata calls things by. All else there is the answer's own, or an id."""
 
 
