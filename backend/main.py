@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.background import Background
+from backend.conversations.creation import Creation
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import connected, opened
+from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
 from backend.database.probe import Probe
 from backend.database.sessions import SessionStore
@@ -47,6 +49,8 @@ log = logging.getLogger(__name__)
 FIRST_USER: Final = "admin"
 
 WATCH_SECONDS: Final = 1.0
+STORE_SECONDS: Final = 1.0
+"""From one look at what is made and not stored to the next."""
 
 
 def create_app(
@@ -74,7 +78,7 @@ def create_app(
 
     Raises:
         MasterKeyError: If master keys are told that are none.
-        UnusableDatabaseError: When it is started, if its database cannot be made or read.
+        UnusableDatabaseError: When it is started, if its database, or the folder of journals, cannot be made or read.
     """
     settings = settings or Settings()
     monitor = key_monitor or KeyMonitor()
@@ -90,12 +94,14 @@ def create_app(
             tokens = TokenStore(sessions)
             async with _facade(patchbay, monitor) as facade:
                 _warn_of_retirements(facade)
-                kept = SqlKeyStore(sessions)
+                kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
+                creation = Creation(stored, FileJournals(settings.journals_path))
                 background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
-                    conversations=SqlConversationStore(sessions),
+                    conversations=stored,
+                    creation=creation,
                     tokens=known,
                     sessions=SessionStore(sessions),
                     facade=facade,
@@ -111,6 +117,9 @@ def create_app(
                     removals.polling(background),
                     monitor.writing(kept, background),
                     emptying(path, background),
+                    background.repeating(
+                        "conversations.unstored", creation.store_what_is_left, every=STORE_SECONDS
+                    ),
                     _looking_after(facade, background),
                 ):
                     yield

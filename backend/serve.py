@@ -23,12 +23,14 @@ from typing_extensions import override
 from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError, opened
+from backend.database.journals import FileJournals
 from backend.keys.errors import MasterKeyError
 from backend.keys.monitor import KeyMonitor
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import Terminal, receipt_line
 from backend.protocol import configured
+from backend.routers.conversations import IDEMPOTENCY_KEY
 from backend.settings import environment
 from backend.signals import Signals
 from backend.utils.llm import LLMError, Patchbay, Table, use
@@ -161,7 +163,8 @@ class _Run:
         """Run until the server ends. With ``once``, tells whether the sample came out whole; else, whether it could start."""
         self.loop = asyncio.get_running_loop()
         async with opened(self.settings.database_path):
-            pass  # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
+            FileJournals(self.settings.journals_path)
+            # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
         await self._start_model()
         serving = asyncio.create_task(self.server.serve(sockets=[self.listener]))
         while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
@@ -226,7 +229,10 @@ class _Run:
                 return True
             with out.status("Running the sample conversation through it, some seconds with the demo model…"):
                 answer = await http.post(
-                    "/v1/conversations", json=SAMPLE.model_dump(mode="json"), timeout=SAMPLE_SECONDS
+                    "/v1/conversations",
+                    json=SAMPLE.model_dump(mode="json"),
+                    headers={} if again else {IDEMPOTENCY_KEY: "sample"},
+                    timeout=SAMPLE_SECONDS,
                 )
         told = answer.json()
         if answer.is_error:

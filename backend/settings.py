@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         return self.data_dir.expanduser() / "patchbay.sqlite3"
 
     @property
+    def journals_path(self) -> Path:
+        """The folder of what is made and not stored yet."""
+        return self.data_dir.expanduser() / "unstored"
+
+    @property
     def master_keys_path(self) -> Path:
         """The file of the master keys, for when they are not told."""
         return (self.master_keys_file or self.data_dir / "master.keys").expanduser()

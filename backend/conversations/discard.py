@@ -35,10 +35,15 @@ class Discard(BaseModel):
     discard: bool
 
 
-async def decide_discard(transcript: Transcript, text: str, models: Models) -> Outcome[Discard]:
-    """Decide without a model where the length says enough; otherwise ask. A failure to decide is no discard."""
+def decided(transcript: Transcript) -> Outcome[Discard] | None:
+    """What the length says by itself; None if it does not say enough."""
     if transcript.is_empty:
         return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
     if transcript.is_longer_than(KEPT_WITHOUT_ASKING):
         return Outcome(FEATURE, Discard(reason="Long enough to keep.", discard=False))
+    return None
+
+
+async def ask_whether_to_discard(transcript: Transcript, text: str, models: Models) -> Outcome[Discard]:
+    """Ask. A failure to decide is no discard."""
     return await ask(models, FEATURE, Discard, _INSTRUCTIONS, f"{transcript.setting}\n\n{text}")

@@ -7,8 +7,11 @@ the transcript instead, and `made_by` says so.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from backend.utils.llm.conversation_folder import (
     FolderAssignment,
@@ -24,17 +27,19 @@ from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
 from .discard import Discard
 from .extract import extract
 from .grounding import Grounds
+from .journal import Nothing
 from .outcome import Outcome
 from .store import Conversation, Filing
 from .structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
     from .extract import Extract
+    from .journal import Answers
     from .outcome import Models
     from .store import Status
     from .transcript import Rendered, Transcript
@@ -46,6 +51,11 @@ _QUICK_SEGMENTS, _QUICK_LETTERS = 40, 4_000
 """What is read within some milliseconds. More is read beside the event loop."""
 
 T = TypeVar("T")
+
+_DISCARD: Final = TypeAdapter(Outcome[Discard])
+_STRUCTURE: Final = TypeAdapter(Outcome[Structure])
+_ACTION_ITEMS: Final = TypeAdapter(Outcome[ActionItems])
+_FOLDER: Final = TypeAdapter(Outcome[Filing])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +73,47 @@ def _never(_feature: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """The chat model of each feature, and whether it is the demo model, which is not worth asking."""
+    """The chat model of each feature, whether it is the demo model, which is not worth asking, and what was answered before."""
 
     models: Models
     is_demo: Callable[[str], bool]
+    answers: Answers
 
     async def discard(self, transcript: Transcript, text: str) -> Outcome[Discard]:
         """Whether it is worth keeping. Without anybody to ask, whatever was said is."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
             return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
-        return await discard.decide_discard(transcript, text, self.models)
+        return discard.decided(transcript) or await self._once(
+            discard.FEATURE,
+            _DISCARD,
+            lambda: discard.ask_whether_to_discard(transcript, text, self.models),
+        )
 
     async def structure(self, transcript: Transcript, text: str, grounds: Grounds) -> Outcome[Structure]:
         """Title, overview and category."""
         if self.is_demo(structure.FEATURE):
             return Outcome(structure.FEATURE)
-        return await structure.find_structure(transcript, text, self.models, grounds)
+        return await self._once(
+            structure.FEATURE,
+            _STRUCTURE,
+            lambda: structure.find_structure(transcript, text, self.models, grounds),
+        )
 
     async def action_items(self, transcript: Transcript, text: str, grounds: Grounds) -> Outcome[ActionItems]:
         """The tasks."""
         if self.is_demo(action_items.FEATURE):
             return Outcome(action_items.FEATURE)
-        return await action_items.find_action_items(transcript, text, self.models, grounds)
+        return await self._once(
+            action_items.FEATURE,
+            _ACTION_ITEMS,
+            lambda: action_items.find_action_items(transcript, text, self.models, grounds),
+        )
 
-    async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[FolderAssignmentResult]:
+    async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
         """The folder; where there is no structure to go by, by the beginning of what was said."""
+        return await self._once(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
+
+    async def _folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
         category = found.category if found else Category.OTHER
         try:
             llm = self.models(FOLDER_FEATURE)
@@ -104,7 +130,18 @@ class _Asking:
         if self.is_demo(FOLDER_FEATURE) and result.error is None:
             result = _by_category(result, FOLDER_OF[category])
         # A folder was found also when the model could not be asked; the error stands beside it.
-        return Outcome(FOLDER_FEATURE, result, result.error, result.receipt)
+        return Outcome(FOLDER_FEATURE, Filing.model_validate(result), result.error, result.receipt)
+
+    async def _once(
+        self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]]
+    ) -> Outcome[T]:
+        """What the step came to before, if that was kept: it was paid for. Else ask, and keep that."""
+        if (known := self.answers.answer(feature)) is not None:
+            with suppress(ValidationError):  # of another version, which had other steps
+                return kind.validate_json(known)
+        outcome = await ask()
+        await self.answers.keep(feature, kind.dump_json(outcome))
+        return outcome
 
 
 def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssignmentResult:
@@ -117,7 +154,12 @@ def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssi
 
 
 async def process(
-    transcript: Transcript, entry: Entry, models: Models, *, is_demo: Callable[[str], bool] = _never
+    transcript: Transcript,
+    entry: Entry,
+    models: Models,
+    *,
+    is_demo: Callable[[str], bool] = _never,
+    answers: Answers | None = None,
 ) -> Conversation:
     """Make the conversation of ``transcript``. No model's failure is raised; ``errors`` tells of it.
 
@@ -127,8 +169,9 @@ async def process(
         models: The chat model of each feature.
         is_demo: Whether the built-in demo model would serve a feature. It cannot tell what a conversation is about, so
             it is asked for the folder alone.
+        answers: What steps came to before, and where what they come to is kept.
     """
-    asking = _Asking(models, is_demo)
+    asking = _Asking(models, is_demo, answers or Nothing())
     rendered = await _read(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:
@@ -153,7 +196,7 @@ async def process(
         **(topic.value.model_dump() if topic.value else {}),
         action_items=tasks.value.items if tasks.value else (),
         made_by=_made_by(topic, tasks),
-        folder=Filing.model_validate(folder.value) if folder.value else None,
+        folder=folder.value,
         truncated=rendered.truncated,
     )
 

@@ -82,7 +82,11 @@ class ConversationStore(Protocol):
     """Keeps conversations. Nobody is ever given another user's."""
 
     async def add(self, conversation: Conversation) -> None:
-        """Keep ``conversation``; once this returns, it survives a crash."""
+        """Keep ``conversation``, if there is none of that id; once this returns, it survives a crash.
+
+        Raises:
+            StorageUnavailableError: If nothing can be kept now.
+        """
         ...
 
     async def get(self, user_id: str, conversation_id: str) -> Conversation | None:

@@ -7,13 +7,16 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, LargeBinary, Text, and_, cast, func, literal, or_, select
+from sqlalchemy.dialects.sqlite import insert
 from typing_extensions import override
 
+from backend.conversations.errors import StorageUnavailableError
+from backend.conversations.journal import CONVERSATION
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
+from backend.database.faults import is_unavailable
 from backend.database.tables import ConversationRow
 
 if TYPE_CHECKING:
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-
-_CONVERSATION: Final = TypeAdapter(Conversation)
-"""Makes bytes of one. As a string, one wide letter would make the whole transcript four times as large."""
 
 
 class SqlConversationStore:
@@ -33,14 +33,15 @@ class SqlConversationStore:
         self._sessions = sessions
 
     async def add(self, conversation: Conversation) -> None:
-        """Keep ``conversation``; once this returns, it survives a crash.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: If there is one of that id.
-        """
+        """As `ConversationStore.add`."""
         row = await asyncio.to_thread(_row, conversation)
-        async with self._sessions.begin() as session:
-            session.add(row)
+        try:
+            async with self._sessions.begin() as session:
+                await session.execute(insert(ConversationRow).values(row).on_conflict_do_nothing())
+        except Exception as error:
+            if is_unavailable(error):
+                raise StorageUnavailableError from error
+            raise
 
     async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
         """The conversation, if there is one of that id and it is this user's."""
@@ -106,15 +107,15 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _row(conversation: Conversation) -> ConversationRow:
-    return ConversationRow(
-        id=conversation.id,
-        user_id=conversation.user_id,
-        created_at=conversation.created_at,
-        status=conversation.status,
-        title=conversation.title,
-        document=cast(literal(_CONVERSATION.dump_json(conversation), LargeBinary), Text),
-    )
+def _row(conversation: Conversation) -> dict[str, Any]:
+    return {
+        "id": conversation.id,
+        "user_id": conversation.user_id,
+        "created_at": conversation.created_at,
+        "status": conversation.status,
+        "title": conversation.title,
+        "document": cast(literal(CONVERSATION.dump_json(conversation), LargeBinary), Text),
+    }
 
 
 def _newest_first(user_id: str) -> Select[str]:

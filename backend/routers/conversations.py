@@ -1,10 +1,11 @@
 """Conversations over HTTP. Users see only their own."""
 
-from typing import Annotated, Final
+import re
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
-from backend.conversations.processing import Entry, process
+from backend.conversations.creation import Order
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
 from backend.conversations.transcript import Transcript
 
@@ -16,19 +17,73 @@ router: Final = APIRouter(prefix="/v1/conversations", tags=["conversations"], ro
 
 LONGEST_TRANSCRIPT: Final = 5 * 1024 * 1024
 """Bytes. A day of talk is about 1 MB; 50,000 segments of a sentence each, with their times, are about 5."""
+LONGEST_KEY: Final = 255
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+
+_KEY: Final = re.compile(rf'(?P<quote>"?)(?P<key>[!#-\[\]-~]{{1,{LONGEST_KEY}}})(?P=quote)')
+"""A string of RFC 8941 without blanks and escapes, as the draft of the header wants it, or the same without its quotes."""
 
 
-@router.post("", status_code=201, response_model=Summary)
+async def idempotency_key(
+    request: Request,
+    _: Annotated[
+        str | None,
+        Header(
+            alias=IDEMPOTENCY_KEY,
+            description="With the same key and the same transcript, a user gets the same conversation, whatever happened to "
+            f"the request before. 1 to {LONGEST_KEY} visible characters of ASCII, without quotes and backslashes.",
+        ),
+    ] = None,
+) -> str | None:
+    """The key that came along, without its quotes.
+
+    Raises:
+        HTTPException: If it is none. To ignore it would let somebody pay twice.
+    """
+    came = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not came:
+        return None
+    if len(came) == 1 and (found := _KEY.fullmatch(came[0].strip())):
+        return found["key"]
+    raise HTTPException(
+        400,
+        f"{IDEMPOTENCY_KEY}: send one, of 1 to {LONGEST_KEY} visible ASCII characters without quotes and backslashes in it.",
+    )
+
+
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    202: {
+        "model": Summary,
+        "description": "Made and kept, and not yet stored: the database is busy. It is found where `Location` says.",
+    },
+    400: {"description": "`Idempotency-Key` is none."},
+    409: {
+        "description": "`under_way`: an earlier request with this key takes long. `Retry-After` says when to ask again."
+    },
+    422: {
+        "description": "`invalid_request`, or `idempotency_key_reused`: the key came with another transcript before."
+    },
+    503: {
+        "description": "`storage_unavailable` or `server_stopping`. With the same key, nothing is paid for again."
+    },
+}
+
+
+@router.post("", status_code=201, response_model=Summary, responses=_RESPONSES)
 @edge(longest_body=LONGEST_TRANSCRIPT)
 async def create(
-    transcript: Transcript, response: Response, identity: IdentityDep, services: ServicesDep
+    transcript: Transcript,
+    response: Response,
+    identity: IdentityDep,
+    services: ServicesDep,
+    key: Annotated[str | None, Depends(idempotency_key)],
 ) -> Conversation:
     """Process a transcript and keep what came out. Failed steps are named in ``errors``."""
-    entry = Entry(services.new_id(), identity.user_id, services.now())
-    conversation = await process(transcript, entry, services.facade.get_llm, is_demo=services.is_demo)
-    await services.conversations.add(conversation)
-    response.headers["Location"] = f"{router.prefix}/{conversation.id}"
-    return conversation
+    order = Order(transcript, identity.user_id, services.facade.get_llm, services.is_demo, key)
+    created = await services.creation.create(order)
+    response.status_code = 201 if created.is_stored else 202
+    response.headers["Location"] = f"{router.prefix}/{created.conversation.id}"
+    return created.conversation
 
 
 @router.get("/{conversation_id}")
@@ -57,7 +112,7 @@ async def find(services: ServicesDep, identity: IdentityDep, conversation_id: st
     Raises:
         HTTPException: 404, the same for one that does not exist and for one of another user.
     """
-    conversation = await services.conversations.get(identity.user_id, conversation_id)
+    conversation = await services.creation.find(identity.user_id, conversation_id)
     if conversation is None:
         raise HTTPException(404, "There is no such conversation.")
     return conversation

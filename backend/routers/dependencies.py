@@ -8,11 +8,9 @@ thread of its own, and what it puts in context there is lost.
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Protocol, cast
-from uuid import uuid4
 
 from fastapi import Depends, HTTPException
 from langchain_core.language_models import BaseChatModel
@@ -21,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from backend.background import Background
+from backend.conversations.creation import Creation
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
 from backend.keys.rate_limit import CheckRateLimit
@@ -124,17 +123,9 @@ class LocalModelView(Protocol):
         ...
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _one_by_one() -> asyncio.Semaphore:
     """Long bodies take memory while they are looked at, and two threads are no quicker than one."""
     return asyncio.Semaphore(1)
-
-
-def _new_id() -> str:
-    return uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +138,7 @@ class Services:
     """
 
     conversations: ConversationStore
+    creation: Creation
     tokens: Tokens
     sessions: Sessions
     facade: Facade
@@ -157,8 +149,6 @@ class Services:
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
-    now: Callable[[], datetime] = _utc_now
-    new_id: Callable[[], str] = _new_id
 
     def is_demo(self, feature: str) -> bool:
         """Whether the built-in demo model would serve ``feature`` for the caller in context."""

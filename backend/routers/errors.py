@@ -10,10 +10,11 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from backend.conversations.text import one_line
+from backend.database.faults import is_unavailable
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
 
 from .bodies import FailedAdmissionError
@@ -50,7 +51,7 @@ class Problem:
 
 def install(app: FastAPI) -> None:
     """Let `answer` answer for everything that is raised."""
-    for kind in (LLMError, RequestValidationError, HTTPException, OperationalError, Exception):
+    for kind in (LLMError, RequestValidationError, HTTPException, SQLAlchemyError, Exception):
         app.add_exception_handler(kind, answer)
 
 
@@ -76,7 +77,7 @@ def describe(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, {"code": code, "message": error.detail}, error.headers)
-    if isinstance(error, OperationalError):
+    if is_unavailable(error):
         log.error("http.storage_unavailable", exc_info=error)
         return Problem(503, BUSY, {"Retry-After": "1"})
     log.error("http.internal_error", exc_info=error)

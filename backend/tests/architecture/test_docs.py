@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from backend.conversations.errors import ConversationError
 from backend.keys.errors import KeychainError
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.diagnostics.explain import Explanation
@@ -85,7 +86,7 @@ def table_rows(page: Path, heading: str | None = None) -> dict[str, list[str]]:
 
 def errors(kind: type[LLMError] = LLMError) -> Iterator[type[LLMError]]:
     """The whole tree, without what other tests may have added to it."""
-    if kind.__module__ in {LLMError.__module__, KeychainError.__module__}:
+    if kind.__module__ in {LLMError.__module__, KeychainError.__module__, ConversationError.__module__}:
         yield kind
     for below in kind.__subclasses__():
         yield from errors(below)

@@ -6,10 +6,12 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from backend.conversations.creation import Creation
 from backend.conversations.store import InvalidCursorError, Page
 from backend.database.sessions import IDLE, LIFETIME
 from backend.database.tokens import utc_now
 from backend.routers.dependencies import Services
+from backend.tests.fakes.journals import InMemoryJournals
 from backend.tests.fakes.keys import keychain
 from backend.tests.fakes.models import ScriptedModels
 from backend.utils.llm.caller import Caller, current_caller
@@ -40,7 +42,8 @@ class InMemoryConversations:
         self.kept: list[Conversation] = []
 
     async def add(self, conversation: Conversation) -> None:
-        self.kept.insert(0, conversation)
+        if all(one.id != conversation.id for one in self.kept):
+            self.kept.insert(0, conversation)
 
     async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
         return next((one for one in self._of(user_id) if one.id == conversation_id), None)
@@ -162,8 +165,10 @@ class FakeLocalModel:
 def services(
     models: Callable[[str], BaseChatModel] | None = None, local_model: FakeLocalModel | None = None
 ) -> Services:
+    conversations = InMemoryConversations()
     return Services(
-        conversations=InMemoryConversations(),
+        conversations=conversations,
+        creation=Creation(conversations, InMemoryJournals()),
         tokens=InMemoryTokens(),
         sessions=InMemorySessions(),
         facade=FakeFacade(models or ScriptedModels()),

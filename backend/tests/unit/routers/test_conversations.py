@@ -6,18 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.conversations.creation import Creation
+from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.routers.conversations import LONGEST_TRANSCRIPT
+from backend.tests.fakes.journals import InMemoryJournals
 from backend.tests.fakes.models import ScriptedModels
-from backend.tests.fakes.services import ANN, BOB, FakeFacade, scope, services
+from backend.tests.fakes.services import ANN, BOB, FakeFacade, InMemoryConversations, scope, services
 from backend.utils.llm.errors import ProviderDownError
+from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     import httpx2
 
+    from backend.conversations.store import Conversation
+
     from .conftest import Connect, MakeApp
 
 BODY: dict[str, Any] = SAMPLE.model_dump(mode="json")
+HEADERS = [(name.encode(), value.encode()) for name, value in ANN.items()]
 
 
 async def post(client: httpx2.AsyncClient, headers: dict[str, str] = ANN, **given: Any) -> httpx2.Response:
@@ -191,3 +198,112 @@ async def test_a_list_holds_no_transcripts(connect: Connect) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=not-one"])
 async def test_a_page_that_cannot_be_is_refused(query: str, connect: Connect) -> None:
     assert (await connect().get(f"/v1/conversations?{query}", headers=ANN)).status_code == 422
+
+
+class TestIdempotencyKey:
+    """`Idempotency-Key`: the same conversation for the same key, and no doubt about which one that is."""
+
+    @pytest.mark.parametrize(
+        "key",
+        ["k", "8e03978e-40d5-43e8-bc93-6894a57f9324", '"in-quotes"', "a,b;c=d", "~" * 255],
+    )
+    async def test_the_same_one_gives_the_same_answer_and_pays_once(self, key: str, connect: Connect) -> None:
+        models = ScriptedModels()
+        client = connect(services(models))
+
+        first, second = [await post(client, ANN | {"idempotency-key": key}) for _ in range(2)]
+
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert first.json() == second.json()
+        assert first.headers["location"] == second.headers["location"]
+        assert [len(models.models[step].calls) for step in sorted(models.asked)] == [1, 1, 1]
+
+    async def test_quotes_are_no_part_of_it(self, connect: Connect) -> None:
+        client = connect()
+
+        plain = await post(client, ANN | {"idempotency-key": "abc"})
+        quoted = await post(client, ANN | {"idempotency-key": '"abc"'})
+
+        assert plain.json()["id"] == quoted.json()["id"]
+
+    @pytest.mark.parametrize(
+        "key", ["", " ", "a b", '"', '""', '"open', 'open"', "back\\slash", "~" * 256, "ünïcode", '"a";p=1']
+    )
+    async def test_one_that_is_none_is_refused_and_not_repeated(self, key: str, connect: Connect) -> None:
+        models = ScriptedModels()
+
+        response = await connect(services(models)).post(
+            "/v1/conversations", json=BODY, headers=[*HEADERS, (b"idempotency-key", key.encode())]
+        )
+
+        assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_request")
+        assert models.asked == set()
+
+    async def test_two_are_refused(self, connect: Connect) -> None:
+        headers = [*ANN.items(), ("idempotency-key", "a"), ("idempotency-key", "a")]
+
+        response = await connect().post("/v1/conversations", json=BODY, headers=headers)
+
+        assert response.status_code == 400
+
+    async def test_another_transcript_is_refused(self, connect: Connect) -> None:
+        client, headers = connect(), ANN | {"idempotency-key": "abc"}
+        await post(client, headers)
+
+        response = await post(client, headers, language="de")
+
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "idempotency_key_reused")
+
+    async def test_another_users_is_another_one(self, connect: Connect) -> None:
+        client = connect(services(anew(2)))
+
+        ann, bob = [await post(client, who | {"idempotency-key": "abc"}) for who in (ANN, BOB)]
+
+        assert ann.json()["id"] != bob.json()["id"]
+
+    async def test_one_that_is_under_way_for_long_says_when_to_ask_again(self, connect: Connect) -> None:
+        held = services()
+        journals = InMemoryJournals()
+        given = replace(held, creation=Creation(held.conversations, journals, VirtualTime().time))
+        client, headers = connect(given), ANN | {"idempotency-key": "abc"}
+        journals.held.add((await post(client, headers)).json()["id"])
+
+        response = await post(client, headers)
+
+        assert (response.status_code, response.headers["retry-after"]) == (409, "5")
+        assert response.json()["error"]["code"] == "under_way"
+
+
+async def test_what_is_made_and_not_stored_yet_is_accepted_and_found(connect: Connect) -> None:
+    class Busy(InMemoryConversations):
+        async def add(self, conversation: Conversation) -> None:
+            raise StorageUnavailableError
+
+    creation = Creation(store := Busy(), InMemoryJournals(), VirtualTime().time)
+    client = connect(replace(services(), conversations=store, creation=creation))
+
+    created = await post(client)
+
+    found = await client.get(created.headers["location"], headers=ANN)
+    assert (created.status_code, found.status_code) == (202, 200)
+    assert found.json()["title"] == created.json()["title"] == "Budget"
+    assert (await client.get(created.headers["location"], headers=BOB)).status_code == 404
+
+
+async def test_what_cannot_be_kept_is_refused_before_it_is_paid_for(connect: Connect) -> None:
+    models, journals = ScriptedModels(), InMemoryJournals()
+    journals.is_full = True
+    given = services(models)
+
+    response = await post(connect(replace(given, creation=Creation(given.conversations, journals))))
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.json()["error"]["code"] == "storage_unavailable"
+    assert models.asked == set()
+
+
+def test_the_schema_tells_of_the_key_and_of_every_status(make_app: MakeApp) -> None:
+    route = make_app().openapi()["paths"]["/v1/conversations"]["post"]
+
+    assert {one["name"]: one["required"] for one in route["parameters"]}["Idempotency-Key"] is False
+    assert set(route["responses"]) >= {"201", "202", "400", "409", "422", "503"}

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+    TimeoutError,  # noqa: A004 - SQLAlchemy's: no connection is free
+)
 
+from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
 from backend.keys.errors import EndpointAndKeysError, KeyNotFoundError, TooManyTrialsError
 from backend.routers import errors
 from backend.utils.llm import errors as llm_errors
@@ -64,16 +73,31 @@ async def test_a_database_that_is_busy_is_worth_another_try(app: FastAPI, connec
     assert "locked" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DatabaseError(None, None, sqlite3.DatabaseError("database disk image is malformed")), 503),
+        (TimeoutError("QueuePool limit"), 503),
+        (IntegrityError(None, None, sqlite3.IntegrityError("UNIQUE")), 500),
+        (ProgrammingError(None, None, sqlite3.ProgrammingError("no such column")), 500),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_no_fault_of_what_was_asked(
+    error: SQLAlchemyError, status: int
+) -> None:
+    assert errors.describe(error).status == status
+
+
 @pytest.mark.parametrize("kind", all_kinds())
 def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) -> None:
     if kind is llm_errors.ConfigError:
         error: LLMError = llm_errors.ConfigError(["one"])
     elif kind is UnknownFeatureError:
         error = UnknownFeatureError("x", [])
-    elif kind is KeyNotFoundError or kind is EndpointAndKeysError:
+    elif kind in {KeyNotFoundError, EndpointAndKeysError, KeyReusedError, StorageUnavailableError}:
         error = kind()
-    elif kind is TooManyTrialsError:
-        error = TooManyTrialsError(retry_after=1)
+    elif kind is TooManyTrialsError or kind is UnderWayError:
+        error = kind(retry_after=1)
     else:
         error = kind("what happened")
 

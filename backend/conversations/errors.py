@@ -1,0 +1,57 @@
+"""Why a conversation could not be made, or was not made anew.
+
+::
+
+    LLMError
+    └── ConversationError
+        ├── KeyReusedError             an idempotency key came with another transcript than before
+        ├── UnderWayError              what an idempotency key asks for is being made elsewhere
+        └── StorageUnavailableError    what is stored cannot be had, or nothing can be stored, now
+"""
+
+from __future__ import annotations
+
+from backend.utils.llm.errors import LLMError
+
+
+class ConversationError(LLMError):
+    """Base of what is raised on purpose when a conversation is made."""
+
+    code = "conversation"
+
+
+class KeyReusedError(ConversationError):
+    """An idempotency key came with another transcript than before."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This idempotency key came with another transcript before. Send the same transcript, or another key."
+        )
+
+
+class UnderWayError(ConversationError):
+    """What an idempotency key asks for is still being made, by another request."""
+
+    code = "under_way"
+    http_status = 409
+    retryable = True
+
+    def __init__(self, *, retry_after: float) -> None:
+        super().__init__(
+            "An earlier request with this idempotency key is still under way. Ask again with the same key.",
+            retry_after=retry_after,
+        )
+
+
+class StorageUnavailableError(ConversationError):
+    """What is stored cannot be had, or nothing can be stored, now. The cause says why."""
+
+    code = "storage_unavailable"
+    http_status = 503
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("What is stored cannot be had now. Try again.", retry_after=1)

@@ -1,0 +1,12 @@
+"""Which exceptions are of a database that cannot be used now, and not of what it was asked for."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether it is locked, full, read-only, gone, replaced or damaged, or has no connection free."""
+    # One that is damaged is told by the base of all errors itself.
+    return isinstance(error, OperationalError | NoConnectionError) or type(error) is DatabaseError

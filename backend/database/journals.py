@@ -1,0 +1,283 @@
+"""Journals of conversations that are being made: a file for each, beside the database and not in it.
+
+So that what was paid for has a place also while the database has none. A file is locked while it is open; the lock ends with the
+process, however that ends. What is to be written has its room set aside before anything is paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pydantic import ValidationError
+
+from backend.conversations.errors import StorageUnavailableError
+from backend.conversations.journal import Claim
+from backend.database.engine import UnusableDatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+MOST: Final = 1_000
+"""Journals beyond which none is begun. Each has up to 5 MB."""
+
+_CLAIM, _CONVERSATION = "claim", "conversation"
+_END: Final = b"\0"
+"""Comes after the last line, so that nothing that a failed write left there is taken for another one."""
+_CANNOT: Final = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems say that cannot set room aside; macOS has no call for it."""
+_CLOSED: Final = -1
+"""A descriptor that is none: so that nothing is written to whatever has its number next."""
+_ID: Final = re.compile("[0-9a-f]{32}")
+
+T = TypeVar("T")
+
+
+class FileJournals:
+    """`Journals` in a folder, which is made if it is not there, for its owner alone.
+
+    Raises:
+        UnusableDatabaseError: If it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnusableDatabaseError(folder, str(error.strerror or error)) from error
+        self._folder = folder
+
+    async def open(self, conversation_id: str) -> FileJournal | None:
+        """As `Journals.open`."""
+        opening = asyncio.ensure_future(asyncio.to_thread(_open, self._folder, conversation_id))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_again)
+            raise
+
+    async def made(self, conversation_id: str) -> bytes | None:
+        """As `Journals.made`."""
+        return await asyncio.to_thread(_made, self._folder, conversation_id)
+
+    async def left(self, older: float) -> Sequence[str]:
+        """As `Journals.left`."""
+        return await asyncio.to_thread(_left, self._folder, older)
+
+
+class FileJournal:
+    """A `Journal`: lines of a word and of what was kept under it. What comes after the last whole line is room."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._lines, self._end = _lines(_content(descriptor))
+        self._turn = asyncio.Lock()
+
+    @property
+    def claim(self) -> Claim | None:
+        """As `Journal.claim`."""
+        return Claim.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
+
+    @property
+    def conversation(self) -> bytes | None:
+        """As `Journal.conversation`."""
+        return self._lines.get(_CONVERSATION)
+
+    @property
+    def age(self) -> float:
+        """As `Journal.age`."""
+        return _age(self._descriptor)
+
+    def answer(self, feature: str) -> bytes | None:
+        """As `Answers.answer`."""
+        return self._lines.get(feature)
+
+    async def begin(self, claim: Claim, room: int) -> None:
+        """As `Journal.begin`."""
+        await self._in_turn(lambda: self._begin(claim, room))
+
+    async def keep(self, feature: str, answer: bytes) -> None:
+        """As `Answers.keep`."""
+        try:
+            await self._in_turn(lambda: self._write(feature, answer))
+        except StorageUnavailableError as error:
+            log.warning("conversations.answer_not_kept conversation=%s: %s", self._path.name, error.__cause__)
+
+    async def finish(self, conversation: bytes) -> None:
+        """As `Journal.finish`."""
+        await self._in_turn(lambda: self._write(_CONVERSATION, conversation))
+
+    async def remove(self) -> None:
+        """As `Journal.remove`. That this fails does not matter: it is found stored, and removed, later."""
+        self._lines = {}
+
+    async def close(self) -> None:
+        """As `Journal.close`. One that holds nothing goes."""
+        await self._in_turn(self.close_now)
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        """Do ``work`` in a thread, after what was given before; to its end, also when nobody waits for it any more."""
+
+        async def alone() -> T:
+            async with self._turn:
+                return await asyncio.to_thread(work)
+
+        return await asyncio.shield(asyncio.ensure_future(alone()))
+
+    def _begin(self, claim: Claim, room: int) -> None:
+        with _faults():
+            if len(_entries(self._path.parent)) > MOST:
+                raise OSError(f"more than {MOST} conversations wait to be stored")
+            _reserve(self._descriptor, self._end, room)
+        if _CLAIM not in self._lines:
+            self._write(_CLAIM, claim.model_dump_json().encode())
+
+    def _write(self, word: str, told: bytes) -> None:
+        """Append a line. It counts when it is on the disk, and the file still where others look for it."""
+        line = b"%s %s\n" % (word.encode(), told)
+        with _faults():
+            _write_all(self._descriptor, line + _END, self._end)
+            os.fsync(self._descriptor)
+            if not _is_at(self._path, self._descriptor):
+                raise FileNotFoundError(f"{self._path.name} is gone")
+        self._end += len(line)
+        self._lines[word] = told
+
+    def close_now(self) -> None:
+        """In this thread."""
+        try:
+            with _faults():
+                if not self._lines:
+                    self._path.unlink(missing_ok=True)
+                elif os.fstat(self._descriptor).st_size > self._end:
+                    os.ftruncate(self._descriptor, self._end)
+        except StorageUnavailableError as error:
+            log.warning("conversations.journal_left conversation=%s: %s", self._path.name, error.__cause__)
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = _CLOSED
+
+
+def _open(folder: Path, conversation_id: str) -> FileJournal | None:
+    path = folder / conversation_id
+    with _faults():
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, descriptor):
+                return FileJournal(path, descriptor)
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return None
+
+
+def _close_again(opening: asyncio.Future[FileJournal | None]) -> None:
+    """Whoever wanted it has gone meanwhile."""
+    if opening.exception() is None and (journal := opening.result()) is not None:
+        journal.close_now()
+
+
+def _left(folder: Path, older: float) -> list[str]:
+    with _faults():
+        return [one.name for one in _entries(folder) if _is_left(one.path, older)]
+
+
+def _is_left(path: str, older: float) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return _age(descriptor) > older or _CONVERSATION in _lines(_content(descriptor))[0]
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _age(descriptor: int) -> float:
+    return time.time() - os.fstat(descriptor).st_mtime
+
+
+def _made(folder: Path, conversation_id: str) -> bytes | None:
+    if not _ID.fullmatch(conversation_id):
+        return None
+    try:
+        content = (folder / conversation_id).read_bytes()
+    except OSError:
+        return None
+    return _lines(content)[0].get(_CONVERSATION)
+
+
+def _lines(content: bytes) -> tuple[dict[str, bytes], int]:
+    """What is told under each word in whole lines, and where the last of these ends. Nothing, if it is not ours."""
+    found: dict[str, bytes] = {}
+    end = 0
+    for line in content.split(b"\n")[:-1]:
+        word, _, told = line.partition(b" ")
+        if b"\0" in line or not word.isascii():
+            break
+        found[word.decode()] = told
+        end += len(line) + 1
+    try:
+        Claim.model_validate_json(found.get(_CLAIM, b""))
+    except ValidationError:
+        return {}, 0
+    return found, end
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [one for one in entries if _ID.fullmatch(one.name)]
+
+
+def _content(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, size, 0) if size else b""
+
+
+def _reserve(descriptor: int, start: int, room: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, start, room)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _CANNOT:
+            raise
+        _write_all(descriptor, bytes(room), start)
+
+
+def _write_all(descriptor: int, content: bytes, at: int) -> None:
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(descriptor, left, at)
+        left, at = left[written:], at + written
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailableError from error

@@ -1,0 +1,110 @@
+"""Journals in memory, which can be told to fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from backend.conversations.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backend.conversations.journal import Claim
+
+
+def nothing(_step: str) -> None:
+    """Nothing happens."""
+
+
+@dataclass
+class Kept:
+    """What one journal holds."""
+
+    claim: Claim | None = None
+    answers: dict[str, bytes] = field(default_factory=dict)
+    conversation: bytes | None = None
+    age: float = 0.0
+
+
+class InMemoryJournals:
+    """`Journals`. Before and after each step they tell ``happens``, which may raise."""
+
+    def __init__(self, happens: Callable[[str], None] = nothing) -> None:
+        self.happens = happens
+        self.kept: dict[str, Kept] = {}
+        self.held: set[str] = set()
+        self.is_full = False
+
+    async def open(self, conversation_id: str) -> InMemoryJournal | None:
+        if conversation_id in self.held:
+            return None
+        self.held.add(conversation_id)
+        return InMemoryJournal(self, conversation_id)
+
+    async def made(self, conversation_id: str) -> bytes | None:
+        return self.kept.get(conversation_id, Kept()).conversation
+
+    async def left(self, older: float) -> Sequence[str]:
+        return [
+            name
+            for name, one in self.kept.items()
+            if name not in self.held and (one.conversation is not None or one.age > older)
+        ]
+
+
+class InMemoryJournal:
+    def __init__(self, journals: InMemoryJournals, conversation_id: str) -> None:
+        self._journals = journals
+        self._id = conversation_id
+        self._is_removed = False
+
+    @property
+    def _kept(self) -> Kept:
+        return self._journals.kept.setdefault(self._id, Kept())
+
+    @property
+    def claim(self) -> Claim | None:
+        return self._kept.claim
+
+    @property
+    def conversation(self) -> bytes | None:
+        return self._kept.conversation
+
+    @property
+    def age(self) -> float:
+        return self._kept.age
+
+    def answer(self, feature: str) -> bytes | None:
+        return self._kept.answers.get(feature)
+
+    async def begin(self, claim: Claim, room: int) -> None:
+        assert room > 0
+        self._write("begin")
+        self._kept.claim = self._kept.claim or claim
+        self._journals.happens("begun")
+
+    async def keep(self, feature: str, answer: bytes) -> None:
+        self._journals.happens(f"keep {feature}")
+        if not self._journals.is_full:
+            self._kept.answers[feature] = answer
+        self._journals.happens(f"kept {feature}")
+
+    async def finish(self, conversation: bytes) -> None:
+        self._write("finish")
+        self._kept.conversation = conversation
+        self._journals.happens("finished")
+
+    async def remove(self) -> None:
+        self._journals.happens("remove")
+        self._is_removed = True
+
+    async def close(self) -> None:
+        if self._is_removed or self._kept.claim is None:
+            self._journals.kept.pop(self._id, None)
+        self._journals.held.discard(self._id)
+
+    def _write(self, step: str) -> None:
+        self._journals.happens(step)
+        if self._journals.is_full:
+            raise StorageUnavailableError

@@ -1,0 +1,397 @@
+"""What is paid for is paid for once, and what was acknowledged is there, whatever fails and wherever it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.conversations.creation import COMING_BACK, KEPT, STORING, WAITING, Created, Creation, Order
+from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
+from backend.conversations.sample import SAMPLE
+from backend.conversations.transcript import Segment, Transcript
+from backend.tests.fakes.journals import InMemoryJournals
+from backend.tests.fakes.models import ScriptedModels
+from backend.tests.fakes.services import InMemoryConversations
+from backend.utils.llm.clock import Time
+from backend.utils.llm.errors import ProviderDownError
+from backend.utils.llm.testing.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.conversations.store import Conversation
+
+SHORT = Transcript(
+    segments=[Segment(text="Remember the milk.", start=0, end=1)], started_at="2026-11-21T09:00:00Z"
+)
+"""Of which every feature is asked."""
+STEPS = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
+KEY = "a-key-of-anns"
+ALWAYS = 10**6
+
+
+class CrashError(Exception):
+    """The process ends here."""
+
+
+class Power:
+    """Goes out at the step of this number; a number that is not reached leaves it on."""
+
+    def __init__(self, at: int = -1) -> None:
+        self.at = at
+        self.steps: list[str] = []
+
+    def __call__(self, step: str) -> None:
+        self.steps.append(step)
+        if len(self.steps) - 1 == self.at:
+            raise CrashError(step)
+
+
+class Store(InMemoryConversations):
+    """A store that fails so many times before it takes anything, and tells ``happens`` of each step."""
+
+    def __init__(self, power: Power | None = None, fails: int = 0) -> None:
+        super().__init__()
+        self.power = power or Power()
+        self.fails = fails
+
+    async def add(self, conversation: Conversation) -> None:
+        self.power("add")
+        if self.fails > 0:
+            self.fails -= 1
+            raise StorageUnavailableError
+        await super().add(conversation)
+        self.power("added")
+
+
+class Office:
+    """A store, journals and models that outlive each of the processes that make conversations with them."""
+
+    def __init__(self, power: Power | None = None, *, fails: int = 0, **scripts: list[Any]) -> None:
+        self.power = power or Power()
+        self.store = Store(self.power, fails)
+        self.journals = InMemoryJournals(self.power)
+        self.models = ScriptedModels(**scripts)
+        for model in self.models.models.values():
+            model.script *= 3
+        self.time = VirtualTime()
+        self.creation = Creation(self.store, self.journals, self.time.time)
+
+    def start_again(self) -> None:
+        """What a process holds open goes with it."""
+        self.power.at = -1
+        self.journals.held.clear()
+        self.creation = Creation(self.store, self.journals, self.time.time)
+
+    async def create(
+        self, transcript: Transcript = SHORT, *, key: str | None = KEY, user: str = "ann"
+    ) -> Created:
+        return await self.creation.create(Order(transcript, user, self.models, lambda _: False, key))
+
+    @property
+    def asked(self) -> Mapping[str, int]:
+        return {step: len(self.models.models[step].calls) for step in STEPS}
+
+
+ONCE = dict.fromkeys(STEPS, 1)
+
+
+async def steps_of_one() -> list[str]:
+    office = Office()
+    await office.create()
+    return office.power.steps
+
+
+async def test_every_step_is_one_at_which_it_may_end() -> None:
+    steps = await steps_of_one()
+
+    assert steps[:2] == ["begin", "begun"]
+    assert steps[-5:] == ["finish", "finished", "add", "added", "remove"]
+    assert sorted(steps[2:-5]) == sorted(f"{word} {step}" for word in ("keep", "kept") for step in STEPS)
+
+
+@pytest.mark.parametrize("at", range(15))
+async def test_wherever_a_process_ends_the_same_key_goes_on_from_there(at: int) -> None:
+    office = Office(Power(at))
+    with pytest.raises(CrashError) as ended:
+        await office.create()
+    office.start_again()
+    office.time.sleep(60 if at else 0)
+
+    created = await office.create()
+
+    lost = str(ended.value).removeprefix("keep ")
+    assert office.asked == {step: 1 + (step == lost) for step in STEPS}, (
+        "only what was not kept is asked for again"
+    )
+    assert [one.id for one in office.store.kept] == [created.conversation.id]
+    assert (created.conversation.title, created.conversation.status) == ("Budget", "completed")
+    assert created.conversation == (await uninterrupted())
+    assert office.journals.kept == {}
+
+
+async def uninterrupted() -> Conversation:
+    return (await Office().create()).conversation
+
+
+@given(
+    ends=st.lists(st.integers(0, 14), max_size=6), fails=st.integers(0, 40), key=st.sampled_from([KEY, None])
+)
+async def test_what_was_acknowledged_is_there_once_after_any_number_of_ends(
+    ends: list[int], fails: int, key: str | None
+) -> None:
+    office, acknowledged = Office(fails=fails), set()
+    for at in (*ends, -1):
+        office.power.at, office.power.steps = at, []
+        try:
+            acknowledged.add((await office.create(key=key)).conversation.id)
+        except CrashError:
+            office.start_again()
+    office.store.fails = 0
+    await office.creation.store_what_is_left()
+
+    kept = [one.id for one in office.store.kept]
+    assert len(kept) == len(set(kept))
+    assert acknowledged <= set(kept)
+    assert key is None or len(kept) == 1
+
+
+async def test_the_same_key_gives_the_same_conversation_and_asks_nobody() -> None:
+    office = Office()
+
+    first, second = await office.create(), await office.create()
+
+    assert first == second
+    assert office.asked == ONCE
+
+
+async def test_a_key_outlives_the_process() -> None:
+    office = Office()
+    first = await office.create()
+    office.start_again()
+
+    assert await office.create() == first
+    assert office.asked == ONCE
+
+
+async def test_a_second_request_waits_for_the_first() -> None:
+    office = Office()
+    office.creation = Creation(office.store, office.journals, Time(asleep=lambda _: asyncio.sleep(0)))
+
+    created = await asyncio.gather(*(office.create() for _ in range(5)))
+
+    assert len({one.conversation.id for one in created}) == 1
+    assert office.asked == ONCE
+
+
+async def test_who_waits_too_long_is_told_when_to_ask_again() -> None:
+    office = Office()
+    office.journals.held.add((await uninterrupted()).id)
+
+    with pytest.raises(UnderWayError) as told:
+        await office.create()
+
+    assert told.value.retry_after == COMING_BACK
+    assert sum(office.time.slept) == pytest.approx(WAITING, abs=1.0)
+    assert office.models.asked == set()
+
+
+@pytest.mark.parametrize("at", [1, 10, 11, -1], ids=["begun", "finish", "finished", "stored"])
+async def test_a_key_that_comes_with_another_transcript_is_refused(at: int) -> None:
+    office = Office(Power(at))
+    if at < 0:
+        await office.create()
+    else:
+        with pytest.raises(CrashError):
+            await office.create()
+        office.start_again()
+    asked = office.asked
+
+    with pytest.raises(KeyReusedError):
+        await office.create(SAMPLE)
+
+    assert office.asked == asked
+    assert (await office.create()).is_stored, "and the first is none the worse"
+
+
+async def test_the_same_transcript_may_be_written_otherwise() -> None:
+    office = Office()
+    first = await office.create()
+
+    again = await office.create(
+        Transcript.model_validate(SHORT.model_dump() | {"time_zone": "UTC", "language": None})
+    )
+
+    assert again == first
+
+
+async def test_users_have_keys_of_their_own() -> None:
+    office = Office()
+
+    ann, bob = await office.create(), await office.create(user="bob")
+
+    assert ann.conversation.id != bob.conversation.id
+    assert bob.conversation.user_id == "bob"
+
+
+async def test_without_a_key_every_request_is_another_one_and_its_answers_are_not_kept() -> None:
+    office = Office()
+
+    first, second = await office.create(key=None), await office.create(key=None)
+
+    assert first.conversation.id != second.conversation.id
+    assert not any(step.startswith("keep") for step in office.power.steps)
+
+
+async def test_a_step_that_failed_is_not_asked_again_either() -> None:
+    """Its failure may have been paid for, and is part of the conversation."""
+    office = Office(Power(12), conv_action_items=[ProviderDownError("down")])
+    with pytest.raises(CrashError):
+        await office.create()
+    office.start_again()
+
+    created = await office.create()
+
+    assert created.conversation.errors == {"conv_action_items": "provider_down"}
+    assert office.asked == ONCE
+
+
+async def test_a_busy_store_costs_a_delay() -> None:
+    office = Office(fails=5)
+
+    created = await office.create()
+
+    assert created.is_stored
+    assert 0 < sum(office.time.slept) < STORING
+    assert office.asked == ONCE
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+async def test_what_a_store_does_not_take_in_time_is_found_and_stored_later(key: str | None) -> None:
+    office = Office(fails=ALWAYS)
+
+    created = await office.create(key=key)
+
+    assert not created.is_stored
+    assert sum(office.time.slept) == pytest.approx(STORING, abs=1.0)
+    assert await office.creation.find("ann", created.conversation.id) == created.conversation
+    assert await office.creation.find("bob", created.conversation.id) is None
+    office.store.fails = 0
+    await office.creation.store_what_is_left()
+    assert office.store.kept == [created.conversation]
+    assert office.journals.kept == {}
+
+
+async def test_the_same_key_may_ask_whether_it_is_stored_by_now() -> None:
+    office = Office(fails=ALWAYS)
+    first, second = await office.create(), await office.create()
+    office.store.fails = 0
+
+    third = await office.create()
+
+    assert [one.is_stored for one in (first, second, third)] == [False, False, True]
+    assert {one.conversation.id for one in (first, second, third)} == {first.conversation.id}
+    assert office.asked == ONCE
+
+
+async def test_nothing_is_paid_for_without_a_place_for_it() -> None:
+    office = Office()
+    office.journals.is_full = True
+
+    with pytest.raises(StorageUnavailableError):
+        await office.create()
+
+    assert office.models.asked == set()
+
+
+async def test_what_can_be_kept_nowhere_is_not_acknowledged() -> None:
+    office = Office(fails=ALWAYS)
+
+    def fill(step: str) -> None:
+        office.journals.is_full = step == "finish"
+
+    office.journals.happens = fill
+
+    with pytest.raises(StorageUnavailableError):
+        await office.create()
+
+    office.journals.happens = Power()
+    office.journals.is_full, office.store.fails = False, 0
+    assert (await office.create()).is_stored
+    assert office.asked == ONCE
+
+
+async def test_what_nobody_comes_back_for_goes_after_a_day() -> None:
+    office = Office(Power(8))
+    with pytest.raises(CrashError):
+        await office.create()
+    office.start_again()
+    (left,) = office.journals.kept.values()
+
+    await office.creation.store_what_is_left()
+    assert list(office.journals.kept.values()) == [left]
+
+    left.age = KEPT + 1
+    await office.creation.store_what_is_left()
+    assert office.journals.kept == {}
+
+
+async def test_what_cannot_be_stored_holds_nothing_else_up() -> None:
+    office = Office(fails=ALWAYS)
+    first, second = await office.create(), await office.create(key="another")
+    office.store.fails = 0
+    office.journals.kept[first.conversation.id].conversation = b"{}"
+
+    with pytest.raises(ExceptionGroup, match="cannot be stored"):
+        await office.creation.store_what_is_left()
+
+    assert office.store.kept == [second.conversation]
+
+
+async def test_an_answer_of_another_version_is_asked_for_again() -> None:
+    office = Office(Power(10))
+    with pytest.raises(CrashError):
+        await office.create()
+    office.start_again()
+    (left,) = office.journals.kept.values()
+    left.answers["conv_structure"] = b'{"of": "another version"}'
+
+    await office.create()
+
+    assert office.asked == ONCE | {"conv_structure": 2}
+
+
+async def test_a_key_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    office = Office(fails=ALWAYS)
+
+    created = await office.create()
+
+    order = Order(SHORT, "ann", office.models, lambda _: False, KEY)
+    assert KEY not in f"{caplog.text} {order!r} {created!r} {office.journals.kept!r}"
+    assert "Remember the milk" not in caplog.text
+
+
+async def test_one_request_at_a_time_bothers_a_store_that_is_busy() -> None:
+    office = Office()
+    running = most = 0
+
+    class Counting(Store):
+        async def add(self, conversation: Conversation) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            await super().add(conversation)
+            running -= 1
+
+    office.creation = Creation(Counting(), office.journals, office.time.time)
+
+    await asyncio.gather(*(office.create(key=str(number)) for number in range(3)))
+
+    assert most == 1
