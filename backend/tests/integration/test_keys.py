@@ -304,7 +304,7 @@ async def test_a_key_is_in_no_answer_log_or_file(
             await client.get("/v1/llm/qos"),
             await client.get("/v1/llm/explain/chat_responses"),
         ]
-        on_disk = [path.read_bytes() for path in started.data_dir.iterdir()]
+        on_disk = [path.read_bytes() for path in started.data_dir.rglob("*") if path.is_file()]
 
     assert [answer.status_code for answer in answers] == [201, *[403] * 3, 200, 200, 422, 422, *[200] * 3]
     assert not any(KEY in answer.text for answer in answers)
