@@ -109,7 +109,7 @@ KINDS: Final = {
         26,
         68,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1126, 43, 312),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1132, 45, 315),
 }
 
 
@@ -209,8 +209,8 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: files", found.files, kind.files)
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_250)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 23_020)
+    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_274)
+    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 23_821)
     found_circles = circles(own_imports())
     yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
 

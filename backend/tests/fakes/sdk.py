@@ -171,7 +171,8 @@ class _Responses:
 
     def _payload(self, request: ModelRequest, **more: Any) -> dict[str, Any]:
         settings = responses_api._settings(request.ask, request.endpoint)
-        body = chat_completions.payload_of(self._chat, request, {**settings, **more})
+        body = self._chat._get_request_payload(list(request.messages), **settings, **more)
+        body |= body.pop("extra_body", {})
         known: dict[str, Any] = {
             name: body.pop(name) for name in ("model", "input", "stream", "store") if name in body
         }

@@ -40,7 +40,7 @@ from .execution.copies import with_copies
 from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
 from .execution.tracing import RunRecorder, recording
-from .needs import needs_of
+from .needs import history_and_needs
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .routing.plan import foremost, plan
@@ -306,8 +306,10 @@ class FeatureChatModel(BaseChatModel):
         runtime, caller, ask = self.runtime, self._caller(), self._ask(kwargs)
         if runtime.require_caller and caller is HOUSE:
             raise MissingCallerError(self.feature)
-        question = Question(messages, stop, ask, kwargs.get("accept"))
-        needs = needs_of(messages, ask, streams=streams and not question.wants_whole_answer)
+        accept = kwargs.get("accept")
+        streams = streams and ask.schema is None and accept is None
+        history, needs = history_and_needs(messages, ask, streams=streams)
+        question = Question(messages, history, stop, ask, accept)
         snapshot, today = runtime.table.snapshot, runtime.time.now().date()
         route = plan(snapshot, self.feature, caller, needs, today=today, health=runtime.health)
         if route.feature.split:

@@ -8,50 +8,59 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from .providers import THOUGHTS_KEY
+from .providers.history import normal_history
+from .providers.parts import Block, is_googles, media_of
 from .routing.route import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from langchain_core.messages import BaseMessage
+    from collections.abc import Iterable, Sequence
 
     from .providers import Ask
 
 BYTES_PER_TOKEN = 4
 """A rough figure for English prose. Other scripts take two to four bytes for a character, and more tokens as well."""
+_PLAIN = frozenset[type[BaseMessage]]({AIMessage, HumanMessage, SystemMessage})
 
 
-_PICTURES = frozenset({"image", "image_url", "input_image", "media"})
+def history_and_needs(
+    messages: Sequence[BaseMessage], ask: Ask, *, streams: bool = False
+) -> tuple[Sequence[BaseMessage], Needs]:
+    """``messages`` in normal form, and what a call with them and ``ask`` needs of an endpoint.
 
-
-def needs_of(messages: list[BaseMessage], ask: Ask, *, streams: bool = False) -> Needs:
-    """What a call with ``messages`` and ``ask`` needs of an endpoint."""
-    pictures = [
-        block
-        for message in messages
-        if isinstance(message.content, list)
-        for block in message.content
-        if isinstance(block, dict) and block.get("type") in _PICTURES
-    ]
-    return Needs(
+    Plain texts, which most calls are, are in normal form as they are: the same list.
+    """
+    history, media = messages, list[Block]()
+    for message in messages:
+        kind, content = type(message), message.content
+        is_text = type(content) is str and content and not content.isspace() and message.name is None
+        if not is_text or kind not in _PLAIN or (kind is AIMessage and _has_more(message)):
+            history = normal_history(messages)
+            media = media_of(history)
+            break
+    kinds = {part["type"] for part in media} if media else ()
+    needs = Needs(
         tools=bool(ask.tools),
         structured_output=ask.schema is not None,
-        images=bool(pictures),
-        remote_images=any(map(_is_remote, pictures)),
-        tokens=tokens_of_prompt(messages, ask),
+        images="image" in kinds,
+        remote_images=bool(media) and any(map(_is_remote, media)),
+        tokens=tokens_of_prompt(history, ask),
         streams=streams,
         options=ask.options,
     )
+    return history, needs
 
 
-def _is_remote(block: dict[str, Any]) -> bool:
-    """Whether a picture is named by an address on the web."""
-    named = (block.get("image_url"), block.get("url"))
-    addresses = (one.get("url") if isinstance(one, dict) else one for one in named)
-    return any(str(address).strip().lower().startswith(("http:", "https:")) for address in addresses)
+def _has_more(message: Any) -> bool:
+    """Whether a model's text is not all that it said."""
+    return bool(message.tool_calls or message.invalid_tool_calls or message.additional_kwargs)
+
+
+def _is_remote(part: Block) -> bool:
+    """Whether ``part`` is a picture that is named by an address on the web."""
+    return part["type"] == "image" and "url" in part and not is_googles(part["url"])
 
 
 def tokens_of_text(text: str) -> int:

@@ -61,7 +61,8 @@ VALUES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "temperature": lambda profile: profile["temperature"],
     "efforts": lambda profile: tuple(profile.get("reasoning_effort_levels", ())),
 }
-UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key", "schema_form"}
+HABITS = {"strict_turns", "short_call_ids", "wants_thoughts"}
+UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key", "schema_form", *HABITS}
 """What no profile tells."""
 ON_PURPOSE = [
     (

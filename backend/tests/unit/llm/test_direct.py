@@ -47,6 +47,7 @@ CHAINS = {
     "responses": "openai:gpt-6.1-sol",
     "gemini": "gemini:gemini-3.5-flash-lite",
 }
+_FOR_ADDRESSES = str.maketrans("+/", "-_")
 ONCE = "[features.f]\nattempts = 1\n"
 MORE = '[models."openai:gpt-6.1-sol"]\napi_mode = "responses"'
 PIXEL = base64.b64encode(b"\x89PNG\xfb\xff and so on").decode()
@@ -183,9 +184,11 @@ def present(value: Any) -> Any:
 
 
 def in_the_apis_words(value: Any) -> Any:
-    """``value`` with names like ``mimeType``: Google's SDK leaves some as ``mime_type``, which the API takes too."""
+    """``value`` as Google documents it. Its SDK leaves names as ``mime_type`` and writes base64 for addresses; the API takes both."""
     if isinstance(value, list):
         return [in_the_apis_words(one) for one in value]
+    if value == PIXEL.translate(_FOR_ADDRESSES):
+        return PIXEL
     if not isinstance(value, dict):
         return value
     renamed = {"mime_type": "mimeType", "thinking_level": "thinkingLevel"}

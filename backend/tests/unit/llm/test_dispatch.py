@@ -614,7 +614,7 @@ def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
         world = World({"f": list(edge)}, HOUSE_MAY, behaves={edge[0]: fails(category)})
         runtime = Runtime(Table(text=table({"f": list(edge)}, HOUSE_MAY), environ=KEYS), health=world.health)
         called = world.call(caller=caller)
-        call = Call(runtime, runtime.table.snapshot, called.route, Question([], None, Ask(Options())))
+        call = Call(runtime, runtime.table.snapshot, called.route, Question([], [], None, Ask(Options())))
 
         for step in called.steps:
             provider, owner = step.candidate.endpoint.provider.name, step.candidate.owner

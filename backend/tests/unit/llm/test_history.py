@@ -15,6 +15,9 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from backend.utils.llm.needs import history_and_needs
+from backend.utils.llm.options import NO_OPTIONS
+from backend.utils.llm.providers import Ask
 from backend.utils.llm.providers.history import NO_RESULT, normal_history
 from backend.utils.llm.providers.parts import parts_of
 
@@ -37,7 +40,8 @@ def kinds(messages: Sequence[BaseMessage]) -> list[str]:
 def test_plain_texts_are_in_normal_form_as_they_are() -> None:
     messages = [SystemMessage("be brief"), HumanMessage("hi"), AIMessage("yes?"), HumanMessage("go on")]
 
-    assert normal_history(messages) is messages
+    assert history_and_needs(messages, Ask(NO_OPTIONS))[0] is messages
+    assert normal_history(messages) == messages
 
 
 @pytest.mark.parametrize(

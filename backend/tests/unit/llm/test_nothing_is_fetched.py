@@ -186,7 +186,7 @@ def test_what_the_one_would_have_to_fetch_goes_to_the_next_that_takes_addresses(
 
     assert message.text == "seen"
     assert [request.path for request in provider.requests] == ["/v1/chat/completions"]
-    assert [one["category"] for one in receipt(message)["attempts"]] == ["unworded", None]
+    assert [one["category"] for one in receipt(message)["attempts"]] == [None]
 
 
 def test_without_another_endpoint_the_call_is_rejected_and_nothing_is_held_against_the_endpoint(

@@ -116,8 +116,11 @@ class RunningAttempt:
         self._observed = self._ticket.observed
         self._started_at, self._started = self._time.clock(), self._time.now()
         ask = question.ask._replace(options=options)
-        messages = [*question.messages, *call.repair] if step.repair else question.messages
-        return client, ModelRequest(endpoint, ask, messages, question.stop, step.seconds, self._ticket)
+        history = [*question.history, *call.repair] if step.repair else question.history
+        is_plain = question.history is question.messages
+        return client, ModelRequest(
+            endpoint, ask, history, question.stop, step.seconds, self._ticket, is_plain
+        )
 
     def _credential(self) -> Credential:
         """The one that the route chose for its candidate."""

@@ -18,7 +18,7 @@ from .loop import Dispatch
 from .steps import Consult, Try
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -42,11 +42,14 @@ class Question(NamedTuple):
     """What product code asks.
 
     Attributes:
+        messages: As they were given.
+        history: The same in normal form, which is what is sent.
         stop: Words at which the answer ends.
         accept: A further test of the answer.
     """
 
     messages: list[BaseMessage]
+    history: Sequence[BaseMessage]
     stop: list[str] | None
     ask: Ask
     accept: Accept | None = None

@@ -188,6 +188,9 @@ class ModelRow(Row):
     cache_key: bool | None = None
     logprobs: bool | None = None
     efforts: tuple[Effort, ...] | None = None
+    strict_turns: bool | None = None
+    short_call_ids: bool | None = None
+    wants_thoughts: bool | None = None
 
 
 class ProfileRow(BaseModel):

@@ -31,6 +31,9 @@ class Capabilities(BaseModel):
         logprobs: Whether it tells how likely its tokens were.
         cache_key: Whether a request may name a prompt cache key.
         efforts: The reasoning efforts that it offers; empty if it has no such control.
+        strict_turns: Whether it wants the system first, and then users and models in turn.
+        short_call_ids: Whether the id of a call has to be nine letters or digits.
+        wants_thoughts: Whether it wants back, as ``reasoning_content``, what it thought before it called a tool.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +50,9 @@ class Capabilities(BaseModel):
     logprobs: bool = False
     cache_key: bool = False
     efforts: tuple[Effort, ...] = ()
+    strict_turns: bool = False
+    short_call_ids: bool = False
+    wants_thoughts: bool = False
 
     @override
     def __hash__(self) -> int:

@@ -138,13 +138,13 @@ _ROWS = (
     _Row("claude-opus-4-6 claude-sonnet-4-6", _with(_CLAUDE5, temperature=True), ANTHROPIC_PAGES, _LISTED),
     _Row(
         "sonar",
-        Capabilities(context_window=128_000, max_output=8_000, tools=False),
+        Capabilities(context_window=128_000, max_output=8_000, tools=False, strict_turns=True),
         PERPLEXITY_PAGES,
         _LISTED,
     ),
     _Row(
         "sonar-pro",
-        Capabilities(context_window=200_000, max_output=8_000, tools=False),
+        Capabilities(context_window=200_000, max_output=8_000, tools=False, strict_turns=True),
         PERPLEXITY_PAGES,
         _LISTED,
     ),
@@ -159,10 +159,24 @@ _SOURCES = {
 }
 
 
+_HABITS = {
+    **dict.fromkeys(
+        ("codestral", "devstral", "magistral", "ministral", "mistral", "mixtral", "open-mistral", "pixtral"),
+        _with(UNKNOWN, strict_turns=True, short_call_ids=True),
+    ),
+    **dict.fromkeys(("deepseek", "kimi"), _with(UNKNOWN, wants_thoughts=True)),
+}
+"""How strangers want to be spoken to, by how their names begin. What they say if one does not:
+https://github.com/avante-corp/avante.nvim/pull/2695, https://github.com/karthink/gptel/issues/1203,
+https://api-docs.deepseek.com/guides/thinking_mode#tool-calls, https://github.com/continuedev/continue/issues/11600."""
+
+
 def capabilities(model: str) -> Capabilities:
-    """What ``model`` can do; `UNKNOWN` for a stranger."""
+    """What ``model`` can do; `UNKNOWN` for a stranger, but for how it wants to be spoken to."""
     family = _family(model)
-    return FAMILIES[family] if family else UNKNOWN
+    if family:
+        return FAMILIES[family]
+    return next((can for begin, can in _HABITS.items() if plain(model).startswith(begin)), UNKNOWN)
 
 
 def is_known(model: str) -> bool:

@@ -52,8 +52,10 @@ class ModelRequest(NamedTuple):
     """One request to one endpoint.
 
     Attributes:
+        messages: In normal form.
         seconds: What it may take.
         ticket: Without it nothing is sent.
+        is_plain: Whether the messages are nothing but texts of a system, a user, a model.
     """
 
     endpoint: Endpoint
@@ -62,6 +64,7 @@ class ModelRequest(NamedTuple):
     stop: Sequence[str] | None
     seconds: float
     ticket: Ticket
+    is_plain: bool = False
 
 
 class Serialized(NamedTuple):

@@ -7,6 +7,7 @@ thirds of what a call costs. What it does besides is the transport's business he
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ import httpx2
 
 from ..transport import ERROR_STATUS, ExcessError, Request
 from .answer import AnswerStream, message_of
-from .ask import ProviderError
+from .ask import NotWordedError, ProviderError
 from .events import EventParser
 from .loose_json import read_document
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..transport import AsyncResponse, Response, SigningTransport, Ticket
     from .answer import Answer
     from .ask import ModelRequest, Serialized
+
+log = logging.getLogger(__name__)
 
 _LONGEST_SENTENCE = 2000
 _SECONDS_FOR_USAGE = 2.0
@@ -148,9 +151,15 @@ class ChatClient:
                 yield chunk
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
-        path, body, headers = self._api.serialize(request, streams=streams)
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, content)
+        try:
+            path, body, headers = self._api.serialize(request, streams=streams)
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            log.warning("A request could not be worded: %s", type(error).__name__)
+            raise NotWordedError("something in the request could not be worded") from error
+        # Half a surrogate pair, which a sloppy server may have sent, is in no encoding.
+        encoded = content.encode(errors="replace")
+        return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, encoded)
 
     def _message(self, document: bytes, request: ModelRequest) -> AIMessage:
         trust = request.ticket.trust

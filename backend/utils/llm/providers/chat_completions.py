@@ -16,6 +16,7 @@ from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
+from .chat_history import chat_messages, roles_for
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import form_of, held_to
 
@@ -69,6 +70,7 @@ class ChatCompletions:
 
     def __init__(self, model: str) -> None:
         self._chat = openai_chat(model, use_responses_api=False)
+        self._roles = roles_for(model)
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
         """See `ChatApi.serialize`."""
@@ -78,6 +80,11 @@ class ChatCompletions:
         settings = _settings(request.ask, request.endpoint)
         streaming = _STREAMING if streams else {}
         body = payload_of(self._chat, request, {**settings, **streaming, "stop": request.stop})
+        if request.is_plain and not request.endpoint.can.strict_turns:
+            roles = self._roles
+            body["messages"] = [{"role": roles[one.type], "content": one.content} for one in request.messages]
+        else:
+            body["messages"] = chat_messages(request, self._roles)
         return Serialized("/chat/completions", body, HEADERS)
 
     def reader(self, request: ModelRequest) -> ChatReader:
@@ -134,8 +141,8 @@ def openai_chat(model: str, *, use_responses_api: bool) -> ChatOpenAI:
 
 
 def payload_of(chat: ChatOpenAI, request: ModelRequest, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of ``request``. One adapter serves all endpoints that users bring, so it knows none of their models."""
-    payload = chat._get_request_payload(list(request.messages), **settings)  # noqa: SLF001 - see decision 14
+    """The body of ``request`` but for what is said: one adapter serves all endpoints that users bring, and knows none of their models."""
+    payload = chat._get_request_payload([], **settings)  # noqa: SLF001 - see decision 14
     extra = payload.pop("extra_body", None) or {}
     return {**payload, **extra, "model": request.endpoint.model_id}
 

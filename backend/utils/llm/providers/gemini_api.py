@@ -9,6 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Self
 
 from google.genai import __version__
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import SecretStr, model_validator
 from typing_extensions import override
@@ -18,7 +19,8 @@ from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, new_call_id, usage_of
 from .ask import Serialized, raise_for
-from .gemini_history import request_of
+from .gemini_history import gemini_history
+from .history import SIGNATURES_KEY
 from .loose_json import as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import gemini_form_of, held_to
 
@@ -29,11 +31,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from .ask import Ask, ModelRequest
+    from .gemini_history import GeminiHistory
 
 HEADERS = {"content-type": "application/json", "user-agent": f"google-genai-sdk/{__version__}"}
 """Of every request. What else the SDK would send tells of this machine."""
-SIGNATURES_KEY = "__gemini_function_call_thought_signatures__"
-"""Where the adapter looks, in a message's ``additional_kwargs``, for what Gemini wants back with a call."""
 _USED = {
     "prompt": "promptTokenCount",
     "results": "toolUsePromptTokenCount",
@@ -42,11 +43,13 @@ _USED = {
     "total": "totalTokenCount",
     "cached": "cachedContentTokenCount",
 }
-_BESIDE = ("systemInstruction", "safetySettings", "tools", "toolConfig", "cachedContent")
+_BESIDE = ("safetySettings", "tools", "toolConfig", "cachedContent")
 """What stands beside ``generationConfig`` in a request, not in it."""
 _NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
 _BESIDE_THE_TEXT = ("safetyRatings", "groundingMetadata")
 _CAPITAL = re.compile("(?<=[a-z])[A-Z]")
+_SAID: list[BaseMessage] = [HumanMessage("hi")]
+"""What the adapter is told is said, for it insists on something. It is not sent."""
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -78,12 +81,14 @@ class Gemini:
             form = gemini_form_of(request.ask.schema)
             request = request if form.is_format else held_to(form, request)
         settings = _settings(request.ask, request)
-        prepared = request_of(self._chat, list(request.messages), stop=request.stop, **settings)
+        stop = list(request.stop) if request.stop else None
+        prepared = self._chat._prepare_request(_SAID, stop=stop, **settings)  # noqa: SLF001 - see decision 14
         method = "streamGenerateContent?alt=sse" if streams else "generateContent"
         model = prepared["model"]
         path = f"/v1beta/{model if '/' in model else f'models/{model}'}:{method}"
         headers = {**HEADERS, "x-server-timeout": str(ceil(request.seconds))}
-        return Serialized(path, _body(prepared["contents"], prepared["config"]), headers)
+        history = gemini_history(request)
+        return Serialized(path, _body(history, prepared["config"]), headers)
 
     def reader(self, request: ModelRequest) -> GeminiReader:
         """See `ChatApi.reader`."""
@@ -104,11 +109,12 @@ def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
     return found
 
 
-def _body(contents: Sequence[BaseModel], config: BaseModel) -> dict[str, Any]:
+def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
     """The body of a request: settings stand together in the SDK's type, and in two places on the wire."""
+    instruction = {"systemInstruction": history.instruction} if history.instruction else {}
     settings = _plain(config, exclude=_NOT_SENT)
     beside = {key: settings.pop(key) for key in _BESIDE if key in settings}
-    return {"contents": [_plain(one) for one in contents], **beside, "generationConfig": settings}
+    return {"contents": history.contents, **instruction, **beside, "generationConfig": settings}
 
 
 def _plain(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:

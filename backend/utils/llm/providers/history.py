@@ -7,7 +7,8 @@ alphabet of an id, is the writer's. In normal form
 - its content is a text, or a list of the standard blocks of `parts.parts_of`, without calls and results;
 - calls stand in ``tool_calls`` only, each with a name, an object of arguments and an id that no other call has;
 - after a message with calls there is one `ToolMessage` for each, in their order, and nowhere else;
-- thoughts are blocks ``reasoning``; whose they are, ``response_metadata`` says as it came.
+- thoughts are blocks ``reasoning``; whose they are, ``response_metadata`` says as it came. What a provider wants back of them
+  as it was stays in ``additional_kwargs``, under `SIGNATURES_KEY` and `REASONING_KEY`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from .ask import REASONING_KEY, THOUGHTS_KEY
 from .parts import MEDIA, Block, parts_of, told
 
 if TYPE_CHECKING:
@@ -50,37 +52,19 @@ _NOTHING = "…"
 """What is said in the place of a history in which nothing is."""
 
 
-def normal_history(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """``messages`` in normal form; the same list if they are plain texts. They are not changed."""
-    for message in messages:
-        kind, content = type(message), message.content
-        is_text = type(content) is str and content and not content.isspace()
-        if (
-            not is_text
-            or message.name is not None
-            or (kind is not HumanMessage and kind is not SystemMessage)
-        ):
-            if kind is AIMessage and is_text and _is_plain(message):  # type: ignore[arg-type]
-                continue
-            return _mended(messages)
-    return messages
-
-
-def _is_plain(message: AIMessage) -> bool:
-    """Whether ``message``, which has a text, has nothing else."""
-    return not (message.tool_calls or message.invalid_tool_calls or message.additional_kwargs or message.name)
-
-
-def _mended(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+def normal_history(messages: Iterable[BaseMessage]) -> list[BaseMessage]:
+    """``messages`` in normal form. They are not changed."""
     recast = [one for message in messages for one in _recast(message)]
     found = [one for one in _paired(recast) if _says_something(one)]
     return found or [HumanMessage(_NOTHING)]
 
 
 def _says_something(message: BaseMessage) -> bool:
-    return (
-        bool(message.content) or isinstance(message, ToolMessage) or bool(getattr(message, "tool_calls", ()))
-    )
+    """Whether anything is in ``message`` besides thoughts."""
+    content: Any = message.content
+    if isinstance(message, ToolMessage) or (isinstance(message, AIMessage) and message.tool_calls):
+        return True
+    return bool(content) if isinstance(content, str) else any(one["type"] != "reasoning" for one in content)
 
 
 # One message ---------------------------------------------------------------------------------------------------------
@@ -178,11 +162,10 @@ def _model_turn(message: AIMessage) -> AIMessage:
     parts = parts_of(message.content)
     extras = message.additional_kwargs
     said = [part for part in parts if part["type"] not in {"tool_call", "tool_result"}]
-    thoughts = extras.get("reasoning_content")
-    if isinstance(thoughts, str) and thoughts and not any(part["type"] == "reasoning" for part in said):
-        said.insert(0, {"type": "reasoning", "reasoning": thoughts})
-    if not said:
-        said = parts_of(_said_elsewhere(extras))
+    if not any(part["type"] == "reasoning" for part in said):
+        said = [*_thoughts_elsewhere(extras), *said]
+    if all(part["type"] == "reasoning" for part in said):
+        said += parts_of(_said_elsewhere(extras))
     calls = [*map(_call, message.tool_calls), *map(_call, message.invalid_tool_calls)]
     if not calls:
         calls = [*map(_call, (part for part in parts if part["type"] == "tool_call")), *_old_calls(extras)]
@@ -190,9 +173,17 @@ def _model_turn(message: AIMessage) -> AIMessage:
         _content(said),
         tool_calls=calls,
         name=message.name,
-        additional_kwargs={key: extras[key] for key in (SIGNATURES_KEY,) if key in extras},
+        additional_kwargs={key: extras[key] for key in (SIGNATURES_KEY, REASONING_KEY) if key in extras},
         response_metadata=message.response_metadata,
     )
+
+
+def _thoughts_elsewhere(extras: dict[str, Any]) -> list[Block]:
+    """Thoughts that stand beside the content: a text, or an item of Responses'."""
+    thoughts, item = extras.get(THOUGHTS_KEY), extras.get("reasoning")
+    if isinstance(thoughts, str) and thoughts:
+        return [{"type": "reasoning", "reasoning": thoughts}]
+    return parts_of([{**item, "type": "reasoning"}]) if isinstance(item, dict) else []
 
 
 def _said_elsewhere(extras: dict[str, Any]) -> str:

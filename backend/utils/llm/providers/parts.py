@@ -9,12 +9,14 @@ import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from .loose_json import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from langchain_core.messages import BaseMessage
 
 Block = dict[str, Any]
 MEDIA = frozenset({"image", "audio", "video", "file"})
@@ -38,6 +40,8 @@ _BEGINS = {
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _LOOKED_AT = 64
+_GOOGLES = ("googleapis.com", "youtube.com", "youtu.be")
+"""The hosts of what Google opens itself: files of its own, and videos."""
 
 
 def parts_of(content: object) -> list[Block]:
@@ -64,6 +68,22 @@ def text_of(parts: Iterable[Block]) -> str:
 def told(part: Block) -> str:
     """``part`` as text, for whoever has no other words for what a model did."""
     return part["text"] if part["type"] == "text" else f"[{_as_json(part.get('value', part))}]"
+
+
+def media_of(history: Iterable[BaseMessage]) -> list[Block]:
+    """All that a history in normal form holds, or names, besides text."""
+    contents: Iterable[Any] = (message.content for message in history if type(message.content) is list)
+    return [part for content in contents for part in content if part["type"] in MEDIA]
+
+
+def is_googles(address: str) -> bool:
+    """Whether Google opens what is named by ``address`` itself."""
+    try:
+        split = urlsplit(address)
+    except ValueError:
+        return False
+    host = split.hostname or ""
+    return split.scheme == "gs" or any(host == one or host.endswith(f".{one}") for one in _GOOGLES)
 
 
 def _parts_of_one(block: object) -> list[Block]:
@@ -99,7 +119,10 @@ def _of_text(block: Block) -> list[Block] | None:
     if text is None:
         return []
     found = _text(text if isinstance(text, str) else _as_json(text))
-    if found and (signature := _signature(block)):
+    signature = _signature(block)
+    if signature and not found:  # Gemini signs what it has said with an empty text
+        return [{"type": "reasoning", "reasoning": "", "extras": {"signature": signature}}]
+    if signature:
         found[0]["extras"] = {"signature": signature}
     return found
 

@@ -17,6 +17,7 @@ from .chat_completions import (
     tool_choice_of,
 )
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
+from .responses_history import responses_input
 from .schema_forms import form_of, held_to
 from .stops import Stops
 
@@ -52,6 +53,7 @@ class Responses:
             request = request if form.is_format else held_to(form, request)
         settings = _settings(request.ask, request.endpoint)
         body = payload_of(self._chat, request, {**settings, "stream": True} if streams else settings)
+        body["input"] = responses_input(request)
         return Serialized("/responses", body, HEADERS)
 
     def reader(self, request: ModelRequest) -> ResponsesReader:
@@ -69,10 +71,15 @@ def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
         extra["prompt_cache_key"] = ask.cache_key
     # Users trust us with their prompts: without this OpenAI keeps each for a month, for later retrieval.
     found = {**settings, "extra_body": extra, "store": False}
-    if found.pop("logprobs", None):
-        found["include"] = ["message.output_text.logprobs"]
-    if ask.schema is not None and (wanted := form_of(ask.schema, endpoint.can.schema_form).format):
-        found["text"] = {"format": wanted}
+    wanted = ["message.output_text.logprobs"] if found.pop("logprobs", None) else []
+    if (
+        ask.tools and endpoint.can.efforts
+    ):  # its thoughts, which it wants back with a result: nothing is stored there
+        wanted.append("reasoning.encrypted_content")
+    if wanted:
+        found["include"] = wanted
+    if ask.schema is not None and (kind := form_of(ask.schema, endpoint.can.schema_form).format):
+        found["text"] = {"format": kind}
     if ask.tools:
         found["tools"] = [_flat(tool) for tool in ask.tools]
         if ask.tool_choice is not None:

@@ -1,0 +1,198 @@
+"""Words a history for OpenAI's Responses: https://platform.openai.com/docs/api-reference/responses/create."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
+
+from .ask import REASONING_KEY
+from .chat_history import PICTURES
+from .parts import parts_of, told
+from .turns import (
+    blocks_of,
+    data_url,
+    declared_names,
+    fitting_id,
+    fitting_name,
+    handed_on,
+    spoken,
+    thought_by,
+    unworded,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_core.messages import BaseMessage
+
+    from .ask import ModelRequest
+    from .parts import Block
+
+_API = "Responses"
+_LONGEST_ID = 64
+_ITEMS = frozenset(
+    {
+        *(
+            "apply_patch_call",
+            "apply_patch_call_output",
+            "code_interpreter_call",
+            "compaction",
+            "computer_call",
+        ),
+        *(
+            "custom_tool_call",
+            "file_search_call",
+            "image_generation_call",
+            "mcp_approval_request",
+            "mcp_call",
+        ),
+        *("mcp_list_tools", "tool_search_call", "tool_search_output", "web_search_call"),
+    }
+)
+"""What the API's own tools did, as items of its own."""
+_PLACES = ("index", "sub_index")
+"""What LangChain adds to an item of a stream."""
+
+
+def responses_input(request: ModelRequest) -> list[dict[str, Any]]:
+    """What is said in ``request`` as the ``input`` of its body.
+
+    Raises:
+        NotWordedError: Part of it cannot be said here.
+    """
+    declared, provider = declared_names(request.ask.tools), request.endpoint.provider.name
+    turns = handed_on(request.messages, (AIMessage,))
+    return [item for one in turns for item in _items(one, declared, provider)]
+
+
+def _items(message: BaseMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
+    match message:
+        case AIMessage():
+            yield from _of_model(message, declared, provider)
+        case ToolMessage():
+            output = _content(blocks_of(message))
+            yield {"type": "function_call_output", "call_id": _id(message.tool_call_id), "output": output}
+        case SystemMessage():
+            yield {"type": "message", "role": "system", "content": message.text}
+        case _:
+            yield {"type": "message", "role": "user", "content": _content(spoken(message))}
+
+
+def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
+    """What a user or a tool shows: a text, if it is one."""
+    if not parts:
+        return ""
+    return (
+        parts[0]["text"] if [part["type"] for part in parts] == ["text"] else [_part(part) for part in parts]
+    )
+
+
+def _id(number: str) -> str:
+    return fitting_id(number, most=_LONGEST_ID)
+
+
+# What a model said ---------------------------------------------------------------------------------------------------
+
+
+def _of_model(message: AIMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
+    is_own = thought_by(message, "openai", provider)
+    said = [item for part in _with_own_thoughts(message) if (item := _said(part, is_own=is_own)) is not None]
+    calls = [_call(call, declared) for call in message.tool_calls]
+    items = _with_texts_joined([*said, *calls])
+    while items and items[-1]["type"] == "reasoning":  # a thought has to lead to something
+        items.pop()
+    yield from items
+
+
+def _with_own_thoughts(message: AIMessage) -> list[Block]:
+    """The blocks of ``message``, with its thoughts as the API told them, if they were kept."""
+    items = message.additional_kwargs.get(REASONING_KEY)
+    thoughts = [part for part in parts_of(items) if part["type"] == "reasoning"]
+    parts = blocks_of(message)
+    return [*thoughts, *(part for part in parts if part["type"] != "reasoning")] if thoughts else parts
+
+
+def _said(part: Block, *, is_own: bool) -> dict[str, Any] | None:
+    if part["type"] == "reasoning":
+        return _thought(part) if is_own else None
+    value = part.get("value")
+    if is_own and isinstance(value, dict) and value.get("type") in _ITEMS:
+        return {key: one for key, one in value.items() if key not in _PLACES}
+    return _message(told(part))
+
+
+def _thought(part: Block) -> dict[str, Any] | None:
+    """A thought as an item: without what the API can decrypt it is of no use to it, for nothing is stored there."""
+    secret = part.get("extras", {}).get("encrypted_content")
+    if not secret:
+        return None
+    summary = [{"type": "summary_text", "text": part["reasoning"]}] if part["reasoning"] else []
+    number = {"id": part["id"]} if part.get("id", "").startswith("rs_") else {}
+    return {"type": "reasoning", **number, "summary": summary, "encrypted_content": secret}
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text, "annotations": []}],
+    }
+
+
+def _with_texts_joined(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Texts that follow each other as one message."""
+    found: list[dict[str, Any]] = []
+    for item in items:
+        if found and item["type"] == found[-1]["type"] == "message":
+            found[-1]["content"] += item["content"]
+        else:
+            found.append(item)
+    return found
+
+
+def _call(call: Any, declared: frozenset[str]) -> dict[str, Any]:
+    arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
+    name = fitting_name(call["name"], declared)
+    return {"type": "function_call", "call_id": _id(call["id"]), "name": name, "arguments": arguments}
+
+
+# What is shown -------------------------------------------------------------------------------------------------------
+
+
+def _part(part: Block) -> dict[str, Any]:
+    writer = _PARTS.get(part["type"])
+    worded = writer(part) if writer is not None else None
+    if worded is None:
+        raise unworded(part, _API)
+    return worded
+
+
+def _text(part: Block) -> dict[str, Any]:
+    return {"type": "input_text", "text": part["text"]}
+
+
+def _picture(part: Block) -> dict[str, Any] | None:
+    if part.get("mime_type", "image/png") not in PICTURES:
+        return None
+    found = {"type": "input_image", **({"detail": part["detail"]} if "detail" in part else {})}
+    if "file_id" in part:
+        return None if "/" in part["file_id"] else {**found, "file_id": part["file_id"]}
+    return {**found, "image_url": part["url"] if "url" in part else data_url(part, "image/png")}
+
+
+def _file(part: Block) -> dict[str, Any] | None:
+    if "base64" in part:
+        name = part.get("filename", "file.pdf")
+        return {"type": "input_file", "filename": name, "file_data": data_url(part, "application/pdf")}
+    if "url" in part:
+        return {"type": "input_file", "file_url": part["url"]}
+    return None if "/" in part["file_id"] else {"type": "input_file", "file_id": part["file_id"]}
+
+
+_PARTS: dict[str, Callable[[Block], dict[str, Any] | None]] = {
+    "text": _text,
+    "image": _picture,
+    "file": _file,
+}

@@ -1,0 +1,215 @@
+"""What an API may demand of a history in normal form: who speaks first and last, who holds a picture, how things are called.
+
+Each writer applies those of its API. All of them leave a history in normal form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from .ask import NotWordedError
+from .parts import MEDIA, Block, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+OPENING = "Begin."
+"""What a user says before a model that speaks first, where a user has to."""
+GO_ON = "Continue."
+"""What a user says after a model that spoke last, where a user has to."""
+_PAUSE = "I have the results."
+"""What a model says between results and a user, where it has to."""
+_NO_LETTER = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def blocks_of(message: BaseMessage) -> list[Block]:
+    """The content of ``message`` in blocks."""
+    content = message.content
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content  # type: ignore[return-value]
+
+
+def joined(parts: Iterable[Block]) -> str:
+    """All text in ``parts``, a line for each."""
+    return "\n".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def spoken(message: BaseMessage, names: str | None = None) -> list[Block]:
+    """What a user says, with their name before it if there is no other place for that.
+
+    Args:
+        message: Of the user.
+        names: The pattern of names that the API takes; None if it takes none.
+    """
+    parts = blocks_of(message)
+    if message.name is None or names is not None:
+        return parts
+    return (
+        [{"type": "text", "text": f"{message.name}:"}, *parts]
+        if parts[0]["type"] != "text"
+        else [
+            {**parts[0], "text": f"{message.name}: {parts[0]['text']}"},
+            *parts[1:],
+        ]
+    )
+
+
+# Order ---------------------------------------------------------------------------------------------------------------
+
+
+def apart(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
+    """The system's texts, and the rest. If there is no rest, the last of them is the user's: somebody has to ask."""
+    systems = [str(message.content) for message in history if isinstance(message, SystemMessage)]
+    others = [message for message in history if not isinstance(message, SystemMessage)]
+    if not others and systems:
+        others = [HumanMessage(systems.pop())]
+    return systems, others
+
+
+def between_users(turns: list[BaseMessage]) -> list[BaseMessage]:
+    """``turns``, which a user begins, and a user or a tool ends."""
+    if not turns:
+        return turns
+    first = [HumanMessage(OPENING)] if isinstance(turns[0], AIMessage) else []
+    last = [HumanMessage(GO_ON)] if isinstance(turns[-1], AIMessage) else []
+    return [*first, *turns, *last] if first or last else turns
+
+
+def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The system first, then users and models in turn: two in a row become one, and after results a model speaks."""
+    systems, others = apart(history)
+    found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
+    for message in between_users(others):
+        last = found[-1] if found else None
+        if isinstance(message, HumanMessage) and isinstance(last, ToolMessage):
+            found.append(AIMessage(_PAUSE))
+        elif last is not None and _can_join(last, message):
+            found[-1] = _joined_turn(last, message)
+            continue
+        found.append(message)
+    return found
+
+
+def _can_join(first: BaseMessage, second: BaseMessage) -> bool:
+    if isinstance(first, HumanMessage):
+        return isinstance(second, HumanMessage) and first.name == second.name is None
+    is_silent = isinstance(first, AIMessage) and not first.tool_calls
+    return is_silent and isinstance(second, AIMessage) and not second.tool_calls
+
+
+def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
+    if isinstance(first.content, str) and isinstance(second.content, str):
+        return type(first)(f"{first.content}\n\n{second.content}")
+    return first.model_copy(update={"content": [*blocks_of(first), *blocks_of(second)]})
+
+
+def handed_on(history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ...]) -> list[BaseMessage]:
+    """``history``, in which a user shows what pictures and files messages of ``kinds`` hold, after all results."""
+    found: list[BaseMessage] = []
+    waiting: list[Block] = []
+    for message in history:
+        if waiting and not isinstance(message, ToolMessage):
+            found.append(HumanMessage(content=list(waiting)))
+            waiting = []
+        media = _media_of(message) if isinstance(message, kinds) else []
+        found.append(_without_media(message) if media else message)
+        if media:
+            waiting += [{"type": "text", "text": _whose(message)}, *media]
+    return [*found, HumanMessage(content=list(waiting))] if waiting else found
+
+
+def _media_of(message: BaseMessage) -> list[Block]:
+    return [part for part in blocks_of(message) if part["type"] in MEDIA]
+
+
+def _whose(message: BaseMessage) -> str:
+    if isinstance(message, ToolMessage):
+        return f"From the tool {message.name}, call {message.tool_call_id}:"
+    return "From the assistant:"
+
+
+def _without_media(message: BaseMessage) -> BaseMessage:
+    rest = [part for part in blocks_of(message) if part["type"] not in MEDIA]
+    return message.model_copy(update={"content": rest or "See the attachment."})
+
+
+# Names ---------------------------------------------------------------------------------------------------------------
+
+
+def fitting_id(number: str, *, most: int, alphabet: str = r"[!-~]") -> str:
+    """``number``, if an API takes it; else another one, always the same for the same."""
+    if len(number) <= most and re.fullmatch(f"{alphabet}+", number):
+        return number
+    return f"call_{_digest(number, 24)}"
+
+
+def nine_letters(number: str) -> str:
+    """The id of a call as Mistral takes it."""
+    return number if re.fullmatch(r"[A-Za-z0-9]{9}", number) else _digest(number, 9)
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.blake2s(text.encode(errors="replace")).hexdigest()[:length]
+
+
+def fitting_name(name: str, declared: Iterable[str] = (), *, most: int = 64) -> str:
+    """The name of a tool as OpenAI and Anthropic take it; one that is ``declared`` is left as it is."""
+    return name if name in declared else _NO_LETTER.sub("_", name)[:most] or "tool"
+
+
+def declared_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """The names of the tools that a call may use."""
+    return frozenset(str(tool.get("function", tool).get("name")) for tool in tools)
+
+
+# Media ---------------------------------------------------------------------------------------------------------------
+
+
+def data_url(part: Block, mime: str) -> str:
+    """The data of ``part`` as an address; ``mime`` if it does not say what it is."""
+    return f"data:{part.get('mime_type') or mime};base64,{part['base64']}"
+
+
+def unworded(part: Block, api: str) -> NotWordedError:
+    """The error that ``api`` has no words for ``part``. It tells its kind and nothing that it holds."""
+    kind, value = part["type"], part.get("value")
+    if isinstance(value, dict):
+        kind = str(value.get("type") or "unknown")[:40]
+    how = next((f" by its {key}" for key in ("url", "file_id") if key in part), "")
+    mime = f" ({part['mime_type'][:40]})" if "mime_type" in part else ""
+    return NotWordedError(f"{api} has no words for {kind}{mime}{how}")
+
+
+# Thoughts ------------------------------------------------------------------------------------------------------------
+
+
+def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
+    """Whether the thoughts in ``message`` are those of ``provider``, which alone can read what it signed.
+
+    Args:
+        message: Of a model.
+        api: What LangChain calls the API's vendor.
+        provider: The provider's name in the table.
+    """
+    metadata = message.response_metadata
+    receipt = metadata.get("receipt")
+    if isinstance(receipt, dict):
+        return str(receipt.get("endpoint")).partition(":")[0] == provider
+    return bool(metadata.get("model_provider", api) == api)
+
+
+def thoughts_of(parts: Iterable[Block]) -> Iterator[Block]:
+    """The thoughts among ``parts``."""
+    return (part for part in parts if part["type"] == "reasoning")
+
+
+def said_by_model(parts: Iterable[Block]) -> str:
+    """What a model said, without its thoughts, where there is a place for text only."""
+    return "".join(told(part) for part in parts if part["type"] != "reasoning")
