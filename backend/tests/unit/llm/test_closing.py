@@ -79,9 +79,7 @@ def test_a_connection_is_closed_that_is_still_being_made_when_its_pool_is(
 
     def call() -> None:
         request = Request(f"https://127.0.0.1:{server.port}/v1", {}, b"{}")
-        answer = transport.pools.send(request, ticket)
-        answers.append(b"".join(answer.body))
-        answer.close()
+        answers.append(transport.pools.send(request, ticket).read())
 
     with none_left_open():
         thread = threading.Thread(target=call)

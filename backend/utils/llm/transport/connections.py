@@ -21,7 +21,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, finalize
 
 import aiohttp
@@ -33,11 +33,12 @@ from yarl import URL
 from ..forks import PerProcess
 from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
 from .resolver import addresses
+from .response import BROKEN, TOO_LATE, AsyncResponse, Response, failure_of
 from .sockets import Sockets
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
     from ..network_policy import NetworkPolicy
@@ -48,19 +49,6 @@ LARGE_BODY = 1_000_000
 """From here on a body is written in parts: at once it would hold up the event loop."""
 WRITE_BYTES = 16_384
 """Written at once by a thread. httpcore2 gives each part that a slow reader takes the whole time, so parts are small."""
-BROKEN = (
-    aiohttp.ClientError,
-    OSError,
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.TimeoutException,
-    httpcore2.UnsupportedProtocol,
-)
-"""What the libraries raise when there is no answer, or no more of it."""
-NO_HTTP = "The exchange did not keep to HTTP."
-TOO_LATE = "The attempt's time is up."
-BodyT_co = TypeVar("BodyT_co", covariant=True)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,45 +63,6 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
     method: str = "POST"
-
-
-class Arrival(NamedTuple, Generic[BodyT_co]):
-    """A response whose head has come.
-
-    Attributes:
-        headers: By their names in lower case.
-        body: As it comes, and as it was sent.
-        close: Gives the connection back, or closes it if something is left to read.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: BodyT_co
-    close: Callable[[], None]
-
-
-def failure_of(error: Exception) -> httpx2.TransportError:
-    """One of `BROKEN` by httpx2's names. Nothing is in it of the request, nor of what came: it may repeat the key.
-
-    To be raised outside of the handler, or the error would be its context, and lead to the request's headers.
-    """
-    kind: type[httpx2.TransportError]
-    text = getattr(error, "strerror", None) or type(error).__name__
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            kind = httpx2.ConnectTimeout
-        case TimeoutError():
-            kind = httpx2.ReadTimeout
-        case aiohttp.ClientConnectorError():
-            kind = httpx2.ConnectError
-        case aiohttp.ClientResponseError():
-            kind, text = httpx2.RemoteProtocolError, NO_HTTP
-        case aiohttp.ClientError() | OSError():
-            kind = httpx2.ReadError
-        case _:  # httpcore2's: httpx2 has the same names
-            kind = getattr(httpx2, type(error).__name__)
-            text = NO_HTTP if isinstance(error, httpcore2.ProtocolError) else str(error)
-    return kind(text)
 
 
 class _Certificates(PerProcess):
@@ -274,23 +223,6 @@ def _addressed(request: Request, ticket: Ticket) -> httpcore2.Request:
 # Event loops ---------------------------------------------------------------------------------------------------------
 
 
-async def in_time(ticket: Ticket, work: Callable[[], Awaitable[T]]) -> T:
-    """The result of ``work``, which is cancelled when its time is up.
-
-    Raises:
-        httpx2.ReadTimeout: It was. Where it was waiting is not told: there the headers are at hand, and with them the key.
-    """
-    left = ticket.due - ticket.clock()
-    try:
-        async with asyncio.timeout(left):
-            if left <= 0:
-                await asyncio.sleep(0)
-            return await work()
-    except TimeoutError:
-        pass
-    raise httpx2.ReadTimeout(TOO_LATE)
-
-
 @lru_cache(maxsize=1024)
 def _url(url: str) -> URL:
     return URL(url, encoded=True)
@@ -317,7 +249,7 @@ class Pools(PerProcess):
         """Load the certificates that connections are tested with."""
         _tls()
 
-    def send(self, request: Request, ticket: Ticket) -> Arrival[Iterable[bytes]]:
+    def send(self, request: Request, ticket: Ticket) -> Response:
         """Send ``request``, which is signed, from a thread.
 
         Raises:
@@ -335,29 +267,31 @@ class Pools(PerProcess):
                 name.lower().decode("ascii"): value.decode(errors="surrogateescape")
                 for name, value in reversed(response.headers)
             }
-            return Arrival(response.status, headers, response.stream, response.close)  # type: ignore[arg-type]
+            body: Iterator[bytes] = iter(response.stream)  # type: ignore[arg-type]
+            return Response(ticket, response.status, headers, body, response.close)
         raise failure
 
-    async def asend(self, request: Request, ticket: Ticket) -> Arrival[aiohttp.StreamReader]:
-        """As `send`, from an event loop. How long it takes is up to `in_time`."""
-        pool = await self.for_this_loop(ticket.provider.network_policy)
+    async def asend(self, request: Request, ticket: Ticket) -> AsyncResponse:
+        """As `send`, from an event loop."""
         large = len(request.content) > LARGE_BODY
         failure: BaseException
         try:
-            response = await pool.session.request(
-                request.method,
-                _url(request.url),
-                data=BytesIO(request.content) if large else request.content,
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(sock_connect=ticket.connect_seconds),
-            )
+            async with asyncio.timeout(ticket.due - ticket.clock()):
+                pool = await self.for_this_loop(ticket.provider.network_policy)
+                response = await pool.session.request(
+                    request.method,
+                    _url(request.url),
+                    data=BytesIO(request.content) if large else request.content,
+                    headers=request.headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(sock_connect=ticket.connect_seconds),
+                )
         except BROKEN as error:
             failure = failure_of(error)
         except asyncio.CancelledError as error:
             failure = asyncio.CancelledError(*error.args)
         else:
-            return Arrival(response.status, response.headers, response.content, response.close)
+            return AsyncResponse(ticket, response.status, response.headers, response.content, response.close)
         raise failure
 
     def for_threads(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:

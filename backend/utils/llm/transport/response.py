@@ -1,28 +1,40 @@
-"""Responses, read within the attempt's time and within bounds."""
+"""Responses: what is kept of their heads, and their bodies within the attempt's time and within bounds."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+import aiohttp
+import httpcore2
 import httpx2
 
-from ..caller import without_caller
+from ..caller import context_without_caller, without_caller
 from ..errors import LLMError
-from .connections import BROKEN, TOO_LATE, failure_of, in_time
 from .unpacking import Unpacker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
-    from contextvars import Context
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-    import aiohttp
-
-    from .connections import Arrival
     from .ticket import Ticket
 
+_KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
+"""What is kept of an answer's headers, and all that is handed on of them."""
+_KEPT_OF_ERRORS = (
+    *_KEPT_HEADERS,
+    "x-ms-retry-after-ms",
+    *(f"x-ratelimit-{what}{of}" for what in ("reset", "remaining") for of in ("", "-requests", "-tokens")),
+    *(
+        f"anthropic-ratelimit-{of}-{what}"
+        for what in ("reset", "remaining")
+        for of in ("requests", "tokens", "input-tokens", "output-tokens")
+    ),
+)
+"""An error's tell besides which limit is used up, and until when."""
+_CLIENT_ERROR = 400
 PIECE_BYTES = 4096
 """A body is handed on in such pieces; an event loop is let go on after each."""
 UNPACKED_BYTES = 65_536
@@ -34,10 +46,60 @@ DRAIN_SECONDS = 0.2
 MOST_DRAINED = 65_536
 """Bytes that are read of it."""
 _SEPARATORS = b",:[{"
+BROKEN = (
+    aiohttp.ClientError,
+    OSError,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.TimeoutException,
+    httpcore2.UnsupportedProtocol,
+)
+"""What the libraries raise when there is no answer, or no more of it."""
+NO_HTTP = "The exchange did not keep to HTTP."
+TOO_LATE = "The attempt's time is up."
+BodyT = TypeVar("BodyT")
 
 
-class _Response:
-    """A response on its way. Its body is unpacked, and held to the attempt's time and to what is taken of its server.
+def failure_of(error: Exception) -> httpx2.TransportError:
+    """One of `BROKEN` by httpx2's names. Nothing is in it of the request, nor of what came: it may repeat the key.
+
+    To be raised outside of the handler, or the error would be its context, and lead to the request's headers.
+    """
+    kind: type[httpx2.TransportError]
+    text = getattr(error, "strerror", None) or type(error).__name__
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            kind = httpx2.ConnectTimeout
+        case TimeoutError():
+            kind, text = httpx2.ReadTimeout, error.strerror or TOO_LATE
+        case aiohttp.ClientConnectorError():
+            kind = httpx2.ConnectError
+        case aiohttp.ClientResponseError():
+            kind, text = httpx2.RemoteProtocolError, NO_HTTP
+        case aiohttp.ClientError() | OSError():
+            kind = httpx2.ReadError
+        case _:  # httpcore2's: httpx2 has the same names
+            kind = getattr(httpx2, type(error).__name__)
+            text = NO_HTTP if isinstance(error, httpcore2.ProtocolError) else str(error)
+    return kind(text)
+
+
+def _kept_of(status: int, headers: Mapping[str, str], ticket: Ticket) -> dict[str, str]:
+    names = _KEPT_HEADERS if status < _CLIENT_ERROR else _KEPT_OF_ERRORS
+    kept: dict[str, str] = ticket.redaction.labels({name: headers[name] for name in names if name in headers})
+    if "content-type" in kept:
+        # Without its charset, which could say that a text is another one.
+        kept["content-type"] = kept["content-type"].partition(";")[0]
+    return kept
+
+
+class _Response(Generic[BodyT]):
+    """A response whose head has come. Its body is unpacked, and held to the attempt's time and to what is taken of its server.
+
+    Args:
+        headers: By their names in lower case.
+        body: As it comes, and as it was sent.
+        close: Gives the connection back, or closes it if something is left to read.
 
     Attributes:
         headers: Those that are kept, without the key.
@@ -46,18 +108,38 @@ class _Response:
         has_more: Whether more of it than the last piece is there already.
     """
 
-    def __init__(self, arrival: Arrival[Any], ticket: Ticket) -> None:
-        self.status = arrival.status
-        self.headers = ticket.observed.headers
-        self.content = b""
-        self.is_document = arrival.headers.get("content-type", "").startswith("application/json")
-        self.has_more = False
-        self.close = arrival.close
+    content = b""
+    has_more = False
+    _enough = sys.maxsize
+    _packed = _bytes = _kept = _lines = _values = 0
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        status: int,
+        headers: Mapping[str, str],
+        body: BodyT,
+        close: Callable[[], None],
+    ) -> None:
+        self.status = status
+        self.headers = _kept_of(status, headers, ticket)
+        self.is_document = headers.get("content-type", "").startswith("application/json")
+        self.close = close
         self._ticket = ticket
-        self._encoding = arrival.headers.get("content-encoding", "identity").strip().lower()
+        self._body = body
+        self._encoding = headers.get("content-encoding", "identity").strip().lower()
         self._unpacker = None if self._encoding == "identity" else Unpacker(UNPACKED_BYTES)
-        self._packed = self._bytes = self._kept = self._lines = self._values = 0
-        self._enough = sys.maxsize
+        ticket.observed.status, ticket.observed.headers = status, self.headers
+
+    def _note_error(self, body: bytes) -> None:
+        """Hand on what ``body``, the beginning of an error, says without the key.
+
+        Of an endpoint that a user named nothing is. What it says could be another service's of the house.
+        """
+        ticket = self._ticket
+        shown = ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
+        ticket.observed.first_byte_at, ticket.observed.error_body = ticket.clock(), shown
+        self.content = shown if ticket.trust.tells_errors else b""
 
     def _read_on(self, most: int) -> None:
         self.is_document, self._enough = True, self._bytes + most
@@ -102,16 +184,12 @@ class _Response:
         raise ticket.refuse_answer(f"sent more than {excess}")
 
 
-class Response(_Response):
+class Response(_Response[Iterator[bytes]]):
     """One to a request from a thread."""
-
-    def __init__(self, arrival: Arrival[Iterable[bytes]], ticket: Ticket) -> None:
-        super().__init__(arrival, ticket)
-        self._parts = iter(arrival.body)
 
     def _part(self) -> bytes | None:
         try:
-            return next(self._parts, None)
+            return next(self._body, None)
         except BROKEN as error:
             failure = failure_of(error)
         raise failure
@@ -133,6 +211,10 @@ class Response(_Response):
         finally:
             self.close()
 
+    def read_error(self) -> None:
+        """Read as much of an error as is looked at."""
+        self._note_error(self.read(LONGEST_ERROR))
+
     def drain(self) -> None:
         """Read what is left, which says nothing more, so that the connection can be kept."""
         self._ticket.expect_within(DRAIN_SECONDS)
@@ -140,28 +222,21 @@ class Response(_Response):
             self.read(MOST_DRAINED)
 
 
-class AsyncResponse(_Response):
-    """One to a request from an event loop.
-
-    Args:
-        context: Where it is read, on nobody's behalf.
-    """
-
-    def __init__(self, arrival: Arrival[aiohttp.StreamReader], ticket: Ticket, context: Context) -> None:
-        super().__init__(arrival, ticket)
-        self._body = arrival.body
-        self._context = context
+class AsyncResponse(_Response[aiohttp.StreamReader]):
+    """One to a request from an event loop."""
 
     async def _part(self) -> bytes:
         try:
-            return await self._body.readany()
+            async with asyncio.timeout(self._ticket.due - self._ticket.clock()):
+                return await self._body.readany()
         except BROKEN as error:
             failure = failure_of(error)
         raise failure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        context = context_without_caller()
         while self._bytes < self._enough:
-            if not (part := await without_caller(in_time(self._ticket, self._part), self._context)):
+            if not (part := await without_caller(self._part(), context)):
                 return
             is_first = True
             for piece in self._pieces(part):
@@ -177,6 +252,10 @@ class AsyncResponse(_Response):
             return b"".join([piece async for piece in self])[:most]
         finally:
             self.close()
+
+    async def read_error(self) -> None:
+        """As `Response.read_error`."""
+        self._note_error(await self.read(LONGEST_ERROR))
 
     async def drain(self) -> None:
         """As `Response.drain`."""

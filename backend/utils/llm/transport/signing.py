@@ -1,4 +1,4 @@
-"""Sign each request with its attempt's credential, send it, and note what the response's head says.
+"""Sign each request with its attempt's credential, and send it.
 
 This is the one place that reads a secret. It fails closed: a request without a ticket, or bound for another origin than
 its ticket's provider, is not sent.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from ..caller import context_without_caller, without_caller
+from ..caller import without_caller
 from ..errors import (
     CredentialNotAllowedError,
     OwnEndpointError,
@@ -20,10 +20,9 @@ from ..errors import (
     WithheldCredentialError,
 )
 from ..observed import ERROR_STATUS
-from .connections import Pools, Request, in_time
+from .connections import Pools, Request
 from .redaction import Redaction
 from .resolver import ForbiddenAddressError
-from .response import LONGEST_ERROR, AsyncResponse, Response
 from .ticket import TICKET_HEADER, TicketRegistry
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..errors import LLMError
     from ..network_policy import NetworkPolicy
-    from .connections import Arrival
+    from .response import AsyncResponse, Response
     from .ticket import Ticket
 
 START_SECONDS = 60.0
@@ -48,20 +47,6 @@ _IDENTITY_HEADERS = (
     TICKET_HEADER,
 )
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
-_KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
-"""What is kept of an answer's headers, and all that is handed on of them."""
-_KEPT_OF_ERRORS = (
-    *_KEPT_HEADERS,
-    "x-ms-retry-after-ms",
-    *(f"x-ratelimit-{what}{of}" for what in ("reset", "remaining") for of in ("", "-requests", "-tokens")),
-    *(
-        f"anthropic-ratelimit-{of}-{what}"
-        for what in ("reset", "remaining")
-        for of in ("requests", "tokens", "input-tokens", "output-tokens")
-    ),
-)
-"""An error's tell besides which limit is used up, and until when."""
-_CLIENT_ERROR = 400
 
 
 class Address(Protocol):
@@ -112,13 +97,11 @@ class SigningTransport:
         address = self._address(ticket) if ticket.provider.access == "embedded" else None
         signed = _signed(request, ticket, address)
         try:
-            arrival = self.pools.send(signed, ticket)
+            response = self.pools.send(signed, ticket)
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
-        _note_head(ticket, arrival)
-        response = Response(arrival, ticket)
-        if arrival.status >= ERROR_STATUS:
-            response.content = _noted_error(ticket, response.read(LONGEST_ERROR))
+        if response.status >= ERROR_STATUS:
+            response.read_error()
         return response
 
     async def asend(self, number: str | None, request: Request) -> AsyncResponse:
@@ -126,17 +109,12 @@ class SigningTransport:
         ticket = self._admit(number, request.url)
         address = await self._aaddress(ticket) if ticket.provider.access == "embedded" else None
         signed = _signed(request, ticket, address)
-        context = context_without_caller()
         try:
-            arrival = await without_caller(
-                in_time(ticket, partial(self.pools.asend, signed, ticket)), context
-            )
+            response = await without_caller(self.pools.asend(signed, ticket))
         except ForbiddenAddressError:
             raise _forbidden(ticket) from None
-        _note_head(ticket, arrival)
-        response = AsyncResponse(arrival, ticket, context)
-        if arrival.status >= ERROR_STATUS:
-            response.content = _noted_error(ticket, await response.read(LONGEST_ERROR))
+        if response.status >= ERROR_STATUS:
+            await response.read_error()
         return response
 
     def _admit(self, number: str | None, url: str) -> Ticket:
@@ -231,26 +209,3 @@ def _key(ticket: Ticket) -> str | None:
         return None if secret is None else secret.get_secret_value()
     except WithheldCredentialError as error:
         raise ticket.refuse(error) from None
-
-
-# What the response says ----------------------------------------------------------------------------------------------
-
-
-def _note_head(ticket: Ticket, arrival: Arrival[object]) -> None:
-    headers = arrival.headers
-    names = _KEPT_HEADERS if arrival.status < _CLIENT_ERROR else _KEPT_OF_ERRORS
-    kept = ticket.redaction.labels({name: headers[name] for name in names if name in headers})
-    if "content-type" in kept:
-        # Without its charset, which could say that a text is another one.
-        kept["content-type"] = kept["content-type"].partition(";")[0]
-    ticket.observed.status, ticket.observed.headers = arrival.status, kept
-
-
-def _noted_error(ticket: Ticket, body: bytes) -> bytes:
-    """What is handed on of the body of an error answer, which does not repeat the key.
-
-    Of an endpoint that a user named nothing is. What it says could be another service's of the house.
-    """
-    shown = ticket.redaction.of_body(body, is_cut=len(body) >= LONGEST_ERROR)
-    ticket.observed.first_byte_at, ticket.observed.error_body = ticket.clock(), shown
-    return shown if ticket.trust.tells_errors else b""

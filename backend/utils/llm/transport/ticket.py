@@ -73,7 +73,7 @@ class Ticket:
     def expect_within(self, seconds: float) -> None:
         """The next thing has to happen within ``seconds``, and within the attempt's time."""
         self._patience = seconds
-        self.expect_more()
+        self.due = min(self._ends_at, self.clock() + seconds)
 
     def expect_more(self) -> None:
         """The next thing has as long again as this one had: there was a sign of life."""
