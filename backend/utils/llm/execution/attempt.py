@@ -119,7 +119,7 @@ class RunningAttempt:
         history = [*question.history, *call.repair] if step.repair else question.history
         is_plain = question.history is question.messages
         return client, ModelRequest(
-            endpoint, ask, history, question.stop, step.seconds, self._ticket, is_plain
+            endpoint, ask, candidate.settings, history, question.stop, step.seconds, self._ticket, is_plain
         )
 
     def _credential(self) -> Credential:

@@ -52,6 +52,7 @@ class ModelRequest(NamedTuple):
     """One request to one endpoint.
 
     Attributes:
+        settings: The options as keyword arguments of the endpoint's API. Shared: copy before changing it.
         messages: In normal form.
         seconds: What it may take.
         ticket: Without it nothing is sent.
@@ -60,6 +61,7 @@ class ModelRequest(NamedTuple):
 
     endpoint: Endpoint
     ask: Ask
+    settings: Mapping[str, Any]
     messages: Sequence[BaseMessage]
     stop: Sequence[str] | None
     seconds: float

@@ -12,7 +12,6 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from ..failures import GOOD, BadAnswer, Category, named
-from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages.ai import UsageMetadata
 
-    from ..model_config import Endpoint
-    from .ask import Ask, ModelRequest
+    from .ask import ModelRequest
 
 HEADERS = {
     "accept": "application/json",
@@ -77,7 +75,7 @@ class ChatCompletions:
         if request.ask.schema is not None:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
             request = request if form.is_format else held_to(form, request)
-        settings = _settings(request.ask, request.endpoint)
+        settings = _settings(request)
         streaming = _STREAMING if streams else {}
         body = payload_of(self._chat, request, {**settings, **streaming, "stop": request.stop})
         if request.is_plain and not request.endpoint.can.strict_turns:
@@ -94,9 +92,9 @@ class ChatCompletions:
         )
 
 
-def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
+def _settings(request: ModelRequest) -> dict[str, Any]:
     """The settings of a request, as `ChatOpenAI` takes them."""
-    settings = request_kwargs(ask.options, "openai", endpoint.can)
+    ask, endpoint, settings = request.ask, request.endpoint, request.settings
     extra = dict(settings.get("extra_body", ()))
     if ask.cache_key and endpoint.can.cache_key:
         extra["prompt_cache_key"] = ask.cache_key

@@ -15,7 +15,6 @@ from pydantic import SecretStr, model_validator
 from typing_extensions import override
 
 from ..failures import named
-from ..options import request_kwargs
 from ..transport import ExcessError
 from .answer import Answer, CallPiece, new_call_id, usage_of
 from .ask import Serialized, raise_for
@@ -97,7 +96,7 @@ class Gemini:
 
 def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
     """The settings of a request, as `ChatGoogleGenerativeAI` takes them."""
-    found = dict(request_kwargs(ask.options, "gemini", request.endpoint.can))
+    found = dict(request.settings)
     if ask.tools:
         found["tools"] = list(ask.tools)
         if ask.tool_choice is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category, named
-from ..options import request_kwargs
 from .answer import Answer, CallPiece, usage_of
 from .ask import Serialized, raise_for
 from .chat_completions import (
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages.ai import UsageMetadata
 
-    from ..model_config import Endpoint
-    from .ask import Ask, ModelRequest
+    from .ask import ModelRequest
 
 _USED = {"input": "input_tokens", "output": "output_tokens", "total": "total_tokens"}
 _USED_INWARD = {"cache_read": "cached_tokens", "cache_creation": "cache_write_tokens"}
@@ -51,7 +49,7 @@ class Responses:
         if request.ask.schema is not None:
             form = form_of(request.ask.schema, request.endpoint.can.schema_form)
             request = request if form.is_format else held_to(form, request)
-        settings = _settings(request.ask, request.endpoint)
+        settings = _settings(request)
         body = payload_of(self._chat, request, {**settings, "stream": True} if streams else settings)
         body["input"] = responses_input(request)
         return Serialized("/responses", body, HEADERS)
@@ -61,9 +59,9 @@ class Responses:
         return ResponsesReader(request.stop)
 
 
-def _settings(ask: Ask, endpoint: Endpoint) -> dict[str, Any]:
+def _settings(request: ModelRequest) -> dict[str, Any]:
     """The settings of a request, as `ChatOpenAI` takes them."""
-    settings = dict(request_kwargs(ask.options, "openai", endpoint.can, "responses"))
+    ask, endpoint, settings = request.ask, request.endpoint, dict(request.settings)
     # In the body, because the adapter drops it for some models, whatever their effort is.
     sampling = {"temperature": settings.pop("temperature")} if "temperature" in settings else {}
     extra = {**settings.pop("extra_body", {}), **sampling}

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cached import cached_property
 from ..caller import HOUSE
 from ..model_config import OWN
-from ..options import NO_OPTIONS, Options
+from ..options import NO_OPTIONS, Options, request_kwargs
 from ..receipt import called
 from ..state.experiments import CONTROL
 from ..state.health import Circuit
 from ..strategies import ORDERED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from ..caller import Caller
@@ -148,6 +149,12 @@ class Candidate:
     def name(self) -> str:
         """For people: the endpoint, and the account if there are several."""
         return called(self.endpoint, self.account_name)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Its options as keyword arguments of its API."""
+        endpoint = self.endpoint
+        return request_kwargs(self.options, endpoint.provider.api, endpoint.can, endpoint.api_mode)
 
     @cached_property
     def room(self) -> int:
