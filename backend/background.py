@@ -76,7 +76,7 @@ class _Job:
         self._began: float | None = None
         self._fails = 0
         self._is_done = False
-        self._told: set[tuple[object, ...]] = set()
+        self._logged: set[tuple[object, ...]] = set()
         self._task: asyncio.Task[None]
 
     @property
@@ -109,19 +109,19 @@ class _Job:
             if self._task.cancelling():
                 raise
             self._fails += 1
-            self._tell(error)
+            self._log_once(error)
         else:
             self._fails = 0
-            self._told.clear()
+            self._logged.clear()
             if self._every is None:
                 self._is_done = True
                 self._over.set()
         self._began = None
 
-    def _tell(self, error: BaseException) -> None:
+    def _log_once(self, error: BaseException) -> None:
         fault = _fault(error)
-        if fault not in self._told:
-            self._told.add(fault)
+        if fault not in self._logged:
+            self._logged.add(fault)
             log.error("background.failed work=%s", self.name, exc_info=error)
 
     async def _wait(self, seconds: float) -> None:

@@ -152,9 +152,9 @@ def check(
     found = lint(
         table.snapshot, _document(table, as_json=as_json), day, horizon=max(HORIZON, fail_within or HORIZON)
     )
-    failing = [one for one in found if one.fails(strict=strict, within=fail_within)]
+    failing = [finding for finding in found if finding.fails(strict=strict, within=fail_within)]
     if as_json:
-        findings = [{**one.model_dump(mode="json"), "fails": one in failing} for one in found]
+        findings = [{**finding.model_dump(mode="json"), "fails": finding in failing} for finding in found]
         _print_json(
             {
                 "ok": not failing,
@@ -165,8 +165,8 @@ def check(
             }
         )
     else:
-        for one in found:
-            out.print(finding_line(one, fails=one in failing), markup=False)
+        for finding in found:
+            out.print(finding_line(finding, fails=finding in failing), markup=False)
         counts = f"{_mark(table)['features']} features, {_verdict(len(failing), len(found) - len(failing))}"
         out.print(f"{table.path}: {counts}. Hash {table.snapshot.hash}.", markup=False)
     if failing:
@@ -181,14 +181,14 @@ def model(
 ) -> None:
     """What a model can do, until when it is on sale, and where each value comes from."""
     snapshot = _patchbay(as_json=as_json).table.snapshot
-    endpoint = next((one for one in uses(snapshot) if name in {str(one), one.model}), None)
+    endpoint = next((each for each in uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name
     can, gone = endpoint.can if endpoint else capabilities(asked), retirement(asked)
     if as_json:
-        told = gone and gone.model_dump(mode="json")
+        retires = gone and gone.model_dump(mode="json")
         _print_json(
-            {"model": asked, "can": can.model_dump(), "sources": sources(asked, can), "retires": told}
+            {"model": asked, "can": can.model_dump(), "sources": sources(asked, can), "retires": retires}
         )
     else:
         out.print("\n".join(ability_lines(asked, can, sources(asked, can), gone)), markup=False)
@@ -285,8 +285,8 @@ def list_tokens(*, as_json: Json = False) -> None:
     if as_json:
         _print_json(
             {
-                "tokens": [_shown(asdict(one)) for one in given],
-                "sessions": [_shown(asdict(one)) for one in open_ones],
+                "tokens": [_shown(asdict(token)) for token in given],
+                "sessions": [_shown(asdict(session)) for session in open_ones],
             }
         )
         return
@@ -329,12 +329,16 @@ def revoke(
         _print_json({"revoked": found[0]}) if as_json else out.print(f"{found[0]} is revoked.", markup=False)
         return
     # What was given is not repeated: it may be the token itself.
-    says = (
+    message = (
         "More than one has an id that begins so."
         if found
         else "No token or session has an id that begins so."
     )
-    _fail(ValueError(says), {"code": "ambiguous" if found else "not_found", "message": says}, as_json=as_json)
+    _fail(
+        ValueError(message),
+        {"code": "ambiguous" if found else "not_found", "message": message},
+        as_json=as_json,
+    )
 
 
 async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[LoginSession]]:
@@ -360,10 +364,10 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
     async with _sessions(settings) as sessions:
         stores = TokenStore(sessions), SessionStore(sessions)
         found = [
-            (one.id, store)
+            (owner.id, store)
             for store in stores
-            for one in await store.all()
-            if which and one.id.startswith(which)
+            for owner in await store.all()
+            if which and owner.id.startswith(which)
         ]
         if len(found) == 1:
             await found[0][1].revoke(found[0][0])
@@ -453,8 +457,8 @@ def _mark(table: Table) -> dict[str, Any]:
 
 def _verdict(failing: int, warnings: int) -> str:
     counts = ((failing, "problem"), (warnings, "warning"))
-    told = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count]
-    return ", ".join(told) or "no problem"
+    parts = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count]
+    return ", ".join(parts) or "no problem"
 
 
 def _today() -> date:
@@ -498,9 +502,9 @@ def _errors(*, as_json: bool) -> Iterator[None]:
         _fail(error, error.as_dict(), as_json=as_json)
 
 
-def _fail(error: Exception, told: Mapping[str, Any], *, as_json: bool) -> NoReturn:
+def _fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoReturn:
     if as_json:
-        _print_json({"error": told})
+        _print_json({"error": facts})
     else:
         err.print(str(error), markup=False)
     raise typer.Exit(1) from error

@@ -82,7 +82,7 @@ def create_app(
     """
     settings = settings or Settings()
     monitor = key_monitor or KeyMonitor()
-    tell = announce or _link_printer(settings)
+    print_token = announce or _link_printer(settings)
     vault = Vault(load_master_keys(settings.master_keys, settings.master_keys_path))
 
     @asynccontextmanager
@@ -112,7 +112,7 @@ def create_app(
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 if not await tokens.has_any():
-                    tell(await tokens.create(FIRST_USER, "first start"))
+                    print_token(await tokens.create(FIRST_USER, "first start"))
                 async with (
                     removals.polling(background),
                     monitor.writing(kept, background),
@@ -194,8 +194,8 @@ async def _warm_up(facade: Patchbay) -> None:
 
 
 def _link_printer(settings: Settings) -> Callable[[str], None]:
-    def tell(token: str) -> None:
+    def print_link(token: str) -> None:
         link = f"http://{settings.host}:{settings.port}/login?token={token}"
         sys.stderr.write(f"First start: log in with this link, which is not shown again.\n  {link}\n")
 
-    return tell
+    return print_link

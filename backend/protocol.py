@@ -150,9 +150,9 @@ class BoundedConnection(h11.Connection):
         headers = list(request.headers)
         if len(headers) > MOST_HEADERS:
             raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
-        told = dict(headers)
-        is_chunked = b"transfer-encoding" in told
-        self._chunks, self._length = 0, 0 if is_chunked else int(told.get(b"content-length", 0))
+        fields = dict(headers)
+        is_chunked = b"transfer-encoding" in fields
+        self._chunks, self._length = 0, 0 if is_chunked else int(fields.get(b"content-length", 0))
         self._is_held = is_chunked or self._length > 0
 
 
@@ -296,9 +296,13 @@ class BoundedProtocol(H11Protocol):
         """Close the connection that has waited longest for a head, if there are too many."""
         if len(self.connections) < MOST_CONNECTIONS:
             return
-        waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.is_waiting]
-        for one in sorted(waiting, key=_waits_since)[: len(self.connections) - MOST_CONNECTIONS + 1]:
-            one.transport.abort()
+        waiting = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, BoundedProtocol) and connection.is_waiting
+        ]
+        for connection in sorted(waiting, key=_waits_since)[: len(self.connections) - MOST_CONNECTIONS + 1]:
+            connection.transport.abort()
 
     def _mind_head(self) -> None:
         """Let the clock run while a head is expected."""

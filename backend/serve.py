@@ -71,7 +71,7 @@ def serve(settings: Settings, *, once: bool) -> int:
         )
         listener = _listen(settings, any_port=once)
     except (LLMError, OSError) as error:
-        _say(str(error))
+        _print(str(error))
         return 1
     with listener, use(patchbay):
         try:
@@ -83,10 +83,10 @@ def serve(settings: Settings, *, once: bool) -> int:
                     local_model.stop()
                     patchbay.close()
         except (MasterKeyError, UnusableDatabaseError) as error:
-            _say(str(error))
+            _print(str(error))
             return 1
     if signals.status is not None:
-        _say("\nStopped.")
+        _print("\nStopped.")
     return 0 if whole else signals.status or 1
 
 
@@ -175,7 +175,7 @@ class _Run:
         if once:
             self.server.should_exit = True
         elif not self.server.should_exit:
-            self._say_where()
+            self._print_link()
         await serving
         return whole or not once
 
@@ -198,10 +198,10 @@ class _Run:
         with out.status(f"Starting {self.local_model.label}, about two seconds…"):
             try:
                 await asyncio.to_thread(self.local_model.address, START_SECONDS)
-                _say(f"{self.local_model.label} is ready.")
+                _print(f"{self.local_model.label} is ready.")
             except LocalModelUnavailable as unavailable:
                 if not self.server.should_exit:
-                    _say(f"The built-in model could not start: {unavailable}")
+                    _print(f"The built-in model could not start: {unavailable}")
 
     async def _shown_sample(self, *, again: bool) -> bool:
         """As `_show_sample`. A sample that cannot be shown does not end the service."""
@@ -209,7 +209,7 @@ class _Run:
             return await self._show_sample(again=again)
         except (httpx.HTTPError, ValueError) as error:
             if not self.server.should_exit:
-                _say(f"The sample conversation could not be sent: {type(error).__name__}")
+                _print(f"The sample conversation could not be sent: {type(error).__name__}")
             return False
 
     async def _show_sample(self, *, again: bool) -> bool:
@@ -221,11 +221,13 @@ class _Run:
         headers = {"Authorization": f"Bearer {self.launch_token}"}
         async with httpx.AsyncClient(base_url=self.origin, headers=headers, trust_env=False) as http:
             if (await http.get("/v1/keys")).raise_for_status().json()["keys"]:
-                _say("The sample conversation is left out: you have keys of your own, and would pay for it.")
+                _print(
+                    "The sample conversation is left out: you have keys of your own, and would pay for it."
+                )
                 return True
             seen = await http.get("/v1/conversations", params={"limit": 1})
             if not again and seen.raise_for_status().json()["items"]:
-                _say("The sample conversation is left out: you have conversations. `--once` runs it again.")
+                _print("The sample conversation is left out: you have conversations. `--once` runs it again.")
                 return True
             with out.status("Running the sample conversation through it, some seconds with the demo model…"):
                 answer = await http.post(
@@ -234,24 +236,29 @@ class _Run:
                     headers={} if again else {IDEMPOTENCY_KEY: "sample"},
                     timeout=SAMPLE_SECONDS,
                 )
-        told = answer.json()
+        conversation = answer.json()
         if answer.is_error:
-            _say(f"The sample conversation failed: {answer.status_code} {told}")
+            _print(f"The sample conversation failed: {answer.status_code} {conversation}")
             return False
-        _print_conversation(told)
-        return bool(told["title"] and told["category"] and told["folder"] and not told["errors"])
+        _print_conversation(conversation)
+        return bool(
+            conversation["title"]
+            and conversation["category"]
+            and conversation["folder"]
+            and not conversation["errors"]
+        )
 
-    def _say_where(self) -> None:
-        _say(f"\nOpen {self.origin}/login?token={self.launch_token}")
-        _say("The link holds until the service stops. Ctrl-C stops it.")
+    def _print_link(self) -> None:
+        _print(f"\nOpen {self.origin}/login?token={self.launch_token}")
+        _print("The link holds until the service stops. Ctrl-C stops it.")
         if self.first_token is not None:
-            _say(f"\nYour access token for the API, shown only this once:\n  {self.first_token}")
+            _print(f"\nYour access token for the API, shown only this once:\n  {self.first_token}")
 
     def _remember(self, token: str) -> None:
         self.first_token = token
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     """A line as it is: never folded, so that it can be copied."""
     out.print(text, markup=False, soft_wrap=True)
 
@@ -263,22 +270,24 @@ def _runs_embedded(patchbay: Patchbay) -> bool:
     return any(endpoint.partition(":")[0] in embedded for chain in chains for endpoint in chain)
 
 
-def _print_conversation(told: dict[str, Any]) -> None:
-    folder = told["folder"] or {}
+def _print_conversation(conversation: dict[str, Any]) -> None:
+    folder = conversation["folder"] or {}
     lines = Grid.grid(padding=(0, 2))
-    lines.add_row("title", escape(told["title"] or "-"))
-    lines.add_row("category", escape(told["category"] or "-"))
-    lines.add_row("overview", escape(told["overview"] or "-"))
-    for item in told["action_items"]:
+    lines.add_row("title", escape(conversation["title"] or "-"))
+    lines.add_row("category", escape(conversation["category"] or "-"))
+    lines.add_row("overview", escape(conversation["overview"] or "-"))
+    for item in conversation["action_items"]:
         lines.add_row("to do", escape(_item(item)))
     lines.add_row("folder", escape(f"{folder.get('folder_id')} ({folder.get('validation_status')})"))
-    for feature, code in told["errors"].items():
+    for feature, code in conversation["errors"].items():
         lines.add_row("failed", escape(f"{feature}: {code}"))
-    if cut := [part.replace("_", " ") for part, made_by in told["made_by"].items() if made_by == EXTRACT]:
+    if cut := [
+        part.replace("_", " ") for part, made_by in conversation["made_by"].items() if made_by == EXTRACT
+    ]:
         lines.add_row("", f"[dim]Cut from the transcript without a model: {', '.join(cut)}.[/dim]")
     out.print(Panel(lines, title="sample conversation"))
-    for receipt in told["receipts"].values():
-        _say(receipt_line(receipt))
+    for receipt in conversation["receipts"].values():
+        _print(receipt_line(receipt))
 
 
 def _item(item: dict[str, Any]) -> str:

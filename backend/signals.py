@@ -35,8 +35,8 @@ class Signals(PerProcess):
         told: Is called for each signal that comes, from a thread of its own.
     """
 
-    def __init__(self, told: Callable[[], None]) -> None:
-        self._told = told
+    def __init__(self, on_signal: Callable[[], None]) -> None:
+        self._on_signal = on_signal
         self._before: dict[int, signal.Handlers | Callable[[int, FrameType | None], object] | int | None] = {}
         super().__init__()
 
@@ -55,7 +55,7 @@ class Signals(PerProcess):
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             threading.Thread(target=self._follow, name="signals", daemon=True).start()
-            self._before = {one: signal.signal(one, self._note) for one in HANDLED}
+            self._before = {number: signal.signal(number, self._note) for number in HANDLED}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,8 +63,8 @@ class Signals(PerProcess):
         self._come.put(None)
 
     def _restore(self) -> None:
-        for one, before in self._before.items():
-            signal.signal(one, before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
         self._before = {}
 
     def _note(self, number: int, _: FrameType | None) -> None:
@@ -79,5 +79,5 @@ class Signals(PerProcess):
                 if self._come.get(timeout=seconds) is None:
                     return
                 seconds = LONGEST_STOP
-                self._told()
+                self._on_signal()
         os._exit(self.status or 1)

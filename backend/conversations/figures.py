@@ -154,7 +154,7 @@ class Figures:
         words = [word.replace("’", "'") for word in WORD.findall(plain)]
         weekdays = frozenset(_WEEKDAYS[word] for word in words if word in _WEEKDAYS)
         return cls(
-            numbers=frozenset(_said(plain, words)),
+            numbers=frozenset(_spoken_numbers(plain, words)),
             day=day,
             has_parts=not _PARTS_OF_AN_HOUR.isdisjoint(words) or "半" in plain,
             tolerance_days=_tolerance_days(plain, words),
@@ -197,8 +197,8 @@ class Figures:
     def _is_near(self, day: int, month: int, tolerance_days: int) -> bool:
         offsets = range(-tolerance_days, tolerance_days + 1) if tolerance_days else ()
         return any(
-            (one.day, one.month) == (day, month)
-            for one in (self.day + timedelta(offset) for offset in offsets)
+            (near.day, near.month) == (day, month)
+            for near in (self.day + timedelta(offset) for offset in offsets)
         )
 
     def _is_said(self, claim: str, *, is_time: bool) -> bool:
@@ -270,7 +270,7 @@ def _figure(digits: str) -> int:
     return int(digits[:_MOST_DIGITS])
 
 
-def _said(plain: str, words: list[str]) -> Iterator[int]:
+def _spoken_numbers(plain: str, words: list[str]) -> Iterator[int]:
     for figure in _DIGITS.findall(plain):
         groups = re.findall(r"\d+", figure)
         yield from map(_figure, (*groups, "".join(groups)))

@@ -204,7 +204,9 @@ async def process(
 async def _read(transcript: Transcript, reading: Callable[[], T]) -> T:
     """What ``reading`` the transcript gives; beside the event loop, if it is long."""
     segments = transcript.segments
-    is_quick = len(segments) <= _QUICK_SEGMENTS and sum(len(one.text) for one in segments) <= _QUICK_LETTERS
+    is_quick = (
+        len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS
+    )
     return reading() if is_quick else await asyncio.to_thread(reading)
 
 
@@ -222,7 +224,7 @@ def _structure(found: Extract | None) -> Structure | None:
 def _action_items(found: Extract | None) -> ActionItems | None:
     if found is None:
         return None
-    items = (ActionItem(description=one.told, owner=one.owner) for one in found.promises)
+    items = (ActionItem(description=promise.description, owner=promise.owner) for promise in found.promises)
     return ActionItems(items=tuple(items))
 
 

@@ -70,5 +70,9 @@ def head_and_tail(text: str, limit: int) -> str:
 def one_line(text: str) -> str:
     """``text`` without line breaks, control characters and runs of blanks."""
     # Most texts are printable as a whole, which is seen much quicker than letter by letter.
-    plain = text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
+    plain = (
+        text
+        if text.isprintable()
+        else "".join(character if character.isprintable() else " " for character in text)
+    )
     return " ".join(plain.split())

@@ -143,7 +143,7 @@ class Transcript(BaseModel):
 
     def abridged(self, limit: int = READ_LIMIT) -> Self:
         """Its beginning and its end, ``limit`` characters in all, speakers included; itself, if it has no more."""
-        if sum(len(one.speaker) + len(one.text) for one in self.segments) <= limit:
+        if sum(len(segment.speaker) + len(segment.text) for segment in self.segments) <= limit:
             return self
         head = tuple(_within(limit // 2, self.segments, _beginning))
         tail = tuple(_within(limit // 2, reversed(self.segments), _ending))

@@ -50,10 +50,8 @@ class Ending:
         what = f"keeps stopping (exit code {self.code})"
         if self.slow or self.silent:
             what = "was not ready in time" if self.slow else "does not answer, however often it is started"
-        said = f" It said: {' '.join(self.words.split())}" if self.words else ""
-        return (
-            f"{label} {what}. Configure the key of a provider, or name another model in LOCAL_LLM_GGUF.{said}"
-        )
+        output = f" It said: {' '.join(self.words.split())}" if self.words else ""
+        return f"{label} {what}. Configure the key of a provider, or name another model in LOCAL_LLM_GGUF.{output}"
 
 
 class Child:
@@ -67,7 +65,7 @@ class Child:
         self._stdin = cast("Pipe", self._process.stdin)
         self._stdout = cast("Pipe", self._process.stdout)
         self._stderr = cast("Pipe", self._process.stderr)
-        self._said: deque[bytes] = deque(maxlen=8)
+        self._output: deque[bytes] = deque(maxlen=8)
         self._listener = threading.Thread(target=self._listen, name="local-model-stderr", daemon=True)
         self._listener.start()
         self.slow = self.silent = False
@@ -105,7 +103,7 @@ class Child:
 
     def last_words(self) -> str:
         """Return the end of what it wrote to stderr."""
-        return b"\n".join(self._said).decode(errors="replace")[-600:].strip()
+        return b"\n".join(self._output).decode(errors="replace")[-600:].strip()
 
     def end(self) -> None:
         """Ask it to leave by closing its stdin, wait, then kill it."""
@@ -130,7 +128,7 @@ class Child:
 
     def _listen(self) -> None:
         for line in iter(lambda: self._stderr.readline(LONGEST_LINE), b""):
-            self._said.append(line.rstrip())
+            self._output.append(line.rstrip())
 
     def _close_pipes(self) -> None:
         with contextlib.suppress(OSError):

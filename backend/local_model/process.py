@@ -257,10 +257,10 @@ class LocalModel(PerProcess):
                 self._become("ready", run=run, address=address)
 
     def _child_environ(self, key: str) -> dict[str, str]:
-        told = {"LOCAL_LLM_KEY": key, "LOCAL_LLM_NAME": self.model_name}
+        variables = {"LOCAL_LLM_KEY": key, "LOCAL_LLM_NAME": self.model_name}
         if self.gguf:
-            told["LOCAL_LLM_GGUF"] = str(self.gguf)
-        return self._environ | told
+            variables["LOCAL_LLM_GGUF"] = str(self.gguf)
+        return self._environ | variables
 
 
 @dataclass

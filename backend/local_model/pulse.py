@@ -26,13 +26,13 @@ def pulses(
     is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
     """What each question finds until ``ended``: an answer, none, or none for so long that nobody need ask any more."""
-    heard = clock()
+    answered_at = clock()
     while not ended.wait(EVERY):
         began = clock()
         if is_well():
-            heard = clock()
+            answered_at = clock()
             yield "well"
-        elif began - heard > SILENCE:
+        elif began - answered_at > SILENCE:
             yield "gone"
             return
         else:

@@ -138,7 +138,7 @@ class _Body:
         terms = terms_of(self._connection.scope.get("endpoint"))
         if not terms.is_open:
             await self._authenticate()
-        if _told_length(self._connection.headers) > terms.longest_body:
+        if _declared_length(self._connection.headers) > terms.longest_body:
             raise TooLongBodyError(terms.longest_body)
         self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.seconds
         return terms
@@ -165,7 +165,7 @@ class _Body:
         self._is_whole = not message.get("more_body", False)
 
 
-def _told_length(headers: Mapping[str, str]) -> int:
+def _declared_length(headers: Mapping[str, str]) -> int:
     """What the request says; 0 if it does not, or not in a way that a server lets through."""
-    told = headers.get("content-length", "")
-    return int(told) if told.isascii() and told.isdecimal() and len(told) <= _DIGITS else 0
+    declared = headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdecimal() and len(declared) <= _DIGITS else 0

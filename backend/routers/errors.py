@@ -90,17 +90,20 @@ def _retry_after(error: LLMError) -> Mapping[str, str] | None:
 
 def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
     """Where and why, never what: pydantic's own list repeats the input, which may be a secret."""
-    problems = [_place_and_reason(one) for one in found[:PROBLEMS_SHOWN]]
+    problems = [_place_and_reason(problem) for problem in found[:PROBLEMS_SHOWN]]
     first = f"{problems[0]['field']}: {problems[0]['message']}" if problems else "The request is not valid."
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
     return Problem(422, {"code": "invalid_request", "message": first + more, "problems": problems})
 
 
-def _place_and_reason(one: Mapping[str, Any]) -> dict[str, str]:
-    if one["type"] == "json_invalid":
-        return {"field": "body", "message": f"is not valid JSON{_where(one['loc'])}: {one['ctx']['error']}"}
-    message = _MESSAGES_OF_FAULTS.get(one["type"]) or one["msg"].removeprefix("Value error, ")
-    return {"field": _field(one["loc"]), "message": message}
+def _place_and_reason(problem: Mapping[str, Any]) -> dict[str, str]:
+    if problem["type"] == "json_invalid":
+        return {
+            "field": "body",
+            "message": f"is not valid JSON{_where(problem['loc'])}: {problem['ctx']['error']}",
+        }
+    message = _MESSAGES_OF_FAULTS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    return {"field": _field(problem["loc"]), "message": message}
 
 
 def _where(loc: Sequence[str | int]) -> str:

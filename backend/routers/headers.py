@@ -32,7 +32,7 @@ class ForgottenKeys:
             await self._app(scope, receive, send)
         finally:
             if isinstance(held, list):
-                held[:] = [one for one in held if not one[0].lower().startswith(KEY_HEADER.encode())]
+                held[:] = [header for header in held if not header[0].lower().startswith(KEY_HEADER.encode())]
 
 
 class SecurityHeaders:
@@ -48,13 +48,13 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
-                headers.update(_kept_by_nobody(headers))
+                headers.update(_not_cached(headers))
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def _kept_by_nobody(headers: MutableHeaders) -> dict[str, str]:
+def _not_cached(headers: MutableHeaders) -> dict[str, str]:
     """Answers are somebody's, unless their route says for how long they hold. FastAPI's ``no-cache`` lets them be kept."""
-    said = headers.get("cache-control", "no-cache")
-    return {"cache-control": "no-store"} if said == "no-cache" else {}
+    policy = headers.get("cache-control", "no-cache")
+    return {"cache-control": "no-store"} if policy == "no-cache" else {}

@@ -70,8 +70,8 @@ class JsonModel:
         items: list[Any] = []
         for piece in shape.pieces(body):
             items += _checked(self._lists[name].validate_json, piece, (*_BODY, name), len(items))
-        told = {name: getattr(beside, name) for name in beside.model_fields_set}
-        return _checked(self._model.validate_python, told | {name: tuple(items)}, _BODY)
+        fields = {name: getattr(beside, name) for name in beside.model_fields_set}
+        return _checked(self._model.validate_python, fields | {name: tuple(items)}, _BODY)
 
     def _validated(self, body: bytes) -> Any:
         return _checked(self._model.validate_json, body, _BODY)
@@ -99,7 +99,9 @@ def _checked(validate: Callable[..., Any], given: Any, place: tuple[str, ...], b
         return validate(given, strict=True)
     except ValidationError as error:
         problems: Sequence[Any] = error.errors(include_url=False, include_input=False)
-    raise InvalidBodyError([one | {"loc": (*place, *_counted(one["loc"], before))} for one in problems])
+    raise InvalidBodyError(
+        [problem | {"loc": (*place, *_counted(problem["loc"], before))} for problem in problems]
+    )
 
 
 def _counted(place: tuple[str | int, ...], before: int) -> tuple[str | int, ...]:

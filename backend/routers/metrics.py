@@ -49,8 +49,8 @@ class _Table(Collector):
     def _days_to_shutdown(self) -> Metric:
         about = "Days until the vendor of an endpoint's model stops serving it; negative if it has."
         family = GaugeMetricFamily("patchbay_model_days_to_shutdown", about, labels=["endpoint"])
-        for one in self._qos.retirements:
-            family.add_metric([one.endpoint], one.days)
+        for row in self._qos.retirements:
+            family.add_metric([row.endpoint], row.days)
         return family
 
     def _trials(self) -> Iterator[Metric]:
@@ -58,8 +58,8 @@ class _Table(Collector):
         requests = CounterMetricFamily("patchbay_trial_requests", "Requests of an arm.", labels=labels)
         failed = CounterMetricFamily("patchbay_trial_failures", "Those that failed.", labels=labels)
         stopped = GaugeMetricFamily("patchbay_trial_stopped", "Whether the trial is over.", labels=labels)
-        for one in self._qos.trials:
-            requests.add_metric([one.feature, one.arm], one.requests)
-            failed.add_metric([one.feature, one.arm], one.failed)
-            stopped.add_metric([one.feature, one.arm], one.stopped is not None)
+        for row in self._qos.trials:
+            requests.add_metric([row.feature, row.arm], row.requests)
+            failed.add_metric([row.feature, row.arm], row.failed)
+            stopped.add_metric([row.feature, row.arm], row.stopped is not None)
         yield from (requests, failed, stopped)

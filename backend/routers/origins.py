@@ -64,11 +64,11 @@ def is_foreign(connection: HTTPConnection) -> bool:
     """Whether another origin's page has it sent, and more than read. A cookie goes to every port of its host."""
     if connection.scope.get("method") in _SAFE:
         return False
-    told = connection.headers.get("origin")
-    if told is None:
+    origin = connection.headers.get("origin")
+    if origin is None:
         return connection.headers.get("sec-fetch-site", "none") not in _OWN_PAGES
     asked = f"{_scheme(connection)}://{connection.headers.get('host', '')}"
-    return Origin.read(told) not in {Origin.read(asked), Origin.read(base_url(connection))} - {None}
+    return Origin.read(origin) not in {Origin.read(asked), Origin.read(base_url(connection))} - {None}
 
 
 def _scheme(connection: HTTPConnection) -> str:

@@ -160,9 +160,9 @@ def faults(
     wanted = [release for release in locked if release.is_wanted(platform)]
     chosen = {release.name: release for release in wanted}
     found = [
-        f"{one} is locked beside {chosen[one.name]}"
-        for one in wanted
-        if one.version != chosen[one.name].version
+        f"{release} is locked beside {chosen[release.name]}"
+        for release in wanted
+        if release.version != chosen[release.name].version
     ]
     found += [
         f"{release} does not run on Python {platform.python}"
@@ -252,7 +252,7 @@ def main() -> int:
     for platform in PLATFORMS:
         sys.stderr.write(f"{platform}\n")
         try:
-            metadata |= _ask_pip([one for one in locked if one.is_wanted(platform)], platform)
+            metadata |= _ask_pip([release for release in locked if release.is_wanted(platform)], platform)
         except subprocess.CalledProcessError:
             sys.stderr.write(
                 f"Not everything that is locked has a wheel for {platform}; pip's reason is above.\n"

@@ -139,7 +139,7 @@ def trace(run: Callable[[], object], root: Path = FACADE, without: Path = KIT) -
 
 def trace_kind(kind: Kind) -> Trace:
     """The shortest of some traces of a kind of call, each on a fresh and warm patchbay."""
-    return min((_trace_once(kind) for _ in range(ROUNDS)), key=lambda one: len(one.calls))
+    return min((_trace_once(kind) for _ in range(ROUNDS)), key=lambda trace: len(trace.calls))
 
 
 def _trace_once(kind: Kind) -> Trace:

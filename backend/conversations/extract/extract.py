@@ -36,33 +36,35 @@ class Extract:
 
 def extract(transcript: Transcript) -> Extract | None:
     """Read a transcript, a long one abridged; None if nothing was said. Takes some milliseconds a page."""
-    said = _head_and_tail(tuple(sentences(transcript.abridged())))
-    if not said:
+    spoken = _head_and_tail(tuple(sentences(transcript.abridged())))
+    if not spoken:
         return None
-    speakers = tuple(dict.fromkeys(sentence.speaker for sentence in said))
-    counts = Counter(word for sentence in said for word in words_in(sentence.text))
+    speakers = tuple(dict.fromkeys(sentence.speaker for sentence in spoken))
+    counts = Counter(word for sentence in spoken for word in words_in(sentence.text))
     tongue = tongue_of(transcript.language, frozenset(counts))
     category = category_of(counts + Counter(word for speaker in speakers for word in words_in(speaker)))
-    weights = Weights(said, category)
-    taken_on = _most_certain(tuple(promises(said, speakers, tongue)))
+    weights = Weights(spoken, category)
+    taken_on = _most_certain(tuple(promises(spoken, speakers, tongue)))
     return Extract(
-        title=title_of(_without(said, taken_on), weights),
-        overview=overview_of(said, weights),
+        title=title_of(_without(spoken, taken_on), weights),
+        overview=overview_of(spoken, weights),
         category=category,
         promises=taken_on,
     )
 
 
-def _without(said: tuple[Sentence, ...], taken_on: tuple[Promise, ...]) -> tuple[Sentence, ...]:
+def _without(spoken: tuple[Sentence, ...], taken_on: tuple[Promise, ...]) -> tuple[Sentence, ...]:
     """What was said but promises, which are no subject; all of it, if there is nothing else."""
-    left = tuple(one for one in said if not any(promise.what in one.text for promise in taken_on))
-    return left or said
+    left = tuple(
+        sentence for sentence in spoken if not any(promise.what in sentence.text for promise in taken_on)
+    )
+    return left or spoken
 
 
-def _head_and_tail(said: tuple[Sentence, ...]) -> tuple[Sentence, ...]:
-    if len(said) <= _MOST_SENTENCES:
-        return said
-    return said[: _MOST_SENTENCES // 2] + said[-_MOST_SENTENCES // 2 :]
+def _head_and_tail(spoken: tuple[Sentence, ...]) -> tuple[Sentence, ...]:
+    if len(spoken) <= _MOST_SENTENCES:
+        return spoken
+    return spoken[: _MOST_SENTENCES // 2] + spoken[-_MOST_SENTENCES // 2 :]
 
 
 def _most_certain(found: tuple[Promise, ...]) -> tuple[Promise, ...]:

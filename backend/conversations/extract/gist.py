@@ -49,8 +49,8 @@ _BLANKLESS_TITLE: Final = 24
 class Weights:
     """How much each word says here: what is said often, and what tells the subject."""
 
-    def __init__(self, said: Sequence[Sentence], category: Category) -> None:
-        self._counts = Counter(stem(word) for sentence in said for word in _meant(sentence.text))
+    def __init__(self, sentences: Sequence[Sentence], category: Category) -> None:
+        self._counts = Counter(stem(word) for sentence in sentences for word in _meant(sentence.text))
         self._category = category
         self._known: dict[str, float] = {}
 
@@ -67,24 +67,30 @@ class _Span(NamedTuple):
     text: str
 
 
-def title_of(said: Sequence[Sentence], weights: Weights) -> str:
+def title_of(sentences: Sequence[Sentence], weights: Weights) -> str:
     """A few words that belong together and say most."""
-    if is_blankless(said[0].text):
-        return _cut(max((one.text for one in said[:5]), key=len), _BLANKLESS_TITLE)
+    if is_blankless(sentences[0].text):
+        return _cut(max((sentence.text for sentence in sentences[:5]), key=len), _BLANKLESS_TITLE)
     spans = (
-        span for place, sentence in enumerate(said) for span in _spans(sentence, weights, place / len(said))
+        span
+        for place, sentence in enumerate(sentences)
+        for span in _spans(sentence, weights, place / len(sentences))
     )
     best = max(spans, key=lambda span: span.score, default=None)
-    return best.text if best else _cut(said[0].text, TITLE)
+    return best.text if best else _cut(sentences[0].text, TITLE)
 
 
-def overview_of(said: Sequence[Sentence], weights: Weights) -> str:
+def overview_of(sentences: Sequence[Sentence], weights: Weights) -> str:
     """The one or two sentences that say most, in the order in which they were said."""
-    places = nlargest(4, range(len(said)), key=lambda place: _score(said[place], weights, place / len(said)))
+    places = nlargest(
+        4, range(len(sentences)), key=lambda place: _score(sentences[place], weights, place / len(sentences))
+    )
     first = places[0]
-    room = OVERVIEW - len(said[first].text) - 1
-    second = next((place for place in places[1:] if len(said[place].text) <= room), first)
-    return _cut(" ".join(LEADING.sub("", said[place].text) for place in sorted({first, second})), OVERVIEW)
+    room = OVERVIEW - len(sentences[first].text) - 1
+    second = next((place for place in places[1:] if len(sentences[place].text) <= room), first)
+    return _cut(
+        " ".join(LEADING.sub("", sentences[place].text) for place in sorted({first, second})), OVERVIEW
+    )
 
 
 def _score(sentence: Sentence, weights: Weights, place: float) -> float:

@@ -50,7 +50,7 @@ class Promise(NamedTuple):
     about: str = ""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What will be done, so that it can be understood by itself; at most `LONGEST` characters."""
         room = LONGEST - len(self.what) - len(" ()")
         return f"{self.what} ({_trimmed(self.about, room)})" if self.about and room >= _ROOM else self.what
@@ -134,7 +134,7 @@ class Reader:
         found += [(match, True) for match in self._tongue.duties.finditer(text)]
         if not found:
             return []
-        found.sort(key=lambda one: one[0].start())
+        found.sort(key=lambda match: match[0].start())
         others = [match.start() for match in self._tongue.others.finditer(text)]
         ends = [min((at for at in others if at > match.end()), default=len(text)) for match, _ in found]
         ends = list(map(min, ends, [*(match.start() for match, _ in found[1:]), len(text)]))
@@ -216,15 +216,20 @@ class Reader:
 
     def _spoken_of(self, sentence: Sentence) -> str | None:
         """What was asked for, or else what was said before."""
-        asked = next((one for one in self._open if one.is_answered_by(sentence) and not one.is_offer), None)
+        asked = self._request_answered_by(sentence)
         if asked is not None:
             return asked.what
-        tasks = [one for one in self._now if not self._tongue.agrees.match(one.text)] or self._before
+        tasks = [task for task in self._now if not self._tongue.agrees.match(task.text)] or self._before
         if not tasks:
             return None
-        task = next((one for one in reversed(tasks) if one.is_question or self._start(one)), tasks[-1])
+        task = next((task for task in reversed(tasks) if task.is_question or self._start(task)), tasks[-1])
         what = _trimmed(task.text[self._start(task) :])
         return None if self._tongue.takes.fullmatch(what) else what
+
+    def _request_answered_by(self, sentence: Sentence) -> _Asked | None:
+        return next(
+            (asked for asked in self._open if asked.is_answered_by(sentence) and not asked.is_offer), None
+        )
 
     def _about(self, what: str, before: str, sentence: Sentence) -> str:
         """What tells what is meant, if ``what`` does not: said ``before`` in the sentence, or earlier."""
@@ -232,14 +237,14 @@ class Reader:
             return ""
         if self._meaning(before) >= _TELLING:
             return before
-        asked = next((one for one in self._open if one.is_answered_by(sentence) and not one.is_offer), None)
+        asked = self._request_answered_by(sentence)
         earlier = sorted(
             self._last,
-            key=lambda one: (-one.turn, not (one.turn < sentence.turn and one.is_question)),
+            key=lambda last: (-last.turn, not (last.turn < sentence.turn and last.is_question)),
         )
-        told = [*((asked.about or asked.what,) if asked else ()), *(one.text for one in earlier)]
+        texts = [*((asked.about or asked.what,) if asked else ()), *(sentence.text for sentence in earlier)]
         return next(
-            (text for text in told if self._meaning(text) >= _TELLING and not _POINTING.search(text)), ""
+            (text for text in texts if self._meaning(text) >= _TELLING and not _POINTING.search(text)), ""
         )
 
     @staticmethod

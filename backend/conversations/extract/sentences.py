@@ -64,8 +64,8 @@ def sentences(transcript: Transcript) -> Iterator[Sentence]:
         texts = [one_line(segment.text) for segment in segments]
         whole = " ".join(filter(None, texts))
         parts = _split(whole) if _STOP.search(whole) else texts
-        said = (piece for part in parts for piece in _breaths(part.strip(_OPENING)))
-        yield from (Sentence(one_line(speaker), text, turn) for text in said if text)
+        pieces = (piece for part in parts for piece in _breaths(part.strip(_OPENING)))
+        yield from (Sentence(one_line(speaker), text, turn) for text in pieces if text)
 
 
 def _split(text: str) -> Iterator[str]:

@@ -375,5 +375,5 @@ TONGUES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
 def tongue_of(language: str | None, words: frozenset[str]) -> Tongue:
     """The language that was told; else the one that most marks are of. English where it is none of ours."""
     code = (language or "").partition("-")[0].lower()
-    told = next((tongue for tongue in TONGUES if tongue.code == code), None)
-    return told or max(TONGUES, key=lambda tongue: len(tongue.marks & words))
+    named = next((tongue for tongue in TONGUES if tongue.code == code), None)
+    return named or max(TONGUES, key=lambda tongue: len(tongue.marks & words))

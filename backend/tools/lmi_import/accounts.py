@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backend.tools.lmi_import.specs import Spec
     from backend.utils.llm.options import Api
 
-Said = Literal["nothing", "key", "mask", "filler", "variable"]
+Placeholder = Literal["nothing", "key", "mask", "filler", "variable"]
 """What stands in the place of a key."""
 
 _REFERENCE = "os.environ/"
@@ -73,22 +73,22 @@ class Account:
     key: Key
 
 
-def account_of(spec: Spec, provider: str) -> tuple[Account, Said]:
+def account_of(spec: Spec, provider: str) -> tuple[Account, Placeholder]:
     """Who is asked for ``spec``, and what the input says in place of a key."""
-    said, key = _key(given(spec.api_key))
+    placeholder, key = _key(given(spec.api_key))
     vendor = VENDORS.get(provider)
     address = _address(given(spec.api_base))
     if vendor and (address is None or address.rstrip("/") in vendor.addresses):
-        return Account(provider, vendor.api, None, _house_key(key, provider)), said
+        return Account(provider, vendor.api, None, _house_key(key, provider)), placeholder
     api = vendor.api if vendor else "openai"
-    account = Account(provider, api, address, _server_key(said, key, address or ""))
-    return _checked(spec.api_base, account), said
+    account = Account(provider, api, address, _server_key(placeholder, key, address or ""))
+    return _checked(spec.api_base, account), placeholder
 
 
 # Keys -------------------------------------------------------------------------------------------------------------
 
 
-def _key(node: Node | None) -> tuple[Said, Key]:
+def _key(node: Node | None) -> tuple[Placeholder, Key]:
     text = (node.text() or "") if node else ""
     if node is None or not text:
         return "nothing", Key()
@@ -105,7 +105,9 @@ def _key(node: Node | None) -> tuple[Said, Key]:
 def _variable(node: Node, name: str) -> str:
     if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         return name
-    node.say("wrong", "names a variable that is not written A-Z, 0-9 and _, with a letter first. Rename it.")
+    node.report(
+        "wrong", "names a variable that is not written A-Z, 0-9 and _, with a letter first. Rename it."
+    )
     return "KEY"
 
 
@@ -115,10 +117,10 @@ def _house_key(key: Key, vendor: str) -> Key:
     return Key() if usual else key
 
 
-def _server_key(said: Said, key: Key, address: str) -> Key:
+def _server_key(placeholder: Placeholder, key: Key, address: str) -> Key:
     """A server at an address of its own needs a key if it was given one, or can be reached from everywhere."""
     parts = _split(address)
-    if said != "nothing" or (parts.scheme == "https" and parts.hostname not in LOOPBACK):
+    if placeholder != "nothing" or (parts.scheme == "https" and parts.hostname not in LOOPBACK):
         return key
     return Key(needed=False)
 
@@ -134,10 +136,10 @@ def _checked(node: Node | None, account: Account) -> Account:
     if node is None or account.base_url is None:
         return account
     if refusal := _refusal(account.base_url, account):
-        node.say("wrong", f"{refusal}. What is secret belongs in api_key.")
+        node.report("wrong", f"{refusal}. What is secret belongs in api_key.")
         return replace(account, base_url=None)
     if account.provider != "openai":
-        node.say("guessed", f"is taken for a server that speaks {_PROTOCOL[account.api]}.")
+        node.report("guessed", f"is taken for a server that speaks {_PROTOCOL[account.api]}.")
     return account
 
 

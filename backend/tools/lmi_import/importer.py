@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from backend.tools.lmi_import.accounts import Account, Said
+    from backend.tools.lmi_import.accounts import Account, Placeholder
     from backend.tools.lmi_import.providers import Provider
     from backend.tools.lmi_import.settings import Wants
     from backend.tools.lmi_import.specs import Spec
@@ -63,7 +63,7 @@ class Target:
 
     spec: Spec
     account: Account
-    said: Said
+    placeholder: Placeholder
     model: str
     wants: Wants
 
@@ -89,13 +89,13 @@ def import_config(value: object, *, source: str, feature: str | None = None) -> 
     targets = {config.feature: _targets(config.specs) for config in named}
     rows = providers(target.account for target in chain(*targets.values()))
     for target in chain(*targets.values()):
-        _tell(target, rows[target.account])
+        _report(target, rows[target.account])
     plans = [plan(feature, _links(chained, rows)) for feature, chained in targets.items()]
     table = document(plans, {row.name: row.row() for row in rows.values()})
     text = _comment(source, rows.values()) + tomli_w.dumps(table)
     if not _is_good(text, findings):
         return Import(None, findings.all)
-    _tell_in_general(targets.values(), findings)
+    _report_general(targets.values(), findings)
     return Import(text, findings.all)
 
 
@@ -119,9 +119,9 @@ def _targets(specs: Iterable[Spec]) -> list[Target]:
 def _target(spec: Spec) -> Target | None:
     name = name_of(spec)
     provider, model = name or ("openai", "the model")
-    account, said = account_of(spec, provider)
+    account, placeholder = account_of(spec, provider)
     wants = wants_of(spec, account, model)
-    return Target(spec, account, said, model, wants) if name else None
+    return Target(spec, account, placeholder, model, wants) if name else None
 
 
 def _links(targets: Iterable[Target], rows: Mapping[Account, Provider]) -> list[Link]:
@@ -158,37 +158,37 @@ def _is_good(text: str, findings: Findings) -> bool:
 # The report -------------------------------------------------------------------------------------------------------
 
 
-def _tell(target: Target, row: Provider) -> None:
-    _tell_key(target, row)
+def _report(target: Target, row: Provider) -> None:
+    _report_key(target, row)
     if gone := retirement(target.model):
         instead = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
-        target.spec.place.say("todo", f"{target.model} is off sale from {gone.day}{instead}.")
+        target.spec.place.report("todo", f"{target.model} is off sale from {gone.day}{instead}.")
 
 
-def _tell_key(target: Target, row: Provider) -> None:
+def _report_key(target: Target, row: Provider) -> None:
     node, variable = given(target.spec.api_key), row.variable
     if node is None and target.account.base_url and variable:
         says = f"set {variable} to the key of {row.name}, or take out its api_key_env if it needs none."
-        target.spec.place.say("todo", says)
-    elif node is not None and target.said == "key":
-        node.say("todo", f"set {variable} to this key; a table holds none.")
-    elif node is not None and target.said == "mask":
-        node.say("todo", f"set {variable} to the key. This is a mask, which LMI writes in a key's place.")
-    elif node is not None and target.said == "filler":
-        node.say("dropped", f"is taken for no key.{f' Set {variable} to one.' if variable else ''}")
+        target.spec.place.report("todo", says)
+    elif node is not None and target.placeholder == "key":
+        node.report("todo", f"set {variable} to this key; a table holds none.")
+    elif node is not None and target.placeholder == "mask":
+        node.report("todo", f"set {variable} to the key. This is a mask, which LMI writes in a key's place.")
+    elif node is not None and target.placeholder == "filler":
+        node.report("dropped", f"is taken for no key.{f' Set {variable} to one.' if variable else ''}")
 
 
-def _tell_in_general(chains: Iterable[list[Target]], findings: Findings) -> None:
+def _report_general(chains: Iterable[list[Target]], findings: Findings) -> None:
     """What a reader of any such table should know, once."""
     chains = list(chains)
     targets = list(chain(*chains))
-    told = (
+    notes = (
         *_GENERAL,
         _FALLS_OVER if any(len(chained) > 1 for chained in chains) else "",
         _CLAUDE if any(_is_claude(target.account) for target in targets) else "",
         _FILTERS if any(_is_unfiltered(target) for target in targets) else "",
     )
-    for says in filter(None, told):
+    for says in filter(None, notes):
         findings.add("changed", "", says)
 
 

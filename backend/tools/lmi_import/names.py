@@ -38,13 +38,15 @@ def name_of(spec: Spec) -> Name | None:
     """The provider and the model that ``spec`` names; None, and a finding, if it names none that can be reached."""
     node = given(spec.name)
     if node is None:
-        spec.place.say("wrong", "names no model.")
+        spec.place.report("wrong", "names no model.")
         return None
     written = node.text()
     if written is None:
         return None
     if not is_key(written) or looks_secret(written):
-        node.say("wrong", f"{shown(written)} is not a model's name, which has no white space and is no key.")
+        node.report(
+            "wrong", f"{shown(written)} is not a model's name, which has no white space and is no key."
+        )
         return None
     return _taken_apart(node, written, addressed=given(spec.api_base) is not None)
 
@@ -54,14 +56,14 @@ def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
     if not slash:
         return _bare(node, written)
     if not (provider and model):
-        node.say("wrong", f"{shown(written)} is not written provider/model.")
+        node.report("wrong", f"{shown(written)} is not written provider/model.")
         return None
     if model.startswith("responses/"):
         model = model.removeprefix("responses/")
-        node.say("wrong", f"names an API. Write {provider}/{model}, and responses_api: true beside it.")
+        node.report("wrong", f"names an API. Write {provider}/{model}, and responses_api: true beside it.")
         return None
     if provider not in VENDORS and not addressed:
-        node.say("wrong", f"there is no provider {shown(provider)} here. {_elsewhere(provider)}")
+        node.report("wrong", f"there is no provider {shown(provider)} here. {_elsewhere(provider)}")
         return None
     return Name(provider, model)
 
@@ -70,10 +72,10 @@ def _bare(node: Node, written: str) -> Name | None:
     vendor = next((vendor for vendor, spelt in _BARE.items() if spelt.match(written)), None)
     if vendor is None:
         fix = "Write provider/model: openai/ for a server that speaks OpenAI's Chat Completions."
-        node.say("wrong", f"{shown(written)} names no provider, and none is guessed. {fix}")
+        node.report("wrong", f"{shown(written)} names no provider, and none is guessed. {fix}")
         return None
     says = _NOT_VERTEX if vendor == "gemini" else _AS_LITELLM
-    node.say("guessed", says.format(f"{vendor}/{written}"))
+    node.report("guessed", says.format(f"{vendor}/{written}"))
     return Name(vendor, written)
 
 

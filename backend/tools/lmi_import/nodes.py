@@ -23,7 +23,7 @@ class Node:
     path: str
     findings: Findings = field(repr=False, compare=False)
 
-    def say(self, kind: Kind, says: str) -> None:
+    def report(self, kind: Kind, says: str) -> None:
         """Note a finding about this value."""
         self.findings.add(kind, self.path, says)
 
@@ -35,17 +35,17 @@ class Node:
     def entries(self) -> dict[str, Node]:
         """What a mapping holds, for the reader to take from; nothing, and a finding, if it is none."""
         if not isinstance(self.value, Mapping):
-            self.say("wrong", f"must be a mapping, and is {_kind(self.value)}.")
+            self.report("wrong", f"must be a mapping, and is {_kind(self.value)}.")
             return {}
         for key in self.value:
             if not isinstance(key, str):
-                self.say("wrong", f"holds a key that is {_kind(key)}; keys are text.")
+                self.report("wrong", f"holds a key that is {_kind(key)}; keys are text.")
         return {key: self._below(key, value) for key, value in self.value.items() if isinstance(key, str)}
 
     def elements(self) -> tuple[Node, ...]:
         """What a list holds; nothing, and a finding, if it is none."""
         if not isinstance(self.value, list | tuple):
-            self.say("wrong", f"must be a list, and is {_kind(self.value)}.")
+            self.report("wrong", f"must be a list, and is {_kind(self.value)}.")
             return ()
         return tuple(self._below(str(at), value) for at, value in enumerate(self.value))
 
@@ -53,7 +53,7 @@ class Node:
         """The text that stands here, without white space around it; None, and a finding, if it is none."""
         if isinstance(self.value, str):
             return self.value.strip()
-        self.say("wrong", f"must be text, and is {_kind(self.value)}.")
+        self.report("wrong", f"must be text, and is {_kind(self.value)}.")
         return None
 
     def _below(self, key: str, value: object) -> Node:

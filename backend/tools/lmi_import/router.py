@@ -35,7 +35,7 @@ def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
     models, fallbacks = entries.pop("model_list", None), given(entries.pop("fallbacks", None))
     defaults = _defaults(given(entries.pop("router_kwargs", None)))
     for key, node in entries.items():
-        node.say("dropped", SIBLINGS.get(key, _NO_USE))
+        node.report("dropped", SIBLINGS.get(key, _NO_USE))
     deployments = [made for node in _listed(place, models) if (made := _deployment(node, defaults))]
     groups = _groups(deployments)
     listed = _fallbacks(fallbacks, groups, deployments[0].name if deployments else "")
@@ -44,10 +44,10 @@ def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
 
 def _listed(place: Node, models: Node | None) -> tuple[Node, ...]:
     if models is None:
-        place.say("wrong", "has no model_list, which holds the models.")
+        place.report("wrong", "has no model_list, which holds the models.")
         return ()
     if models.value == []:
-        models.say("wrong", "is empty: a chain has one model at least.")
+        models.report("wrong", "is empty: a chain has one model at least.")
     return models.elements()
 
 
@@ -59,7 +59,7 @@ def _defaults(node: Node | None) -> dict[str, Node | None]:
         "max_retries": given(entries.pop("num_retries", None)),
     }
     for key, other in entries.items():
-        other.say("dropped", SIBLINGS.get(key, _NO_USE))
+        other.report("dropped", SIBLINGS.get(key, _NO_USE))
     return defaults
 
 
@@ -70,7 +70,7 @@ def _deployment(node: Node, defaults: Mapping[str, Node | None]) -> Deployment |
     entries = node.entries()
     name, params = (_required(node, entries, key) for key in ("model_name", "litellm_params"))
     for key, other in entries.items():
-        other.say("dropped", SIBLINGS.get(key, _NO_USE))
+        other.report("dropped", SIBLINGS.get(key, _NO_USE))
     if params is None:
         return None
     return Deployment((name and name.text()) or node.path, _spec(params, defaults))
@@ -79,7 +79,7 @@ def _deployment(node: Node, defaults: Mapping[str, Node | None]) -> Deployment |
 def _required(place: Node, entries: dict[str, Node], key: str) -> Node | None:
     node = given(entries.pop(key, None))
     if node is None and place.is_mapping:
-        place.say("wrong", f"has no {key}.")
+        place.report("wrong", f"has no {key}.")
     return node
 
 
@@ -101,7 +101,7 @@ def _spec(node: Node, defaults: Mapping[str, Node | None]) -> Spec:
 def _timeout(node: Node | None) -> Node | None:
     """``node`` unless it is null, which LMI takes for not said in this shape."""
     if node is not None and node.value is None:
-        node.say("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
+        node.report("changed", "null is no value here: LMI goes on to the next one, at last to 60.")
     return given(node)
 
 
@@ -111,7 +111,7 @@ def _groups(deployments: Iterable[Deployment]) -> dict[str, list[Deployment]]:
         if groups[made.name]:
             first = groups[made.name][0].spec.place.path
             says = f"shares its model_name with {first}. LMI keeps the last; here they follow one another."
-            made.spec.place.say("changed", says)
+            made.spec.place.report("changed", says)
         groups[made.name].append(made)
     return dict(groups)
 
@@ -132,9 +132,9 @@ def _fallbacks(node: Node | None, groups: Mapping[str, object], first: str) -> l
     for key, listed in entries:
         names = list(_names(listed, groups))
         if key not in groups:
-            listed.say("wrong", _unknown(key, groups))
+            listed.report("wrong", _unknown(key, groups))
         elif key != first:
-            listed.say(
+            listed.report(
                 "dropped", f"LMI follows the fallbacks of its first model only, which is {shown(first)}."
             )
         else:
@@ -144,7 +144,7 @@ def _fallbacks(node: Node | None, groups: Mapping[str, object], first: str) -> l
 
 def _replace(chosen: list[Node], names: list[Node], listed: Node) -> None:
     if chosen:
-        listed.say("changed", "goes over an earlier list for the same model, as in LMI.")
+        listed.report("changed", "goes over an earlier list for the same model, as in LMI.")
     chosen[:] = names
 
 
@@ -152,7 +152,7 @@ def _names(listed: Node, groups: Mapping[str, object]) -> Iterator[Node]:
     for node in listed.elements():
         name = node.text()
         if name is not None and name not in groups:
-            node.say("wrong", _unknown(name, groups))
+            node.report("wrong", _unknown(name, groups))
         elif name is not None:
             yield node
 
@@ -162,7 +162,7 @@ def _once(first: str, nodes: Iterable[Node]) -> list[str]:
     for node in nodes:
         name = node.text() or ""
         if name in {first, *names}:
-            node.say("dropped", "stands in the chain already.")
+            node.report("dropped", "stands in the chain already.")
         else:
             names.append(name)
     return names

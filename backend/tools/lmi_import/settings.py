@@ -38,7 +38,7 @@ def wants_of(spec: Spec, account: Account, model: str) -> Wants:
     mode = _api_mode(given(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
-        origins[option].say("dropped", f"{reason}.")
+        origins[option].report("dropped", f"{reason}.")
         del options[option]
     if "effort" in options:
         _tell_effort(origins["effort"], options["effort"], model)
@@ -64,7 +64,7 @@ def _options(params: Mapping[str, Node]) -> tuple[Wants, dict[str, Node]]:
     for name, node in params.items():
         for option, value in (_translated(name, node) if given(node) else {}).items():
             if options.setdefault(option, value) != value:
-                node.say("wrong", f"says another {option} than {origins[option].path}. Keep one.")
+                node.report("wrong", f"says another {option} than {origins[option].path}. Keep one.")
             origins.setdefault(option, node)
     return options, origins
 
@@ -77,22 +77,24 @@ def _translated(name: str, node: Node) -> Wants:
     if option in Options.model_fields:
         return _checked(option, node)
     if name in MISPLACED:
-        node.say("wrong", MISPLACED[name])
+        node.report("wrong", MISPLACED[name])
     else:
-        node.say("dropped", INSTEAD.get(name) or f"is no option here. {did_you_mean(name, NAMES)}".rstrip())
+        node.report(
+            "dropped", INSTEAD.get(name) or f"is no option here. {did_you_mean(name, NAMES)}".rstrip()
+        )
     return {}
 
 
 def _checked(option: str, node: Node) -> Wants:
     """The option, if its value is one that it can have."""
     if isinstance(node.value, int) and node.value.bit_length() >= _TOML_BITS:
-        node.say("wrong", "is larger than any number that TOML holds.")
+        node.report("wrong", "is larger than any number that TOML holds.")
         return {}
     try:
         fitted = Options.model_validate({option: node.value}, strict=True)
     except ValidationError as error:
         message = str(error.errors(include_url=False)[0]["msg"])
-        node.say("wrong", f"is no {option}: {message[:1].lower()}{message[1:]}.")
+        node.report("wrong", f"is no {option}: {message[:1].lower()}{message[1:]}.")
         return {}
     return {option: getattr(fitted, option)}
 
@@ -105,7 +107,7 @@ def _thinking(node: Node) -> Wants:
     budget = None if off else given(entries.pop("budget_tokens", None))
     _drop(entries)
     if budget is None and not off:
-        node.say("dropped", "says no budget_tokens.")
+        node.report("dropped", "says no budget_tokens.")
     return {"thinking_budget": 0} if off else _checked("thinking_budget", budget) if budget else {}
 
 
@@ -122,8 +124,8 @@ def _effort(node: Node) -> Wants:
 def _safety(node: Node) -> Wants:
     """Gemini's filters, where any of them is not as it is by default."""
     thresholds = [_threshold(element) for element in node.elements()]
-    said = {kind: threshold for pair in thresholds for kind, threshold in pair.items()}
-    safety = Safety(**said).model_dump()
+    levels = {kind: threshold for pair in thresholds for kind, threshold in pair.items()}
+    safety = Safety(**levels).model_dump()
     return {"safety": safety} if safety != Safety().model_dump() else {}
 
 
@@ -133,11 +135,11 @@ def _threshold(node: Node) -> dict[str, Any]:
     _drop(entries)
     kind = _word(category).removeprefix("harm_category_")
     if kind not in Safety.model_fields:
-        node.say("dropped", f"is no kind of harm that is set here: {', '.join(Safety.model_fields)} are.")
+        node.report("dropped", f"is no kind of harm that is set here: {', '.join(Safety.model_fields)} are.")
         return {}
     level = _word(threshold).removeprefix("block_")
     if level not in get_args(Threshold):
-        node.say("wrong", f"has no threshold that there is: {', '.join(get_args(Threshold))} are.")
+        node.report("wrong", f"has no threshold that there is: {', '.join(get_args(Threshold))} are.")
         return {}
     return {kind: level}
 
@@ -149,14 +151,14 @@ def _word(node: Node | None) -> str:
 def _tell_effort(node: Node, effort: Any, model: str) -> None:
     nearest = capabilities(model).nearest_effort(effort)
     if nearest is None:
-        node.say("changed", f"is kept, and left out of requests to {model}, which has no such control.")
+        node.report("changed", f"is kept, and left out of requests to {model}, which has no such control.")
     elif nearest != effort:
-        node.say("changed", f"is sent as {nearest}, the nearest level that {model} offers.")
+        node.report("changed", f"is sent as {nearest}, the nearest level that {model} offers.")
 
 
 def _drop(entries: Mapping[str, Node]) -> None:
     for node in entries.values():
-        node.say("dropped", "is no option here.")
+        node.report("dropped", "is no option here.")
 
 
 _NESTED = {
@@ -179,10 +181,10 @@ def _clocks(node: Node | None) -> Wants:
 def _timeout(node: Node) -> float:
     longest = largest(Options, "timeout")
     if node.value is None:
-        node.say("changed", f"no timeout becomes the longest, {longest:g} seconds.")
+        node.report("changed", f"no timeout becomes the longest, {longest:g} seconds.")
         return longest
     if isinstance(node.value, int | float) and node.value > longest:
-        node.say("changed", f"becomes the longest, {longest:g} seconds.")
+        node.report("changed", f"becomes the longest, {longest:g} seconds.")
         return longest
     return float(_checked("timeout", node).get("timeout", TIMEOUT))
 
@@ -191,10 +193,10 @@ def _attempts(node: Node) -> int:
     most = int(largest(FeatureRow, "attempts"))
     retries = node.value
     if type(retries) is not int or retries < 0:
-        node.say("wrong", "must be a whole number from 0.")
+        node.report("wrong", "must be a whole number from 0.")
         return most
     if retries >= most:
-        node.say("changed", f"becomes the most, {most} attempts.")
+        node.report("changed", f"becomes the most, {most} attempts.")
     return min(retries + 1, most)
 
 
@@ -202,9 +204,9 @@ def _api_mode(node: Node | None, account: Account) -> ApiMode:
     if node is None or node.value is False:
         return "chat"
     if node.value is not True:
-        node.say("wrong", "must be true or false.")
+        node.report("wrong", "must be true or false.")
     elif account.api != "openai" or account.provider == "anthropic":
-        node.say("dropped", f"{account.provider} has no Responses API.")
+        node.report("dropped", f"{account.provider} has no Responses API.")
     else:
         return "responses"
     return "chat"

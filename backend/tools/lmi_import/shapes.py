@@ -30,10 +30,10 @@ def configs(document: Node, feature: str) -> list[Config]:
     for key, node in document.entries().items():
         name = _feature(key, node)
         if name in named:
-            node.say("wrong", f"is the feature {name} here, as {named[name].place.path} is. Rename one.")
+            node.report("wrong", f"is the feature {name} here, as {named[name].place.path} is. Rename one.")
         named.setdefault(name, _config(name, node))
     if document.value == {}:
-        document.say("wrong", f"is empty. {_FITS}")
+        document.report("wrong", f"is empty. {_FITS}")
     return list(named.values())
 
 
@@ -52,7 +52,7 @@ def identifier(text: str) -> str:
 def _feature(key: str, node: Node) -> str:
     name = identifier(key)
     if name != key:
-        node.say("changed", f"is the feature {name} here: that is what get_llm must be given.")
+        node.report("changed", f"is the feature {name} here: that is what get_llm must be given.")
     return name
 
 
@@ -61,7 +61,7 @@ def _config(feature: str, node: Node) -> Config:
         return Config(feature, node, (Spec(node, {}, name=node),))
     if is_one_config(node.value):
         return Config(feature, node, _specs(node))
-    node.say("wrong", f"is no config that LMI reads. {_FITS}")
+    node.report("wrong", f"is no config that LMI reads. {_FITS}")
     return Config(feature, node, ())
 
 
@@ -77,14 +77,14 @@ def _specs(node: Node) -> tuple[Spec, ...]:
 def _typed(node: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
     models = entries.pop("models")
     if entries.pop("model_list", None):
-        node.say("wrong", "holds both `models` and `model_list`. Keep one of them.")
+        node.report("wrong", "holds both `models` and `model_list`. Keep one of them.")
     for key, other in entries.items():
         if key in SIBLINGS:
-            other.say("dropped", SIBLINGS[key])
+            other.report("dropped", SIBLINGS[key])
         else:
-            other.say("wrong", f"is no key of a config. {did_you_mean(key, ['models'])}")
+            other.report("wrong", f"is no key of a config. {did_you_mean(key, ['models'])}")
     if models.value == []:
-        models.say("wrong", "is empty: a chain has one model at least.")
+        models.report("wrong", "is empty: a chain has one model at least.")
     return tuple(spec for model in models.elements() if (spec := _spec(model)))
 
 
@@ -95,14 +95,14 @@ def _spec(node: Node) -> Spec | None:
     spec = take_spec(node, entries)
     for key, other in entries.items():
         fix = "Write it under extra_params." if key in NAMES else did_you_mean(key, SPEC_KEYS)
-        other.say("wrong", f"is no key of a model. {fix}")
+        other.report("wrong", f"is no key of a model. {fix}")
     return spec
 
 
 def _flat(node: Node, entries: dict[str, Node]) -> Spec:
     spec = take_spec(node, entries)
     for key in sorted(entries.keys() & spec.params.keys()):
-        entries.pop(key).say("dropped", f"{spec.params[key].path} goes over it, as in LMI.")
+        entries.pop(key).report("dropped", f"{spec.params[key].path} goes over it, as in LMI.")
     for key in sorted(entries.keys() & DUMPS.keys()):
-        entries.pop(key).say("wrong", DUMPS[key])
+        entries.pop(key).report("wrong", DUMPS[key])
     return replace(spec, params={**entries, **spec.params})

@@ -80,9 +80,9 @@ def _tell_repeat(link: Link, kept: Link) -> None:
     differ = sorted(_SAID_AS.get(key, key) for key in keys if link.wants.get(key) != kept.wants.get(key))
     where = f"is {link.endpoint}, as {kept.place.path} is"
     if differ:
-        link.place.say("wrong", f"{where}, with another {', '.join(differ)}. Keep one of them.")
+        link.place.report("wrong", f"{where}, with another {', '.join(differ)}. Keep one of them.")
     else:
-        link.place.say("dropped", f"{where}: once is enough.")
+        link.place.report("dropped", f"{where}: once is enough.")
 
 
 def document(plans: Iterable[Plan], providers: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _check_agreement(key: str, links: list[Link]) -> None:
     first, *others = links
     for link in others:
         if (wanted := _wanted(link, key)) != (before := _wanted(first, key)):
-            link.place.say(
+            link.place.report(
                 "wrong",
                 f"wants {key} {wanted} of {link.endpoint}, and {first.place.path} wants {before}. One endpoint has one "
                 f"for all features that leave it open: give both the same {_SAID_AS.get(key, key)}, or "

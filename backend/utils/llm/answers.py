@@ -32,8 +32,8 @@ _LABELS = frozenset(
 def labelled(message: AIMessage, label: Labels) -> None:
     """Apply ``label`` to all that ``message`` calls things by."""
     metadata = message.response_metadata
-    if told := {name: metadata[name] for name in _LABELS & metadata.keys()}:
-        metadata |= label(told)
+    if labels := {name: metadata[name] for name in _LABELS & metadata.keys()}:
+        metadata |= label(labels)
 
 
 def finish_reason(message: AIMessage) -> str | None:

@@ -48,9 +48,9 @@ _inherited: list[dict[str, Any]] = []
 
 
 def _begin_again() -> None:
-    for one in list(_living):
-        _inherited.append(vars(one).copy())
-        one._begin()  # noqa: SLF001 - it is for nobody else to call
+    for owner in list(_living):
+        _inherited.append(vars(owner).copy())
+        owner._begin()  # noqa: SLF001 - it is for nobody else to call
 
 
 def cut_off(descriptors: Iterable[int]) -> None:
@@ -59,12 +59,12 @@ def cut_off(descriptors: Iterable[int]) -> None:
     Those that are closed already are negative. Each other one becomes a socket that was never connected, on which everything fails at once. Its number stays taken, so that
     what still knows it, in Python or in C, never meets another file under it.
     """
-    still_open = [one for one in descriptors if one >= 0]
+    still_open = [owner for owner in descriptors if owner >= 0]
     if still_open:
         with suppress(OSError), socket.socket() as dead:
             dead.settimeout(0)
-            for one in still_open:
-                os.dup2(dead.fileno(), one, inheritable=False)
+            for owner in still_open:
+                os.dup2(dead.fileno(), owner, inheritable=False)
 
 
 class _Gate(PerProcess):

@@ -109,7 +109,7 @@ class NetworkPolicy:
 
     def permits(self, address: Address) -> bool:
         """Whether a connection to ``address`` may be made."""
-        is_opened = any(address in one for one in self.networks) and address not in METADATA
+        is_opened = any(address in network for network in self.networks) and address not in METADATA
         return is_opened or (self.is_public and is_public(address))
 
     def fault(self, url: str) -> str | None:

@@ -49,7 +49,7 @@ def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | N
             return _reckoned(usage, prices)
         return looked_up(*endpoint.priced_as, usage, when)
     except Exception as error:  # noqa: BLE001 - it is told, once
-        _tell(type(error).__name__)
+        _warn_once(type(error).__name__)
         return None
 
 
@@ -95,7 +95,7 @@ def _known(provider: str, model: str) -> ModelInfo | None:
     try:
         from genai_prices.data_snapshot import get_snapshot
     except ImportError as error:  # remembered: to look for it again takes longer than to reckon
-        _tell(type(error).__name__)
+        _warn_once(type(error).__name__)
         return None
     try:
         return get_snapshot().find_provider_model(model, None, _listed(provider), None)[1]
@@ -108,7 +108,7 @@ def _listed(provider: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _tell(fault: str) -> None:
+def _warn_once(fault: str) -> None:
     """Once for each kind of fault: a call is answered all the same."""
     log.warning(
         "the price list cannot be read (%s): costs are unknown, and capped calls find no endpoint", fault

@@ -29,13 +29,15 @@ def found(spoken: Transcript) -> Extract:
 
 
 def promises(*turns: tuple[str, str]) -> list[tuple[str, str]]:
-    return [(one.owner, one.told) for one in found(transcript(list(turns), "en")).promises]
+    return [(one.owner, one.description) for one in found(transcript(list(turns), "en")).promises]
 
 
 def hits(example: Example) -> int:
     left, count = list(found(example.transcript).promises), 0
     for owner, word in example.promises:
-        match = next((one for one in left if one.owner == owner and word.lower() in one.told.lower()), None)
+        match = next(
+            (one for one in left if one.owner == owner and word.lower() in one.description.lower()), None
+        )
         if match is not None:
             left.remove(match)
             count += 1
@@ -48,7 +50,7 @@ def words(text: str) -> set[str]:
 
 def not_said(spoken: Transcript, extracted: Extract) -> set[str]:
     said = set[str]().union(*(words(f"{one.speaker} {one.text}") for one in spoken.segments))
-    texts = [extracted.title, extracted.overview, *(one.told for one in extracted.promises)]
+    texts = [extracted.title, extracted.overview, *(one.description for one in extracted.promises)]
     return set[str]().union(*map(words, texts)) - said
 
 
@@ -205,7 +207,7 @@ def test_the_sample_comes_out_as_it_was() -> None:
     sample = found(SAMPLE)
 
     assert (sample.title, sample.category) == ("new booking page goes live", Category.WORK)
-    assert [(one.owner, one.told) for one in sample.promises] == [
+    assert [(one.owner, one.description) for one in sample.promises] == [
         (
             "Jonas",
             "have it repaired by Wednesday evening (The page itself is done, but the payment test still fails for gift cards)",

@@ -180,7 +180,7 @@ class TestWithoutAPriceList:
 
     @pytest.fixture(autouse=True)
     def nothing_known(self) -> Iterator[None]:
-        caches = (pricing._known, pricing._tell)
+        caches = (pricing._known, pricing._warn_once)
         for one in caches:
             one.cache_clear()
         yield

@@ -89,14 +89,16 @@ def lint(
 
 def _retirements(snapshot: Snapshot, rows: Rows, today: date, horizon: timedelta) -> list[Finding]:
     in_force = [
-        _retirement(one, _served(one.features, one.profiles), one.features, one.profiles)
-        for one in retiring(snapshot, today)
+        _retirement(model, _served(model.features, model.profiles), model.features, model.profiles)
+        for model in retiring(snapshot, today)
     ]
     found = [*in_force, *_out_of_force(snapshot, rows, today)]
     near = [
-        (one.retires, one) for one in found if one.retires and timedelta(days=one.retires.days) <= horizon
+        (finding.retires, finding)
+        for finding in found
+        if finding.retires and timedelta(days=finding.retires.days) <= horizon
     ]
-    return [one for _, one in sorted(near, key=lambda pair: (pair[0].day, pair[0].endpoint))]
+    return [finding for _, finding in sorted(near, key=lambda pair: (pair[0].day, pair[0].endpoint))]
 
 
 def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Finding]:
@@ -109,16 +111,16 @@ def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Findi
 
 
 def _retirement(
-    one: Retires, whom: str, features: tuple[str, ...] = (), profiles: tuple[str, ...] = ()
+    model: Retires, whom: str, features: tuple[str, ...] = (), profiles: tuple[str, ...] = ()
 ) -> Finding:
-    goes = "goes" if one.days > 0 else "went"
+    goes = "goes" if model.days > 0 else "went"
     return Finding(
         kind="retires",
-        subject=one.endpoint,
-        says=f"{one.endpoint} {goes} off sale {when(one)}: {whom}.{heir(one)}",
+        subject=model.endpoint,
+        says=f"{model.endpoint} {goes} off sale {when(model)}: {whom}.{heir(model)}",
         features=features,
         profiles=profiles,
-        retires=one,
+        retires=model,
     )
 
 

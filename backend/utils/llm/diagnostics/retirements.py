@@ -71,7 +71,7 @@ def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
         for endpoint, served in uses(snapshot).items()
         if (gone := endpoint.retirement) is not None
     ]
-    return tuple(sorted(found, key=lambda one: (one.day, one.endpoint)))
+    return tuple(sorted(found, key=lambda model: (model.day, model.endpoint)))
 
 
 def nearest(chain: Iterable[Endpoint], today: date) -> Retires | None:
@@ -79,42 +79,42 @@ def nearest(chain: Iterable[Endpoint], today: date) -> Retires | None:
     found = (
         seen(str(endpoint), gone, today) for endpoint in chain if (gone := endpoint.retirement) is not None
     )
-    return min(found, key=lambda one: one.day, default=None)
+    return min(found, key=lambda model: model.day, default=None)
 
 
 def days_to_shutdown(snapshot: Snapshot, today: date) -> dict[str, int]:
     """Endpoint to the days that it is still on sale, for a gauge; negative once they are over."""
-    return {one.endpoint: one.days for one in retiring(snapshot, today)}
+    return {model.endpoint: model.days for model in retiring(snapshot, today)}
 
 
 def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
     """One line on every feature that a retirement ``within`` that time concerns; None if there is none."""
-    near = [one for one in found if timedelta(days=one.days) <= within]
-    features = sorted({feature for one in near for feature in one.features})
+    near = [model for model in found if timedelta(days=model.days) <= within]
+    features = sorted({feature for model in near for feature in model.features})
     if not features:
         return None
-    first = min((one for one in near if one.features), key=lambda one: one.day)
+    first = min((model for model in near if model.features), key=lambda model: model.day)
     return (
         f"Off sale within {within.days} days, or already: models of {', '.join(features)}. "
         f"First {first.endpoint} {when(first)}.{heir(first)} `python -m backend check` tells all."
     )
 
 
-def when(one: Retires) -> str:
+def when(model: Retires) -> str:
     """In words: on which day, and how far off that is."""
-    match one.days:
+    match model.days:
         case 0:
             distance = "today"
         case days if days > 0:
             distance = f"in {_days(days)}"
         case days:
             distance = f"{_days(-days)} ago"
-    return f"on {one.day}, {distance}"
+    return f"on {model.day}, {distance}"
 
 
-def heir(one: Retires) -> str:
+def heir(model: Retires) -> str:
     """A sentence on what the vendor names instead, with a blank before it; nothing if it names nothing."""
-    return f" Its vendor names {one.replacement} instead." if one.replacement else ""
+    return f" Its vendor names {model.replacement} instead." if model.replacement else ""
 
 
 def _days(count: int) -> str:

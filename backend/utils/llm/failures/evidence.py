@@ -73,7 +73,7 @@ def gather(
         outer: What the caller of the call was handling anyway; it says nothing about this attempt.
     """
     links = tuple(_chain(exception, outer))
-    layers = _said(observed.error_body) or next(filter(None, map(_told, links)), [])
+    layers = _error_layers(observed.error_body) or next(filter(None, map(_exception_layers, links)), [])
     return Evidence(
         api=api,
         status=observed.status if observed.status in _ERRORS else _first_number(layers),
@@ -86,7 +86,7 @@ def gather(
     )
 
 
-def _said(body: bytes) -> list[dict[str, Any]]:
+def _error_layers(body: bytes) -> list[dict[str, Any]]:
     """What the body of an error answer says, from the outside in."""
     if layers := list(islice(_layers(_document(body)), _MOST_LAYERS)):
         return layers
@@ -94,7 +94,7 @@ def _said(body: bytes) -> list[dict[str, Any]]:
     return [{"message": text}] if text and text[0] not in "{[<" else []
 
 
-def _told(exception: BaseException) -> list[dict[str, Any]]:
+def _exception_layers(exception: BaseException) -> list[dict[str, Any]]:
     """What an SDK's exception holds: ``body`` is OpenAI's, ``details`` Google's."""
     for name in ("body", "details"):
         held = getattr(exception, name, None)
@@ -103,15 +103,15 @@ def _told(exception: BaseException) -> list[dict[str, Any]]:
     return []
 
 
-def _layers(told: object, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """``told`` and all that it holds of errors."""
-    if isinstance(told, str):
-        told = _document(told) if told.lstrip()[:1] in {"{", "["} else _embedded(told)
-    if isinstance(told, list):
-        told = next((one for one in told if isinstance(one, dict)), None)
-    if not isinstance(told, dict) or depth > _DEEPEST:
+def _layers(value: object, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """``value`` and all that it holds of errors."""
+    if isinstance(value, str):
+        value = _document(value) if value.lstrip()[:1] in {"{", "["} else _embedded(value)
+    if isinstance(value, list):
+        value = next((item for item in value if isinstance(item, dict)), None)
+    if not isinstance(value, dict) or depth > _DEEPEST:
         return
-    layer = {str(key).lower(): value for key, value in told.items()}
+    layer = {str(key).lower(): inner for key, inner in value.items()}
     yield layer
     for key in _WITHIN:
         if key in layer:
@@ -144,7 +144,7 @@ def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
     named = [layer.get(key) for key in _CODES]
     for detail in _objects(layer.get("details")):
         named.append(detail.get("reason"))
-        named += [one.get("quotaId") for one in _objects(detail.get("violations"))]
+        named += [violation.get("quotaId") for violation in _objects(detail.get("violations"))]
     yield from (str(code) for code in named if isinstance(code, str | int) and code)
     yield from _TELLING.intersection(layer)
 
@@ -164,17 +164,17 @@ def _unquoted(text: str) -> str:
 
 def _delays(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     details = (detail for layer in layers for detail in _objects(layer.get("details")))
-    return (one["retryDelay"] for one in details if isinstance(one.get("retryDelay"), str))
+    return (detail["retryDelay"] for detail in details if isinstance(detail.get("retryDelay"), str))
 
 
-def _objects(told: object) -> list[dict[str, Any]]:
-    return [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _first_number(layers: Sequence[Mapping[str, Any]]) -> int | None:
     """The status that an error event tells, as a number or as a text."""
-    told = (str(layer.get(key)) for layer in layers for key in ("code", "status"))
-    numbers = (int(text) for text in told if text.isdecimal() and len(text) == _DIGITS)
+    texts = (str(layer.get(key)) for layer in layers for key in ("code", "status"))
+    numbers = (int(text) for text in texts if text.isdecimal() and len(text) == _DIGITS)
     return next((number for number in numbers if number in _ERRORS), None)
 
 

@@ -53,8 +53,8 @@ def retry_after(headers: Mapping[str, str], seen: Evidence, now: datetime) -> fl
         seen: Holds Google's ``retryDelay``, such as ``28s`` or ``1.5s``, and prose: ``try again in 1m3.2s``.
         now: The wall clock, timezone-aware.
     """
-    told = _told(headers, seen, now)
-    return next((min(seconds, LONGEST) for seconds in told if seconds is not None and seconds > 0), None)
+    delays = _delays(headers, seen, now)
+    return next((min(seconds, LONGEST) for seconds in delays if seconds is not None and seconds > 0), None)
 
 
 def may_retry(headers: Mapping[str, str]) -> bool:
@@ -62,7 +62,7 @@ def may_retry(headers: Mapping[str, str]) -> bool:
     return headers.get("x-should-retry", "").strip().lower() != "false"
 
 
-def _told(headers: Mapping[str, str], seen: Evidence, now: datetime) -> Iterator[float | None]:
+def _delays(headers: Mapping[str, str], seen: Evidence, now: datetime) -> Iterator[float | None]:
     """All that is said, what was meant for it first."""
     milliseconds = _number(headers.get("retry-after-ms") or headers.get("x-ms-retry-after-ms"))
     yield milliseconds / 1000 if milliseconds is not None else None

@@ -224,7 +224,7 @@ def _prose(category: Category, example: Example, says: str) -> Row:
     return Row(category, example, status=BAD_REQUEST, says=says)
 
 
-def _said(category: Category, status: int, example: str, says: str) -> Row:
+def _wording(category: Category, status: int, example: str, says: str) -> Row:
     """Of whatever an answer may accuse: the words tell."""
     return Row(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
 
@@ -335,7 +335,7 @@ EMPTY_PURSES = (
         r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
         r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
     ),
-    _said(
+    _wording(
         C.QUOTA,
         412,
         "Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices.",
@@ -352,7 +352,7 @@ CLOSED = (
         status=frozenset({401}),
         says=r"\bauthenticat|unauthori[sz]ed|\b(api[ _-]?key|token)\b",
     ),
-    _said(
+    _wording(
         C.CREDENTIAL,
         403,
         "Your project has been denied access.",
@@ -360,7 +360,7 @@ CLOSED = (
         r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b"
         r"|\baccount (is )?(currently )?(inactive|not active|does not exist)",
     ),
-    _said(
+    _wording(
         C.CREDENTIAL,
         403,
         "This service has been disabled in this account for violation of the Terms of Service.",
@@ -371,71 +371,71 @@ CLOSED = (
 """Of a key that serves nobody any more, even if the reason is what somebody once asked."""
 
 CONTENT = (
-    _said(
+    _wording(
         C.UNSUPPORTED,
         404,
         "No endpoints available matching your guardrail restrictions and data policy.",
         r"no (endpoints?|providers?|allowed providers?)( found| are| is)?( available)?"
         r" (that|which|matching|for the selected|support|can)|providers?[^.]{0,30} ignored",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         403,
         "This model requires moderation. Your input was flagged.",
         r"\bflagged\b|\bmoderation\b|moderated",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         403,
         "Content violates usage guidelines. Failed check: a safety check.",
         r"usage (polic|guideline)|(violat|breach|against)\w*[^.]{0,60}(polic|guideline|standard)|polic(y|ies) violation"
         r"|\b(prompt|input|content|request|message|output)\b[^.]{0,40}\b(violat\w+|prohibited|disallowed|polic(y|ies))\b",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         400,
         "Stopped by content filtering.",
         r"content[ _-]?(polic|filter|management|moderat|safety|violat|restrict|inspect|review|check|security)",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         403,
         "We have limited access to this content for safety reasons.",
         r"\b(safety|security)[ _-]?(reason|check|system|filter|polic|setting|guideline|classifier|model|config|concern)",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         403,
         "Request blocked by Model Armor: prompt injection patterns detected.",
         r"guardrail|blocked by (\w+ )?polic|model armor|prompt[ _-]injection|jailbreak|prompt[ _-]?(guard|shield)|responsible ai|ai policy",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         400,
         "Content Exists Risk",
         r"content exists risk|(high|considered|security|content) risk|risk[ -]control",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         400,
         "Input data may contain inappropriate content.",
         r"\b(inappropriate|harmful|unsafe|sensitive|prohibited|disallowed|objectionable|offensive|explicit|illegal)\b"
         r"[^.]{0,40}\b(content|data|words?|information|text|prompts?|inputs?|topics?|material|use|characters?)\b",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         400,
         "The prompt was blocked.",
         r"\b(prompt|input|output|response|content|message|completion|generation|text|query)s?\b"
         r"[^.]{0,30}\b(blocked|filtered|censored|refused|unsafe)\b",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         403,
         "Request blocked: it tells of self-harm.",
         r"self[- ]harm|\bnsfw\b|toxic|profan|harass|\bcsam\b|child (safety|abuse)|hate speech|sexual|violen|\bpii\b|personally identifiable|recitation",
     ),
-    _said(
+    _wording(
         C.REFUSAL,
         400,
         "系统检测到输入内容可能包含不安全或敏感内容",
@@ -451,13 +451,13 @@ _THING = (
 """What a request may refer to without holding it."""
 
 REFERENCES = (
-    _said(
+    _wording(
         C.UNSUPPORTED,
         403,
         "You do not have permission to access the File abc or it may not exist.",
         rf"\b(access|fetch|download|retriev|find|found|open|read|load|use)\w*\b[^.]{{0,40}}\b{_THING}\b",
     ),
-    _said(
+    _wording(
         C.UNSUPPORTED,
         403,
         "CachedContent not found (or permission denied)",
@@ -465,14 +465,14 @@ REFERENCES = (
         r"(not (be )?(found|exist|accessible|persisted|available|fetched|downloaded|retrieved|owned|active|ready)"
         r"|n't exist|expired|deleted|permission|inaccessible|belong|failed)",
     ),
-    _said(
+    _wording(
         C.UNSUPPORTED,
         404,
         "No such prompt: no prompt with id abc.",
         rf"\bno (such )?{_THING}\b|(?<!model )(?<!deployment )with id\b[^.]{{0,60}}(not found|n't exist|not exist)"
         r"|\bno (such )?prompt\b",
     ),
-    _said(
+    _wording(
         C.UNSUPPORTED,
         402,
         "This request requires more credits, or fewer max_tokens. You can only afford 10.",
@@ -482,7 +482,7 @@ REFERENCES = (
 """Of what a request refers to, and of how much it wants: a smaller one, or another's, may be served."""
 
 MODELS = (
-    _said(
+    _wording(
         C.MODEL_NOT_FOUND,
         404,
         "models/some-model is not found for API version v1beta, or is not supported for generateContent.",
@@ -491,27 +491,27 @@ MODELS = (
         r"|is (not available|unavailable)\b(?! (for|in|with|on|to)\b)|is not supported\W*$|shut ?down"
         r"|(has been|was|is|are) (now )?(deprecated|decommissioned|retired|discontinued|sunset|removed))",
     ),
-    _said(
+    _wording(
         C.MODEL_NOT_FOUND,
         400,
         "Invalid model: some-model",
         r"\b(unknown|invalid|no such|unrecogni[sz]ed|nonexistent|not found the|not a valid|not find( the)?) model( (name|id|identifier))?\b"
         r"(?! (output|input|param|response|behavio|argument|option|setting))",
     ),
-    _said(
+    _wording(
         C.MODEL_NOT_FOUND,
         403,
         "You don't have access to the model with the specified model ID.",
         r"\baccess(ing)?( to)?( the| this| non-serverless)? model\b|model access is denied|model identifier|publisher model",
     ),
-    _said(
+    _wording(
         C.MODEL_NOT_FOUND,
         400,
         "The model some/model-3.2 is not supported by any provider you have enabled.",
         r"\bmodel\b(?:[^.]|\.(?=\S)){0,80}not supported (by|for) (any |the )?(provider|\w+ api)"
         r"|on-demand throughput|not a valid model|not found for account|taken offline|model is gated|no such model",
     ),
-    _said(
+    _wording(
         C.MODEL_NOT_FOUND,
         403,
         "User has not agreed to the terms of the model.",
@@ -519,11 +519,11 @@ MODELS = (
         r"|allowed to (use|access) (this |the )?(publisher )?model",
     ),
     Row(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
-    _said(
+    _wording(
         C.MODEL_NOT_FOUND, 404, "No endpoints found for some/model.", r"no endpoints (found|available) for"
     ),
-    _said(C.MODEL_NOT_FOUND, 404, "model: some-model", r"^\s*model:\s*\S+\s*$"),
-    _said(
+    _wording(C.MODEL_NOT_FOUND, 404, "model: some-model", r"^\s*model:\s*\S+\s*$"),
+    _wording(
         C.MODEL_NOT_FOUND,
         404,
         "The API deployment for this resource does not exist.",
@@ -533,7 +533,7 @@ MODELS = (
 """Of the model, whatever is asked of it."""
 
 FEATURES = (
-    _said(
+    _wording(
         C.UNSUPPORTED,
         403,
         "Your plan does not include this feature.",
@@ -546,21 +546,21 @@ FEATURES = (
 """Of what a request makes use of."""
 
 PURSES = (
-    _said(
+    _wording(
         C.QUOTA,
         403,
         "Key limit exceeded (total limit).",
         r"\b(key|credit|spend(ing)?|usage|budget|monthly|total) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)"
         r"|budget[^.]{0,20}exceeded|exceeded[^.]{0,30}\b(budget|quota)|quota[^.]{0,30}(exceed|exhaust|used up)",
     ),
-    _said(
+    _wording(
         C.QUOTA,
         403,
         "Your newly created team doesn't have any credits yet.",
         r"credit balance|\b(insufficient|not enough|no|any|out of|more|remaining|purchase|buy) (account )?"
         r"(credits?|balance|funds|quota)\b",
     ),
-    _said(
+    _wording(
         C.QUOTA,
         400,
         "Your account is overdue. Please top up.",
@@ -571,14 +571,14 @@ PURSES = (
 """Of who pays."""
 
 KEYS = (
-    _said(
+    _wording(
         C.CREDENTIAL,
         400,
         "Incorrect API key provided.",
         r"\b(invalid|incorrect|wrong|missing|no|expired|revoked|unknown|malformed|bad|another|valid) "
         r"(authentication |authorization )?(api[ _-]?key|credential|bearer|access token|auth token)",
     ),
-    _said(
+    _wording(
         C.CREDENTIAL,
         403,
         "Your API key does not have permission to use the specified resource.",

@@ -46,7 +46,7 @@ class Choices:
         if len(endpoints) == len(row.endpoints):
             self._check_quota(path, row.select, endpoints)
         heir = self._rows.groups.get(row.then or "")
-        if row.then and any(isinstance(one.select, ByTier) for one in (row, heir) if one):
+        if row.then and any(isinstance(group.select, ByTier) for group in (row, heir) if group):
             self._add(f"groups.{name}.then", WHOLE, value=row.then)
 
     # Features --------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ class Choices:
             self._check_names(path, row.select, own)
             if all(len(chain.own) == len(_of_the_feature(chain)) for chain in chains):
                 self._check_quota(
-                    path, row.select, [one for chain in chains for one in _of_the_feature(chain)]
+                    path, row.select, [endpoint for chain in chains for endpoint in _of_the_feature(chain)]
                 )
         for chain in chains:
             self._check_chain(name, chain)
@@ -74,16 +74,16 @@ class Choices:
         """Whether what the environment says fits the feature called ``name``, which the file gives its ``own`` chains."""
         select, value = self._row(name).select, ", ".join(chain.links)
         missing = ", ".join(map(repr, sorted(_named(select) - chain.own)))
-        said = f"features.{name}.select"
+        place = f"features.{name}.select"
         if missing:
             rule, fix = (
-                f"{said} names {missing}, which is not here",
+                f"{place} names {missing}, which is not here",
                 "Name the same endpoints, or change the table.",
             )
             self._problems.add(chain.path, rule, value=value, layer="environment", fix=fix)
         if isinstance(select, ByTier):
             for unlisted in sorted(chain.own - _named(select)):
-                rule = f"{said} lets no tier use {unlisted!r}"
+                rule = f"{place} lets no tier use {unlisted!r}"
                 self._problems.add(chain.path, rule, value=value, layer="environment")
         if any(map(_goes_by_tier, own)) and not _goes_by_tier(chain):
             rule = "the table serves this feature by tier, and this would be open to every tier"

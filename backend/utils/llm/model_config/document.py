@@ -91,9 +91,9 @@ def _faults(document: dict[str, Any]) -> Iterator[str]:
 
 def _below(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        yield from ((f"{path}.{key}", one) for key, one in value.items())
+        yield from ((f"{path}.{key}", element) for key, element in value.items())
     elif isinstance(value, list):
-        yield from ((f"{path}.{place}", one) for place, one in enumerate(value))
+        yield from ((f"{path}.{place}", element) for place, element in enumerate(value))
 
 
 def _is_too_large(value: Any) -> bool:

@@ -110,15 +110,15 @@ def _known_keys(row: Any, written: Any, loc: Loc) -> Iterable[str]:
 def _models(kind: Any, written: Any) -> list[type[BaseModel]]:
     """The rows that a type stands for; of strategies, the one that is ``written``."""
     strategy = strategy_of(written)
-    models = [one for one in _types(kind) if issubclass(one, BaseModel)]
+    models = [model for model in _types(kind) if issubclass(model, BaseModel)]
     return [strategy] if strategy is not None and Strategy in models else models
 
 
 def _value_type(kind: Any, written: Any, part: int | str) -> Any:
     """The type of what stands at ``part`` of a ``kind``."""
-    for one in _models(kind, written):
-        if part in one.model_fields:
-            return one.model_fields[str(part)].annotation
+    for model in _models(kind, written):
+        if part in model.model_fields:
+            return model.model_fields[str(part)].annotation
     inner = get_args(kind)
     return inner[1] if get_origin(kind) is dict else inner[0]
 
@@ -126,7 +126,7 @@ def _value_type(kind: Any, written: Any, part: int | str) -> Any:
 def _types(kind: Any) -> list[type]:
     """The classes that a type stands for."""
     if get_origin(kind) is Annotated or get_origin(kind) in {Union, UnionType}:
-        return [one for inner in get_args(kind) for one in _types(inner)]
+        return [each for inner in get_args(kind) for each in _types(inner)]
     return [kind] if isinstance(kind, type) else []
 
 

@@ -188,8 +188,8 @@ def _answer(
 
 
 def _likely(parts: list[dict[str, Any]], utterance: Utterance) -> dict[str, Any]:
-    said = "".join(part.get("text", "") for part in parts)
-    chosen = [{"token": word, "logProbability": LOGPROB, "tokenId": 1} for word in words(said)]
+    text = "".join(part.get("text", "") for part in parts)
+    chosen = [{"token": word, "logProbability": LOGPROB, "tokenId": 1} for word in words(text)]
     top = [{"candidates": [word][: utterance.logprobs]} for word in chosen]
     return {"chosenCandidates": chosen, "topCandidates": top}
 
@@ -215,11 +215,13 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 def _usage_so_far(utterance: Utterance, index: int) -> dict[str, Any]:
     total = _usage(utterance.usage)
-    said = min(estimate_tokens("".join(utterance.pieces[: index + 1])), total.get("candidatesTokenCount", 0))
+    answered = min(
+        estimate_tokens("".join(utterance.pieces[: index + 1])), total.get("candidatesTokenCount", 0)
+    )
     thought = total.get("thoughtsTokenCount", 0)
     return total | {
-        "candidatesTokenCount": said,
-        "totalTokenCount": utterance.usage.input_tokens + thought + said,
+        "candidatesTokenCount": answered,
+        "totalTokenCount": utterance.usage.input_tokens + thought + answered,
     }
 
 

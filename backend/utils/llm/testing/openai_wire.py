@@ -92,8 +92,8 @@ class OpenAIWire:
         }
         if utterance.calls:
             message["tool_calls"] = [_call(utterance, index) for index in range(len(utterance.calls))]
-        told = _told(logprobs(utterance, utterance.pieces))
-        choice = {"index": 0, "message": message, "logprobs": told, "finish_reason": _finish(utterance)}
+        likely = _logprobs(logprobs(utterance, utterance.pieces))
+        choice = {"index": 0, "message": message, "logprobs": likely, "finish_reason": _finish(utterance)}
         choices = [choice] * utterance.candidates
         if utterance.beside is not None:
             silent = message | {"content": None}
@@ -109,8 +109,8 @@ class OpenAIWire:
         wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         envelope = _envelope(utterance, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
         for delta in _deltas(utterance):
-            told = _told(logprobs(utterance, (delta["content"],) if delta.get("content") else ()))
-            yield json.dumps(envelope | {"choices": [_choice(delta, None) | {"logprobs": told}]})
+            likely = _logprobs(logprobs(utterance, (delta["content"],) if delta.get("content") else ()))
+            yield json.dumps(envelope | {"choices": [_choice(delta, None) | {"logprobs": likely}]})
         if utterance.beside is not None:
             yield json.dumps(envelope | {"choices": [_choice({}, utterance.beside) | {"index": 1}]})
         if utterance.finish is None:
@@ -201,7 +201,7 @@ def logprobs(utterance: Utterance, pieces: tuple[str, ...]) -> list[dict[str, An
     return [{**token, "top_logprobs": [token][: utterance.logprobs]} for token in likely]
 
 
-def _told(likely: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _logprobs(likely: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"content": likely, "refusal": None} if likely else None
 
 

@@ -98,13 +98,13 @@ def _small_talk(prompt: Prompt) -> str:
     """A sentence on what was heard; on a tool's results, if those came last."""
     results = list(takewhile(lambda turn: turn.role == "tool", reversed(prompt.turns)))
     if results:
-        said = "; ".join(turn.text for turn in reversed(results))
-        return f"The tool answered: {said}"
+        results_text = "; ".join(turn.text for turn in reversed(results))
+        return f"The tool answered: {results_text}"
     question = " ".join(_question(prompt).split())
-    heard = f"I heard “{question[:_EXCERPT]}”." if question else "I heard nothing."
+    echo = f"I heard “{question[:_EXCERPT]}”." if question else "I heard nothing."
     kinds = Counter(kind for turn in prompt.turns for kind in turn.attachments)
     seen = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return f"Hello from the loopback model. {heard}" + (f" I was given {seen}." if seen else "")
+    return f"Hello from the loopback model. {echo}" + (f" I was given {seen}." if seen else "")
 
 
 def _stopped(text: str, stop: tuple[str, ...]) -> str:

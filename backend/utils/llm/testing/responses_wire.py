@@ -212,8 +212,8 @@ def _part_events(
     empty = part | ({"logprobs": []} if kind == "output_text" else {}) | {field: ""}
     yield {"type": "response.content_part.added", **where, "part": empty}
     for piece in utterance.refusal or utterance.pieces:
-        told = {"logprobs": logprobs(utterance, (piece,))} if kind == "output_text" else {}
-        yield {"type": f"response.{kind}.delta", **where, "delta": piece, **told}
+        likely = {"logprobs": logprobs(utterance, (piece,))} if kind == "output_text" else {}
+        yield {"type": f"response.{kind}.delta", **where, "delta": piece, **likely}
     if utterance.finish is None:
         return
     rest = {key: value for key, value in part.items() if key in {field, "logprobs"}}

@@ -205,12 +205,12 @@ def _complete(message: AIMessage, messages: Sequence[BaseMessage], *, model: str
     finish = "tool_calls" if message.tool_calls else "stop"
     message.response_metadata = {"model_name": model, "finish_reason": finish, **message.response_metadata}
     if message.usage_metadata is None:
-        asked = estimate_tokens("".join(one.text for one in messages))
-        said = estimate_tokens(
+        asked = estimate_tokens("".join(message.text for message in messages))
+        answered = estimate_tokens(
             message.text + "".join(json.dumps(call["args"]) for call in message.tool_calls)
         )
         message.usage_metadata = UsageMetadata(
-            input_tokens=asked, output_tokens=said, total_tokens=asked + said
+            input_tokens=asked, output_tokens=answered, total_tokens=asked + answered
         )
     return message
 

@@ -166,8 +166,8 @@ def _wrong_json(exchange: Exchange) -> Transmission:
 
 def _cut(reply: Cut, exchange: Exchange) -> Transmission:
     if exchange.stream:
-        said = _unfinished(words(reply.text)[: reply.after_chunks], exchange)
-        return replace(_transmit(said, exchange), ending="cut")
+        begun = _unfinished(words(reply.text)[: reply.after_chunks], exchange)
+        return replace(_transmit(begun, exchange), ending="cut")
     whole = _transmit(_utter(Text(reply.text), exchange), exchange)
     pieces = _sliced(b"".join(whole.pieces), reply.after_chunks + 1)
     return replace(whole, pieces=pieces, send=reply.after_chunks, ending="cut")
@@ -177,8 +177,8 @@ def _stream_error(reply: StreamError, exchange: Exchange) -> Transmission:
     error = json.dumps({"error": dict(reply.error)})
     if not exchange.stream:
         return Transmission(pieces=(error.encode(),))
-    said = _transmit(_unfinished(words(reply.text)[: reply.after_chunks], exchange), exchange)
-    return replace(said, pieces=(*said.pieces, _event(error)))
+    begun = _transmit(_unfinished(words(reply.text)[: reply.after_chunks], exchange), exchange)
+    return replace(begun, pieces=(*begun.pieces, _event(error)))
 
 
 def _transmit(utterance: Utterance, exchange: Exchange) -> Transmission:
@@ -204,8 +204,8 @@ def _utter(answer: Answer, exchange: Exchange) -> Utterance:
     match answer:
         case Text(text, finish=finish, chunks=chunks, beside=beside):
             pieces = words(text) if chunks is None else slices(text, chunks)
-            said = _silent(exchange, answer.usage, text)
-            return replace(said, pieces=pieces, finish=finish, beside=beside)
+            silent = _silent(exchange, answer.usage, text)
+            return replace(silent, pieces=pieces, finish=finish, beside=beside)
         case ToolCalls(calls):
             sent = json.dumps([dict(arguments) for _, arguments in calls])
             return replace(_silent(exchange, answer.usage, sent), calls=calls)
@@ -231,19 +231,19 @@ def _unfinished(pieces: tuple[str, ...], exchange: Exchange) -> Utterance:
     return replace(_silent(exchange, None, "".join(pieces)), pieces=pieces, finish=None)
 
 
-def _silent(exchange: Exchange, usage: Usage | None, said: str) -> Utterance:
+def _silent(exchange: Exchange, usage: Usage | None, text: str) -> Utterance:
     return Utterance(
         number=exchange.number,
         model=exchange.served_model,
-        usage=usage or _estimate(exchange.prompt, said),
+        usage=usage or _estimate(exchange.prompt, text),
         logprobs=exchange.prompt.logprobs,
     )
 
 
-def _estimate(prompt: Prompt, said: str) -> Usage:
+def _estimate(prompt: Prompt, text: str) -> Usage:
     asked = "".join(turn.text for turn in prompt.turns) + "".join(
         f"{tool.name}{tool.description}{json.dumps(tool.parameters)}" for tool in prompt.tools
     )
     reasoning = _REASONING_TOKENS if prompt.reasoning else 0
-    answered = estimate_tokens(said) if said else 0
+    answered = estimate_tokens(text) if text else 0
     return Usage(estimate_tokens(asked), answered + reasoning, reasoning_tokens=reasoning)
