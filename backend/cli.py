@@ -185,13 +185,12 @@ def model(
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name
     can, gone = endpoint.can if endpoint else capabilities(asked), retirement(asked)
+    origins = endpoint.sources() if endpoint else sources(asked)
     if as_json:
         retires = gone and gone.model_dump(mode="json")
-        _print_json(
-            {"model": asked, "can": can.model_dump(), "sources": sources(asked, can), "retires": retires}
-        )
+        _print_json({"model": asked, "can": can.model_dump(), "sources": origins, "retires": retires})
     else:
-        out.print("\n".join(ability_lines(asked, can, sources(asked, can), gone)), markup=False)
+        out.print("\n".join(ability_lines(asked, can, origins, gone)), markup=False)
 
 
 @app.command()

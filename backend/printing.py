@@ -61,7 +61,7 @@ def ability_lines(
 ) -> list[str]:
     """A line for each value, with its source."""
     lines = [model]
-    lines += [f"  {name:<18}{_word(value):<34}{sources[name]}" for name, value in can]
+    lines += [f"  {name:<18}{_word(value):<33} {sources[name]}" for name, value in can]
     if gone is None:
         return [*lines, f"  {'off sale':<18}no date announced"]
     heir = f", then {gone.replacement}" if gone.replacement else ""

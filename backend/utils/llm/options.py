@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import override
 
-from .models import Effort
+from .models import OTHER, Effort
 
 if TYPE_CHECKING:
-    from .models import Capabilities
+    from .models import Capabilities, Vendor
 
 Api = Literal["openai", "gemini"]
 ApiMode = Literal["chat", "responses"]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
 Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_above"]
 
 
@@ -89,6 +91,10 @@ class Options(BaseModel):
         logprobs: Whether the answer tells how likely each of its tokens was.
         top_logprobs: How many of the likeliest tokens it tells for each place; implies ``logprobs``.
         cache_retention: How long OpenAI keeps a prompt prefix (models before gpt-5.6).
+        service_tier: How urgently a request is served, and at which price; the vendor has the names.
+        verbosity: How long answers are, for models that have such a control.
+        user: Who asks, as the vendor is to know them; no more than an id that tells it nothing.
+        metadata: Up to 16 pairs that the vendor, or a gateway, keeps with the request.
         timeout: Seconds for one attempt, from its start to the end of its answer.
         connect_timeout: Seconds for its connection to be made.
         first_chunk_timeout: Seconds to the first content of a stream, or to the next thought before it.
@@ -115,6 +121,12 @@ class Options(BaseModel):
     cache_retention: Annotated[
         Literal["24h"] | None, Parameter("prompt_cache_retention", extra_body=True)
     ] = None
+    service_tier: Annotated[str | None, Parameter("service_tier")] = Field(None, pattern=r"^[a-z_]{1,32}$")
+    verbosity: Annotated[Literal["low", "medium", "high"] | None, Parameter("verbosity")] = None
+    user: Annotated[str | None, Parameter("user")] = Field(None, min_length=1, max_length=64)
+    metadata: Annotated[dict[MetadataKey, MetadataValue] | None, Parameter("metadata")] = Field(
+        None, max_length=16
+    )
     timeout: Annotated[float, Parameter(ours=True)] = Field(120.0, gt=0, le=3600)
     connect_timeout: Annotated[float, Parameter(ours=True)] = Field(5.0, gt=0, le=3600)
     first_chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(60.0, gt=0, le=3600)
@@ -154,6 +166,8 @@ class Options(BaseModel):
         needs = parameter_of(name).needs
         if needs is not None and not getattr(can, needs):
             return f"{model} {_REJECTIONS[needs]}"
+        if name in can.lacks:
+            return f"{model} does not take it: what serves it ignores or refuses it"
         if name == "max_output_tokens" and getattr(self, name) > can.max_output:
             return f"{model} answers with at most {can.max_output} tokens"
         return None
@@ -181,16 +195,19 @@ def parameter_of(option: str) -> Parameter:
 
 
 @lru_cache(maxsize=4096)
-def request_kwargs(options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat") -> dict[str, Any]:
+def request_kwargs(
+    options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat", vendor: Vendor = OTHER
+) -> dict[str, Any]:
     """The options as keyword arguments of one request of ``api``. Shared: copy before changing it."""
     kwargs: dict[str, Any] = {}
     body: dict[str, Any] = {}
     for name in Options.model_fields:
         parameter = parameter_of(name)
         key, value = parameter.name(api, mode), _value(name, options, can)
-        is_taken = parameter.needs is None or getattr(can, parameter.needs)
+        is_taken = name not in can.lacks and (parameter.needs is None or getattr(can, parameter.needs))
         if key is not None and value is not None and is_taken:
-            (body if parameter.extra_body else kwargs)[key] = value
+            renamed = vendor.renamed.get(key) if mode == "chat" else None
+            (body if parameter.extra_body or renamed else kwargs)[renamed or key] = value
     return {**kwargs, "extra_body": body} if body else kwargs
 
 

@@ -62,7 +62,7 @@ VALUES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "efforts": lambda profile: tuple(profile.get("reasoning_effort_levels", ())),
 }
 HABITS = {"strict_turns", "short_call_ids", "wants_thoughts"}
-UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key", "schema_form", *HABITS}
+UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key", "schema_form", "lacks", *HABITS}
 """What no profile tells."""
 ON_PURPOSE = [
     (

@@ -25,11 +25,14 @@ VALUES: dict[str, Any] = {
     "effort": "low",
     "thinking_budget": 512,
     "cache_retention": "24h",
+    "service_tier": "flex",
+    "verbosity": "medium",
+    "user": "u-4711",
 }
 OURS = {"timeout", "connect_timeout", "first_chunk_timeout", "chunk_timeout"}
 """What we keep to ourselves; nothing of it is on the wire."""
-BELOW = {"safety", "logprobs", "top_logprobs"}
-"""What has rules of its own, below."""
+BELOW = {"safety", "logprobs", "top_logprobs", "metadata"}
+"""What has rules of its own, below; and what OpenAI refuses, as nothing is stored there."""
 ENDPOINTS = {
     "openai": "openai:gpt-5.1",
     "responses": "openai:gpt-5.4",

@@ -9,8 +9,9 @@ import re
 from itertools import groupby
 from math import fsum
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..models import LACKS, Capabilities, capabilities
+from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, capabilities, vendor_of
 from ..problems import Problems, did_you_mean
 from ..strategies import ORDERED
 from .choices import check_choices
@@ -20,6 +21,7 @@ from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ..models import Vendor
     from ..options import Options
     from ..strategies import Strategy
     from .rows import Rows
@@ -221,9 +223,14 @@ class Resolver:
             declared.setdefault(
                 "max_input", None
             )  # what the catalogue says belongs to the window that it says
-        can = capabilities(model).model_copy(update=declared)
         if provider is None:
             return None
+        here = (
+            provider.vendor.capabilities(model, row.api_mode)
+            if provider.api == "openai"
+            else capabilities(model)
+        )
+        can = here.model_copy(update=declared)
         return Endpoint(
             provider,
             model,
@@ -371,5 +378,16 @@ def _provider(name: str, row: ProviderRow) -> Provider:
         user_limits=row.user_limits,
         headers=tuple(sorted(row.headers.items())),
         model_prefixes=tuple(row.model_prefixes.items()),
+        vendor=_vendor(name, row, access),
         priced_as=row.priced_as,
     )
+
+
+def _vendor(name: str, row: ProviderRow, access: Access) -> Vendor:
+    if row.vendor is not None:
+        return BY_NAME[row.vendor]
+    if row.api == "gemini":
+        return BY_NAME["google"]
+    if access == "embedded":
+        return GRAMMAR
+    return vendor_of(urlsplit(row.base_url or DEFAULT_BASE_URL[row.api]).hostname or "", name)

@@ -8,12 +8,21 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from ..limits import NO_LIMITS, Limits
-from ..models import ChatTools, Effort, SchemaForm
+from ..models import BY_NAME, ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
 from ..options import Api, ApiMode, Options
+from ..problems import broken, did_you_mean
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED
 from .select import Selection
@@ -69,6 +78,7 @@ class ProviderRow(Row):
     keys; one with none of them is a process of this application that tells its address when it runs.
 
     Attributes:
+        vendor: Whose API it is, where the address does not tell.
         priced_as: The provider of the price list at whose prices it bills.
         limits: What each of the house's keys is held to.
         user_limits: What each key is held to that a user brings.
@@ -82,6 +92,7 @@ class ProviderRow(Row):
     base_url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     model_prefixes: dict[str, str] = Field(default_factory=dict)
+    vendor: str | None = None
     priced_as: str | None = Field(None, pattern=r"^[^:\s]+$")
 
     @field_validator("base_url")
@@ -97,6 +108,13 @@ class ProviderRow(Row):
         if parts.scheme == "http" and is_keyed and parts.hostname not in LOOPBACK:
             raise ValueError("must be https: a key would travel in clear text")
         return base_url
+
+    @field_validator("vendor")
+    @classmethod
+    def _known_vendor(cls, vendor: str) -> str:
+        if vendor not in BY_NAME:
+            raise broken(f"there is no vendor {vendor!r}", did_you_mean(vendor, BY_NAME))
+        return vendor
 
     @field_validator("headers")
     @classmethod
@@ -148,6 +166,18 @@ class FeatureRow(Row):
     house_fallback: bool = False
 
 
+SETTINGS = ("parallel_tool_calls", "strict")
+"""What a call may set beside its options, and an endpoint may lack."""
+
+
+def _known_lack(name: str) -> str:
+    known = {*Options.model_fields, *SETTINGS}
+    if name not in known:
+        raise broken(f"there is no option {name!r}", did_you_mean(name, known))
+    return name
+
+
+Lack = Annotated[str, AfterValidator(_known_lack)]
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
@@ -191,6 +221,7 @@ class ModelRow(Row):
     strict_turns: bool | None = None
     short_call_ids: bool | None = None
     wants_thoughts: bool | None = None
+    lacks: tuple[Lack, ...] | None = None
 
 
 class ProfileRow(BaseModel):

@@ -11,7 +11,7 @@ from typing_extensions import override
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
 from ..limits import NO_LIMITS, Limits
-from ..models import capabilities, retirement
+from ..models import OTHER, retirement, vendor_of
 from ..network_policy import network_policy_for
 from ..options import Options
 from ..state.experiments import STOP, StopRow
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ..models import Capabilities, Effort, Retirement
+    from ..models import Capabilities, Effort, Retirement, Vendor
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
     from .schema import OnInvalidOutput, Price
@@ -59,7 +59,8 @@ class Provider:
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
         network_policy: Where its host may be, if a caller brought it; None if the table says where it is.
-        priced_as: What the price list calls it; None if it is its name.
+        vendor: Whose API it is.
+        priced_as: What the price list calls it; None if it is as the vendor, or by its own name.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = ()
     model_prefixes: tuple[tuple[str, str], ...] = ()
     network_policy: NetworkPolicy | None = None
+    vendor: Vendor = OTHER
     priced_as: str | None = None
 
     @property
@@ -144,7 +146,13 @@ class Endpoint:
         if self.billed_as is not None:
             provider, _, model = self.billed_as.partition(":")
             return provider, model
-        return self.provider.priced_as or self.provider.name, self.model_id
+        provider = self.provider
+        return provider.priced_as or provider.vendor.name or provider.name, self.model_id
+
+    def sources(self) -> dict[str, str]:
+        """Where each value of what it can do comes from."""
+        vendor = self.provider.vendor if self.provider.api == "openai" else OTHER
+        return vendor.sources(self.model, self.can, self.api_mode)
 
     def takes_tools(self, effort: Effort | None) -> bool:
         """Whether tools can be sent beside ``effort``.
@@ -325,7 +333,9 @@ class Snapshot:
 def own_endpoint(base_url: str, model: str, networks: tuple[Network, ...]) -> Endpoint:
     """The endpoint that a caller brings at ``base_url``, on the public internet or in ``networks``.
 
-    Its capabilities are those of a known model of that name, else the usual ones.
+    Its capabilities are those of a known model of that name, else the usual ones, as far as the vendor at that address
+    has them. What it costs is nothing to us.
     """
-    provider = Provider(OWN, "openai", OWN, base_url, network_policy=network_policy_for(base_url, networks))
-    return Endpoint(provider, model, capabilities(model))
+    vendor, policy = vendor_of(urlsplit(base_url).hostname or ""), network_policy_for(base_url, networks)
+    provider = Provider(OWN, "openai", OWN, base_url, network_policy=policy, vendor=vendor, priced_as=OWN)
+    return Endpoint(provider, model, vendor.capabilities(model, "chat"))

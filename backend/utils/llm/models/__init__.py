@@ -14,21 +14,28 @@ from .abilities import EFFORTS, LACKS, UNKNOWN, Capabilities, ChatTools, Effort,
 from .models import FAMILIES, capabilities, is_known, sources
 from .names import is_served_as_asked
 from .retirements import RETIREMENTS, Retirement, retirement
+from .vendors import BY_NAME, GRAMMAR, OTHER, VENDORS, Vendor, vendor_of
 
 __all__ = [
+    "BY_NAME",
     "EFFORTS",
     "FAMILIES",
+    "GRAMMAR",
     "LACKS",
+    "OTHER",
     "RETIREMENTS",
     "UNKNOWN",
+    "VENDORS",
     "Capabilities",
     "ChatTools",
     "Effort",
     "Retirement",
     "SchemaForm",
+    "Vendor",
     "capabilities",
     "is_known",
     "is_served_as_asked",
     "retirement",
     "sources",
+    "vendor_of",
 ]

@@ -34,6 +34,7 @@ class Capabilities(BaseModel):
         strict_turns: Whether it wants the system first, and then users and models in turn.
         short_call_ids: Whether the id of a call has to be nine letters or digits.
         wants_thoughts: Whether it wants back, as ``reasoning_content``, what it thought before it called a tool.
+        lacks: Options and settings that it ignores or refuses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class Capabilities(BaseModel):
     strict_turns: bool = False
     short_call_ids: bool = False
     wants_thoughts: bool = False
+    lacks: tuple[str, ...] = ()
 
     @override
     def __hash__(self) -> int:

@@ -54,7 +54,14 @@ def _with(can: Capabilities, **values: object) -> Capabilities:
 
 
 # OpenAI. Reasoning models tell no logprobs, or only without effort. GPT-6.1 Sol also has `max`, but in Responses only.
-_GPT4 = Capabilities(context_window=1_047_576, max_output=32_768, images=True, logprobs=True, cache_key=True)
+_GPT4 = Capabilities(
+    context_window=1_047_576,
+    max_output=32_768,
+    images=True,
+    logprobs=True,
+    cache_key=True,
+    lacks=("verbosity",),
+)
 _GPT5 = Capabilities(
     context_window=400_000,
     max_input=272_000,
@@ -75,7 +82,7 @@ _GPT6 = Capabilities(
     efforts=("none", "low", "medium", "high", "xhigh", "max"),
 )
 _NO_CHAT_TOOLS = _with(_GPT6, chat_tools="never")
-_BY_OPENAI = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), OPENAI_PAGES)
+_BY_OPENAI = dict.fromkeys(("cache_key", "chat_tools", "lacks", "logprobs"), OPENAI_PAGES)
 _WINDOW = {**_BY_OPENAI, "context_window": PRICE_LIST}
 _INPUT = {**_BY_OPENAI, "max_input": OPENAI_INPUT}
 

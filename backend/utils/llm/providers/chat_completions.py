@@ -94,21 +94,31 @@ class ChatCompletions:
 
 def _settings(request: ModelRequest) -> dict[str, Any]:
     """The settings of a request, as `ChatOpenAI` takes them."""
-    ask, endpoint, settings = request.ask, request.endpoint, request.settings
+    ask, can, settings = request.ask, request.endpoint.can, request.settings
     extra = dict(settings.get("extra_body", ()))
-    if ask.cache_key and endpoint.can.cache_key:
+    if ask.cache_key and can.cache_key:
         extra["prompt_cache_key"] = ask.cache_key
-    if ask.schema is not None and (wanted := form_of(ask.schema, endpoint.can.schema_form).format):
+    if ask.schema is not None and (wanted := form_of(ask.schema, can.schema_form).format):
         # In the body, not as `response_format`: that would take the SDK's slow way of parsing the answer itself.
         extra["response_format"] = _nested(wanted)
     found = {**settings, "extra_body": extra}
     if ask.tools:
-        found["tools"] = list(ask.tools)
+        found["tools"] = (
+            [_unenforced(tool) for tool in ask.tools] if "strict" in can.lacks else list(ask.tools)
+        )
         if ask.tool_choice is not None:
             found["tool_choice"] = tool_choice_of(ask.tool_choice, {"function": {"name": ask.tool_choice}})
-        if ask.parallel_tool_calls is not None:
+        if ask.parallel_tool_calls is not None and "parallel_tool_calls" not in can.lacks:
             found["parallel_tool_calls"] = ask.parallel_tool_calls
     return found
+
+
+def _unenforced(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool for a server that does not enforce what it is called with."""
+    function = tool.get("function")
+    if function is None:
+        return dict(tool)
+    return {**tool, "function": {key: value for key, value in function.items() if key != "strict"}}
 
 
 def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:

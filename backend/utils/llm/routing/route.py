@@ -154,7 +154,8 @@ class Candidate:
     def settings(self) -> Mapping[str, Any]:
         """Its options as keyword arguments of its API."""
         endpoint = self.endpoint
-        return request_kwargs(self.options, endpoint.provider.api, endpoint.can, endpoint.api_mode)
+        provider = endpoint.provider
+        return request_kwargs(self.options, provider.api, endpoint.can, endpoint.api_mode, provider.vendor)
 
     @cached_property
     def room(self) -> int:

@@ -1,0 +1,206 @@
+"""Who serves over OpenAI's API, and what of it each takes: a row for each, from its own pages where they could be read.
+
+A vendor is known by the host of its address, or else by the name that the table gives it; the table may also name one.
+What is said here lies over what the catalogue says of a model, and under what the table does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from .models import capabilities, sources
+from .names import plain
+from .sources import CHECKED, DECLARED, OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .abilities import Capabilities
+
+
+@dataclass(frozen=True, eq=False)
+class Vendor:
+    """One of them.
+
+    Attributes:
+        name: As the price list has it.
+        hosts: Of its addresses; their subdomains are its own, too.
+        chat: Capabilities of every model that it serves over Chat Completions.
+        responses: The same over Responses.
+        models: And of those whose names begin so, over Chat Completions.
+        renamed: The parameters of Chat Completions that it calls otherwise.
+        page: Where this stands.
+    """
+
+    name: str
+    hosts: tuple[str, ...] = ()
+    chat: Mapping[str, Any] = field(default_factory=dict)
+    responses: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    page: str = ""
+
+    def values(self, model: str, mode: str) -> Mapping[str, Any]:
+        """What is different of ``model`` here."""
+        if mode != "chat":
+            return self.responses
+        name = plain(model)
+        own = [row for start, row in self.models.items() if name.startswith(start)]
+        return {**self.chat, **own[0]} if own else self.chat
+
+    def capabilities(self, model: str, mode: str) -> Capabilities:
+        """What ``model`` can do here."""
+        known, values = capabilities(model), self.values(model, mode)
+        lacks = dict.fromkeys((*known.lacks, *values.get("lacks", ())))
+        return known.model_copy(update={**values, "lacks": tuple(lacks)})
+
+    def sources(self, model: str, can: Capabilities, mode: str) -> dict[str, str]:
+        """Where each value of ``can`` comes from, which an endpoint of this vendor has."""
+        here, values = self.capabilities(model, mode), self.values(model, mode)
+        told = sources(model)
+        told |= dict.fromkeys(values, f"{self.page}, {CHECKED}" if self.page else OURS)
+        return {
+            name: source if getattr(can, name) == getattr(here, name) else DECLARED
+            for name, source in told.items()
+        }
+
+
+OTHER: Final = Vendor("")
+"""Of whom nothing is known: taken for OpenAI's equal."""
+GRAMMAR: Final = Vendor("", chat={"schema_form": "grammar"})
+"""The embedded model's server."""
+_SURVEY: Final = "https://www.developersdigest.tech/blog/structured-outputs-across-ai-apis-2026"
+_OLD_LENGTH: Final = {"max_completion_tokens": "max_tokens"}
+
+VENDORS: Final = (
+    Vendor(
+        "openai",
+        ("api.openai.com",),
+        chat={"lacks": ("metadata",)},
+        responses={"lacks": ("metadata",)},
+        page="QwenLM/qwen-code#243, spiceai/spiceai#5231: metadata only of what is stored, and nothing is",
+    ),
+    Vendor(
+        "azure",
+        ("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"),
+        chat={"schema_form": "azure", "lacks": ("metadata",)},
+        responses={"schema_form": "azure", "lacks": ("metadata",)},
+        page="https://learn.microsoft.com/azure/ai-foundry/openai/how-to/structured-outputs",
+    ),
+    Vendor(
+        "anthropic",
+        ("api.anthropic.com",),
+        chat={
+            "schema_form": "tool",
+            "logprobs": False,
+            "efforts": (),
+            "cache_key": False,
+            "lacks": ("cache_retention", "metadata", "seed", "service_tier", "strict", "user", "verbosity"),
+        },
+        page="https://docs.anthropic.com/en/api/openai-sdk",
+    ),
+    Vendor(
+        "openrouter",
+        ("openrouter.ai",),
+        chat={"schema_form": "minimal"},
+        responses={"schema_form": "minimal"},
+        page="https://openrouter.ai/docs/structured-outputs",
+    ),
+    Vendor(
+        "google",
+        ("generativelanguage.googleapis.com", "aiplatform.googleapis.com"),
+        chat={"schema_form": "minimal"},
+        page="https://ai.google.dev/gemini-api/docs/openai",
+    ),
+    Vendor(
+        "perplexity",
+        ("api.perplexity.ai",),
+        chat={"schema_form": "loose", "tools": False, "strict_turns": True},
+        renamed=_OLD_LENGTH,
+        page="https://docs.perplexity.ai/guides/chat-completions-guide",
+    ),
+    Vendor(
+        "deepseek",
+        ("api.deepseek.com",),
+        chat={
+            "schema_form": "json",
+            "lacks": (
+                "metadata",
+                "parallel_tool_calls",
+                "seed",
+                "service_tier",
+                "strict",
+                "user",
+                "verbosity",
+            ),
+        },
+        renamed=_OLD_LENGTH,
+        page="https://api-docs.deepseek.com/guides/json_mode",
+    ),
+    Vendor(
+        "mistral",
+        ("api.mistral.ai",),
+        chat={
+            "schema_form": "minimal",
+            "logprobs": False,
+            "strict_turns": True,
+            "short_call_ids": True,
+            "lacks": ("service_tier", "user", "verbosity"),
+        },
+        renamed={**_OLD_LENGTH, "seed": "random_seed"},
+        page="https://docs.mistral.ai/api",
+    ),
+    Vendor(
+        "groq",
+        ("api.groq.com",),
+        chat={"schema_form": "json", "logprobs": False},
+        models={"gpt-oss": {"schema_form": "minimal", "logprobs": False}},
+        page="https://console.groq.com/docs/openai and …/structured-outputs",
+    ),
+    Vendor(
+        "x-ai",
+        ("api.x.ai",),
+        chat={"schema_form": "minimal"},
+        page=_SURVEY,
+    ),
+    Vendor(
+        "cerebras",
+        ("api.cerebras.ai",),
+        chat={"schema_form": "minimal", "lacks": ("parallel_tool_calls", "service_tier", "verbosity")},
+        page="https://hexdocs.pm/req_llm/cerebras.html, after the vendor's own pages",
+    ),
+    Vendor(
+        "fireworks",
+        ("api.fireworks.ai",),
+        chat={"schema_form": "minimal"},
+        page="https://docs.fireworks.ai/structured-responses/structured-response-formatting",
+    ),
+    Vendor(
+        "moonshotai",
+        ("api.moonshot.ai", "api.moonshot.cn"),
+        chat={"schema_form": "json", "lacks": ("strict",)},
+        page="https://docs.instructorphp.com/cookbook/examples/B04_LLMApiSupport/llm_moonshotai.md",
+    ),
+    Vendor(
+        "zai",
+        ("api.z.ai", "open.bigmodel.cn"),
+        chat={"schema_form": "json", "lacks": ("strict",)},
+        page=_SURVEY,
+    ),
+    Vendor(
+        "minimax",
+        ("api.minimax.io", "api.minimaxi.com"),
+        chat={"schema_form": "json"},
+        page=_SURVEY,
+    ),
+)
+BY_NAME: Final = {vendor.name: vendor for vendor in VENDORS}
+
+
+def vendor_of(host: str, name: str = "") -> Vendor:
+    """The vendor at ``host``, or else the one that is called as the table calls it."""
+    for vendor in VENDORS:
+        if any(host == one or host.endswith(f".{one}") for one in vendor.hosts):
+            return vendor
+    return BY_NAME.get(name, OTHER)
