@@ -144,8 +144,8 @@ class Endpoint:
     def priced_as(self) -> tuple[str, str]:
         """The provider and the model by which the price list knows it."""
         if self.billed_as is not None:
-            provider, _, model = self.billed_as.partition(":")
-            return provider, model
+            listed, _, model = self.billed_as.partition(":")
+            return listed, model
         provider = self.provider
         return provider.priced_as or provider.vendor.name or provider.name, self.model_id
 
