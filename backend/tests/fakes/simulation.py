@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
+from backend.utils.llm.execution.hedged_dispatch import HedgedDispatch
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.steps import Consult, Wait
 from backend.utils.llm.failures import POLICY, Category, Failure
@@ -197,8 +198,11 @@ class World:
         return Explanation._make(route)
 
     def dispatch(self, feature: str = "f", caller: Caller = HOUSE, needs: Needs | None = None) -> Dispatch:
-        route = self.plan(feature, caller, needs)
-        return Dispatch(route, self.health, clock=self.clock, random=self._chance)
+        return self._dispatch(self.plan(feature, caller, needs))
+
+    def _dispatch(self, route: Explanation) -> Dispatch:
+        kind = HedgedDispatch if route.feature.hedge else Dispatch
+        return kind(route, self.health, clock=self.clock, random=self._chance)
 
     # Callers -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +245,7 @@ class World:
         self.health.traffic.planned()
         self.calls.append(called)
         try:
-            dispatch = Dispatch(called.route, self.health, clock=self.clock, random=self._chance)
+            dispatch = self._dispatch(called.route)
             while called.receipt is None and called.error is None:
                 step = dispatch.next()
                 if isinstance(step, Consult):
@@ -258,8 +262,12 @@ class World:
     def _sent(self, dispatch: Dispatch, step: Try, called: Called) -> Iterator[float]:
         """One request, and its hedge, if there is one."""
         running = [self._begun(step, called)]
-        after = dispatch.hedge_after(step) if called.route.feature.hedge else None
-        if after is not None and running[0].ends_at > self.now + after:
+        after = dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
+        if (
+            isinstance(dispatch, HedgedDispatch)
+            and after is not None
+            and running[0].ends_at > self.now + after
+        ):
             yield after
             hedge = dispatch.hedge(step)
             running += [] if hedge is None else [self._begun(hedge, called)]

@@ -14,6 +14,7 @@ from ..caller import context_without_caller, without_caller
 from ..errors import LLMError
 from ..failures import Category
 from .awaiting import at_once, run_blocking
+from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
 from .steps import Consult, Try
 
@@ -79,7 +80,8 @@ class Call:
         self.snapshot = snapshot
         self.question = question
         time, observers = runtime.time, runtime.observers.of(route, is_balanced=snapshot.is_balanced)
-        self.dispatch = Dispatch(
+        dispatch = HedgedDispatch if route.feature.hedge else Dispatch
+        self.dispatch = dispatch(
             route, runtime.health, clock=time.clock, random=time.random, observers=observers
         )
         self.hedges = route.feature.hedge

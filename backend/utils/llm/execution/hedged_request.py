@@ -19,6 +19,7 @@ from ..caller import without_caller
 from .acceptance import accepted_at_once
 from .attempt import RunningAttempt
 from .awaiting import Blocking, run_blocking
+from .hedged_dispatch import HedgedDispatch
 from .loop_thread import in_a_thread
 from .tracing import traced
 
@@ -50,7 +51,8 @@ def hedged(
         streams: Whether the first content decides; else the whole answer does, once it was tested.
     """
     attempt = RunningAttempt(call, step)
-    if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
+    after = _hedge_after(call, step)
+    if after is None:
         return Blocking(traced(attempt, run, CallbackManager))
     loop = call.runtime.loop_thread.get()
     if loop.is_here:  # it could not wait for itself
@@ -63,9 +65,15 @@ def ahedged(
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
     """As `hedged`."""
     attempt = RunningAttempt(call, step)
-    if not call.hedges or (after := call.dispatch.hedge_after(step)) is None:
+    after = _hedge_after(call, step)
+    if after is None:
         return traced(attempt, run, AsyncCallbackManager)
     return HedgedRequest(call, attempt, after, run, streams=streams)
+
+
+def _hedge_after(call: Call, step: Try) -> float | None:
+    dispatch = call.dispatch
+    return dispatch.hedge_after(step) if isinstance(dispatch, HedgedDispatch) else None
 
 
 class HedgedRequest:
@@ -111,7 +119,7 @@ class HedgedRequest:
 
     async def _decided(self, stack: AsyncExitStack) -> HedgedAttempt:
         await self._start(self._first, stack)
-        if not await self._ended(self._after) and (step := self._call.dispatch.hedge(self._first.step)):
+        if not await self._ended(self._after) and (step := self._hedge()):
             await self._start(RunningAttempt(self._call, step), stack)
         while not _decides(ended := (await self._ended())[0], self._running):
             self._running.remove(ended)
@@ -120,6 +128,10 @@ class HedgedRequest:
             if other is not ended:
                 await other.lose()
         return ended
+
+    def _hedge(self) -> Try | None:
+        dispatch = self._call.dispatch
+        return dispatch.hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
 
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
         if self._loop is not None and (accept := attempt.accept) is not None:

@@ -1,8 +1,7 @@
 """The attempt loop of one call as a state machine without I/O: what to try next, how long to wait, when to stop.
 
 Consult `next`, do what it says, tell the outcome; repeat until the call is over. Four drivers (plain and streaming,
-synchronous and asynchronous) share it. It owns all retries: nothing below it sends a request twice. A call has one
-request in flight, or two of a feature that hedges: then `next` is asked when both have ended.
+synchronous and asynchronous) share it. It owns all retries: nothing below it sends a request twice.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 from ..cached import cached_property
 from ..failures import POLICY
 from ..receipt import Receipt
-from ..routing.hedging import hedge_of
 from ..routing.plan import availability, is_within_reach, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
 from ..routing.selector import Pause
@@ -349,53 +347,6 @@ class Dispatch:
         """The error of a selector that did what it may not."""
         return outcome_errors.selector_error(self.route, self.attempts, selector, what)
 
-    # A second request beside the first -------------------------------------------------------------------------------
-
-    def hedge_after(self, step: Try) -> float | None:
-        """In how many seconds a second request may go out beside ``step``; None if none may.
-
-        To be asked whenever a request goes out, before anything else: it counts the calls.
-        """
-        if not self.route.feature.hedge or step is not self._sent[0]:
-            return None
-        feature, budget = self.route.feature, self._traffic.hedge_budget
-        with self._traffic.lock:
-            budget.earn(feature.name)
-            if not budget.can_spend(feature.name):
-                return None
-            others = (one.candidate for one in self._left)
-            seconds = hedge_of(step.candidate, others, feature, self.route.needs, self._traffic).after
-            return seconds if seconds is not None and seconds < step.seconds else None
-
-    def hedge(self, step: Try) -> Try | None:
-        """The request that goes out beside ``step``, which has taken too long; None if none may now.
-
-        It goes where the call would have gone next, if that may be asked at once, and not to probe it.
-        """
-        feature, budget = self.route.feature.name, self._traffic.hedge_budget
-        with self._traffic.lock:
-            now = self._clock()
-            if not budget.can_spend(feature) or self._ends_at - now < LEAST_SECONDS:
-                return None
-            for pending in self._order_of_hedge(step):
-                if (hedge := self._admitted(pending, now, hedge=True)) is not None:
-                    budget.spend(feature)
-                    self._racing = (step, hedge)
-                    return hedge
-            return None
-
-    def _order_of_hedge(self, step: Try) -> Iterator[Pending]:
-        """Where it may go, in the order in which the call would try them. Where a selector would be asked, it ends."""
-        for tier in self._tiers():
-            if isinstance(tier[0].candidate.select, Custom):
-                return
-            yield from (one for one in tier if one.candidate.endpoint != step.candidate.endpoint)
-
-    def ends_with(self, step: Try, failure: Failure) -> bool:
-        """Whether ``failure`` of ``step`` ends the call, even if another request is in flight."""
-        is_over = POLICY[failure.category].again == "no" and not step.hedge
-        return is_over and not self._retry.may_move_on(step, failure, self.attempts)
-
     # What came of it -----------------------------------------------------------------------------------------------
 
     def succeeded(self, step: Try, attempt: Attempt) -> Receipt:
@@ -451,6 +402,11 @@ class Dispatch:
         if not may_move_on:
             self._left = []
         return None if self._left else self._final_error(step, failure, is_last=may_move_on)
+
+    def ends_with(self, step: Try, failure: Failure) -> bool:
+        """Whether ``failure`` of ``step`` ends the call, even if another request is in flight."""
+        is_over = POLICY[failure.category].again == "no" and not step.hedge
+        return is_over and not self._retry.may_move_on(step, failure, self.attempts)
 
     def _try_again(self, step: Try, failure: Failure, delay: float) -> None:
         """At once; but where each is as good as the other, after those that were not asked yet."""

@@ -11,7 +11,6 @@ from ..caller import HOUSE
 from ..model_config import OWN
 from ..options import NO_OPTIONS, Options, request_kwargs
 from ..receipt import called
-from ..state.experiments import CONTROL
 from ..state.health import Circuit
 from ..strategies import ORDERED
 
@@ -249,20 +248,6 @@ class Route(NamedTuple):
     def deadline(self) -> float:
         """Seconds for the whole call."""
         return self.feature.deadline
-
-    @property
-    def compared_as(self) -> str | None:
-        """What the figures of its arm are kept under; None if nothing is compared."""
-        if self.is_shadow:
-            return f"shadow {self.candidates[0].endpoint}"
-        if self.share is not None:
-            return str(self.share)
-        return self.control if self.feature.split else None
-
-    @property
-    def control(self) -> str:
-        """What those who are in no trial are compared as: begun anew with each split."""
-        return f"{CONTROL} of {', '.join(map(str, self.feature.split))}"
 
     def is_degraded(self, served_by: Candidate) -> bool:
         """Whether an answer of ``served_by`` is second best."""

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...routing.route import ON_TRIAL
+from ...state.experiments import CONTROL
 from ...strategies import CostLadder
 from .base import AttemptObserver, is_telling
 
 if TYPE_CHECKING:
     from ...failures import Failure
     from ...receipt import Attempt
+    from ...routing.route import Route
     from ...state.traffic import Traffic
     from ..steps import Try
 
@@ -50,8 +52,9 @@ class ExperimentObserver(AttemptObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         route = step.route
-        variant, feature = route.compared_as, route.feature
-        is_compared = variant == route.control or step.candidate.tier == ON_TRIAL
+        control, feature = _control(route), route.feature
+        variant = _compared_as(route)
+        is_compared = variant == control or step.candidate.tier == ON_TRIAL
         if variant is None or not is_compared or not is_telling(step, failure):
             return
         experiments, seconds = self._traffic.experiments, attempt.duration.total_seconds()
@@ -60,6 +63,20 @@ class ExperimentObserver(AttemptObserver):
                 is_ok=attempt.outcome == "ok", seconds=seconds, cost=attempt.cost_usd
             )
             stop = None if route.is_shadow else feature.stop
-            reason = experiments.judge(feature.name, variant, after, stop, against=route.control)
+            reason = experiments.judge(feature.name, variant, after, stop, against=control)
         if reason is not None:
             log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason)
+
+
+def _compared_as(route: Route) -> str | None:
+    """What the figures of its arm are kept under; None if nothing is compared."""
+    if route.is_shadow:
+        return f"shadow {route.candidates[0].endpoint}"
+    if route.share is not None:
+        return str(route.share)
+    return _control(route) if route.feature.split else None
+
+
+def _control(route: Route) -> str:
+    """What those who are in no trial are compared as: begun anew with each split."""
+    return f"{CONTROL} of {', '.join(map(str, route.feature.split))}"

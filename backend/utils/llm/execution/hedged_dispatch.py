@@ -1,0 +1,59 @@
+"""The loop of a feature that hedges: a second request may go out beside a call's first one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..routing.hedging import hedge_of
+from ..strategies import Custom
+from .loop import Dispatch
+from .steps import LEAST_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .steps import Pending, Try
+
+
+class HedgedDispatch(Dispatch):
+    """A `Dispatch` that has two requests in flight at times; `next` is asked when both have ended."""
+
+    def hedge_after(self, step: Try) -> float | None:
+        """In how many seconds a second request may go out beside ``step``; None if none may.
+
+        To be asked whenever a request goes out, before anything else: it counts the calls.
+        """
+        if step is not self._sent[0]:
+            return None
+        feature, budget = self.route.feature, self._traffic.hedge_budget
+        with self._traffic.lock:
+            budget.earn(feature.name)
+            if not budget.can_spend(feature.name):
+                return None
+            others = (one.candidate for one in self._left)
+            seconds = hedge_of(step.candidate, others, feature, self.route.needs, self._traffic).after
+            return seconds if seconds is not None and seconds < step.seconds else None
+
+    def hedge(self, step: Try) -> Try | None:
+        """The request that goes out beside ``step``, which has taken too long; None if none may now.
+
+        It goes where the call would have gone next, if that may be asked at once, and not to probe it.
+        """
+        feature, budget = self.route.feature.name, self._traffic.hedge_budget
+        with self._traffic.lock:
+            now = self._clock()
+            if not budget.can_spend(feature) or self._ends_at - now < LEAST_SECONDS:
+                return None
+            for pending in self._order_of_hedge(step):
+                if (hedge := self._admitted(pending, now, hedge=True)) is not None:
+                    budget.spend(feature)
+                    self._racing = (step, hedge)
+                    return hedge
+            return None
+
+    def _order_of_hedge(self, step: Try) -> Iterator[Pending]:
+        """Where it may go, in the order in which the call would try them. Where a selector would be asked, it ends."""
+        for tier in self._tiers():
+            if isinstance(tier[0].candidate.select, Custom):
+                return
+            yield from (one for one in tier if one.candidate.endpoint != step.candidate.endpoint)
