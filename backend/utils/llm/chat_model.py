@@ -5,9 +5,8 @@ It decides nothing when it is made. Route, key and endpoint are settled when it 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 # LangChain puts these off to its first call, during which another thread may fork.
@@ -21,17 +20,16 @@ from langchain_core.callbacks import (
     CallbackManager,
     CallbackManagerForLLMRun,
 )
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, RunInfo
-from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, ValidationError
+from langchain_core.runnables import RunnableConfig
+from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from .answers import in_new_wrapping, in_one_chunk
+from .bindings import BindableChatModel, ask_of, options_of
 from .caller import HOUSE, Caller, current_caller
 from .errors import CallError, MissingCallerError
 from .execution.attempt import RunningAttempt
@@ -41,18 +39,17 @@ from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
 from .execution.tracing import RunRecorder, recording
 from .needs import history_and_needs
-from .options import NO_OPTIONS, Options
+from .options import NO_OPTIONS
 from .providers import Ask
 from .routing.plan import foremost, plan
-from .schema_dialects import OPENAI, expressed
-from .structured import Objects, schema_of, schema_of_response_format, with_raw
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
 
-ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
-
-class FeatureChatModel(BaseChatModel):
+class FeatureChatModel(BindableChatModel):
     """A LangChain chat model for one feature.
 
     Attributes:
@@ -97,7 +94,7 @@ class FeatureChatModel(BaseChatModel):
         first = foremost(snapshot, feature, self._caller())
         model = kwargs.pop("model", first.model)
         params = LangSmithParams(ls_provider=first.provider.name, ls_model_name=model, ls_model_type="chat")
-        options = self._options(kwargs).over(feature.options) if kwargs else feature.options
+        options = options_of(kwargs, self.feature).over(feature.options) if kwargs else feature.options
         if options.temperature is not None:
             params["ls_temperature"] = options.temperature
         if options.max_output_tokens is not None:
@@ -105,70 +102,6 @@ class FeatureChatModel(BaseChatModel):
         if stop:
             params["ls_stop"] = stop
         return params
-
-    # Tools and schemas ---------------------------------------------------------------------------------------------
-
-    @override
-    def bind_tools(
-        self,
-        tools: Sequence[ToolLike],
-        *,
-        tool_choice: str | dict[str, Any] | bool | None = None,
-        strict: bool | None = None,
-        parallel_tool_calls: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools it may call. Each endpoint gets them in its own form when it is called.
-
-        Args:
-            tools: Functions, tools, pydantic classes or JSON Schemas.
-            tool_choice: ``auto``, ``none``, ``required`` (or ``any``, or True), or the name of the tool to call.
-            strict: Whether arguments must fit their schema exactly, where the API can enforce it. What its strict dialect
-                cannot express is sent without.
-            parallel_tool_calls: Whether one answer may call several tools.
-            kwargs: Options for these calls, as for `invoke`.
-
-        Raises:
-            ValueError: If ``tool_choice`` names a tool that is not among ``tools``.
-        """
-        formatted = tuple(_formatted(tool, strict=strict) for tool in tools)
-        choice = _tool_choice(tool_choice, formatted)
-        settings = {
-            "tools": formatted,
-            "tool_choice": choice,
-            "parallel_tool_calls": parallel_tool_calls,
-            **kwargs,
-        }
-        return self._bound_to_its_caller().bind(
-            **{key: value for key, value in settings.items() if value is not None}
-        )
-
-    @override
-    def with_structured_output(
-        self,
-        schema: dict[str, Any] | type,
-        *,
-        include_raw: bool = False,
-        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """The model, held to ``schema``; the answer is validated here, and an answer that does not fit is a failure.
-
-        Args:
-            schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
-            include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
-            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is
-                accepted from code that was written for one provider; the object is the same, and how an endpoint is
-                held to the schema is its adapter's business.
-            strict: Whether OpenAI should enforce the schema itself; by default for types.
-            kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: any
-                callable, asynchronous ones for `ainvoke` and `astream`. False or a ``ValueError`` rejects it.
-        """
-        wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
-        bound = self._bound_to_its_caller().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
-        return with_raw(bound) if include_raw else Objects(bound)
 
     # Streams belong to whoever asks for them, not to whoever reads them ----------------------------------------------
 
@@ -206,6 +139,7 @@ class FeatureChatModel(BaseChatModel):
         """This model for a caller."""
         return self._with(caller=caller, made_for=made_for)
 
+    @override
     def _bound_to_its_caller(self) -> FeatureChatModel:
         """Remembers the caller of this context, for a binding that is read where there is none."""
         now = current_caller()
@@ -303,9 +237,14 @@ class FeatureChatModel(BaseChatModel):
         *,
         streams: bool = False,
     ) -> Call:
-        runtime, caller, ask = self.runtime, self._caller(), self._ask(kwargs)
+        runtime, caller = self.runtime, self._caller()
         if runtime.require_caller and caller is HOUSE:
             raise MissingCallerError(self.feature)
+        ask = (
+            ask_of(kwargs, self.feature, self.cache_key)
+            if kwargs
+            else Ask(NO_OPTIONS, cache_key=self.cache_key)
+        )
         accept = kwargs.get("accept")
         streams = streams and ask.schema is None and accept is None
         history, needs = history_and_needs(messages, ask, streams=streams)
@@ -316,72 +255,6 @@ class FeatureChatModel(BaseChatModel):
             runtime.health.traffic.planned()
         call = Call(runtime, snapshot, route, question)
         return with_copies(call) if route.feature.shadow else call
-
-    def _ask(self, kwargs: dict[str, Any]) -> Ask:
-        if not kwargs:
-            return Ask(NO_OPTIONS, cache_key=self.cache_key)
-        return Ask(
-            options=self._options(kwargs),
-            tools=tuple(kwargs.get("tools") or ()),
-            tool_choice=_tool_choice(kwargs.get("tool_choice"), tuple(kwargs.get("tools") or ())),
-            parallel_tool_calls=kwargs.get("parallel_tool_calls"),
-            schema=kwargs.get("schema") or schema_of_response_format(kwargs.get("response_format")),
-            cache_key=kwargs.get("cache_key", self.cache_key),
-        )
-
-    def _options(self, kwargs: dict[str, Any]) -> Options:
-        """The options of this call alone.
-
-        Raises:
-            ValueError: If a keyword argument is neither an option nor a setting of the call.
-        """
-        if not (settings := {key: kwargs[key] for key in kwargs.keys() - _CALL_SETTINGS}):
-            return NO_OPTIONS
-        try:
-            return Options.model_validate(settings)
-        except ValidationError as error:
-            wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
-            known = ", ".join(sorted({*Options.model_fields, *_CALL_SETTINGS}))
-            raise ValueError(f"{self.feature}: options of the call: {wrong}. Known: {known}.") from None
-
-
-_CALL_SETTINGS = frozenset(
-    {
-        "accept",
-        "cache_key",
-        "parallel_tool_calls",
-        "response_format",
-        "schema",
-        "strict",
-        "tool_choice",
-        "tools",
-    }
-)
-
-
-def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
-    """``tool`` in OpenAI's form."""
-    made = convert_to_openai_tool(tool, strict=False if strict else strict)
-    if strict and "function" in made:
-        function = made["function"]
-        parameters = expressed({"type": "object", **function.get("parameters", {})}, OPENAI)
-        if parameters is not None:
-            made["function"] = {**function, "parameters": parameters, "strict": True}
-    return made
-
-
-def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[str, Any], ...]) -> str | None:
-    """``auto``, ``none``, ``required`` or a tool's name, from any of the forms that LangChain's users write."""
-    if isinstance(choice, dict):
-        choice = cast("str", choice.get("function", choice).get("name", ""))
-    if choice is None or choice is False:
-        return None
-    if choice is True or choice in {"any", "required"}:
-        return "required"
-    names = [tool["function"]["name"] for tool in tools if "function" in tool]
-    if choice not in {"auto", "none", *names}:
-        raise ValueError(f"tool_choice {choice!r} is none of auto, none, required, {', '.join(names)}")
-    return choice
 
 
 def _attempt(

@@ -1,0 +1,165 @@
+"""What product code may ask of a call: tools, schemas, options, as arguments or bound to a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ValidationError
+from typing_extensions import override
+
+from .options import NO_OPTIONS, Options
+from .providers import Ask
+from .schema_dialects import OPENAI, expressed
+from .structured import Objects, schema_of, schema_of_response_format, with_raw
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import Runnable
+
+ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
+_CALL_SETTINGS = frozenset(
+    {
+        "accept",
+        "cache_key",
+        "parallel_tool_calls",
+        "response_format",
+        "schema",
+        "strict",
+        "tool_choice",
+        "tools",
+    }
+)
+
+
+class BindableChatModel(BaseChatModel, ABC):
+    """A chat model that takes tools and schemas in the same form, whichever endpoint serves it."""
+
+    @abstractmethod
+    def _bound_to_its_caller(self) -> BindableChatModel:
+        """The model for a binding that is read in another context."""
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[ToolLike],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools it may call. Each endpoint gets them in its own form when it is called.
+
+        Args:
+            tools: Functions, tools, pydantic classes or JSON Schemas.
+            tool_choice: ``auto``, ``none``, ``required`` (or ``any``, or True), or the name of the tool to call.
+            strict: Whether arguments must fit their schema exactly, where the API can enforce it. What its strict dialect
+                cannot express is sent without.
+            parallel_tool_calls: Whether one answer may call several tools.
+            kwargs: Options for these calls, as for `invoke`.
+
+        Raises:
+            ValueError: If ``tool_choice`` names a tool that is not among ``tools``.
+        """
+        formatted = tuple(_formatted(tool, strict=strict) for tool in tools)
+        choice = _tool_choice(tool_choice, formatted)
+        settings = {
+            "tools": formatted,
+            "tool_choice": choice,
+            "parallel_tool_calls": parallel_tool_calls,
+            **kwargs,
+        }
+        return self._bound_to_its_caller().bind(
+            **{key: value for key, value in settings.items() if value is not None}
+        )
+
+    @override
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model, held to ``schema``; the answer is validated here, and an answer that does not fit is a failure.
+
+        Args:
+            schema: A pydantic class, a ``TypedDict`` class, or a JSON Schema with a title.
+            include_raw: Give ``{"raw", "parsed", "parsing_error"}`` instead of the object.
+            method: ``json_mode`` asks for any JSON and leaves the schema to the prompt. ``function_calling`` is
+                accepted from code that was written for one provider; the object is the same, and how an endpoint is
+                held to the schema is its adapter's business.
+            strict: Whether OpenAI should enforce the schema itself; by default for types.
+            kwargs: Options for these calls, as for `invoke`; and ``accept``, a further test of the object: any
+                callable, asynchronous ones for `ainvoke` and `astream`. False or a ``ValueError`` rejects it.
+        """
+        wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
+        bound = self._bound_to_its_caller().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
+        return with_raw(bound) if include_raw else Objects(bound)
+
+
+def ask_of(kwargs: Mapping[str, Any], feature: str, cache_key: str | None) -> Ask:
+    """What a call with these arguments asks for.
+
+    Raises:
+        ValueError: As `options_of`; or if the tool to call is none of the tools.
+    """
+    tools = tuple(kwargs.get("tools") or ())
+    return Ask(
+        options=options_of(kwargs, feature),
+        tools=tools,
+        tool_choice=_tool_choice(kwargs.get("tool_choice"), tools),
+        parallel_tool_calls=kwargs.get("parallel_tool_calls"),
+        schema=kwargs.get("schema") or schema_of_response_format(kwargs.get("response_format")),
+        cache_key=kwargs.get("cache_key", cache_key),
+    )
+
+
+def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
+    """The options of a call with these arguments.
+
+    Raises:
+        ValueError: If one is neither an option nor a setting of the call.
+    """
+    if not (settings := {key: kwargs[key] for key in kwargs.keys() - _CALL_SETTINGS}):
+        return NO_OPTIONS
+    try:
+        return Options.model_validate(settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
+        known = ", ".join(sorted({*Options.model_fields, *_CALL_SETTINGS}))
+        raise ValueError(f"{feature}: options of the call: {wrong}. Known: {known}.") from None
+
+
+def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
+    """``tool`` in OpenAI's form."""
+    made = convert_to_openai_tool(tool, strict=False if strict else strict)
+    if strict and "function" in made:
+        function = made["function"]
+        parameters = expressed({"type": "object", **function.get("parameters", {})}, OPENAI)
+        if parameters is not None:
+            made["function"] = {**function, "parameters": parameters, "strict": True}
+    return made
+
+
+def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[str, Any], ...]) -> str | None:
+    """``auto``, ``none``, ``required`` or a tool's name, from any of the forms that LangChain's users write."""
+    if isinstance(choice, dict):
+        choice = cast("str", choice.get("function", choice).get("name", ""))
+    if choice is None or choice is False:
+        return None
+    if choice is True or choice in {"any", "required"}:
+        return "required"
+    names = [tool["function"]["name"] for tool in tools if "function" in tool]
+    if choice not in {"auto", "none", *names}:
+        raise ValueError(f"tool_choice {choice!r} is none of auto, none, required, {', '.join(names)}")
+    return choice
