@@ -137,7 +137,7 @@ def pause(every: float | None, fails: int) -> float:
 
 
 def _fault(error: BaseException) -> tuple[object, ...]:
-    """What makes an exception the same as another one: its kind and where it came from. What it says may hold a time."""
+    """The kind of an exception and where it came from, by which it is logged once. Its text does not count: it may hold a time."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

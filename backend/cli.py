@@ -117,7 +117,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Where a call of FEATURE would run now, and why. Sends nothing."""
+    """Show where a call of FEATURE would run now, and why. Sends nothing."""
     needs = Needs(tools=tools, structured_output=structured, images=images, tokens=tokens)
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
@@ -179,7 +179,7 @@ def model(
     *,
     as_json: Json = False,
 ) -> None:
-    """What a model can do, until when it is on sale, and where each value comes from."""
+    """Show what a model can do, until when it is on sale, and where each value comes from."""
     snapshot = _patchbay(as_json=as_json).table.snapshot
     endpoint = next((each for each in uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
@@ -417,7 +417,7 @@ async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[Asyn
 
 @contextmanager
 def _stored(*, as_json: bool) -> Iterator[None]:
-    """As `_errors`, for what needs the database."""
+    """See `_errors`, for what needs the database."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError
@@ -536,7 +536,7 @@ def _print_json(value: Any) -> None:
 
 
 def _print_failures(route: Route) -> None:
-    """What would follow each kind of failure of the first endpoint."""
+    """Print what would follow each kind of failure of the first endpoint."""
     if not route.candidates:
         return
     first = route.candidates[0]

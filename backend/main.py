@@ -184,7 +184,7 @@ async def _looking_after(facade: Facade, background: Background) -> AsyncIterato
 
 
 async def _warm_up(facade: Patchbay) -> None:
-    """What is there afterwards stays: the collector need not look through it each time that a long transcript comes.
+    """Load what calls need, and exempt it from garbage collection, which would go through it at each long transcript.
 
     It would, a quarter of a second each, with every thread waiting.
     """

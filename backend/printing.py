@@ -1,4 +1,4 @@
-"""How receipts, findings and abilities read in a terminal, and a terminal on which nothing acts that is printed."""
+"""Prints receipts, findings and abilities to a terminal, on which nothing acts that is printed."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ _CODES: Final = {413: "content_too_large", 503: "too_busy"}
 
 
 def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
-    """How uvicorn serves ``app``, the bounds included."""
+    """The configuration by which uvicorn serves ``app``, the bounds included."""
     return uvicorn.Config(
         ForgottenKeys(app),
         http=BoundedProtocol,
@@ -81,7 +81,7 @@ def configured(app: ASGIApp, *, grace_seconds: int | None = None) -> Config:
 
 
 class BoundedConnection(h11.Connection):
-    """What h11 makes of the bytes of a connection; nothing of a body while that is held.
+    """An h11 connection that reads nothing of a body while that is held.
 
     Attributes:
         refused: With which status it refuses to read on, if it does.
@@ -183,7 +183,7 @@ class LingeringTransport(asyncio.Transport):
             self._transport.resume_reading()
 
     def throw_away(self, data: bytes) -> None:
-        """What comes after the answer."""
+        """Discard what comes after the answer."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()

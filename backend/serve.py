@@ -204,7 +204,7 @@ class _Run:
                     _print(f"The built-in model could not start: {unavailable}")
 
     async def _shown_sample(self, *, again: bool) -> bool:
-        """As `_show_sample`. A sample that cannot be shown does not end the service."""
+        """See `_show_sample`. A sample that cannot be shown does not end the service."""
         try:
             return await self._show_sample(again=again)
         except (httpx.HTTPError, ValueError) as error:

@@ -19,7 +19,7 @@ def _blank_is_none(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """What the application can be told from outside: by the process environment first, then by ``.env``.
+    """The application's settings: from the process environment first, then from ``.env``.
 
     A blank value counts as not given.
 

@@ -1,4 +1,4 @@
-"""What somebody said they would do."""
+"""Tasks that somebody took on."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Category(StrEnum):
-    """What a conversation is mainly about."""
+    """The main subject of a conversation."""
 
     WORK = "work"
     TECHNOLOGY = "technology"

@@ -36,7 +36,7 @@ class Discard(BaseModel):
 
 
 def decided(transcript: Transcript) -> Outcome[Discard] | None:
-    """What the length says by itself; None if it does not say enough."""
+    """The decision that the length alone allows; None if it allows none."""
     if transcript.is_empty:
         return Outcome(FEATURE, Discard(reason="Nothing was said.", discard=True))
     if transcript.is_longer_than(KEPT_WITHOUT_ASKING):

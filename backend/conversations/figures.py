@@ -236,7 +236,7 @@ class Figures:
 
 
 def _parts(number: int) -> tuple[int, ...]:
-    """What a number is said as if not as one word; empty if it is one.
+    """The parts of a number that is spoken as several words; empty if it is one word.
 
     Tens and units, or what is before and after the hundreds, as in `one fifty` and `twenty twenty-six`.
     """
@@ -281,7 +281,7 @@ def _spoken_numbers(plain: str, words: list[str]) -> Iterator[int]:
 
 
 def _spelt(word: str) -> Iterator[int]:
-    """What a word stands for; of a German or Spanish one that holds several, each."""
+    """The numbers that a word stands for; a German or Spanish one may hold several."""
     if word in _NUMBERS:
         yield _NUMBERS[word]
     elif any(part in word for part in _COMPOUNDS):

@@ -40,7 +40,7 @@ class NotSaidError(ValueError):
 
 @dataclass(frozen=True)
 class Grounds:
-    """What an answer may rest on: the words that a model was shown, and who spoke.
+    """The basis of an answer: the words that a model was shown, and who spoke.
 
     Attributes:
         words: Folded, speakers included.

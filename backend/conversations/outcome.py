@@ -1,4 +1,4 @@
-"""What one feature came to: a value, or the code of what went wrong, and the receipt."""
+"""The outcome of one feature: a value, or the code of what went wrong, and the receipt."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _INSTRUCTIONS = (
 
 
 class Structure(BaseModel):
-    """What a conversation is about."""
+    """The title, overview and category of a conversation."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""What was said, by whom and when: the one input of the product."""
+"""Transcripts, the one input of the product: what was said, by whom and when."""
 
 from __future__ import annotations
 

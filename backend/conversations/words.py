@@ -88,12 +88,12 @@ def carries_meaning(word: str) -> bool:
 
 
 def stem(word: str) -> str:
-    """What inflections of a folded word share."""
+    """The stem that inflections of a folded word share."""
     return word[:_STEM]
 
 
 def terms(text: str) -> Iterator[str]:
-    """What ``text`` is compared by: stems of what carries meaning; of writing without blanks, pairs of characters."""
+    """The terms by which ``text`` is compared: stems of what carries meaning; of writing without blanks, pairs of characters."""
     folds = folded(unicodedata.normalize("NFKC", text))
     for run in _BLANKLESS.findall(unicodedata.normalize("NFC", folds)):
         yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))

@@ -1,1 +1,1 @@
-"""Where things are kept: implements the Protocols that inner rooms declare."""
+"""Storage: implements the Protocols that inner rooms declare."""

@@ -33,7 +33,7 @@ class SqlConversationStore:
         self._sessions = sessions
 
     async def add(self, conversation: Conversation) -> None:
-        """As `ConversationStore.add`."""
+        """See `ConversationStore.add`."""
         row = await asyncio.to_thread(_row, conversation)
         try:
             async with self._sessions.begin() as session:
@@ -71,7 +71,7 @@ class SqlConversationStore:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a page ended."""
+    """The place where a page ended."""
 
     created_at: datetime
     id: str

@@ -1,4 +1,4 @@
-"""Which exceptions are of a database that cannot be used now, and not of what it was asked for."""
+"""Tells exceptions of an unusable database from those of a wrong request."""
 
 from __future__ import annotations
 

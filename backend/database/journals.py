@@ -58,7 +58,7 @@ class FileJournals:
         self._folder = folder
 
     async def open(self, conversation_id: str) -> FileJournal | None:
-        """As `Journals.open`."""
+        """See `Journals.open`."""
         opening = asyncio.ensure_future(asyncio.to_thread(_open, self._folder, conversation_id))
         try:
             return await asyncio.shield(opening)
@@ -67,11 +67,11 @@ class FileJournals:
             raise
 
     async def made(self, conversation_id: str) -> bytes | None:
-        """As `Journals.made`."""
+        """See `Journals.made`."""
         return await asyncio.to_thread(_made, self._folder, conversation_id)
 
     async def left(self, older: float) -> Sequence[str]:
-        """As `Journals.left`."""
+        """See `Journals.left`."""
         return await asyncio.to_thread(_left, self._folder, older)
 
 
@@ -86,44 +86,44 @@ class FileJournal:
 
     @property
     def claim(self) -> Claim | None:
-        """As `Journal.claim`."""
+        """See `Journal.claim`."""
         return Claim.model_validate_json(self._lines[_CLAIM]) if _CLAIM in self._lines else None
 
     @property
     def conversation(self) -> bytes | None:
-        """As `Journal.conversation`."""
+        """See `Journal.conversation`."""
         return self._lines.get(_CONVERSATION)
 
     @property
     def age(self) -> float:
-        """As `Journal.age`."""
+        """See `Journal.age`."""
         return _age(self._descriptor)
 
     def answer(self, feature: str) -> bytes | None:
-        """As `Answers.answer`."""
+        """See `Answers.answer`."""
         return self._lines.get(feature)
 
     async def begin(self, claim: Claim, room: int) -> None:
-        """As `Journal.begin`."""
+        """See `Journal.begin`."""
         await self._in_turn(lambda: self._begin(claim, room))
 
     async def keep(self, feature: str, answer: bytes) -> None:
-        """As `Answers.keep`."""
+        """See `Answers.keep`."""
         try:
             await self._in_turn(lambda: self._write(feature, answer))
         except StorageUnavailableError as error:
             log.warning("conversations.answer_not_kept conversation=%s: %s", self._path.name, error.__cause__)
 
     async def finish(self, conversation: bytes) -> None:
-        """As `Journal.finish`."""
+        """See `Journal.finish`."""
         await self._in_turn(lambda: self._write(_CONVERSATION, conversation))
 
     async def remove(self) -> None:
-        """As `Journal.remove`. That this fails does not matter: it is found stored, and removed, later."""
+        """See `Journal.remove`. That this fails does not matter: it is found stored, and removed, later."""
         self._lines = {}
 
     async def close(self) -> None:
-        """As `Journal.close`. One that holds nothing goes."""
+        """See `Journal.close`. One that holds nothing goes."""
         await self._in_turn(self.close_now)
 
     async def _in_turn(self, work: Callable[[], T]) -> T:

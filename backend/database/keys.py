@@ -37,7 +37,7 @@ class SqlKeyStore:
         self._sessions = sessions
 
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        """As `KeyStore.add`. Whatever had its time goes, whose it may be."""
+        """See `KeyStore.add`. Whatever had its time goes, whose it may be."""
         row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
@@ -52,7 +52,7 @@ class SqlKeyStore:
         return key
 
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        """As `KeyStore.of`."""
+        """See `KeyStore.of`."""
         row, chose = UserKeyRow, KeyOwnerRow
         query = (
             select(row, chose.house_fallback)
@@ -65,7 +65,7 @@ class SqlKeyStore:
             return [_kept(key)._replace(house_fallback=bool(chosen)) for key, chosen in found]
 
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        """As `KeyStore.remove`."""
+        """See `KeyStore.remove`."""
         async with self._sessions.begin() as session:
             removed = await _remove(session, _versions(owner, provider), now)
         if removed:
@@ -73,14 +73,14 @@ class SqlKeyStore:
         return removed
 
     async def removed(self, after: int) -> Sequence[Removal]:
-        """As `KeyStore.removed`."""
+        """See `KeyStore.removed`."""
         row = KeyRemovalRow
         query = select(row.number, row.key_id, row.removed_at).where(row.number > after).order_by(row.number)
         async with self._sessions() as session:
             return [Removal(*found) for found in await session.execute(query)]
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        """As `KeyStore.choose`."""
+        """See `KeyStore.choose`."""
         new = insert(KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
         change = new.on_conflict_do_update(
             index_elements=["user_id", "tenant_id"], set_={"house_fallback": house_fallback}
@@ -89,19 +89,19 @@ class SqlKeyStore:
             await session.execute(change)
 
     async def chosen(self, owner: Owner) -> bool:
-        """As `KeyStore.chosen`."""
+        """See `KeyStore.chosen`."""
         async with self._sessions() as session:
             row = await session.get(KeyOwnerRow, (owner.user_id, owner.tenant_id))
         return row is not None and row.house_fallback
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """As `KeyStore.record_use`."""
+        """See `KeyStore.record_use`."""
         change = update(UserKeyRow).where(UserKeyRow.id.in_(rows)).values(last_used_at=now)
         async with self._sessions.begin() as session:
             await session.execute(change)
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
-        """As `KeyStore.record_problem`."""
+        """See `KeyStore.record_problem`."""
         key, since = UserKeyRow, literal(problem.since, UtcDateTime)
         change = (
             update(key)
@@ -119,7 +119,7 @@ class SqlKeyStore:
             return (await session.execute(_new_notice(row, problem))).first() is not None
 
     async def record_success(self, row: str, endpoint: str) -> None:
-        """As `KeyStore.record_success`."""
+        """See `KeyStore.record_success`."""
         key = UserKeyRow
         ends = or_(key.trouble_reason != "no_access", key.trouble_endpoint == endpoint)
         change = update(key).where(key.id == row, ends)
@@ -128,7 +128,7 @@ class SqlKeyStore:
             await session.execute(change.values(nothing))
 
     async def rewrap(self, renew: Renew) -> int:
-        """As `KeyStore.rewrap`."""
+        """See `KeyStore.rewrap`."""
         async with self._sessions.begin() as session:
             await session.execute(text("BEGIN IMMEDIATE"))
             renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))

@@ -40,7 +40,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """What every table inherits. Constraints have names, so that migrations can alter them."""
+    """The base of every table. Constraints have names, so that migrations can alter them."""
 
     metadata = MetaData(
         naming_convention={
@@ -126,7 +126,7 @@ class UserKeyRow(Base):
 
 
 class KeyOwnerRow(Base):
-    """What a user chose for their keys."""
+    """A user's choice for their keys."""
 
     __tablename__ = "key_owners"
 

@@ -63,7 +63,7 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """As `make`, for who needs the token alone."""
+        """See `make`, for who needs the token alone."""
         return (await self.make(user_id, name))[1]
 
     async def make(self, user_id: str, name: str) -> tuple[AccessToken, str]:
@@ -137,5 +137,5 @@ def _token(row: AccessTokenRow) -> AccessToken:
 
 
 def hashed(plain: str) -> str:
-    """How a token, or what a session's cookie holds, is kept."""
+    """The hash by which a token, or a session's cookie, is kept."""
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()

@@ -57,7 +57,7 @@ class Explained(Protocol):
 
 
 class Facade(Protocol):
-    """What a check needs of the facade; `Patchbay` is one."""
+    """The part of the facade that a check needs; `Patchbay` is one."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
         """The chat model of ``feature``."""
@@ -68,7 +68,7 @@ class Facade(Protocol):
         ...
 
     def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explained:
-        """How ``caller`` would be served."""
+        """Explain how ``caller`` would be served."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with users' keys. No error holds a key, nor a part of one.
+"""Errors about users' keys. None holds a key, nor a part of one.
 
 ::
 
@@ -64,7 +64,7 @@ class NotEnrolledError(KeychainError):
 
 
 class MalformedKeyError(KeychainError):
-    """What should be a key cannot be one."""
+    """The text cannot be a key."""
 
     code = "key_malformed"
     http_status = 422

@@ -122,15 +122,15 @@ class GivenMasterKeys:
         self._keys = _parse(text.get_secret_value().replace(",", "\n"))
 
     def newest(self) -> MasterKey:
-        """As `MasterKeys.newest`."""
+        """See `MasterKeys.newest`."""
         return self._keys[0]
 
     def first(self) -> MasterKey:
-        """As `MasterKeys.first`. Somebody else made it."""
+        """See `MasterKeys.first`. Somebody else made it."""
         return self._keys[0]
 
     def find(self, name: str) -> MasterKey | None:
-        """As `MasterKeys.find`."""
+        """See `MasterKeys.find`."""
         return _find(self._keys, name)
 
     def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
@@ -151,17 +151,17 @@ class MasterKeyFile:
         self._fault: str | None = None
 
     def newest(self) -> MasterKey:
-        """As `MasterKeys.newest`."""
+        """See `MasterKeys.newest`."""
         return self._current()[0]
 
     def first(self) -> MasterKey:
-        """As `MasterKeys.first`."""
+        """See `MasterKeys.first`."""
         if not self._path.exists():
             self._write([MasterKey.new()], replace=False)
         return self.newest()
 
     def find(self, name: str) -> MasterKey | None:
-        """As `MasterKeys.find`."""
+        """See `MasterKeys.find`."""
         return _find(self._current(), name)
 
     def renew(self, used: Collection[str]) -> MasterKey:

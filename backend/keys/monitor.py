@@ -54,7 +54,7 @@ class LogNotifier:
     """Writes a warning to the log."""
 
     async def notify(self, place: Place, problem: KeyProblem) -> None:
-        """As `Notifier.notify`."""
+        """See `Notifier.notify`."""
         log.warning(
             "keys.refused user=%s provider=%s reason=%s endpoint=%s",
             place.user_id,

@@ -1,4 +1,4 @@
-"""What has to be kept of users' keys, and what a store of them promises."""
+"""The data that is kept of users' keys, and the promises of a store."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class KeyStore(Protocol):
         ...
 
     async def removed(self, after: int) -> Sequence[Removal]:
-        """What was removed or replaced after the removal with that number, in order. Each is kept for an hour at least."""
+        """Removals and replacements after the one with that number, in order. Each is kept for an hour at least."""
         ...
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:

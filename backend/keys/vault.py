@@ -34,7 +34,7 @@ class Server(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What a sealed key is bound to.
+    """The place that a sealed key is bound to.
 
     Attributes:
         row: The id of the row that it stands in.
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What is kept of a key.
+    """The stored form of a key.
 
     Attributes:
         master: The name of the master key that ``wrapped`` opens with.
@@ -76,7 +76,7 @@ class Vault:
         self._masters = master_keys
 
     def seal(self, key: str, place: Place, *, keep: bool, is_first: bool = False) -> Sealed:
-        """What is kept of ``key`` at ``place``; without ``keep``, nothing that it could be had from.
+        """Seal ``key`` for ``place``; without ``keep``, only its fingerprint is kept.
 
         Args:
             key: The key.

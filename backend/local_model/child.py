@@ -27,7 +27,7 @@ LONGEST_LINE: Final = 65_536
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended: its exit code, what it last wrote to stderr, and how long it had been ready.
+    """The end of a child: its exit code, the last of its stderr, and how long it had been ready.
 
     It was killed if it was `slow` to be ready, or `silent` when it was asked how it does.
     """

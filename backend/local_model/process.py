@@ -72,7 +72,7 @@ class LocalModelUnavailable(Exception):  # noqa: N818 - reads as what it is wher
 
 @dataclass(frozen=True)
 class Address:
-    """Where the model answers, in OpenAI's protocol, and the key it wants. The key is not printed."""
+    """The address at which the model answers, in OpenAI's protocol, and the key it wants. The key is not printed."""
 
     base_url: str
     key: str = field(repr=False)
@@ -121,12 +121,12 @@ class LocalModel(PerProcess):
 
     @property
     def state(self) -> State:
-        """What the model is doing."""
+        """The state of the model."""
         return self._state
 
     @property
     def reason(self) -> str | None:
-        """What to do about it when the model has failed or does not answer; None in every other state."""
+        """A way out when the model has failed or does not answer; None in every other state."""
         return self._reason
 
     def start(self) -> None:

@@ -25,7 +25,7 @@ Pulse = Literal["well", "silent", "gone"]
 def pulses(
     is_well: Callable[[], bool], ended: threading.Event, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Pulse]:
-    """What each question finds until ``ended``: an answer, none, or none for so long that nobody need ask any more."""
+    """The result of each check until ``ended``: an answer, none, or none for so long that nobody need ask any more."""
     answered_at = clock()
     while not ended.wait(EVERY):
         began = clock()

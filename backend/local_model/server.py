@@ -45,7 +45,7 @@ PARENT_LOOK: Final = 1.0  # seconds between two looks at whether the parent stil
 
 
 class CannotStartError(Exception):
-    """What keeps the model from starting, as one line for the person who can mend it."""
+    """The model cannot start; the text is one line for the person who can mend it."""
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""Whose body is read, how much of it, and for how long.
+"""Bounds on bodies: whose is read, how much of it, and for how long.
 
 A body is read when a route asks for it, not before. So this is where a request without a token ends: whatever route is
 asked, of a body that nobody vouches for not a byte is read. Two things can be said of a route, with `edge`; one that says
@@ -48,7 +48,7 @@ class Terms:
 
     @property
     def seconds(self) -> float:
-        """How long a body may take to come."""
+        """The seconds that a body may take to come."""
         return FIRST_SECONDS + self.longest_body / SLOWEST
 
 
@@ -86,7 +86,7 @@ class SlowBodyError(HTTPException):
 
 
 class FailedAdmissionError(HTTPException):
-    """Who sends a body could not be looked up; its cause says why.
+    """The sender of a body could not be looked up; the cause says why.
 
     Whatever else is raised while FastAPI reads a body, it calls a fault of the body's.
     """
@@ -166,6 +166,6 @@ class _Body:
 
 
 def _declared_length(headers: Mapping[str, str]) -> int:
-    """What the request says; 0 if it does not, or not in a way that a server lets through."""
+    """The length that the request declares; 0 if it declares none, or not in a way that a server lets through."""
     declared = headers.get("content-length", "")
     return int(declared) if declared.isascii() and declared.isdecimal() and len(declared) <= _DIGITS else 0

@@ -32,7 +32,7 @@ Piece = Delta | Finished
 
 
 class Question(BaseModel):
-    """What is asked, about which conversation."""
+    """A question about a conversation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

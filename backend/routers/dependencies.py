@@ -1,4 +1,4 @@
-"""What endpoints are given: the services, and who asks.
+"""The dependencies of endpoints: the services, and the identity of who asks.
 
 `identify` is the one way in, for HTTP and WebSocket alike. It returns an `Identity` and holds its caller in context
 until the response has been sent, streams included. It has to be asynchronous: a synchronous dependency runs on a
@@ -42,7 +42,7 @@ class Tokens(Protocol):
     """The access tokens that were given out."""
 
     async def find(self, plain: str) -> TokenOwner | None:
-        """Whose token ``plain`` is, if it is one."""
+        """The owner of the token ``plain``, if it is one."""
         ...
 
 
@@ -60,7 +60,7 @@ class LaunchToken:
         return
 
     async def find(self, plain: str) -> TokenOwner | None:
-        """As `Tokens.find`."""
+        """See `Tokens.find`."""
         if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
             return self
         return await self.others.find(plain)
@@ -75,7 +75,7 @@ class Explanation(Protocol):
 
 
 class Facade(Protocol):
-    """What the edge needs of the facade; `Patchbay` is one."""
+    """The part of the facade that the HTTP edge needs; `Patchbay` is one."""
 
     def get_llm(self, feature: str) -> BaseChatModel:
         """The chat model of ``feature``."""
@@ -88,7 +88,7 @@ class Facade(Protocol):
     def explain(
         self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
     ) -> Explanation:
-        """How ``caller``, by default the one in context, would be served with what they need."""
+        """Explain how ``caller``, by default the one in context, would be served with what they need."""
         ...
 
     def fault_of(self, base_url: str) -> str | None:
@@ -97,7 +97,7 @@ class Facade(Protocol):
 
 
 class Database(Protocol):
-    """Where everything is kept."""
+    """The database."""
 
     async def fault(self) -> str | None:
         """Why it cannot be read or written now, as a code; None if it can. Answers within a second or two."""
@@ -105,21 +105,21 @@ class Database(Protocol):
 
 
 class LocalModelView(Protocol):
-    """What people are told about the built-in model."""
+    """The built-in model, as people see it."""
 
     @property
     def label(self) -> str:
-        """Which model it is."""
+        """The name of the model, for people."""
         ...
 
     @property
     def state(self) -> State:
-        """What it is doing."""
+        """The state of the model."""
         ...
 
     @property
     def reason(self) -> str | None:
-        """What to do about it, if it failed."""
+        """A way out, if it failed."""
         ...
 
 

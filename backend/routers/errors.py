@@ -67,7 +67,7 @@ def _what_was_raised(error: Exception) -> Exception:
 
 
 def describe(error: Exception) -> Problem:
-    """What may be told about ``error``; of one that was not foreseen, nothing."""
+    """The public description of ``error``; of one that was not foreseen, nothing."""
     if isinstance(error, UnknownFeatureError):
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})
     if isinstance(error, LLMError):
@@ -89,7 +89,7 @@ def _retry_after(error: LLMError) -> Mapping[str, str] | None:
 
 
 def _invalid(found: Sequence[Mapping[str, Any]]) -> Problem:
-    """Where and why, never what: pydantic's own list repeats the input, which may be a secret."""
+    """The place and reason of each fault, never the input, which pydantic's own list repeats: it may be a secret."""
     problems = [_place_and_reason(problem) for problem in found[:PROBLEMS_SHOWN]]
     first = f"{problems[0]['field']}: {problems[0]['message']}" if problems else "The request is not valid."
     more = f" ({len(found) - 1} more)" if len(found) > 1 else ""

@@ -45,7 +45,7 @@ class JsonModel:
         self._lists = _lists_of(wanted)
 
     def read(self, body: bytes) -> Any:
-        """What ``body`` says.
+        """Parse and validate ``body``.
 
         Raises:
             InvalidBodyError: If it is not valid. Tells of no input but the names of fields.

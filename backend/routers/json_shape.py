@@ -1,4 +1,4 @@
-"""How much there is in a text that should be JSON, and where it can be taken apart, told without building any of it.
+"""Measures a text that should be JSON, and finds where it can be taken apart, without building any of it.
 
 A parser builds all of a body before anybody can say that there is too much: a hundred megabytes out of one. So the signs
 of JSON that stand outside strings are looked at first. It is no parser: of what is not JSON it may say anything but a fault
@@ -33,7 +33,7 @@ class ShapeError(ValueError):
 
 
 class Shape:
-    """What stands where in a body. It has one list at most, and but for that it is small.
+    """The shape of a body. It has one list at most, and but for that it is small.
 
     Raises:
         ShapeError: If there is more in it.
@@ -90,7 +90,7 @@ class Shape:
                 keys.pop()
 
     def _note(self, start: int, signs: bytes) -> None:
-        """Where the list begins and ends, and where the last item of a block begins."""
+        """Note where the list begins and ends, and where the last item of a block begins."""
         if self._begin is None and (found := signs.find(b"[")) >= 0:
             self._begin = start + found + 1
         if self._begin is None or self._end is not None:

@@ -80,7 +80,7 @@ class TroubleView(BaseModel):
 
 
 class KeyView(BaseModel):
-    """What may be told of a key.
+    """The public facts of a key.
 
     Attributes:
         last_four: Blank if the key is so short that they would tell too much.
@@ -104,7 +104,7 @@ class KeyView(BaseModel):
 
     @classmethod
     def of(cls, key: KeyVersion) -> "KeyView":
-        """What may be told of ``key``."""
+        """The public facts of ``key``."""
         return cls(
             provider=key.place.provider,
             base_url=key.place.server and key.place.server.base_url,
@@ -126,7 +126,7 @@ class KeyList(BaseModel):
 
 
 class Choice(BaseModel):
-    """What a user chooses for all of their keys.
+    """A user's choice for all of their keys.
 
     Attributes:
         house_fallback: Whether the house may pay where their keys do not serve, for features that allow it.

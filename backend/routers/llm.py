@@ -1,4 +1,4 @@
-"""What runs on what, and why."""
+"""Shows what runs on what, and why."""
 
 from typing import Annotated, Any, Final
 
@@ -13,7 +13,7 @@ from .dependencies import ServicesDep, identify
 
 
 class Wanted(BaseModel):
-    """What the call would need of an endpoint."""
+    """The needs of a call."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +35,7 @@ async def qos(services: ServicesDep) -> QosInfo:
 
 @router.get("/explain/{feature}")
 async def explain(feature: str, services: ServicesDep, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
-    """How a call of ``feature`` by this caller, made now, would be served. Nothing is sent."""
+    """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent."""
     needs = Needs(
         tools=wanted.tools, structured_output=wanted.structured, images=wanted.images, tokens=wanted.tokens
     )

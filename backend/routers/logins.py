@@ -1,4 +1,4 @@
-"""How a browser is logged in: the session that it has, and the cookie that carries it."""
+"""Logins of browsers: the session, and the cookie that carries it."""
 
 import re
 from typing import Final, Protocol
@@ -19,7 +19,7 @@ class TokenOwner(Protocol):
 
     @property
     def id(self) -> str | None:
-        """What it is told by; None if it is forgotten when the service stops."""
+        """The token's id; None if it is forgotten when the service stops."""
         ...
 
     @property
@@ -45,7 +45,7 @@ class Sessions(Protocol):
 
 
 def cookie_name(connection: HTTPConnection) -> str:
-    """What the cookie is called: a host's cookies go to all of its ports, so each port has a name of its own.
+    """The name of the cookie: a host's cookies go to all of its ports, so each port has a name of its own.
 
     Over TLS no other host can set one of that name, and it is never sent without TLS.
     """
@@ -60,7 +60,7 @@ def is_secure(connection: HTTPConnection) -> bool:
 
 
 def held(connection: HTTPConnection) -> str | None:
-    """What the browser's cookie holds."""
+    """The value of the browser's cookie."""
     return connection.cookies.get(cookie_name(connection))
 
 

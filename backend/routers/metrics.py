@@ -1,4 +1,4 @@
-"""What a monitor wants to know, in Prometheus's words. Read off the table and the process when it is asked."""
+"""Metrics in Prometheus's format, read off the table and the process when they are asked for."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -1,4 +1,4 @@
-"""Where the service is, as browsers see it, and whether a request comes from a page of its own.
+"""The service's origin, as browsers see it, and whether a request comes from a page of its own.
 
 What a request says of itself (``Host``, ``X-Forwarded-*``) is believed nowhere but in comparing it with ``Origin``:
 there both are the browser's words.
@@ -53,7 +53,7 @@ class ServedAt:
 
 
 def base_url(connection: HTTPConnection) -> str:
-    """Where the service can be asked, without a slash at the end: as it was told, else where the connection was taken."""
+    """The service's base URL, without a slash at the end: the configured one, else that of the connection."""
     scheme = _scheme(connection)
     host, port = connection.scope.get("server") or ("127.0.0.1", None)
     shown = f"[{host}]" if ":" in host else host

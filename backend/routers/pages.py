@@ -59,7 +59,7 @@ router: Final = APIRouter(route_class=Page, default_response_class=Response, inc
 
 @router.get("/")
 async def start(request: Request, identity: IdentityDep, services: ServicesDep) -> Response:
-    """What runs on what, what has to be done, and what was processed lately."""
+    """The first page: what runs on what, what has to be done, and what was processed lately."""
     recent = await services.conversations.page(identity.user_id, limit=RECENT)
     view = start_view(
         services.facade.get_qos_info(),

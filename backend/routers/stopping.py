@@ -1,4 +1,4 @@
-"""What requests that are under way are told when the server stops: those that take too long end, and say so."""
+"""Ends requests that take too long when the server stops, with an error that says so."""
 
 import asyncio
 import json
@@ -67,7 +67,7 @@ class EndedByStop:
 
 
 class _Answer:
-    """How far the answer to a request has come."""
+    """The progress of the answer to a request."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -1,4 +1,4 @@
-"""What the pages show, as frozen values: everything is decided here, so that templates only lay out."""
+"""The content of the pages, as frozen values: everything is decided here, so that templates only lay out."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class DemoView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """What the local model is doing."""
+    """The state of the local model."""
 
     label: str
     state: State

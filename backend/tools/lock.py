@@ -63,7 +63,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a release says that it needs."""
+    """The requirements of a release."""
 
     requires: tuple[str, ...] = ()
     requires_python: str = ""
@@ -138,7 +138,7 @@ def read_lock(*texts: str) -> tuple[Release, ...]:
 
 
 def read_declared(*texts: str) -> tuple[Requirement, ...]:
-    """What people wrote into the files that the lock is made from."""
+    """The requirements that people wrote, which the lock is made from."""
     lines = (line.partition("#")[0].strip() for text in texts for line in text.splitlines())
     return tuple(Requirement(line) for line in lines if line)
 
@@ -149,7 +149,7 @@ def faults(
     declared: Iterable[Requirement],
     platform: Platform,
 ) -> list[str]:
-    """What is wrong with the lock on one platform, a sentence each; empty if it is complete.
+    """The faults of the lock on one platform, a sentence each; empty if it is complete.
 
     Args:
         locked: The releases of all lock files that are installed together.
@@ -202,7 +202,7 @@ def read_metadata(text: str) -> dict[str, Metadata]:
 
 
 def _ask_pip(releases: Sequence[Release], platform: Platform) -> dict[str, Metadata]:
-    """What pip finds of releases for a platform, without installing any.
+    """Ask pip for the metadata of releases for a platform, without installing any.
 
     Raises:
         subprocess.CalledProcessError: If one of them has no wheel for the platform.

@@ -1,4 +1,4 @@
-"""How far one has to read to understand a call, and what a call runs through: measured, each with a bound.
+"""Measures how much one has to read to understand a call, and what a call runs through, each with a bound.
 
 ``make spine`` prints a table and exits with 1 if a figure is above its bound. Counted are our own frames only, those of
 the facade without its testing kit, on a loopback provider, when everything is warm. A bound is what was reached;
@@ -44,7 +44,7 @@ _LISTED: Final = re.compile(r"^\d+\. `([a-z_/0-9]+\.py)`", re.MULTILINE)
 
 
 class Trace(NamedTuple):
-    """What a piece of code ran through: file and function of every call, in order."""
+    """The trace of a piece of code: file and function of every call, in order."""
 
     calls: tuple[tuple[str, str], ...]
 
@@ -162,7 +162,7 @@ def spine(page: str) -> tuple[str, ...]:
 
 
 def lines(files: Iterable[Path]) -> int:
-    """How many lines they have together."""
+    """The number of lines that they have together."""
     return sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
 
 
@@ -192,7 +192,7 @@ def _reached(module: str, imports: dict[str, set[str]]) -> set[str]:
 
 
 def own_imports() -> dict[str, set[str]]:
-    """Who imports whom in ``backend`` without its tests; what only types need counts too."""
+    """The imports within ``backend`` without its tests; those that only types need count too."""
     graph = grimp.build_graph("backend", exclude_type_checking_imports=False, cache_dir=None)
     return {
         module: graph.find_modules_directly_imported_by(module)

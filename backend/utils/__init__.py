@@ -1,1 +1,1 @@
-"""What the whole backend may use."""
+"""Libraries that the whole backend may use."""

@@ -26,7 +26,7 @@ _MOST_SENTENCES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What was found. Every word of it but the category was said."""
+    """The result. Every word of it but the category was said."""
 
     title: str
     overview: str
@@ -54,7 +54,7 @@ def extract(transcript: Transcript) -> Extract | None:
 
 
 def _without(spoken: tuple[Sentence, ...], taken_on: tuple[Promise, ...]) -> tuple[Sentence, ...]:
-    """What was said but promises, which are no subject; all of it, if there is nothing else."""
+    """The sentences without promises, which are no subject; all of them, if there are no others."""
     left = tuple(
         sentence for sentence in spoken if not any(promise.what in sentence.text for promise in taken_on)
     )

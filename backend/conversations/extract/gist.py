@@ -47,7 +47,7 @@ _BLANKLESS_TITLE: Final = 24
 
 
 class Weights:
-    """How much each word says here: what is said often, and what tells the subject."""
+    """The weight of each word here: higher for frequent ones, and for those that name the subject."""
 
     def __init__(self, sentences: Sequence[Sentence], category: Category) -> None:
         self._counts = Counter(stem(word) for sentence in sentences for word in _meant(sentence.text))

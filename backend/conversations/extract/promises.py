@@ -1,4 +1,4 @@
-"""What people took on, in their own words."""
+"""Tasks that people took on, in their own words."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Promise(NamedTuple):
 
     @property
     def description(self) -> str:
-        """What will be done, so that it can be understood by itself; at most `LONGEST` characters."""
+        """The task, so that it can be understood by itself; at most `LONGEST` characters."""
         room = LONGEST - len(self.what) - len(" ()")
         return f"{self.what} ({_trimmed(self.about, room)})" if self.about and room >= _ROOM else self.what
 
@@ -74,7 +74,7 @@ class _Asked:
         return self.is_offer or self.owner in {None, sentence.speaker}
 
     def accepted_by(self, speaker: str) -> Promise:
-        """What becomes of it."""
+        """The promise that it becomes."""
         return Promise(self.asker if self.is_offer else speaker, self.what, about=self.about)
 
 
@@ -90,7 +90,7 @@ class Reader:
         self._last: deque[Sentence] = deque(maxlen=_REACH)
 
     def read(self, sentence: Sentence) -> list[Promise]:
-        """What ``sentence`` promises, or makes a promise of what was asked before."""
+        """The promises of ``sentence``, also those that accept what was asked before."""
         if self._now and sentence.turn != self._now[-1].turn:
             self._end_turn()
         self._open = [asked for asked in self._open if sentence.turn <= asked.turn + 1 + bool(asked.owner)]
@@ -129,7 +129,7 @@ class Reader:
         return self._tongue.unsure.search(text, turns[part], turns[part + 1]) is not None
 
     def _starts(self, text: str) -> list[tuple[int, int, int, bool]]:
-        """Where promises begin, with and without their first words, and where the next one does."""
+        """The places where promises begin, with and without their first words, and where the next one does."""
         found = [(match, False) for match in self._tongue.promises.finditer(text)]
         found += [(match, True) for match in self._tongue.duties.finditer(text)]
         if not found:
@@ -145,7 +145,7 @@ class Reader:
         ]
 
     def _others(self, sentence: Sentence) -> Iterator[Promise]:
-        """What it says that somebody else will do."""
+        """The tasks that it gives to somebody else."""
         if sentence.is_question:
             return
         for match in self._tongue.others.finditer(sentence.text):
@@ -211,11 +211,11 @@ class Reader:
             yield Promise(sentence.speaker, what)
 
     def _meant(self, what: str, sentence: Sentence) -> str | None:
-        """What is promised: if it is only `it`, what that stands for."""
+        """The promised task: if it is only `it`, what that stands for."""
         return self._spoken_of(sentence) if self._tongue.takes.fullmatch(what) else what
 
     def _spoken_of(self, sentence: Sentence) -> str | None:
-        """What was asked for, or else what was said before."""
+        """The task that was asked for, or else spoken of before."""
         asked = self._request_answered_by(sentence)
         if asked is not None:
             return asked.what
@@ -232,7 +232,7 @@ class Reader:
         )
 
     def _about(self, what: str, before: str, sentence: Sentence) -> str:
-        """What tells what is meant, if ``what`` does not: said ``before`` in the sentence, or earlier."""
+        """The words that explain ``what``, if it does not speak for itself: from ``before`` it in the sentence, or from earlier."""
         if self._meaning(what) and not self._tongue.points.match(what):
             return ""
         if self._meaning(before) >= _TELLING:
@@ -249,11 +249,11 @@ class Reader:
 
     @staticmethod
     def _meaning(text: str) -> int:
-        """How many words say something but when."""
+        """The number of words that say more than when."""
         return sum(carries_meaning(word) and word not in OF_TIME for word in WORD.findall(folded(text)))
 
     def _start(self, sentence: Sentence) -> int:
-        """Where a task begins that nobody has yet, after what leads to it."""
+        """The place where a task begins that nobody has yet, after what leads to it."""
         called = self._tongue.calls.match(sentence.text)
         return called.end() if called else 0
 

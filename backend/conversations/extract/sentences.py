@@ -1,4 +1,4 @@
-"""What was said, sentence by sentence."""
+"""The transcript, sentence by sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people promise, ask and agree, language by language.
+"""The phrases by which people promise, ask and agree, language by language.
 
 Each pattern is matched against a sentence without regard to case. ``(?P<who>)`` is a name, and what follows the
 match is what somebody will do.

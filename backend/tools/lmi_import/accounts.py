@@ -1,4 +1,4 @@
-"""Who is asked, at which address and with which key: what becomes a row of providers.
+"""Accounts: the provider, its address and its key, which become a row of providers.
 
 A key is compared, to tell accounts apart, and never written. What is wrong is noted and replaced by something
 harmless, so that the reader goes on; nothing is written after that.
@@ -45,7 +45,7 @@ _PROTOCOL = {"gemini": "Google's Gemini API", "openai": "OpenAI's Chat Completio
 
 @dataclass(frozen=True)
 class Key:
-    """Where a key comes from.
+    """The source of a key.
 
     Attributes:
         secret: The key itself, if the input holds it.
@@ -74,7 +74,7 @@ class Account:
 
 
 def account_of(spec: Spec, provider: str) -> tuple[Account, Placeholder]:
-    """Who is asked for ``spec``, and what the input says in place of a key."""
+    """The account that ``spec`` is asked of, and what the input has in place of a key."""
     placeholder, key = _key(given(spec.api_key))
     vendor = VENDORS.get(provider)
     address = _address(given(spec.api_base))

@@ -1,4 +1,4 @@
-"""What LMI's and litellm's settings are called here, and what to use in place of those that no table holds."""
+"""The names of LMI's and litellm's settings here, and advice for those that no table holds."""
 
 from __future__ import annotations
 

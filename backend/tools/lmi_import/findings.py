@@ -1,4 +1,4 @@
-"""What the import has to tell, each finding with the place in the input that it is about."""
+"""The findings of an import, each with the place in the input that it is about."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _FILTERS = "`safety` of Gemini is only_high where nothing is said. LMI did the s
 
 @dataclass(frozen=True)
 class Import:
-    """What came of a configuration.
+    """The result of importing a configuration.
 
     Attributes:
         table: The table as TOML; None if anything is wrong.
@@ -179,7 +179,7 @@ def _report_key(target: Target, row: Provider) -> None:
 
 
 def _report_general(chains: Iterable[list[Target]], findings: Findings) -> None:
-    """What a reader of any such table should know, once."""
+    """Add what a reader of any such table should know, once."""
     chains = list(chains)
     targets = list(chain(*chains))
     notes = (

@@ -33,7 +33,7 @@ class Node:
         return isinstance(self.value, Mapping)
 
     def entries(self) -> dict[str, Node]:
-        """What a mapping holds, for the reader to take from; nothing, and a finding, if it is none."""
+        """The entries of a mapping, for the reader to take from; none, and a finding, if it is none."""
         if not isinstance(self.value, Mapping):
             self.report("wrong", f"must be a mapping, and is {_kind(self.value)}.")
             return {}
@@ -43,7 +43,7 @@ class Node:
         return {key: self._below(key, value) for key, value in self.value.items() if isinstance(key, str)}
 
     def elements(self) -> tuple[Node, ...]:
-        """What a list holds; nothing, and a finding, if it is none."""
+        """The elements of a list; none, and a finding, if it is none."""
         if not isinstance(self.value, list | tuple):
             self.report("wrong", f"must be a list, and is {_kind(self.value)}.")
             return ()

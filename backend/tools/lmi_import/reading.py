@@ -24,7 +24,7 @@ class UnusableInputError(ValueError):
 
 
 def read(path: Path) -> object:
-    """What stands in the file, as the format that its name ends with.
+    """Read the file in the format that its name ends with.
 
     Raises:
         UnusableInputError: If it cannot be read, or a key stands twice in one mapping; it says where.

@@ -52,7 +52,7 @@ def _listed(place: Node, models: Node | None) -> tuple[Node, ...]:
 
 
 def _defaults(node: Node | None) -> dict[str, Node | None]:
-    """What the Router says for every model, by a spec's names; the rest is dropped."""
+    """The Router's defaults for every model, by a spec's names; the rest is dropped."""
     entries = node.entries() if node else {}
     defaults = {
         "timeout": _timeout(entries.pop("timeout", None)),

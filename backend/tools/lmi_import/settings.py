@@ -1,4 +1,4 @@
-"""What LMI sets for a model: our options, the number of its attempts, and the API that it is spoken to by."""
+"""LMI's settings for a model: our options, the number of its attempts, and its API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Wants = dict[str, Any]
 
 
 def wants_of(spec: Spec, account: Account, model: str) -> Wants:
-    """What ``spec`` wants of ``model``, without what the model cannot take."""
+    """The settings of ``spec`` for ``model``, without those that the model cannot take."""
     mode = _api_mode(given(spec.responses_api), account)
     options, origins = _options(spec.params)
     for option, reason in _refused(options, account.api, mode, model).items():
@@ -48,7 +48,7 @@ def wants_of(spec: Spec, account: Account, model: str) -> Wants:
 
 
 def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
-    """What keeps a table from loading, and what would be left out without a word: each option with the reason."""
+    """The options that keep a table from loading, or would be ignored, each with the reason."""
     mute = [option for option in options if parameter_of(option).name(api, mode) is None]
     beyond = Options(**options).problems(api, model, capabilities(model), mode)
     return dict.fromkeys(mute, f"the {api} API has no such option") | dict(beyond)

@@ -45,7 +45,7 @@ class Plan:
 
     @cached_property
     def shared(self) -> Wants:
-        """What stands with the feature: options that all its endpoints want, and the usual number of attempts."""
+        """The feature's own settings: options that all its endpoints share, and the usual number of attempts."""
         first, *others = (link.wants for link in self.links)
         options = {
             key: value
@@ -56,7 +56,7 @@ class Plan:
         return {**options, "attempts": attempts}
 
     def own(self, link: Link) -> Wants:
-        """What must stand with the endpoint of ``link``."""
+        """The settings that must stand with the endpoint of ``link``."""
         settled = {**_OPEN, **self.shared}
         return {key: value for key, value in link.wants.items() if settled.get(key) != value}
 
@@ -144,7 +144,7 @@ def _model_rows(plans: Iterable[Plan]) -> dict[str, Any]:
 
 
 def _endpoint_wants(uses: list[tuple[Plan, Link]]) -> Wants:
-    """What must stand with one endpoint; features that want it otherwise are told."""
+    """The settings that must stand with one endpoint; features that differ get a finding."""
     wants: Wants = {}
     for plan, link in uses:
         wants = {**plan.own(link), **wants}

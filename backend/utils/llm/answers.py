@@ -1,4 +1,4 @@
-"""What an answer says of itself, and the test that every complete one has to pass before it is handed on."""
+"""Reads an answer's metadata, and tests every complete answer before it is handed on."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _is_of_use(message: AIMessage, schema: Schema | None) -> bool:
 
 
 def _arguments(message: AIMessage) -> Iterator[str]:
-    """What could be broken JSON: in a stream LangChain completes what was cut off."""
+    """The arguments that could be broken JSON: in a stream LangChain completes what was cut off."""
     chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else message.invalid_tool_calls
     return (call["args"] or "" for call in chunks)
 

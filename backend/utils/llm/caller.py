@@ -1,4 +1,4 @@
-"""Who asks, with whose keys, and what may be spent in whose name.
+"""Callers: who asks, with whose keys, and what may be spent in whose name.
 
 A `Caller` is immutable and held for one request in one context variable, which tasks and threads that copy the
 context carry along; `carrying` makes an executor do so. Without a caller, the house asks.
@@ -175,7 +175,7 @@ def context_without_caller() -> Context:
 
 @coroutine
 def without_caller(work: Awaitable[T], context: Context | None = None) -> Generator[Any, Any, T]:
-    """What ``work`` gives, awaited in a `context_without_caller`. It stays in this task, and is cancelled with it.
+    """Await ``work`` in a `context_without_caller`. It stays in this task, and is cancelled with it.
 
     Args:
         work: What is awaited.

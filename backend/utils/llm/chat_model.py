@@ -129,7 +129,7 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """As `stream`."""
+        """See `stream`."""
         config, recorder = recording(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).astream(
             input, config, stop=stop, **kwargs
@@ -146,7 +146,7 @@ class FeatureChatModel(BindableChatModel):
         return self if now is HOUSE else self._with(made_for=now)
 
     def _with(self, **changed: Any) -> FeatureChatModel:
-        """As `model_copy`, which takes twice as long, and every `get_llm` of a request does it."""
+        """See `model_copy`, which takes twice as long, and every `get_llm` of a request does it."""
         made = self.__class__.__new__(self.__class__)
         object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
         object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
@@ -270,7 +270,7 @@ def _attempt(
 async def _aattempt(
     call: Call, run: Any, *, streams: bool = False
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
-    """As `_attempt`."""
+    """See `_attempt`."""
     step = await call.astep()
     if call.hedges or (run is not None and run.inheritable_handlers):
         return ahedged(call, step, run, streams=streams)

@@ -88,7 +88,7 @@ class Patchbay(PerProcess):
     @property
     @unforked()
     def health(self) -> Health:
-        """What is known of the endpoints. Made on first use: calls and `explain` share it."""
+        """The health of the endpoints. Made on first use: calls and `explain` share it."""
         from .state.health import MemoryHealth
         from .state.traffic import Traffic
 
@@ -101,7 +101,7 @@ class Patchbay(PerProcess):
     @property
     @unforked()
     def runtime(self) -> Runtime:
-        """What calls run on. Made on first use, because it imports LangChain."""
+        """The runtime of calls. Made on first use, because it imports LangChain."""
         from .execution.runtime import Runtime
 
         with self._lock:
@@ -146,7 +146,7 @@ class Patchbay(PerProcess):
     def explain(
         self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
     ) -> Explanation:
-        """How a call made now would be served, and why. See `explain` of this module."""
+        """Explain how a call made now would be served. See `explain` of this module."""
         from .diagnostics.explain import Explanation
         from .routing.plan import plan
         from .routing.route import Needs
@@ -163,7 +163,7 @@ class Patchbay(PerProcess):
         )
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
-        """How good an answer was, told afterwards. See `rate` of this module."""
+        """Record how good an answer was. See `rate` of this module."""
         from .routing.candidates import ladders
 
         if not 0 <= score <= 1:
@@ -337,7 +337,7 @@ def get_qos_info() -> QosInfo:
 
 
 def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> Explanation:
-    """How a call made now would be served, and why: the same decision that a live call executes. Sends nothing.
+    """Explain how a call made now would be served: the same decision that a live call executes. Sends nothing.
 
     Args:
         feature: A name in the table.

@@ -24,7 +24,7 @@ async def _asleep(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Time:
-    """What passes for time and chance.
+    """Time and chance.
 
     Attributes:
         now: The wall clock, timezone-aware.

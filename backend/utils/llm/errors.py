@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""All errors, as one tree.
 
 ::
 
@@ -142,7 +142,7 @@ class UnknownFeatureError(LLMError):
 
 
 class CredentialError(LLMError):
-    """Whose key serves a call could not be settled."""
+    """The key that serves a call could not be settled."""
 
     code = "credential"
     http_status = 403
@@ -177,7 +177,7 @@ class RejectedCredentialError(CredentialError, ModelAuthenticationError):
 
 
 class WithheldCredentialError(CredentialError):
-    """Who keeps the caller's key does not tell it any more, and says why. Raised by a key's ``get_secret_value``."""
+    """The owner of the caller's key withdrew it; the message says why. Raised by a key's ``get_secret_value``."""
 
     code = "credential_withheld"
     http_status = 403

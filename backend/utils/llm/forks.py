@@ -1,4 +1,4 @@
-"""What a forked child has for itself, and its parent keeps.
+"""State that each process has for itself, also after a fork.
 
 A fork copies the memory of a process, but of its threads only the one that forked. So in the child a lock that another
 thread held is never given back, what that thread was changing stays half-changed, and every connection is the

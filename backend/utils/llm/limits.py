@@ -1,4 +1,4 @@
-"""How much may go out: rates such as ``"60/minute"``, and what a key, an endpoint or a feature is held to."""
+"""Limits: rates such as ``"60/minute"``, and what a key, an endpoint or a feature is held to."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidat
 
 
 class Limits(BaseModel):
-    """What is let out at most. Nothing that is left out is limited.
+    """The most that may go out. Nothing that is left out is limited.
 
     Attributes:
         requests: Requests in each period.

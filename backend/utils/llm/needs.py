@@ -1,4 +1,4 @@
-"""What a call needs of an endpoint, and about how long its prompt is: windows, limits and prices go by it.
+"""The needs of a call, and about how long its prompt is: windows, limits and prices go by it.
 
 Nothing is tokenised: a prompt may be a megabyte, and each model has a tokenizer of its own.
 """

@@ -1,4 +1,4 @@
-"""Where an endpoint that a user names may be.
+"""The network policy for endpoints that users name.
 
 We connect to it from inside, so an address of theirs could be one of ours: another service of the house, or a cloud's
 metadata. The rules say what is let through, not what is kept out, and do not depend on Python's own lists, which change
@@ -97,7 +97,7 @@ METADATA = tuple(
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """Which addresses an endpoint may have that a user named.
+    """The addresses that an endpoint may have that a user named.
 
     Attributes:
         networks: Those that the operator opens.
@@ -113,7 +113,7 @@ class NetworkPolicy:
         return is_opened or (self.is_public and is_public(address))
 
     def fault(self, url: str) -> str | None:
-        """What is wrong with a plain ``url``, as far as it can be told without looking its host up; None if nothing is."""
+        """The fault of a plain ``url``, as far as it shows without looking its host up; None if there is none."""
         address = literal(url)
         if address is not None and not self.permits(address):
             return "it is where you may not have one"
@@ -123,7 +123,7 @@ class NetworkPolicy:
 
 
 def network_policy_for(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
-    """Where the host of a plain ``url`` may be: in clear text only in a network that the operator opens."""
+    """The policy for the host of a plain ``url``: in clear text only in a network that the operator opens."""
     return NetworkPolicy(networks, is_public=url.startswith("https:"))
 
 

@@ -1,4 +1,4 @@
-"""What was observed of one attempt on the wire."""
+"""Observations of one attempt on the wire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ERROR_STATUS = 300
 
 @dataclass
 class Observed:
-    """What the wire said during one attempt. Times are seconds of the monotonic clock.
+    """The observations during one attempt. Times are seconds of the monotonic clock.
 
     Attributes:
         requests: How many requests were sent; more than one means that something retried behind our back.

@@ -1,4 +1,4 @@
-"""What an attempt cost, in US dollars; None where no price is known.
+"""Costs of attempts, in US dollars; None where no price is known.
 
 Prices come from the ``genai-prices`` package as it is installed; nothing is fetched at run time. Its own reckoning goes
 over every kind of usage that any provider bills, and takes half as long as the rest of a call. Four kinds of tokens
@@ -116,7 +116,7 @@ def _warn_once(fault: str) -> None:
 
 
 def _at_own_price(usage: Usage, price: Price) -> Decimal:
-    """What is not priced apart costs what other tokens of the prompt do."""
+    """The cost by the table's own price. What is not priced apart costs what other tokens of the prompt do."""
     fresh = usage.input - usage.cached - usage.cache_write
     cached = price.input if price.cache_read is None else price.cache_read
     written = price.input if price.cache_write is None else price.cache_write

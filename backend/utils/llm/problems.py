@@ -1,4 +1,4 @@
-"""What is wrong with a table: every finding, each with its path and a way out."""
+"""Problems of a table: every finding, each with its path and a way out."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Problems:
 
 
 def broken(rule: str, fix: str = "") -> PydanticCustomError:
-    """What a validator raises: the rule that a value breaks, and a way out. It is a `ValueError`."""
+    """The `ValueError` of a validator: the rule that a value breaks, and a way out."""
     return PydanticCustomError("broken", "{rule}", {"rule": rule, "fix": fix})
 
 

@@ -1,4 +1,4 @@
-"""What the caller is told about a call: every attempt, who served, who paid."""
+"""Receipts: every attempt of a call, who served, who paid."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Receipt(NamedTuple):
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """What all attempts cost together; None as soon as one of them is unknown."""
+        """The cost of all attempts together; None as soon as one of them is unknown."""
         total = Decimal(0)
         for attempt in self.attempts:
             if attempt.cost_usd is None:

@@ -1,4 +1,4 @@
-"""What a provider's key may look like, and how one is named without telling it."""
+"""The form of a provider's key, and fingerprints that name one without revealing it."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Diary(BaseCallbackHandler):
 
 
 class AsyncDiary(AsyncCallbackHandler):
-    """As `Diary`, where it is awaited."""
+    """See `Diary`, where it is awaited."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, UUID | None]] = []

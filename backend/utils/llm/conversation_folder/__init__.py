@@ -1,4 +1,4 @@
-"""Which of a user's folders a conversation belongs in.
+"""Files a conversation into one of a user's folders.
 
 The model is shown a short numbered list and answers with a number, so it cannot name a folder that does not exist.
 What it says is then judged: a confident choice stands, anything else falls back to the folder of the

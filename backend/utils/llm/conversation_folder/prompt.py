@@ -1,4 +1,4 @@
-"""What the model is told: the conversation in three lines, and a numbered list of folders."""
+"""The prompt: the conversation in three lines, and a numbered list of folders."""
 
 from __future__ import annotations
 

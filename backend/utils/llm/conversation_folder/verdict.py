@@ -1,4 +1,4 @@
-"""What becomes of a model's choice of folder."""
+"""Turns a model's choice of folder into a result."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FolderAssignment(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class FolderAssignmentResult:
-    """Where the conversation goes, and why.
+    """The folder of the conversation, and why.
 
     Attributes:
         folder_id: One of the user's folders; ``None`` only when they have none.

@@ -1,4 +1,4 @@
-"""What a call would cost, and what would follow each kind of failure. For explanations: nothing is decided here."""
+"""Estimates what a call would cost, and what would follow each kind of failure. For explanations: nothing is decided here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _THEN = {
 
 @dataclass(frozen=True)
 class Consequence:
-    """What follows if an endpoint fails in one way and goes on doing so.
+    """The consequence of an endpoint that fails in one way and goes on doing so.
 
     Attributes:
         requests: How many it is sent at most.
@@ -42,7 +42,7 @@ class Consequence:
 
 
 def consequences(feature: Feature, endpoint: Endpoint, owner: KeyOwner) -> dict[Category, Consequence]:
-    """What follows each kind of failure of ``endpoint``, asked with a key of ``owner``."""
+    """The consequences of each kind of failure of ``endpoint``, asked with a key of ``owner``."""
     most = endpoint.attempts or feature.attempts
     return {
         category: Consequence(min(policy.tries, most), _then(category, feature, owner))

@@ -1,4 +1,4 @@
-"""What `explain` answers: a route that says in words, and as JSON, what was decided and why."""
+"""The result of `explain`: a route in words, and as JSON, with what was decided and why."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ class Explanation(route.Route):
         )
 
     def _layer(self, name: str) -> str:
-        """Where a value of the feature's row comes from."""
+        """The layer that a value of the feature's row comes from."""
         feature = self.feature
         return f"{feature.layer}, features.{feature.name}.{name}" if name in feature.written else "default"
 
     def _option_layers(self, candidate: Candidate) -> dict[str, str]:
-        """Where each option of ``candidate`` that is set comes from: the call, the feature, the endpoint or nowhere."""
+        """The layer that each set option of ``candidate`` comes from: the call, the feature, the endpoint or none."""
         feature, model = self.feature, f"{self.feature.layer}, models.{candidate.endpoint}.options"
         layers = dict.fromkeys(candidate.options.model_dump(exclude_none=True), "default")
         layers |= dict.fromkeys(candidate.endpoint.options.model_fields_set, model)

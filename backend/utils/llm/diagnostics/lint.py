@@ -1,4 +1,4 @@
-"""What is to be said of a table that loads.
+"""Warnings about a table that loads.
 
 Nothing is wrong with it, and still it may fail tomorrow, or cost what nobody knows.
 """

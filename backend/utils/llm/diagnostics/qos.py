@@ -1,4 +1,4 @@
-"""What `get_qos_info` answers: the whole table in force, and what the process knows about it."""
+"""The result of `get_qos_info`: the whole table in force, and what the process knows about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FeatureInfo(BaseModel):
-    """What a feature runs on: for the house, now.
+    """The endpoints of a feature: for the house, now.
 
     Attributes:
         retires: The first of its chain's models to go off sale, whether it may serve now or not.
@@ -39,7 +39,7 @@ class FeatureInfo(BaseModel):
 
 
 class ProviderInfo(BaseModel):
-    """Who serves, and whether the house may use them."""
+    """A provider, and whether the house may use it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class ProviderInfo(BaseModel):
 
 
 class TrialInfo(BaseModel):
-    """What one arm of a split, or a shadow, did in this process.
+    """The figures of one arm of a split, or of a shadow, in this process.
 
     Attributes:
         arm: ``control``, an endpoint at its share, or ``shadow`` and the endpoint that is watched.
@@ -97,10 +97,10 @@ class QosInfo(BaseModel):
 
 
 class Explain(Protocol):
-    """How a call made now would be served."""
+    """Explains how a call made now would be served."""
 
     def __call__(self, feature: str, *, caller: Caller | None) -> Explanation:
-        """As `explain`."""
+        """See `explain`."""
 
 
 def qos_info(table: Table, explain: Explain, traffic: Traffic, today: date) -> QosInfo:

@@ -1,4 +1,4 @@
-"""What of a table goes off sale, when, and whom that concerns."""
+"""Models of a table that go off sale, when, and the features concerned."""
 
 from __future__ import annotations
 

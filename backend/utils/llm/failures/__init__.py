@@ -1,4 +1,4 @@
-"""What kind of failure it was, and what follows from its kind.
+"""Kinds of failures, and what follows from each.
 
 `ROWS` says what each kind looks like, on both wires; `POLICY` what follows from it. Adding a case is adding a line.
 """

@@ -1,4 +1,4 @@
-"""How long to wait before the same endpoint is asked again."""
+"""The wait before the same endpoint is asked again."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def classify(
     now: datetime,
     outer: BaseException | None = None,
 ) -> Failure:
-    """What kind of failure ``exception`` was, given what the observed said.
+    """Classify ``exception``, given what was observed on the wire.
 
     Args:
         exception: What the attempt ended with.
@@ -94,7 +94,7 @@ def classify(
 
 
 def _refused(refusal: LLMError, observed: Observed) -> Category:
-    """What it means that the transport would not: send the request, or take the answer."""
+    """The category of a request that the transport did not send, or an answer that it did not take."""
     match refusal:
         case ProviderDownError():
             return Category.CONNECT if observed.status is None else Category.UNREADABLE

@@ -1,4 +1,4 @@
-"""What is known of a failed attempt: the facts of the observed first, exceptions last.
+"""The evidence of a failed attempt: what was observed on the wire first, exceptions last.
 
 The provider's codes come from the body of its error answer, or from the error event in the middle of its stream, which
 only the SDK's exception still holds.
@@ -87,7 +87,7 @@ def gather(
 
 
 def _error_layers(body: bytes) -> list[dict[str, Any]]:
-    """What the body of an error answer says, from the outside in."""
+    """The layers of an error answer's body, from the outside in."""
     if layers := list(islice(_layers(_document(body)), _MOST_LAYERS)):
         return layers
     text = body.decode(errors="replace").strip()
@@ -95,7 +95,7 @@ def _error_layers(body: bytes) -> list[dict[str, Any]]:
 
 
 def _exception_layers(exception: BaseException) -> list[dict[str, Any]]:
-    """What an SDK's exception holds: ``body`` is OpenAI's, ``details`` Google's."""
+    """The layers of an SDK's exception: ``body`` is OpenAI's, ``details`` Google's."""
     for name in ("body", "details"):
         held = getattr(exception, name, None)
         if isinstance(held, dict):

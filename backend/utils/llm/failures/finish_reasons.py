@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ending(NamedTuple):
-    """What a reason to finish means.
+    """The meaning of a finish reason.
 
     Attributes:
         name: What Chat Completions calls it; None if that has no word for it.
@@ -137,7 +137,7 @@ GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == Ending(w
 
 
 def ending(reason: str | None) -> Ending:
-    """What ``reason`` means; None is no reason."""
+    """The meaning of ``reason``; None is no reason."""
     return NOT_ENDED if reason is None else FINISH_REASONS.get(reason.lower(), UNKNOWN)
 
 

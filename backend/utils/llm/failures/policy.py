@@ -37,7 +37,7 @@ Health = Literal["counts", "alive", "cool endpoint", "cool key", "nothing"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What follows from a category.
+    """The consequences of a category.
 
     Attributes:
         again: What may be sent to the same endpoint: nothing, the same request after a wait, or the request with the

@@ -720,7 +720,7 @@ ROWS: tuple[Row, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
 
 
 def category_of(seen: Evidence) -> Category:
-    """What the first line says that matches."""
+    """The category of the first row that matches."""
     rows = _rows_of(seen.api, seen.status, sent=seen.sent, answered=seen.answered)
     return next(row.category for row in rows if row.matches(seen))
 

@@ -40,7 +40,7 @@ class Choices:
     # Groups ----------------------------------------------------------------------------------------------------------
 
     def check_group(self, name: str, endpoints: tuple[Endpoint, ...]) -> None:
-        """What the group called ``name`` chooses among: ``endpoints``, as far as they are right."""
+        """Check what the group called ``name`` chooses among: ``endpoints``, as far as they are right."""
         row, path = self._rows.groups[name], f"groups.{name}.select"
         self._check_names(path, row.select, [frozenset(row.endpoints)])
         if len(endpoints) == len(row.endpoints):
@@ -52,7 +52,7 @@ class Choices:
     # Features --------------------------------------------------------------------------------------------------------
 
     def check_feature(self, name: str, chains: Iterable[Chain]) -> None:
-        """What the feature called ``name`` chooses among in each of its ``chains``, those of the environment apart."""
+        """Check what the feature called ``name`` chooses among in each of its ``chains``, those of the environment apart."""
         row, path = self._row(name), f"features.{name}.select"
         chains = list({chain.path: chain for chain in chains}.values())
         own = [chain.own for chain in chains]
@@ -114,7 +114,7 @@ class Choices:
                 )
 
     def _check_settings(self, name: str, chains: list[Chain]) -> None:
-        """What a feature says beside its selection, and what goes against it."""
+        """Check the settings beside a feature's selection, and those that conflict with it."""
         row, selections = self._row(name), [tier.select for chain in chains for tier in chain.tiers]
         if any(isinstance(select, ByTier) for select in selections):
             for key in ("split", "shadow"):

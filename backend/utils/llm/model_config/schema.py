@@ -72,7 +72,7 @@ class AccountRow(Row):
 
 
 class ProviderRow(Row):
-    """Who serves, and how they are spoken to.
+    """A provider, and how it is spoken to.
 
     A row with ``api_key_env`` or ``accounts`` is a cloud provider; one with only a ``base_url`` is a server without
     keys; one with none of them is a process of this application that tells its address when it runs.
@@ -142,7 +142,7 @@ Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class FeatureRow(Row):
-    """What holds for a feature in every profile."""
+    """Settings of a feature in every profile."""
 
     about: str = ""
     pin: Chain | None = None
@@ -182,7 +182,7 @@ Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Price(Row):
-    """What a million tokens cost, in US dollars. What is not told apart costs what the rest of the prompt does."""
+    """The price of a million tokens, in US dollars. What is not priced apart costs what the rest of the prompt does."""
 
     input: Dollars
     output: Dollars
@@ -191,7 +191,7 @@ class Price(Row):
 
 
 class ModelRow(Row):
-    """What holds for one endpoint whichever feature it serves.
+    """Settings of one endpoint, whichever feature it serves.
 
     Capabilities are declared here for a model that the catalogue does not know, or knows wrongly.
 

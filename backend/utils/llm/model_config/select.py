@@ -1,4 +1,4 @@
-"""How a strategy is written: by its name alone, or as a table with the settings that it takes."""
+"""The notation of a strategy: by its name alone, or as a table with the settings that it takes."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Provider:
-    """Who serves.
+    """A provider.
 
     Attributes:
         access: ``key`` needs a credential, ``open`` needs none, ``embedded`` is a process of this application whose
@@ -217,7 +217,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Feature:
-    """What holds for a feature in every profile.
+    """Settings of a feature in every profile.
 
     Attributes:
         split: Endpoints on trial: each is tried first by its share of the callers.

@@ -1,4 +1,4 @@
-"""What the models can do, and until when.
+"""The models' capabilities, and when they retire.
 
 One dated table of ours: nothing is looked up at run time, and no SDK is imported. Each value has a source that can be
 printed, and a test compares every value with the profiles that the installed LangChain packages ship and with

@@ -1,4 +1,4 @@
-"""What a model may be able to do."""
+"""Capabilities of models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SchemaForm = Literal["strict", "azure", "minimal", "grammar", "loose", "tool", "
 
 
 class Capabilities(BaseModel):
-    """What one model can do.
+    """The capabilities of one model.
 
     Attributes:
         context_window: Prompt and answer together, in tokens.
@@ -58,7 +58,7 @@ class Capabilities(BaseModel):
 
     @override
     def __hash__(self) -> int:
-        """What differs most, as every call looks one up."""
+        """Hash the fields that differ most, as every call looks one up."""
         return hash((self.context_window, self.max_output, self.efforts))
 
     def nearest_effort(self, intent: Effort) -> Effort | None:

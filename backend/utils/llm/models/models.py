@@ -179,7 +179,7 @@ https://api-docs.deepseek.com/guides/thinking_mode#tool-calls, https://github.co
 
 
 def capabilities(model: str) -> Capabilities:
-    """What ``model`` can do; `UNKNOWN` for a stranger, but for how it wants to be spoken to."""
+    """The capabilities of ``model``; `UNKNOWN` for a model of no known family, but for how it wants to be spoken to."""
     family = _family(model)
     if family:
         return FAMILIES[family]
@@ -192,7 +192,7 @@ def is_known(model: str) -> bool:
 
 
 def sources(model: str, can: Capabilities | None = None) -> dict[str, str]:
-    """Where each value of `capabilities` comes from.
+    """The source of each value of `capabilities`.
 
     Args:
         model: The model.

@@ -1,4 +1,4 @@
-"""What a model is called: by us, by its vendor, by who passes it on, and in the answer."""
+"""Names of a model: ours, its vendor's, a reseller's, and the one in the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the values of the catalogue come from.
+"""The sources of the values.
 
 The vendors' pages were read in stored copies of the autumn of 2026, the newest of them of November.
 """

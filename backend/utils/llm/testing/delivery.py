@@ -99,7 +99,7 @@ def deliver(transmission: Transmission, peer: Peer) -> bool:
 
 
 def _parts(transmission: Transmission, head: bytes) -> Iterator[bytes]:
-    """What to send at once: the head goes with the first piece, the end mark with the last."""
+    """The parts to send at once: the head goes with the first piece, the end mark with the last."""
     pieces = [_framed(piece, transmission) for piece in transmission.pieces[: transmission.send]] or [b""]
     pieces[0] = head + pieces[0]
     if transmission.framing == "chunked" and transmission.ending == "clean":

@@ -1,4 +1,4 @@
-"""What a prompt offers as arguments: its numbers, its quotations, its names."""
+"""Arguments that a prompt offers: its numbers, its quotations, its names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Hints:
 
 
 def quotations(text: str) -> tuple[str, ...]:
-    """What stands between quotation marks, in order."""
+    """The texts between quotation marks, in order."""
     return tuple("".join(groups) for groups in _QUOTATION.findall(text))
 
 

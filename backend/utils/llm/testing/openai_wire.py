@@ -194,7 +194,7 @@ def _choice(delta: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
 
 
 def logprobs(utterance: Utterance, pieces: tuple[str, ...]) -> list[dict[str, Any]]:
-    """How likely each piece was; none if nobody asked."""
+    """The log probability of each piece; none if nobody asked."""
     if utterance.logprobs is None:
         return []
     likely = [{"token": piece, "logprob": LOGPROB, "bytes": [*piece.encode()]} for piece in pieces]

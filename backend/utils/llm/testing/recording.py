@@ -1,4 +1,4 @@
-"""What a loopback provider remembers of a request."""
+"""Recorded requests of a loopback provider."""
 
 from __future__ import annotations
 

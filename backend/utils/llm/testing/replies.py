@@ -1,4 +1,4 @@
-"""What a scripted provider says next: answers and faults, the same for every wire.
+"""Scripted replies: answers and faults, the same for every wire.
 
 A reply says *what* happens; the wire that a request arrived on decides how that looks in bytes. ``Text``, ``Json``,
 ``ToolCalls``, ``Refusal`` and ``Empty`` are answers; the others are faults, or ways to deliver an answer badly.

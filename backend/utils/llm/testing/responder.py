@@ -58,12 +58,12 @@ def _tool_to_call(prompt: Prompt) -> Tool | None:
 
 
 def _question(prompt: Prompt) -> str:
-    """What the user said last."""
+    """The user's last message."""
     return next((turn.text for turn in reversed(prompt.turns) if turn.role == "user"), "")
 
 
 def _fit(tool: Tool, question: str) -> int:
-    """How well a tool fits: its name weighs most, then its words, then whether its numbers are there."""
+    """Score how well a tool fits: its name weighs most, then its words, then whether its numbers are there."""
     asked = _words(question)
     properties: Mapping[str, Any] = tool.parameters.get("properties") or {}
     named = 10 if tool.name.lower() in question.lower() else 2 * len(asked & _words(tool.name))

@@ -124,7 +124,7 @@ def _output(utterance: Utterance) -> list[dict[str, Any]]:
 
 
 def _parts(utterance: Utterance) -> list[dict[str, Any]] | None:
-    """What a message holds; None if the answer has no message."""
+    """The parts of a message; None if the answer has no message."""
     if utterance.refusal is not None:
         return [{"type": "refusal", "refusal": "".join(utterance.refusal)}]
     if utterance.blocked or utterance.calls or not utterance.candidates:

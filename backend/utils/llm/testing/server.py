@@ -43,7 +43,7 @@ _GEMINI_PATH = re.compile(
 
 
 class Provider(Protocol):
-    """Who decides what is served. Its methods are called from many threads."""
+    """The provider, which decides what is served. Its methods are called from many threads."""
 
     served_suffix: str
     models: tuple[str, ...]
@@ -137,7 +137,7 @@ class Server(ThreadingMixIn, TCPServer):
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What a method and a path ask for."""
+    """The target of a method and a path."""
 
     wire: Wire
     kind: Literal["generate", "models", "unknown"]

@@ -66,7 +66,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transmission:
-    """What leaves, in which pieces, and when.
+    """A transmission: what leaves, in which pieces, and when.
 
     Attributes:
         opening: What goes before the body, each piece at once.
@@ -93,7 +93,7 @@ class Transmission:
 
 
 def compose(reply: Reply, exchange: Exchange) -> Transmission:
-    """What ``reply`` looks like in answer to this exchange."""
+    """Compose the transmission of ``reply`` in answer to this exchange."""
     match reply:
         case SlowFirstByte() | Trickle() | KeepAlive():
             return _held_up(reply, exchange)

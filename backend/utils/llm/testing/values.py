@@ -49,7 +49,7 @@ def value_for(schema: Schema, *, hints: Hints | None = None, optional: bool = Tr
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the value we are: the property's name, the index in an array, and the references that led here."""
+    """The place in the value: the property's name, the index in an array, and the references that led here."""
 
     name: str = "text"
     index: int = 0

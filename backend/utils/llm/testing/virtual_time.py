@@ -53,5 +53,5 @@ class VirtualTime(PerProcess):
             self._passed += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """As `sleep`."""
+        """See `sleep`."""
         self.sleep(seconds)

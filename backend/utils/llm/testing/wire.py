@@ -1,4 +1,4 @@
-"""What every wire is read into, and what it is written from.
+"""The values that every wire is read into, and written from.
 
 A wire is a provider's HTTP API. ``read`` turns a request body into a ``Prompt``; an ``Utterance`` is turned into one
 body by ``whole``, or into the events of a stream by ``events``. Both directions are pure.
@@ -71,7 +71,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """What is said in answer to one request, before it has a wire's shape.
+    """The answer to one request, before it has a wire's shape.
 
     Attributes:
         number: Which answer of the server this is; ids are made from it.
@@ -110,10 +110,10 @@ class Wire(Protocol):
 
     @property
     def name(self) -> WireName:
-        """What a recorded request calls it."""
+        """The wire's name in a recorded request."""
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
-        """What the request asks for. Unknown fields are ignored."""
+        """Read what the request asks for. Unknown fields are ignored."""
 
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of an answer that is not streamed; ``body`` is the request's."""
@@ -125,7 +125,7 @@ class Wire(Protocol):
         """Body and headers of an error."""
 
     def rejected_key(self, key: str | None) -> Status:
-        """What the real provider says to a key it does not know, or to none."""
+        """The real provider's answer to a key it does not know, or to none."""
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The body of the list of models."""
