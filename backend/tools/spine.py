@@ -106,8 +106,8 @@ KINDS: Final = {
         (_ANSWER,),
         _ALONE,
         162,
-        25,
-        64,
+        26,
+        65,
     ),
     "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1126, 45, 307),
 }
@@ -210,7 +210,7 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
     yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_044)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 23_810)
+    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 23_880)
     found_circles = circles(own_imports())
     yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
 
