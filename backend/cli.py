@@ -417,7 +417,7 @@ async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[Asyn
 
 @contextmanager
 def _stored(*, as_json: bool) -> Iterator[None]:
-    """See `_errors`, for what needs the database."""
+    """Like `_errors`, for what needs the database."""
     from sqlalchemy.exc import DBAPIError
 
     from backend.database.engine import UnusableDatabaseError

@@ -61,7 +61,7 @@ async def opened(path: Path) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def connected(path: Path) -> AsyncIterator[AsyncEngine]:
-    """See `make_engine`, disposed of at the end.
+    """Like `make_engine`, disposed of at the end.
 
     Raises:
         UnusableDatabaseError: If the file cannot be made.

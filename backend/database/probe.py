@@ -65,7 +65,7 @@ class Probe:
 
 
 def fault_of(file: DatabaseFile) -> str | None:
-    """See `Probe.fault`, in this thread, and without a bound on the time that a disk takes."""
+    """Like `Probe.fault`, in this thread, and without a bound on the time that a disk takes."""
     if (fault := file.fault()) is not None:
         return fault
     try:

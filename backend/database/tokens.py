@@ -63,7 +63,7 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """See `make`, for who needs the token alone."""
+        """Like `make`, for who needs the token alone."""
         return (await self.make(user_id, name))[1]
 
     async def make(self, user_id: str, name: str) -> tuple[AccessToken, str]:

@@ -568,7 +568,7 @@ class TestServe:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(_Run, "_say_where", lambda run: setattr(run.server, "should_exit", True))
+        monkeypatch.setattr(_Run, "_print_link", lambda run: setattr(run.server, "should_exit", True))
         provider.always(ANSWER)
         assert serve(settings, once=False) == 0
         assert len(provider.requests) > 0

@@ -146,7 +146,7 @@ class FeatureChatModel(BindableChatModel):
         return self if now is HOUSE else self._with(made_for=now)
 
     def _with(self, **changed: Any) -> FeatureChatModel:
-        """See `model_copy`, which takes twice as long, and every `get_llm` of a request does it."""
+        """Like `model_copy`, which takes twice as long, and every `get_llm` of a request does it."""
         made = self.__class__.__new__(self.__class__)
         object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
         object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)

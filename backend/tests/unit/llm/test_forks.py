@@ -71,7 +71,7 @@ def wrong(bay: Patchbay, who: str) -> list[str]:
 
 
 async def awrong(bay: Patchbay, who: str) -> list[str]:
-    """See `wrong`, from an event loop, many at once."""
+    """Like `wrong`, from an event loop, many at once."""
     asked = [(feature, f"{who} {number}") for number in range(CALLS) for feature in FEATURES]
     told = await asyncio.gather(*(bay.get_llm(feature).ainvoke(text) for feature, text in asked))
     return [f"{text}: {one.text}" for one, (_, text) in zip(told, asked, strict=True) if one.text != text]

@@ -130,7 +130,7 @@ class Diary(BaseCallbackHandler):
 
 
 class AsyncDiary(AsyncCallbackHandler):
-    """See `Diary`, where it is awaited."""
+    """Like `Diary`, where it is awaited."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, UUID | None]] = []

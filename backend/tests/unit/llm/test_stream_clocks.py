@@ -61,7 +61,7 @@ BETWEEN = "[features.f]\noptions = { chunk_timeout = 0.2 }"
 
 
 def hurried(chain: str) -> str:
-    """See `FIRST`, but of the first endpoint alone: the other one has all the time that a busy machine takes."""
+    """Like `FIRST`, but of the first endpoint alone: the other one has all the time that a busy machine takes."""
     return f"[models.'{chain_of(chain)[0]}']\noptions = {{ first_chunk_timeout = 0.2 }}\n[features.f]\nattempts = 1"
 
 

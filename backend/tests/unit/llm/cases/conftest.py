@@ -92,7 +92,7 @@ class Lab:
 
     @property
     def accounts(self) -> list[str]:
-        """See `asked`, but the accounts of the pool."""
+        """Like `asked`, but the accounts of the pool."""
         names = {key: variable.removeprefix("POOL_").lower() for variable, key in KEYS.items()}
         keys = [request.key or "" for request in self.provider.requests[self._seen :]]
         self._seen = len(self.provider.requests)
