@@ -186,7 +186,7 @@ def _medium(part: Block) -> dict[str, Any]:
         mime = part.get("mime_type") or _MIMES[part["type"]]
         return {"inlineData": {"mimeType": mime, "data": part["base64"]}}
     address = part.get("file_id") or part["url"]
-    if "url" in part and not is_googles(address):
+    if not is_googles(address) and not ("file_id" in part and "/" in address):
         raise unworded(part, _API)
     mime = {"mimeType": part["mime_type"]} if "mime_type" in part else {}
     return {"fileData": {**mime, "fileUri": address}}

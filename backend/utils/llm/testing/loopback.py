@@ -40,6 +40,7 @@ class LoopbackProvider:
         accept_keys: The credentials to accept; None accepts any, and none at all.
         served_suffix: What the model's name in an answer has more than the one asked for.
         models: The names that the list of models holds.
+        is_strict: Whether a history that its vendor would refuse is answered by a 400. See `strict_histories`.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class LoopbackProvider:
         accept_keys: Collection[str] | None = None,
         served_suffix: str = "-2026-11-01",
         models: Collection[str] = ("loopback",),
+        is_strict: bool = False,
     ) -> None:
         self.accept_keys = None if accept_keys is None else frozenset(accept_keys)
         self.served_suffix = served_suffix
         self.models = tuple(models)
+        self.is_strict = is_strict
         self._server: Server | None = None
         self._changed = threading.Condition()
         self._count = 0

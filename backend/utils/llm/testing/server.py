@@ -24,6 +24,7 @@ from .openai_wire import OpenAIWire
 from .recording import Headers, RecordedRequest
 from .replies import Status
 from .responses_wire import ResponsesWire
+from .strict_histories import history_faults
 from .strict_schemas import schema_refusal
 from .transmission import Exchange, Transmission, compose
 
@@ -47,6 +48,7 @@ class Provider(Protocol):
 
     served_suffix: str
     models: tuple[str, ...]
+    is_strict: bool
 
     def admit(self, request: RecordedRequest) -> int:
         """Remember a request that has arrived, and number it from 1."""
@@ -233,4 +235,6 @@ def _answer(
         return Transmission(pieces=(json.dumps(target.wire.models(provider.models)).encode(),))
     if (refusal := schema_refusal(request.body)) is not None:
         return compose(Status(400, message=refusal), exchange)
+    if provider.is_strict and (faults := history_faults(request.path, request.body, request.model)):
+        return compose(Status(400, message=faults[0]), exchange)
     return compose(provider.next_reply(exchange) if readable else Status(400), exchange)
