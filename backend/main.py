@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 FIRST_USER: Final = "admin"
 
 WATCH_SECONDS: Final = 1.0
+DRAIN_SECONDS: Final = 5.0
+"""How long a stop waits for answers of models that its requests did not wait for: they are being paid for."""
 STORE_SECONDS: Final = 1.0
 """From one look at what is made and not stored to the next."""
 
@@ -123,6 +125,7 @@ def create_app(
                     _looking_after(facade, background),
                 ):
                     yield
+                    await creation.drain(DRAIN_SECONDS, app.state.stop.hurry)
 
     # The interactive documentation would load its scripts from elsewhere, and be open to everybody.
     app = FastAPI(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
-LONGEST_STOP: Final = 12.0
+LONGEST_STOP: Final = 17.0
 """Seconds from a signal after which the process is ended, whatever it still does."""
 MOST: Final = 3
 """The signal that ends the process at once."""

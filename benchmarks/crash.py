@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.recording import RecordedRequest
-    from backend.utils.llm.testing.wire import Exchange
+    from backend.utils.llm.testing.transmission import Exchange
 
 CLIENTS: Final = 8
 FIRST_NUMBER: Final = 1_000_000
@@ -88,6 +88,7 @@ class End(NamedTuple):
     signal: signal.Signals
     moment: str = ""
 
+    @override
     def __str__(self) -> str:
         return f"{self.signal.name} {self.moment or 'at any moment'}".replace(":", " ")
 

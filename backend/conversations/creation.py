@@ -13,13 +13,14 @@ import json
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from backend.utils.llm.clock import Time
 
+from .answers import Kept, Unkept
 from .errors import KeyReusedError, StorageUnavailableError, UnderWayError
-from .journal import CONVERSATION, Claim, Nothing, Outline
+from .journal import CONVERSATION, Claim, Outline
 from .processing import Entry, process
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Creation:
         self._journals = journals
         self._time = time or Time()
         self._turn = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def create(self, order: Order) -> Created:
         """Make the conversation, or go on with it, or find it made.
@@ -89,10 +91,10 @@ class Creation:
                 once by whoever comes back with the same key.
         """
         conversation_id = _id_of(order)
-        async with self._opened(conversation_id) as journal:
+        async with self._opened(conversation_id) as (journal, answers):
             if (stored := await self._stored(order, conversation_id, journal)) is not None:
                 return Created(stored, is_stored=True)
-            conversation = await self._made(order, conversation_id, journal)
+            conversation = await self._made(order, conversation_id, journal, answers)
             return Created(conversation, await self._is_stored(conversation, journal))
 
     async def find(self, user_id: str, conversation_id: str) -> Conversation | None:
@@ -102,6 +104,15 @@ class Creation:
         made = await self._journals.made(conversation_id)
         found = await asyncio.to_thread(CONVERSATION.validate_json, made) if made else None
         return found if found and found.user_id == user_id else None
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Wait so long, or until there is no time for it, for answers that requests left under way; keep those that come."""
+        drained = asyncio.gather(*self._closing, return_exceptions=True)
+        ends: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(hurry.wait())]
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def store_what_is_left(self) -> None:
         """Store what was made and is nobody's any more; forget what was begun and nobody came back for.
@@ -137,12 +148,18 @@ class Creation:
             await journal.close()
 
     @asynccontextmanager
-    async def _opened(self, conversation_id: str) -> AsyncIterator[Journal]:
+    async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, Kept]]:
+        """A request that ends early waits for nothing: what is under way ends by itself, or in `drain`."""
         journal = await self._waited_for(conversation_id)
+        answers = Kept(journal)
         try:
-            yield journal
+            yield journal, answers
         finally:
-            await journal.close()
+            closing = answers.close()
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            if not answers.are_under_way:
+                await asyncio.shield(closing)
 
     async def _waited_for(self, conversation_id: str) -> Journal:
         pause, until = _FIRST_PAUSE, self._time.clock() + WAITING
@@ -163,7 +180,9 @@ class Creation:
             await _want(order.transcript, outline.fingerprint)
         return stored
 
-    async def _made(self, order: Order, conversation_id: str, journal: Journal) -> Conversation:
+    async def _made(
+        self, order: Order, conversation_id: str, journal: Journal, answers: Kept
+    ) -> Conversation:
         """What the journal holds, and what it lacks."""
         if journal.claim is not None:
             await _want(order.transcript, journal.claim.fingerprint)
@@ -173,8 +192,13 @@ class Creation:
         claim = journal.claim or Claim(fingerprint=outline.fingerprint, created_at=self._time.now())
         await journal.begin(claim, outline.room)
         entry = Entry(conversation_id, order.user_id, claim.created_at)
-        answers = Nothing() if order.key is None else journal
-        return await process(order.transcript, entry, order.models, is_demo=order.is_demo, answers=answers)
+        return await process(
+            order.transcript,
+            entry,
+            order.models,
+            is_demo=order.is_demo,
+            answers=Unkept() if order.key is None else answers,
+        )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
         """Whether the store took it in time. If it did not, it is kept in the journal.

@@ -60,29 +60,7 @@ class Outline(NamedTuple):
         return cls(hashlib.sha256(content).hexdigest(), room)
 
 
-class Answers(Protocol):
-    """What the steps of one conversation came to."""
-
-    def answer(self, feature: str) -> bytes | None:
-        """The JSON that was kept for this step."""
-        ...
-
-    async def keep(self, feature: str, answer: bytes) -> None:
-        """Keep the answer of one step. That this fails costs no more than that it is asked for again after a crash."""
-        ...
-
-
-class Nothing:
-    """`Answers` that are not kept, because nobody could ask for them."""
-
-    def answer(self, feature: str) -> None:
-        """None."""
-
-    async def keep(self, feature: str, answer: bytes) -> None:
-        """Do nothing."""
-
-
-class Journal(Answers, Protocol):
+class Journal(Protocol):
     """The journal of one conversation.
 
     Attributes:
@@ -99,6 +77,14 @@ class Journal(Answers, Protocol):
     @property
     def age(self) -> float:
         """Seconds since something was last written to it."""
+        ...
+
+    def answer(self, feature: str) -> bytes | None:
+        """The JSON that was kept of this step."""
+        ...
+
+    async def keep(self, feature: str, answer: bytes) -> None:
+        """Keep what a step came to. That this fails costs no more than that it is asked for again after a crash."""
         ...
 
     async def begin(self, claim: Claim, room: int) -> None:

@@ -7,11 +7,10 @@ the transcript instead, and `made_by` says so.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from backend.utils.llm.conversation_folder import (
     FolderAssignment,
@@ -23,23 +22,23 @@ from backend.utils.llm.errors import LLMError
 
 from . import action_items, discard, structure
 from .action_items import ActionItem, ActionItems
+from .answers import Unkept
 from .categories import FOLDER_OF, SYSTEM_FOLDERS, Category
 from .discard import Discard
 from .extract import extract
 from .grounding import Grounds
-from .journal import Nothing
 from .outcome import Outcome
 from .store import Conversation, Filing
 from .structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
+    from .answers import Answers
     from .extract import Extract
-    from .journal import Answers
     from .outcome import Models
     from .store import Status
     from .transcript import Rendered, Transcript
@@ -83,7 +82,7 @@ class _Asking:
         """Whether it is worth keeping. Without anybody to ask, whatever was said is."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
             return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
-        return discard.decided(transcript) or await self._once(
+        return discard.decided(transcript) or await self.answers.once(
             discard.FEATURE,
             _DISCARD,
             lambda: discard.ask_whether_to_discard(transcript, text, self.models),
@@ -93,7 +92,7 @@ class _Asking:
         """Title, overview and category."""
         if self.is_demo(structure.FEATURE):
             return Outcome(structure.FEATURE)
-        return await self._once(
+        return await self.answers.once(
             structure.FEATURE,
             _STRUCTURE,
             lambda: structure.find_structure(transcript, text, self.models, grounds),
@@ -103,7 +102,7 @@ class _Asking:
         """The tasks."""
         if self.is_demo(action_items.FEATURE):
             return Outcome(action_items.FEATURE)
-        return await self._once(
+        return await self.answers.once(
             action_items.FEATURE,
             _ACTION_ITEMS,
             lambda: action_items.find_action_items(transcript, text, self.models, grounds),
@@ -111,7 +110,7 @@ class _Asking:
 
     async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
         """The folder; where there is no structure to go by, by the beginning of what was said."""
-        return await self._once(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
+        return await self.answers.once(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
 
     async def _folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
         category = found.category if found else Category.OTHER
@@ -131,17 +130,6 @@ class _Asking:
             result = _by_category(result, FOLDER_OF[category])
         # A folder was found also when the model could not be asked; the error stands beside it.
         return Outcome(FOLDER_FEATURE, Filing.model_validate(result), result.error, result.receipt)
-
-    async def _once(
-        self, feature: str, kind: TypeAdapter[Outcome[T]], ask: Callable[[], Awaitable[Outcome[T]]]
-    ) -> Outcome[T]:
-        """What the step came to before, if that was kept: it was paid for. Else ask, and keep that."""
-        if (known := self.answers.answer(feature)) is not None:
-            with suppress(ValidationError):  # of another version, which had other steps
-                return kind.validate_json(known)
-        outcome = await ask()
-        await self.answers.keep(feature, kind.dump_json(outcome))
-        return outcome
 
 
 def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssignmentResult:
@@ -171,7 +159,7 @@ async def process(
             it is asked for the folder alone.
         answers: What steps came to before, and where what they come to is kept.
     """
-    asking = _Asking(models, is_demo, answers or Nothing())
+    asking = _Asking(models, is_demo, answers or Unkept())
     rendered = await _read(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:

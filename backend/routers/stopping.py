@@ -21,11 +21,17 @@ class Stop:
     """The stop of one server, once it has begun."""
 
     def __init__(self) -> None:
+        self.hurry = asyncio.Event()
         self._until: float | None = None
         self._running: set[asyncio.Timeout] = set()
 
     def begin(self, seconds: float) -> None:
-        """Leave so many seconds to requests that are under way. To be called in their event loop."""
+        """Leave so many seconds to requests that are under way. To be called in their event loop.
+
+        None at all is a ``hurry``: then nothing else is waited for either.
+        """
+        if seconds <= 0:
+            self.hurry.set()
         self._until = asyncio.get_running_loop().time() + seconds
         for running in self._running:
             if not running.expired():

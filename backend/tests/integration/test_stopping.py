@@ -9,21 +9,28 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from typing_extensions import override
 
+from backend.conversations.sample import SAMPLE
 from backend.routers.stopping import STOPPING
-from backend.utils.llm.testing import Text, Trickle
+from backend.tests.integration.test_http import ANSWERS, MODELS
+from backend.utils.llm.testing import LoopbackProvider, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from backend.utils.llm.testing import LoopbackProvider
+    from backend.utils.llm.testing import Reply
+    from backend.utils.llm.testing.transmission import Exchange
 
 ROOT = Path(__file__).parents[3]
 SOON = 60.0
@@ -151,3 +158,51 @@ def child_of(parent: int) -> int:
         if int(after[1]) == parent:
             return int(stat.parent.name)
     raise AssertionError(f"{parent} has no child")
+
+
+class Held(LoopbackProvider):
+    """Holds its answers to requests of conversations back until they are released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+
+    @override
+    def next_reply(self, exchange: Exchange) -> Reply:
+        reply = super().next_reply(exchange)
+        self.released.wait(SOON)
+        return reply
+
+
+def test_what_models_answer_after_the_grace_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:
+    body, key = SAMPLE.model_dump(mode="json"), {"idempotency-key": "a"}
+    with Held() as provider, ThreadPoolExecutor(1) as elsewhere:
+        for feature, answer in ANSWERS.items():
+            provider.always(answer, model=MODELS[feature])
+        provider.released.set()
+        path = tmp_path / "llm.toml"
+        path.write_text(loopback_table(provider, {one: f"openai:{MODELS[one]}" for one in FEATURES}))
+        variables = {"LLM_CONFIG": str(path), "LOOPBACK_OPENAI_KEY": "sk-of-the-house"}
+        with service(tmp_path / "data", variables) as running:
+            base_url, token = running.says(r"Open (http://[^/\s]+)"), running.says(r"^  (pb_\S+)")
+            headers = {"authorization": f"Bearer {token}", **key}
+            before = len(provider.requests)
+            provider.released.clear()
+            with httpx2.Client(base_url=base_url, headers=headers, timeout=SOON) as client:
+                asking = elsewhere.submit(client.post, "/v1/conversations", json=body)
+                assert provider.wait_until(lambda requests: len(requests) == before + 2, timeout_seconds=SOON)
+                running.process.send_signal(signal.SIGTERM)
+                told = asking.result(SOON)
+                provider.released.set()
+                assert running.process.wait(SOON) == 0
+        assert (told.status_code, told.json()) == (503, {"error": STOPPING})
+        assert len(provider.requests) == before + 2
+
+        with service(tmp_path / "data", variables) as running:
+            base_url = running.says(r"Open (http://[^/\s]+)")
+            with httpx2.Client(base_url=base_url, headers=headers, timeout=SOON) as client:
+                created = client.post("/v1/conversations", json=body)
+
+        assert created.status_code == 201
+        asked = Counter(request.model for request in provider.requests[before:])
+        assert set(asked.values()) == {1}

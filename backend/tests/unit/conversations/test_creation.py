@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.runnables import RunnableLambda
 
 from backend.conversations.creation import COMING_BACK, KEPT, STORING, WAITING, Created, Creation, Order
 from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from backend.conversations.store import Conversation
+    from backend.utils.llm.testing import ScriptedChatModel
 
 SHORT = Transcript(
     segments=[Segment(text="Remember the milk.", start=0, end=1)], started_at="2026-11-21T09:00:00Z"
@@ -33,6 +35,7 @@ SHORT = Transcript(
 STEPS = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
 KEY = "a-key-of-anns"
 ALWAYS = 10**6
+LONG = 3600.0
 
 
 class CrashError(Exception):
@@ -395,3 +398,108 @@ async def test_one_request_at_a_time_bothers_a_store_that_is_busy() -> None:
     await asyncio.gather(*(office.create(key=str(number)) for number in range(3)))
 
     assert most == 1
+
+
+class Slow:
+    """A model that answers when it is told to."""
+
+    def __init__(self, model: ScriptedChatModel) -> None:
+        self.answers = asyncio.Event()
+        self.is_asked = asyncio.Event()
+        self._model = model
+
+    def with_structured_output(self, *given: Any, **named: Any) -> Any:
+        answering = self._model.with_structured_output(*given, **named)
+
+        async def answer(messages: Any) -> Any:
+            self.is_asked.set()
+            await self.answers.wait()
+            return await answering.ainvoke(messages)
+
+        return RunnableLambda(lambda _: None, answer)
+
+
+class TestStop:
+    """A stop that comes while a model is answering."""
+
+    @pytest.fixture
+    async def office(self) -> Office:
+        return Office()
+
+    @pytest.fixture
+    async def slow(self, office: Office) -> Slow:
+        return Slow(office.models.models["conv_structure"])
+
+    async def cut_short(self, office: Office, slow: Slow, key: str | None = KEY) -> None:
+        models: dict[str, Any] = {**office.models.models, "conv_structure": slow}
+        order = Order(SHORT, "ann", models.__getitem__, lambda _: False, key)
+        request = asyncio.ensure_future(office.creation.create(order))
+        await slow.is_asked.wait()
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    async def test_what_is_being_answered_is_kept_and_nothing_more_is_asked(
+        self, office: Office, slow: Slow
+    ) -> None:
+        await self.cut_short(office, slow)
+        slow.answers.set()
+
+        await office.creation.drain(LONG, asyncio.Event())
+
+        assert office.models.asked == set(STEPS) - {"conv_folder"}
+        office.start_again()
+        await office.create()
+        assert office.asked == ONCE
+
+    async def test_who_comes_back_meanwhile_waits_for_it(self, office: Office, slow: Slow) -> None:
+        await self.cut_short(office, slow)
+        office.creation = Creation(office.store, office.journals, Time(asleep=lambda _: asyncio.sleep(0)))
+        again = asyncio.ensure_future(office.create())
+        await asyncio.sleep(0)
+        slow.answers.set()
+
+        assert (await again).is_stored
+        assert office.asked == ONCE
+
+    @pytest.mark.parametrize("seconds", [0.0, LONG], ids=["no time is left", "a second signal"])
+    async def test_what_is_not_answered_in_time_is_given_up(
+        self, seconds: float, office: Office, slow: Slow
+    ) -> None:
+        await self.cut_short(office, slow)
+        hurry = asyncio.Event()
+        if seconds:
+            hurry.set()
+
+        await office.creation.drain(seconds, hurry)
+
+        assert office.journals.held == set()
+        await office.create()
+        assert office.asked["conv_structure"] == 1, "it was not answered before"
+
+    async def test_a_failure_that_the_end_may_have_caused_is_not_kept(
+        self, office: Office, slow: Slow
+    ) -> None:
+        office.models.models["conv_structure"].script.insert(0, ProviderDownError("the key is gone"))
+        await self.cut_short(office, slow)
+        slow.answers.set()
+        await office.creation.drain(LONG, asyncio.Event())
+
+        created = await office.create()
+
+        assert created.conversation.status == "completed"
+
+    async def test_what_nobody_could_come_back_for_is_given_up_at_once(
+        self, office: Office, slow: Slow
+    ) -> None:
+        await self.cut_short(office, slow, key=None)
+
+        await office.creation.drain(LONG, asyncio.Event())
+
+        assert office.asked["conv_structure"] == 0
+        assert office.journals.held == set()
+
+    async def test_without_anything_under_way_nothing_is_waited_for(self, office: Office) -> None:
+        await office.create()
+
+        await office.creation.drain(LONG, asyncio.Event())

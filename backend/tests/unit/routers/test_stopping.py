@@ -140,3 +140,13 @@ async def test_an_application_that_times_out_by_itself_is_not_taken_for_a_stop()
         await EndedByStop(app, Stop())(HTTP, request.receive, request.send)
 
     assert request.sent == []
+
+
+async def test_a_stop_that_leaves_no_time_is_a_hurry() -> None:
+    stop = Stop()
+
+    stop.begin(LONG)
+    assert not stop.hurry.is_set()
+
+    stop.begin(0.0)
+    assert stop.hurry.is_set()
