@@ -155,7 +155,7 @@ class _Chat:
 
 
 def _openai(request: ModelRequest) -> dict[str, Any]:
-    settings = chat_completions._settings(request.ask, request.endpoint)
+    settings = chat_completions._settings(request)
     return {**settings, "stop": request.stop, "timeout": request.seconds, "extra_headers": _ticket(request)}
 
 
@@ -170,7 +170,7 @@ class _Responses:
         self._chat: Any = _openai_chat(endpoint, transport, use_responses_api=True)
 
     def _payload(self, request: ModelRequest, **more: Any) -> dict[str, Any]:
-        settings = responses_api._settings(request.ask, request.endpoint)
+        settings = responses_api._settings(request)
         body = self._chat._get_request_payload(list(request.messages), **settings, **more)
         body |= body.pop("extra_body", {})
         known: dict[str, Any] = {

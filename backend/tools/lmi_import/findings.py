@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from typing_extensions import override
+
+from backend.utils.llm.secrets import KEY_LIKE, looks_like_key
 
 SECRET_LENGTH = 6
 """What is shorter is no key: hiding it would hide half the report."""
 
 Kind = Literal["wrong", "guessed", "dropped", "changed", "todo"]
 
-_LOOKS_SECRET = re.compile(
-    r"(?<![A-Za-z0-9-])(?:sk-|gsk_|hf_)[\w-]{8,}|AIza[\w-]{16,}|\b(?:Bearer|Basic)\s+\S+", re.IGNORECASE
-)
 _HIDDEN = "[hidden]"
 _SHOWN = 80
 
@@ -74,12 +72,12 @@ class Findings:
     def _concealed(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, _HIDDEN)
-        return _LOOKS_SECRET.sub(_HIDDEN, text).encode("ascii", "backslashreplace").decode()
+        return KEY_LIKE.sub(_HIDDEN, text).encode("ascii", "backslashreplace").decode()
 
 
 def looks_secret(text: str) -> bool:
     """Whether something in ``text`` is spelt as keys are."""
-    return _LOOKS_SECRET.search(text) is not None
+    return looks_like_key(text)
 
 
 def shown(text: str) -> str:

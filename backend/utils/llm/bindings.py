@@ -135,7 +135,9 @@ def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
     try:
         return Options.model_validate(settings)
     except ValidationError as error:
-        wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
+        faults = {str(one["loc"][0]): one["msg"] for one in error.errors()}
+        faults |= {"n": "A call has one answer; use batch for another"} if "n" in faults else {}
+        wrong = "; ".join(f"{name}: {fault}" for name, fault in faults.items())
         known = ", ".join(sorted({*Options.model_fields, *_CALL_SETTINGS}))
         raise ValueError(f"{feature}: options of the call: {wrong}. Known: {known}.") from None
 

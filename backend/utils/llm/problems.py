@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
+from .secrets import KEY_LIKE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -20,8 +22,11 @@ _KINDER = {
     "model_type": "must be a table",
     "tuple_type": "must be a list",
 }
-_REMOVED = {"client": "It was removed: every request goes past the SDK. Take the line out."}
-"""Keys of earlier versions."""
+_REMOVED = {
+    "n": "A call has one answer: call again, or use batch, for another.",
+    "client": "It was removed: every request goes past the SDK. Take the line out.",
+}
+"""Keys of earlier versions, and what there is none of."""
 _FEW = 12
 _LONGEST = 200
 """Characters of a value that are shown: it stands there to be found again."""
@@ -45,7 +50,7 @@ class Problems:
 
     def add(self, path: str, rule: str, *, value: object = None, layer: str = "", fix: str = "") -> None:
         """Note one finding: ``path = value (layer): rule. fix``."""
-        shown = "" if value is None else f" = {_cut(repr(value))}"
+        shown = "" if value is None else f" = {_cut(KEY_LIKE.sub('[hidden]', repr(value)))}"
         where = f" ({layer})" if layer else ""
         self._found.setdefault(
             (path, rule, shown), f"{path}{shown}{where}: {rule}.{' ' + fix if fix else ''}"

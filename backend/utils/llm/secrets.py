@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from hashlib import blake2b
 
@@ -16,6 +17,19 @@ def is_key(text: str) -> bool:
     What is not could not travel in a header, and an HTTP library that refuses it would show it in its error.
     """
     return text.isascii() and text.isprintable() and " " not in text
+
+
+KEY_LIKE = re.compile(
+    r"(?<![A-Za-z0-9-])(?:sk-|gsk_|hf_|xai-|pplx-|ghp_|github_pat_|AKIA|ya29\.)[\w-]{8,}"
+    r"|AIza[\w-]{16,}|\beyJ[\w-]{8,}\.[\w-]+\.|\b(?:Bearer|Basic)\s+\S+",
+    re.IGNORECASE,
+)
+"""What in a text is most likely a key: the beginnings that vendors give theirs."""
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether ``text`` holds what is most likely a key."""
+    return KEY_LIKE.search(text) is not None
 
 
 class KeptSecret(SecretStr):

@@ -93,6 +93,11 @@ class Explanation(route.Route):
             "layer": candidate.layer,
             "options": candidate.options.model_dump(exclude_none=True),
             "option_layers": self._option_layers(candidate),
+            "extra_body": dict(candidate.extra_body or {}),
+            "extra_body_layers": self._extra_layers(candidate),
+            "vendor": candidate.endpoint.provider.vendor.name or None,
+            "schema_form": candidate.endpoint.schema_form,
+            "lacks": list(candidate.endpoint.can.lacks),
             "rest": candidate.rest and str(candidate.rest),
             "estimate": self._estimate(candidate),
             "on_failure": {category.value: asdict(what) for category, what in follow.items()},
@@ -119,6 +124,16 @@ class Explanation(route.Route):
         layers |= dict.fromkeys(feature.options.model_fields_set, own)
         return layers | dict.fromkeys(self.needs.options.model_fields_set, "call")
 
+    def _extra_layers(self, candidate: Candidate) -> dict[str, str]:
+        """Where each field comes from that the table adds to the body: the provider, the endpoint or the feature."""
+        feature, endpoint, provider = self.feature, candidate.endpoint, candidate.endpoint.provider
+        rows = {
+            f"providers.{provider.name}": provider.extra_body,
+            f"models.{endpoint}": endpoint.extra_body,
+            f"features.{feature.name}": feature.extra_body.get(provider.name, {}),
+        }
+        return {name: f"{feature.layer}, {row}.extra_body" for row, extra in rows.items() for name in extra}
+
     def _options_in_words(self, candidate: Candidate) -> str:
         layers = self._option_layers(candidate)
         set_somewhere = [
@@ -126,6 +141,7 @@ class Explanation(route.Route):
             for name, layer in layers.items()
             if layer != "default"
         ]
+        set_somewhere += [f"body.{name} ({layer})" for name, layer in self._extra_layers(candidate).items()]
         return f"\n       {', '.join(set_somewhere)}" if set_somewhere else ""
 
     def _estimate(self, candidate: Candidate) -> dict[str, Any]:

@@ -119,7 +119,15 @@ class RunningAttempt:
         history = [*question.history, *call.repair] if step.repair else question.history
         is_plain = question.history is question.messages
         return client, ModelRequest(
-            endpoint, ask, candidate.settings, history, question.stop, step.seconds, self._ticket, is_plain
+            endpoint,
+            ask,
+            candidate.settings,
+            history,
+            question.stop,
+            step.seconds,
+            self._ticket,
+            is_plain,
+            candidate.extra_body,
         )
 
     def _credential(self) -> Credential:

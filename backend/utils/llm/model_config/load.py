@@ -22,10 +22,12 @@ from .rows import fit
 from .snapshot import Features, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .snapshot import Provider
 
+_SHORTEST_KEY = 12
+"""Characters of a key that is looked for in the table: what is shorter is a word."""
 DEFAULT_PATH = Path(__file__).parents[3] / "llm.toml"
 
 
@@ -51,6 +53,12 @@ def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path |
     problems = Problems()
     table = Resolver(rows := fit(document, layer, problems), environ, layer, problems)
     keys = _house_keys(table.providers, environ, problems)
+    _check_holds_no_key(
+        document,
+        [environ[name] for name in _variables(table.providers) if environ.get(name)],
+        layer,
+        problems,
+    )
     if problems.found:
         raise ConfigError(problems.found)
     return Snapshot(
@@ -89,6 +97,26 @@ def _house_keys(
         elif value:
             keys[account.slot] = SecretStr(value)
     return keys
+
+
+def _variables(providers: Mapping[str, Provider]) -> Iterator[str]:
+    return (name for provider in providers.values() for name in provider.api_key_envs)
+
+
+def _check_holds_no_key(
+    document: Mapping[str, Any], secrets: Iterable[str], layer: str, problems: Problems
+) -> None:
+    """A file is read by more people than a variable, and what is in it is shown."""
+    keys = [key for secret in secrets if len(key := secret.strip()) >= _SHORTEST_KEY]
+    todo: list[tuple[str, Any]] = list(document.items())
+    while todo:
+        path, value = todo.pop()
+        if isinstance(value, dict):
+            todo.extend((f"{path}.{name}", part) for name, part in value.items())
+        elif isinstance(value, list):
+            todo.extend((f"{path}.{number}", part) for number, part in enumerate(value))
+        elif isinstance(value, str) and any(key in value for key in keys):
+            problems.add(path, "holds a key of the house", layer=layer, fix="It stands in its variable only.")
 
 
 def _hash(document: Mapping[str, Any], environ: Mapping[str, str], keyed: Mapping[str, SecretStr]) -> str:

@@ -241,6 +241,7 @@ class Resolver:
             limits=row.limits,
             price=row.price,
             billed_as=row.priced_as,
+            extra_body=row.extra_body,
         )
 
     # Features ------------------------------------------------------------------------------------------------------
@@ -259,6 +260,8 @@ class Resolver:
                 "Lower the shares; what they leave is the control's.",
             )
             self._problems.add(f"features.{name}.split", rule, layer=self._layer, fix=fix)
+        for provider in row.extra_body:
+            self._check_name("providers", provider, f"features.{name}.extra_body.{provider}", self._layer)
         return Feature(
             name=name,
             split=self._shares(row.split, f"features.{name}.split"),
@@ -378,6 +381,7 @@ def _provider(name: str, row: ProviderRow) -> Provider:
         user_limits=row.user_limits,
         headers=tuple(sorted(row.headers.items())),
         model_prefixes=tuple(row.model_prefixes.items()),
+        extra_body=row.extra_body,
         vendor=_vendor(name, row, access),
         priced_as=row.priced_as,
     )

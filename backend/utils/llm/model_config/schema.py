@@ -23,8 +23,10 @@ from ..models import BY_NAME, ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
 from ..options import Api, ApiMode, Options
 from ..problems import broken, did_you_mean
+from ..secrets import looks_like_key
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED
+from .extra_body import ExtraBody
 from .select import Selection
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -44,6 +46,8 @@ RESERVED_HEADERS = frozenset(
     }
 )
 """Headers that say who asks, or how the message is framed."""
+IDENTITY = re.compile(r"authorization|api-?key|cookie|credential|password|secret|-token$", re.IGNORECASE)
+"""What is in the names of others that do."""
 
 
 def _as_list(value: object) -> object:
@@ -82,6 +86,7 @@ class ProviderRow(Row):
         priced_as: The provider of the price list at whose prices it bills.
         limits: What each of the house's keys is held to.
         user_limits: What each key is held to that a user brings.
+        extra_body: Fields of every request to it.
     """
 
     api: Api
@@ -94,6 +99,8 @@ class ProviderRow(Row):
     model_prefixes: dict[str, str] = Field(default_factory=dict)
     vendor: str | None = None
     priced_as: str | None = Field(None, pattern=r"^[^:\s]+$")
+
+    extra_body: ExtraBody = Field(default_factory=dict)
 
     @field_validator("base_url")
     @classmethod
@@ -122,6 +129,8 @@ class ProviderRow(Row):
         for name, value in headers.items():
             if name.lower() in RESERVED_HEADERS or name.lower().startswith(("content-", "proxy-")):
                 raise ValueError(f"{name} is not for a table to set")
+            if IDENTITY.search(name) or looks_like_key(value):
+                raise ValueError(f"{name} would carry a key, and keys stand in variables only")
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not (
                 value.isascii() and value.isprintable()
             ):
@@ -142,7 +151,11 @@ Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class FeatureRow(Row):
-    """Settings of a feature in every profile."""
+    """Settings of a feature in every profile.
+
+    Attributes:
+        extra_body: Fields of its requests, by the provider that knows them.
+    """
 
     about: str = ""
     pin: Chain | None = None
@@ -155,6 +168,7 @@ class FeatureRow(Row):
     tools: bool = False
     images: bool = False
     options: Options = Options()
+    extra_body: dict[str, ExtraBody] = Field(default_factory=dict)
     deadline: float = Field(120.0, gt=0, le=3600)
     wait: float = Field(15.0, ge=0, le=3600)
     max_cost_usd: Decimal | None = Field(None, gt=0)
@@ -196,6 +210,7 @@ class ModelRow(Row):
     Capabilities are declared here for a model that the catalogue does not know, or knows wrongly.
 
     Attributes:
+        extra_body: Fields of every request to it.
         price: What it costs, in place of the price list.
         priced_as: The provider and the model of the price list at whose price it is billed.
     """
@@ -204,6 +219,7 @@ class ModelRow(Row):
     attempts: int | None = Field(None, ge=1, le=10)
     limits: Limits = NO_LIMITS
     options: Options = Options()
+    extra_body: ExtraBody = Field(default_factory=dict)
     price: Price | None = None
     priced_as: str | None = Field(None, pattern=r"^[^:\s]+:\S+$")
     context_window: int | None = Field(None, gt=0)

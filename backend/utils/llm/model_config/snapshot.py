@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from ..models import Capabilities, Effort, Retirement, Vendor
+    from ..models import Capabilities, Effort, Retirement, SchemaForm, Vendor
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
     from .schema import OnInvalidOutput, Price
@@ -59,6 +59,7 @@ class Provider:
         base_url: Where requests go. For an embedded provider a name that never resolves; the transport puts the
             running process's address in its place.
         network_policy: Where its host may be, if a caller brought it; None if the table says where it is.
+        extra_body: Fields that each request to it has beside ours.
         vendor: Whose API it is.
         priced_as: What the price list calls it; None if it is as the vendor, or by its own name.
     """
@@ -73,6 +74,7 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = ()
     model_prefixes: tuple[tuple[str, str], ...] = ()
     network_policy: NetworkPolicy | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict, compare=False)
     vendor: Vendor = OTHER
     priced_as: str | None = None
 
@@ -106,6 +108,7 @@ class Endpoint:
         limits: What is let out to it, with each key.
         price: What the table says that it costs.
         billed_as: The provider and the model of the price list, as the table names them.
+        extra_body: Fields that each request to it has beside ours.
     """
 
     provider: Provider
@@ -117,6 +120,7 @@ class Endpoint:
     limits: Limits = NO_LIMITS
     price: Price | None = None
     billed_as: str | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @override
     def __str__(self) -> str:
@@ -148,6 +152,11 @@ class Endpoint:
             return listed, model
         provider = self.provider
         return provider.priced_as or provider.vendor.name or provider.name, self.model_id
+
+    @property
+    def schema_form(self) -> SchemaForm | None:
+        """How it is held to a schema; None over an API that has a way of its own."""
+        return self.can.schema_form if self.provider.api == "openai" else None
 
     def sources(self) -> dict[str, str]:
         """Where each value of what it can do comes from."""
@@ -220,6 +229,7 @@ class Feature:
     """Settings of a feature in every profile.
 
     Attributes:
+        extra_body: Fields that its requests have beside ours, by provider.
         split: Endpoints on trial: each is tried first by its share of the callers.
         stop: When a trial ends by itself.
         shadow: Endpoints that get a copy of a share of the calls; their answers are thrown away.
@@ -243,6 +253,7 @@ class Feature:
     tools: bool = False
     images: bool = False
     options: Options = field(default_factory=Options)
+    extra_body: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
     split: tuple[Share, ...] = ()
     stop: StopRow = STOP
     shadow: tuple[Share, ...] = ()
@@ -258,6 +269,11 @@ class Feature:
     house_fallback: bool = False
     written: frozenset[str] = frozenset()
     layer: str = ""
+
+    def extra_body_for(self, endpoint: Endpoint) -> dict[str, Any]:
+        """What its requests to ``endpoint`` have beside ours: its own go before the endpoint's, those before the provider's."""
+        provider = endpoint.provider
+        return {**provider.extra_body, **endpoint.extra_body, **self.extra_body.get(provider.name, {})}
 
 
 class Features(dict[str, Feature]):

@@ -56,6 +56,7 @@ class ModelRequest(NamedTuple):
         messages: In normal form.
         seconds: What it may take.
         ticket: Without it nothing is sent.
+        extra_body: What the table adds to the body; it lies under what the API's wording holds.
         is_plain: Whether the messages are nothing but texts of a system, a user, a model.
     """
 
@@ -67,6 +68,7 @@ class ModelRequest(NamedTuple):
     seconds: float
     ticket: Ticket
     is_plain: bool = False
+    extra_body: Mapping[str, Any] | None = None
 
 
 class Serialized(NamedTuple):

@@ -20,7 +20,7 @@ from .events import EventParser
 from .loose_json import read_document
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 
     from langchain_core.messages import AIMessage
     from langchain_core.outputs import ChatGenerationChunk
@@ -153,6 +153,8 @@ class ChatClient:
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:
             path, body, headers = self._api.serialize(request, streams=streams)
+            if request.extra_body is not None:
+                body = _over(request.extra_body, body)
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.warning("A request could not be worded: %s", type(error).__name__)
@@ -167,6 +169,19 @@ class ChatClient:
             return message_of(self._api.reader(request).answer(read_document(document, trust)), trust)
         except ExcessError as error:
             raise _refused(request.ticket, error) from None
+
+
+def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """``body`` laid over ``extra``: what it says itself stays."""
+    return {
+        **extra,
+        **{
+            key: _over(below, value)
+            if isinstance(below := extra.get(key), dict) and isinstance(value, dict)
+            else value
+            for key, value in body.items()
+        },
+    }
 
 
 class _StreamReader:

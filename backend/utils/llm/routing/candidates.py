@@ -139,7 +139,13 @@ def _fitted(
     for one in candidates:
         key = fingerprint(terms.snapshot.house_keys.get(one.account.slot)) if one.account else "open"
         meters = tuple(_meters(one, terms.feature, key))
-        candidate = replace(one, key=key, options=above.over(one.endpoint.options), meters=meters)
+        candidate = replace(
+            one,
+            key=key,
+            options=above.over(one.endpoint.options),
+            extra_body=terms.feature.extra_body_for(one.endpoint) or None,
+            meters=meters,
+        )
         yield candidate, rejected(candidate, terms, rules)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -84,6 +84,7 @@ class Candidate:
         select: How one is chosen among the endpoints of its tier, and ``scope`` what that choice is called.
         meters: The limits that its requests count for.
         options: What it is asked with: the call's options over the feature's over the endpoint's own.
+        extra_body: What its request has beside ours.
         rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
     """
 
@@ -100,6 +101,7 @@ class Candidate:
     scope: str = ""
     meters: tuple[Meter, ...] = ()
     options: Options = NO_OPTIONS
+    extra_body: Mapping[str, Any] | None = field(default=None, compare=False)
     rest: Unavailable | None = None
 
     @cached_property
