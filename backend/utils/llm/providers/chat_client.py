@@ -9,20 +9,23 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx2
+from langchain_core.messages import message_chunk_to_message
+from langchain_core.messages.ai import add_ai_message_chunks
 
+from ..failures import BadAnswer, Category
 from ..transport import ERROR_STATUS, ExcessError, Request
 from .answer import AnswerStream, message_of
 from .ask import NotWordedError, ProviderError
-from .events import EventParser
-from .loose_json import read_document
+from .events import BLANK, EVENTS, EventParser
+from .loose_json import read_document, read_documents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, AIMessageChunk
     from langchain_core.outputs import ChatGenerationChunk
 
     from ..errors import LLMError
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_SENTENCE = 2000
+_BRACKETS = (b"{", b"[")
 _SECONDS_FOR_USAGE = 2.0
 """Providers tell it at once. Some gateways never do, nor that the stream is over."""
 
@@ -113,7 +117,7 @@ class ChatClient:
         signed = self._serialized(request, streams=True)
         response = self._transport.send(request.ticket.number, signed)
         _raise_for_status(response)
-        stream = _StreamReader(self._api.reader(request), request.ticket, response)
+        stream = self._stream_reader(request, response.headers)
         with closing(response):
             try:
                 for part in response:
@@ -133,7 +137,7 @@ class ChatClient:
         signed = self._serialized(request, streams=True)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
-        stream = _StreamReader(self._api.reader(request), request.ticket, response)
+        stream = self._stream_reader(request, response.headers)
         with closing(response):
             try:
                 async for part in response:
@@ -150,6 +154,10 @@ class ChatClient:
             for chunk in stream.rest():
                 yield chunk
 
+    def _stream_reader(self, request: ModelRequest, headers: Mapping[str, str]) -> _StreamReader:
+        is_document = headers.get("content-type", "").startswith("application/json")
+        return _StreamReader(self._api.reader(request), request.ticket, is_document=is_document)
+
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:
             path, body, headers = self._api.serialize(request, streams=streams)
@@ -164,9 +172,11 @@ class ChatClient:
         return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, encoded)
 
     def _message(self, document: bytes, request: ModelRequest) -> AIMessage:
-        trust = request.ticket.trust
+        trust, reader = request.ticket.trust, self._api.reader(request)
+        if document.lstrip(BLANK).startswith(EVENTS):
+            return _in_one(_StreamReader(reader, request.ticket), document)
         try:
-            return message_of(self._api.reader(request).answer(read_document(document, trust)), trust)
+            return message_of(reader.answer(read_document(document, trust)), trust)
         except ExcessError as error:
             raise _refused(request.ticket, error) from None
 
@@ -184,16 +194,34 @@ def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _StreamReader:
-    """Reads the body of one stream; of a server that does not stream, its one document."""
+def _in_one(stream: _StreamReader, body: bytes) -> AIMessage:
+    """The message that a stream comes to: some servers stream, whatever they are asked.
 
-    def __init__(self, reader: AnswerReader, ticket: Ticket, response: Response | AsyncResponse) -> None:
+    Raises:
+        BadAnswer: It has no end.
+    """
+    chunks = [chunk.message for chunk in (*stream.read(body, has_more=True), *stream.rest())]
+    if not chunks or not stream.has_ended:
+        raise BadAnswer(Category.INTERRUPTED)
+    message = add_ai_message_chunks(*cast("list[AIMessageChunk]", chunks))
+    return cast("AIMessage", message_chunk_to_message(message))
+
+
+class _StreamReader:
+    """Reads the body of one stream; of a server that does not stream, what it sends of JSON.
+
+    Args:
+        is_document: Whether the server says that it does not stream. Some say so, and do.
+    """
+
+    def __init__(self, reader: AnswerReader, ticket: Ticket, *, is_document: bool = False) -> None:
         self._reader = reader
         self._ticket = ticket
         self._events = EventParser()
         self._answer = AnswerStream(ticket.trust)
-        is_document = response.headers.get("content-type", "").startswith("application/json")
-        self._document = bytearray() if is_document else None
+        self._is_document = is_document
+        self._is_new = True
+        self._document = bytearray()
 
     @property
     def is_over(self) -> bool:
@@ -216,7 +244,10 @@ class _StreamReader:
 
     def read(self, part: bytes, *, has_more: bool) -> Iterator[ChatGenerationChunk]:
         """What the events say that ``part`` completes. If more has come already, some of it may wait for that."""
-        if self._document is not None:
+        if self._is_new and (begun := part.lstrip(BLANK)):
+            self._is_new = False
+            self._is_document = begun[:1] in _BRACKETS or (self._is_document and not begun.startswith(EVENTS))
+        if self._is_document:
             self._document += part
             return
         yield from self._said(self._events.read(part))
@@ -227,15 +258,20 @@ class _StreamReader:
         """What had to wait until no more comes."""
         yield from self._said(self._events.rest())
         try:
-            if self._document is not None:
-                self._answer.add(
-                    self._reader.answer(read_document(bytes(self._document), self._ticket.trust))
-                )
+            if self._is_document:
+                self._read_documents()
             last = self._answer.rest()
         except ExcessError as error:
             raise _refused(self._ticket, error) from None
         if last is not None:
             yield last
+
+    def _read_documents(self) -> None:
+        first, *others = read_documents(bytes(self._document), self._ticket.trust)
+        pieces = map(self._reader.event, (first, *others)) if others else (self._reader.answer(first),)
+        for piece in pieces:
+            if piece is not None:
+                self._answer.add(piece)
 
     def _said(self, documents: Iterator[bytes]) -> Iterator[ChatGenerationChunk]:
         try:

@@ -240,7 +240,7 @@ class ChatReader:
         message = choice.get(kind)
         if not isinstance(message, dict):
             # Some servers stream one event: the whole message. Others repeat all so far beside each delta.
-            message = {} if self._has_spoken else as_object(choice.get("message"))
+            message = {} if self._has_spoken else as_object(choice.get("message") or choice.get("delta"))
         content = message.get("content")
         found = Answer(content if isinstance(content, str) else as_text(content))
         if isinstance(content, list):

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 LAST = b"[DONE]"
 """The data of the event that ends a stream of OpenAI's."""
+EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""With one of these a stream of events begins."""
+BLANK = b" \t\r\n\xef\xbb\xbf"
+"""What may stand before a document, or before events: some servers keep a connection alive with it."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

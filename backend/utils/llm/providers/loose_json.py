@@ -36,6 +36,22 @@ def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
     return found
 
 
+def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
+    """The objects that ``body`` holds: one, several in a list, or one in each line.
+
+    Raises:
+        Exception: As of `read_document`.
+    """
+    try:
+        found = _long(body, trust.most_values)
+    except ValueError:
+        return [read_document(line, trust) for line in body.splitlines() if line.strip()]
+    found = found if isinstance(found, list) else [found]
+    if not found or not all(isinstance(one, dict) for one in found):
+        raise BadAnswer(Category.UNREADABLE)
+    return found
+
+
 def _long(document: bytes, most: int) -> Any:
     if len(document) > most and len(document) - len(document.translate(None, _SEPARATORS)) > most:
         raise ExcessError(f"{most:,} values")
