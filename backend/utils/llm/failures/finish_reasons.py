@@ -138,7 +138,11 @@ GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == Ending(w
 
 def ending(reason: str | None) -> Ending:
     """The meaning of ``reason``; None is no reason."""
-    return NOT_ENDED if reason is None else FINISH_REASONS.get(reason.lower(), UNKNOWN)
+    if reason is None:
+        return NOT_ENDED
+    word = reason.lower()
+    # Google's OpenAI endpoint says two: "function_call_filter: MALFORMED_FUNCTION_CALL".
+    return next((FINISH_REASONS[one] for one in (word, *word.split(": ")) if one in FINISH_REASONS), UNKNOWN)
 
 
 def named(reason: str | None) -> str | None:

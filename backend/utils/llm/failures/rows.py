@@ -311,6 +311,32 @@ MALFORMED = (
 )
 """Of what no endpoint would take: broken JSON, what every API wants and is not there, a wrong type, nothing at all."""
 
+
+def _in_a_stream(category: Category, example: str, says: str) -> Row:
+    error = {"error": {"message": example}}
+    return Row(
+        category,
+        Example(200, json.dumps(error), fault="event"),
+        "openai",
+        status=frozenset({None}),
+        says=says,
+    )
+
+
+PACE = (
+    _in_a_stream(
+        C.RATE_LIMIT,
+        "Requests rate limit exceeded, please try again later.",
+        r"\brate[ _-]?limit|too many requests|requests per (minute|second)|\b[rt]pm\b|throttl",
+    ),
+    _in_a_stream(
+        C.SERVER,
+        "The engine is currently overloaded, please try again later.",
+        r"\boverload|high traffic|over capacity|temporarily unavailable|server is busy",
+    ),
+)
+"""Where there is no status to say so: in a stream, or behind a 200."""
+
 BUSY = (
     _prose(
         C.SERVER,
@@ -636,6 +662,7 @@ LACKS = (
 """Of what is left when it is about nobody."""
 
 PROSE = (
+    *PACE,
     *BUSY,
     *TEMPLATES,
     *EMPTY_PURSES,
@@ -675,9 +702,9 @@ STATUSES = (
 """What the HTTP status says."""
 
 
-def _event(code: str) -> Row:
+def _event(code: str, category: Category = C.SERVER) -> Row:
     error = {"error": {"message": "", "type": code, "code": code}}
-    return Row(C.SERVER, Example(200, json.dumps(error), fault="event"), "openai", code)
+    return Row(category, Example(200, json.dumps(error), fault="event"), "openai", code)
 
 
 def _google_event(status: int, code: str) -> Row:
@@ -692,6 +719,7 @@ EVENTS = (
     _event("server_overloaded"),
     _event("service_unavailable_error"),
     _event("slow_down"),
+    _event("invalid_request_error", C.UNSUPPORTED),
     _google_event(503, "UNAVAILABLE"),
     _google_event(500, "INTERNAL"),
 )

@@ -474,12 +474,18 @@ class _CallStream:
     def _call_of(self, piece: CallPiece) -> _Call:
         """The call that ``piece`` begins, or goes on with. Some servers count none."""
         if piece.place is not None:
-            found = self._by_place.get(piece.place)
+            found = self._by_place.get(piece.place) or self._continued(piece)
         elif piece.id is not None:
             found = self._by_id.get(piece.id)
         else:
             found = self._all[-1] if self._all else None
         return self._begun(piece) if found is None or found.is_other_than(piece) else found
+
+    def _continued(self, piece: CallPiece) -> _Call | None:
+        """The call that ``piece`` goes on with, though it has a new place: some servers count the pieces, not the calls."""
+        if piece.name is not None or not self._all:
+            return None
+        return self._all[-1] if piece.id is None else self._by_id.get(piece.id)
 
     def _begun(self, piece: CallPiece) -> _Call:
         call = _Call(len(self._all))

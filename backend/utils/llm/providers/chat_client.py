@@ -117,7 +117,9 @@ class ChatClient:
         signed = self._serialized(request, streams=True)
         response = self._transport.send(request.ticket.number, signed)
         _raise_for_status(response)
-        stream = self._stream_reader(request, response.headers)
+        stream = _StreamReader(
+            self._api.reader(request), request.ticket, response.headers.get("content-type", "")
+        )
         with closing(response):
             try:
                 for part in response:
@@ -137,7 +139,9 @@ class ChatClient:
         signed = self._serialized(request, streams=True)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
-        stream = self._stream_reader(request, response.headers)
+        stream = _StreamReader(
+            self._api.reader(request), request.ticket, response.headers.get("content-type", "")
+        )
         with closing(response):
             try:
                 async for part in response:
@@ -154,10 +158,6 @@ class ChatClient:
             for chunk in stream.rest():
                 yield chunk
 
-    def _stream_reader(self, request: ModelRequest, headers: Mapping[str, str]) -> _StreamReader:
-        is_document = headers.get("content-type", "").startswith("application/json")
-        return _StreamReader(self._api.reader(request), request.ticket, is_document=is_document)
-
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:
             path, body, headers = self._api.serialize(request, streams=streams)
@@ -173,12 +173,16 @@ class ChatClient:
 
     def _message(self, document: bytes, request: ModelRequest) -> AIMessage:
         trust, reader = request.ticket.trust, self._api.reader(request)
-        if document.lstrip(BLANK).startswith(EVENTS):
-            return _in_one(_StreamReader(reader, request.ticket), document)
         try:
-            return message_of(reader.answer(read_document(document, trust)), trust)
+            first, *others = read_documents(document, trust)
+            if not others:
+                return message_of(reader.answer(first), trust)
         except ExcessError as error:
             raise _refused(request.ticket, error) from None
+        except ValueError:
+            if not document.lstrip(BLANK).startswith(EVENTS):
+                raise
+        return _in_one(_StreamReader(reader, request.ticket), document)
 
 
 def _over(extra: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,15 +215,15 @@ class _StreamReader:
     """Reads the body of one stream; of a server that does not stream, what it sends of JSON.
 
     Args:
-        is_document: Whether the server says that it does not stream. Some say so, and do.
+        content_type: What the server says that it sends. Some say JSON, and stream.
     """
 
-    def __init__(self, reader: AnswerReader, ticket: Ticket, *, is_document: bool = False) -> None:
+    def __init__(self, reader: AnswerReader, ticket: Ticket, content_type: str = "") -> None:
         self._reader = reader
         self._ticket = ticket
         self._events = EventParser()
         self._answer = AnswerStream(ticket.trust)
-        self._is_document = is_document
+        self._is_document = content_type.startswith("application/json")
         self._is_new = True
         self._document = bytearray()
 

@@ -21,7 +21,7 @@ _LONGEST_NUMBER = 20
 
 
 def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
-    """The object that ``document``, a whole answer or an event, holds; also if it stands alone in a list, as Google's errors do.
+    """The object that ``document``, an event, holds; also if it stands alone in a list, as Google's errors do.
 
     Raises:
         BadAnswer: It holds something else.
@@ -37,17 +37,18 @@ def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
 
 
 def read_documents(body: bytes, trust: Trust) -> list[dict[str, Any]]:
-    """The objects that ``body`` holds: one, several in a list, or one in each line.
+    """The objects that ``body`` holds: nearly always one, but some servers send several in a list, or one in each line.
 
     Raises:
         Exception: As of `read_document`.
     """
     try:
-        found = _long(body, trust.most_values)
+        found = json.loads(body) if len(body) <= SHORT else _long(body, trust.most_values)
     except ValueError:
         return [read_document(line, trust) for line in body.splitlines() if line.strip()]
-    found = found if isinstance(found, list) else [found]
-    if not found or not all(isinstance(one, dict) for one in found):
+    if isinstance(found, dict):
+        return [found]
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise BadAnswer(Category.UNREADABLE)
     return found
 

@@ -111,6 +111,7 @@ class ResponsesReader:
     def __init__(self, stop: Sequence[str] | None = None) -> None:
         self._stops = Stops(stop)
         self._told: set[str] = set()
+        self._argued_at: set[int | None] = set()
         self.is_over = False
 
     def answer(self, document: dict[str, Any]) -> Answer:
@@ -153,7 +154,7 @@ class ResponsesReader:
             return self._last({"status": _ENDS[kind], **as_object(document.get("response"))})
         return self._piece(kind, document)
 
-    def _piece(self, kind: object, document: dict[str, Any]) -> Answer | None:
+    def _piece(self, kind: str | None, document: dict[str, Any]) -> Answer | None:
         place, delta = as_count(document.get("output_index")), as_text(document.get("delta"))
         match kind:
             case "response.output_text.delta":
@@ -162,12 +163,19 @@ class ResponsesReader:
             case "response.refusal.delta":
                 self._told.add("refusal")
                 return Answer(refusal=delta)
-            case "response.function_call_arguments.delta":
-                return Answer(calls=[CallPiece(place, None, None, delta)])
+            case "response.function_call_arguments.delta" | "response.function_call_arguments.done":
+                return self._argued(place, delta or arguments_of(document.get("arguments")), kind)
             case "response.output_item.added":
                 return self._begun(as_object(document.get("item")), place)
             case _:
                 return self._thinking(kind, document)
+
+    def _argued(self, place: int | None, arguments: str, kind: str) -> Answer | None:
+        """The next piece of a call's arguments; all of them, if none came in pieces."""
+        if kind.endswith("done") and place in self._argued_at:
+            return None
+        self._argued_at.add(place)
+        return Answer(calls=[CallPiece(place, None, None, arguments)])
 
     def _thinking(self, kind: object, document: dict[str, Any]) -> Answer | None:
         match kind:
@@ -185,6 +193,8 @@ class ResponsesReader:
         if item.get("type") != "function_call":
             return None
         self._told.add("calls")
+        if item.get("arguments"):
+            self._argued_at.add(place)
         return Answer(calls=[_call(item, place)])
 
     def _reasoned(self, item: dict[str, Any]) -> Answer | None:
