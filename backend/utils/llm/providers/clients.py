@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 MOST_CLIENTS = 256
 """Beyond this many kinds of endpoints the oldest is dropped. A client owns no connection: nothing is closed."""
 _ANY_MODEL = "model"
-"""What requests to endpoints that users bring are worded for: one client serves them all."""
+"""The model that requests to users' own endpoints are serialized for: one client serves them all."""
 
 
 class Kind(NamedTuple):
-    """What a client is built for. A new table that says something else of an endpoint needs no new client."""
+    """The key of a client. A new table that changes anything else of an endpoint needs no new client."""
 
     api: Api
     mode: ApiMode
@@ -38,7 +38,7 @@ class Kind(NamedTuple):
         return cls(provider.api, endpoint.api_mode, model_id)
 
     def chat_api(self) -> ChatApi:
-        """The API's way to word and to read, which imports its SDK."""
+        """Serializer and reader of the API. Imports its SDK."""
         if self.api == "gemini":
             from .gemini_api import Gemini
 

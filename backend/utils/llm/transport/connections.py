@@ -263,7 +263,7 @@ class Pools(PerProcess):
         except BROKEN as error:
             failure = failure_of(error)
         else:
-            headers = {  # of two with one name the first counts, as with aiohttp
+            headers = {  # of two with the same name the first counts, as with aiohttp
                 name.lower().decode("ascii"): value.decode(errors="surrogateescape")
                 for name, value in reversed(response.headers)
             }

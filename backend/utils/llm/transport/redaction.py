@@ -29,14 +29,14 @@ class Redaction:
 
     Attributes:
         key: None or nothing takes out nothing.
-        is_over: Whether the key is not known any more: nothing is left of anything, for nobody can tell whether it holds it.
+        is_over: Whether the key is not known any more: then nothing is let through, for it may be in anything.
     """
 
     key: str | None = field(repr=False)
     is_over: bool = False
 
     def of_body(self, body: bytes, *, is_cut: bool = False) -> bytes:
-        """``body`` on one line, without the key; empty if nobody can tell whether it holds it: escapes, and no JSON.
+        """``body`` on one line, without the key; empty if it may hold it all the same: escapes, and no JSON.
 
         Empty, too, if it has so many values that whoever reads it would be held up.
 

@@ -33,15 +33,15 @@ MOST_AT_ONCE = 16
 
 
 class ForbiddenAddressError(Exception):
-    """A host is where it may not be. Nothing of it is in the text: it would tell who is where in the house."""
+    """A host is where it may not be. Nothing of it is in the text: it would show who is where in the house."""
 
 
 def addresses(policy: NetworkPolicy | None, host: str, port: int) -> list[str]:
     """All addresses of ``host``, looked up from a thread; those of the house's providers for as long as that takes.
 
     Raises:
-        ForbiddenAddressError: One of them is not one that ``policy`` permits.
-        httpcore2.ConnectError: It has none, or nobody told in time.
+        ForbiddenAddressError: ``policy`` does not permit all of them.
+        httpcore2.ConnectError: It has none, or the look-up took too long.
     """
     try:
         if policy is None:

@@ -33,7 +33,7 @@ _KEPT_OF_ERRORS = (
         for of in ("requests", "tokens", "input-tokens", "output-tokens")
     ),
 )
-"""An error's tell besides which limit is used up, and until when."""
+"""Of an error also which limit is used up, and until when."""
 _CLIENT_ERROR = 400
 PIECE_BYTES = 4096
 """A body is handed on in such pieces; an event loop is let go on after each."""
@@ -185,7 +185,7 @@ class _Response(Generic[BodyT]):
 
 
 class Response(_Response[Iterator[bytes]]):
-    """One to a request from a thread."""
+    """A response to a request from a thread."""
 
     def _part(self) -> bytes | None:
         try:
@@ -223,7 +223,7 @@ class Response(_Response[Iterator[bytes]]):
 
 
 class AsyncResponse(_Response[aiohttp.StreamReader]):
-    """One to a request from an event loop."""
+    """A response to a request from an event loop."""
 
     async def _part(self) -> bytes:
         try:

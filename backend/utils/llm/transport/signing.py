@@ -75,7 +75,7 @@ class SigningTransport:
     """The transport under every chat client.
 
     Args:
-        live: Embedded providers by name; they tell their address and secret themselves.
+        live: Embedded providers by name, which know their addresses and secrets.
         clock: The monotonic clock, in seconds.
     """
 

@@ -1,7 +1,7 @@
 """The ticket that travels with a request: the attempt under way, its clocks, and what was observed of it.
 
 LangChain and the SDKs hop threads without the context, so what a request may carry cannot live in a context variable
-alone. A ticket is opened for one attempt, its number travels in a header, and the transport takes the header off.
+alone. A ticket is opened for one attempt, and its number travels with the request: in a header, if an SDK sends it.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ class Ticket:
         self._patience = seconds
 
     def extend(self, seconds: float) -> None:
-        """The attempt may take ``seconds`` in all, counted from its beginning."""
+        """Give the attempt ``seconds`` in all, counted from its beginning."""
         self._ends_at = self._began_at + seconds
 
     def expect_within(self, seconds: float) -> None:
-        """The next thing has to happen within ``seconds``, and within the attempt's time."""
+        """Expect the next thing within ``seconds``, and within the attempt's time."""
         self._patience = seconds
         self.due = min(self._ends_at, self.clock() + seconds)
 
     def expect_more(self) -> None:
-        """The next thing has as long again as this one had: there was a sign of life."""
+        """Expect the next thing within as many seconds again: there was a sign of life."""
         self.due = min(self._ends_at, self.clock() + self._patience)
 
     def left(self) -> float:

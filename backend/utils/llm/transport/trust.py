@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What holds for one kind of server.
+    """Bounds and rights of one kind of server.
 
     Attributes:
         most_bytes: Of what is kept until all of it is there: a document of JSON, or a line of a stream.
@@ -31,7 +31,7 @@ class Trust:
         bounds_chunks: Whether the number of a stream's chunks is bounded, though some text then waits for more.
         most_text: Characters of an answer's text.
         most_refusal: Characters.
-        most_logprobs: Tokens of which it is told how likely they were.
+        most_logprobs: Tokens with their probabilities.
         most_calls: Tool calls of an answer, and choices.
         most_arguments: Characters, of all calls of an answer together.
         eager_arguments: As many of a stream's are handed on as they come; JSON that is not complete takes long to read.
