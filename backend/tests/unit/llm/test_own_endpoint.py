@@ -464,7 +464,7 @@ class TestWhatItSends:
 
     def test_an_answer_is_read_up_to_a_limit(self, lab: Patchbay, server: Stranger, call: Driver) -> None:
         sent = []
-        part = b'data: {"choices": [{"index": 0, "delta": {"reasoning": "%s"}}]}\n\n' % (b"x" * 100_000)
+        part = b'data: {"choices": [{"index": 0, "delta": {"unknown": "%s"}}]}\n\n' % (b"x" * 100_000)
 
         def sending() -> Iterator[bytes]:
             while True:
