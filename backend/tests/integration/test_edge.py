@@ -164,7 +164,7 @@ async def test_requests_that_come_at_once_are_answered_in_turn(server: Server) -
     assert answers == [422, 200, 422]
 
 
-async def test_a_client_that_asks_first_is_told_to_go_on_only_with_a_token(server: Server) -> None:
+async def test_a_client_that_expects_100_continue_gets_it_only_with_a_token(server: Server) -> None:
     asks = b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n"
     async with connected(server) as client, connected(server) as stranger:
         go_on, _, _ = await client.answer(POST + ANN + asks)

@@ -233,7 +233,7 @@ async def trouble(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield Trouble(request.param, path, engine)
 
 
-async def test_a_database_in_trouble_costs_a_delay(trouble: Trouble) -> None:
+async def test_an_unavailable_database_costs_a_delay(trouble: Trouble) -> None:
     trouble.mended_after = 3
 
     created = await trouble.create()
@@ -243,7 +243,7 @@ async def test_a_database_in_trouble_costs_a_delay(trouble: Trouble) -> None:
     assert trouble.asked == [1, 1, 1]
 
 
-async def test_a_database_that_stays_in_trouble_costs_nothing_twice(trouble: Trouble) -> None:
+async def test_a_database_that_stays_unavailable_costs_nothing_twice(trouble: Trouble) -> None:
     first, second = await trouble.create(), await trouble.create()
     assert (first.is_stored, second.is_stored) == (False, False)
     assert second.conversation == first.conversation

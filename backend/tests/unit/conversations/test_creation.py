@@ -164,7 +164,7 @@ async def test_what_was_acknowledged_is_there_once_after_any_number_of_ends(
     assert key is None or len(kept) == 1
 
 
-async def test_the_same_key_gives_the_same_conversation_and_asks_nobody() -> None:
+async def test_the_same_key_gives_the_same_conversation_without_a_model_call() -> None:
     office = Office()
 
     first, second = await office.create(), await office.create()
@@ -192,7 +192,7 @@ async def test_a_second_request_waits_for_the_first() -> None:
     assert office.asked == ONCE
 
 
-async def test_who_waits_too_long_is_told_when_to_ask_again() -> None:
+async def test_waiting_too_long_is_refused_with_when_to_ask_again() -> None:
     office = Office()
     office.journals.held.add((await uninterrupted()).id)
 

@@ -185,7 +185,7 @@ class TestPromises:
 
         assert promises(*said) == [("Ann", "water the plants")]
 
-    def test_whoever_stammers_promises_once(self) -> None:
+    def test_a_stammered_promise_counts_once(self) -> None:
         assert promises(("Ann", "I'll uh I'll um water the plants.")) == [("Ann", "water the plants")]
 
     def test_two_in_one_sentence_are_two(self) -> None:

@@ -199,7 +199,7 @@ def _fails(_descriptor: int) -> None:
     raise OSError("No space left on device")
 
 
-async def test_an_answer_that_cannot_be_kept_stops_nobody(
+async def test_an_answer_that_cannot_be_stored_fails_no_request(
     journals: FileJournals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = await begun(journals)
@@ -317,7 +317,7 @@ async def test_what_is_not_ours_is_begun_anew(journals: FileJournals, folder: Pa
     await journal.close()
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
 
     with pytest.raises(UnusableDatabaseError, match="Not a directory"):

@@ -207,7 +207,7 @@ class TestPolicy:
             (("brought",), True, "byok_then_house"),
         ],
     )
-    async def test_whoever_they_are_sent_by(
+    async def test_the_key_policy_follows_from_the_enrolled_keys(
         self, enrolled: tuple[str, ...], policy: str | None, runtime: Runtime, *, fallback: bool
     ) -> None:
         for kind in enrolled:

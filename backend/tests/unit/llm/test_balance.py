@@ -368,7 +368,7 @@ class TestQuota:
 class TestLinesOfSeveralLimits:
     """A call may need room in several places at once."""
 
-    def test_whoever_waits_in_one_line_does_not_hold_up_another_for_ever(self) -> None:
+    def test_one_queue_does_not_hold_up_another_for_ever(self) -> None:
         world = World(
             {"f": "red:m", "g": "red:m"},
             '[features.f]\nlimits = { concurrency = 2 }\n[models."red:m"]\nlimits = { concurrency = 4 }',

@@ -146,7 +146,7 @@ def who(*_: object) -> str | None:
 class TestCarrying:
     """An executor whose threads work on behalf of whoever gives them work."""
 
-    def test_each_piece_of_work_has_the_caller_of_whoever_submitted_it(self) -> None:
+    def test_work_has_the_caller_that_submitted_it(self) -> None:
         with carrying(ThreadPoolExecutor(1)) as pool:
             with use_caller(Caller(user_id="u1")):
                 first = pool.submit(who)
@@ -181,7 +181,7 @@ class TestCarrying:
 class TestWithoutCaller:
     """What outlives a call is made where nobody is the caller."""
 
-    async def test_the_work_has_no_caller_and_whoever_awaits_it_has(self) -> None:
+    async def test_the_work_has_no_caller_and_the_awaiting_task_has(self) -> None:
         async def work() -> str | None:
             await asyncio.sleep(0)
             return who()
@@ -199,7 +199,7 @@ class TestWithoutCaller:
 
         assert await without_caller(work()) == "t1"
 
-    async def test_the_work_is_cancelled_with_whoever_awaits_it(self) -> None:
+    async def test_the_work_is_cancelled_with_the_awaiting_task(self) -> None:
         seen: list[str] = []
 
         async def work() -> None:

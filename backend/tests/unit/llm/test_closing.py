@@ -55,7 +55,7 @@ def test_a_call_that_outlives_its_patchbay_leaves_no_connection(
     assert len(provider.requests) == 2
 
 
-def test_a_patchbay_that_nobody_closed_closes_its_connections(provider: LoopbackProvider) -> None:
+def test_an_unclosed_patchbay_closes_its_connections(provider: LoopbackProvider) -> None:
     with none_left_open():
         loopback_patchbay(provider, {"f": "openai:gpt-6-luna"}).get_llm("f").invoke("hi")
 

@@ -192,7 +192,7 @@ def _tool(text: str) -> str:
     return text
 
 
-def test_whoever_is_handed_a_route_is_handed_its_reasons(provider: LoopbackProvider) -> None:
+def test_an_observed_route_explains_itself(provider: LoopbackProvider) -> None:
     observed: list[Route] = []
     patchbay = loopback_patchbay(
         provider, {"f": "openai:gpt-6-luna"}, observer=lambda route, _: observed.append(route)

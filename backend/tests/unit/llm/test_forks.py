@@ -215,7 +215,7 @@ class TestFirstUse:
         assert in_child(done.is_set)
         thread.join()
 
-    def test_whoever_imports_may_fork_and_so_may_the_child(self) -> None:
+    def test_a_process_that_imports_may_fork_and_so_may_its_child(self) -> None:
         with forks.unforked():
             assert in_child(lambda: in_child(lambda: in_child(os.getpid) > 0))
 

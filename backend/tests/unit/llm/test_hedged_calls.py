@@ -294,7 +294,7 @@ class TestWhoAnswers:
         assert message.text == "at last"
         assert [outcome for _, outcome, _ in told(message)] == ["failed", "failed", "ok"]
 
-    def test_a_malformed_request_ends_the_call_whoever_else_is_asked(
+    def test_a_malformed_request_ends_the_call_despite_a_hedge(
         self, hedged: Hedged, chain: str, call: Driver, provider: Gated
     ) -> None:
         provider.always(Status(400), model=first_model(chain))

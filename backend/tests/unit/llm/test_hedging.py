@@ -335,7 +335,7 @@ class TestOutcomes:
         ]
         assert in_flight(world) == 0
 
-    def test_a_users_refused_key_ends_the_call_whoever_else_is_asked(self) -> None:
+    def test_a_users_refused_key_ends_the_call_despite_a_hedge(self) -> None:
         world = hedging({"red:m": fails(C.CREDENTIAL, 401, seconds=1.5), "blue:m": SLOW})
         called = world.call(caller=users_own("red", policy="byok_then_house"))
 

@@ -100,7 +100,7 @@ def test_a_document_is_one_block_in_whatever_notation(block: dict[str, Any]) -> 
     assert parts_of([block]) == [PDF]
 
 
-def test_what_nobody_knows_is_kept_as_it_came() -> None:
+def test_an_unknown_block_is_kept_as_it_came() -> None:
     block = {"type": "hologram", "data": "x"}
 
     assert parts_of([block]) == [{"type": "non_standard", "value": block}]
@@ -121,14 +121,14 @@ def test_a_result_stands_behind_its_call_whatever_came_between() -> None:
     assert [one.content for one in found[2:4]] == ["of a", "of b"]
 
 
-def test_a_call_that_nobody_answered_is_answered_that_there_is_no_result() -> None:
+def test_an_unanswered_tool_call_gets_a_result_that_says_there_is_none() -> None:
     found = normal_history([HumanMessage("hi"), AIMessage("", tool_calls=[call()]), HumanMessage("go on")])
 
     assert kinds(found) == ["human", "ai", "tool", "human"]
     assert found[2].content == NO_RESULT
 
 
-def test_a_result_without_its_call_is_told_by_the_user() -> None:
+def test_a_result_without_its_call_becomes_a_users_message() -> None:
     found = normal_history([HumanMessage("hi"), ToolMessage("sunny", tool_call_id="gone", name="look")])
 
     assert kinds(found) == ["human", "human"]

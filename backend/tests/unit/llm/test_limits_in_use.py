@@ -69,7 +69,7 @@ async def test_what_was_set_aside_and_is_given_back_is_noticed_by_who_waits(
     assert [answer.text for answer in answers] == ["short", "short"]
 
 
-def test_whoever_tests_an_answer_may_use_the_same_endpoint(make: Make, call: Driver) -> None:
+def test_the_acceptance_test_of_an_answer_may_use_the_same_endpoint(make: Make, call: Driver) -> None:
     patchbay = make(LUNA, ONE_AT_ONCE + "deadline = 5")
 
     def judged(_: Any) -> bool:

@@ -229,7 +229,7 @@ def test_what_breaks_while_a_request_is_worded_goes_to_the_next(
     patchbay.close()
 
 
-def test_what_nobody_has_words_for_is_the_requests_fault(
+def test_an_inexpressible_message_is_the_requests_fault(
     provider: LoopbackProvider, call: Callable[..., Any]
 ) -> None:
     patchbay = loopback_patchbay(provider, {"f": ["openai:gpt-6-luna", "gemini:gemini-3.8-flash"]})

@@ -132,7 +132,7 @@ class TestSafety:
     def test_safety_settings_are_not_sent_to_openai(self, wire: str, provider: LoopbackProvider) -> None:
         assert "safety" not in json.dumps(on_the_wire(provider, wire, safety={"harassment": "off"}))
 
-    def test_a_table_may_set_it_whoever_serves(self, provider: LoopbackProvider) -> None:
+    def test_a_table_may_set_it_for_every_provider(self, provider: LoopbackProvider) -> None:
         feature = '[features.f]\noptions = { safety = { hate_speech = "none" } }'
 
         patchbay = loopback_patchbay(provider, {"f": list(ENDPOINTS.values())}, RESPONSES + feature)

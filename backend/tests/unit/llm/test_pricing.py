@@ -118,7 +118,7 @@ class TestOwnPrices:
 
         assert cost(own, USED, WHEN) == Decimal("11.25")
 
-    def test_what_is_not_told_apart_costs_what_the_rest_of_the_prompt_does(self) -> None:
+    def test_unpriced_kinds_of_tokens_cost_what_the_rest_of_the_prompt_does(self) -> None:
         own = endpoint_of('[models."gateway:house-large"]\nprice = { input = 2, output = 10 }')
 
         assert cost(own, USED, WHEN) == Decimal(12)
@@ -138,7 +138,7 @@ class TestOwnPrices:
 
         assert cost(own, USED, WHEN) == cost(endpoint("openai", "gpt-6-luna"), USED, WHEN) is not None
 
-    def test_a_capped_feature_is_served_and_the_receipt_tells_the_cost(
+    def test_a_capped_feature_is_served_and_the_receipt_has_the_cost(
         self, provider: LoopbackProvider
     ) -> None:
         text = gateway(
@@ -167,7 +167,7 @@ class TestOwnPrices:
             ('price = { input = 1, output = 1 }\npriced_as = "openai:gpt-6-luna"', "it has a price already"),
         ],
     )
-    def test_a_bad_one_is_told_by_its_place(self, row: str, says: str) -> None:
+    def test_a_bad_price_is_reported_with_its_place(self, row: str, says: str) -> None:
         with pytest.raises(ConfigError) as caught:
             endpoint_of(f'[models."gateway:house-large"]\n{row}')
 

@@ -130,7 +130,7 @@ class TestCalls:
         assert found["raw"].tool_calls[0]["name"] == "look_up"
         assert found["parsed"] is None
 
-    def test_whoever_wants_an_object_is_not_handed_none_for_it(
+    def test_a_tool_call_in_place_of_the_object_is_an_error(
         self, model: BaseChatModel, provider: LoopbackProvider
     ) -> None:
         provider.always(ToolCalls((("look_up", {"city": "Rom"}),)))
@@ -196,7 +196,7 @@ class TestTexts:
         with pytest.raises(UnfitAnswerError):
             schema_of(Person).parse(text)
 
-    def test_what_is_wrong_is_told_of_the_object_that_was_found(self) -> None:
+    def test_faults_are_reported_of_the_object_that_was_found(self) -> None:
         with pytest.raises(UnfitAnswerError, match="age: missing"):
             schema_of(Person).parse('Here: {"name": "Ada"}')
 

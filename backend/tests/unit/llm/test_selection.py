@@ -82,7 +82,7 @@ class Runtime:
         max_size=30,
     ),
 )
-def test_an_order_leaves_nobody_out_and_looking_at_it_changes_nothing(
+def test_an_order_leaves_no_endpoint_out_and_looking_at_it_changes_nothing(
     select: str, events: list[tuple[str, float | None, bool, float]]
 ) -> None:
     runtime = Runtime(SELECTIONS[select], LIMITS.format("red", "day"))

@@ -130,7 +130,7 @@ class TestKept:
         assert (found.content, found.additional_kwargs) == ("fine", {THOUGHTS_KEY: "a b"})
         assert [block["type"] for block in found.content_blocks] == ["reasoning", "text"]
 
-    def test_told_under_two_names_they_are_kept_once(self) -> None:
+    def test_thoughts_sent_under_two_names_are_kept_once(self) -> None:
         assert whole(content="", reasoning="a", reasoning_content="a").additional_kwargs[THOUGHTS_KEY] == "a"
 
     # OpenRouter's documentation of reasoning tokens: what is sealed has to be sent back unchanged.

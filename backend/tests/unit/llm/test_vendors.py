@@ -132,7 +132,7 @@ class TestWhose:
 
         assert found.priced_as == ("openrouter", "openai/gpt-6-luna")
 
-    def test_an_unknown_one_is_told(self) -> None:
+    def test_an_unknown_vendor_is_an_error(self) -> None:
         with pytest.raises(
             ConfigError, match=r"providers.gateway.vendor = 'antropic'.*Did you mean 'anthropic'"
         ):
@@ -151,7 +151,7 @@ class TestWhose:
         assert found.sources()["schema_form"].startswith("https://docs.anthropic.com")
         assert found.sources()["lacks"] == "declared in the table"
 
-    def test_a_lack_that_is_no_option_is_told(self) -> None:
+    def test_a_lack_that_is_no_option_is_an_error(self) -> None:
         text = table("openai") + '[models."gateway:m"]\nlacks = ["seeds"]\n'
 
         with pytest.raises(ConfigError, match=r"lacks\.0 = 'seeds'.*Did you mean 'seed'"):

@@ -302,7 +302,7 @@ async def test_what_cannot_be_kept_is_refused_before_it_is_paid_for(connect: Con
     assert models.asked == set()
 
 
-def test_the_schema_tells_of_the_key_and_of_every_status(make_app: MakeApp) -> None:
+def test_the_schema_documents_the_key_and_every_status(make_app: MakeApp) -> None:
     route = make_app().openapi()["paths"]["/v1/conversations"]["post"]
 
     assert {one["name"]: one["required"] for one in route["parameters"]}["Idempotency-Key"] is False

@@ -179,7 +179,7 @@ class TestLogin:
     async def test_the_start_page_has_the_button(self, browser: httpx2.AsyncClient) -> None:
         assert '<form method="post" action="/logout"' in (await browser.get("/", headers=self.BOB)).text
 
-    async def test_pages_with_buttons_let_a_browser_tell_where_it_comes_from(
+    async def test_pages_with_buttons_let_a_browser_send_its_origin(
         self, browser: httpx2.AsyncClient
     ) -> None:
         """Under no-referrer it sends ``Origin: null`` with our own forms."""

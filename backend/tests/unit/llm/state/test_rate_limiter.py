@@ -258,7 +258,7 @@ class TestLines:
         assert seconds[-1] == 1.0
 
     @given(leaving=st.lists(st.integers(1, 12), max_size=12))
-    def test_whoever_leaves_the_others_keep_their_order(self, leaving: list[int]) -> None:
+    def test_when_one_leaves_the_queue_the_others_keep_their_order(self, leaving: list[int]) -> None:
         clock = Clocks()
         meters, key = RateLimiter(clock, clock.epoch), meter(concurrency=1)
         for who in range(1, 13):
