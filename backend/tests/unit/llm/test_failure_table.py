@@ -107,6 +107,11 @@ def test_each_line_is_reached_by_its_own_example(row: Row) -> None:
     assert found.category is row.category
 
 
+@pytest.mark.parametrize("exception", [TimeoutError(), ConnectionResetError(), OSError()], ids=repr)
+def test_what_is_raised_before_anything_was_sent_is_held_against_no_provider(exception: Exception) -> None:
+    assert classify(exception, Observed(), "openai", now=NOW).category is Category.BUG
+
+
 def _event(body: bytes) -> Exception:
     error = Exception()
     error.body = json.loads(body)["error"]  # type: ignore[attr-defined]
