@@ -107,6 +107,15 @@ def test_each_line_is_reached_by_its_own_example(row: Row) -> None:
     assert found.category is row.category
 
 
+@pytest.mark.parametrize("row", [row for row in EVENTS if row.api == "openai"], ids=name)
+def test_what_openai_calls_a_fault_in_a_stream_says_nothing_on_another_api(row: Row) -> None:
+    seen = Observed(requests=1, status=200, sent_at=0.0)
+
+    found = classify(_event(row.example.body.encode()), seen, "gemini", now=NOW)
+
+    assert found.category is Category.UNREADABLE
+
+
 @pytest.mark.parametrize("exception", [TimeoutError(), ConnectionResetError(), OSError()], ids=repr)
 def test_what_is_raised_before_anything_was_sent_is_held_against_no_provider(exception: Exception) -> None:
     assert classify(exception, Observed(), "openai", now=NOW).category is Category.BUG
