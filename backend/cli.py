@@ -104,6 +104,9 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     tools: Annotated[bool, typer.Option(help="The call binds tools.")] = False,
     structured: Annotated[bool, typer.Option(help="The call wants structured output.")] = False,
     images: Annotated[bool, typer.Option(help="The call sends images.")] = False,
+    audio: Annotated[bool, typer.Option(help="The call sends sounds.")] = False,
+    video: Annotated[bool, typer.Option(help="The call sends videos.")] = False,
+    pdf: Annotated[bool, typer.Option(help="The call sends PDFs.")] = False,
     tokens: Annotated[int, typer.Option(help="Length of the prompt, in tokens.", min=0)] = 0,
     byok: Annotated[
         list[str] | None,
@@ -118,7 +121,15 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     as_json: Json = False,
 ) -> None:
     """Show where a call of FEATURE would run now, and why. Sends nothing."""
-    needs = Needs(tools=tools, structured_output=structured, images=images, tokens=tokens)
+    needs = Needs(
+        tools=tools,
+        structured_output=structured,
+        images=images,
+        audio=audio,
+        video=video,
+        pdf=pdf,
+        tokens=tokens,
+    )
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
     with _errors(as_json=as_json):

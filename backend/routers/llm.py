@@ -20,6 +20,9 @@ class Wanted(BaseModel):
     tools: bool = False
     structured: bool = False
     images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
     tokens: int = Field(0, ge=0, description="Length of the prompt.")
     conversation: str | None = Field(None, max_length=200, description="What the call belongs to.")
 
@@ -37,7 +40,13 @@ async def qos(services: ServicesDep) -> QosInfo:
 async def explain(feature: str, services: ServicesDep, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent."""
     needs = Needs(
-        tools=wanted.tools, structured_output=wanted.structured, images=wanted.images, tokens=wanted.tokens
+        tools=wanted.tools,
+        structured_output=wanted.structured,
+        images=wanted.images,
+        audio=wanted.audio,
+        video=wanted.video,
+        pdf=wanted.pdf,
+        tokens=wanted.tokens,
     )
     caller = current_caller()
     if wanted.conversation is not None:

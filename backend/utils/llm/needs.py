@@ -40,12 +40,15 @@ def history_and_needs(
             history = normal_history(messages)
             media = media_of(history)
             break
-    kinds = {part["type"] for part in media} if media else ()
+    kinds = {_kind(part) for part in media} if media else ()
     needs = Needs(
         tools=bool(ask.tools),
         structured_output=ask.schema is not None,
         images="image" in kinds,
         remote_images=bool(media) and any(map(_is_remote, media)),
+        audio="audio" in kinds,
+        video="video" in kinds,
+        pdf="pdf" in kinds,
         tokens=tokens_of_prompt(history, ask),
         streams=streams,
         options=ask.options,
@@ -56,6 +59,12 @@ def history_and_needs(
 def _has_more(message: Any) -> bool:
     """Whether a model's text is not all that it said."""
     return bool(message.tool_calls or message.invalid_tool_calls or message.additional_kwargs)
+
+
+def _kind(part: Block) -> str:
+    """The kind of what is shown. A file that does not say what it is most likely is a PDF, the one that all APIs know."""
+    is_pdf = part["type"] == "file" and part.get("mime_type", "application/pdf") == "application/pdf"
+    return "pdf" if is_pdf else str(part["type"])
 
 
 def _is_remote(part: Block) -> bool:

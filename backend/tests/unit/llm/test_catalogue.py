@@ -58,6 +58,9 @@ VALUES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "tools": lambda profile: profile["tool_calling"],
     "structured_output": lambda profile: profile["structured_output"],
     "images": lambda profile: profile["image_inputs"],
+    "audio": lambda profile: profile["audio_inputs"],
+    "video": lambda profile: profile["video_inputs"],
+    "pdf": lambda profile: profile["pdf_inputs"],
     "temperature": lambda profile: profile["temperature"],
     "efforts": lambda profile: tuple(profile.get("reasoning_effort_levels", ())),
 }

@@ -18,6 +18,7 @@ from backend.utils.llm.options import NO_OPTIONS
 from backend.utils.llm.providers import Ask, ModelRequest
 from backend.utils.llm.providers.ask import NotWordedError
 from backend.utils.llm.providers.clients import Kind
+from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import LoopbackProvider, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.testing.strict_histories import history_faults
@@ -240,6 +241,34 @@ def test_an_inexpressible_message_is_the_requests_fault(
     assert len(caught.value.attempts) == 2
     assert "secret" not in f"{caught.value} {caught.value.__cause__}"
     assert provider.requests == ()
+    patchbay.close()
+
+
+NEEDED: Final = {
+    "a sound as OpenAI writes it": ("audio", "openai:gpt-6-luna", "no_audio"),
+    "a video": ("video", "openai:gpt-6-luna", "no_video"),
+    "a PDF as Anthropic writes it": ("pdf", "openai:some-stranger", "no_pdf"),
+    "a picture as Google writes it": ("images", "openai:some-stranger", "no_images"),
+    "a picture on the web": ("remote_images", "gemini:gemini-3.8-flash", "no_remote_images"),
+}
+
+
+@pytest.mark.parametrize("shape", NEEDED)
+def test_who_cannot_take_what_is_shown_is_left_out_beforehand_and_explain_says_why(
+    provider: LoopbackProvider, call: Callable[..., Any], shape: str
+) -> None:
+    need, unable, code = NEEDED[shape]
+    able = "openai:gpt-6-luna" if need == "remote_images" else "gemini:gemini-3.8-flash"
+    provider.always(Text("seen"))
+    patchbay = loopback_patchbay(provider, {"f": [unable, able]})
+
+    message = call(patchbay.get_llm("f"), ODD[shape].messages)
+
+    assert receipt(message)["endpoint"] == able
+    assert len(receipt(message)["attempts"]) == 1
+    needed: dict[str, Any] = {need: True}
+    route = patchbay.explain("f", needs=Needs(**needed))
+    assert [(str(one.endpoint), one.code) for one in route.skipped] == [(unable, code)]
     patchbay.close()
 
 

@@ -167,6 +167,9 @@ class FeatureRow(Row):
     structured_output: bool = False
     tools: bool = False
     images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
     options: Options = Options()
     extra_body: dict[str, ExtraBody] = Field(default_factory=dict)
     deadline: float = Field(120.0, gt=0, le=3600)
@@ -230,6 +233,9 @@ class ModelRow(Row):
     structured_output: bool | None = None
     schema_form: SchemaForm | None = None
     images: bool | None = None
+    audio: bool | None = None
+    video: bool | None = None
+    pdf: bool | None = None
     temperature: bool | None = None
     cache_key: bool | None = None
     logprobs: bool | None = None

@@ -252,6 +252,9 @@ class Feature:
     structured_output: bool = False
     tools: bool = False
     images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
     options: Options = field(default_factory=Options)
     extra_body: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
     split: tuple[Share, ...] = ()

@@ -27,6 +27,7 @@ class Capabilities(BaseModel):
         schema_form: How: enforced in the dialect of OpenAI, of Azure, of many, or of servers that make a grammar of it;
             loosely; by a tool that it has to call; as any JSON, with the schema in the prompt; or by that alone.
         images: Whether it reads images.
+        audio: Whether it hears sounds, ``video`` and ``pdf`` the same.
         temperature: Whether it accepts a temperature and other sampling settings.
         logprobs: Whether it tells how likely its tokens were.
         cache_key: Whether a request may name a prompt cache key.
@@ -47,6 +48,9 @@ class Capabilities(BaseModel):
     structured_output: bool = True
     schema_form: SchemaForm = "strict"
     images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
     temperature: bool = True
     logprobs: bool = False
     cache_key: bool = False
@@ -90,5 +94,8 @@ LACKS = {
     "tools": "cannot call tools",
     "structured_output": "cannot be held to a schema",
     "images": "cannot read images",
+    "audio": "cannot hear sounds",
+    "video": "cannot watch videos",
+    "pdf": "cannot read PDFs",
 }
 """What is said of a model without an ability."""

@@ -58,6 +58,7 @@ _GPT4 = Capabilities(
     context_window=1_047_576,
     max_output=32_768,
     images=True,
+    pdf=True,
     logprobs=True,
     cache_key=True,
     lacks=("verbosity",),
@@ -67,6 +68,7 @@ _GPT5 = Capabilities(
     max_input=272_000,
     max_output=128_000,
     images=True,
+    pdf=True,
     cache_key=True,
     efforts=("none", "low", "medium", "high", "xhigh"),
 )
@@ -77,6 +79,7 @@ _GPT6 = Capabilities(
     max_output=128_000,
     chat_tools="only_none",
     images=True,
+    pdf=True,
     temperature=False,
     cache_key=True,
     efforts=("none", "low", "medium", "high", "xhigh", "max"),
@@ -87,7 +90,9 @@ _WINDOW = {**_BY_OPENAI, "context_window": PRICE_LIST}
 _INPUT = {**_BY_OPENAI, "max_input": OPENAI_INPUT}
 
 # Google. Whether they tell logprobs depends on the account. From 3.5 Flash-Lite and 3.6 Flash on, sampling is fixed.
-_GEMINI = Capabilities(context_window=1_048_576, max_output=65_536, images=True)
+_GEMINI = Capabilities(
+    context_window=1_048_576, max_output=65_536, images=True, audio=True, video=True, pdf=True
+)
 _GEMINI3 = _with(_GEMINI, efforts=("minimal", "low", "medium", "high"))
 _GEMINI3_FIXED = _with(_GEMINI3, temperature=False)
 _GEMINI4 = _with(_GEMINI, temperature=False, efforts=("low", "medium", "high"))
@@ -95,8 +100,10 @@ _BY_GOOGLE = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), GOOGLE_PAGES
 _SAMPLING = {**_BY_GOOGLE, "temperature": GOOGLE_PAGES}
 
 # Anthropic. The OpenAI-compatible endpoint takes no effort.
-_CLAUDE4 = Capabilities(context_window=200_000, max_output=64_000, images=True)
-_CLAUDE5 = Capabilities(context_window=1_000_000, max_output=128_000, images=True, temperature=False)
+_CLAUDE4 = Capabilities(context_window=200_000, max_output=64_000, images=True, pdf=True)
+_CLAUDE5 = Capabilities(
+    context_window=1_000_000, max_output=128_000, images=True, pdf=True, temperature=False
+)
 _LISTED = {"context_window": PRICE_LIST}
 
 _ROWS = (

@@ -15,7 +15,7 @@ from ..state.experiments import CONTROL
 from ..state.health import MemoryHealth, Unavailable
 from .candidates import candidates, copied_to, own_candidate, with_users_key
 from .hedging import hedge_of
-from .route import Rejection, Route, SkipCode
+from .route import ABILITIES, Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
 from .selection import ordered, selection_context
 from .split import trial
@@ -63,8 +63,7 @@ def plan(
     named = snapshot.features[feature]
     policy = _policy_for(caller, named)
     own = None if policy == "house_only" else caller.own_endpoint
-    abilities = needs.tools, needs.structured_output, needs.images, needs.remote_images
-    terms = Terms(snapshot, named, policy, today, *abilities)
+    terms = Terms(snapshot, named, policy, today, *needs[:ABILITIES])
     if own is not None:  # trials, copies and hedges are between the table's endpoints
         named = replace(named, split=(), shadow=(), hedge=False)
     if health is None:
@@ -109,8 +108,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     )
     caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only"})
     needs = route.needs._replace(streams=False)
-    abilities = needs.tools, needs.structured_output, needs.images, needs.remote_images
-    terms = Terms(snapshot, feature, "house_only", today, *abilities)
+    terms = Terms(snapshot, feature, "house_only", today, *needs[:ABILITIES])
     case = Case(snapshot, feature, "house_only", today, caller, needs, health)
     with health.traffic.lock:
         found = copied_to(share, terms, needs.options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..cached import cached_property
 from ..caller import HOUSE
@@ -31,11 +31,16 @@ ON_TRIAL = -1
 """The tier of an endpoint that is on trial: before all others."""
 
 
+ABILITIES: Final = 7
+"""The first so many of what a call needs are what an endpoint has to be able to do."""
+
+
 class Needs(NamedTuple):
     """What a call needs of an endpoint.
 
     Attributes:
         remote_images: Pictures that are named by an address, not sent along.
+        audio: Sounds, ``video`` and ``pdf`` the same.
         tokens: A careful estimate of the prompt's length; 0 if unknown.
         streams: Whether the answer is handed on as it comes.
         options: The options of the call, laid over the feature's.
@@ -45,6 +50,9 @@ class Needs(NamedTuple):
     structured_output: bool = False
     images: bool = False
     remote_images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
     tokens: int = 0
     streams: bool = False
     options: Options = NO_OPTIONS
@@ -59,6 +67,9 @@ class SkipCode(StrEnum):
     NO_STRUCTURED_OUTPUT = "no_structured_output"
     NO_IMAGES = "no_images"
     NO_REMOTE_IMAGES = "no_remote_images"
+    NO_AUDIO = "no_audio"
+    NO_VIDEO = "no_video"
+    NO_PDF = "no_pdf"
     WINDOW = "context_window"
     RETIRED = "retired"
     OPTION = "option"

@@ -41,6 +41,9 @@ class Terms(NamedTuple):
     structured_output: bool
     images: bool
     remote_images: bool
+    audio: bool
+    video: bool
+    pdf: bool
 
 
 class Case(NamedTuple):
@@ -143,11 +146,19 @@ def _ability_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
     for ability, lack in LACKS.items():
         if getattr(terms, ability) and not getattr(endpoint.can, ability):
             return Rejection(candidate, SkipCode(f"no_{ability}"), f"{endpoint.model} {lack}")
-    if terms.remote_images and endpoint.provider.api == "gemini":
-        # Known before anything is asked; all that is not is refused by the adapter, which fetches nothing.
-        why = "the gemini API takes pictures only as data, not by their address"
-        return Rejection(candidate, SkipCode.NO_REMOTE_IMAGES, why)
+    api = endpoint.provider.api
+    for ability, lack in _BEYOND_THE_WORDS.get(endpoint.api_mode if api == "openai" else api, {}).items():
+        if getattr(terms, ability):
+            return Rejection(candidate, SkipCode(f"no_{ability}"), lack)
     return None
+
+
+_BEYOND_THE_WORDS = {
+    "chat": {"video": "Chat Completions takes no videos"},
+    "responses": {"audio": "the Responses API takes no sounds", "video": "the Responses API takes no videos"},
+    "gemini": {"remote_images": "the gemini API takes pictures only as data, not by their address"},
+}
+"""What an API has no words for whatever its models can do. All that is not known before is found when a request is worded."""
 
 
 def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
