@@ -130,19 +130,22 @@ class Caller(BaseModel):
 
 
 HOUSE = Caller(key_policy="house_only")
-_current: ContextVar[Caller] = ContextVar("patchbay_caller", default=HOUSE)
-current_caller: Callable[[], Caller] = _current.get
-"""The caller of this context; the house if nobody was named."""
+CURRENT: ContextVar[Caller] = ContextVar("patchbay_caller", default=HOUSE)
+
+
+def current_caller() -> Caller:
+    """The caller of this context; the house if nobody was named."""
+    return CURRENT.get()
 
 
 @contextmanager
 def use_caller(caller: Caller) -> Iterator[Caller]:
     """Make every call in this context on behalf of ``caller``."""
-    token = _current.set(caller)
+    token = CURRENT.set(caller)
     try:
         yield caller
     finally:
-        _current.reset(token)
+        CURRENT.reset(token)
 
 
 class _Carrying(Executor):
@@ -169,7 +172,7 @@ def carrying(executor: Executor) -> Executor:
 def context_without_caller() -> Context:
     """A copy of this context, for what outlives the call: on nobody's behalf, else as it is."""
     context = copy_context()
-    context.run(_current.set, HOUSE)
+    context.run(CURRENT.set, HOUSE)
     return context
 
 

@@ -30,7 +30,7 @@ from typing_extensions import override
 
 from .answers import in_new_wrapping, in_one_chunk
 from .bindings import BindableChatModel, ask_of, options_of
-from .caller import HOUSE, Caller, current_caller
+from .caller import CURRENT, HOUSE, Caller, current_caller
 from .errors import CallError, MissingCallerError
 from .execution.attempt import RunningAttempt
 from .execution.call import Call, Question
@@ -226,7 +226,7 @@ class FeatureChatModel(BindableChatModel):
     def _caller(self) -> Caller:
         if self.caller is not None:
             return self.caller
-        now = current_caller()
+        now = CURRENT.get()
         return self.made_for if now is HOUSE else now
 
     def _call(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ CANARY = "sk-canary-8f3a"
 )
 def test_the_policy_follows_from_the_keys_unless_it_is_chosen(caller: Caller, policy: str) -> None:
     assert caller.policy == policy
+
+
+def test_a_framework_may_look_at_how_the_caller_is_asked_for() -> None:
+    assert not inspect.signature(current_caller).parameters
 
 
 def test_a_caller_never_shows_a_key() -> None:
