@@ -25,6 +25,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, RunInfo
 from langchain_core.runnables import RunnableConfig
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
@@ -38,13 +39,13 @@ from .execution.copies import with_copies
 from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
 from .execution.tracing import RunRecorder, recording
-from .needs import history_and_needs
+from .needs import history_and_needs, tokens_of_text
 from .options import NO_OPTIONS
 from .providers import Ask
 from .routing.plan import foremost, plan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 RunInfo(run_id=UUID(int=0))  # Pydantic puts off what it needs for that, too
 
@@ -102,6 +103,20 @@ class FeatureChatModel(BindableChatModel):
         if stop:
             params["ls_stop"] = stop
         return params
+
+    @override
+    def get_num_tokens(self, text: str) -> int:
+        """About how many tokens ``text`` has, as routing reckons; no tokenizer is loaded."""
+        return tokens_of_text(text) or int(bool(text))
+
+    @override
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """The same of ``messages``, with ``tools`` if there are any: what `trim_messages` counts by."""
+        ask = Ask(NO_OPTIONS, tools=tuple(map(convert_to_openai_tool, tools or ())))
+        _, needs = history_and_needs(messages, ask)
+        return needs.tokens
 
     # Streams belong to whoever asks for them, not to whoever reads them ----------------------------------------------
 

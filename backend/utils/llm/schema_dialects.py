@@ -117,6 +117,7 @@ _ASSERTIONS = frozenset(
 _SHAPES = frozenset(
     {"additionalProperties", "const", "enum", "items", "prefixItems", "properties", "required"}
 )
+_REMARKS = frozenset({"default", "deprecated", "description", "examples", "title"})
 _CHOSEN_FROM = frozenset({"integer", "number", "string"})
 """Types of which values can be listed."""
 _REFERENCE = re.compile(r"#/(?:\$defs|definitions)/([^/]+)")
@@ -339,17 +340,33 @@ def _references(part: Any) -> Iterator[Any]:
 
 
 def _merged(node: Node) -> Node:
-    """A node whose ``allOf`` holds one schema, which is laid over it."""
-    rest = {key: value for key, value in node.items() if key != "allOf"}
-    only = node["allOf"][0] if isinstance(node["allOf"], list) and len(node["allOf"]) == 1 else None
+    """A node without ``allOf``: what stands in it is laid together, where no part says anything else than another."""
+    found = {key: value for key, value in node.items() if key != "allOf"}
+    parts = node["allOf"] if isinstance(node["allOf"], list) else [None]
+    for part in parts:
+        if not isinstance(part, dict):
+            raise _InexpressibleError
+        for key, value in part.items():
+            found[key] = _both(key, found[key], value) if key in found else value
+    if "$ref" in found and (_SHAPES | {"anyOf", "oneOf", "type"}) & found.keys():
+        raise _InexpressibleError
+    return found
+
+
+def _both(key: str, first: Any, second: Any) -> Any:
+    """What two parts of an ``allOf`` say under one key."""
+    if first == second or key in _REMARKS:
+        return first
+    if key == "required" and isinstance(first, list) and isinstance(second, list):
+        return [*first, *(name for name in second if name not in first)]
     if (
-        not isinstance(only, dict)
-        or (_SHAPES | {"$ref", "anyOf", "oneOf", "type"}) & rest.keys() & only.keys()
+        key == "properties"
+        and isinstance(first, dict)
+        and isinstance(second, dict)
+        and not first.keys() & second
     ):
-        raise _InexpressibleError
-    if "$ref" in only and _SHAPES & rest.keys():
-        raise _InexpressibleError
-    return {**only, **rest}
+        return {**first, **second}
+    raise _InexpressibleError
 
 
 def _kind(node: Node) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import get_llm
@@ -422,3 +422,22 @@ class TestOddities:
             scores={"a": 1}
         )
         assert "strict" not in provider.requests[0].body["response_format"]["json_schema"]
+
+
+@pytest.mark.usefixtures("patchbay")
+class TestTokens:
+    """LangChain's helpers count by the model; no tokenizer is loaded for it."""
+
+    def test_a_text(self, feature: str) -> None:
+        assert get_llm(feature).get_num_tokens("x" * 400) == 100
+
+    def test_tools_count(self, feature: str) -> None:
+        model, messages = get_llm(feature), [HumanMessage("x" * 400)]
+
+        assert model.get_num_tokens_from_messages(messages) == 100
+        assert model.get_num_tokens_from_messages(messages, tools=[add]) > 100
+
+    def test_messages_are_trimmed_by_it(self, feature: str) -> None:
+        messages = [HumanMessage("x" * 400), HumanMessage("y" * 40)]
+
+        assert trim_messages(messages, max_tokens=20, token_counter=get_llm(feature)) == messages[1:]

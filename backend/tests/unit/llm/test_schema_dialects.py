@@ -333,6 +333,20 @@ BOTH = {
     "type": "object",
     "properties": {"word": {"allOf": [{"type": "string"}, {"minLength": 1}]}},
 }
+JOINED = {
+    "title": "Joined",
+    "type": "object",
+    "properties": {
+        "home": {"allOf": [ADDRESS, {"properties": {"zip": {"type": "integer"}}, "required": ["zip"]}]},
+        "other": {"allOf": [{"$ref": "#/$defs/Address"}, {"description": "a remark"}]},
+    },
+    "$defs": {"Address": ADDRESS},
+}
+AT_ODDS = {
+    "title": "Odds",
+    "type": "object",
+    "properties": {"x": {"allOf": [{"type": "string"}, {"type": "null"}]}},
+}
 PATTERNED = {"title": "Map", "type": "object", "patternProperties": {"^a": {"type": "string"}}}
 DANGLING = {"title": "Lost", "type": "object", "properties": {"a": {"$ref": "#/$defs/Nowhere"}}}
 FOREIGN = {"title": "Far", "type": "object", "properties": {"a": {"$ref": "https://example.com/a.json"}}}
@@ -397,6 +411,8 @@ SHAPES: dict[str, Any] = {
     "if and then": CONDITIONAL,
     "not": NEGATED,
     "allOf of two": BOTH,
+    "allOf of objects": JOINED,
+    "allOf that contradicts itself": AT_ODDS,
     "patternProperties": PATTERNED,
     "a reference to nowhere": DANGLING,
     "a reference to another file": FOREIGN,
@@ -407,7 +423,7 @@ SHAPES: dict[str, Any] = {
 OPEN = {"Anything", "BareList", "BareDict", "OpenMap", "MapOfModels", "Extra"}
 """What no closed dialect can say: values of any type, and keys that nobody knows."""
 UNSAID = {
-    *("if and then", "not", "allOf of two", "patternProperties", "a reference to nowhere"),
+    *("if and then", "not", "allOf that contradicts itself", "patternProperties", "a reference to nowhere"),
     "a reference to another file",
 }
 """What no dialect can say."""
