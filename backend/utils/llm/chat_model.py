@@ -157,7 +157,7 @@ class FeatureChatModel(BindableChatModel):
     @override
     def _bound_to_its_caller(self) -> FeatureChatModel:
         """Remembers the caller of this context, for a binding that is read where there is none."""
-        now = current_caller()
+        now = CURRENT.get()
         return self if now is HOUSE else self._with(made_for=now)
 
     def _with(self, **changed: Any) -> FeatureChatModel:
