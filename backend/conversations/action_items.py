@@ -60,7 +60,7 @@ def check_action_items(grounds: Grounds, found: ActionItems) -> None:
     """Refuse what was not said.
 
     Raises:
-        NotSaidError: If an owner neither speaks nor is named, or a figure, a day, a name or most of the words were
+        UngroundedError: If an owner neither speaks nor is named, or a figure, a day, a name or most of the words were
             not said.
     """
     for number, item in enumerate(found.items):

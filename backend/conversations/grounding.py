@@ -34,7 +34,7 @@ _FEW: Final = 2
 _OF_TALK: Final = frozenset(map(stem, OF_TALK))
 
 
-class NotSaidError(ValueError):
+class UngroundedError(ValueError):
     """Something was not said. The message tells what and where, and quotes nothing."""
 
 
@@ -74,13 +74,13 @@ class Grounds:
         """Refuse somebody who neither speaks nor is named.
 
         Raises:
-            NotSaidError: Told at ``place``.
+            UngroundedError: At ``place``.
         """
         parts = [
             word for word in WORD.findall(folded(owner)) if word not in _TITLES and word not in STOPWORDS
         ]
         if not all(self._is_named(part) for part in parts):
-            raise NotSaidError(
+            raise UngroundedError(
                 f"{place}: nobody of that name speaks or is named; name somebody who does, or nobody"
             )
 
@@ -88,12 +88,12 @@ class Grounds:
         """Refuse figures, days and names that were not said.
 
         Raises:
-            NotSaidError: Told at ``place``.
+            UngroundedError: At ``place``.
         """
         if not self.figures.all_said(text):
-            raise NotSaidError(f"{place}: holds a figure or a day that was not said")
+            raise UngroundedError(f"{place}: holds a figure or a day that was not said")
         if self.names_are_marked and not all(map(self._is_named, _names(text))):
-            raise NotSaidError(f"{place}: holds a name that was not said")
+            raise UngroundedError(f"{place}: holds a name that was not said")
 
     def check_words(self, place: str, texts: Iterable[str], least: float = SHARE) -> None:
         """Refuse ``texts`` that have less than ``least`` of their meaning words in common with what was said.
@@ -101,12 +101,12 @@ class Grounds:
         A single word proves nothing: it may be the word for what was said.
 
         Raises:
-            NotSaidError: Told at ``place``.
+            UngroundedError: At ``place``.
         """
         meant = [term for text in texts for term in terms(text) if term not in _OF_TALK]
         shared = sum(term in self.terms for term in meant)
         if len(meant) >= _FEW and shared < least * len(meant):
-            raise NotSaidError(
+            raise UngroundedError(
                 f"{place}: most of it was not said; keep to the words, and the language, of the transcript"
             )
 

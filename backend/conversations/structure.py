@@ -48,7 +48,7 @@ def check_structure(grounds: Grounds, structure: Structure) -> None:
     """Refuse what was not said.
 
     Raises:
-        NotSaidError: If a figure, a day, a name or most of the words were not.
+        UngroundedError: If a figure, a day, a name or most of the words were not.
     """
     grounds.check_words("title and overview", [structure.title, structure.overview])
     grounds.check_facts("title", structure.title)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .gist import Weights, overview_of, title_of
+from .languages import language_of
 from .promises import promises
 from .sentences import sentences
-from .tongues import tongue_of
 from .topic import category_of, words_in
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def extract(transcript: Transcript) -> Extract | None:
         return None
     speakers = tuple(dict.fromkeys(sentence.speaker for sentence in spoken))
     counts = Counter(word for sentence in spoken for word in words_in(sentence.text))
-    tongue = tongue_of(transcript.language, frozenset(counts))
+    language = language_of(transcript.language, frozenset(counts))
     category = category_of(counts + Counter(word for speaker in speakers for word in words_in(speaker)))
     weights = Weights(spoken, category)
-    taken_on = _most_certain(tuple(promises(spoken, speakers, tongue)))
+    taken_on = _most_certain(tuple(promises(spoken, speakers, language)))
     return Extract(
         title=title_of(_without(spoken, taken_on), weights),
         overview=overview_of(spoken, weights),

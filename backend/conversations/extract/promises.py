@@ -15,8 +15,8 @@ from .sentences import LEADING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .languages import Language
     from .sentences import Sentence
-    from .tongues import Tongue
 
 LONGEST: Final = 120
 """Characters of a promise."""
@@ -81,8 +81,8 @@ class _Asked:
 class Reader:
     """Reads sentences one by one, and finds what was promised."""
 
-    def __init__(self, tongue: Tongue, speakers: Iterable[str]) -> None:
-        self._tongue = tongue
+    def __init__(self, language: Language, speakers: Iterable[str]) -> None:
+        self._language = language
         self._speakers = _by_name(speakers)
         self._open: list[_Asked] = []
         self._now: list[Sentence] = []
@@ -106,7 +106,7 @@ class Reader:
 
     def _end_turn(self) -> None:
         """What was spoken of still is, if it was only declined."""
-        if not self._tongue.declines.match(self._now[-1].text):
+        if not self._language.declines.match(self._now[-1].text):
             self._before = self._now
         self._now = []
 
@@ -117,7 +117,7 @@ class Reader:
         if text.endswith("?"):
             return
         for begin, start, end, is_duty in self._starts(text):
-            if not (self._tongue.idle.match(text[start:end]) or self._is_unsure(text, begin)):
+            if not (self._language.idle.match(text[start:end]) or self._is_unsure(text, begin)):
                 what = self._meant(self._clause(text[start:end]), sentence)
                 if what:
                     yield Promise(sentence.speaker, what, is_duty, self._about(what, text[:begin], sentence))
@@ -126,16 +126,16 @@ class Reader:
         """Whether the part of ``text`` in which a promise begins is a mere thought."""
         turns = [0, *(turn.end() for turn in _TURN.finditer(text)), len(text) + 1]
         part = max(at for at, turn in enumerate(turns) if turn <= max(begin, 0))
-        return self._tongue.unsure.search(text, turns[part], turns[part + 1]) is not None
+        return self._language.unsure.search(text, turns[part], turns[part + 1]) is not None
 
     def _starts(self, text: str) -> list[tuple[int, int, int, bool]]:
         """The places where promises begin, with and without their first words, and where the next one does."""
-        found = [(match, False) for match in self._tongue.promises.finditer(text)]
-        found += [(match, True) for match in self._tongue.duties.finditer(text)]
+        found = [(match, False) for match in self._language.promises.finditer(text)]
+        found += [(match, True) for match in self._language.duties.finditer(text)]
         if not found:
             return []
         found.sort(key=lambda match: match[0].start())
-        others = [match.start() for match in self._tongue.others.finditer(text)]
+        others = [match.start() for match in self._language.others.finditer(text)]
         ends = [min((at for at in others if at > match.end()), default=len(text)) for match, _ in found]
         ends = list(map(min, ends, [*(match.start() for match, _ in found[1:]), len(text)]))
         return [
@@ -148,7 +148,7 @@ class Reader:
         """The tasks that it gives to somebody else."""
         if sentence.is_question:
             return
-        for match in self._tongue.others.finditer(sentence.text):
+        for match in self._language.others.finditer(sentence.text):
             owner, what = self._named(match), self._clause(sentence.text[match.end() :])
             if owner is not None and what and owner != sentence.speaker:
                 yield Promise(owner, what)
@@ -163,17 +163,17 @@ class Reader:
         return known or (None if is_no_name else " ".join(words) or None)
 
     def _clause(self, text: str) -> str:
-        return _trimmed(self._tongue.breaks.split(text, maxsplit=1)[0])
+        return _trimmed(self._language.breaks.split(text, maxsplit=1)[0])
 
     # Asked and accepted ------------------------------------------------------------------------------------------
 
     def _asked(self, sentence: Sentence) -> Iterator[_Asked]:
-        for pattern, is_offer in ((self._tongue.offers, True), (self._tongue.requests, False)):
+        for pattern, is_offer in ((self._language.offers, True), (self._language.requests, False)):
             match = pattern.search(sentence.text)
             if match is None or (is_offer and sentence.text.endswith((".", "!"))):
                 continue
             what, owner = self._uncalled(sentence.text[match.end() :]), self._addressed(sentence)
-            if self._tongue.takes.fullmatch(what):
+            if self._language.takes.fullmatch(what):
                 what = self._uncalled(sentence.text[: match.start()]) or self._spoken_of(sentence) or ""
             if what:
                 about = self._about(what, sentence.text[: match.start()], sentence)
@@ -202,29 +202,29 @@ class Reader:
         if sentence.is_question:
             return
         mine = [asked for asked in self._open if asked.is_answered_by(sentence)]
-        if self._tongue.declines.match(text):
+        if self._language.declines.match(text):
             self._open = [asked for asked in self._open if asked not in mine]
-        elif mine and self._tongue.agrees.match(text):
+        elif mine and self._language.agrees.match(text):
             self._open = [asked for asked in self._open if asked not in mine]
             yield mine[-1].accepted_by(sentence.speaker)
-        elif self._tongue.takes.fullmatch(bare) and (what := self._spoken_of(sentence)):
+        elif self._language.takes.fullmatch(bare) and (what := self._spoken_of(sentence)):
             yield Promise(sentence.speaker, what)
 
     def _meant(self, what: str, sentence: Sentence) -> str | None:
         """The promised task: if it is only `it`, what that stands for."""
-        return self._spoken_of(sentence) if self._tongue.takes.fullmatch(what) else what
+        return self._spoken_of(sentence) if self._language.takes.fullmatch(what) else what
 
     def _spoken_of(self, sentence: Sentence) -> str | None:
         """The task that was asked for, or else spoken of before."""
         asked = self._request_answered_by(sentence)
         if asked is not None:
             return asked.what
-        tasks = [task for task in self._now if not self._tongue.agrees.match(task.text)] or self._before
+        tasks = [task for task in self._now if not self._language.agrees.match(task.text)] or self._before
         if not tasks:
             return None
         task = next((task for task in reversed(tasks) if task.is_question or self._start(task)), tasks[-1])
         what = _trimmed(task.text[self._start(task) :])
-        return None if self._tongue.takes.fullmatch(what) else what
+        return None if self._language.takes.fullmatch(what) else what
 
     def _request_answered_by(self, sentence: Sentence) -> _Asked | None:
         return next(
@@ -233,7 +233,7 @@ class Reader:
 
     def _about(self, what: str, before: str, sentence: Sentence) -> str:
         """The words that explain ``what``, if it does not speak for itself: from ``before`` it in the sentence, or from earlier."""
-        if self._meaning(what) and not self._tongue.points.match(what):
+        if self._meaning(what) and not self._language.points.match(what):
             return ""
         if self._meaning(before) >= _TELLING:
             return before
@@ -254,13 +254,13 @@ class Reader:
 
     def _start(self, sentence: Sentence) -> int:
         """The place where a task begins that nobody has yet, after what leads to it."""
-        called = self._tongue.calls.match(sentence.text)
+        called = self._language.calls.match(sentence.text)
         return called.end() if called else 0
 
 
-def promises(sentences: Iterable[Sentence], speakers: Iterable[str], tongue: Tongue) -> Iterator[Promise]:
+def promises(sentences: Iterable[Sentence], speakers: Iterable[str], language: Language) -> Iterator[Promise]:
     """Every promise, in order; one that is repeated comes once."""
-    reader, seen = Reader(tongue, speakers), set[tuple[str, str]]()
+    reader, seen = Reader(language, speakers), set[tuple[str, str]]()
     for sentence in sentences:
         for promise in reader.read(sentence):
             key = promise.owner, folded(promise.what)

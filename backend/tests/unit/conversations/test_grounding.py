@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backend.conversations.action_items import ActionItems, check_action_items, find_action_items
 from backend.conversations.categories import Category
 from backend.conversations.extract import extract
-from backend.conversations.grounding import Grounds, NotSaidError
+from backend.conversations.grounding import Grounds, UngroundedError
 from backend.conversations.sample import SAMPLE
 from backend.conversations.structure import Structure, check_structure, find_structure
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -229,7 +229,7 @@ def test_a_good_summary_passes(name: str, title: str, overview: str) -> None:
     ],
 )
 def test_an_invented_fact_is_reported(name: str, title: str, overview: str, why: str) -> None:
-    with pytest.raises(NotSaidError, match=why):
+    with pytest.raises(UngroundedError, match=why):
         check(name, title, overview)
 
 
@@ -263,12 +263,12 @@ def test_a_good_task_passes(name: str, owner: str | None, description: str) -> N
     ],
 )
 def test_one_invented_task_among_good_ones_is_reported(owner: str, description: str, why: str) -> None:
-    with pytest.raises(NotSaidError, match=why):
+    with pytest.raises(UngroundedError, match=why):
         check_items("sample", ("Jonas", "Repair the payment test"), (owner, description))
 
 
 def test_a_report_quotes_nothing() -> None:
-    with pytest.raises(NotSaidError) as told:
+    with pytest.raises(UngroundedError) as told:
         check_items("sample", ("Peter", "Check the texts"))
 
     assert "Peter" not in str(told.value)
@@ -300,7 +300,7 @@ def test_any_text_is_accepted_or_refused_and_nothing_else(said: str, answer: str
         rests_on.check_owner("owner", answer)
         rests_on.check_facts("title", answer)
         rests_on.check_words("title", [answer])
-    except NotSaidError:
+    except UngroundedError:
         pass
 
 

@@ -87,7 +87,7 @@ class TestHeadline:
     ) -> None:
         assert headline(retiring(snapshot, TODAY)) == (
             "Off sale within 90 days, or already: models of chat, folder. First gemini:gemini-2.5-pro on 2026-12-01, "
-            "in 10 days. Its vendor names gemini-3.8-flash instead. `python -m backend check` tells all."
+            "in 10 days. Its vendor names gemini-3.8-flash instead. `python -m backend check` lists all."
         )
 
     @pytest.mark.parametrize(

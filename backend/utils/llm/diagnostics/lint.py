@@ -16,7 +16,7 @@ from ..models import UNKNOWN, is_known, retirement
 from ..pricing import cost
 from ..problems import Problems
 from ..receipt import Usage
-from .retirements import HORIZON, Retires, heir, retiring, seen, uses, when
+from .retirements import HORIZON, Retires, instead, retiring, seen, uses, when
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -75,10 +75,10 @@ def lint(
     rows = fit(document, "", Problems())
     return (
         *_retirements(snapshot, rows, today, _whole_days(horizon)),
-        *_strangers(snapshot),
+        *_unknown_models(snapshot),
         *_unpriced(snapshot, today),
         *_refused_tools(snapshot),
-        *_lonely(snapshot),
+        *_single_provider(snapshot),
         *_unhedged(snapshot),
         *_unused(snapshot, rows),
     )
@@ -117,7 +117,7 @@ def _retirement(
     return Finding(
         kind="retires",
         subject=model.endpoint,
-        says=f"{model.endpoint} {goes} off sale {when(model)}: {whom}.{heir(model)}",
+        says=f"{model.endpoint} {goes} off sale {when(model)}: {whom}.{instead(model)}",
         features=features,
         profiles=profiles,
         retires=model,
@@ -145,7 +145,7 @@ def _places(rows: Rows) -> Mapping[str, list[str]]:
 # Endpoints ---------------------------------------------------------------------------------------------------------
 
 
-def _strangers(snapshot: Snapshot) -> Iterator[Finding]:
+def _unknown_models(snapshot: Snapshot) -> Iterator[Finding]:
     for endpoint, served in uses(snapshot).items():
         declared = endpoint.can != UNKNOWN
         if not (declared or is_known(endpoint.model) or endpoint.retirement):
@@ -205,14 +205,14 @@ def _on_endpoint(kind: Kind, endpoint: Endpoint, says: str, served: Collection[t
 # Features ----------------------------------------------------------------------------------------------------------
 
 
-def _lonely(snapshot: Snapshot) -> Iterator[Finding]:
-    lonely: dict[tuple[str, str], list[str]] = defaultdict(list)
+def _single_provider(snapshot: Snapshot) -> Iterator[Finding]:
+    single: dict[tuple[str, str], list[str]] = defaultdict(list)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
             providers = {endpoint.provider.name for endpoint in chain}
             if len(providers) == 1:
-                lonely[feature, providers.pop()].append(profile)
-    for (feature, provider), profiles in sorted(lonely.items()):
+                single[feature, providers.pop()].append(profile)
+    for (feature, provider), profiles in sorted(single.items()):
         says = f"{_served([feature], sorted(profiles))}: only {provider} serves it."
         yield Finding(
             kind="one_provider",

@@ -96,7 +96,7 @@ def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | No
     first = min((model for model in near if model.features), key=lambda model: model.day)
     return (
         f"Off sale within {within.days} days, or already: models of {', '.join(features)}. "
-        f"First {first.endpoint} {when(first)}.{heir(first)} `python -m backend check` tells all."
+        f"First {first.endpoint} {when(first)}.{instead(first)} `python -m backend check` lists all."
     )
 
 
@@ -112,7 +112,7 @@ def when(model: Retires) -> str:
     return f"on {model.day}, {distance}"
 
 
-def heir(model: Retires) -> str:
+def instead(model: Retires) -> str:
     """A sentence on what the vendor names instead, with a blank before it; nothing if it names nothing."""
     return f" Its vendor names {model.replacement} instead." if model.replacement else ""
 

@@ -45,8 +45,8 @@ class Choices:
         self._check_names(path, row.select, [frozenset(row.endpoints)])
         if len(endpoints) == len(row.endpoints):
             self._check_quota(path, row.select, endpoints)
-        heir = self._rows.groups.get(row.then or "")
-        if row.then and any(isinstance(group.select, ByTier) for group in (row, heir) if group):
+        next_group = self._rows.groups.get(row.then or "")
+        if row.then and any(isinstance(group.select, ByTier) for group in (row, next_group) if group):
             self._add(f"groups.{name}.then", WHOLE, value=row.then)
 
     # Features --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ _NEVER: Final = r"(?!)"
 
 
 @dataclass(frozen=True)
-class Tongue:
+class Language:
     """The ways of one language.
 
     Attributes:
@@ -85,7 +85,7 @@ _DOING: Final = (
 )
 """What one person does for others."""
 
-ENGLISH: Final = Tongue(
+ENGLISH: Final = Language(
     code="en",
     marks=_words("the and is are was you i it that of to in we have i'll don't what for with my"),
     promises=_any(
@@ -201,7 +201,7 @@ _DE_VERBS: Final = (
     r"drucke?|unterschreibe?|zahle|bezahle?|suche|plane?|putze?|räume?|spreche?|rede|informiere|kontaktiere|korrigiere|installiere|überprüfe?|"
     r"sage?|zeige?|maile?|fülle?|packe?|stelle?|schaue?|sehe|lese|lerne|fahre?|verschiebe?|storniere|kündige|richte|trage|sorge)"
 )
-GERMAN: Final = Tongue(
+GERMAN: Final = Language(
     code="de",
     marks=_words("der die das und ist ich du wir nicht ein eine zu mit auf für es den habe wird kann ja"),
     promises=_any(
@@ -265,7 +265,7 @@ _YO: Final = (
     "aviso|arreglo|busco|cocino|compro|confirmo|consigo|corrijo|entrego|envío|escribo|hablo|hago|imprimo|invito|limpio|llamo|llevo|mando|miro|organizo|"
     "pago|paso|pido|pregunto|preparo|recojo|reservo|reviso|saco|subo|termino|traigo"
 )
-SPANISH: Final = Tongue(
+SPANISH: Final = Language(
     code="es",
     marks=_words("el la los las y que de en es un una no por para con yo te lo está qué muy voy"),
     promises=_any(
@@ -318,7 +318,7 @@ _JE: Final = (
     "achète|amène|appelle|apporte|commande|contacte|corrige|demande|dépose|emmène|envoie|imprime|installe|invite|loue|nettoie|organise|prépare|"
     "préviens|ramène|rappelle|récupère|redémarre|règle|répare|réserve|téléphone|transmets|vérifie"
 )
-FRENCH: Final = Tongue(
+FRENCH: Final = Language(
     code="fr",
     marks=_words(
         "le la les et est je tu il elle nous vous des une que qui pas pour dans avec c'est ce du oui"
@@ -369,11 +369,11 @@ FRENCH: Final = Tongue(
     ),
 )
 
-TONGUES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
+LANGUAGES: Final = (ENGLISH, GERMAN, SPANISH, FRENCH)
 
 
-def tongue_of(language: str | None, words: frozenset[str]) -> Tongue:
-    """The language that was told; else the one that most marks are of. English where it is none of ours."""
+def language_of(language: str | None, words: frozenset[str]) -> Language:
+    """The ``language`` that is named; else the one that most marks are of. English where it is none of ours."""
     code = (language or "").partition("-")[0].lower()
-    named = next((tongue for tongue in TONGUES if tongue.code == code), None)
-    return named or max(TONGUES, key=lambda tongue: len(tongue.marks & words))
+    named = next((language for language in LANGUAGES if language.code == code), None)
+    return named or max(LANGUAGES, key=lambda language: len(language.marks & words))
