@@ -51,7 +51,7 @@ CHOOSING = ROOT / "docs" / "how-to" / "choose-an-endpoint.md"
 PROVIDERS = {
     "openai": 'api = "openai"\napi_key_env = "OPENAI_API_KEY"',
     "gemini": 'api = "gemini"\napi_key_env = "GEMINI_API_KEY"',
-    "anthropic": 'api = "openai"\nbase_url = "https://api.anthropic.com/v1/"\napi_key_env = "ANTHROPIC_API_KEY"',
+    "anthropic": 'api = "anthropic"\napi_key_env = "ANTHROPIC_API_KEY"',
 }
 """What the examples of `CHOOSING` leave out."""
 WRITTEN_ON = date(2026, 11, 21)

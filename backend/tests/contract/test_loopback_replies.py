@@ -28,12 +28,15 @@ GAP = 0.05
 ERROR = {"code": "server_error", "message": "It did not work."}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 RESPONSES = {"model": "m", "input": "hi"}
+ANTHROPIC = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
 PATHS: dict[tuple[str, bool], tuple[str, dict[str, Any]]] = {
     ("chat", False): ("/v1/chat/completions", CHAT),
     ("chat", True): ("/v1/chat/completions", CHAT | {"stream": True}),
     ("responses", False): ("/v1/responses", RESPONSES),
     ("responses", True): ("/v1/responses", RESPONSES | {"stream": True}),
+    ("anthropic", False): ("/v1/messages", ANTHROPIC),
+    ("anthropic", True): ("/v1/messages", ANTHROPIC | {"stream": True}),
     ("gemini", False): ("/v1beta/models/m:generateContent", GEMINI),
     ("gemini", True): ("/v1beta/models/m:streamGenerateContent?alt=sse", GEMINI),
 }
@@ -72,7 +75,8 @@ def test_an_error_behind_a_200(provider: LoopbackProvider, wire: str, *, stream:
     response = answer(provider, wire, stream=stream, reply=StreamError(2, "one two three", ERROR))
 
     assert response.status_code == 200
-    assert (events(response)[-1] if stream else response.json()) == {"error": ERROR}
+    told = events(response)[-1] if stream else response.json()
+    assert told == ({"type": "error", "error": ERROR} if wire == "anthropic" else {"error": ERROR})
     assert ("one " in response.text, "two " in response.text) == (stream, stream)
     assert "three" not in response.text
 
@@ -84,7 +88,7 @@ def test_signs_of_life_before_an_answer(provider: LoopbackProvider, wire: str, *
     response = answer(provider, wire, stream=stream, reply=KeepAlive(GAP, Text("late"), count=2))
 
     assert time.monotonic() - started >= 2 * GAP
-    assert response.text.startswith(": PROCESSING\n\n: PROCESSING\n\ndata: " if stream else "  {")
+    assert response.text.startswith(": PROCESSING\n\n: PROCESSING\n\n" if stream else "  {")
     assert "late" in response.text
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import anthropic
 import httpx2
 import pytest
+from langchain_anthropic import ChatAnthropic
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
@@ -143,4 +146,51 @@ class TestGemini(LoopbackSuite):
             "base_url": self.provider.gemini_url,
             "google_api_key": "k",
             "max_retries": 1,
+        }
+
+
+class BareAnthropic(ChatAnthropic):
+    """With connections of its own: those of the adapter are the process's, whatever loop opened them."""
+
+    @cached_property
+    def _client(self) -> anthropic.Client:
+        return anthropic.Client(**self._client_params)
+
+    @cached_property
+    def _async_client(self) -> anthropic.AsyncClient:
+        return anthropic.AsyncClient(**self._client_params)
+
+
+class TestAnthropic(LoopbackSuite):
+    @pytest.fixture(autouse=True)
+    def _provider(self, provider: LoopbackProvider) -> None:
+        self.provider = provider
+
+    @pytest.fixture
+    async def model(self, request: pytest.FixtureRequest) -> AsyncIterator[BaseChatModel]:
+        """The suite's own fixture, and closed on the loop that opened its connections."""
+        params = (
+            self.standard_chat_model_params | self.chat_model_params | (getattr(request, "param", None) or {})
+        )
+        model = BareAnthropic(**params)
+        yield model
+        model._client.close()
+        await model._async_client.close()
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return BareAnthropic
+
+    @property
+    def supports_json_mode(self) -> bool:
+        """The API has no such mode."""
+        return False
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {
+            "model": "claude-sonnet-4-6",
+            "base_url": self.provider.anthropic_url,
+            "api_key": "k",
+            "max_retries": 0,
         }

@@ -21,6 +21,7 @@ FEATURES = {
     "over_openai": "openai:gpt-4o",
     "over_responses": "openai:gpt-5.4",
     "over_gemini": "gemini:gemini-3.5-flash-lite",
+    "over_anthropic": "anthropic:claude-sonnet-4-6",
 }
 RESPONSES = '[models."openai:gpt-5.4"]\napi_mode = "responses"'
 
@@ -78,6 +79,10 @@ class TestUnitOverGemini(FeatureSuite, ChatModelUnitTests):
     feature = "over_gemini"
 
 
+class TestUnitOverAnthropic(FeatureSuite, ChatModelUnitTests):
+    feature = "over_anthropic"
+
+
 class TestIntegrationOverOpenAI(FeatureSuite, ChatModelIntegrationTests):
     feature = "over_openai"
 
@@ -88,3 +93,7 @@ class TestIntegrationOverResponses(FeatureSuite, ChatModelIntegrationTests):
 
 class TestIntegrationOverGemini(FeatureSuite, ChatModelIntegrationTests):
     feature = "over_gemini"
+
+
+class TestIntegrationOverAnthropic(FeatureSuite, ChatModelIntegrationTests):
+    feature = "over_anthropic"

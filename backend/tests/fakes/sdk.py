@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Self, cast
 
+import anthropic
 import httpx
 import httpx2
 from google.genai import Client
 from google.genai.types import HttpOptions
+from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
@@ -16,7 +18,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr, model_validator
 
 from backend.utils.llm.failures import named
-from backend.utils.llm.providers import chat_completions, gemini_api, responses_api
+from backend.utils.llm.providers import anthropic_api, chat_completions, gemini_api, responses_api
 from backend.utils.llm.providers.answer import AnswerStream, message_of
 from backend.utils.llm.transport import ERROR_STATUS, HOUSE, TICKET_HEADER, Request
 
@@ -46,6 +48,8 @@ class _Clients:
     def client(self, endpoint: Endpoint) -> Any:
         if endpoint.provider.api == "gemini":
             return _Gemini(endpoint, self._transport)
+        if endpoint.provider.api == "anthropic":
+            return _Anthropic(endpoint, self._transport)
         kind = _Responses if endpoint.api_mode == "responses" else _Chat
         return kind(endpoint, self._transport)
 
@@ -289,6 +293,62 @@ def _gemini(request: ModelRequest) -> dict[str, Any]:
     return {**settings, "stop": request.stop, "timeout": request.seconds, "http_options": http_options}
 
 
+# Anthropic -----------------------------------------------------------------------------------------------------------
+
+
+class _Anthropic:
+    """`ChatAnthropic`."""
+
+    def __init__(self, endpoint: Endpoint, transport: Any) -> None:
+        self._chat: Any = ChatAnthropic(
+            model=endpoint.model_id, max_tokens=endpoint.can.max_output, api_key=SecretStr(KEY), max_retries=0
+        )
+        told: dict[str, Any] = {"api_key": KEY, "base_url": endpoint.provider.base_url, "max_retries": 0}
+        self._chat.__dict__["_client"] = anthropic.Client(
+            http_client=httpx2.Client(transport=transport, trust_env=False), **told
+        )
+        self._chat.__dict__["_async_client"] = anthropic.AsyncClient(
+            http_client=httpx2.AsyncClient(transport=transport, trust_env=False), **told
+        )
+
+    def generate(self, request: ModelRequest) -> AIMessage:
+        messages, settings = _anthropic(request)
+        return _in_our_shape(self._chat._generate(*messages, **settings))
+
+    async def agenerate(self, request: ModelRequest) -> AIMessage:
+        messages, settings = _anthropic(request)
+        return _in_our_shape(await self._chat._agenerate(*messages, **settings))
+
+    def stream(self, request: ModelRequest) -> Iterator[ChatGenerationChunk]:
+        once: set[str] = set()
+        messages, settings = _anthropic(request)
+        with closing(self._chat._stream(*messages, **settings)) as chunks:
+            for chunk in chunks:
+                yield _chunk_in_our_shape(chunk, once)
+
+    async def astream(self, request: ModelRequest) -> AsyncIterator[ChatGenerationChunk]:
+        once: set[str] = set()
+        messages, settings = _anthropic(request)
+        async with aclosing(self._chat._astream(*messages, **settings)) as chunks:
+            async for chunk in chunks:
+                yield _chunk_in_our_shape(chunk, once)
+
+
+def _anthropic(request: ModelRequest) -> tuple[tuple[Any], dict[str, Any]]:
+    request, schema = anthropic_api.held_to_schema(request)
+    ask = request.ask
+    settings = dict(request.settings)
+    if schema is not None:
+        settings["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    if ask.tools:
+        choice = {"required": "any"}.get(ask.tool_choice or "", ask.tool_choice)
+        bound: Any = ChatAnthropic(model=request.endpoint.model_id).bind_tools(ask.tools, tool_choice=choice)
+        settings |= bound.kwargs
+    headers = _ticket(request) | {"anthropic-version": anthropic_api.VERSION}
+    more = {"stop": request.stop, "timeout": request.seconds, "extra_headers": headers}
+    return (list(request.messages),), settings | more
+
+
 # Shapes --------------------------------------------------------------------------------------------------------------
 
 
@@ -319,9 +379,23 @@ def _chunk_in_our_shape(chunk: ChatGenerationChunk, once: set[str]) -> ChatGener
     return ChatGenerationChunk(message=chunk.message)
 
 
+_NOT_TOLD = {
+    "prompt_feedback",
+    "stop_reason",
+    "stop_sequence",
+    "stop_details",
+    "role",
+    "type",
+}
+
+
 def _metadata(told: dict[str, Any], *, called: bool) -> dict[str, Any]:
-    found = {name: value for name, value in told.items() if name != "prompt_feedback" and value != []}
-    reason = found["finish_reason"] = named(found.get("finish_reason"))
+    found = {name: value for name, value in told.items() if name not in _NOT_TOLD and value != []}
+    reason = found["finish_reason"] = named(found.get("finish_reason") or told.get("stop_reason"))
+    if found.get("model_provider") == "anthropic":
+        found = {
+            name: value for name, value in found.items() if name not in {"model", "model_provider", "usage"}
+        }
     if reason == "stop" and called and found.get("model_provider") == "google_genai":
         found["finish_reason"] = "tool_calls"
     if (told.get("prompt_feedback") or {}).get("block_reason"):

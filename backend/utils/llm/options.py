@@ -19,7 +19,7 @@ from .models import OTHER, Effort
 if TYPE_CHECKING:
     from .models import Capabilities, Vendor
 
-Api = Literal["openai", "gemini"]
+Api = Literal["openai", "gemini", "anthropic"]
 ApiMode = Literal["chat", "responses"]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
@@ -39,17 +39,18 @@ class Parameter:
 
     openai: str | None = None
     gemini: str | None = None
+    anthropic: str | None = None
     chat_only: bool = False
     ours: bool = False
     intent: bool = False
-    needs: Literal["temperature", "logprobs"] | None = None
+    needs: Literal["temperature", "logprobs", "thinking_budget"] | None = None
     extra_body: bool = False
 
     def name(self, api: Api, mode: ApiMode = "chat") -> str | None:
         """The option's name on the wire of ``api``."""
         if self.chat_only and mode == "responses":
             return None
-        return self.openai if api == "openai" else self.gemini
+        return {"openai": self.openai, "gemini": self.gemini, "anthropic": self.anthropic}[api]
 
 
 class Safety(BaseModel):
@@ -86,7 +87,7 @@ class Options(BaseModel):
         seed: For answers that repeat, as far as the provider keeps that promise.
         max_output_tokens: The longest answer, in tokens.
         effort: How hard a reasoning model should think.
-        thinking_budget: Tokens of thought for Gemini 2.5; 0 is off, -1 lets the model decide.
+        thinking_budget: Tokens of thought for Gemini 2.5 and Claude up to 4.6; 0 is off, -1 lets the model decide.
         safety: What Gemini's filters block.
         logprobs: Whether the answer tells how likely each of its tokens was.
         top_logprobs: How many of the likeliest tokens it tells for each place; implies ``logprobs``.
@@ -103,16 +104,20 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: Annotated[float | None, Parameter("temperature", "temperature", needs="temperature")] = (
-        Field(None, ge=0, le=2)
+    temperature: Annotated[
+        float | None, Parameter("temperature", "temperature", "temperature", needs="temperature")
+    ] = Field(None, ge=0, le=2)
+    top_p: Annotated[float | None, Parameter("top_p", "top_p", "top_p", needs="temperature")] = Field(
+        None, gt=0, le=1
     )
-    top_p: Annotated[float | None, Parameter("top_p", "top_p", needs="temperature")] = Field(None, gt=0, le=1)
     seed: Annotated[int | None, Parameter("seed", "seed", chat_only=True)] = None
-    max_output_tokens: Annotated[int | None, Parameter("max_completion_tokens", "max_output_tokens")] = Field(
-        None, gt=0
-    )
-    effort: Annotated[Effort | None, Parameter("reasoning_effort", "thinking_level")] = None
-    thinking_budget: Annotated[int | None, Parameter(gemini="thinking_budget")] = Field(None, ge=-1)
+    max_output_tokens: Annotated[
+        int | None, Parameter("max_completion_tokens", "max_output_tokens", "max_tokens")
+    ] = Field(None, gt=0)
+    effort: Annotated[Effort | None, Parameter("reasoning_effort", "thinking_level", "effort")] = None
+    thinking_budget: Annotated[
+        int | None, Parameter(None, "thinking_budget", "thinking_budget", needs="thinking_budget")
+    ] = Field(None, ge=-1)
     safety: Annotated[Safety, Parameter(gemini="safety_settings", intent=True)] = Safety()
     logprobs: Annotated[bool | None, Parameter("logprobs", "response_logprobs", needs="logprobs")] = None
     top_logprobs: Annotated[int | None, Parameter("top_logprobs", "logprobs", needs="logprobs")] = Field(
@@ -121,9 +126,13 @@ class Options(BaseModel):
     cache_retention: Annotated[
         Literal["24h"] | None, Parameter("prompt_cache_retention", extra_body=True)
     ] = None
-    service_tier: Annotated[str | None, Parameter("service_tier")] = Field(None, pattern=r"^[a-z_]{1,32}$")
+    service_tier: Annotated[str | None, Parameter("service_tier", anthropic="service_tier")] = Field(
+        None, pattern=r"^[a-z_]{1,32}$"
+    )
     verbosity: Annotated[Literal["low", "medium", "high"] | None, Parameter("verbosity")] = None
-    user: Annotated[str | None, Parameter("user")] = Field(None, min_length=1, max_length=64)
+    user: Annotated[str | None, Parameter("user", anthropic="user")] = Field(
+        None, min_length=1, max_length=64
+    )
     metadata: Annotated[dict[MetadataKey, MetadataValue] | None, Parameter("metadata")] = Field(
         None, max_length=16
     )
@@ -177,6 +186,7 @@ NO_OPTIONS = Options()
 _REJECTIONS = {
     "temperature": "has fixed sampling and rejects it",
     "logprobs": "does not tell how likely its tokens were",
+    "thinking_budget": "decides itself how long it thinks, by `effort`",
 }
 
 

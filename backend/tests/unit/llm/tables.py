@@ -17,7 +17,12 @@ api = "gemini"
 api_key_env = "GEMINI_API_KEY"
 """
 """Both of the house's providers."""
-WIRES = {"openai": ("openai", "/v1"), "responses": ("openai", "/v1"), "gemini": ("gemini", "")}
+WIRES = {
+    "openai": ("openai", "/v1"),
+    "responses": ("openai", "/v1"),
+    "gemini": ("gemini", ""),
+    "anthropic": ("anthropic", ""),
+}
 """Each way to talk to a provider: its ``api``, and the path of its base URL."""
 
 

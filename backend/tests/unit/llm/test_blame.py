@@ -38,10 +38,11 @@ FEATURES = {
     "chat": CHAT,
     "responses": RESPONSES,
     "gemini": GEMINI,
+    "anthropic": "anthropic:claude-sonnet-5-5",
     "chain": [GEMINI, CHAT],
     "retold": [CHAT, GEMINI],
 }
-APIS = ["chat", "responses", "gemini"]
+APIS = ["chat", "responses", "gemini", "anthropic"]
 MORE = (
     f'[models."{RESPONSES}"]\napi_mode = "responses"\n'
     '[features.chain]\nhouse_fallback = true\n[features.retold]\non_refusal = "next"\n'
@@ -69,7 +70,7 @@ def cooled(category: Category) -> str:
     return health.removeprefix("cool ") if health.startswith("cool ") else ""
 
 
-@pytest.mark.parametrize("api", ["openai", "gemini"])
+@pytest.mark.parametrize("api", ["openai", "gemini", "anthropic"])
 @pytest.mark.parametrize("told", BODIES, ids=name)
 def test_every_known_error_is_understood_on_every_wire(told: Told, api: Api) -> None:
     wire = Observed(requests=1, status=told.status, error_body=told.body.encode(), sent_at=0.0)

@@ -65,6 +65,14 @@ def event(wire: str, text: str, *, end: bool = False) -> bytes:
             told = {"type": "response.completed", "response": response}
         case "responses":
             told = {"type": "response.output_text.delta", "delta": text, "output_index": 0, "item_id": "1"}
+        case "anthropic" if end:
+            told = {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {"output_tokens": 1},
+            }
+        case "anthropic":
+            told = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
         case _:
             content = {"role": "model", "parts": [{"text": text}]}
             told = {"candidates": [{"content": content, **({"finishReason": "STOP"} if end else {})}]}
@@ -161,6 +169,9 @@ def calls_of(wire: str, count: int) -> bytes:
         case "responses":
             items = [{"type": "function_call", "call_id": str(at), **named} for at in range(count)]
             told = {"id": "1", "status": "completed", "output": items, "model": "m"}
+        case "anthropic":
+            blocks = [{"type": "tool_use", "id": str(at), "name": "f", "input": {}} for at in range(count)]
+            told = {"id": "1", "type": "message", "content": blocks, "stop_reason": "tool_use", "model": "m"}
         case _:
             parts = [{"functionCall": {"name": "f", "args": {}}}] * count
             told = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}

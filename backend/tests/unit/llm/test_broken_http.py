@@ -52,6 +52,10 @@ class Breaker(ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     @property
+    def anthropic_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
     def openai_url(self) -> str:
         return f"{self.gemini_url}/v1"
 
@@ -82,7 +86,7 @@ def reachable_from(error: BaseException | None) -> list[BaseException]:
     return [error, *reachable_from(error.__cause__), *reachable_from(error.__context__)]
 
 
-@pytest.fixture(params=["openai", "gemini"])
+@pytest.fixture(params=["openai", "gemini", "anthropic"])
 def api(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from genai_prices.data import providers as price_lists
+from langchain_anthropic.data._profiles import _PROFILES as ANTHROPIC
 from langchain_google_genai.data._profiles import _PROFILES as GOOGLE
 from langchain_openai.data._profiles import _PROFILES as OPENAI
 
@@ -24,6 +25,7 @@ from backend.utils.llm.models import (
     sources,
 )
 from backend.utils.llm.models.sources import (
+    ANTHROPIC_PROFILE,
     ASSUMED,
     CHECKED,
     DECLARED,
@@ -51,7 +53,7 @@ def is_chat(profile: Mapping[str, Any]) -> bool:
     )
 
 
-PROFILES: Mapping[str, Mapping[str, Any]] = {**OPENAI, **GOOGLE}
+PROFILES: Mapping[str, Mapping[str, Any]] = {**OPENAI, **GOOGLE, **ANTHROPIC}
 VALUES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "max_input": lambda profile: profile["max_input_tokens"],
     "max_output": lambda profile: profile["max_output_tokens"],
@@ -65,7 +67,16 @@ VALUES: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "efforts": lambda profile: tuple(profile.get("reasoning_effort_levels", ())),
 }
 HABITS = {"strict_turns", "short_call_ids", "wants_thoughts"}
-UNTOLD = {"context_window", "chat_tools", "logprobs", "cache_key", "schema_form", "lacks", *HABITS}
+UNTOLD = {
+    "context_window",
+    "chat_tools",
+    "logprobs",
+    "cache_key",
+    "schema_form",
+    "lacks",
+    "thinking_budget",
+    *HABITS,
+}
 """What no profile tells."""
 ON_PURPOSE = [
     (
@@ -90,6 +101,12 @@ ON_PURPOSE = [
         "gemini-3.5-flash-lite gemini-3.6-flash gemini-3.7-flash gemini-3.8-flash gemini-4-argon",
         "Google: sampling is fixed for these and later models; the adapter drops what is set for the first two",
     ),
+    (
+        "structured_output",
+        "claude-haiku-4-5-20251001 claude-haiku-5-5 claude-opus-4-5-20251101 claude-sonnet-4-5-20250929",
+        "Anthropic's page lists them; the profile of the name without a date, too",
+    ),
+    ("efforts", "claude-haiku-5-5", "the profile lists none; Anthropic's page does"),
 ]
 """Where the catalogue differs from a profile: the value, the models, the reason."""
 
@@ -119,10 +136,16 @@ class TestProfiles:
     def test_what_differs_does_not_claim_to_be_the_profiles(self, model: str) -> None:
         told = sources(model)
 
-        assert {told[name] for name in on_purpose(model)} & {OPENAI_PROFILE, GOOGLE_PROFILE} == set()
+        assert {told[name] for name in on_purpose(model)} & {
+            OPENAI_PROFILE,
+            GOOGLE_PROFILE,
+            ANTHROPIC_PROFILE,
+        } == set()
 
     @pytest.mark.parametrize(
-        ("profiles", "source"), [(OPENAI, OPENAI_PROFILE), (GOOGLE, GOOGLE_PROFILE)], ids=["openai", "google"]
+        ("profiles", "source"),
+        [(OPENAI, OPENAI_PROFILE), (GOOGLE, GOOGLE_PROFILE), (ANTHROPIC, ANTHROPIC_PROFILE)],
+        ids=["openai", "google", "anthropic"],
     )
     def test_who_claims_to_be_the_profiles_has_one(self, profiles: Mapping[str, Any], source: str) -> None:
         told = {family for family in FAMILIES if source in sources(family).values()}
@@ -192,6 +215,7 @@ class TestSources:
         [
             (OPENAI_PROFILE, "langchain-openai"),
             (GOOGLE_PROFILE, "langchain-google-genai"),
+            (ANTHROPIC_PROFILE, "langchain-anthropic"),
             (PRICE_LIST, "genai-prices"),
         ],
     )

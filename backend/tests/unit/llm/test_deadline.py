@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     Conduct = Callable[[socket.socket, threading.Event], None]
 
 OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
-ENDPOINTS = {"over_openai": OPENAI, "over_gemini": GEMINI}
+ENDPOINTS = {"over_openai": OPENAI, "over_gemini": GEMINI, "over_anthropic": "anthropic:claude-sonnet-5-5"}
 DEADLINE = 0.2
 SLACK = 10.0
 """What a busy machine may add. On an idle one, 0.2 s is enough; a fault that is not ended goes on for a minute."""
@@ -89,6 +89,10 @@ class Port:
 
     @property
     def gemini_url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def anthropic_url(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property

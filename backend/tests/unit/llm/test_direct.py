@@ -46,6 +46,7 @@ CHAINS = {
     "chat": "openai:gpt-6-luna",
     "responses": "openai:gpt-6.1-sol",
     "gemini": "gemini:gemini-3.5-flash-lite",
+    "anthropic": "anthropic:claude-opus-4-8",
 }
 _FOR_ADDRESSES = str.maketrans("+/", "-_")
 ONCE = "[features.f]\nattempts = 1\n"
@@ -139,9 +140,10 @@ OTHERWISE = {
     ("gemini", "an error behind a 200", "invoke"): (Category.UNREADABLE, Category.EMPTY),
     **{
         (wire, failure, "stream"): (Category.UNREADABLE, Category.INTERRUPTED)
-        for wire in ("chat", "responses")
+        for wire in ("chat", "responses", "anthropic")
         for failure in ("a list", "broken JSON")
     },
+    ("anthropic", "wrong JSON", "stream"): (Category.UNREADABLE, Category.INTERRUPTED),
 }
 """What has two names: past the SDK, and through it, which loses a refusal and an error's code, and takes a document for a stream."""
 
@@ -184,7 +186,10 @@ def present(value: Any) -> Any:
 
 
 def in_the_apis_words(value: Any) -> Any:
-    """``value`` as Google documents it. Its SDK leaves names as ``mime_type`` and writes base64 for addresses; the API takes both."""
+    """``value`` as it is documented, without what goes without saying.
+
+    Google's SDK leaves names as ``mime_type`` and writes base64 for addresses; the API takes both.
+    """
     if isinstance(value, list):
         return [in_the_apis_words(one) for one in value]
     if value == PIXEL.translate(_FOR_ADDRESSES):
@@ -192,7 +197,8 @@ def in_the_apis_words(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     renamed = {"mime_type": "mimeType", "thinking_level": "thinkingLevel"}
-    return {renamed.get(key, key): in_the_apis_words(one) for key, one in value.items()}
+    said = {key: one for key, one in value.items() if (key, one) != ("is_error", False)}
+    return {renamed.get(key, key): in_the_apis_words(one) for key, one in said.items()}
 
 
 def headers_of(sent: Mapping[str, str]) -> dict[str, str]:

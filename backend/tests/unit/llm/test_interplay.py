@@ -64,6 +64,7 @@ OPENAI, GEMINI = "openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"
 ENDPOINTS: dict[str, str | list[str]] = {
     "over_openai": OPENAI,
     "over_gemini": GEMINI,
+    "over_anthropic": "anthropic:claude-sonnet-5-5",
     "openai_then_gemini": [OPENAI, GEMINI],
     "gemini_then_openai": [GEMINI, OPENAI],
 }

@@ -96,7 +96,7 @@ def failed(patchbay: Patchbay, call: Driver, **config: Any) -> LLMError:
     """The error of a call with the key."""
     model = patchbay.get_llm("f").with_config(**config)
     with (
-        use_caller(Caller(keys=dict.fromkeys(("there", "openai", "gemini"), KEY))),
+        use_caller(Caller(keys=dict.fromkeys(("there", "openai", "gemini", "anthropic"), KEY))),
         pytest.raises(LLMError) as caught,
     ):
         call(model, "hi")

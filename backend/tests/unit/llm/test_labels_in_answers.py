@@ -106,12 +106,27 @@ def blocked(reason: str, message: str = "") -> list[dict[str, Any]]:
     return [{"promptFeedback": {"blockReason": reason, "blockReasonMessage": message}}]
 
 
+def message(model: str = "m", reason: str = "end_turn", *, streams: bool) -> list[dict[str, Any]]:
+    usage = {"input_tokens": 1, "output_tokens": 1, "service_tier": model}
+    whole = {"type": "message", "id": "1", "role": "assistant", "model": model, "usage": usage}
+    if not streams:
+        return [{**whole, "content": [{"type": "text", "text": "fine"}], "stop_reason": reason}]
+    return [
+        {"type": "message_start", "message": {**whole, "content": []}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "fine"}},
+        {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+
+
 def documents(wire: str, *, streams: bool, **said: str) -> list[dict[str, Any]]:
     match wire:
         case "openai":
             return chat(**said, streams=streams)
         case "responses":
             return response(**said, streams=streams)
+        case "anthropic":
+            return message(**said, streams=streams)
         case _:
             return gemini(**said)
 
@@ -198,7 +213,7 @@ def hear(
         with (
             caplog.at_level(logging.DEBUG),
             warnings.catch_warnings(record=True) as warned,
-            use_caller(Caller(keys=dict.fromkeys(("there", "openai", "gemini"), KEY))),
+            use_caller(Caller(keys=dict.fromkeys(("there", "openai", "gemini", "anthropic"), KEY))),
         ):
             warnings.simplefilter("always")
             error = answer = None

@@ -197,7 +197,7 @@ class TestProblems:
                 "cannot call tools",
             ),
             ("[features.greet]\ndeadline = -1", "features.greet.deadline", "greater than 0"),
-            ('[providers.x]\napi = "anthropic"', "providers.x.api", "'openai' or 'gemini'"),
+            ('[providers.x]\napi = "cohere"', "providers.x.api", "'openai', 'gemini' or 'anthropic'"),
             ('[profiles.max]\ngreet = "openai:gpt-6-luna"', "profiles.max.part", "is missing"),
             ('[profiles.max]\nextends = "max"', "profiles.max.extends", "max → max"),
             ('[providers.Local]\napi = "openai"', "providers.Local", "with a letter first"),

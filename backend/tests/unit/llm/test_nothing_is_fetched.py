@@ -38,8 +38,14 @@ MARK: Final = "named-in-a-message"
 PIXEL: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n and so on").decode()
 HELD: Final = f"data:image/png;base64,{PIXEL}"
 CHAT, RESPONSES, GEMINI = "openai:gpt-6-luna", "openai:gpt-6.1-sol", "gemini:gemini-3.5-flash-lite"
-FEATURES = {"chat": CHAT, "responses": RESPONSES, "gemini": GEMINI, "gemini_then_chat": [GEMINI, CHAT]}
-APIS = ["chat", "responses", "gemini"]
+FEATURES = {
+    "chat": CHAT,
+    "responses": RESPONSES,
+    "gemini": GEMINI,
+    "anthropic": "anthropic:claude-sonnet-5-5",
+    "gemini_then_chat": [GEMINI, CHAT],
+}
+APIS = ["chat", "responses", "gemini", "anthropic"]
 MORE = f'[models."{RESPONSES}"]\napi_mode = "responses"\n'
 
 

@@ -23,7 +23,7 @@ VALUES: dict[str, Any] = {
     "seed": 4711,
     "max_output_tokens": 77,
     "effort": "low",
-    "thinking_budget": 512,
+    "thinking_budget": 2048,
     "cache_retention": "24h",
     "service_tier": "flex",
     "verbosity": "medium",
@@ -37,6 +37,7 @@ ENDPOINTS = {
     "openai": "openai:gpt-5.1",
     "responses": "openai:gpt-5.4",
     "gemini": "gemini:gemini-3.5-flash",
+    "anthropic": "anthropic:claude-opus-4-5",
 }
 RESPONSES = '[models."openai:gpt-5.4"]\napi_mode = "responses"\n'
 SPEAKS_LOGPROBS = Capabilities(logprobs=True)
@@ -51,8 +52,8 @@ def on_the_wire(provider: LoopbackProvider, wire: str, **options: Any) -> dict[s
 
 
 def refused(option: str, wire: str) -> bool:
-    if wire == "gemini":
-        return parameter_of(option).gemini is None
+    if wire in {"gemini", "anthropic"}:
+        return getattr(parameter_of(option), wire) is None
     return parameter_of(option).name("openai", "responses" if wire == "responses" else "chat") is None
 
 

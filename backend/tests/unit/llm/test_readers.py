@@ -12,6 +12,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 
 from backend.utils.llm.failures import BadAnswer
 from backend.utils.llm.providers.answer import AnswerStream, message_of
+from backend.utils.llm.providers.anthropic_api import MessagesReader
 from backend.utils.llm.providers.ask import ProviderError
 from backend.utils.llm.providers.chat_completions import ChatReader
 from backend.utils.llm.providers.events import EventParser
@@ -252,14 +253,32 @@ FIELDS = [
     "functionCall",
     "args",
     "usageMetadata",
+    "message",
+    "stop_reason",
+    "content_block",
+    "partial_json",
+    "thinking",
+    "signature",
+    "input",
+    "output_tokens_details",
 ]
 ODD = st.recursive(
     ANYTHING
-    | st.sampled_from(["response.completed", "response.output_item.added", "function_call", "message"]),
+    | st.sampled_from(
+        [
+            *("response.completed", "response.output_item.added", "function_call", "message"),
+            *("message_start", "content_block_start", "content_block_delta", "message_delta", "tool_use"),
+        ]
+    ),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
     max_leaves=25,
 )
-READERS = {"chat": ChatReader, "responses": ResponsesReader, "gemini": GeminiReader}
+READERS = {
+    "chat": ChatReader,
+    "responses": ResponsesReader,
+    "gemini": GeminiReader,
+    "anthropic": MessagesReader,
+}
 
 
 @pytest.mark.parametrize("kind", READERS)

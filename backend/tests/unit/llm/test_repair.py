@@ -14,6 +14,7 @@ from pydantic import BaseModel, field_validator
 from backend.utils.llm.clients import get_llm
 from backend.utils.llm.errors import AllAttemptsFailedError, InvalidOutputError, LLMError, RefusedError
 from backend.utils.llm.testing import Json, Refusal, Status, Text, ToolCalls, Usage
+from backend.utils.llm.testing.anthropic_wire import AnthropicWire
 from backend.utils.llm.testing.gemini_wire import GeminiWire
 from backend.utils.llm.testing.openai_wire import OpenAIWire
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .drivers import Driver
 
 
-WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "gemini": GeminiWire()}
+WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "gemini": GeminiWire(), "anthropic": AnthropicWire()}
 ANN = Json({"name": "Ann", "age": 30})
 UNFIT = Text('{"name": "canary-answer", "age": "canary-age"}')
 CUT = Text('{"name": "canary-answer", "age": 3', finish="length")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = {
     "openai": "https://api.openai.com/v1",
     "gemini": "https://generativelanguage.googleapis.com",
+    "anthropic": "https://api.anthropic.com",
 }
 PROFILE_OVERRIDE = "MODEL_QOS"
 FEATURE_OVERRIDE = "LLM_FEATURE_"

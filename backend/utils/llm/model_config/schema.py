@@ -238,6 +238,7 @@ class ModelRow(Row):
     pdf: bool | None = None
     temperature: bool | None = None
     cache_key: bool | None = None
+    thinking_budget: bool | None = None
     logprobs: bool | None = None
     efforts: tuple[Effort, ...] | None = None
     strict_turns: bool | None = None

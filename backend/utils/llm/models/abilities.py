@@ -31,6 +31,7 @@ class Capabilities(BaseModel):
         temperature: Whether it accepts a temperature and other sampling settings.
         logprobs: Whether it tells how likely its tokens were.
         cache_key: Whether a request may name a prompt cache key.
+        thinking_budget: Whether it accepts a number of tokens for its thoughts, where its API has one.
         efforts: The reasoning efforts that it offers; empty if it has no such control.
         strict_turns: Whether it wants the system first, and then users and models in turn.
         short_call_ids: Whether the id of a call has to be nine letters or digits.
@@ -54,6 +55,7 @@ class Capabilities(BaseModel):
     temperature: bool = True
     logprobs: bool = False
     cache_key: bool = False
+    thinking_budget: bool = True
     efforts: tuple[Effort, ...] = ()
     strict_turns: bool = False
     short_call_ids: bool = False

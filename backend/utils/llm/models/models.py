@@ -9,6 +9,7 @@ from .abilities import UNKNOWN, Capabilities
 from .names import plain
 from .sources import (
     ANTHROPIC_PAGES,
+    ANTHROPIC_PROFILE,
     ASSUMED,
     DECLARED,
     GOOGLE_PAGES,
@@ -99,12 +100,29 @@ _GEMINI4 = _with(_GEMINI, temperature=False, efforts=("low", "medium", "high"))
 _BY_GOOGLE = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), GOOGLE_PAGES)
 _SAMPLING = {**_BY_GOOGLE, "temperature": GOOGLE_PAGES}
 
-# Anthropic. The OpenAI-compatible endpoint takes no effort.
+# Anthropic. Its OpenAI-compatible endpoint takes neither an effort nor a budget, and leaves out what it does not take.
 _CLAUDE4 = Capabilities(context_window=200_000, max_output=64_000, images=True, pdf=True)
-_CLAUDE5 = Capabilities(
-    context_window=1_000_000, max_output=128_000, images=True, pdf=True, temperature=False
+_CLAUDE46 = Capabilities(
+    context_window=1_000_000,
+    max_output=128_000,
+    images=True,
+    pdf=True,
+    efforts=("low", "medium", "high", "max"),
+)
+_CLAUDE5 = _with(
+    _CLAUDE46,
+    temperature=False,
+    thinking_budget=False,
+    efforts=("low", "medium", "high", "xhigh", "max"),
 )
 _LISTED = {"context_window": PRICE_LIST}
+_BY_ANTHROPIC = {
+    **_LISTED,
+    **dict.fromkeys(
+        ("cache_key", "chat_tools", "logprobs", "schema_form", "structured_output", "thinking_budget"),
+        ANTHROPIC_PAGES,
+    ),
+}
 
 _ROWS = (
     _Row("gpt-4o", _with(_GPT4, context_window=128_000, max_output=16_384), OPENAI_PROFILE, _BY_OPENAI),
@@ -142,14 +160,26 @@ _ROWS = (
         "gemini-3.7-flash gemini-3.8-flash", _GEMINI4, GOOGLE_PROFILE, {**_SAMPLING, "efforts": GOOGLE_PAGES}
     ),
     _Row("gemini-4-argon", _with(_GEMINI4, max_output=32_768), GOOGLE_PROFILE, _SAMPLING),
-    _Row("claude-haiku-4-5 claude-opus-4-5 claude-sonnet-4-5", _CLAUDE4, ANTHROPIC_PAGES, _LISTED),
+    _Row("claude-haiku-4-5 claude-sonnet-4-5", _CLAUDE4, ANTHROPIC_PROFILE, _BY_ANTHROPIC),
     _Row(
-        "claude-opus-4-7 claude-opus-4-8 claude-fable-5 claude-opus-5 claude-sonnet-5 claude-haiku-5-5",
-        _CLAUDE5,
-        ANTHROPIC_PAGES,
-        _LISTED,
+        "claude-opus-4-5",
+        _with(_CLAUDE4, efforts=("low", "medium", "high")),
+        ANTHROPIC_PROFILE,
+        _BY_ANTHROPIC,
     ),
-    _Row("claude-opus-4-6 claude-sonnet-4-6", _with(_CLAUDE5, temperature=True), ANTHROPIC_PAGES, _LISTED),
+    _Row("claude-opus-4-6 claude-sonnet-4-6", _CLAUDE46, ANTHROPIC_PROFILE, _BY_ANTHROPIC),
+    _Row(
+        "claude-opus-4-7 claude-opus-4-8 claude-fable-5 claude-opus-5 claude-sonnet-5",
+        _CLAUDE5,
+        ANTHROPIC_PROFILE,
+        _BY_ANTHROPIC,
+    ),
+    _Row(
+        "claude-haiku-5-5",
+        _CLAUDE5,
+        ANTHROPIC_PROFILE,
+        {**_BY_ANTHROPIC, "efforts": ANTHROPIC_PAGES},
+    ),
     _Row(
         "sonar",
         Capabilities(context_window=128_000, max_output=8_000, tools=False, strict_turns=True),

@@ -11,6 +11,7 @@ CHECKED: Final = "2026-11-21"
 
 OPENAI_PROFILE: Final = "profile of langchain-openai 1.7.4"
 GOOGLE_PROFILE: Final = "profile of langchain-google-genai 4.4.3"
+ANTHROPIC_PROFILE: Final = "profile of langchain-anthropic 1.7.10"
 PRICE_LIST: Final = "genai-prices 0.2.3"
 
 OPENAI_PAGES: Final = f"OpenAI's model pages, {CHECKED}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..transport import Trust
 
-_IN_PIECES = frozenset({"text", "summary"})
+_IN_PIECES = frozenset({"text", "summary", "thinking"})
 EAGER = 250
 """So many pieces of a stream are handed on one by one. From then on some are joined: for every chunk LangChain, and
 whoever listens, takes a hundred times what an event takes to be read."""

@@ -43,6 +43,10 @@ class Kind(NamedTuple):
             from .gemini_api import Gemini
 
             return Gemini(self.model_id)
+        if self.api == "anthropic":
+            from .anthropic_api import Messages
+
+            return Messages()
         if self.mode == "responses":
             from .responses_api import Responses
 

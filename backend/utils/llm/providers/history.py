@@ -121,9 +121,9 @@ def _instruction(parts: list[Block], name: str | None) -> list[BaseMessage]:
     """A system's message. No API takes more than text there; whatever else there is, a user hands on."""
     texts = [part for part in parts if part["type"] == "text"]
     others = [part for part in parts if part["type"] != "text"]
-    said: list[BaseMessage] = (
-        [SystemMessage("\n\n".join(part["text"] for part in texts), name=name)] if texts else []
-    )
+    is_marked = any("cache_control" in part for part in texts)
+    content: Any = texts if is_marked else "\n\n".join(part["text"] for part in texts)
+    said: list[BaseMessage] = [SystemMessage(content, name=name)] if texts else []
     return [*said, *_user_turn(others, None)] if others else said
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 
-from .ask import REASONING_KEY
 from .chat_history import PICTURES
-from .parts import parts_of, told
+from .parts import told
 from .turns import (
     blocks_of,
     data_url,
@@ -20,6 +19,7 @@ from .turns import (
     spoken,
     thought_by,
     unworded,
+    with_own_thoughts,
 )
 
 if TYPE_CHECKING:
@@ -98,20 +98,12 @@ def _id(number: str) -> str:
 
 def _of_model(message: AIMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
     is_own = thought_by(message, "openai", provider)
-    said = [item for part in _with_own_thoughts(message) if (item := _said(part, is_own=is_own)) is not None]
+    said = [item for part in with_own_thoughts(message) if (item := _said(part, is_own=is_own)) is not None]
     calls = [_call(call, declared) for call in message.tool_calls]
     items = _with_texts_joined([*said, *calls])
     while items and items[-1]["type"] == "reasoning":  # a thought has to lead to something
         items.pop()
     yield from items
-
-
-def _with_own_thoughts(message: AIMessage) -> list[Block]:
-    """The blocks of ``message``, with its thoughts as the API told them, if they were kept."""
-    items = message.additional_kwargs.get(REASONING_KEY)
-    thoughts = [part for part in parts_of(items) if part["type"] == "reasoning"]
-    parts = blocks_of(message)
-    return [*thoughts, *(part for part in parts if part["type"] != "reasoning")] if thoughts else parts
 
 
 def _said(part: Block, *, is_own: bool) -> dict[str, Any] | None:

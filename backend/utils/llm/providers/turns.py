@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from .ask import NotWordedError
-from .parts import MEDIA, Block, told
+from .ask import REASONING_KEY, NotWordedError
+from .parts import MEDIA, Block, parts_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,11 @@ def spoken(message: BaseMessage, names: str | None = None) -> list[Block]:
 
 def apart(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
     """The system's texts, and the rest. If there is no rest, the last of them is the user's: somebody has to ask."""
-    systems = [str(message.content) for message in history if isinstance(message, SystemMessage)]
+    systems = [
+        "\n\n".join(part["text"] for part in blocks_of(message))
+        for message in history
+        if isinstance(message, SystemMessage)
+    ]
     others = [message for message in history if not isinstance(message, SystemMessage)]
     if not others and systems:
         others = [HumanMessage(systems.pop())]
@@ -203,6 +207,14 @@ def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
     if isinstance(receipt, dict):
         return str(receipt.get("endpoint")).partition(":")[0] == provider
     return bool(metadata.get("model_provider", api) == api)
+
+
+def with_own_thoughts(message: AIMessage) -> list[Block]:
+    """The blocks of ``message``, with its thoughts as the API told them, if they were kept."""
+    items = message.additional_kwargs.get(REASONING_KEY)
+    thoughts = [part for part in parts_of(items) if part["type"] == "reasoning"]
+    parts = blocks_of(message)
+    return [*thoughts, *(part for part in parts if part["type"] != "reasoning")] if thoughts else parts
 
 
 def thoughts_of(parts: Iterable[Block]) -> Iterator[Block]:

@@ -156,6 +156,10 @@ def _ability_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
 _BEYOND_THE_WORDS = {
     "chat": {"video": "Chat Completions takes no videos"},
     "responses": {"audio": "the Responses API takes no sounds", "video": "the Responses API takes no videos"},
+    "anthropic": {
+        "audio": "the Messages API takes no sounds",
+        "video": "the Messages API takes no videos",
+    },
     "gemini": {"remote_images": "the gemini API takes pictures only as data, not by their address"},
 }
 """What an API has no words for whatever its models can do. All that is not known before is found when a request is worded."""

@@ -46,6 +46,7 @@ class GeminiWire:
     """``POST /v1beta/models/{model}:generateContent``, ``:streamGenerateContent?alt=sse`` and ``GET /v1beta/models``."""
 
     name: Literal["gemini"] = "gemini"
+    names_events = False
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
         """See ``Wire.read``."""

@@ -1,7 +1,7 @@
 """A provider on the loopback interface: real sockets, every wire, no model.
 
-``LoopbackProvider`` answers OpenAI's Chat Completions and Responses and Gemini's REST API at one address, from a script
-or by rule, and remembers every request. It is HTTP/1.1 with keep-alive, a thread a connection.
+``LoopbackProvider`` answers OpenAI's Chat Completions and Responses, Gemini's REST API and Anthropic's Messages API at one
+address, from a script or by rule, and remembers every request. It is HTTP/1.1 with keep-alive, a thread a connection.
 """
 
 from __future__ import annotations
@@ -102,6 +102,11 @@ class LoopbackProvider:
     @property
     def gemini_url(self) -> str:
         """The ``base_url`` for Gemini's clients."""
+        return self.origin
+
+    @property
+    def anthropic_url(self) -> str:
+        """The ``base_url`` for Anthropic's clients."""
         return self.origin
 
     @property

@@ -62,6 +62,7 @@ class OpenAIWire:
     """``POST /v1/chat/completions`` and ``GET /v1/models``."""
 
     name: Literal["openai"] = "openai"
+    names_events = False
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
         """See ``Wire.read``."""

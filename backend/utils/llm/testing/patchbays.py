@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from ..routing.selector import Selector
     from .loopback import LoopbackProvider
 
-HOUSE_KEYS = {"LOOPBACK_OPENAI_KEY": "house-key-of-openai", "LOOPBACK_GEMINI_KEY": "house-key-of-gemini"}
+HOUSE_KEYS = {
+    f"LOOPBACK_{name.upper()}_KEY": f"house-key-of-{name}" for name in ("openai", "gemini", "anthropic")
+}
 """The house's keys at a loopback provider."""
 
 
 def loopback_table(
     provider: LoopbackProvider, features: Mapping[str, str | Sequence[str]], more: str = ""
 ) -> str:
-    """A table whose providers ``openai`` and ``gemini`` are both ``provider``.
+    """A table whose providers ``openai``, ``gemini`` and ``anthropic`` are all ``provider``.
 
     Args:
         provider: The running loopback provider.
@@ -42,6 +44,11 @@ api_key_env = "LOOPBACK_OPENAI_KEY"
 api = "gemini"
 base_url = "{provider.gemini_url}"
 api_key_env = "LOOPBACK_GEMINI_KEY"
+
+[providers.anthropic]
+api = "anthropic"
+base_url = "{provider.anthropic_url}"
+api_key_env = "LOOPBACK_ANTHROPIC_KEY"
 
 [profiles.premium]
 {rows}

@@ -11,7 +11,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from .wire import WireName
 
-_SECRET = frozenset({"authorization", "x-goog-api-key", "api-key", "cookie"})
+_SECRET = frozenset({"authorization", "x-goog-api-key", "x-api-key", "api-key", "cookie"})
 
 
 class Headers(Mapping[str, str]):
@@ -71,4 +71,5 @@ class RecordedRequest:
     def key(self) -> str | None:
         """The credential that the request carried, without ``Bearer``; None if it carried none."""
         bearer = self.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        return bearer or self.headers.get("x-goog-api-key") or None
+        named = (self.headers.get(name) for name in ("x-goog-api-key", "x-api-key", "api-key"))
+        return bearer or next(filter(None, named), None)

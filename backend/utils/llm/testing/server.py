@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
+from .anthropic_wire import AnthropicWire
 from .delivery import ClosingError, Peer, PeerGoneError, deliver
 from .gemini_wire import GeminiWire
 from .openai_wire import OpenAIWire
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 _OPENAI = OpenAIWire()
 _RESPONSES = ResponsesWire()
 _GEMINI = GeminiWire()
+_ANTHROPIC = AnthropicWire()
+_PATHS: Mapping[str, Wire] = {
+    "/v1/chat/completions": _OPENAI,
+    "/v1/messages": _ANTHROPIC,
+    "/v1/responses": _RESPONSES,
+}
 _GEMINI_PATH = re.compile(
     r"/v1(?:beta|alpha)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)"
 )
@@ -202,17 +209,22 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
 
 def _target(method: str, url: str, headers: Message) -> _Target:
     path = unquote(urlsplit(url).path)
-    if method == "POST" and path == "/v1/chat/completions":
-        return _Target(_OPENAI, "generate")
-    if method == "POST" and path == "/v1/responses":
-        return _Target(_RESPONSES, "generate")
+    if method == "POST" and path in _PATHS:
+        return _Target(_PATHS[path], "generate")
     if method == "POST" and (match := _GEMINI_PATH.fullmatch(path)):
         return _Target(_GEMINI, "generate", match["model"], match["verb"] == "streamGenerateContent")
     if method == "GET" and path == "/v1beta/models":
         return _Target(_GEMINI, "models")
     if method == "GET" and path == "/v1/models":
-        return _Target(_OPENAI, "models")
-    return _Target(_GEMINI if "x-goog-api-key" in headers else _OPENAI, "unknown")
+        return _Target(_ANTHROPIC if "anthropic-version" in headers else _OPENAI, "models")
+    return _Target(_wire_of(headers), "unknown")
+
+
+def _wire_of(headers: Message) -> Wire:
+    """Whose client sent a request, if its path does not tell."""
+    if "x-goog-api-key" in headers:
+        return _GEMINI
+    return _ANTHROPIC if "anthropic-version" in headers else _OPENAI
 
 
 def _answer(

@@ -160,7 +160,7 @@ def _error(status: Status, wire: Wire) -> Transmission:
 def _wrong_json(exchange: Exchange) -> Transmission:
     broken = '{"id": "1", "choices": [{'
     if exchange.stream:
-        return _stream((_event(broken),))
+        return _stream((f"data: {broken}\n\n".encode(),))
     return Transmission(pieces=(broken.encode(),))
 
 
@@ -174,16 +174,19 @@ def _cut(reply: Cut, exchange: Exchange) -> Transmission:
 
 
 def _stream_error(reply: StreamError, exchange: Exchange) -> Transmission:
-    error = json.dumps({"error": dict(reply.error)})
+    kind = {"type": "error"} if exchange.wire.names_events else {}
+    error = json.dumps({**kind, "error": dict(reply.error)})
     if not exchange.stream:
         return Transmission(pieces=(error.encode(),))
     begun = _transmit(_unfinished(words(reply.text)[: reply.after_chunks], exchange), exchange)
-    return replace(begun, pieces=(*begun.pieces, _event(error)))
+    return replace(begun, pieces=(*begun.pieces, _event(error, exchange.wire)))
 
 
 def _transmit(utterance: Utterance, exchange: Exchange) -> Transmission:
     if exchange.stream:
-        return _stream(tuple(map(_event, exchange.wire.events(utterance, exchange.body))))
+        return _stream(
+            tuple(_event(data, exchange.wire) for data in exchange.wire.events(utterance, exchange.body))
+        )
     body = json.dumps(exchange.wire.whole(utterance, exchange.body), ensure_ascii=False).encode()
     return Transmission(pieces=_sliced(body, _BODY_SLICES))
 
@@ -192,8 +195,9 @@ def _stream(events: tuple[bytes, ...]) -> Transmission:
     return Transmission(content_type="text/event-stream", pieces=events, framing="chunked")
 
 
-def _event(data: str) -> bytes:
-    return f"data: {data}\n\n".encode()
+def _event(data: str, wire: Wire) -> bytes:
+    name = f"event: {json.loads(data)['type']}\n" if wire.names_events else ""
+    return f"{name}data: {data}\n\n".encode()
 
 
 def _sliced(body: bytes, count: int) -> tuple[bytes, ...]:

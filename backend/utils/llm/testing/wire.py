@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .replies import Finish, Status, Usage
 
-WireName: TypeAlias = Literal["openai", "gemini"]
+WireName: TypeAlias = Literal["openai", "gemini", "anthropic"]
 
 LOGPROB = -0.25
 """What every word is said to be likely, where a request asks for that."""
@@ -111,6 +111,10 @@ class Wire(Protocol):
     @property
     def name(self) -> WireName:
         """The wire's name in a recorded request."""
+
+    @property
+    def names_events(self) -> bool:
+        """Whether each event of a stream is named, by its ``type``."""
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
         """Read what the request asks for. Unknown fields are ignored."""

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from .ticket import Ticket
 
-_KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "content-type")
+_KEPT_HEADERS = (
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "x-request-id",
+    "request-id",
+    "content-type",
+)
 """What is kept of an answer's headers, and all that is handed on of them."""
 _KEPT_OF_ERRORS = (
     *_KEPT_HEADERS,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..errors import LLMError
     from ..network_policy import NetworkPolicy
+    from ..options import Api
     from .response import AsyncResponse, Response
     from .ticket import Ticket
 
@@ -47,6 +48,12 @@ _IDENTITY_HEADERS = (
     TICKET_HEADER,
 )
 _NOT_SENT = frozenset({*_IDENTITY_HEADERS, "accept-encoding", "content-length", "host", "transfer-encoding"})
+_SIGNED: Mapping[Api, tuple[str, str]] = {
+    "openai": ("authorization", "Bearer "),
+    "gemini": ("x-goog-api-key", ""),
+    "anthropic": ("x-api-key", ""),
+}
+"""Each API's header that holds the key, and what stands before it there."""
 
 
 class Address(Protocol):
@@ -190,10 +197,9 @@ def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
     headers["accept-encoding"] = ticket.trust.accept_encoding
     headers.update(provider.headers)
-    if key is not None and provider.api == "openai":
-        headers["authorization"] = f"Bearer {key}"
-    elif key is not None:
-        headers["x-goog-api-key"] = key
+    if key is not None:
+        name, before = _SIGNED[provider.api]
+        headers[name] = before + key
     url = request.url
     if live:
         url = live.base_url.rstrip("/") + url.removeprefix(provider.base_url.rstrip("/"))

@@ -1,0 +1,295 @@
+"""Anthropic's Messages API, and every server that speaks it. Nothing of Anthropic's SDK is imported: it takes two seconds."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..failures import BadAnswer, Category, named
+from ..schema_dialects import MINIMAL, expressed
+from ..transport import ExcessError
+from .answer import Answer, CallPiece, usage_of
+from .anthropic_history import AnthropicHistory, anthropic_history
+from .ask import NotWordedError, Serialized, raise_for
+from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
+from .schema_forms import form_of, held_to
+from .stops import Stops
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages.ai import UsageMetadata
+
+    from ..options import Options
+    from .ask import Ask, ModelRequest
+
+VERSION = "2023-06-01"
+"""The later one, 2026-10-21, only refuses more, such as a temperature of models that take it:
+https://platform.claude.com/docs/en/api/versioning. A provider's row may name it among its headers."""
+HEADERS = {
+    "accept": "application/json",
+    "anthropic-version": VERSION,
+    "content-type": "application/json",
+    "user-agent": "patchbay",
+}
+_LEAST_BUDGET = 1024
+_CHOICES: Mapping[str, dict[str, Any]] = {
+    "auto": {"type": "auto"},
+    "none": {"type": "none"},
+    "required": {"type": "any"},
+}
+_CACHED = {"type": "ephemeral"}
+_USED = {
+    "fresh": "input_tokens",
+    "cache_read": "cache_read_input_tokens",
+    "cache_creation": "cache_creation_input_tokens",
+    "output": "output_tokens",
+}
+_USED_OUTWARD = {"reasoning": "thinking_tokens"}
+
+
+class Messages:
+    """Words requests, and reads the answers."""
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """See `ChatApi.serialize`."""
+        request, schema = held_to_schema(request)
+        base_url = request.endpoint.provider.base_url.rstrip("/")
+        path = "/messages" if base_url.endswith("/v1") else "/v1/messages"
+        return Serialized(path, _body(request, schema, streams=streams), HEADERS)
+
+    def reader(self, request: ModelRequest) -> MessagesReader:
+        """See `ChatApi.reader`."""
+        blank = [stop for stop in request.stop or () if stop.isspace()]
+        return MessagesReader(blank, most_blocks=request.ticket.trust.most_calls)
+
+
+def held_to_schema(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, Any] | None]:
+    """``request``, and the schema that the API is to enforce; what it cannot enforce is said in words."""
+    schema = request.ask.schema
+    if schema is None:
+        return request, None
+    enforced = schema.expressed_in(MINIMAL) if schema.is_strict else None
+    return (request if enforced else held_to(form_of(schema, "prompt"), request)), enforced
+
+
+def _body(request: ModelRequest, schema: Mapping[str, Any] | None, *, streams: bool) -> dict[str, Any]:
+    ask, endpoint = request.ask, request.endpoint
+    said = anthropic_history(request.messages, ask, endpoint.provider.name)
+    options = dict(request.settings)
+    effort, budget, user = (options.pop(name, None) for name in ("effort", "thinking_budget", "user"))
+    forced = ask.tools and ask.tool_choice not in {None, "auto", "none"}
+    thinking = None if forced else _thinking(ask.options, budget, endpoint.can.efforts)
+    output = {
+        **({"effort": effort} if effort else {}),
+        **({"format": {"type": "json_schema", "schema": schema}} if schema else {}),
+    }
+    found = {
+        "model": endpoint.model_id,
+        "max_tokens": endpoint.can.max_output,
+        **options,
+        "messages": said.messages,
+    }
+    optional = {
+        "system": _system(said, ask),
+        "metadata": {"user_id": user} if user else None,
+        "stop_sequences": [one for one in request.stop or () if one and not one.isspace()],
+        "thinking": thinking,
+        "output_config": output,
+        **_tools(ask),
+        "stream": streams,
+    }
+    return found | {name: value for name, value in optional.items() if value}
+
+
+def _thinking(options: Options, budget: int | None, efforts: Sequence[str]) -> dict[str, Any] | None:
+    """How the model thinks; None to leave it to the model.
+
+    Models with the effort ``xhigh``, and later ones, decide for themselves how long they think; some do only if they are
+    asked to, and none tells its thoughts unless it is: https://platform.claude.com/docs/en/build-with-claude/thinking
+    """
+    if budget is not None and budget > 0:
+        return {"type": "enabled", "budget_tokens": max(budget, _LEAST_BUDGET)}
+    if budget is not None:
+        return {"type": "disabled" if budget == 0 else "adaptive"}
+    if options.effort in {None, "none", "minimal"} or "xhigh" not in efforts:
+        return None
+    return {"type": "adaptive", "display": "summarized"}
+
+
+def _system(said: AnthropicHistory, ask: Ask) -> Any:
+    """What the system says, marked as what calls share if they do."""
+    if not (ask.cache_key and said.system):
+        return said.system
+    parts = [{"type": "text", "text": said.system}] if isinstance(said.system, str) else said.system
+    return [*parts[:-1], {"cache_control": _CACHED, **parts[-1]}]
+
+
+def _tools(ask: Ask) -> dict[str, Any]:
+    if not ask.tools:
+        return {}
+    choice = None
+    if ask.tool_choice is not None:
+        choice = _CHOICES.get(ask.tool_choice) or {"type": "tool", "name": ask.tool_choice}
+    if ask.parallel_tool_calls is False and choice != _CHOICES["none"]:
+        choice = {**(choice or _CHOICES["auto"]), "disable_parallel_tool_use": True}
+    return {"tools": list(map(_tool, ask.tools)), "tool_choice": choice}
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool of the product; one of Anthropic's own as it is."""
+    function = tool.get("function")
+    if function is None:
+        return tool
+    schema = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
+    if not {"anyOf", "oneOf", "allOf"}.isdisjoint(schema):
+        raise NotWordedError("the Messages API takes no tool whose arguments are one of several objects")
+    strict = expressed(schema, MINIMAL) if function.get("strict") else None
+    found = {"name": function["name"], "input_schema": strict or schema}
+    if description := function.get("description"):
+        found["description"] = description
+    if strict is not None:
+        found["strict"] = True
+    return {**found, "cache_control": tool["cache_control"]} if "cache_control" in tool else found
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+class MessagesReader:
+    """Reads one answer, whole or event by event.
+
+    Args:
+        stop: Sequences that end the text and are nothing but blanks, which the API does not take.
+        most_blocks: As many are read.
+
+    Attributes:
+        is_over: Whether the last event has come.
+    """
+
+    def __init__(self, stop: Sequence[str] | None = None, *, most_blocks: int = 1000) -> None:
+        self._stops = Stops(stop)
+        self._most_blocks = most_blocks
+        self._counts: dict[str, int] = {}
+        self._thought: dict[str, int] = {}
+        self._complete: set[int | None] = set()
+        self.is_over = False
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.answer`."""
+        raise_for(document.get("error"))
+        if not isinstance(document.get("content"), list):
+            raise BadAnswer(Category.UNREADABLE)
+        found = self._whole(document)
+        found.text += self._stops.rest()
+        return found
+
+    def event(self, document: dict[str, Any]) -> Answer | None:
+        """See `AnswerReader.event`."""
+        raise_for(document.get("error"))
+        place = as_count(document.get("index"))
+        match document.get("type"):
+            case "message_start":
+                return self._whole(as_object(document.get("message")))
+            case "content_block_start":
+                return self._block(as_object(document.get("content_block")), place)
+            case "content_block_delta":
+                return self._delta(as_object(document.get("delta")), place)
+            case "message_delta":
+                return self._ended(document)
+            case "message_stop":
+                self.is_over = True
+                return Answer(text=rest) if (rest := self._stops.rest()) else None
+            case _:
+                return None
+
+    def _whole(self, message: Mapping[str, Any]) -> Answer:
+        """A message, which is empty at the start of a stream."""
+        found = Answer(
+            usage=self._used(message.get("usage")),
+            reason=named(as_name(message.get("stop_reason"))),
+            metadata=_metadata(message),
+        )
+        blocks = as_objects(message.get("content"))
+        if len(blocks) > self._most_blocks:
+            raise ExcessError(f"{self._most_blocks:,} blocks")
+        for place, block in enumerate(blocks):
+            if (said := self._block(block, place)) is not None:
+                found.join(said)
+                found.thoughts += said.thoughts
+                found.reasoning = [*found.reasoning, *said.reasoning]
+        return found
+
+    def _block(self, block: Mapping[str, Any], place: int | None) -> Answer | None:
+        match block.get("type"):
+            case "text":
+                text = as_text(block.get("text"))
+                return Answer(text=self._stops.add(text)) if text else None
+            case "tool_use":
+                return Answer(calls=[self._call(block, place)])
+            case "thinking" | "redacted_thinking":
+                return _thought(place, block)
+            case _:
+                return None
+
+    def _call(self, block: Mapping[str, Any], place: int | None) -> CallPiece:
+        given = block.get("input")
+        if given:
+            self._complete.add(place)
+        arguments = json.dumps(given) if given and not isinstance(given, str) else as_text(given)
+        return CallPiece(place, as_name(block.get("id")), as_name(block.get("name")), arguments)
+
+    def _delta(self, delta: Mapping[str, Any], place: int | None) -> Answer | None:
+        match delta:
+            case {"text": text}:
+                return Answer(text=self._stops.add(as_text(text)))
+            case {"partial_json": piece} if place not in self._complete:
+                return Answer(calls=[CallPiece(place, None, None, as_text(piece))])
+            case {"thinking": _} | {"signature": _}:
+                return _thought(place, {**delta, "type": "thinking"})
+            case _:
+                return None
+
+    def _ended(self, document: Mapping[str, Any]) -> Answer:
+        delta = as_object(document.get("delta"))
+        return Answer(
+            usage=self._used(document.get("usage")), reason=named(as_name(delta.get("stop_reason")))
+        )
+
+    def _used(self, value: object) -> UsageMetadata | None:
+        """Tokens of all so far. What is told later takes the place of what was told before, unless it is nothing.
+
+        What was read from a cache, or written to one, counts beside the rest of the prompt.
+        """
+        usage = as_object(value)
+        told = as_counts(usage, _USED)
+        self._counts |= {name: count for name, count in told.items() if count or name not in self._counts}
+        self._thought |= as_counts(usage.get("output_tokens_details"), _USED_OUTWARD)
+        if not told:
+            return None
+        cached: dict[str, int] = {
+            name: self._counts[name] for name in ("cache_read", "cache_creation") if name in self._counts
+        }
+        counts = {
+            "input": self._counts.get("fresh", 0) + sum(cached.values()),
+            "output": self._counts.get("output", 0),
+        }
+        return usage_of(counts, cached, self._thought)
+
+
+def _thought(place: int | None, block: Mapping[str, Any]) -> Answer:
+    """A thought, or a piece of one, with the signature that its reader wants back."""
+    kept = {name: told for name in ("thinking", "signature", "data") if (told := as_name(block.get(name)))}
+    return Answer(
+        thoughts=kept.get("thinking", ""), reasoning=[{"type": block["type"], "index": place, **kept}]
+    )
+
+
+def _metadata(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Who served. No ``model_provider``: of Anthropic's LangChain expects calls and thoughts in the content."""
+    found = {
+        "id": as_name(message.get("id")),
+        "model_name": as_name(message.get("model")),
+        "service_tier": as_name(as_object(message.get("usage")).get("service_tier")),
+    }
+    return {name: told for name, told in found.items() if told is not None}
