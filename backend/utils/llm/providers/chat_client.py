@@ -280,7 +280,10 @@ class _StreamReader:
     def _said(self, documents: Iterator[bytes]) -> Iterator[ChatGenerationChunk]:
         try:
             for document in documents:
-                piece = self._reader.event(read_document(document, self._ticket.trust))
+                event = read_document(document, self._ticket.trust)
+                if self._events.name:
+                    event.setdefault("type", self._events.name)
+                piece = self._reader.event(event)
                 if piece is not None:
                     if piece.thoughts:
                         self._ticket.expect_more()

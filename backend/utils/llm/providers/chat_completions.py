@@ -242,9 +242,9 @@ class ChatReader:
             # Some servers stream one event: the whole message. Others repeat all so far beside each delta.
             message = {} if self._has_spoken else as_object(choice.get("message") or choice.get("delta"))
         content = message.get("content")
-        found = Answer(content if isinstance(content, str) else as_text(content))
-        if isinstance(content, list):
-            found.thoughts = _thoughts_among(content)
+        found = Answer(content if isinstance(content, str) else "")
+        if content and not found.text:
+            found.text, found.thoughts = as_text(content), _thoughts_among(content)
         if reason := choice.get("finish_reason"):
             found.reason = reason if isinstance(reason, str) and reason in GOOD else named(as_name(reason))
         if calls := message.get("tool_calls"):
@@ -302,9 +302,9 @@ def _usage_elsewhere(document: Mapping[str, Any]) -> object:
     return as_object(choices[0]).get("usage") if choices and isinstance(choices, list) else None
 
 
-def _thoughts_among(parts: Sequence[Any]) -> str:
+def _thoughts_among(parts: object) -> str:
     """What is thought, not said, in a text that comes in parts: Mistral's way."""
-    return "".join(as_text(as_object(part).get("thinking")) for part in parts)
+    return "".join(as_text(part.get("thinking")) for part in as_objects(parts))
 
 
 def _thought_of(block: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ class EventParser:
 
     Attributes:
         is_over: Whether the last event has come.
+        name: That of the event whose data was given last; empty if it has none.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class EventParser:
         self._data: list[bytes] = []
         self._is_new = True
         self.is_over = False
+        self.name = ""
 
     def read(self, part: bytes) -> Iterator[bytes]:
         """The data of each event that ``part``, the next of the stream, completes."""
@@ -62,6 +64,8 @@ class EventParser:
     def _note(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+        elif line.startswith(b"event:"):
+            self.name = line[6:].strip().decode(errors="replace")
 
     def _complete(self) -> Iterator[bytes]:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
@@ -69,3 +73,4 @@ class EventParser:
         self.is_over = self.is_over or data.startswith(LAST)
         if not self.is_over and data.strip():
             yield data
+        self.name = ""

@@ -88,11 +88,11 @@ def as_objects(value: object) -> list[dict[str, Any]]:
 
 
 def as_text(value: object) -> str:
-    """``value``, if it is a text; of one that comes in parts, all those that are text."""
+    """``value``, if it is a text; of one that comes in parts, or as one, all those that are text."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
-        return ""
+        return _text_of_part(value)
     return "".join(one if isinstance(one, str) else _text_of_part(one) for one in value)
 
 

@@ -111,6 +111,8 @@ class ResponsesReader:
     def __init__(self, stop: Sequence[str] | None = None) -> None:
         self._stops = Stops(stop)
         self._told: set[str] = set()
+        self._said_at: set[int | None] = set()
+        self._called_at: set[int | None] = set()
         self._argued_at: set[int | None] = set()
         self.is_over = False
 
@@ -151,7 +153,7 @@ class ResponsesReader:
         raise_for(document.get("error") or (kind == "error" and document))
         if kind in _ENDS:
             self.is_over = True
-            return self._last({"status": _ENDS[kind], **as_object(document.get("response"))})
+            return self._last({"status": _ENDS[kind], **as_object(document.get("response") or document)})
         return self._piece(kind, document)
 
     def _piece(self, kind: str | None, document: dict[str, Any]) -> Answer | None:
@@ -159,6 +161,7 @@ class ResponsesReader:
         match kind:
             case "response.output_text.delta":
                 self._told.add("text")
+                self._said_at.add(place)
                 return Answer(text=self._stops.add(delta), logprobs=logprobs_of(document.get("logprobs")))
             case "response.refusal.delta":
                 self._told.add("refusal")
@@ -167,12 +170,14 @@ class ResponsesReader:
                 return self._argued(place, delta or arguments_of(document.get("arguments")), kind)
             case "response.output_item.added":
                 return self._begun(as_object(document.get("item")), place)
+            case "response.output_item.done":
+                return self._done(as_object(document.get("item")), place)
             case _:
                 return self._thinking(kind, document)
 
     def _argued(self, place: int | None, arguments: str, kind: str) -> Answer | None:
         """The next piece of a call's arguments; all of them, if none came in pieces."""
-        if kind.endswith("done") and place in self._argued_at:
+        if kind.endswith("done") and not _is_new(place, self._argued_at):
             return None
         self._argued_at.add(place)
         return Answer(calls=[CallPiece(place, None, None, arguments)])
@@ -184,8 +189,6 @@ class ResponsesReader:
                 return Answer(thoughts=as_text(document.get("delta")))
             case "response.reasoning_summary_part.added" if "thoughts" in self._told:
                 return Answer(thoughts="\n\n")
-            case "response.output_item.done":
-                return self._reasoned(as_object(document.get("item")))
             case _:
                 return None
 
@@ -193,9 +196,23 @@ class ResponsesReader:
         if item.get("type") != "function_call":
             return None
         self._told.add("calls")
+        self._called_at.add(place)
         if item.get("arguments"):
             self._argued_at.add(place)
         return Answer(calls=[_call(item, place)])
+
+    def _done(self, item: dict[str, Any], place: int | None) -> Answer | None:
+        """What an item that is complete adds: all of it, if nothing of it came in pieces."""
+        match item.get("type"):
+            case "function_call" if _is_new(place, self._called_at):
+                return self._begun(item, place)
+            case "function_call":
+                return self._argued(place, arguments_of(item.get("arguments")), "done")
+            case "message" if _is_new(place, self._said_at):
+                self._told.add("text")
+                return Answer(text=self._stops.add(as_text(item.get("content"))))
+            case _:
+                return self._reasoned(item)
 
     def _reasoned(self, item: dict[str, Any]) -> Answer | None:
         if not _is_reasoning(item):
@@ -221,6 +238,11 @@ class ResponsesReader:
         if "refusal" in self._told:
             whole.refusal = ""
         return whole
+
+
+def _is_new(place: int | None, known: set[int | None]) -> bool:
+    """Whether nothing is known of what stands at ``place``. A server that counts some events only leaves that open."""
+    return not known or (place is not None and known.isdisjoint({place, None}))
 
 
 def _is_reasoning(item: Mapping[str, Any]) -> bool:
