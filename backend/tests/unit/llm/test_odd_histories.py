@@ -36,6 +36,7 @@ ENDPOINTS: Final = {
     "Chat Completions": "openai:gpt-6-luna",
     "Responses": "openai:gpt-6.1-sol",
     "Gemini": "gemini:gemini-3.8-flash",
+    "Anthropic": "anthropic:claude-sonnet-5-5",
     "Mistral": "openai:mistral-large",
     "Perplexity": "openai:sonar-pro",
     "DeepSeek, Kimi": "openai:deepseek-chat",
@@ -43,12 +44,12 @@ ENDPOINTS: Final = {
 MORE: Final = '[models."openai:gpt-6.1-sol"]\napi_mode = "responses"\n'
 NAMES: Final = {name: f"f{place}" for place, name in enumerate(ENDPOINTS)}
 UNWORDED: Final = {
-    "a PDF on the web": "Responses",
+    "a PDF on the web": "Responses, Anthropic",
     "a block that nobody knows": "",
     "a file that Google keeps": "Gemini",
     "a file that OpenAI keeps": "Chat Completions, Responses, Mistral, Perplexity, DeepSeek, Kimi",
     "a picture of the camera roll": "Gemini",
-    "a picture on the web": "Chat Completions, Responses, Mistral, Perplexity, DeepSeek, Kimi",
+    "a picture on the web": "Chat Completions, Responses, Anthropic, Mistral, Perplexity, DeepSeek, Kimi",
     "a sound as LangChain writes it": "Chat Completions, Gemini, Mistral, Perplexity, DeepSeek, Kimi",
     "a sound as OpenAI writes it": "Chat Completions, Gemini, Mistral, Perplexity, DeepSeek, Kimi",
     "a video": "Gemini",

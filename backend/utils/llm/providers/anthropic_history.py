@@ -19,6 +19,7 @@ from .turns import (
     declared_names,
     fitting_id,
     fitting_name,
+    plain_json,
     spoken,
     thought_by,
     unworded,
@@ -40,6 +41,8 @@ _LONGEST_ID = 128
 _LETTERS = "[A-Za-z0-9_-]"
 _OWN_TOOLS = ("server_tool_use", "mcp_tool_use", "container_upload", "compaction")
 """Types of blocks of what Anthropic's own tools do; and those that end with ``_tool_result``."""
+_OWN_FILE = "file_"
+"""How the ids of files begin that Anthropic keeps. They want the header ``anthropic-beta: files-api-2025-04-14``."""
 _NOTHING = "…"
 """What is said in the place of nothing."""
 
@@ -119,7 +122,7 @@ class _Writer:
 
     def _call(self, call: Any) -> dict[str, Any]:
         name = fitting_name(call["name"], self._declared)
-        return {"type": "tool_use", "id": _id(call["id"]), "name": name, "input": call["args"]}
+        return {"type": "tool_use", "id": _id(call["id"]), "name": name, "input": plain_json(call["args"])}
 
 
 def _short(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -205,5 +208,7 @@ def _source(part: Block, mime: str) -> dict[str, Any]:
     if "base64" in part:
         return {"type": "base64", "media_type": mime, "data": part["base64"]}
     if "file_id" in part:
+        if not part["file_id"].startswith(_OWN_FILE):
+            raise unworded(part, _API)
         return {"type": "file", "file_id": part["file_id"]}
     return {"type": "url", "url": part["url"]}

@@ -14,7 +14,17 @@ from langchain_core.messages import AIMessage, ToolMessage
 
 from .history import SIGNATURES_KEY
 from .parts import MEDIA, is_googles, told
-from .turns import apart, between_users, blocks_of, handed_on, joined, spoken, thought_by, unworded
+from .turns import (
+    apart,
+    between_users,
+    blocks_of,
+    handed_on,
+    joined,
+    plain_json,
+    spoken,
+    thought_by,
+    unworded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +114,7 @@ class _Writer:
         signatures = message.additional_kwargs.get(SIGNATURES_KEY) or {}
         for place, call in enumerate(message.tool_calls):
             worded: dict[str, Any] = {
-                "functionCall": {"name": _name(call["name"]), "args": _json(call["args"])}
+                "functionCall": {"name": _name(call["name"]), "args": plain_json(call["args"])}
             }
             signature = signatures.get(call["id"]) or (_UNSIGNED if self._signs and place == 0 else None)
             yield {**worded, "thoughtSignature": signature} if signature else worded
@@ -165,11 +175,6 @@ def _result(message: ToolMessage) -> dict[str, Any]:
 def _name(name: str) -> str:
     fitting = _NO_LETTER.sub("_", name) or "tool"
     return (fitting if fitting[0].isalpha() or fitting[0] == "_" else f"_{fitting}")[:_LONGEST_NAME]
-
-
-def _json(value: object) -> Any:
-    """``value`` in nothing but JSON, which has no word for what is no number."""
-    return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
 def _shown(part: Block) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Each writer applies those of its API. All of them leave a history in normal form
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,11 @@ def fitting_name(name: str, declared: Iterable[str] = (), *, most: int = 64) -> 
 def declared_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
     """The names of the tools that a call may use."""
     return frozenset(str(tool.get("function", tool).get("name")) for tool in tools)
+
+
+def plain_json(value: object) -> Any:
+    """``value`` in nothing but JSON, which has no word for what is no number."""
+    return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
 # Media ---------------------------------------------------------------------------------------------------------------
