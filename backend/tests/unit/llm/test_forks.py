@@ -172,9 +172,9 @@ class TestLocks:
         assert told == []
 
     def test_a_child_waits_for_no_look_up_of_another_thread(self) -> None:
-        look_up._begun("127.0.0.1", 80).result(5)
+        look_up.addresses(None, "127.0.0.1", 80, 5.0)
 
-        assert in_child(lambda: look_up._begun("127.0.0.1", 80).result(5)) == ["127.0.0.1"]
+        assert in_child(lambda: look_up.addresses(None, "127.0.0.1", 80, 5.0)) == ["127.0.0.1"]
 
     def test_a_table_that_was_being_read_is_read_by_the_child(
         self, provider: LoopbackProvider, tmp_path: Path

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import httpcore2
@@ -392,6 +394,22 @@ def test_what_an_application_asks_itself_is_logged_as_before(
     assert ours == "receive_response_headers.complete"
     assert "return_value=(b'HTTP/1.1', 200" in theirs
     patchbay.close()
+
+
+def test_a_silent_name_server_takes_no_longer_than_the_attempt_may(
+    transport: SigningTransport, provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10) and [])
+    row = replace(openai_row(provider), base_url="https://silent.example/v1")
+    transport.pools.warm_up()
+    ticket = transport.tickets.open(row, Credential("house", None), 0.05)
+
+    with pytest.raises(httpx2.ConnectTimeout, match="look-up"):
+        transport.send(ticket.number, Request("https://silent.example/v1/chat/completions", {}, b"{}"))
+
+    assert not answered.is_set()
+    answered.set()
 
 
 class Unreachable(httpcore2.NetworkBackend):

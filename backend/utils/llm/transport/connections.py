@@ -91,14 +91,21 @@ def _left(ticket: Ticket, late: type[Exception]) -> float:
     return left
 
 
+def _left_to_connect(ticket: Ticket) -> float:
+    return min(ticket.connect_seconds, _left(ticket, httpcore2.ConnectTimeout))
+
+
 class BoundedBackend(httpcore2.NetworkBackend):
     """Connects as ``backend`` does. A time-out, here and in its streams, is a `Ticket`.
 
     Args:
-        resolve: Gives all addresses of a host. Given the name, a socket would spend the whole time on each.
+        resolve: Gives all addresses of a host and port within so many seconds. Given the name, a socket would spend the
+            whole time on each.
     """
 
-    def __init__(self, backend: httpcore2.NetworkBackend, resolve: Callable[[str, int], list[str]]) -> None:
+    def __init__(
+        self, backend: httpcore2.NetworkBackend, resolve: Callable[[str, int, float], list[str]]
+    ) -> None:
         self._backend = backend
         self._resolve = resolve
         self._sockets = Sockets()
@@ -112,8 +119,8 @@ class BoundedBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        found = self._resolve(host, port)
-        left = min(timeout.connect_seconds, _left(timeout, httpcore2.ConnectTimeout))
+        found = self._resolve(host, port, _left_to_connect(timeout))
+        left = _left_to_connect(timeout)
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in found:
             try:
@@ -157,7 +164,7 @@ class _BoundedStream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> httpcore2.NetworkStream:
         try:
-            left = min(timeout.connect_seconds, _left(timeout, httpcore2.ConnectTimeout))
+            left = _left_to_connect(timeout)
         except httpcore2.ConnectTimeout:
             self.close()
             raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from .resolver import HouseResolver, Resolver
+from .resolver import Resolver
 from .sockets import Sockets
 from .trust import HOUSE, STRANGER
 
@@ -55,7 +55,7 @@ class LoopPool:
             force_close=not keeps,
             # The cache shares look-ups, and with them what is raised: one user's exception would be another's too.
             use_dns_cache=keeps,
-            resolver=HouseResolver() if policy is None else Resolver(policy),
+            resolver=Resolver(policy),
             socket_factory=self._socket,
         )
         self.session = aiohttp.ClientSession(

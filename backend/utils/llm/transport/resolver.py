@@ -1,7 +1,7 @@
-"""Looks up the host of an endpoint that a user named, and lets nothing through that is not where it may be.
+"""Looks hosts up in threads, and lets no endpoint that a user named through where it may not be.
 
-What comes back is what is connected to: nobody looks a second time, so there is no second answer. All
-addresses have to be permitted, not the one that is tried first.
+What comes back is what is connected to: nobody looks a second time, so there is no second answer. All addresses have to be
+permitted, not the one that is tried first.
 """
 
 from __future__ import annotations
@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpcore2
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
 from ..forks import PerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from concurrent.futures import Future
 
     from ..network_policy import NetworkPolicy
@@ -36,51 +33,40 @@ class ForbiddenAddressError(Exception):
     """A host is where it may not be. Nothing of it is in the text: it would show who is where in the house."""
 
 
-def addresses(policy: NetworkPolicy | None, host: str, port: int) -> list[str]:
-    """All addresses of ``host``, looked up from a thread; those of the house's providers for as long as that takes.
+def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float) -> list[str]:
+    """All addresses of ``host``, looked up within ``seconds`` for a thread.
 
     Raises:
         ForbiddenAddressError: ``policy`` does not permit all of them.
         httpcore2.ConnectError: It has none, or the look-up took too long.
+        httpcore2.ConnectTimeout: It took longer than ``seconds``, which are fewer.
     """
+    lookup = _begun(policy, host, port)
     try:
-        if policy is None:
-            return _looked_up(host, port)
-        return _permitted(policy, _begun(host, port).result(RESOLVE_SECONDS))
-    except OSError as error:  # a TimeoutError is one
-        raise httpcore2.ConnectError(error.strerror or _TOO_LONG) from error
-
-
-@asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(RESOLVE_SECONDS):
-            yield
+        return _permitted(policy, lookup.result(min(RESOLVE_SECONDS, seconds)))
     except TimeoutError:
-        raise OSError(_TOO_LONG) from None
-
-
-class HouseResolver(ThreadedResolver):
-    """aiohttp's for the house's providers, which gives up in time."""
-
-    @override
-    async def resolve(self, *args: Any, **kwargs: Any) -> list[ResolveResult]:
-        async with _in_time():
-            return await super().resolve(*args, **kwargs)
+        lookup.cancel()
+        late = httpcore2.ConnectTimeout if seconds < RESOLVE_SECONDS else httpcore2.ConnectError
+        raise late(_TOO_LONG) from None
+    except OSError as error:
+        raise httpcore2.ConnectError(error.strerror) from error
 
 
 class Resolver(AbstractResolver):
-    """aiohttp's for endpoints that users name."""
+    """The same for aiohttp."""
 
-    def __init__(self, policy: NetworkPolicy) -> None:
+    def __init__(self, policy: NetworkPolicy | None) -> None:
         self._policy = policy
 
     @override
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        async with _in_time():
-            found = await asyncio.wrap_future(_begun(host, port))
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                found = await asyncio.wrap_future(_begun(self._policy, host, port))
+        except TimeoutError:
+            raise OSError(_TOO_LONG) from None
         return [
             ResolveResult(
                 hostname=host,
@@ -99,18 +85,19 @@ class Resolver(AbstractResolver):
 
 
 class _Threads(PerProcess):
-    """Of their own: a user's name server that keeps silent holds up nobody but other users with endpoints of their own."""
+    """Those that look names up. A user's name server that keeps silent holds up other users with endpoints of their own alone."""
 
     @override
     def _begin(self) -> None:
-        self.executor = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="patchbay-look-up")
+        self.house = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="patchbay-look-up")
+        self.users = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="patchbay-users-look-up")
 
 
 _threads = _Threads()
 
 
-def _begun(host: str, port: int) -> Future[list[str]]:
-    return _threads.executor.submit(_looked_up, host, port)
+def _begun(policy: NetworkPolicy | None, host: str, port: int) -> Future[list[str]]:
+    return (_threads.house if policy is None else _threads.users).submit(_looked_up, host, port)
 
 
 def _looked_up(host: str, port: int) -> list[str]:
@@ -118,7 +105,7 @@ def _looked_up(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _permitted(policy: NetworkPolicy, found: list[str]) -> list[str]:
-    if not found or not all(policy.permits(ip_address(address)) for address in found):
+def _permitted(policy: NetworkPolicy | None, found: list[str]) -> list[str]:
+    if policy is not None and not (found and all(policy.permits(ip_address(address)) for address in found)):
         raise ForbiddenAddressError
     return found

@@ -45,7 +45,7 @@ class Ticket:
 
     Attributes:
         seconds: What the attempt may take from now on.
-        connect_seconds: What each step of connecting may take: to an address, and to encrypt.
+        connect_seconds: What each step of connecting may take: to look the host up, to reach it, to encrypt.
         clock: The monotonic clock, in seconds.
         due: When the next thing has to have happened, by the clock.
         redaction: Takes the key that went out with it out of what the provider says; everything, once it is closed.
