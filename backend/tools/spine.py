@@ -100,7 +100,7 @@ KINDS: Final = {
     "asynchronous call": Kind(
         lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 188, 27, 93
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 397, 26, 169),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 396, 26, 167),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
