@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 Missing = Literal["database_gone", "database_replaced"]
 
+_CANNOT: Final = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems say that cannot set room aside."""
 _OTHERS: Final = 0o077
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside a database. It makes them with the permissions of the database."""
@@ -74,3 +76,29 @@ def _take_from_others(path: Path) -> None:
         log.warning("%s is open to others than its owner, and stays so: %s", path, error.strerror)
     else:
         log.warning("%s was open to others than its owner: now it is for its owner alone", path)
+
+
+def reserve(descriptor: int, start: int, room: int) -> None:
+    """Set ``room`` bytes of a file aside from ``start`` on, so that writing there does not fail for want of any.
+
+    Raises:
+        OSError: If there is no such room.
+    """
+    try:
+        os.posix_fallocate(descriptor, start, room)
+    except (AttributeError, OSError) as error:  # macOS has no such call
+        if isinstance(error, OSError) and error.errno not in _CANNOT:
+            raise
+        write_all(descriptor, bytes(room), start)
+
+
+def write_all(descriptor: int, content: bytes, at: int) -> None:
+    """Write all of ``content``, however many calls that takes.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(descriptor, left, at)
+        left, at = left[written:], at + written

@@ -7,7 +7,6 @@ process, however that ends. What is to be written has its room set aside before 
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import logging
 import os
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import Claim
 from backend.database.engine import UnusableDatabaseError
+from backend.database.file import reserve, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +34,6 @@ MOST: Final = 1_000
 _CLAIM, _CONVERSATION = "claim", "conversation"
 _END: Final = b"\0"
 """Comes after the last line, so that nothing that a failed write left there is taken for another one."""
-_CANNOT: Final = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What file systems say that cannot set room aside; macOS has no call for it."""
 _CLOSED: Final = -1
 """A descriptor that is none: so that nothing is written to whatever has its number next."""
 _ID: Final = re.compile("[0-9a-f]{32}")
@@ -139,7 +137,7 @@ class FileJournal:
         with _faults():
             if len(_entries(self._path.parent)) > MOST:
                 raise OSError(f"more than {MOST} conversations wait to be stored")
-            _reserve(self._descriptor, self._end, room)
+            reserve(self._descriptor, self._end, room)
         if _CLAIM not in self._lines:
             self._write(_CLAIM, claim.model_dump_json().encode())
 
@@ -147,7 +145,7 @@ class FileJournal:
         """Append a line. It counts when it is on the disk, and the file still where others look for it."""
         line = b"%s %s\n" % (word.encode(), told)
         with _faults():
-            _write_all(self._descriptor, line + _END, self._end)
+            write_all(self._descriptor, line + _END, self._end)
             os.fsync(self._descriptor)
             if not _is_at(self._path, self._descriptor):
                 raise FileNotFoundError(f"{self._path.name} is gone")
@@ -250,22 +248,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _content(descriptor: int) -> bytes:
     size = os.fstat(descriptor).st_size
     return os.pread(descriptor, size, 0) if size else b""
-
-
-def _reserve(descriptor: int, start: int, room: int) -> None:
-    try:
-        os.posix_fallocate(descriptor, start, room)
-    except (AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _CANNOT:
-            raise
-        _write_all(descriptor, bytes(room), start)
-
-
-def _write_all(descriptor: int, content: bytes, at: int) -> None:
-    left = memoryview(content)
-    while left:
-        written = os.pwrite(descriptor, left, at)
-        left, at = left[written:], at + written
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

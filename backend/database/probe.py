@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from backend.database.file import DatabaseFile
+from backend.database.file import DatabaseFile, reserve
 from backend.database.tables import Base
 
 if TYPE_CHECKING:
@@ -21,7 +23,16 @@ FRESH: Final = 0.5
 """Seconds for which an answer holds: so that asking more often costs nothing."""
 SMALL: Final = 4 * 1024 * 1024
 """Bytes up to which a database is read whole: some milliseconds. Of a larger one, the head of each table is."""
+ROOM: Final = 1024 * 1024
+"""Bytes that have to be free on the disk: what a conversation takes, unless it is long."""
 _BUSY: Final = 0.5
+_FAULTS_OF_DISKS: Final = {
+    errno.ENOSPC: "disk_full",
+    errno.EDQUOT: "disk_full",
+    errno.EFBIG: "disk_full",
+    errno.EROFS: "database_read_only",
+    errno.EACCES: "database_read_only",
+}
 _REASONS: Final = {
     sqlite3.SQLITE_BUSY: "database_locked",
     sqlite3.SQLITE_LOCKED: "database_locked",
@@ -75,10 +86,20 @@ def fault_of(file: DatabaseFile) -> str | None:
             for table in Base.metadata.tables:
                 database.execute(f'SELECT * FROM "{table}" LIMIT 1').fetchone()  # noqa: S608 - a name of ours
         read_whole(file.path, SMALL)
+        return _fault_of_disk(file.path.parent)
     except OSError:
         return "database_gone"
     except sqlite3.Error as error:
         return _REASONS.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, "database_unavailable")
+
+
+def _fault_of_disk(folder: Path) -> str | None:
+    """SQLite would see only when it writes."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            reserve(trial.fileno(), 0, ROOM)
+    except OSError as error:
+        return _FAULTS_OF_DISKS.get(error.errno or 0, "database_unavailable")
     return None
 
 

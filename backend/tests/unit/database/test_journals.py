@@ -215,7 +215,7 @@ async def test_an_answer_that_cannot_be_stored_fails_no_request(
 
 async def test_without_room_nothing_is_begun(journals: FileJournals, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = await opened(journals)
-    monkeypatch.setattr(module, "_reserve", lambda *_: _fails(0))
+    monkeypatch.setattr(module, "reserve", lambda *_: _fails(0))
 
     with pytest.raises(StorageUnavailableError):
         await journal.begin(CLAIM, ROOM)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -88,6 +90,28 @@ async def test_an_overwritten_database_is_reported_until_it_is_restored(
     overwrite(path, whole)
 
     assert (broken, await probe.fault()) == ("database_corrupt", None)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "disk_full"),
+        (errno.EDQUOT, "disk_full"),
+        (errno.EROFS, "database_read_only"),
+        (errno.EIO, "database_unavailable"),
+    ],
+)
+async def test_a_disk_that_takes_nothing_is_reported_before_anybody_writes(
+    number: int, code: str, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(room, "reserve", fails)
+        fault = await probe.fault()
+
+    assert (fault, await probe.fault()) == (code, None)
 
 
 def content(path: Path) -> bytes:
