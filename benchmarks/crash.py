@@ -6,8 +6,9 @@ Eight clients have conversations made, each with an idempotency key, and ask aga
 Meanwhile the server, a process of its own, ends again and again: by SIGKILL at any moment, by SIGKILL at a named step of its
 work, or by SIGTERM. The provider runs here and outlives it. Every conversation has a number, which is in all of its prompts.
 
-Prints a table in Markdown, in some minutes. Exit code 1 if something was lost or paid for twice. An answer that had come, or
-was on its way, when the server ended, and that it had no time to keep, is asked for again; those are counted apart.
+Prints a table in Markdown, in some minutes. Exit code 1 if something was lost or paid for twice. What was under way when the server
+was killed, be the answer on its way or there and not yet kept, is asked for again; that is counted apart. Of a stop there is nothing
+such: the provider answers within the time that a stop has.
 """
 
 from __future__ import annotations
@@ -94,8 +95,9 @@ class End(NamedTuple):
 
 
 class Death(NamedTuple):
-    """The end of a server: when, and what it had kept by then, by conversation."""
+    """The end of a server: how, when, and what it had kept by then, by conversation."""
 
+    end: End
     at: float
     kept: Mapping[str, set[str]]
 
@@ -153,7 +155,7 @@ class Trial:
             self._is_up.clear()
             with suppress(ProcessLookupError):
                 server.kill()
-        self.deaths.append(Death(time.monotonic(), self._kept()))
+        self.deaths.append(Death(end, time.monotonic(), self._kept()))
 
     async def _started(self, moment: str) -> asyncio.subprocess.Process:
         server = await asyncio.create_subprocess_exec(
@@ -227,20 +229,20 @@ class Verdict(NamedTuple):
         lost: Acknowledged, and not stored.
         twice: Stored more than once.
         paid_twice: Steps that were asked for again though what they came to was kept, or though no server had ended.
-        under_way: Steps that were asked for again because the server ended before it could keep them.
+        under_way: Steps that were asked for again because the server ended before it could keep them, by how it ended.
         answered: Those of them that the provider had answered by then.
     """
 
     lost: int
     twice: int
     paid_twice: int
-    under_way: int
+    under_way: Counter[signal.Signals]
     answered: int
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, and nothing paid for twice."""
-        return not (self.lost or self.twice or self.paid_twice)
+        """Whether nothing was lost, and nothing paid for twice, nor given up by a stop."""
+        return not (self.lost or self.twice or self.paid_twice or self.under_way[signal.SIGTERM])
 
 
 def judge(trial: Trial, stored: Sequence[str]) -> Verdict:
@@ -250,14 +252,15 @@ def judge(trial: Trial, stored: Sequence[str]) -> Verdict:
     for request in trial.provider.requests:
         if found := _NUMBER.search(json.dumps(request.body)):
             asked[int(found[0]), _feature(request.model)].append(request)
-    paid_twice = under_way = answered = 0
+    paid_twice = answered = 0
+    under_way: Counter[signal.Signals] = Counter()
     for (number, feature), requests in asked.items():
         for before, again in pairwise(requests):
             ends = [death for death in trial.deaths if before.arrived_at < death.at < again.arrived_at]
             if not ends or any(feature in death.kept.get(ids[number], ()) for death in ends):
                 paid_twice += 1
             else:
-                under_way += 1
+                under_way[ends[0].end.signal] += 1
                 answered += not before.closed_by_client
     lost = len(set(ids.values()) - set(stored))
     return Verdict(lost, len(stored) - len(set(stored)), paid_twice, under_way, answered)
@@ -339,7 +342,8 @@ def _print(trial: Trial, ends: Sequence[End], verdict: Verdict) -> None:
         "acknowledged and lost": verdict.lost,
         "stored twice": verdict.twice,
         "paid for twice": verdict.paid_twice,
-        "asked for again, having been under way at an end": verdict.under_way,
+        "asked for again, having been under way at a stop": verdict.under_way[signal.SIGTERM],
+        "asked for again, having been under way at a kill": verdict.under_way[signal.SIGKILL],
         "of these, answered by the provider": verdict.answered,
     }
     sys.stdout.writelines(f"| {name} | {value} |\n" for name, value in rows.items())
@@ -352,12 +356,13 @@ def main() -> int:
     )
     options.add_argument("--ends", type=int, default=60)
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--stops", action="store_true", help="stop it only, never kill it")
     options.add_argument("--serve", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.serve is not None:
         return _serve(given.serve)
     chance = random.Random(given.seed)  # noqa: S311 - not for secrets
-    ends = list(_ends(given.ends, chance))
+    ends = [End(signal.SIGTERM)] * given.ends if given.stops else list(_ends(given.ends, chance))
     with tempfile.TemporaryDirectory() as folder, Provider(chance) as provider:
         trial = Trial(Path(folder), provider, chance)
         verdict = judge(trial, asyncio.run(trial.run(ends)))
