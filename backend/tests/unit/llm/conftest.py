@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FEATURES = {
     "over_openai": "openai:gpt-6-luna",
     "over_gemini": "gemini:gemini-3.5-flash-lite",
+    "over_anthropic": "anthropic:claude-sonnet-5-5",
     "openai_then_gemini": ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"],
     "gemini_then_openai": ["gemini:gemini-3.5-flash-lite", "openai:gpt-6-luna"],
 }

@@ -37,12 +37,17 @@ api_key_env = "LOOPBACK_OPENAI_KEY"
 api = "gemini"
 base_url = "http://127.0.0.1:{port}"
 api_key_env = "LOOPBACK_OPENAI_KEY"
+[providers.anthropic]
+api = "anthropic"
+base_url = "http://127.0.0.1:{port}"
+api_key_env = "LOOPBACK_OPENAI_KEY"
 [models."responses:asked"]
 api_mode = "responses"
 [profiles.premium]
 chat = "chat:asked"
 responses = "responses:asked"
 gemini = "gemini:asked"
+anthropic = "anthropic:asked"
 [profiles.byok]
 extends = "premium"
 [features.chat]
@@ -50,6 +55,8 @@ attempts = 1
 [features.responses]
 attempts = 1
 [features.gemini]
+attempts = 1
+[features.anthropic]
 attempts = 1
 """
 

@@ -702,9 +702,9 @@ STATUSES = (
 """What the HTTP status says."""
 
 
-def _event(code: str, category: Category = C.SERVER) -> Row:
+def _event(code: str, category: Category = C.SERVER, api: Api = "openai") -> Row:
     error = {"error": {"message": "", "type": code, "code": code}}
-    return Row(category, Example(200, json.dumps(error), fault="event"), "openai", code)
+    return Row(category, Example(200, json.dumps(error), fault="event"), api, code)
 
 
 def _google_event(status: int, code: str) -> Row:
@@ -720,6 +720,9 @@ EVENTS = (
     _event("service_unavailable_error"),
     _event("slow_down"),
     _event("invalid_request_error", C.UNSUPPORTED),
+    _event("api_error", api="anthropic"),
+    _event("overloaded_error", api="anthropic"),
+    _event("invalid_request_error", C.UNSUPPORTED, "anthropic"),
     _google_event(503, "UNAVAILABLE"),
     _google_event(500, "INTERNAL"),
 )

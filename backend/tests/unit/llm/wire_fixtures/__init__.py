@@ -4,7 +4,7 @@ A line of a ``*.jsonl`` file is one answer; adding one is adding a line, or a fi
 tells, in our own words. Each line has
 
 - ``source``: where it is documented or reported, ``none`` if nobody did and we thought of it, and ``why``: what is odd about it,
-- ``api``: ``chat``, ``responses`` or ``gemini``,
+- ``api``: ``chat``, ``responses``, ``gemini`` or ``anthropic``,
 - what is sent: ``stream``, a list of events (an object, or a text that is sent as it is), ``whole``, a document, or ``body``,
   a text. What is missing is sent all the same: a whole answer where a stream was asked, and the other way round. ``done``
   is false if a stream has no ``[DONE]``, ``type`` the content type,
