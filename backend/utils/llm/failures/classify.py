@@ -14,6 +14,7 @@ from ..errors import (
 )
 from ..types import Category
 from .evidence import gather
+from .features import lacking
 from .hints import may_retry, retry_after
 from .rows import category_of
 
@@ -49,6 +50,7 @@ class Failure:
         status: The HTTP status, if an answer came.
         retry_after: Seconds until the provider wants to be asked again, if it says so.
         may_retry: False if the provider asks not to be sent this again.
+        lacks: The need, or the option, that the endpoint says it does not take, if it says of which.
         error: Set if the failure is already one of ours and says more than its category does.
     """
 
@@ -57,6 +59,7 @@ class Failure:
     retry_after: float | None = None
     may_retry: bool = True
     error: LLMError | None = None
+    lacks: str | None = None
 
 
 def classify(
@@ -85,11 +88,13 @@ def classify(
     if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
         return Failure(_refused(exception, observed), observed.status, error=exception)
     seen = gather(exception, observed, api, outer)
+    category = category_of(seen)
     return Failure(
-        category_of(seen),
+        category,
         seen.status or observed.status,
         retry_after(observed.headers, seen, now),
         may_retry(observed.headers),
+        lacks=lacking(seen) if category is Category.UNSUPPORTED else None,
     )
 
 

@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _LONGEST_EMBEDDED = 2000
 _DEEPEST = 6
 _MOST_LAYERS = 16
 _DIGITS = 3
+_PARAM = methodcaller("get", "param")
 _WITHIN = ("error", "errors", "innererror", "inner_error", "metadata", "message", "detail", "raw")
 """Where an error holds another one: gateways wrap what their provider said, some of them as JSON in a text."""
 _CODES = ("code", "type", "status", "reason", "error_type", "error_code", "provider_code", "__type")
@@ -45,6 +47,7 @@ class Evidence:
             ``reason`` and ``quotaId``, and those of an error within the error.
         sentence: The provider's prose. The last resort, and never shown to anybody. What it quotes is left out: that may
             be the caller's words.
+        params: What of the request the error is about, as OpenAI tells it.
         raised: The names of all exception classes involved.
         answered: Whether the head of an answer came.
         sent: Whether a request went out.
@@ -55,6 +58,7 @@ class Evidence:
     status: int | None = None
     codes: frozenset[str] = frozenset()
     sentence: str = field(default="", repr=False)
+    params: frozenset[str] = frozenset()
     raised: frozenset[str] = frozenset()
     answered: bool = False
     sent: bool = True
@@ -79,6 +83,7 @@ def gather(
         status=observed.status if observed.status in _ERRORS else _first_number(layers),
         codes=frozenset(code.lower() for layer in layers for code in _codes(layer)),
         sentence=_sentence(layers),
+        params=frozenset(map(str, map(_PARAM, layers))),
         raised=frozenset(kind.__name__ for link in links for kind in type(link).__mro__),
         answered=observed.status is not None,
         sent=observed.sent_at is not None,

@@ -16,7 +16,7 @@ from ..state.health import MemoryHealth, Unavailable
 from .candidates import candidates, copied_to, own_candidate, with_users_key
 from .hedging import hedge_of
 from .route import ABILITIES, Rejection, Route, SkipCode
-from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected
+from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected, unsupported
 from .selection import ordered, selection_context
 from .split import trial
 
@@ -156,6 +156,8 @@ def _decided(
             # A chain may name an endpoint twice, and a user's key may be the house's; the first time counts.
             able.setdefault(candidate.circuit, candidate)
     best = list(able.values())
+    if case.health.traffic.unsupported.until:
+        best = _without_unsupported(best, case, left_out)
     if len(best) > 1:
         best = _in_order(best, case)
     order = _free_first(best, case) if left_out else best
@@ -188,6 +190,16 @@ def _arm(share: Share | None) -> str:
 
 def _in_order(able: list[Candidate], case: Case) -> list[Candidate]:
     return ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
+
+
+def _without_unsupported(able: list[Candidate], case: Case, left_out: list[Rejection]) -> list[Candidate]:
+    """Those that did not say lately that they do not take what the call needs; all, if there is no other."""
+    lacks = [(one, unsupported(one, case)) for one in able]
+    fit = [one for one, lack in lacks if lack is None]
+    if not fit:
+        return able
+    left_out += [lack for _, lack in lacks if lack is not None]
+    return fit
 
 
 def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:

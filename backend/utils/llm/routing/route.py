@@ -75,6 +75,7 @@ class SkipCode(StrEnum):
     OPTION = "option"
     TIER = "tier"
     PRICE = "price"
+    UNSUPPORTED = "unsupported"
     ADDRESS = "address"
     SPLIT_OVER = "split_over"
     LIMITED = "limited"

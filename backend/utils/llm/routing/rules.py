@@ -195,6 +195,16 @@ def _beyond_the_api(candidate: Candidate, _: object) -> Rejection | None:
     return Rejection(candidate, SkipCode.OPTION, why) if refused else None
 
 
+def unsupported(candidate: Candidate, case: Case) -> Rejection | None:
+    """Why ``candidate`` is better not asked: it said lately that it does not take what the call needs."""
+    known = case.health.traffic.unsupported.of((case.snapshot.hash, candidate.circuit))
+    for feature, seconds in known.items():
+        if getattr(case.needs, feature, False) or getattr(candidate.options, feature, None) is not None:
+            why = f"it said that it does not take {feature}; it is asked again in {seconds / 60:.0f} min"
+            return Rejection(candidate, SkipCode.UNSUPPORTED, why)
+    return None
+
+
 def _window_too_small(candidate: Candidate, call: Sized) -> Rejection | None:
     tokens, room = call.needs.tokens, candidate.room
     if tokens <= room:

@@ -17,6 +17,7 @@ from .quality_scores import QualityScores
 from .rate_limiter import RateLimiter
 from .session_affinity import SessionAffinity
 from .tail_latency import HedgeBudget, TailLatency
+from .unsupported import Unsupported
 from .weighted_round_robin import WeightedRoundRobin
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Traffic(PerProcess):
         self.experiments = Experiments()
         self.tail_latency = TailLatency()
         self.hedge_budget = HedgeBudget()
+        self.unsupported = Unsupported(self.clock)
 
     def planned(self) -> None:
         """A call was planned."""

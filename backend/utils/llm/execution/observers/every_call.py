@@ -28,7 +28,7 @@ MOST_SUBSTITUTES = 20
 
 
 class HealthObserver(AttemptObserver):
-    """Feeds the circuit breakers."""
+    """Feeds the circuit breakers, and remembers what an endpoint says that it does not take."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -39,6 +39,9 @@ class HealthObserver(AttemptObserver):
         if failure is None:
             health.answered(circuit)
             return
+        if failure.lacks is not None:
+            with health.traffic.lock:
+                health.traffic.unsupported.add((step.route.table_hash, circuit), failure.lacks)
         effect = POLICY[failure.category].health
         if effect == "counts" and was_patient(step, failure):
             health.failed(circuit, failure.category, was_probe=step.probe)
