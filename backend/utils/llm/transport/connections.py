@@ -211,19 +211,13 @@ def _target(url: str) -> tuple[httpcore2.URL, bytes]:
 
 def _addressed(request: Request, ticket: Ticket) -> httpcore2.Request:
     target, host = _target(request.url)
+    left = max(0.0, ticket.due - ticket.clock())
     return httpcore2.Request(
         request.method,
         target,
         headers=[("host", host), *request.headers.items(), ("content-length", str(len(request.content)))],
         content=request.content,
-        extensions={
-            "timeout": {
-                "connect": ticket,
-                "read": ticket,
-                "write": ticket,
-                "pool": max(0.0, ticket.due - ticket.clock()),
-            }
-        },
+        extensions={"timeout": {"connect": ticket, "read": ticket, "write": ticket, "pool": left}},
     )
 
 

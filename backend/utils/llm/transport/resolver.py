@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,11 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
         raise httpcore2.ConnectError(error.strerror) from error
 
 
+@dataclass(eq=False)
 class Resolver(AbstractResolver):
     """The same for aiohttp."""
 
-    def __init__(self, policy: NetworkPolicy | None) -> None:
-        self._policy = policy
+    policy: NetworkPolicy | None
 
     @override
     async def resolve(
@@ -64,7 +65,7 @@ class Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                found = await asyncio.wrap_future(_begun(self._policy, host, port))
+                found = await asyncio.wrap_future(_begun(self.policy, host, port))
         except TimeoutError:
             raise OSError(_TOO_LONG) from None
         return [
@@ -76,7 +77,7 @@ class Resolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in _permitted(self._policy, found)
+            for address in _permitted(self.policy, found)
         ]
 
     @override

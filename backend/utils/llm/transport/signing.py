@@ -149,7 +149,8 @@ class SigningTransport:
                 )
             ) from None
         try:
-            return source.current() or source.address(min(START_SECONDS, max(0.0, ticket.left())))
+            left = max(0.0, ticket.due - ticket.clock())
+            return source.current() or source.address(min(START_SECONDS, left))
         except Exception as error:
             raise ticket.refuse(ProviderDownError(str(error))) from error
 

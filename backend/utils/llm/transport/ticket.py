@@ -79,10 +79,6 @@ class Ticket:
         """Expect the next thing within as many seconds again: there was a sign of life."""
         self.due = min(self._ends_at, self.clock() + self._patience)
 
-    def left(self) -> float:
-        """Seconds until the next thing is due; negative if it is late."""
-        return self.due - self.clock()
-
     def refuse(self, error: LLMError) -> LLMError:
         """Note why the transport itself would not, and give it back to be raised."""
         self.observed.refusal = error
