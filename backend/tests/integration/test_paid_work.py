@@ -255,3 +255,19 @@ async def test_a_database_that_stays_unavailable_costs_nothing_twice(trouble: Tr
     assert third.is_stored
     assert third.conversation == first.conversation
     assert trouble.asked == [1, 1, 1]
+
+
+async def test_two_servers_that_are_asked_at_once_with_one_key_make_one_conversation(
+    tmp_path: Path, provider: LoopbackProvider, patchbay_of: Callable[[], Any]
+) -> None:
+    here, there = (Started(tmp_path, patchbay_of()) for _ in range(2))
+    async with here.client() as one:
+        there.told = here.told
+        async with there.client() as other:
+            answers = await asyncio.gather(
+                *(client.post("/v1/conversations", json=BODY, headers=KEYED) for client in (one, other) * 3)
+            )
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert paid(provider) == Counter(STEPS)
