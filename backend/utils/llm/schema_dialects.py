@@ -134,7 +134,12 @@ def expressed(schema: Node, dialect: Dialect) -> Node | None:
     """``schema``, whose root is an object, in ``dialect``; None if that is impossible."""
     try:
         found = _Writer(schema, dialect).root()
-    except _InexpressibleError:
+    except (
+        _InexpressibleError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ):  # the others of what is no schema at all
         return None
     return found if dialect.bounds is None or _is_within(found, dialect.bounds) else None
 

@@ -14,8 +14,8 @@ import re
 import types
 import typing
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, cast, get_args, get_origin
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, get_args, get_origin
 
 import typing_extensions
 from langchain_core.language_models import LanguageModelInput
@@ -27,6 +27,7 @@ from typing_extensions import is_typeddict, override
 
 from .embedded_json import documents_in
 from .errors import CallError
+from .schema_checks import misfit
 from .schema_dialects import OPENAI, definitions_of, expressed
 
 if TYPE_CHECKING:
@@ -90,7 +91,12 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
             that leave no key out, no for a JSON Schema and for a ``TypedDict`` that does. What a strict dialect cannot
             express is sent without.
     """
-    return _of_type(schema, method, strict) if isinstance(schema, type) else _build(schema, method, strict)
+    if isinstance(schema, type):
+        return _of_type(schema, method, strict)
+    try:
+        return _of_json(json.dumps(schema), method, strict)
+    except (RecursionError, TypeError, ValueError):  # it holds what is no JSON
+        return _build(schema, method, strict)
 
 
 def schema_of_response_format(response_format: Any) -> Schema | None:
@@ -110,6 +116,12 @@ def schema_of_response_format(response_format: Any) -> Schema | None:
 @lru_cache(maxsize=512)
 def _of_type(schema: type, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - cache key
     return _build(schema, method, strict)
+
+
+@lru_cache(maxsize=512)
+def _of_json(schema: str, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - cache key
+    """As `_build`, which takes ten times as long as to write a schema down, for calls that bring one each."""
+    return _build(json.loads(schema), method, strict)
 
 
 def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - private
@@ -145,7 +157,8 @@ class _Untitled(GenerateJsonSchema):
 def _read(schema: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
     """A schema as JSON Schema, and what validates a document by it."""
     if isinstance(schema, dict):
-        return {"title": "answer", **_without_wrapping(schema)}, _object
+        plain = {"title": "answer", **_without_wrapping(schema)}
+        return plain, partial(_fitting, schema=_rooted(plain))
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return schema.model_json_schema(schema_generator=_Untitled), schema.model_validate_json
     if hasattr(schema, "parse_raw"):  # pydantic.v1
@@ -153,7 +166,8 @@ def _read(schema: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
     if is_typeddict(schema) or dataclasses.is_dataclass(schema):
         adapter: TypeAdapter[Any] = TypeAdapter(_portable(schema))
         return adapter.json_schema(schema_generator=_Untitled), adapter.validate_json
-    return convert_to_json_schema(schema), _object
+    plain = convert_to_json_schema(schema)
+    return plain, partial(_fitting, schema=plain)
 
 
 def _without_wrapping(schema: dict[str, Any]) -> dict[str, Any]:
@@ -241,13 +255,12 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unwrapping(validate: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What validates a document in its wrapping, or without. A value of a JSON Schema need be no object then."""
+    """What validates a document in its wrapping, or without."""
 
     def unwrapped(document: str) -> Any:
         found = json.loads(document, strict=False)
         is_wrapped = isinstance(found, dict) and found.keys() == {_WRAPPED}
-        value = found[_WRAPPED] if is_wrapped else found
-        return value if validate is _object else validate(json.dumps(value))
+        return validate(json.dumps(found[_WRAPPED]) if is_wrapped else document)
 
     return unwrapped
 
@@ -281,11 +294,12 @@ def _found_in(text: str, validate: Callable[[str], Any], fault: Exception) -> tu
     return found, fault
 
 
-def _object(document: str) -> dict[str, Any]:
+def _fitting(document: str, schema: dict[str, Any]) -> Any:
+    """The value of a document, if it fits a JSON Schema."""
     value = json.loads(document, strict=False)
-    if not isinstance(value, dict):
-        raise UnfitAnswerError("not a JSON object")
-    return cast("dict[str, Any]", value)
+    if (fault := misfit(value, schema)) is not None:
+        raise UnfitAnswerError(fault)
+    return value
 
 
 def _said_of(fault: Exception) -> str:
@@ -334,13 +348,13 @@ def with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[Languag
 
     def invoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
         try:
-            return _fitting(model.invoke(given, config))
+            return _with_parsed(model.invoke(given, config))
         except CallError as error:
             return _unfit(error)
 
     async def ainvoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
         try:
-            return _fitting(await model.ainvoke(given, config))
+            return _with_parsed(await model.ainvoke(given, config))
         except CallError as error:
             return _unfit(error)
 
@@ -360,7 +374,7 @@ def _object_of(message: AIMessage) -> Any:
     return message.additional_kwargs[PARSED_KEY]
 
 
-def _fitting(raw: AIMessage) -> dict[str, Any]:
+def _with_parsed(raw: AIMessage) -> dict[str, Any]:
     return {"raw": raw, "parsed": raw.additional_kwargs.get(PARSED_KEY), "parsing_error": None}
 
 
