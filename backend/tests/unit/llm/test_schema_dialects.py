@@ -507,7 +507,7 @@ def test_a_server_that_refuses_a_schema_says_where(
 ) -> None:
     """So that the test above can fail."""
     made, _ = patchbay
-    wrong = {"type": "object", "properties": {"a": {"oneOf": [{"type": "string"}], "not": {}}}}
+    wrong = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A", "title": "A"}}, "$defs": {"A": {}}}
     schema = replace(schema_of(TITLED), is_strict=True, _expressed=dict.fromkeys((OPENAI, GEMINI), wrong))
 
     with pytest.raises(LLMError) as caught:

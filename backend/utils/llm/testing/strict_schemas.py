@@ -12,7 +12,7 @@ Written from these pages alone: it shares nothing with what words the schemas.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Rules:
 
     Attributes:
         keywords: What may stand in a schema.
+        ignores_others: Whether all else is ignored, and not refused.
         is_strict: Whether every object has to be closed and every property required, and the root an object.
         formats: Of texts.
         properties: At most, of all objects.
@@ -36,6 +37,7 @@ class Rules:
     """
 
     keywords: frozenset[str]
+    ignores_others: bool = False
     is_strict: bool = True
     formats: frozenset[str] = frozenset()
     properties: int = 1_000_000
@@ -66,6 +68,8 @@ GEMINI: Final = Rules(
     is_strict=False,
     formats=frozenset({"date", "date-time", "time"}),
 )
+_REFUSED_BY_GEMINI: Final = replace(GEMINI, ignores_others=True)
+"""Google: "while the full JSON Schema may be sent, not all features are supported"; what must not be is little."""
 _TYPES: Final = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _LOOKS_AROUND: Final = re.compile(r"\(\?[=!<]")
 
@@ -92,7 +96,7 @@ def _enforced(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, Rules]]:
             yield f"function {function.get('name')!r}", function.get("parameters"), OPENAI
     config = body.get("generationConfig") or {}
     if config.get("responseJsonSchema") is not None:
-        yield "response_json_schema", config["responseJsonSchema"], GEMINI
+        yield "response_json_schema", config["responseJsonSchema"], _REFUSED_BY_GEMINI
 
 
 def faults(schema: Any, rules: Rules) -> list[str]:
@@ -117,11 +121,13 @@ def _node_faults(node: Any, rules: Rules) -> Iterator[str]:
     if not isinstance(node, dict):
         yield "schema must be an object"
         return
-    for keyword in sorted(node.keys() - rules.keywords):
+    for keyword in sorted(() if rules.ignores_others else node.keys() - rules.keywords):
         yield f"'{keyword}' is not permitted."
     if "$ref" in node:
         if beside := {key for key in node if not key.startswith("$")}:
             yield f"$ref cannot have keywords {sorted(beside)}."
+        return
+    if rules.ignores_others:
         return
     yield from _value_faults(node, rules)
     kind = node.get("type")
