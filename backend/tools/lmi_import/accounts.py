@@ -40,7 +40,11 @@ _FILLERS = {
     "sk-no-key-required",
     "x",
 }
-_PROTOCOL = {"gemini": "Google's Gemini API", "openai": "OpenAI's Chat Completions"}
+_PROTOCOL = {
+    "anthropic": "Anthropic's Messages API",
+    "gemini": "Google's Gemini API",
+    "openai": "OpenAI's Chat Completions",
+}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ _GENERAL = (
     "`deadline` is what all attempts may take together; LMI had none. Choose a shorter one.",
 )
 _FALLS_OVER = "`on_refusal` is next: a refusal goes to the next model, as in LMI, but once only."
-_CLAUDE = "Claude is asked through Anthropic's OpenAI-compatible address; LMI used its Messages API."
 _FILTERS = "`safety` of Gemini is only_high where nothing is said. LMI did the same for a name, and nothing for `models`."
 
 
@@ -185,15 +184,10 @@ def _report_general(chains: Iterable[list[Target]], findings: Findings) -> None:
     notes = (
         *_GENERAL,
         _FALLS_OVER if any(len(chained) > 1 for chained in chains) else "",
-        _CLAUDE if any(_is_claude(target.account) for target in targets) else "",
         _FILTERS if any(_is_unfiltered(target) for target in targets) else "",
     )
     for says in filter(None, notes):
         findings.add("changed", "", says)
-
-
-def _is_claude(account: Account) -> bool:
-    return account.provider == "anthropic" and account.base_url is None
 
 
 def _is_unfiltered(target: Target) -> bool:

@@ -205,7 +205,7 @@ def _api_mode(node: Node | None, account: Account) -> ApiMode:
         return "chat"
     if node.value is not True:
         node.report("wrong", "must be true or false.")
-    elif account.api != "openai" or account.provider == "anthropic":
+    elif account.api != "openai":
         node.report("dropped", f"{account.provider} has no Responses API.")
     else:
         return "responses"

@@ -26,11 +26,7 @@ class Vendor:
 _GOOGLE = "https://generativelanguage.googleapis.com"
 
 VENDORS = {
-    "anthropic": Vendor(
-        "openai",
-        "https://api.anthropic.com/v1/",
-        ("https://api.anthropic.com", "https://api.anthropic.com/v1"),
-    ),
+    "anthropic": Vendor("anthropic", None, ("https://api.anthropic.com", "https://api.anthropic.com/v1")),
     "gemini": Vendor("gemini", None, (_GOOGLE, f"{_GOOGLE}/v1", f"{_GOOGLE}/v1beta")),
     "openai": Vendor("openai", None, ("https://api.openai.com", "https://api.openai.com/v1")),
     "openrouter": Vendor("openai", "https://openrouter.ai/api/v1", ("https://openrouter.ai/api/v1",)),

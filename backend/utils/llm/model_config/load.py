@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from ..errors import ConfigError
 from ..problems import Problems
 from ..secrets import is_key
+from .clouds import key_fault
 from .document import read, values
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
@@ -90,10 +91,12 @@ def _house_keys(
     providers: Mapping[str, Provider], environ: Mapping[str, str], problems: Problems
 ) -> dict[str, SecretStr]:
     keys = {}
-    for account in (account for provider in providers.values() for account in provider.accounts):
+    for host, account in ((one.host, account) for one in providers.values() for account in one.accounts):
         value = environ.get(account.api_key_env, "").strip()
         if value and not is_key(value):
             problems.add(account.api_key_env, "holds characters that no key has", layer="environment")
+        elif fault := key_fault(host, value):
+            problems.add(account.api_key_env, fault[0], layer="environment", fix=fault[1])
         elif value:
             keys[account.slot] = SecretStr(value)
     return keys

@@ -26,6 +26,7 @@ from ..problems import broken, did_you_mean
 from ..secrets import looks_like_key
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED
+from .clouds import address_fault
 from .extra_body import ExtraBody
 from .select import Selection
 
@@ -106,6 +107,8 @@ class ProviderRow(Row):
     @classmethod
     def _plain_address(cls, base_url: str, info: ValidationInfo) -> str:
         parts = urlsplit(base_url)
+        if "api" in info.data and (fault := address_fault(info.data["api"], base_url)):
+            raise broken(*fault)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http or https address")
         if parts.username or parts.password or parts.query or parts.fragment:

@@ -44,6 +44,8 @@ _USED = {
 }
 _BESIDE = ("safetySettings", "tools", "toolConfig", "cachedContent")
 """What stands beside ``generationConfig`` in a request, not in it."""
+_HAS_VERSION = re.compile(r"/v1[a-z0-9]*$|/publishers/")
+"""Addresses that name the version themselves, such as Vertex AI's. Otherwise it is v1beta, which has the previews, too."""
 _NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
 _BESIDE_THE_TEXT = ("safetyRatings", "groundingMetadata")
 _CAPITAL = re.compile("(?<=[a-z])[A-Z]")
@@ -84,7 +86,8 @@ class Gemini:
         prepared = self._chat._prepare_request(_SAID, stop=stop, **settings)  # noqa: SLF001 - see decision 14
         method = "streamGenerateContent?alt=sse" if streams else "generateContent"
         model = prepared["model"]
-        path = f"/v1beta/{model if '/' in model else f'models/{model}'}:{method}"
+        version = "" if _HAS_VERSION.search(request.endpoint.provider.base_url.rstrip("/")) else "/v1beta"
+        path = f"{version}/{model if '/' in model else f'models/{model}'}:{method}"
         headers = {**HEADERS, "x-server-timeout": str(ceil(request.seconds))}
         history = gemini_history(request)
         return Serialized(path, _body(history, prepared["config"]), headers)

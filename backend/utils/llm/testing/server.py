@@ -46,7 +46,7 @@ _PATHS: Mapping[str, Wire] = {
     "/v1/responses": _RESPONSES,
 }
 _GEMINI_PATH = re.compile(
-    r"/v1(?:beta|alpha)?/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)"
+    r"/v1(?:beta|alpha)?/(?:publishers/google/)?models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)"
 )
 
 

@@ -54,6 +54,8 @@ _SIGNED: Mapping[Api, tuple[str, str]] = {
     "anthropic": ("x-api-key", ""),
 }
 """Each API's header that holds the key, and what stands before it there."""
+_OF_AZURE = ("api-key", "")
+"""The same of Azure, which serves several APIs."""
 
 
 class Address(Protocol):
@@ -199,7 +201,7 @@ def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
     headers["accept-encoding"] = ticket.trust.accept_encoding
     headers.update(provider.headers)
     if key is not None:
-        name, before = _SIGNED[provider.api]
+        name, before = _OF_AZURE if provider.vendor.name == "azure" else _SIGNED[provider.api]
         headers[name] = before + key
     url = request.url
     if live:
