@@ -14,7 +14,8 @@ MOST_DOCUMENTS: Final = 64
 LONGEST: Final = 1_000_000
 """Characters of a text that is searched."""
 _START: Final = re.compile(r"[{\[]")
-_THOUGHTS: Final = re.compile(r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>", re.IGNORECASE)
+_THOUGHTS: Final = re.compile(r"[<\[◁](/?)(?:think|thinking|thought|thoughts|reasoning)[>\]▷]", re.IGNORECASE)
+"""As most write them; in brackets Magistral, between triangles Kimi."""
 _DECODER: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 """Only where a document ends is of interest."""
 

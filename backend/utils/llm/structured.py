@@ -13,6 +13,7 @@ import operator
 import re
 import types
 import typing
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, get_args, get_origin
@@ -288,10 +289,36 @@ def _found_in(text: str, validate: Callable[[str], Any], fault: Exception) -> tu
     found = []
     for document in documents_in(text):
         try:
-            found.append(validate(document))
+            value = json.loads(document, strict=False)
+            found.append(_first_fitting(value, validate))
         except (ValueError, RecursionError) as error:
             fault = error
     return found, fault
+
+
+def _first_fitting(value: Any, validate: Callable[[str], Any]) -> Any:
+    """``value``, or else what it wraps: some models put their answer under one key, or write a call of a tool as a text.
+
+    Raises:
+        ValueError: Of ``value``, if neither fits.
+    """
+    try:
+        return validate(json.dumps(value))
+    except ValueError:
+        wrapped = _wrapped_in(value)
+        if wrapped is not None:
+            with suppress(ValueError):
+                return validate(json.dumps(wrapped))
+        raise
+
+
+def _wrapped_in(value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        return None
+    inner = value.get("arguments") if value.keys() == {"name", "arguments"} else None
+    if len(value) == 1:
+        (inner,) = value.values()
+    return inner if isinstance(inner, dict) else None
 
 
 def _fitting(document: str, schema: dict[str, Any]) -> Any:

@@ -160,7 +160,10 @@ FORMS = {
     "a draft before": f'First try: {{"name": "Bob", "age": 1}}. Better: {TEXT}',
     "an object of another kind": f'{{"note": "hm"}} {TEXT}',
     "quotation marks that do not match": f'He said "hello {{there: {TEXT}',
-    "a line break in a text": TEXT.replace("Ada", "Ada\nL.").replace("Ada\nL.", "Ada"),
+    "a thought in brackets": f'[THINK]{{"name": "Bob", "age": 1}}[/THINK]{TEXT}',
+    "a thought between triangles": f'◁think▷{{"name": "Bob", "age": 1}}◁/think▷{TEXT}',
+    "a key around it": f'{{"person": {TEXT}}}',
+    "a call as a text": f'<tool_call>{{"name": "Person", "arguments": {TEXT}}}</tool_call>',
 }
 
 
@@ -170,6 +173,9 @@ class TestTexts:
     @pytest.mark.parametrize("form", FORMS)
     def test_the_object_is_found(self, form: str) -> None:
         assert schema_of(Person).parse(FORMS[form]) == Person(**ADA)
+
+    def test_a_line_break_in_a_text_is_part_of_it(self) -> None:
+        assert schema_of(Person).parse('{"name": "Ada\nL.", "age": 36}') == Person(name="Ada\nL.", age=36)
 
     def test_in_one_request(self, model: BaseChatModel, provider: LoopbackProvider, call: Driver) -> None:
         provider.always(Text(FORMS["a sentence and a block"]))
@@ -184,6 +190,8 @@ class TestTexts:
         [
             f"<think>{TEXT}</think>",
             f"<think>{TEXT}",
+            f"[THINK]{TEXT}[/THINK]",
+            f'{{"one": {TEXT}, "other": {TEXT}}}',
             f"[{TEXT}]",
             f"[{TEXT}, {TEXT}]",
             TEXT[:-1],
