@@ -235,7 +235,7 @@ class TestCooling:
         assert rest is not None
         assert rest.seconds == LONGEST_COOLING
 
-    def test_another_key_does_not_rest(self, health: MemoryHealth) -> None:
+    def test_another_key_does_not_cool_down(self, health: MemoryHealth) -> None:
         health.cool(CIRCUIT, 60, Category.QUOTA)
 
         assert health.availability(OTHER) is None

@@ -167,7 +167,7 @@ class TestWhereTo:
 
         assert world.call().tried == ["red:m", "green:m"]
 
-    def test_what_comes_to_rest_while_it_is_waited_is_passed_over(self) -> None:
+    def test_an_endpoint_that_becomes_unavailable_during_a_wait_is_passed_over(self) -> None:
         world = hedging({"red:m": SLOW}, chain=["red:m", "blue:m", "green:m"])
         world.start()
         world.run(until=0.5)

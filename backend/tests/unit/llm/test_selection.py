@@ -356,7 +356,7 @@ def test_a_choice_among_twenty_is_cheap(select: str) -> None:
     assert (time.process_time() - began) / 500 < 10 * 20e-6
 
 
-def test_what_could_not_be_chosen_is_chosen_after_its_rest() -> None:
+def test_an_unavailable_endpoint_is_chosen_after_its_cooldown() -> None:
     runtime = Runtime(SELECTIONS["weighted"])
     runtime.world.health.cool(runtime.tier[1].circuit, 10.0, Category.MODEL_NOT_FOUND)
 
