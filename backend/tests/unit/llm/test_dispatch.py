@@ -602,6 +602,26 @@ class TestNextEndpoint:
         world = World({"f": "red:m"}, HOUSE_MAY, environ={"RED_KEY": "shared"}, behaves={"red:m": DOWN})
 
         assert len(world.call(caller=caller).tried) == 3
+        assert [step.candidate.owner for step in world.calls[0].steps] == ["user"] * 3
+
+    def test_a_key_that_another_call_found_used_up_meanwhile_is_not_asked_with(self) -> None:
+        world = World({"f": ["red:m", "red:n", "blue:m"]})
+        dispatch = world.dispatch()
+        world.health.cool(world.circuit()._replace(endpoint="red"), 60, C.QUOTA)
+
+        step = dispatch.next()
+
+        assert isinstance(step, Try)
+        assert str(step.candidate.endpoint) == "blue:m"
+        assert [str(one.endpoint) for one in world.plan("f").candidates] == ["blue:m"]
+
+    def test_only_the_first_request_of_a_call_earns_retries(self) -> None:
+        world = World({"f": "red:m"}, behaves={"red:m": [DOWN, OK] * 8})
+        for _ in range(8):
+            world.call()
+
+        granted = sum(world.health.may_retry("red for the house") for _ in range(20))
+        assert granted == 2, "ten were in reserve, eight were used, and seven requests earned less than one"
 
 
 @pytest.mark.parametrize("policy", ["house_only", "byok_only", "byok_then_house"])

@@ -376,6 +376,14 @@ class TestService:
         assert (receipt(answer)["key_owner"], receipt(answer)["endpoint"]) == ("user", "own:llama")
         assert receipt(answer)["cost_usd"] is None
 
+    def test_whatever_it_calls_its_model_stands_in_for_none_of_ours(
+        self, lab: Patchbay, call: Driver
+    ) -> None:
+        with LoopbackProvider(served_suffix="-something-else") as other:
+            answer = call(lab.get_llm("f", caller=own(other.openai_url)), "hi")
+
+        assert receipt(answer)["attempts"][0]["substituted"] is False
+
     def test_explain_shows_the_own_endpoint(self, lab: Patchbay, provider: LoopbackProvider) -> None:
         route = lab.explain("f", caller=own(provider.openai_url))
 

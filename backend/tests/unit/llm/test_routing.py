@@ -116,6 +116,16 @@ class TestKeys:
         assert found.demo
         assert "DEMO" in str(found)
 
+    def test_whatever_the_demo_answers_is_second_best(self) -> None:
+        found = route("both")
+
+        assert found.is_degraded(found.candidates[0])
+
+    def test_a_key_that_the_caller_lacks_is_told_before_what_the_endpoint_lacks(self) -> None:
+        found = route("old", Caller(keys={"gemini": "k"}))
+
+        assert [skip.code.value for skip in found.skipped] == ["not_your_key", "not_your_key"]
+
     def test_the_demo_never_serves_a_caller_with_keys(self) -> None:
         found = route("both", Caller(keys={"anthropic": "k"}))
 
