@@ -113,6 +113,42 @@ endpoints = ["green:m", "red:n"]
         assert called.receipt is not None
         assert called.receipt.degraded
 
+    def test_an_answer_of_the_next_group_is_degraded_though_each_spreads_its_calls(self) -> None:
+        groups = """
+[groups.first]
+endpoints = ["red:m", "blue:m"]
+select = "weighted"
+then = "second"
+[groups.second]
+endpoints = ["green:m", "red:n"]
+select = "weighted"
+"""
+        gone = fails(C.MODEL_NOT_FOUND, 404)
+        called = World({"f": "group:first"}, groups, behaves={"red:m": gone, "blue:m": gone}).call()
+
+        assert called.tried[-1] == "green:m"
+        assert called.receipt is not None
+        assert called.receipt.degraded
+
+    def test_an_endpoint_whose_share_of_the_deadline_is_over_gets_another_when_it_is_its_turn_again(
+        self,
+    ) -> None:
+        slow = fails(C.SERVER, 503, seconds=1)
+        world = World(
+            {"f": ["red:m", "blue:m", "green:m"]},
+            '[features.f]\nselect = "weighted"\ndeadline = 60',
+            behaves={"red:m": slow, "blue:m": HANG, "green:m": slow},
+            jitter=0.0,
+        )
+
+        assert world.call().tried.count("red:m") == 3
+
+    def test_what_is_left_alone_for_longer_than_the_deadline_is_not_waited_for(self) -> None:
+        world = World({"f": "red:m"}, "[features.f]\ndeadline = 5")
+        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+
+        assert world.plan("f").candidates == ()
+
     def test_a_route_without_candidates_is_an_error_before_anything_is_sent(self) -> None:
         with pytest.raises(MissingCredentialError, match="RED_KEY"):
             World({"f": "red:m"}, environ={}).dispatch()

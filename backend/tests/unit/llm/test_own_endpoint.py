@@ -25,7 +25,7 @@ from backend.utils.llm.errors import (
     RejectedCredentialError,
 )
 from backend.utils.llm.model_config import own_endpoint
-from backend.utils.llm.testing import Status, Text
+from backend.utils.llm.testing import LoopbackProvider, Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 from backend.utils.llm.transport import Credential, Request, connections
 from backend.utils.llm.transport import resolver as look_up
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from backend.utils.llm.testing import LoopbackProvider
     from backend.utils.llm.testing.virtual_time import VirtualTime
 
     from .drivers import Driver
