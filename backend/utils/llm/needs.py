@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from .providers import THOUGHTS_KEY
+from .providers.content_blocks import Block, is_googles, media_of
 from .providers.history import normal_history
-from .providers.parts import Block, is_googles, media_of
 from .routing.route import Needs
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from langchain_core.messages import (
 from backend.utils.llm.needs import history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
 from backend.utils.llm.providers import Ask
+from backend.utils.llm.providers.content_blocks import standard_blocks
 from backend.utils.llm.providers.history import NO_RESULT, normal_history
-from backend.utils.llm.providers.parts import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def test_who_has_a_role_of_their_own_is_a_user_of_that_name() -> None:
     ],
 )
 def test_a_picture_is_one_block_in_whatever_notation(block: dict[str, Any]) -> None:
-    assert parts_of([block]) == [PICTURE]
+    assert standard_blocks([block]) == [PICTURE]
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_a_picture_is_one_block_in_whatever_notation(block: dict[str, Any]) -> N
     ],
 )
 def test_a_document_is_one_block_in_whatever_notation(block: dict[str, Any]) -> None:
-    assert parts_of([block]) == [PDF]
+    assert standard_blocks([block]) == [PDF]
 
 
 def test_an_unknown_block_is_kept_as_it_came() -> None:
     block = {"type": "hologram", "data": "x"}
 
-    assert parts_of([block]) == [{"type": "non_standard", "value": block}]
+    assert standard_blocks([block]) == [{"type": "non_standard", "value": block}]
 
 
 def test_a_result_stands_behind_its_call_whatever_came_between() -> None:

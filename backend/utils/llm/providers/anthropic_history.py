@@ -1,4 +1,4 @@
-"""Words a history for Anthropic's Messages API.
+"""Serializes a history for Anthropic's Messages API.
 
 The rules: https://platform.claude.com/docs/en/api/messages/create, and what it says if one does not keep to them,
 https://platform.claude.com/docs/en/api/errors. No message is empty, nor is a text; what a model thought comes first; results
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 
-from .parts import MEDIA, told
+from .content_blocks import MEDIA, block_text
 from .turns import (
-    apart,
-    between_users,
     blocks_of,
     declared_names,
-    fitting_id,
-    fitting_name,
     plain_json,
-    spoken,
+    split_system,
     thought_by,
-    unworded,
+    unsupported_content,
+    user_blocks,
+    valid_id,
+    valid_name,
     with_own_thoughts,
+    with_user_at_both_ends,
 )
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from .ask import Ask
-    from .parts import Block
+    from .content_blocks import Block
 
 _API = "the Messages API"
-_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 _DOCUMENTS = frozenset({"application/pdf"})
-_LONGEST_ID = 128
+_MAX_ID = 128
 _LETTERS = "[A-Za-z0-9_-]"
 _OWN_TOOLS = ("server_tool_use", "mcp_tool_use", "container_upload", "compaction")
 """Types of blocks of what Anthropic's own tools do; and those that end with ``_tool_result``."""
@@ -48,7 +48,7 @@ _NOTHING = "…"
 
 
 class AnthropicHistory(NamedTuple):
-    """A history in Anthropic's words.
+    """A history as Anthropic's Messages API takes it.
 
     Attributes:
         system: What the system says: a text, or blocks if some are marked for the cache.
@@ -69,24 +69,24 @@ def anthropic_history(history: Sequence[BaseMessage], ask: Ask, provider: str) -
     Raises:
         NotWordedError: Part of it cannot be said here.
     """
-    systems, turns = apart(history)
+    systems, turns = split_system(history)
     writer = _Writer(declared_names(ask.tools), provider)
     messages: list[dict[str, Any]] = []
-    for message in between_users(turns):
-        _add(messages, writer.message(message))
-    return AnthropicHistory(messages, _marked_system(history, len(systems)) or "\n\n".join(systems))
+    for message in with_user_at_both_ends(turns):
+        _append(messages, writer.message(message))
+    return AnthropicHistory(messages, _system_with_cache(history, len(systems)) or "\n\n".join(systems))
 
 
-def _marked_system(history: Sequence[BaseMessage], count: int) -> list[dict[str, Any]]:
+def _system_with_cache(history: Sequence[BaseMessage], count: int) -> list[dict[str, Any]]:
     """What the system says in ``count`` messages, in blocks, if any of them is marked; else nothing."""
     told = [blocks_of(message) for message in history if isinstance(message, SystemMessage)][:count]
     parts = [part for one in told for part in one]
     is_marked = any("cache_control" in part for part in parts)
-    return [_marked({"type": "text", "text": part["text"]}, part) for part in parts] if is_marked else []
+    return [_with_cache({"type": "text", "text": part["text"]}, part) for part in parts] if is_marked else []
 
 
-def _add(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
-    """Put ``message`` behind the others; into the last one, if that is the same one's."""
+def _append(messages: list[dict[str, Any]], message: dict[str, Any]) -> None:
+    """Append ``message``, or merge it into the last one if both have the same role."""
     last = messages[-1] if messages else None
     if last is None or last["role"] != message["role"]:
         messages.append(message)
@@ -99,7 +99,7 @@ def _in_blocks(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class _Writer:
-    """Words one message after the other."""
+    """Serializes one message after the other."""
 
     def __init__(self, declared: frozenset[str], provider: str) -> None:
         self._declared = declared
@@ -111,51 +111,58 @@ class _Writer:
             case AIMessage():
                 is_own = thought_by(message, "anthropic", self._provider)
                 said = [
-                    *_said(with_own_thoughts(message), is_own=is_own),
+                    *_assistant_content(with_own_thoughts(message), is_own=is_own),
                     *map(self._call, message.tool_calls),
                 ]
-                return {"role": "assistant", "content": _short(said)}
+                return {"role": "assistant", "content": _shorthand(said)}
             case ToolMessage():
                 return {"role": "user", "content": [_result(message)]}
             case _:
-                return {"role": "user", "content": _short([*_shown(spoken(message))])}
+                return {"role": "user", "content": _shorthand([*_user_content(user_blocks(message))])}
 
     def _call(self, call: Any) -> dict[str, Any]:
-        name = fitting_name(call["name"], self._declared)
-        return {"type": "tool_use", "id": _id(call["id"]), "name": name, "input": plain_json(call["args"])}
+        name = valid_name(call["name"], self._declared)
+        return {
+            "type": "tool_use",
+            "id": _valid_id(call["id"]),
+            "name": name,
+            "input": plain_json(call["args"]),
+        }
 
 
-def _short(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """What is said as the API's shorthand, if it is one plain text; something, if it is nothing."""
+def _shorthand(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """A single plain text as a string, the API's shorthand; a placeholder if there is no content."""
     if len(said) == 1 and said[0].keys() == {"type", "text"}:
         return str(said[0]["text"])
     return said or _NOTHING
 
 
-def _id(number: str) -> str:
-    return fitting_id(number, most=_LONGEST_ID, alphabet=_LETTERS)
+def _valid_id(call_id: str) -> str:
+    return valid_id(call_id, most=_MAX_ID, alphabet=_LETTERS)
 
 
-def _said(parts: Iterable[Block], *, is_own: bool) -> Iterator[dict[str, Any]]:
-    """What a model said, and before it what it thought, if that was this one."""
+def _assistant_content(parts: Iterable[Block], *, is_own: bool) -> Iterator[dict[str, Any]]:
+    """What a model said. Its thoughts come first, but only for the provider that signed them."""
     parts = list(parts)
     if is_own:
         yield from filter(None, map(_thought, parts))
     for part in parts:
         if part["type"] != "reasoning":
-            yield from _one_said(part, is_own=is_own)
+            yield from _assistant_block(part, is_own=is_own)
 
 
-def _one_said(part: Block, *, is_own: bool) -> Iterator[dict[str, Any]]:
+def _assistant_block(part: Block, *, is_own: bool) -> Iterator[dict[str, Any]]:
     kind = str((part.get("value") or {}).get("type"))
     if is_own and (kind in _OWN_TOOLS or kind.endswith("_tool_result")):
         yield {name: value for name, value in part["value"].items() if name != "index"}
-    elif text := told(part).strip():
-        yield _marked({"type": "text", "text": told(part) if part["type"] == "text" else text}, part)
+    elif text := block_text(part).strip():
+        yield _with_cache(
+            {"type": "text", "text": block_text(part) if part["type"] == "text" else text}, part
+        )
 
 
 def _thought(part: Block) -> dict[str, Any] | None:
-    """A thought as it was; None for one that is not signed, which the API does not take."""
+    """A thinking block, unchanged; None without a signature, which the API requires."""
     extras = part.get("extras", {}) if part["type"] == "reasoning" else {}
     if "redacted" in extras:
         return {"type": "redacted_thinking", "data": extras["redacted"]}
@@ -166,40 +173,41 @@ def _thought(part: Block) -> dict[str, Any] | None:
 
 def _result(message: ToolMessage) -> dict[str, Any]:
     parts = blocks_of(message)
-    worded: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
+    serialized: dict[str, Any] = {"type": "tool_result", "tool_use_id": _valid_id(message.tool_call_id)}
     content = [
-        {name: value for name, value in one.items() if name != "cache_control"} for one in _shown(parts)
+        {name: value for name, value in one.items() if name != "cache_control"}
+        for one in _user_content(parts)
     ]
     if content:
-        worded["content"] = _short(content)
+        serialized["content"] = _shorthand(content)
     if message.status == "error":
-        worded["is_error"] = True
+        serialized["is_error"] = True
     mark = next((part for part in parts if "cache_control" in part), {})
-    return _marked(worded, mark)
+    return _with_cache(serialized, mark)
 
 
-def _shown(parts: Iterable[Block]) -> Iterator[dict[str, Any]]:
-    """What a user, or a tool, shows."""
+def _user_content(parts: Iterable[Block]) -> Iterator[dict[str, Any]]:
+    """Text and media of a user's message or a tool result."""
     for part in parts:
         if part["type"] == "text":
             if part["text"].strip():
-                yield _marked({"type": "text", "text": part["text"]}, part)
+                yield _with_cache({"type": "text", "text": part["text"]}, part)
         elif part["type"] in MEDIA:
-            yield _marked(_medium(part), part)
+            yield _with_cache(_media(part), part)
         else:
-            raise unworded(part, _API)
+            raise unsupported_content(part, _API)
 
 
-def _marked(worded: dict[str, Any], part: Block) -> dict[str, Any]:
-    """``worded``, with the hint for the cache that ``part`` has."""
-    return {**worded, "cache_control": part["cache_control"]} if "cache_control" in part else worded
+def _with_cache(serialized: dict[str, Any], part: Block) -> dict[str, Any]:
+    """``serialized``, with the ``cache_control`` of ``part`` if it has one."""
+    return {**serialized, "cache_control": part["cache_control"]} if "cache_control" in part else serialized
 
 
-def _medium(part: Block) -> dict[str, Any]:
-    kind, known = ("image", _PICTURES) if part["type"] == "image" else ("document", _DOCUMENTS)
+def _media(part: Block) -> dict[str, Any]:
+    kind, known = ("image", _IMAGES) if part["type"] == "image" else ("document", _DOCUMENTS)
     mime = part.get("mime_type") or ("image/png" if kind == "image" else "application/pdf")
     if part["type"] not in {"image", "file"} or mime not in known:
-        raise unworded(part, _API)
+        raise unsupported_content(part, _API)
     title = {"title": part["filename"]} if "filename" in part and kind == "document" else {}
     return {"type": kind, "source": _source(part, mime), **title}
 
@@ -209,6 +217,6 @@ def _source(part: Block, mime: str) -> dict[str, Any]:
         return {"type": "base64", "media_type": mime, "data": part["base64"]}
     if "file_id" in part:
         if not part["file_id"].startswith(_OWN_FILE):
-            raise unworded(part, _API)
+            raise unsupported_content(part, _API)
         return {"type": "file", "file_id": part["file_id"]}
     return {"type": "url", "url": part["url"]}

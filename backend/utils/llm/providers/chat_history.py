@@ -1,4 +1,4 @@
-"""Words a history for Chat Completions, and for the dialects of those who speak it.
+"""Serializes a history for Chat Completions, and for the dialects of other providers of that API.
 
 The rules are those of OpenAI, https://platform.openai.com/docs/api-reference/chat/create, Mistral, DeepSeek, Perplexity, and of
 OpenRouter for its thoughts, https://openrouter.ai/docs/guides/best-practices/reasoning-tokens#preserving-reasoning.
@@ -19,16 +19,16 @@ from .turns import (
     blocks_of,
     data_url,
     declared_names,
-    fitting_id,
-    fitting_name,
-    handed_on,
     joined,
-    nine_letters,
-    said_by_model,
-    spoken,
+    mistral_id,
+    text_without_thoughts,
     thought_by,
     thoughts_of,
-    unworded,
+    unsupported_content,
+    user_blocks,
+    valid_id,
+    valid_name,
+    with_media_from_user,
 )
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from .ask import ModelRequest
-    from .parts import Block
+    from .content_blocks import Block
 
 _API = "Chat Completions"
-_LONGEST_ID = 40
-_LONGEST_NAME = 64
-_NO_NAME = re.compile(r"[\s<|\\/>]+")
-PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_MAX_ID = 40
+_MAX_NAME = 64
+_INVALID_LETTERS = re.compile(r"[\s<|\\/>]+")
+IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 """What OpenAI and Anthropic look at: https://platform.openai.com/docs/guides/images-vision#image-input-requirements"""
-_SOUNDS = {"audio/wav": "wav", "audio/mpeg": "mp3"}
+_AUDIO = {"audio/wav": "wav", "audio/mpeg": "mp3"}
 _ROLES = {"human": "user", "system": "system", "ai": "assistant"}
 _IS_O_MODEL = re.compile(r"o\d")
 
@@ -61,7 +61,7 @@ def chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[str
     Raises:
         NotWordedError: Part of it cannot be said here.
     """
-    turns = handed_on(request.messages, (AIMessage, ToolMessage))
+    turns = with_media_from_user(request.messages, (AIMessage, ToolMessage))
     writer = _Writer(request, roles)
     return [
         writer.message(one) for one in (alternating(turns) if request.endpoint.can.strict_turns else turns)
@@ -69,7 +69,7 @@ def chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[str
 
 
 class _Writer:
-    """Words one message after the other."""
+    """Serializes one message after the other."""
 
     def __init__(self, request: ModelRequest, roles: dict[str, str]) -> None:
         self._roles = roles
@@ -81,41 +81,41 @@ class _Writer:
         """``message`` as the API takes it."""
         match message:
             case AIMessage():
-                return self._of_model(message)
+                return self._assistant_message(message)
             case ToolMessage():
-                number = self._id(message.tool_call_id)
+                number = self._valid_id(message.tool_call_id)
                 return {"role": "tool", "tool_call_id": number, "content": joined(blocks_of(message))}
             case _:
-                return self._named(message, self._of_other(message))
+                return self._with_name(message, self._user_or_system_message(message))
 
-    def _of_other(self, message: BaseMessage) -> dict[str, Any]:
+    def _user_or_system_message(self, message: BaseMessage) -> dict[str, Any]:
         role = self._roles[message.type]
         if isinstance(message.content, str) and (message.name is None or not self._can.strict_turns):
             return {"role": role, "content": message.content}
-        parts = spoken(message, None if self._can.strict_turns else "")
+        parts = user_blocks(message, None if self._can.strict_turns else "")
         if all(part["type"] == "text" for part in parts):
             return {"role": role, "content": joined(parts)}
         return {"role": role, "content": [_part(part) for part in parts]}
 
-    def _named(self, message: BaseMessage, worded: dict[str, Any]) -> dict[str, Any]:
-        """With the name of who speaks, which the stricter ones have no field for."""
-        name = _NO_NAME.sub("_", message.name or "").strip("_")[:_LONGEST_NAME]
-        return {**worded, "name": name} if name and not self._can.strict_turns else worded
+    def _with_name(self, message: BaseMessage, serialized: dict[str, Any]) -> dict[str, Any]:
+        """``serialized`` with the sender's ``name``, unless the provider's dialect has no such field."""
+        name = _INVALID_LETTERS.sub("_", message.name or "").strip("_")[:_MAX_NAME]
+        return {**serialized, "name": name} if name and not self._can.strict_turns else serialized
 
-    def _of_model(self, message: AIMessage) -> dict[str, Any]:
+    def _assistant_message(self, message: AIMessage) -> dict[str, Any]:
         parts = blocks_of(message)
-        worded: dict[str, Any] = {"role": "assistant", "content": said_by_model(parts) or None}
+        serialized: dict[str, Any] = {"role": "assistant", "content": text_without_thoughts(parts) or None}
         if message.tool_calls:
-            worded["tool_calls"] = [self._call(call) for call in message.tool_calls]
+            serialized["tool_calls"] = [self._call(call) for call in message.tool_calls]
             if self._can.wants_thoughts:
                 thoughts = "\n\n".join(filter(None, (one["reasoning"] for one in thoughts_of(parts))))
-                worded["reasoning_content"] = thoughts or _NO_THOUGHTS
+                serialized["reasoning_content"] = thoughts or _NO_THOUGHTS
         if own := self._own_thoughts(message):
-            worded["reasoning_details"] = own
-        return self._named(message, worded)
+            serialized["reasoning_details"] = own
+        return self._with_name(message, serialized)
 
     def _own_thoughts(self, message: AIMessage) -> list[Any]:
-        """What the provider wants back as it was."""
+        """The ``reasoning_details`` that this provider sent, to be returned unchanged."""
         items = message.additional_kwargs.get(REASONING_KEY)
         if not isinstance(items, list) or not thought_by(message, self._provider, self._provider):
             return []
@@ -123,11 +123,11 @@ class _Writer:
 
     def _call(self, call: Any) -> dict[str, Any]:
         arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
-        function = {"name": fitting_name(call["name"], self._declared), "arguments": arguments}
-        return {"type": "function", "id": self._id(call["id"]), "function": function}
+        function = {"name": valid_name(call["name"], self._declared), "arguments": arguments}
+        return {"type": "function", "id": self._valid_id(call["id"]), "function": function}
 
-    def _id(self, number: str) -> str:
-        return nine_letters(number) if self._can.short_call_ids else fitting_id(number, most=_LONGEST_ID)
+    def _valid_id(self, call_id: str) -> str:
+        return mistral_id(call_id) if self._can.short_call_ids else valid_id(call_id, most=_MAX_ID)
 
 
 _NO_THOUGHTS = " "
@@ -136,20 +136,20 @@ https://github.com/mastra-ai/mastra/issues/12592, https://api-docs.deepseek.com/
 
 
 def _part(part: Block) -> dict[str, Any]:
-    """What a user shows."""
+    """Text or media of a user's message."""
     writer = _PARTS.get(part["type"])
-    worded = writer(part) if writer is not None else None
-    if worded is None:
-        raise unworded(part, _API)
-    return worded
+    serialized = writer(part) if writer is not None else None
+    if serialized is None:
+        raise unsupported_content(part, _API)
+    return serialized
 
 
 def _text(part: Block) -> dict[str, Any]:
     return {"type": "text", "text": part["text"]}
 
 
-def _picture(part: Block) -> dict[str, Any] | None:
-    if "file_id" in part or part.get("mime_type", "image/png") not in PICTURES:
+def _image(part: Block) -> dict[str, Any] | None:
+    if "file_id" in part or part.get("mime_type", "image/png") not in IMAGES:
         return None
     url = part["url"] if "url" in part else data_url(part, "image/png")
     return {
@@ -158,8 +158,8 @@ def _picture(part: Block) -> dict[str, Any] | None:
     }
 
 
-def _sound(part: Block) -> dict[str, Any] | None:
-    kind = _SOUNDS.get(part.get("mime_type", ""))
+def _audio(part: Block) -> dict[str, Any] | None:
+    kind = _AUDIO.get(part.get("mime_type", ""))
     if kind is None or "base64" not in part:
         return None
     return {"type": "input_audio", "input_audio": {"data": part["base64"], "format": kind}}
@@ -175,7 +175,7 @@ def _file(part: Block) -> dict[str, Any] | None:
 
 _PARTS: dict[str, Callable[[Block], dict[str, Any] | None]] = {
     "text": _text,
-    "image": _picture,
-    "audio": _sound,
+    "image": _image,
+    "audio": _audio,
     "file": _file,
 }

@@ -4,7 +4,7 @@
 alphabet of an id, is the writer's. In normal form
 
 - every message is a `SystemMessage`, `HumanMessage`, `AIMessage` or `ToolMessage`, none of them empty;
-- its content is a text, or a list of the standard blocks of `parts.parts_of`, without calls and results;
+- its content is a text, or a list of the standard blocks of `content_blocks.standard_blocks`, without calls and results;
 - calls stand in ``tool_calls`` only, each with a name, an object of arguments and an id that no other call has;
 - after a message with calls there is one `ToolMessage` for each, in their order, and nowhere else;
 - thoughts are blocks ``reasoning``; whose they are, ``response_metadata`` says as it came. What a provider wants back of them
@@ -30,7 +30,7 @@ from langchain_core.messages import (
 )
 
 from .ask import REASONING_KEY, THOUGHTS_KEY
-from .parts import MEDIA, Block, parts_of, told
+from .content_blocks import MEDIA, Block, block_text, standard_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +81,7 @@ def _recast(message: BaseMessage) -> list[BaseMessage]:
 
 def _others_turn(message: BaseMessage) -> list[BaseMessage]:
     """What no model said."""
-    parts, name = parts_of(message.content), message.name
+    parts, name = standard_blocks(message.content), message.name
     match message:
         case ToolMessage():
             return [_result(message.tool_call_id, name, parts, message.status)]
@@ -95,7 +95,7 @@ def _others_turn(message: BaseMessage) -> list[BaseMessage]:
 
 def _of_role(message: ChatMessage) -> list[BaseMessage]:
     """A message whose role is a text. Who has a role of their own is a user of that name."""
-    parts = parts_of(message.content)
+    parts = standard_blocks(message.content)
     match _ROLES.get(message.role.strip().lower()):
         case "system":
             return _instruction(parts, message.name)
@@ -132,7 +132,7 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
     results = [part for part in parts if part["type"] == "tool_result"]
     others = [part for part in parts if part["type"] != "tool_result"]
     found: list[BaseMessage] = [
-        _result(str(one["tool_call_id"]), one["name"], parts_of(one["content"]), one["status"])
+        _result(str(one["tool_call_id"]), one["name"], standard_blocks(one["content"]), one["status"])
         for one in results
     ]
     if others or not found:
@@ -142,7 +142,7 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
 
 def _result(number: str, name: str | None, parts: list[Block], status: Any) -> ToolMessage:
     """What a tool gave. What of it is no medium is text, whatever it was."""
-    kept = [part if part["type"] in MEDIA else {"type": "text", "text": told(part)} for part in parts]
+    kept = [part if part["type"] in MEDIA else {"type": "text", "text": block_text(part)} for part in parts]
     return ToolMessage(_content(kept), tool_call_id=number, name=name, status=status)
 
 
@@ -159,13 +159,13 @@ def _content(parts: list[Block]) -> Any:
 
 
 def _model_turn(message: AIMessage) -> AIMessage:
-    parts = parts_of(message.content)
+    parts = standard_blocks(message.content)
     extras = message.additional_kwargs
     said = [part for part in parts if part["type"] not in {"tool_call", "tool_result"}]
     if not any(part["type"] == "reasoning" for part in said):
         said = [*_thoughts_elsewhere(extras), *said]
     if all(part["type"] == "reasoning" for part in said):
-        said += parts_of(_said_elsewhere(extras))
+        said += standard_blocks(_said_elsewhere(extras))
     calls = [*map(_call, message.tool_calls), *map(_call, message.invalid_tool_calls)]
     if not calls:
         calls = [*map(_call, (part for part in parts if part["type"] == "tool_call")), *_old_calls(extras)]
@@ -183,7 +183,7 @@ def _thoughts_elsewhere(extras: dict[str, Any]) -> list[Block]:
     thoughts, item = extras.get(THOUGHTS_KEY), extras.get("reasoning")
     if isinstance(thoughts, str) and thoughts:
         return [{"type": "reasoning", "reasoning": thoughts}]
-    return parts_of([{**item, "type": "reasoning"}]) if isinstance(item, dict) else []
+    return standard_blocks([{**item, "type": "reasoning"}]) if isinstance(item, dict) else []
 
 
 def _said_elsewhere(extras: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Words a history for OpenAI's Responses: https://platform.openai.com/docs/api-reference/responses/create."""
+"""Serializes a history for OpenAI's Responses: https://platform.openai.com/docs/api-reference/responses/create."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 
-from .chat_history import PICTURES
-from .parts import told
+from .chat_history import IMAGES
+from .content_blocks import block_text
 from .turns import (
     blocks_of,
     data_url,
     declared_names,
-    fitting_id,
-    fitting_name,
-    handed_on,
-    spoken,
     thought_by,
-    unworded,
+    unsupported_content,
+    user_blocks,
+    valid_id,
+    valid_name,
+    with_media_from_user,
     with_own_thoughts,
 )
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from .ask import ModelRequest
-    from .parts import Block
+    from .content_blocks import Block
 
 _API = "Responses"
-_LONGEST_ID = 64
+_MAX_ID = 64
 _ITEMS = frozenset(
     {
         *(
@@ -51,7 +51,7 @@ _ITEMS = frozenset(
         *("mcp_list_tools", "tool_search_call", "tool_search_output", "web_search_call"),
     }
 )
-"""What the API's own tools did, as items of its own."""
+"""Types of items that tell what OpenAI's built-in tools did."""
 _PLACES = ("index", "sub_index")
 """What LangChain adds to an item of a stream."""
 
@@ -63,25 +63,29 @@ def responses_input(request: ModelRequest) -> list[dict[str, Any]]:
         NotWordedError: Part of it cannot be said here.
     """
     declared, provider = declared_names(request.ask.tools), request.endpoint.provider.name
-    turns = handed_on(request.messages, (AIMessage,))
+    turns = with_media_from_user(request.messages, (AIMessage,))
     return [item for one in turns for item in _items(one, declared, provider)]
 
 
 def _items(message: BaseMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
     match message:
         case AIMessage():
-            yield from _of_model(message, declared, provider)
+            yield from _assistant_message(message, declared, provider)
         case ToolMessage():
             output = _content(blocks_of(message))
-            yield {"type": "function_call_output", "call_id": _id(message.tool_call_id), "output": output}
+            yield {
+                "type": "function_call_output",
+                "call_id": _valid_id(message.tool_call_id),
+                "output": output,
+            }
         case SystemMessage():
             yield {"type": "message", "role": "system", "content": message.text}
         case _:
-            yield {"type": "message", "role": "user", "content": _content(spoken(message))}
+            yield {"type": "message", "role": "user", "content": _content(user_blocks(message))}
 
 
 def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
-    """What a user or a tool shows: a text, if it is one."""
+    """Content of a user's message or a tool result: a string if it is one text."""
     if not parts:
         return ""
     return (
@@ -89,16 +93,22 @@ def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
     )
 
 
-def _id(number: str) -> str:
-    return fitting_id(number, most=_LONGEST_ID)
+def _valid_id(call_id: str) -> str:
+    return valid_id(call_id, most=_MAX_ID)
 
 
 # What a model said ---------------------------------------------------------------------------------------------------
 
 
-def _of_model(message: AIMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
+def _assistant_message(
+    message: AIMessage, declared: frozenset[str], provider: str
+) -> Iterator[dict[str, Any]]:
     is_own = thought_by(message, "openai", provider)
-    said = [item for part in with_own_thoughts(message) if (item := _said(part, is_own=is_own)) is not None]
+    said = [
+        item
+        for part in with_own_thoughts(message)
+        if (item := _assistant_content(part, is_own=is_own)) is not None
+    ]
     calls = [_call(call, declared) for call in message.tool_calls]
     items = _with_texts_joined([*said, *calls])
     while items and items[-1]["type"] == "reasoning":  # a thought has to lead to something
@@ -106,17 +116,17 @@ def _of_model(message: AIMessage, declared: frozenset[str], provider: str) -> It
     yield from items
 
 
-def _said(part: Block, *, is_own: bool) -> dict[str, Any] | None:
+def _assistant_content(part: Block, *, is_own: bool) -> dict[str, Any] | None:
     if part["type"] == "reasoning":
         return _thought(part) if is_own else None
     value = part.get("value")
     if is_own and isinstance(value, dict) and value.get("type") in _ITEMS:
         return {key: one for key, one in value.items() if key not in _PLACES}
-    return _message(told(part))
+    return _message(block_text(part))
 
 
 def _thought(part: Block) -> dict[str, Any] | None:
-    """A thought as an item: without what the API can decrypt it is of no use to it, for nothing is stored there."""
+    """A reasoning item; None without ``encrypted_content``, for the API stores none itself."""
     secret = part.get("extras", {}).get("encrypted_content")
     if not secret:
         return None
@@ -134,7 +144,7 @@ def _message(text: str) -> dict[str, Any]:
 
 
 def _with_texts_joined(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Texts that follow each other as one message."""
+    """``items`` with consecutive texts merged into one message."""
     found: list[dict[str, Any]] = []
     for item in items:
         if found and item["type"] == found[-1]["type"] == "message":
@@ -146,8 +156,8 @@ def _with_texts_joined(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _call(call: Any, declared: frozenset[str]) -> dict[str, Any]:
     arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
-    name = fitting_name(call["name"], declared)
-    return {"type": "function_call", "call_id": _id(call["id"]), "name": name, "arguments": arguments}
+    name = valid_name(call["name"], declared)
+    return {"type": "function_call", "call_id": _valid_id(call["id"]), "name": name, "arguments": arguments}
 
 
 # What is shown -------------------------------------------------------------------------------------------------------
@@ -155,18 +165,18 @@ def _call(call: Any, declared: frozenset[str]) -> dict[str, Any]:
 
 def _part(part: Block) -> dict[str, Any]:
     writer = _PARTS.get(part["type"])
-    worded = writer(part) if writer is not None else None
-    if worded is None:
-        raise unworded(part, _API)
-    return worded
+    serialized = writer(part) if writer is not None else None
+    if serialized is None:
+        raise unsupported_content(part, _API)
+    return serialized
 
 
 def _text(part: Block) -> dict[str, Any]:
     return {"type": "input_text", "text": part["text"]}
 
 
-def _picture(part: Block) -> dict[str, Any] | None:
-    if part.get("mime_type", "image/png") not in PICTURES:
+def _image(part: Block) -> dict[str, Any] | None:
+    if part.get("mime_type", "image/png") not in IMAGES:
         return None
     found = {"type": "input_image", **({"detail": part["detail"]} if "detail" in part else {})}
     if "file_id" in part:
@@ -185,6 +195,6 @@ def _file(part: Block) -> dict[str, Any] | None:
 
 _PARTS: dict[str, Callable[[Block], dict[str, Any] | None]] = {
     "text": _text,
-    "image": _picture,
+    "image": _image,
     "file": _file,
 }

@@ -1,6 +1,6 @@
-"""What an API may demand of a history in normal form: who speaks first and last, who holds a picture, how things are called.
+"""What an API may demand of a history in normal form: whose turn is first and last, who may send media, which ids and names are valid.
 
-Each writer applies those of its API. All of them leave a history in normal form.
+Each API's writer applies the demands of its own. The history stays in normal form.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from .ask import REASONING_KEY, NotWordedError
-from .parts import MEDIA, Block, parts_of, told
+from .content_blocks import MEDIA, Block, block_text, standard_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ GO_ON = "Continue."
 """What a user says after a model that spoke last, where a user has to."""
 _PAUSE = "I have the results."
 """What a model says between results and a user, where it has to."""
-_NO_LETTER = re.compile(r"[^A-Za-z0-9_-]+")
+_INVALID_LETTERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def blocks_of(message: BaseMessage) -> list[Block]:
@@ -42,8 +42,8 @@ def joined(parts: Iterable[Block]) -> str:
     return "\n".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def spoken(message: BaseMessage, names: str | None = None) -> list[Block]:
-    """What a user says, with their name before it if there is no other place for that.
+def user_blocks(message: BaseMessage, names: str | None = None) -> list[Block]:
+    """The content of a user's message, after their name if the API has no field for names.
 
     Args:
         message: Of the user.
@@ -65,8 +65,8 @@ def spoken(message: BaseMessage, names: str | None = None) -> list[Block]:
 # Order ---------------------------------------------------------------------------------------------------------------
 
 
-def apart(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
-    """The system's texts, and the rest. If there is no rest, the last of them is the user's: somebody has to ask."""
+def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]:
+    """The texts of system messages, and all other messages. If there are no others, the last system text is sent as the user's."""
     systems = [
         "\n\n".join(part["text"] for part in blocks_of(message))
         for message in history
@@ -78,8 +78,8 @@ def apart(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMessage]]
     return systems, others
 
 
-def between_users(turns: list[BaseMessage]) -> list[BaseMessage]:
-    """``turns``, which a user begins, and a user or a tool ends."""
+def with_user_at_both_ends(turns: list[BaseMessage]) -> list[BaseMessage]:
+    """``turns``, made to begin with a user's message and to end with one or with a tool's."""
     if not turns:
         return turns
     first = [HumanMessage(OPENING)] if isinstance(turns[0], AIMessage) else []
@@ -89,9 +89,9 @@ def between_users(turns: list[BaseMessage]) -> list[BaseMessage]:
 
 def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The system first, then users and models in turn: two in a row become one, and after results a model speaks."""
-    systems, others = apart(history)
+    systems, others = split_system(history)
     found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
-    for message in between_users(others):
+    for message in with_user_at_both_ends(others):
         last = found[-1] if found else None
         if isinstance(message, HumanMessage) and isinstance(last, ToolMessage):
             found.append(AIMessage(_PAUSE))
@@ -115,8 +115,10 @@ def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
     return first.model_copy(update={"content": [*blocks_of(first), *blocks_of(second)]})
 
 
-def handed_on(history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ...]) -> list[BaseMessage]:
-    """``history``, in which a user shows what pictures and files messages of ``kinds`` hold, after all results."""
+def with_media_from_user(
+    history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ...]
+) -> list[BaseMessage]:
+    """``history`` with the media of messages of ``kinds`` moved to a user's message behind them, and behind all results."""
     found: list[BaseMessage] = []
     waiting: list[Block] = []
     for message in history:
@@ -126,7 +128,7 @@ def handed_on(history: Sequence[BaseMessage], kinds: tuple[type[BaseMessage], ..
         media = _media_of(message) if isinstance(message, kinds) else []
         found.append(_without_media(message) if media else message)
         if media:
-            waiting += [{"type": "text", "text": _whose(message)}, *media]
+            waiting += [{"type": "text", "text": _media_heading(message)}, *media]
     return [*found, HumanMessage(content=list(waiting))] if waiting else found
 
 
@@ -134,7 +136,7 @@ def _media_of(message: BaseMessage) -> list[Block]:
     return [part for part in blocks_of(message) if part["type"] in MEDIA]
 
 
-def _whose(message: BaseMessage) -> str:
+def _media_heading(message: BaseMessage) -> str:
     if isinstance(message, ToolMessage):
         return f"From the tool {message.name}, call {message.tool_call_id}:"
     return "From the assistant:"
@@ -148,25 +150,25 @@ def _without_media(message: BaseMessage) -> BaseMessage:
 # Names ---------------------------------------------------------------------------------------------------------------
 
 
-def fitting_id(number: str, *, most: int, alphabet: str = r"[!-~]") -> str:
-    """``number``, if an API takes it; else another one, always the same for the same."""
-    if len(number) <= most and re.fullmatch(f"{alphabet}+", number):
-        return number
-    return f"call_{_digest(number, 24)}"
+def valid_id(call_id: str, *, most: int, alphabet: str = r"[!-~]") -> str:
+    """``call_id`` if an API takes it; else a hash of it."""
+    if len(call_id) <= most and re.fullmatch(f"{alphabet}+", call_id):
+        return call_id
+    return f"call_{_digest(call_id, 24)}"
 
 
-def nine_letters(number: str) -> str:
+def mistral_id(call_id: str) -> str:
     """The id of a call as Mistral takes it."""
-    return number if re.fullmatch(r"[A-Za-z0-9]{9}", number) else _digest(number, 9)
+    return call_id if re.fullmatch(r"[A-Za-z0-9]{9}", call_id) else _digest(call_id, 9)
 
 
 def _digest(text: str, length: int) -> str:
     return hashlib.blake2s(text.encode(errors="replace")).hexdigest()[:length]
 
 
-def fitting_name(name: str, declared: Iterable[str] = (), *, most: int = 64) -> str:
+def valid_name(name: str, declared: Iterable[str] = (), *, most: int = 64) -> str:
     """The name of a tool as OpenAI and Anthropic take it; one that is ``declared`` is left as it is."""
-    return name if name in declared else _NO_LETTER.sub("_", name)[:most] or "tool"
+    return name if name in declared else _INVALID_LETTERS.sub("_", name)[:most] or "tool"
 
 
 def declared_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
@@ -175,7 +177,7 @@ def declared_names(tools: Iterable[dict[str, Any]]) -> frozenset[str]:
 
 
 def plain_json(value: object) -> Any:
-    """``value`` in nothing but JSON, which has no word for what is no number."""
+    """``value`` in standard JSON: NaN and infinity become strings."""
     return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
@@ -183,12 +185,12 @@ def plain_json(value: object) -> Any:
 
 
 def data_url(part: Block, mime: str) -> str:
-    """The data of ``part`` as an address; ``mime`` if it does not say what it is."""
+    """The data of ``part`` as a ``data:`` URL; ``mime`` is its default type."""
     return f"data:{part.get('mime_type') or mime};base64,{part['base64']}"
 
 
-def unworded(part: Block, api: str) -> NotWordedError:
-    """The error that ``api`` has no words for ``part``. It tells its kind and nothing that it holds."""
+def unsupported_content(part: Block, api: str) -> NotWordedError:
+    """The error that ``api`` cannot carry ``part``: its text names the type, never the content."""
     kind, value = part["type"], part.get("value")
     if isinstance(value, dict):
         kind = str(value.get("type") or "unknown")[:40]
@@ -218,7 +220,7 @@ def thought_by(message: BaseMessage, api: str, provider: str) -> bool:
 def with_own_thoughts(message: AIMessage) -> list[Block]:
     """The blocks of ``message``, with its thoughts as the API told them, if they were kept."""
     items = message.additional_kwargs.get(REASONING_KEY)
-    thoughts = [part for part in parts_of(items) if part["type"] == "reasoning"]
+    thoughts = [part for part in standard_blocks(items) if part["type"] == "reasoning"]
     parts = blocks_of(message)
     return [*thoughts, *(part for part in parts if part["type"] != "reasoning")] if thoughts else parts
 
@@ -228,6 +230,6 @@ def thoughts_of(parts: Iterable[Block]) -> Iterator[Block]:
     return (part for part in parts if part["type"] == "reasoning")
 
 
-def said_by_model(parts: Iterable[Block]) -> str:
-    """What a model said, without its thoughts, where there is a place for text only."""
-    return "".join(told(part) for part in parts if part["type"] != "reasoning")
+def text_without_thoughts(parts: Iterable[Block]) -> str:
+    """What a model said as one text, without its thoughts."""
+    return "".join(block_text(part) for part in parts if part["type"] != "reasoning")

@@ -44,7 +44,7 @@ _GOOGLES = ("googleapis.com", "youtube.com", "youtu.be")
 """The hosts of what Google opens itself: files of its own, and videos."""
 
 
-def parts_of(content: object) -> list[Block]:
+def standard_blocks(content: object) -> list[Block]:
     """``content`` of a message in standard blocks.
 
     Returns:
@@ -65,8 +65,8 @@ def text_of(parts: Iterable[Block]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def told(part: Block) -> str:
-    """``part`` as text, for whoever has no other words for what a model did."""
+def block_text(part: Block) -> str:
+    """``part`` as text: JSON in brackets if it is no text."""
     return part["text"] if part["type"] == "text" else f"[{_as_json(part.get('value', part))}]"
 
 
@@ -141,7 +141,7 @@ def _of_plain_text(block: Block) -> list[Block] | None:
 def _of_search_result(block: Block) -> list[Block]:
     """What a user hands on of a search: Anthropic's form."""
     head = " ".join(str(block[key]) for key in ("title", "source") if block.get(key))
-    return [*_text(head), *parts_of(block.get("content"))]
+    return [*_text(head), *standard_blocks(block.get("content"))]
 
 
 def _named_text(name: object, text: str) -> list[Block]:
@@ -254,7 +254,7 @@ def _of_source(block: Block, source: Block, kind: str) -> list[Block] | None:
     if source.get("type") == "text":
         return _named_text(name, str(source.get("data") or ""))
     if source.get("type") == "content":
-        return [*_text(str(name or "")), *parts_of(source.get("content"))]
+        return [*_text(str(name or "")), *standard_blocks(source.get("content"))]
     named = "file" if kind == "document" else kind
     mime = source.get("media_type") or source.get("mime_type")
     return _media(
