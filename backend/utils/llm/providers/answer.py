@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from ..transport import ExcessError
 from .ask import OTHERS_KEY, REASONING_KEY, THOUGHTS_KEY
-from .loose_json import as_text, is_json
+from .loose_json import as_text, is_json, read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
     from ..transport import Trust
 
+_MOST_BEFORE = 4
+"""Pieces of a call's arguments among which an empty object may be no more than a beginning."""
 _IN_PIECES = frozenset({"text", "summary", "thinking"})
 EAGER = 250
 """So many pieces of a stream are handed on one by one. From then on some are joined: for every chunk LangChain, and
@@ -224,7 +225,7 @@ def _parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCa
     for call in calls:
         name, number = call.name or "", call.id or new_call_id()
         try:
-            arguments = json.loads(call.arguments or "{}", strict=False) or {}
+            arguments = read_arguments(call.arguments) or {}
         except (ValueError, RecursionError) as error:
             bad.append(invalid_tool_call(name=name, args=call.arguments, id=number, error=str(error)))
             continue
@@ -364,6 +365,8 @@ class AnswerStream:
         """
         held = self._calls.held_back()
         last = Answer(calls=self._calls.without_id())
+        if self._pending is not None and self._pending.calls:
+            last.calls, held = [*last.calls, *held], []
         if held or last.calls or self._reasoning or (self._reason is None and self._metadata):
             self._pending = _joined(self._pending, last)
         made = self.chunk()
@@ -372,7 +375,7 @@ class AnswerStream:
             made.message.additional_kwargs[REASONING_KEY] = _whole_blocks(self._reasoning)
         if made is not None and held:
             # Put in afterwards: LangChain would read each piece as if it was the whole.
-            made.message.tool_call_chunks += held  # type: ignore[attr-defined]
+            made.message.tool_call_chunks += map(_chunk_of_call, held)  # type: ignore[attr-defined]
         return made
 
 
@@ -389,12 +392,27 @@ def _chunk_of(piece: Answer) -> ChatGenerationChunk:
         additional_kwargs=piece.additional_kwargs(),
         response_metadata=piece.response_metadata(),
         usage_metadata=piece.usage,
-        tool_call_chunks=[
-            tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
-            for call in piece.calls
-        ],
+        tool_call_chunks=[_chunk_of_call(call) for call in _one_for_each(piece.calls)] if piece.calls else [],
     )
     return ChatGenerationChunk(message=message)
+
+
+def _one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
+    """``pieces`` with those of one call in one: within a message LangChain takes each for a call."""
+    found: dict[Hashable, CallPiece] = {}
+    for piece in pieces:
+        before = found.get(piece.place)
+        found[piece.place] = piece if before is None else _with_more(before, piece)
+    return list(found.values())
+
+
+def _with_more(before: CallPiece, piece: CallPiece) -> CallPiece:
+    name = f"{before.name or ''}{piece.name or ''}" or None
+    return CallPiece(before.place, before.id or piece.id, name, before.arguments + piece.arguments)
+
+
+def _chunk_of_call(call: CallPiece) -> Any:
+    return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
 
 
 @dataclass(slots=True)
@@ -425,6 +443,17 @@ class _Call:
         self.looks_left -= 1
         so_far = self.arguments
         return bool(so_far) and is_json(so_far)
+
+    def news_in(self, arguments: str) -> str:
+        """``arguments``, if they are news: some servers say an empty object first, or all of them once more at the end."""
+        if len(self.pieces) < _MOST_BEFORE and self.arguments == "{}" and arguments:
+            self.pieces, self.held = [], []
+            return arguments
+        may_repeat = arguments.startswith(("{", '"{')) and bool(self.pieces) and self.pieces[-1].endswith("}")
+        if not may_repeat or not self.looks_left:
+            return arguments
+        self.looks_left -= 1
+        return "" if is_json(self.arguments) else arguments
 
     def take_id(self, told: str | None) -> str | None:
         """``told``, if it is news."""
@@ -467,9 +496,13 @@ class _CallStream:
         call = self._call_of(piece)
         self._characters += len(piece.arguments)
         _bound(self._characters, self._trust.most_arguments, "characters of arguments")
-        told_id, name = call.take_id(piece.id), call.take_name(piece.name)
-        call.pieces.append(piece.arguments)
-        return CallPiece(call.place, told_id, name, self._passed(call, piece.arguments))
+        told_id, name, arguments = (
+            call.take_id(piece.id),
+            call.take_name(piece.name),
+            call.news_in(piece.arguments),
+        )
+        call.pieces.append(arguments)
+        return CallPiece(call.place, told_id, name, self._passed(call, arguments))
 
     def _call_of(self, piece: CallPiece) -> _Call:
         """The call that ``piece`` begins, or goes on with. Some servers count none."""
@@ -498,7 +531,7 @@ class _CallStream:
         return call
 
     def _passed(self, call: _Call, arguments: str) -> str:
-        if self._characters <= self._trust.eager_arguments and not call.held:
+        if self._characters <= self._trust.eager_arguments and not call.held and arguments != "{}":
             return arguments
         call.held.append(arguments)
         return ""
@@ -507,8 +540,8 @@ class _CallStream:
         """An id for each call to which the provider gave none."""
         return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
 
-    def held_back(self) -> list[Any]:
-        """The rest of the arguments, as pieces of LangChain's.
+    def held_back(self) -> list[CallPiece]:
+        """The rest of the arguments.
 
         Raises:
             ExcessError: Too many of them are no JSON.
@@ -516,6 +549,4 @@ class _CallStream:
         held = [call for call in self._all if any(call.held)]
         garbage = sum(len(text) for call in held if not is_json(text := call.arguments))
         _bound(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
-        return [
-            tool_call_chunk(name=None, args="".join(call.held), id=None, index=call.place) for call in held
-        ]
+        return [CallPiece(call.place, None, None, "".join(call.held)) for call in held]

@@ -65,6 +65,7 @@ def _whole_number(text: str) -> int:
     return int(text[:_LONGEST_NUMBER])
 
 
+_LENIENT = json.JSONDecoder(strict=False)
 _JSON = json.JSONDecoder(parse_int=_whole_number)
 
 
@@ -75,6 +76,25 @@ def is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def read_arguments(text: str) -> Any:
+    """The arguments of a call; none at all are an empty object. Some servers say that first, or all of them several times.
+
+    Raises:
+        ValueError: They are no JSON.
+        RecursionError: They have no end.
+    """
+    try:
+        return json.loads(text or "{}", strict=False)
+    except ValueError:
+        found, end = _LENIENT.raw_decode(text)
+        rest = text[end:]
+        if found == {}:
+            return read_arguments(rest)
+        if rest.replace(text[:end], "").strip():
+            raise
+        return found
 
 
 def as_object(value: object) -> dict[str, Any]:
