@@ -10,6 +10,7 @@ from typing import Any
 
 OPENAI_MODEL = "gpt-4.1-mini"
 GEMINI_MODEL = "gemini-3.5-flash"
+ANTHROPIC_MODEL = "claude-haiku-4-5"
 CHUNKS = 50
 """Of a stream, that have text."""
 
@@ -20,6 +21,7 @@ STREAMED = "".join(PIECES)
 FIELDS = {"title": "Budget", "overview": "They agree on a budget for the year.", "score": 7, "done": True}
 TOOL, ARGUMENTS = "get_weather", {"city": "Paris"}
 _USAGE = {"prompt_tokens": 200, "completion_tokens": 160, "total_tokens": 360}
+_ANTHROPIC_USAGE = {"input_tokens": 200, "output_tokens": 160}
 _GEMINI_USAGE = {"promptTokenCount": 200, "candidatesTokenCount": 160, "totalTokenCount": 360}
 
 
@@ -87,6 +89,52 @@ def gemini_stream() -> list[bytes]:
             for piece, reason in zip(PIECES, reasons, strict=True)
         ]
     )
+
+
+def anthropic_answers() -> dict[str, bytes]:
+    """Of the Messages API, by what the request asks for."""
+    blocks: dict[str, tuple[dict[str, Any], str]] = {
+        "plain": ({"type": "text", "text": TEXT}, "end_turn"),
+        "structured": ({"type": "text", "text": json.dumps(FIELDS)}, "end_turn"),
+        "tools": ({"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": ARGUMENTS}, "tool_use"),
+    }
+    return {
+        kind: of_http(_json({**_message(), "content": [block], "stop_reason": reason}))
+        for kind, (block, reason) in blocks.items()
+    }
+
+
+def anthropic_stream() -> list[bytes]:
+    """55 events: who speaks, a block, its pieces and its end, why it ends and what was used, and the end."""
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": _message()},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+            for piece in PIECES
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": _ANTHROPIC_USAGE,
+        },
+        {"type": "message_stop"},
+    ]
+    return of_stream([f"event: {event['type']}\n".encode() + _event(event) for event in events])
+
+
+def _message() -> dict[str, Any]:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": ANTHROPIC_MODEL,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": _ANTHROPIC_USAGE,
+    }
 
 
 def _completion(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BASES = {
     **dict.fromkeys(PEERS, "ChatOpenAI"),
     **dict.fromkeys(("Patchbay, Gemini", "ChatGoogleGenerativeAI"), "ChatGoogleGenerativeAI"),
+    **dict.fromkeys(("Patchbay, Anthropic", "ChatAnthropic"), "ChatAnthropic"),
     **dict.fromkeys(("Patchbay, no I/O", "LangChain, no I/O"), "LangChain, no I/O"),
 }
 """Whom each peer is set beside: the bare client that does the same work."""

@@ -26,8 +26,12 @@ CHANCES, HOPELESS = 3, 1.4
 """A machine may be busy with something else, but what is too slow is so every time. And by how much a machine cannot err."""
 OURS, CROWDED, BARE, ROUTER = "Patchbay", "Patchbay, crowded", "ChatOpenAI", "LiteLLM Router"
 OURS_GEMINI, BARE_GEMINI = "Patchbay, Gemini", "ChatGoogleGenerativeAI"
+OURS_ANTHROPIC, BARE_ANTHROPIC = "Patchbay, Anthropic", "ChatAnthropic"
 OURS_WITHIN, BARE_WITHIN = "Patchbay, no I/O", "LangChain, no I/O"
-PEERS = (OURS, CROWDED, BARE, ROUTER, OURS_GEMINI, BARE_GEMINI, OURS_WITHIN, BARE_WITHIN)
+PEERS = (
+    *(OURS, CROWDED, BARE, ROUTER, OURS_GEMINI, BARE_GEMINI),
+    *(OURS_ANTHROPIC, BARE_ANTHROPIC, OURS_WITHIN, BARE_WITHIN),
+)
 
 
 class Found(NamedTuple):
@@ -190,6 +194,13 @@ GATES = (
         0.90,
         0.60,
         _beside(OURS_GEMINI, BARE_GEMINI, Task("stream")),
+    ),
+    Gate("Anthropic, call : ChatAnthropic", 0.70, 0.45, _beside(OURS_ANTHROPIC, BARE_ANTHROPIC, Task())),
+    Gate(
+        "Anthropic, stream : ChatAnthropic",
+        0.90,
+        0.60,
+        _beside(OURS_ANTHROPIC, BARE_ANTHROPIC, Task("stream")),
     ),
     Gate("call, 256 in flight : alone", 1.50, 1.10, _crowded(Task(concurrency=256, latency=20), rounds=3)),
     Gate("call, 16 in flight : ChatOpenAI", 0.70, 0.45, _beside(OURS, BARE, Task(concurrency=16))),

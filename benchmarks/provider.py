@@ -19,7 +19,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 from typing_extensions import override
 
-from .answers import gemini_answers, gemini_stream, of_http, openai_answers, openai_stream
+from .answers import (
+    anthropic_answers,
+    anthropic_stream,
+    gemini_answers,
+    gemini_stream,
+    of_http,
+    openai_answers,
+    openai_stream,
+)
 from .cores import stay_on
 
 if TYPE_CHECKING:
@@ -30,7 +38,8 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _STREAM = re.compile(rb'"stream": ?true')
 _OPENAI, _OPENAI_STREAM = openai_answers(), openai_stream()
 _GEMINI, _GEMINI_STREAM = gemini_answers(), gemini_stream()
-_STREAMS = {id(parts): b"".join(parts) for parts in (_OPENAI_STREAM, _GEMINI_STREAM)}
+_ANTHROPIC, _ANTHROPIC_STREAM = anthropic_answers(), anthropic_stream()
+_STREAMS = {id(parts): b"".join(parts) for parts in (_OPENAI_STREAM, _GEMINI_STREAM, _ANTHROPIC_STREAM)}
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -125,6 +134,8 @@ def answer_to(path: bytes, body: bytes) -> bytes | list[bytes] | None:
     """What a request wants: an answer, a stream, or None if it is not a model's business."""
     if path.endswith(b"/chat/completions"):
         return _OPENAI_STREAM if _STREAM.search(body) else _OPENAI[_kind(body, b'"response_format"')]
+    if path.endswith(b"/v1/messages"):
+        return _ANTHROPIC_STREAM if _STREAM.search(body) else _ANTHROPIC[_kind(body, b'"output_config"')]
     if b":streamGenerateContent" in path:
         return _GEMINI_STREAM
     if b":generateContent" in path:

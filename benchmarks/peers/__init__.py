@@ -72,6 +72,8 @@ PEERS = {
     "LiteLLM Router, latency-based": Row("litellm", "litellm:LatencyBased"),
     "Patchbay, Gemini": Row("project", "ours:OursGemini"),
     "ChatGoogleGenerativeAI": Row("project", "langchain:BareGemini"),
+    "Patchbay, Anthropic": Row("project", "ours:OursAnthropic"),
+    "ChatAnthropic": Row("project", "langchain:BareAnthropic"),
     "Patchbay, no I/O": Row("project", "within:OursWithin", sends=False),
     "LangChain, no I/O": Row("project", "within:BareWithin", sends=False),
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ..answers import GEMINI_MODEL, OPENAI_MODEL
+from ..answers import ANTHROPIC_MODEL, GEMINI_MODEL, OPENAI_MODEL
 from ..shapes import TOOLS, schema
 from . import Way
 
@@ -49,6 +49,16 @@ class BareGemini(_Dressed):
         from langchain_google_genai import ChatGoogleGenerativeAI
 
         return ChatGoogleGenerativeAI(model=GEMINI_MODEL, base_url=self._url, google_api_key="k")
+
+
+class BareAnthropic(_Dressed):
+    """`ChatAnthropic` as it comes."""
+
+    @override
+    def _client(self) -> Any:
+        from langchain_anthropic import ChatAnthropic
+
+        return ChatAnthropic(model=ANTHROPIC_MODEL, base_url=self._url, api_key="k")
 
 
 class WithRetry(_Dressed):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from ..answers import GEMINI_MODEL, OPENAI_MODEL
+from ..answers import ANTHROPIC_MODEL, GEMINI_MODEL, OPENAI_MODEL
 from . import Way
 from .langchain import runnable_of, way_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..shapes import Shape
 
-FEATURE, GEMINI_FEATURE = "openai_feature", "gemini_feature"
+FEATURE, GEMINI_FEATURE, ANTHROPIC_FEATURE = "openai_feature", "gemini_feature", "anthropic_feature"
 USERS = 64
 
 
@@ -47,6 +47,12 @@ class OursGemini(Ours):
     """A feature whose provider speaks Google's API."""
 
     feature = GEMINI_FEATURE
+
+
+class OursAnthropic(Ours):
+    """A feature whose provider speaks Anthropic's API."""
+
+    feature = ANTHROPIC_FEATURE
 
 
 class OursWithKeys(Ours):
@@ -84,7 +90,7 @@ class OursWithKeys(Ours):
 
 
 def patchbay(url: str) -> Patchbay:
-    """On a table whose two providers are the benchmarks' provider."""
+    """On a table whose providers are the benchmarks' provider."""
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.model_config import Table
 
@@ -104,7 +110,13 @@ api = "gemini"
 base_url = "{url}"
 api_key_env = "BENCHMARK_KEY"
 
+[providers.anthropic]
+api = "anthropic"
+base_url = "{url}"
+api_key_env = "BENCHMARK_KEY"
+
 [profiles.premium]
+{ANTHROPIC_FEATURE} = "anthropic:{ANTHROPIC_MODEL}"
 {FEATURE} = "openai:{OPENAI_MODEL}"
 {GEMINI_FEATURE} = "gemini:{GEMINI_MODEL}"
 
