@@ -61,7 +61,6 @@ class RunningAttempt:
     is_beaten = False
     record: Attempt | None = None
     _answer: AIMessage | None = None
-    _is_answered: bool = False
     _ticket: Ticket | None = None
     _observed = Observed()  # of nothing, until there is a ticket
     _started: datetime | None = None
@@ -115,20 +114,18 @@ class RunningAttempt:
         )
         self._observed = self._ticket.observed
         self._started_at, self._started = self._time.clock(), self._time.now()
-        ask = question.ask._replace(options=options)
-        history = [*question.history, *call.repair] if step.repair else question.history
-        is_plain = question.history is question.messages
-        return client, ModelRequest(
+        request = ModelRequest(
             endpoint,
-            ask,
+            question.ask._replace(options=options),
             candidate.settings,
-            history,
+            [*question.history, *call.repair] if step.repair else question.history,
             question.stop,
             step.seconds,
             self._ticket,
-            is_plain,
-            candidate.extra_body,
+            is_plain=question.history is question.messages,
+            extra_body=candidate.extra_body,
         )
+        return client, request
 
     def _credential(self) -> Credential:
         """The one that the route chose for its candidate."""
@@ -172,7 +169,7 @@ class RunningAttempt:
 
         The provider is done. What a test of the answer takes is not its time, and keeps nobody out.
         """
-        self._is_answered, self._ended_at = True, self._time.clock()
+        self._ended_at = self._time.clock()
         if self._call.dispatch.observers.see_receipts:
             self._call.dispatch.observers.received(self.step)
         labelled(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
@@ -265,7 +262,8 @@ class RunningAttempt:
 
     def _is_nobodys(self, error: BaseException) -> bool:
         """Whether neither provider nor answer is at fault: once it is there, only the caller's code, or ours, is left."""
-        return self._is_answered and isinstance(error, Exception) and not isinstance(error, BadAnswer)
+        is_answered = self._ended_at is not None
+        return is_answered and isinstance(error, Exception) and not isinstance(error, BadAnswer)
 
     def _failure(self, error: BaseException) -> Failure:
         if self._is_nobodys(error) and not is_control_flow(error):
