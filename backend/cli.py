@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from backend.local_model import LocalModel
-from backend.printing import Terminal, ability_lines, finding_line, json_text, receipt_line
+from backend.printing import Terminal, capability_lines, finding_line, json_text, receipt_line
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
 from backend.utils.llm.clock import Time
@@ -201,7 +201,7 @@ def model(
         retires = gone and gone.model_dump(mode="json")
         _print_json({"model": asked, "can": can.model_dump(), "sources": origins, "retires": retires})
     else:
-        out.print("\n".join(ability_lines(asked, can, origins, gone)), markup=False)
+        out.print("\n".join(capability_lines(asked, can, origins, gone)), markup=False)
 
 
 @app.command()

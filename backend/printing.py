@@ -1,4 +1,4 @@
-"""Prints receipts, findings and abilities to a terminal, on which nothing acts that is printed."""
+"""Formats receipts, findings and capabilities for a terminal, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class Terminal(Console):
-    """A console that writes out what would act in a text: only line breaks and tabs do what they do. Styles are its own."""
+    """A console that escapes the control characters of a text, but for line breaks and tabs."""
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:
-        """``text``, of a line or of a table's cell, as it is shown."""
+        """``text`` of a line or a table's cell, escaped."""
         return super().render_str(visible(text, keep="\n\t"), **options)
 
 
 def json_text(value: Any) -> str:
-    """``value`` in letters that every terminal and pipe takes as they are."""
+    """``value`` as indented JSON in printable ASCII."""
     return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
@@ -52,20 +52,20 @@ def receipt_line(receipt: dict[str, Any]) -> str:
 
 
 def finding_line(finding: Finding, *, fails: bool) -> str:
-    """One line: whether it fails, and what is to be said."""
+    """``finding`` after the word "problem" if it ``fails`` the check, else after "warning"."""
     return f"{'problem' if fails else 'warning'}  {finding.says}"
 
 
-def ability_lines(
+def capability_lines(
     model: str, can: Capabilities, sources: Mapping[str, str], gone: Retirement | None
 ) -> list[str]:
-    """A line for each value, with its source."""
+    """A line for each capability of ``model``, with its source, and one for its retirement."""
     lines = [model]
     lines += [f"  {name:<18}{_word(value):<33} {sources[name]}" for name, value in can]
     if gone is None:
         return [*lines, f"  {'off sale':<18}no date announced"]
-    heir = f", then {gone.replacement}" if gone.replacement else ""
-    return [*lines, f"  {'off sale':<18}{f'{gone.day}{heir}':<34}{gone.source}"]
+    successor = f", then {gone.replacement}" if gone.replacement else ""
+    return [*lines, f"  {'off sale':<18}{f'{gone.day}{successor}':<34}{gone.source}"]
 
 
 def _word(value: object) -> str:

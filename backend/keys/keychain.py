@@ -141,7 +141,7 @@ class Keychain:
         for key in request_keys.keys.values():
             key.release()
         now = self._clock()
-        stale = [key.place.row for key in request_keys.used() if _is_stale(key, now)]
+        stale = [key.place.row for key in request_keys.used_versions() if _is_stale(key, now)]
         if not stale:
             return
         try:

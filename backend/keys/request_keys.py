@@ -1,7 +1,7 @@
-"""The keys of a request: each user's key on its way, which of them serve, and who else may pay.
+"""The keys of a request: the user's keys that it may use, which of them serve, and whether the house may pay.
 
-Long after a request, timers that it set and cancelled hold its context, and with it its caller. So keys are released when the
-request is over: from then on they hold no value.
+Cancelled timers hold the context of a request, and with it its caller, long after it is over. So keys are released at its
+end: from then on they hold no value.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class RequestKeys:
     policy: KeyPolicy | None
 
     def only(self, provider: str) -> RequestKeys:
-        """The same, with the key for ``provider`` alone to serve and pay."""
+        """A copy in which only the key for ``provider`` serves and pays."""
         return replace(self, serving=[provider], policy="byok_only")
 
     def apply_to(self, caller: Caller) -> Caller:
@@ -185,12 +185,12 @@ class RequestKeys:
         own = self._own_endpoint() if OWN in self.serving else None
         return caller.model_copy(update={"keys": keys, "own_endpoint": own, "key_policy": self.policy})
 
-    def used(self) -> Collection[KeyVersion]:
-        """The versions that came with the request, or were opened in it."""
+    def used_versions(self) -> Collection[KeyVersion]:
+        """The versions of the keys that the request used: those that were sent with it, and stored ones that were opened."""
         return [self.versions[provider] for provider, key in self.keys.items() if key.was_used]
 
     def _own_endpoint(self) -> OwnEndpoint | None:
-        """It was looked at when it was enrolled; to do so again would open its key."""
+        """The user's own endpoint, not validated again: that was done when it was enrolled, and would open its key."""
         server = self.versions[OWN].place.server
         return server and OwnEndpoint.model_construct(**server._asdict(), key=self.keys[OWN])
 
@@ -198,14 +198,14 @@ class RequestKeys:
 def serving_providers(
     versions: Mapping[str, KeyVersion], supplied: Mapping[str, SecretStr]
 ) -> Collection[str]:
-    """An endpoint of the user's own takes the place of what is stored, and keys that came with the request take its."""
+    """The providers whose keys serve: the user's own endpoint alone if there is one, unless the request supplied other keys."""
     if OWN in versions and supplied.keys() <= {OWN}:
         return [OWN]
     return versions.keys() - {OWN}
 
 
 def key_policy_of(held: Sequence[KeyVersion]) -> KeyPolicy | None:
-    """The house pays for nobody who has a key, unless they chose that: also if it is not stored and did not come along."""
+    """Who may pay: the house only if the user has no key or chose it as a fallback. A key counts even if it is absent now."""
     if not held:
         return None
     return "byok_then_house" if held[0].house_fallback else "byok_only"

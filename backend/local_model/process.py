@@ -185,24 +185,24 @@ class LocalModel(PerProcess):
     def _become(
         self, state: State, *, run: _Run, address: Address | None = None, reason: str | None = None
     ) -> None:
-        """Change state, unless `run` has been stopped: what it still has to say is of no interest."""
+        """Change state, unless `run` has been stopped."""
         with self._changed:
             if not run.stopping.is_set():
                 self._state, self._address, self._reason = state, address, reason
                 self._changed.notify_all()
 
     def _supervise(self, run: _Run) -> None:
-        """Keep a child alive. Whatever ends that before its time, there is no child that nobody looks after."""
+        """Keep a child alive, and leave none behind however that ends."""
         try:
             self._keep_alive(run)
         except Exception:
             log.exception("local_model.supervision_failed")
             self._become("failed", run=run, reason=f"{self.label} cannot be looked after; the log knows why.")
         finally:
-            run.leave_nothing()
+            run.kill_child()
 
     def _keep_alive(self, run: _Run) -> None:
-        """Start a child again and again until stopped, or until there is no point in another."""
+        """Start a child again and again until stopped, or until it has crashed too often."""
         crashes = 0
         while not run.stopping.is_set():
             ending = self._live(run)
@@ -214,7 +214,7 @@ class LocalModel(PerProcess):
             run.stopping.wait(self._pauses[crashes - 1])
 
     def _live(self, run: _Run) -> Ending:
-        """Follow one child from its start to its end."""
+        """Start one child and wait until it exits."""
         key = secrets.token_urlsafe(24)
         try:
             child = run.spawn(self._command, self._child_environ(key))
@@ -224,7 +224,7 @@ class LocalModel(PerProcess):
             return Ending(0)
         base_url = child.announcement(self._start_timeout)
         began = self._clock()
-        code = self._attended(run, child, Address(base_url, key)) if base_url else child.wait()
+        code = self._wait_supervised(run, child, Address(base_url, key)) if base_url else child.wait()
         return Ending(
             code,
             child.last_words().replace(key, "***"),
@@ -233,18 +233,18 @@ class LocalModel(PerProcess):
             served=self._clock() - began if base_url else 0.0,
         )
 
-    def _attended(self, run: _Run, child: Child, address: Address) -> int:
-        """Wait for the end of a child that is ready, and see to it that it ends if it does not answer."""
+    def _wait_supervised(self, run: _Run, child: Child, address: Address) -> int:
+        """Wait until a ready child exits, and return its exit code. A thread kills it if it stops answering."""
         self._become("ready", run=run, address=address)
-        attending = threading.Thread(
-            target=self._attend, args=(run, child, address), name="local-model-pulse", daemon=True
+        health_checks = threading.Thread(
+            target=self._check_health, args=(run, child, address), name="local-model-pulse", daemon=True
         )
-        attending.start()
+        health_checks.start()
         code = child.wait()
-        attending.join()
+        health_checks.join()
         return code
 
-    def _attend(self, run: _Run, child: Child, address: Address) -> None:
+    def _check_health(self, run: _Run, child: Child, address: Address) -> None:
         silent = f"{self.label} does not answer. Try again in a moment."
         for pulse in pulses(partial(answers, address.base_url), child.ended):
             if pulse == "silent":
@@ -278,8 +278,8 @@ class _Run:
             self.child = None if self.stopping.is_set() else Child(command, environ)
             return self.child
 
-    def leave_nothing(self) -> None:
-        """End a child that has not ended, at once."""
+    def kill_child(self) -> None:
+        """Kill the child if it is still alive."""
         with self.lock:
             child = self.child
         if child and not child.ended.is_set():

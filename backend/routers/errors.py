@@ -50,7 +50,7 @@ class Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Let `answer` answer for everything that is raised."""
+    """Register `answer` as the handler of every exception."""
     for kind in (LLMError, RequestValidationError, HTTPException, SQLAlchemyError, Exception):
         app.add_exception_handler(kind, answer)
 

@@ -1,4 +1,4 @@
-"""The way of an import, from a file to a table that loads."""
+"""Imports a file of LMI as a table that loads."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Import:
 
 @dataclass(frozen=True)
 class Target:
-    """A model that can be asked: where, and what is wanted of it.
+    """One model of a chain, resolved: its account, its name and its options.
 
     Attributes:
-        said: What stood in the place of its key.
+        placeholder: What stood in the place of its key.
     """
 
     spec: Spec

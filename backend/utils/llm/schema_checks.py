@@ -1,6 +1,6 @@
-"""Whether a value fits a JSON Schema that was handed in as such: by the keywords that say what shape it has.
+"""Validates a value against a JSON Schema that was passed as a dictionary: by the keywords for structure and bounds.
 
-Patterns and formats are left to whoever enforces the schema: an expression may take for ever over a text from elsewhere.
+`pattern` and `format` are left to the provider: a regular expression may take for ever over text from elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MOST_STEPS: Final = 100
-"""So often each part of a value is held against a part of the schema, on the whole. Choices within choices could take for ever."""
+"""Comparisons with the schema for each part of a value, on average. Choices within choices could take for ever."""
 _LEAST_STEPS: Final = 1000
 
 _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 def misfit(value: Any, schema: dict[str, Any]) -> str | None:
-    """The first place where ``value`` does not fit ``schema``, and why, without a word of it; None if it fits."""
+    """The first place where ``value`` breaks ``schema``, and how, without quoting it; None if it is valid."""
     return next(_Check(schema, _LEAST_STEPS + MOST_STEPS * _size(value)).faults(value, schema, ()), None)
 
 
@@ -70,19 +70,19 @@ class _Check:
                 yield from self._faults_in_list(value, node, path)
 
     def _faults_of_shape(self, value: Any, node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-        for part in _listed(node.get("allOf")):
+        for part in _as_array(node.get("allOf")):
             yield from self.faults(value, part, path)
         for word in ("anyOf", "oneOf"):
-            choices = _listed(node.get(word))
+            choices = _as_array(node.get(word))
             if choices and not any(next(self.faults(value, one, path), None) is None for one in choices):
                 yield f"{_at(path)}: none of {len(choices)} choices"
 
     def _faults_in_object(
         self, value: dict[str, Any], node: Mapping[str, Any], path: tuple[str, ...]
     ) -> Iterator[str]:
-        told, others = node.get("properties"), node.get("additionalProperties")
-        properties = told if isinstance(told, dict) else {}
-        for name in _listed(node.get("required")):
+        declared, others = node.get("properties"), node.get("additionalProperties")
+        properties = declared if isinstance(declared, dict) else {}
+        for name in _as_array(node.get("required")):
             if str(name) not in value:
                 yield f"{_at((*path, str(name)))}: missing"
         for name, part in value.items():
@@ -96,7 +96,7 @@ class _Check:
     def _faults_in_list(
         self, value: list[Any], node: Mapping[str, Any], path: tuple[str, ...]
     ) -> Iterator[str]:
-        places, items = _listed(node.get("prefixItems")), node.get("items")
+        places, items = _as_array(node.get("prefixItems")), node.get("items")
         for number, part in enumerate(value):
             rule = places[number] if number < len(places) else items
             yield from self.faults(part, rule, (*path, str(number)))
@@ -104,8 +104,8 @@ class _Check:
 
 def _faults_of_value(value: Any, node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     kinds = node.get("type")
-    told = kinds if isinstance(kinds, list) else [kinds]
-    known = [kind for kind in map(str, told) if kind in _TYPES]
+    types = kinds if isinstance(kinds, list) else [kinds]
+    known = [kind for kind in map(str, types) if kind in _TYPES]
     if known and not any(_TYPES[kind](value) for kind in known):
         yield f"{_at(path)}: not {' or '.join(known)}"
     if "const" in node and not _same(value, node["const"]):
@@ -119,7 +119,7 @@ def _faults_of_value(value: Any, node: Mapping[str, Any], path: tuple[str, ...])
 
 
 def _size(value: Any) -> int:
-    """How many values stand in one, itself included."""
+    """The number of values in ``value``, itself included."""
     count, todo = 0, [value]
     while todo:
         one = todo.pop()
@@ -133,7 +133,7 @@ def _at(path: tuple[str, ...]) -> str:
     return ".".join(path) or "answer"
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_array(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -142,5 +142,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Whether both are the same in JSON, where true is not 1."""
+    """Whether both are equal in JSON, where true is not 1."""
     return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)

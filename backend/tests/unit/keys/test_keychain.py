@@ -190,7 +190,7 @@ class TestOwnEndpoint:
         request_keys = await runtime.keychain.for_request(ANN, {})
         request_keys.apply_to(Caller(user_id="ann"))
 
-        assert request_keys.used() == []
+        assert request_keys.used_versions() == []
 
 
 class TestPolicy:

@@ -1,6 +1,6 @@
-"""Takes out of an exception what was at hand where it was raised: a signed request, an answer that nobody has read.
+"""Removes tracebacks from exceptions: their frames hold signed requests and unread answers.
 
-Whoever is told of it may look into the frames of its traceback, as Sentry does and rich. What it says stays.
+Sentry and rich show the local variables of frames. The message of the exception stays.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ MOST_PLACES = 8
 
 
 def scrub_exception(error: BaseException, outer: BaseException | None = None) -> None:
-    """Leave neither ``error``, nor any exception that it came of, a traceback; where each was raised becomes a note.
+    """Take the traceback from ``error`` and from its causes and contexts; where each was raised becomes a note.
 
     Args:
         error: It is changed.
-        outer: What was being handled anyway. It is somebody else's, and left as it is.
+        outer: The exception that the caller was already handling. It is left as it is.
     """
     for one in _chain(error, outer):
         if one.__traceback__ is not None:
@@ -30,7 +30,7 @@ def scrub_exception(error: BaseException, outer: BaseException | None = None) ->
 
 
 def erase(error: BaseException) -> None:
-    """Let ``error``, which may quote an answer, say nothing: it goes no further."""
+    """Empty ``error``, which may quote an answer and is not raised on: its message, attributes and traceback."""
     error.args = ()
     vars(error).clear()
     error.__traceback__ = error.__cause__ = error.__context__ = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..limits import NO_LIMITS, Limits, Rate
 from ..models import capabilities
 from ..options import request_kwargs
 from ..problems import Problems, did_you_mean
+from ..rate_limits import NO_LIMITS, Limits, Rate
 from .load import load, parse, table_path
 from .schema import Price
 from .select import Selection

@@ -18,11 +18,11 @@ from pydantic import (
     field_validator,
 )
 
-from ..limits import NO_LIMITS, Limits
 from ..models import BY_NAME, ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
 from ..options import Api, ApiMode, Options
 from ..problems import broken, did_you_mean
+from ..rate_limits import NO_LIMITS, Limits
 from ..secrets import looks_like_key
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED

@@ -10,10 +10,10 @@ from typing_extensions import override
 
 from ..cached import cached_property
 from ..errors import UnknownFeatureError
-from ..limits import NO_LIMITS, Limits
 from ..models import OTHER, retirement, vendor_of
 from ..network_policy import network_policy_for
 from ..options import Options
+from ..rate_limits import NO_LIMITS, Limits
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED, Custom, Ordered, Strategy
 

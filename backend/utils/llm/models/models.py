@@ -31,26 +31,27 @@ OTHER_KINDS = frozenset(
         *("reasoning", "research", "search", "transcribe", "translate", "tts"),
     }
 )
-"""Words behind a family's name that make another kind of model of it, of which the table says nothing."""
+"""Suffixes that make a model another kind than its family, so that nothing is known of it."""
 
 
 @dataclass(frozen=True)
-class _Row:
-    """Families that can do the same.
+class _Family:
+    """Families of models with the same capabilities.
 
     Attributes:
-        source: Where every value comes from that ``but`` does not name.
-        but: Where the others come from.
+        names: The families, separated by spaces.
+        source: Where the values come from that ``other_sources`` does not name.
+        other_sources: The others' sources, by the name of the value.
     """
 
     names: str
     can: Capabilities
     source: str
-    but: Mapping[str, str] = field(default_factory=dict)
+    other_sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def _with(can: Capabilities, **values: object) -> Capabilities:
-    """The same, except for ``values``."""
+    """A copy of ``can`` with ``values`` changed."""
     return Capabilities.model_validate({**can.model_dump(), **values})
 
 
@@ -124,107 +125,111 @@ _BY_ANTHROPIC = {
     ),
 }
 
-_ROWS = (
-    _Row("gpt-4o", _with(_GPT4, context_window=128_000, max_output=16_384), OPENAI_PROFILE, _BY_OPENAI),
-    _Row("gpt-4.1", _GPT4, OPENAI_PROFILE, _BY_OPENAI),
-    _Row(
+_FAMILIES = (
+    _Family("gpt-4o", _with(_GPT4, context_window=128_000, max_output=16_384), OPENAI_PROFILE, _BY_OPENAI),
+    _Family("gpt-4.1", _GPT4, OPENAI_PROFILE, _BY_OPENAI),
+    _Family(
         "gpt-5",
         _with(_GPT5, temperature=False, efforts=("minimal", "low", "medium", "high")),
         OPENAI_PROFILE,
         _WINDOW,
     ),
-    _Row("gpt-5.1", _with(_GPT5, efforts=("none", "low", "medium", "high")), OPENAI_PROFILE, _WINDOW),
-    _Row("gpt-5.2", _GPT5, OPENAI_PROFILE, _WINDOW),
-    _Row("gpt-5.4", _with(_GPT54, context_window=1_050_000, max_input=922_000), OPENAI_PROFILE, _INPUT),
-    _Row("gpt-5.4-mini gpt-5.4-nano", _GPT54, OPENAI_PROFILE, _INPUT),
-    _Row("gpt-5.5", _with(_GPT6, efforts=("none", "low", "medium", "high", "xhigh")), OPENAI_PROFILE, _INPUT),
-    _Row("gpt-5.6 gpt-6-luna gpt-6-sol", _GPT6, OPENAI_PROFILE, _INPUT),
-    _Row(
+    _Family("gpt-5.1", _with(_GPT5, efforts=("none", "low", "medium", "high")), OPENAI_PROFILE, _WINDOW),
+    _Family("gpt-5.2", _GPT5, OPENAI_PROFILE, _WINDOW),
+    _Family("gpt-5.4", _with(_GPT54, context_window=1_050_000, max_input=922_000), OPENAI_PROFILE, _INPUT),
+    _Family("gpt-5.4-mini gpt-5.4-nano", _GPT54, OPENAI_PROFILE, _INPUT),
+    _Family(
+        "gpt-5.5", _with(_GPT6, efforts=("none", "low", "medium", "high", "xhigh")), OPENAI_PROFILE, _INPUT
+    ),
+    _Family("gpt-5.6 gpt-6-luna gpt-6-sol", _GPT6, OPENAI_PROFILE, _INPUT),
+    _Family(
         "gpt-6-astra",
         _with(_NO_CHAT_TOOLS, efforts=("low", "medium", "high", "xhigh", "max")),
         OPENAI_PROFILE,
         _INPUT,
     ),
-    _Row(
+    _Family(
         "gpt-6.1-sol",
         _with(_NO_CHAT_TOOLS, efforts=("low", "medium", "high", "xhigh")),
         OPENAI_PROFILE,
         {**_INPUT, "efforts": OPENAI_PAGES},
     ),
-    _Row("gpt-6.1-terra", _NO_CHAT_TOOLS, OPENAI_PROFILE, {**_INPUT, "efforts": OPENAI_PAGES}),
-    _Row("gemini-2.5-flash gemini-2.5-pro", _GEMINI, GOOGLE_PROFILE, _BY_GOOGLE),
-    _Row("gemini-3-flash gemini-3.1-flash-lite gemini-3.5-flash", _GEMINI3, GOOGLE_PROFILE, _BY_GOOGLE),
-    _Row("gemini-3.1-pro", _with(_GEMINI, efforts=("low", "medium", "high")), GOOGLE_PROFILE, _BY_GOOGLE),
-    _Row("gemini-3.5-flash-lite gemini-3.6-flash", _GEMINI3_FIXED, GOOGLE_PROFILE, _SAMPLING),
-    _Row(
+    _Family("gpt-6.1-terra", _NO_CHAT_TOOLS, OPENAI_PROFILE, {**_INPUT, "efforts": OPENAI_PAGES}),
+    _Family("gemini-2.5-flash gemini-2.5-pro", _GEMINI, GOOGLE_PROFILE, _BY_GOOGLE),
+    _Family("gemini-3-flash gemini-3.1-flash-lite gemini-3.5-flash", _GEMINI3, GOOGLE_PROFILE, _BY_GOOGLE),
+    _Family("gemini-3.1-pro", _with(_GEMINI, efforts=("low", "medium", "high")), GOOGLE_PROFILE, _BY_GOOGLE),
+    _Family("gemini-3.5-flash-lite gemini-3.6-flash", _GEMINI3_FIXED, GOOGLE_PROFILE, _SAMPLING),
+    _Family(
         "gemini-3.7-flash gemini-3.8-flash", _GEMINI4, GOOGLE_PROFILE, {**_SAMPLING, "efforts": GOOGLE_PAGES}
     ),
-    _Row("gemini-4-argon", _with(_GEMINI4, max_output=32_768), GOOGLE_PROFILE, _SAMPLING),
-    _Row("claude-haiku-4-5 claude-sonnet-4-5", _CLAUDE4, ANTHROPIC_PROFILE, _BY_ANTHROPIC),
-    _Row(
+    _Family("gemini-4-argon", _with(_GEMINI4, max_output=32_768), GOOGLE_PROFILE, _SAMPLING),
+    _Family("claude-haiku-4-5 claude-sonnet-4-5", _CLAUDE4, ANTHROPIC_PROFILE, _BY_ANTHROPIC),
+    _Family(
         "claude-opus-4-5",
         _with(_CLAUDE4, efforts=("low", "medium", "high")),
         ANTHROPIC_PROFILE,
         _BY_ANTHROPIC,
     ),
-    _Row("claude-opus-4-6 claude-sonnet-4-6", _CLAUDE46, ANTHROPIC_PROFILE, _BY_ANTHROPIC),
-    _Row(
+    _Family("claude-opus-4-6 claude-sonnet-4-6", _CLAUDE46, ANTHROPIC_PROFILE, _BY_ANTHROPIC),
+    _Family(
         "claude-opus-4-7 claude-opus-4-8 claude-fable-5 claude-opus-5 claude-sonnet-5",
         _CLAUDE5,
         ANTHROPIC_PROFILE,
         _BY_ANTHROPIC,
     ),
-    _Row(
+    _Family(
         "claude-haiku-5-5",
         _CLAUDE5,
         ANTHROPIC_PROFILE,
         {**_BY_ANTHROPIC, "efforts": ANTHROPIC_PAGES},
     ),
-    _Row(
+    _Family(
         "sonar",
         Capabilities(context_window=128_000, max_output=8_000, tools=False, strict_turns=True),
         PERPLEXITY_PAGES,
         _LISTED,
     ),
-    _Row(
+    _Family(
         "sonar-pro",
         Capabilities(context_window=200_000, max_output=8_000, tools=False, strict_turns=True),
         PERPLEXITY_PAGES,
         _LISTED,
     ),
-    _Row("smollm2-135m", Capabilities(context_window=4_096, max_output=512, tools=False), OURS),
+    _Family("smollm2-135m", Capabilities(context_window=4_096, max_output=512, tools=False), OURS),
 )
 
-FAMILIES: dict[str, Capabilities] = {name: row.can for row in _ROWS for name in row.names.split()}
+FAMILIES: dict[str, Capabilities] = {
+    name: family.can for family in _FAMILIES for name in family.names.split()
+}
 _SOURCES = {
-    name: {value: row.but.get(value, row.source) for value in Capabilities.model_fields}
-    for row in _ROWS
-    for name in row.names.split()
+    name: {value: family.other_sources.get(value, family.source) for value in Capabilities.model_fields}
+    for family in _FAMILIES
+    for name in family.names.split()
 }
 
 
-_HABITS = {
+_REQUIREMENTS = {
     **dict.fromkeys(
         ("codestral", "devstral", "magistral", "ministral", "mistral", "mixtral", "open-mistral", "pixtral"),
         _with(UNKNOWN, strict_turns=True, short_call_ids=True),
     ),
     **dict.fromkeys(("deepseek", "kimi"), _with(UNKNOWN, wants_thoughts=True)),
 }
-"""How strangers want to be spoken to, by how their names begin. What they say if one does not:
+"""What models of unknown families require of a request, by the start of their names. The errors that they answer otherwise:
 https://github.com/avante-corp/avante.nvim/pull/2695, https://github.com/karthink/gptel/issues/1203,
 https://api-docs.deepseek.com/guides/thinking_mode#tool-calls, https://github.com/continuedev/continue/issues/11600."""
 
 
 def capabilities(model: str) -> Capabilities:
-    """The capabilities of ``model``; `UNKNOWN` for a model of no known family, but for how it wants to be spoken to."""
+    """The capabilities of ``model``; `UNKNOWN`, with what it requires of requests, if its family is not known."""
     family = _family(model)
     if family:
         return FAMILIES[family]
-    return next((can for begin, can in _HABITS.items() if plain(model).startswith(begin)), UNKNOWN)
+    return next((can for begin, can in _REQUIREMENTS.items() if plain(model).startswith(begin)), UNKNOWN)
 
 
 def is_known(model: str) -> bool:
-    """Whether the catalogue says anything of ``model``."""
+    """Whether the family of ``model`` is known."""
     return _family(model) is not None
 
 
@@ -233,7 +238,7 @@ def sources(model: str, can: Capabilities | None = None) -> dict[str, str]:
 
     Args:
         model: The model.
-        can: What an endpoint of the table can do; a value that is not the catalogue's was declared there.
+        can: The capabilities of an endpoint of the table; a value that differs from ours was declared there.
     """
     known = capabilities(model)
     given = _SOURCES.get(_family(model) or "", dict.fromkeys(Capabilities.model_fields, ASSUMED))

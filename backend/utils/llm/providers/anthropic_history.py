@@ -122,12 +122,7 @@ class _Writer:
 
     def _call(self, call: Any) -> dict[str, Any]:
         name = valid_name(call["name"], self._declared)
-        return {
-            "type": "tool_use",
-            "id": _valid_id(call["id"]),
-            "name": name,
-            "input": plain_json(call["args"]),
-        }
+        return {"type": "tool_use", "id": _id(call["id"]), "name": name, "input": plain_json(call["args"])}
 
 
 def _shorthand(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -137,7 +132,7 @@ def _shorthand(said: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return said or _NOTHING
 
 
-def _valid_id(call_id: str) -> str:
+def _id(call_id: str) -> str:
     return valid_id(call_id, most=_MAX_ID, alphabet=_LETTERS)
 
 
@@ -173,7 +168,7 @@ def _thought(part: Block) -> dict[str, Any] | None:
 
 def _result(message: ToolMessage) -> dict[str, Any]:
     parts = blocks_of(message)
-    serialized: dict[str, Any] = {"type": "tool_result", "tool_use_id": _valid_id(message.tool_call_id)}
+    serialized: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
     content = [
         {name: value for name, value in one.items() if name != "cache_control"}
         for one in _user_content(parts)

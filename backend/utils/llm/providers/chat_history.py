@@ -83,7 +83,7 @@ class _Writer:
             case AIMessage():
                 return self._assistant_message(message)
             case ToolMessage():
-                number = self._valid_id(message.tool_call_id)
+                number = self._id(message.tool_call_id)
                 return {"role": "tool", "tool_call_id": number, "content": joined(blocks_of(message))}
             case _:
                 return self._with_name(message, self._user_or_system_message(message))
@@ -124,9 +124,9 @@ class _Writer:
     def _call(self, call: Any) -> dict[str, Any]:
         arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
         function = {"name": valid_name(call["name"], self._declared), "arguments": arguments}
-        return {"type": "function", "id": self._valid_id(call["id"]), "function": function}
+        return {"type": "function", "id": self._id(call["id"]), "function": function}
 
-    def _valid_id(self, call_id: str) -> str:
+    def _id(self, call_id: str) -> str:
         return mistral_id(call_id) if self._can.short_call_ids else valid_id(call_id, most=_MAX_ID)
 
 

@@ -102,12 +102,12 @@ class _Writer:
             case ToolMessage():
                 return {"role": "user", "parts": [_result(message)]}
             case _:
-                return {"role": "user", "parts": [_user_content(part) for part in user_blocks(message)]}
+                return {"role": "user", "parts": [_user_part(part) for part in user_blocks(message)]}
 
     def _assistant_content(self, message: AIMessage) -> Iterator[dict[str, Any]]:
         is_own = thought_by(message, "google_genai", self._provider)
         for part in blocks_of(message):
-            if (serialized := _assistant_content(part, is_own=is_own)) is not None:
+            if (serialized := _assistant_part(part, is_own=is_own)) is not None:
                 yield serialized
 
     def _calls(self, message: AIMessage) -> Iterator[dict[str, Any]]:
@@ -120,7 +120,7 @@ class _Writer:
             yield {**serialized, "thoughtSignature": signature} if signature else serialized
 
 
-def _assistant_content(part: Block, *, is_own: bool) -> dict[str, Any] | None:
+def _assistant_part(part: Block, *, is_own: bool) -> dict[str, Any] | None:
     """A part of what a model said; None for a thought of another provider."""
     signature = (part.get("signature") or part.get("extras", {}).get("signature")) if is_own else None
     signed = {"thoughtSignature": signature} if signature else {}
@@ -170,7 +170,7 @@ def _name(name: str) -> str:
     return (fitting if fitting[0].isalpha() or fitting[0] == "_" else f"_{fitting}")[:_MAX_NAME]
 
 
-def _user_content(part: Block) -> dict[str, Any]:
+def _user_part(part: Block) -> dict[str, Any]:
     """Text or media of a user's message."""
     if part["type"] == "text":
         return {"text": part["text"]}

@@ -70,14 +70,10 @@ def responses_input(request: ModelRequest) -> list[dict[str, Any]]:
 def _items(message: BaseMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
     match message:
         case AIMessage():
-            yield from _assistant_message(message, declared, provider)
+            yield from _assistant_items(message, declared, provider)
         case ToolMessage():
             output = _content(blocks_of(message))
-            yield {
-                "type": "function_call_output",
-                "call_id": _valid_id(message.tool_call_id),
-                "output": output,
-            }
+            yield {"type": "function_call_output", "call_id": _id(message.tool_call_id), "output": output}
         case SystemMessage():
             yield {"type": "message", "role": "system", "content": message.text}
         case _:
@@ -93,22 +89,16 @@ def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
     )
 
 
-def _valid_id(call_id: str) -> str:
+def _id(call_id: str) -> str:
     return valid_id(call_id, most=_MAX_ID)
 
 
 # What a model said ---------------------------------------------------------------------------------------------------
 
 
-def _assistant_message(
-    message: AIMessage, declared: frozenset[str], provider: str
-) -> Iterator[dict[str, Any]]:
+def _assistant_items(message: AIMessage, declared: frozenset[str], provider: str) -> Iterator[dict[str, Any]]:
     is_own = thought_by(message, "openai", provider)
-    said = [
-        item
-        for part in with_own_thoughts(message)
-        if (item := _assistant_content(part, is_own=is_own)) is not None
-    ]
+    said = [item for part in with_own_thoughts(message) if (item := _item(part, is_own=is_own)) is not None]
     calls = [_call(call, declared) for call in message.tool_calls]
     items = _with_texts_joined([*said, *calls])
     while items and items[-1]["type"] == "reasoning":  # a thought has to lead to something
@@ -116,7 +106,7 @@ def _assistant_message(
     yield from items
 
 
-def _assistant_content(part: Block, *, is_own: bool) -> dict[str, Any] | None:
+def _item(part: Block, *, is_own: bool) -> dict[str, Any] | None:
     if part["type"] == "reasoning":
         return _thought(part) if is_own else None
     value = part.get("value")
@@ -157,7 +147,7 @@ def _with_texts_joined(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _call(call: Any, declared: frozenset[str]) -> dict[str, Any]:
     arguments = json.dumps(call["args"], ensure_ascii=False, default=str)
     name = valid_name(call["name"], declared)
-    return {"type": "function_call", "call_id": _valid_id(call["id"]), "name": name, "arguments": arguments}
+    return {"type": "function_call", "call_id": _id(call["id"]), "name": name, "arguments": arguments}
 
 
 # What is shown -------------------------------------------------------------------------------------------------------
@@ -193,8 +183,4 @@ def _file(part: Block) -> dict[str, Any] | None:
     return None if "/" in part["file_id"] else {"type": "input_file", "file_id": part["file_id"]}
 
 
-_PARTS: dict[str, Callable[[Block], dict[str, Any] | None]] = {
-    "text": _text,
-    "image": _image,
-    "file": _file,
-}
+_PARTS: dict[str, Callable[[Block], dict[str, Any] | None]] = {"text": _text, "image": _image, "file": _file}

@@ -8,14 +8,14 @@ from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..limits import Rate
+from ..rate_limits import Rate
 from .load import InFlight
 from .windows import Window, resets_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..limits import Limits, Period
+    from ..rate_limits import Limits, Period
 
 MOST_SCOPES = 10_000
 """Beyond this many the one that was used longest ago is forgotten: callers bring keys without end."""

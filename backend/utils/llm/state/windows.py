@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..limits import SECONDS
+from ..rate_limits import SECONDS
 
 if TYPE_CHECKING:
-    from ..limits import Rate
+    from ..rate_limits import Rate
 
 
 _SLACK_SECONDS = 2e-6

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import override
 
-from ..limits import RateField
 from ..problems import broken
+from ..rate_limits import RateField
 from .base import Strategy
 
 if TYPE_CHECKING:

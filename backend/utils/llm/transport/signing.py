@@ -137,7 +137,7 @@ class SigningTransport:
                 )
             )
         if ticket.provider.network_policy is not None:
-            _admit_there(ticket, ticket.provider.network_policy)
+            _check_own_endpoint(ticket, ticket.provider.network_policy)
         return ticket
 
     def _address(self, ticket: Ticket) -> Address:
@@ -162,10 +162,10 @@ class SigningTransport:
         return await asyncio.to_thread(self._address, ticket) if address is None else address
 
 
-def _admit_there(ticket: Ticket, policy: NetworkPolicy) -> None:
-    """Let no key but a user's go where a user says; and nothing to an address that is forbidden as it is written.
+def _check_own_endpoint(ticket: Ticket, policy: NetworkPolicy) -> None:
+    """Refuse a request to a user's own endpoint with another key than theirs, or to a forbidden IP address.
 
-    A host that is an address is not looked up, so that it would not be tested there.
+    Names are tested by the resolver, but a host that is an IP address is never resolved.
     """
     if ticket.credential.owner != "user" or ticket.credential.secret is None:
         raise ticket.refuse(
@@ -193,7 +193,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
-    """The request as it goes out. A new one: what an SDK holds, and might follow a redirect with, has no key."""
+    """A copy of ``request`` with the key in its headers. The SDK's own request never has it, not even to follow a redirect."""
     provider, observed = ticket.provider, ticket.observed
     key = live.key if live else _key(ticket)
     ticket.redaction = Redaction(key)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
-from backend.utils.llm.limits import Limits
+from backend.utils.llm.rate_limits import Limits
 from backend.utils.llm.state.rate_limiter import GRACE_SECONDS, MOST_SCOPES, Meter, RateLimiter, first_reset
 
 if TYPE_CHECKING:

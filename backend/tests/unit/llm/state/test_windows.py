@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.limits import SECONDS, Rate
+from backend.utils.llm.rate_limits import SECONDS, Rate
 from backend.utils.llm.state.windows import Window, resets_at
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
