@@ -83,8 +83,8 @@ def look(city: str = "") -> str:
 
 @pytest.mark.parametrize("row", ALL, ids=[row.name for row in ALL])
 def test_what_is_sent_is_what_is_given(row: Row, patchbay: Patchbay, server: Stranger, call: Driver) -> None:
-    kind, body = row.body(streams=call in STREAMS)
-    server.reply = 200, {"content-type": kind}, [body]
+    headers, body = row.reply(streams=call in STREAMS)
+    server.reply = 200, headers, [body]
     gives = row.stream_gives if call in STREAMS else row.gives
     model = patchbay.get_llm(row.api).bind_tools([look])
 

@@ -7,7 +7,7 @@ tells, in our own words. Each line has
 - ``api``: ``chat``, ``responses``, ``gemini`` or ``anthropic``,
 - what is sent: ``stream``, a list of events (an object, or a text that is sent as it is), ``whole``, a document, or ``body``,
   a text. What is missing is sent all the same: a whole answer where a stream was asked, and the other way round. ``done``
-  is false if a stream has no ``[DONE]``, ``type`` the content type,
+  is false if a stream has no ``[DONE]``, ``type`` the content type, ``encoding`` is ``gzip`` if it is packed,
 - ``gives``: ``text``, ``thoughts``, ``calls`` as pairs of a name and arguments, ``finish``, and ``usage`` as the numbers of
   tokens in and out, those cached, those written to a cache, and those thought; null if none was told, and the receipt's is
   an estimate. For what is no answer it has the ``category``. ``stream_gives`` holds what else a stream gives.
@@ -15,6 +15,7 @@ tells, in our own words. Each line has
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -43,8 +44,14 @@ class Row(NamedTuple):
     gives: Gives
     stream_gives: Gives
 
-    def body(self, *, streams: bool) -> tuple[str, bytes]:
-        """The content type and the body, as they are sent to who asked for a stream, or for a whole answer."""
+    def reply(self, *, streams: bool) -> tuple[dict[str, str], bytes]:
+        """The headers and the body, as they are sent to who asked for a stream, or for a whole answer."""
+        kind, body = self._body(streams=streams)
+        if "encoding" not in self.sent:
+            return {"content-type": kind}, body
+        return {"content-type": kind, "content-encoding": self.sent["encoding"]}, gzip.compress(body)
+
+    def _body(self, *, streams: bool) -> tuple[str, bytes]:
         if "body" in self.sent:
             return self.sent.get("type", "application/json"), self.sent["body"].encode()
         if "stream" in self.sent and (streams or "whole" not in self.sent):
