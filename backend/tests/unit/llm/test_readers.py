@@ -16,7 +16,8 @@ from backend.utils.llm.providers.anthropic_api import MessagesReader
 from backend.utils.llm.providers.ask import ProviderError
 from backend.utils.llm.providers.chat_completions import ChatReader
 from backend.utils.llm.providers.events import EventParser
-from backend.utils.llm.providers.gemini_api import SIGNATURES_KEY, GeminiReader
+from backend.utils.llm.providers.gemini_api import GeminiReader
+from backend.utils.llm.providers.history import SIGNATURES_KEY
 from backend.utils.llm.providers.loose_json import as_count, read_document
 from backend.utils.llm.providers.responses_api import ResponsesReader
 from backend.utils.llm.testing import Raw
