@@ -1,4 +1,4 @@
-"""Requests of a plain HTTP client, on both wires."""
+"""Requests of a plain HTTP client, on every wire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ KEY = "sk-test-0123456789-secret"
 MODEL = "m-1"
 OPENAI_BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 GEMINI_BODY = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
-WIRES = ["openai", "gemini"]
+ANTHROPIC_BODY = {**OPENAI_BODY, "max_tokens": 999}
+WIRES = ["openai", "gemini", "anthropic"]
 
 
 Call = tuple[str, dict[str, Any], dict[str, str]]
@@ -26,6 +27,9 @@ def call(provider: LoopbackProvider, wire: str, *, stream: bool = False, **more:
         flags = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         url, body, header = f"{provider.openai_url}/chat/completions", OPENAI_BODY | flags, "Authorization"
         return url, body | more, {header: f"Bearer {KEY}"}
+    if wire == "anthropic":
+        headers = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+        return f"{provider.anthropic_url}/v1/messages", ANTHROPIC_BODY | {"stream": stream} | more, headers
     verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
     return f"{provider.gemini_url}/v1beta/models/{MODEL}:{verb}", GEMINI_BODY | more, {"x-goog-api-key": KEY}
 
@@ -39,7 +43,8 @@ def post(
 
 def events(response: httpx2.Response) -> list[Any]:
     """The parsed events of a stream, without `[DONE]`."""
-    data = [line.removeprefix("data: ") for line in response.text.split("\n") if line]
+    lines = [line for line in response.text.split("\n") if line and not line.startswith("event: ")]
+    data = [line.removeprefix("data: ") for line in lines]
     return [json.loads(line) for line in data if line != "[DONE]"]
 
 
@@ -59,5 +64,9 @@ def gemini_text(parsed: list[Any]) -> str:
     return "".join(part.get("text", "") for part in parts)
 
 
+def anthropic_text(parsed: list[Any]) -> str:
+    return "".join(event.get("delta", {}).get("text", "") for event in parsed)
+
+
 def text_of(wire: str, parsed: list[Any]) -> str:
-    return openai_text(parsed) if wire == "openai" else gemini_text(parsed)
+    return {"openai": openai_text, "gemini": gemini_text, "anthropic": anthropic_text}[wire](parsed)

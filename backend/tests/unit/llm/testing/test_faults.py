@@ -52,9 +52,10 @@ def test_quota(provider: LoopbackProvider, client: httpx2.Client) -> None:
     """Used up for the day: a code on one wire, a quota's name on the other."""
     provider.always(Status(429, error_code="insufficient_quota"))
 
-    openai, gemini = (post(client, provider, wire).json()["error"] for wire in WIRES)
+    openai, gemini, anthropic = (post(client, provider, wire).json()["error"] for wire in WIRES)
 
     assert (openai["code"], openai["type"]) == ("insufficient_quota", "insufficient_quota")
+    assert "credit balance is too low" in anthropic["message"]
     assert "PerDay" in gemini["details"][0]["violations"][0]["quotaId"]
 
 
@@ -77,9 +78,10 @@ def test_every_status_has_each_wires_shape(
     """An error has a message everywhere, also one whose status no RFC names."""
     provider.always(Status(code))
 
-    openai, gemini = (post(client, provider, wire) for wire in WIRES)
+    openai, gemini, anthropic = (post(client, provider, wire) for wire in WIRES)
 
-    assert openai.status_code == gemini.status_code == code
+    assert openai.status_code == gemini.status_code == anthropic.status_code == code
+    assert set(anthropic.json()["error"]) == {"type", "message"}
     assert set(openai.json()["error"]) == {"message", "type", "param", "code"}
     assert gemini.json()["error"]["code"] == code
     assert gemini.json()["error"]["message"]
@@ -89,8 +91,9 @@ def test_context_overflow(provider: LoopbackProvider, client: httpx2.Client) -> 
     """Each provider has its own sentence for a prompt that is too long."""
     provider.always(Status(400, error_code="context_length_exceeded"))
 
-    openai, gemini = (post(client, provider, wire).json()["error"] for wire in WIRES)
+    openai, gemini, anthropic = (post(client, provider, wire).json()["error"] for wire in WIRES)
 
+    assert "prompt is too long" in anthropic["message"]
     assert openai["code"] == "context_length_exceeded"
     assert "maximum context length" in openai["message"]
     assert "exceeds the maximum number of tokens" in gemini["message"]
@@ -107,7 +110,7 @@ def test_a_cut_stream(provider: LoopbackProvider, client: httpx2.Client, wire: s
         client.stream("POST", url, json=body, headers=headers) as response,
         pytest.raises(httpx2.RemoteProtocolError),
     ):
-        lines.extend(line for line in response.iter_lines() if line)
+        lines.extend(line for line in response.iter_lines() if line.startswith("data: "))
 
     parsed = [json.loads(line.removeprefix("data: ")) for line in lines]
     assert text_of(wire, parsed) == "one two "
