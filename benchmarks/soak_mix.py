@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 USERS = 10_000
 CALLS_OF_A_CONVERSATION = 20_000
 """After so many calls of all users everybody begins a new conversation."""
-PROVIDERS = ("alpha", "beta", "gamma")
+PROVIDERS = ("alpha", "beta", "gamma", "delta")
 HOUSE_KEYS = {
     "ALPHA_A": "alpha-house.a",
     "ALPHA_B": "alpha-house.b",
     "BETA": "beta-house",
     "GAMMA": "gamma-house",
+    "DELTA": "delta-house",
 }
 FAULTS = (
     {"a1": "503", "g1": "hang up"},
@@ -64,6 +65,10 @@ api = "gemini"
 base_url = "{origin}/gamma"
 limits = {{ requests = "{100_000 + version}/minute" }}
 api_key_env = "GAMMA"
+[providers.delta]
+api = "anthropic"
+base_url = "{origin}/delta"
+api_key_env = "DELTA"
 
 [models."alpha:r1"]
 api_mode = "responses"
@@ -89,6 +94,7 @@ shadow = ["alpha:a2"]
 limited = ["alpha:a2", "beta:b2"]
 tools = ["alpha:a2", "beta:b2"]
 gemini = ["gamma:g1", "alpha:a2"]
+anthropic = ["delta:d1", "alpha:a2"]
 responses = "alpha:r1"
 frail = "alpha:frail"
 hurried = "alpha:a2"
@@ -268,6 +274,8 @@ KINDS = (
     Kind("limited", share=4),
     Kind("tools", "tool", "tool", share=4),
     Kind("gemini", share=2),
+    Kind("anthropic", share=1),
+    Kind("anthropic", "stream", share=1),
     Kind("gemini", "stream", share=2),
     Kind("gemini", "leave", "long", share=1),
     Kind("gemini", "cancel", "long", share=1),

@@ -2,7 +2,7 @@
 
     with Witness() as witness: …
 
-It speaks Chat Completions, Responses and Gemini's API. A prompt says what is to be answered and who pays:
+It speaks Chat Completions, Responses, Gemini's API and Anthropic's. A prompt says what is to be answered and who pays:
 ``plain #17 for u5``. Whoever pays must be named by the key: at ``/alpha`` the key of ``u5`` is ``alpha-u5``. Any other
 key is counted as wrong. ``long`` answers in many pieces, ``slow`` after seconds, ``unfit`` not as the schema has it
 until it is asked again.
@@ -34,7 +34,7 @@ PACE_SECONDS = 0.02
 _LATENCY_SECONDS = 0.005
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_KEY = re.compile(rb"\r\n(?:authorization: Bearer|x-goog-api-key:) *([^\r\n]+)", re.IGNORECASE)
+_KEY = re.compile(rb"\r\n(?:authorization: Bearer|x-goog-api-key:|x-api-key:) *([^\r\n]+)", re.IGNORECASE)
 _TOLD = re.compile(rb"(plain|long|slow|unfit|tool) #(\d+) for ([\w+-]+)")
 _MODEL = re.compile(rb'"model": ?"([^"]+)"|/models/([^:]+):')
 _ERRORS = {"401": "Unauthorized", "429": "Too Many Requests", "500": "Server Error", "503": "Unavailable"}
@@ -143,7 +143,8 @@ def _asked(head: bytes, body: bytes) -> Asked:
     told, model, key = _TOLD.findall(body)[-1], _MODEL.search(body + head), _KEY.search(head)
     path = head.split(b" ", 2)[1]
     tool = re.search(rb'"tools": ?\[.*?"name": ?"(\w+)"', body)
-    api = "gemini" if b"enerateContent" in path else "responses" if b"/responses" in path else "chat"
+    ends = {b"enerateContent": "gemini", b"/responses": "responses", b"/messages": "anthropic"}
+    api = next((name for end, name in ends.items() if end in path), "chat")
     return Asked(
         kind=told[0].decode(),
         number=int(told[1]),
@@ -241,6 +242,12 @@ def _whole(asked: Asked) -> dict[str, Any]:
         return _content(asked.text, "STOP")
     if asked.api == "responses":
         return _response(asked)
+    if asked.api == "anthropic":
+        return {
+            **_message(asked),
+            "content": [{"type": "text", "text": asked.text}],
+            "stop_reason": "end_turn",
+        }
     message: dict[str, Any] = {"role": "assistant", "content": asked.text}
     if asked.tool is not None:
         function = {"name": asked.tool, "arguments": json.dumps({"number": asked.number})}
@@ -279,11 +286,28 @@ def _events(asked: Asked) -> Iterable[bytes]:
         parts = asked.pieces
         told = [_content(part, "STOP" if part is parts[-1] else None) for part in parts]
         return [json.dumps(one).encode() for one in told]
+    if asked.api == "anthropic":
+        return [json.dumps(one).encode() for one in _message_events(asked)]
     pieces = [_chunk(asked, delta={"content": piece}) for piece in asked.pieces]
     last = {**_chunk(asked), "choices": [], "usage": _usage(asked)}
     told = [_chunk(asked, delta={"role": "assistant", "content": ""}), *pieces]
     told += [_chunk(asked, delta={}, finish_reason="stop"), last]
     return [*(json.dumps(one).encode() for one in told), b"[DONE]"]
+
+
+def _message(asked: Asked) -> dict[str, Any]:
+    usage = {"input_tokens": 20, "output_tokens": len(asked.pieces)}
+    about = {"id": f"msg_{asked.number}", "type": "message", "role": "assistant", "content": []}
+    return {**about, "model": asked.model, "stop_reason": None, "usage": usage}
+
+
+def _message_events(asked: Asked) -> Iterable[dict[str, Any]]:
+    yield {"type": "message_start", "message": _message(asked)}
+    for piece in asked.pieces:
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+    usage = {"output_tokens": len(asked.pieces)}
+    yield {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+    yield {"type": "message_stop"}
 
 
 def _completion(asked: Asked, kind: str = "chat.completion", **choice: object) -> dict[str, Any]:

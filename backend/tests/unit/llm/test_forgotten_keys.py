@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 USERS = ["u1", "bad-u1"]
 """One whom the provider answers, and one whose key it refuses."""
-FEATURES = ["ordered", "gemini", "responses"]
-FAULTS = [{}, {"a1": "503", "b1": "hang up", "g1": "hang up", "r1": "429"}]
+FEATURES = ["ordered", "gemini", "responses", "anthropic"]
+FAULTS = [{}, {"a1": "503", "b1": "hang up", "g1": "hang up", "r1": "429", "d1": "503"}]
 HEDGED = ["ordered", "gemini"]
 """Two of the features that have a second endpoint to ask."""
 SOON = 0.2
