@@ -24,9 +24,14 @@ ENDPOINTS: Final = {
     "gemini": "gemini:gemini-3.8-flash",
     "chat": "openai:gpt-6-luna",
     "responses": "openai:gpt-6.1-sol",
+    "anthropic": "anthropic:claude-sonnet-5-5",
 }
 MORE: Final = '[models."openai:gpt-6.1-sol"]\napi_mode = "responses"\n'
-SECRETS: Final = {"gemini": "c2lnbmVkLWJ5LWdlbWluaQ==", "responses": "ZW5jcnlwdGVkLWJ5LW9wZW5haQ=="}
+SECRETS: Final = {
+    "gemini": "c2lnbmVkLWJ5LWdlbWluaQ==",
+    "responses": "ZW5jcnlwdGVkLWJ5LW9wZW5haQ==",
+    "anthropic": "c2lnbmVkLWJ5LWNsYXVkZQ==",
+}
 """What each wants back of its thoughts, and nobody else can read."""
 TOOL: Final = {
     "type": "function",
@@ -62,6 +67,10 @@ def calls(api: str, number: int) -> Raw:
             function = {"name": "look", "arguments": json.dumps(arguments)}
             call = {"id": f"call_{number}", "type": "function", "function": function}
             return chat({"content": None, "reasoning_content": "hm", "tool_calls": [call]}, "tool_calls")
+        case "anthropic":
+            thought = {"type": "thinking", "thinking": "hm", "signature": SECRETS["anthropic"]}
+            used = {"type": "tool_use", "id": f"toolu_{number}", "name": "look", "input": arguments}
+            return anthropic([thought, used], "tool_use")
         case _:
             thought = {
                 "type": "reasoning",
@@ -85,6 +94,8 @@ def answers(api: str, text: str) -> Raw:
             return gemini([{"text": text}])
         case "chat":
             return chat({"content": text}, "stop")
+        case "anthropic":
+            return anthropic([{"type": "text", "text": text}], "end_turn")
         case _:
             return responses(
                 [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]
@@ -94,6 +105,12 @@ def answers(api: str, text: str) -> Raw:
 def gemini(parts: list[Any]) -> Raw:
     candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
     return Raw(200, json.dumps({"candidates": [candidate]}))
+
+
+def anthropic(content: list[Any], reason: str) -> Raw:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5"}
+    return Raw(200, json.dumps({**message, "content": content, "stop_reason": reason, "usage": usage}))
 
 
 def chat(message: dict[str, Any], reason: str) -> Raw:
@@ -113,8 +130,14 @@ def order_of(names: tuple[str, ...], *, in_the_middle: bool) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("in_the_middle", [False, True], ids=["turn by turn", "in the middle of turns"])
-@pytest.mark.parametrize("names", [*permutations(ENDPOINTS)], ids="-".join)
+EVERY: Final = [*permutations(ENDPOINTS)]
+ORDERS: Final = {
+    **{f"{'-'.join(names)} in the middle of turns": (names, True) for names in EVERY},
+    **{f"{'-'.join(names)} turn by turn": (names, False) for names in EVERY if names[0] == "gemini"},
+}
+
+
+@pytest.mark.parametrize(("names", "in_the_middle"), ORDERS.values(), ids=ORDERS)
 def test_a_chat_over_several_apis_keeps_the_rules_of_each_and_loses_nothing(
     patchbay: Patchbay, provider: LoopbackProvider, names: tuple[str, ...], *, in_the_middle: bool
 ) -> None:
