@@ -103,6 +103,12 @@ ODD: Final[dict[str, Odd]] = {
         [HI, AIMessage("SURE"), AIMessage("THING"), HumanMessage("AGAIN")],
         "langgraph#272",
     ),
+    "a model that speaks before it calls": Odd(
+        "order", [HI, AIMessage("SURE"), used(call(a="ROME")), result("SUNNY")]
+    ),
+    "two users with names in a row": Odd(
+        "order", [HumanMessage("HELLO", name="Ann"), HumanMessage("AGAIN", name="Bob")]
+    ),
     "a user behind a result": Odd(
         "order", looked(result("SUNNY"), HumanMessage("AGAIN")), "avante-corp/avante.nvim#2695"
     ),

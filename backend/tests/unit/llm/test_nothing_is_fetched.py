@@ -186,7 +186,7 @@ def test_what_the_one_would_have_to_fetch_goes_to_the_next_that_takes_addresses(
     patchbay: Patchbay, call: Driver, provider: LoopbackProvider
 ) -> None:
     provider.always(Text("seen"))
-    picture = {"type": "image_url", "image_url": {"url": f"//{MARK}.invalid/a.png"}}
+    picture = {"type": "image_url", "image_url": {"url": f" https://{MARK}.invalid/a.png"}}
 
     message = call(patchbay.get_llm("gemini_then_chat"), [HumanMessage([picture])])
 

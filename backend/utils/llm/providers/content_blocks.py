@@ -39,6 +39,7 @@ _BEGINS = {
 """How data in base64 begins, of what is sent without saying what it is."""
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _LOOKED_AT = 64
 _GOOGLES = ("googleapis.com", "youtube.com", "youtu.be")
 """The hosts of what Google opens itself: files of its own, and videos."""
@@ -164,8 +165,11 @@ def _media(kind: str, data: object = None, **named: object) -> list[Block] | Non
     text = address if address[:5].lower() == "data:" else data.strip() if isinstance(data, str) else ""
     if text:
         return _held(kind, text, known)
-    if address:
-        return _block(kind, known | {"url": address})
+    if address[:5].lower() == "gs://":
+        known["file_id"] = address
+    elif address:
+        return _block(kind, known | {"url": address}) if _ADDRESS.fullmatch(address) else None
+    known.pop("url", None)
     return _block(kind, known) if "file_id" in known else None
 
 

@@ -76,9 +76,11 @@ def gemini_history(request: ModelRequest) -> GeminiHistory:
 
 
 def _append(contents: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """Append ``content``; tool results that follow each other share one entry."""
-    if contents and _is_of_results(contents[-1]) and _is_of_results(content):
-        contents[-1]["parts"] += content["parts"]
+    """Append ``content``; tool results that follow each other share one entry, and so does what a model says before a call."""
+    last = contents[-1] if contents else None
+    is_models = last is not None and last["role"] == content["role"] == "model"
+    if last is not None and (is_models or (_is_of_results(last) and _is_of_results(content))):
+        last["parts"] += content["parts"]
     else:
         contents.append(content)
 

@@ -110,7 +110,7 @@ def _item(part: Block, *, is_own: bool) -> dict[str, Any] | None:
     if part["type"] == "reasoning":
         return _thought(part) if is_own else None
     value = part.get("value")
-    if is_own and isinstance(value, dict) and value.get("type") in _ITEMS:
+    if is_own and isinstance(value, dict) and str(value.get("type")) in _ITEMS:
         return {key: one for key, one in value.items() if key not in _PLACES}
     return _message(block_text(part))
 

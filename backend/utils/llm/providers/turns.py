@@ -91,7 +91,8 @@ def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The system first, then users and models in turn: two in a row become one, and after results a model speaks."""
     systems, others = split_system(history)
     found: list[BaseMessage] = [SystemMessage("\n\n".join(systems))] if systems else []
-    for message in with_user_at_both_ends(others):
+    for turn in with_user_at_both_ends(others):
+        message = _with_name_in_text(turn) if isinstance(turn, HumanMessage) and turn.name else turn
         last = found[-1] if found else None
         if isinstance(message, HumanMessage) and isinstance(last, ToolMessage):
             found.append(AIMessage(_PAUSE))
@@ -102,17 +103,22 @@ def alternating(history: Sequence[BaseMessage]) -> list[BaseMessage]:
     return found
 
 
+def _with_name_in_text(message: HumanMessage) -> HumanMessage:
+    return HumanMessage(content=list(user_blocks(message)))
+
+
 def _can_join(first: BaseMessage, second: BaseMessage) -> bool:
     if isinstance(first, HumanMessage):
-        return isinstance(second, HumanMessage) and first.name == second.name is None
-    is_silent = isinstance(first, AIMessage) and not first.tool_calls
-    return is_silent and isinstance(second, AIMessage) and not second.tool_calls
+        return isinstance(second, HumanMessage)
+    return isinstance(first, AIMessage) and not first.tool_calls and isinstance(second, AIMessage)
 
 
 def _joined_turn(first: BaseMessage, second: BaseMessage) -> BaseMessage:
+    """Both as one, with the calls of the second."""
+    content: object = [*blocks_of(first), *blocks_of(second)]
     if isinstance(first.content, str) and isinstance(second.content, str):
-        return type(first)(f"{first.content}\n\n{second.content}")
-    return first.model_copy(update={"content": [*blocks_of(first), *blocks_of(second)]})
+        content = "\n\n".join(filter(None, (first.content, second.content)))
+    return second.model_copy(update={"content": content})
 
 
 def with_media_from_user(
@@ -144,7 +150,9 @@ def _media_heading(message: BaseMessage) -> str:
 
 def _without_media(message: BaseMessage) -> BaseMessage:
     rest = [part for part in blocks_of(message) if part["type"] not in MEDIA]
-    return message.model_copy(update={"content": rest or "See the attachment."})
+    if all(part["type"] == "reasoning" for part in rest):
+        rest.append({"type": "text", "text": "See the attachment."})
+    return message.model_copy(update={"content": rest})
 
 
 # Names ---------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ Message = dict[str, Any]
 _FUNCTION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_CHAT_ID: Final = 40
 _LONGEST_CALL_ID: Final = 64
-_PICTURE: Final = re.compile(r"https?://\S+|data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
+_PICTURE: Final = re.compile(r"(?i:https?)://\S+|data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
 _MISTRALS: Final = ("codestral", "devstral", "magistral", "ministral", "mistral", "mixtral", "pixtral")
 _THINKERS: Final = ("deepseek", "kimi")
 
