@@ -163,20 +163,22 @@ class Options(BaseModel):
             (name, reason)
             for name in sorted(self.model_fields_set)
             if self._asks_for(name)
-            and (reason := _unsupported(name, api, mode) or self._beyond(name, model, can))
+            and (reason := _unsupported(name, api, mode) or self._beyond(name, api, model, can))
         ]
 
     def _asks_for(self, name: str) -> bool:
         value = getattr(self, name)
         return value is not None and value is not False
 
-    def _beyond(self, name: str, model: str, can: Capabilities) -> str | None:
+    def _beyond(self, name: str, api: Api, model: str, can: Capabilities) -> str | None:
         """Why ``model`` rejects an option that its API has; None if it does not."""
         needs = parameter_of(name).needs
         if needs is not None and not getattr(can, needs):
             return f"{model} {_REJECTIONS[needs]}"
         if name in can.lacks:
             return f"{model} does not take it: what serves it ignores or refuses it"
+        if name == "temperature" and api == "anthropic" and getattr(self, name) > 1:
+            return "the anthropic API takes no temperature above 1"
         if name == "max_output_tokens" and getattr(self, name) > can.max_output:
             return f"{model} answers with at most {can.max_output} tokens"
         return None

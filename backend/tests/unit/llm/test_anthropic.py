@@ -146,6 +146,10 @@ class TestRequests:
         with pytest.raises(ConfigError, match=option.partition(" ")[0]):
             make(NEW, f"[features.f]\noptions = {{ {option} }}")
 
+    def test_a_temperature_is_at_most_1(self, make: Make) -> None:
+        with pytest.raises(ConfigError, match="no temperature above 1"):
+            make(OLD, "[features.f]\noptions = { temperature = 1.5 }")
+
     def test_a_schema_is_enforced(self, patchbay: Patchbay, provider: LoopbackProvider) -> None:
         provider.always(Json({"name": "Rom"}))
 
