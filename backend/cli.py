@@ -24,7 +24,7 @@ from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
 from backend.utils.llm.clock import Time
 from backend.utils.llm.diagnostics.estimates import consequences
-from backend.utils.llm.diagnostics.retirements import HORIZON, headline, uses
+from backend.utils.llm.diagnostics.retirements import HORIZON, endpoint_uses, headline
 from backend.utils.llm.errors import ConfigError, LLMError
 from backend.utils.llm.failures import POLICY
 from backend.utils.llm.model_config.document import read, values
@@ -192,7 +192,7 @@ def model(
 ) -> None:
     """Show what a model can do, until when it is on sale, and where each value comes from."""
     snapshot = _patchbay(as_json=as_json).table.snapshot
-    endpoint = next((each for each in uses(snapshot) if name in {str(each), each.model}), None)
+    endpoint = next((each for each in endpoint_uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name
     can, gone = endpoint.can if endpoint else capabilities(asked), retirement(asked)

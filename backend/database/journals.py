@@ -1,7 +1,7 @@
-"""Journals of conversations that are being made: a file for each, beside the database and not in it.
+"""Journals of conversations that are being made: a file for each, beside the database.
 
-So that what was paid for has a place also while the database has none. A file is locked while it is open; the lock ends with the
-process, however that ends. What is to be written has its room set aside before anything is paid for.
+They keep what was paid for while the database cannot. A file is locked while it is open; the lock ends with the process. Disk
+space is reserved before anything is paid for.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST: Final = 1_000
-"""Journals beyond which none is begun. Each has up to 5 MB."""
+"""The most journals at a time. Each has up to 5 MB."""
 
 _CLAIM, _CONVERSATION = "claim", "conversation"
 _END: Final = b"\0"
-"""Comes after the last line, so that nothing that a failed write left there is taken for another one."""
+"""Ends the last line, so that remains of a failed write are not read as another one."""
 _CLOSED: Final = -1
-"""A descriptor that is none: so that nothing is written to whatever has its number next."""
+"""An invalid descriptor, so that nothing is written to a file that reuses the number."""
 _ID: Final = re.compile("[0-9a-f]{32}")
 
 T = TypeVar("T")
 
 
 class FileJournals:
-    """`Journals` in a folder, which is made if it is not there, for its owner alone.
+    """`Journals` in a folder, which is created with mode 0700 if it is missing.
 
     Raises:
-        UnusableDatabaseError: If it cannot be made.
+        UnusableDatabaseError: If it cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +74,7 @@ class FileJournals:
 
 
 class FileJournal:
-    """A `Journal`: lines of a word and of what was kept under it. What comes after the last whole line is room."""
+    """A `Journal`: each line is a word and its value. Bytes after the last whole line are reserved space."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -103,18 +103,18 @@ class FileJournal:
 
     async def begin(self, claim: Claim, room: int) -> None:
         """See `Journal.begin`."""
-        await self._in_turn(lambda: self._begin(claim, room))
+        await self._serially(lambda: self._begin(claim, room))
 
     async def keep(self, feature: str, answer: bytes) -> None:
         """See `Answers.keep`."""
         try:
-            await self._in_turn(lambda: self._write(feature, answer))
+            await self._serially(lambda: self._write(feature, answer))
         except StorageUnavailableError as error:
             log.warning("conversations.answer_not_kept conversation=%s: %s", self._path.name, error.__cause__)
 
     async def finish(self, conversation: bytes) -> None:
         """See `Journal.finish`."""
-        await self._in_turn(lambda: self._write(_CONVERSATION, conversation))
+        await self._serially(lambda: self._write(_CONVERSATION, conversation))
 
     async def remove(self) -> None:
         """See `Journal.remove`. That this fails does not matter: it is found stored, and removed, later."""
@@ -122,10 +122,10 @@ class FileJournal:
 
     async def close(self) -> None:
         """See `Journal.close`. One that holds nothing goes."""
-        await self._in_turn(self.close_now)
+        await self._serially(self.close_now)
 
-    async def _in_turn(self, work: Callable[[], T]) -> T:
-        """Do ``work`` in a thread, after what was given before; to its end, also when nobody waits for it any more."""
+    async def _serially(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread, one at a time, and to its end even if the caller is cancelled."""
 
         async def alone() -> T:
             async with self._turn:
@@ -141,19 +141,19 @@ class FileJournal:
         if _CLAIM not in self._lines:
             self._write(_CLAIM, claim.model_dump_json().encode())
 
-    def _write(self, word: str, told: bytes) -> None:
+    def _write(self, word: str, value: bytes) -> None:
         """Append a line. It counts when it is on the disk, and the file still where others look for it."""
-        line = b"%s %s\n" % (word.encode(), told)
+        line = b"%s %s\n" % (word.encode(), value)
         with _faults():
             write_all(self._descriptor, line + _END, self._end)
             os.fsync(self._descriptor)
             if not _is_at(self._path, self._descriptor):
                 raise FileNotFoundError(f"{self._path.name} is gone")
         self._end += len(line)
-        self._lines[word] = told
+        self._lines[word] = value
 
     def close_now(self) -> None:
-        """In this thread."""
+        """Close the file in this thread; remove it if it is empty."""
         try:
             with _faults():
                 if not self._lines:
@@ -185,7 +185,7 @@ def _open(folder: Path, conversation_id: str) -> FileJournal | None:
 
 
 def _close_again(opening: asyncio.Future[FileJournal | None]) -> None:
-    """Whoever wanted it has gone meanwhile."""
+    """Close a journal whose caller was cancelled while it was opened."""
     if opening.exception() is None and (journal := opening.result()) is not None:
         journal.close_now()
 
@@ -224,14 +224,14 @@ def _made(folder: Path, conversation_id: str) -> bytes | None:
 
 
 def _lines(content: bytes) -> tuple[dict[str, bytes], int]:
-    """What is told under each word in whole lines, and where the last of these ends. Nothing, if it is not ours."""
+    """The value of each word in whole lines, and where the last line ends; nothing if the file has no valid claim."""
     found: dict[str, bytes] = {}
     end = 0
     for line in content.split(b"\n")[:-1]:
-        word, _, told = line.partition(b" ")
+        word, _, value = line.partition(b" ")
         if b"\0" in line or not word.isascii():
             break
-        found[word.decode()] = told
+        found[word.decode()] = value
         end += len(line) + 1
     try:
         Claim.model_validate_json(found.get(_CLAIM, b""))

@@ -1,4 +1,4 @@
-"""Master keys: they lock the data key of every row. The newest locks, all of them open."""
+"""Master keys: they encrypt the data key of every row. The newest encrypts, all of them decrypt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BYTES: Final = 32
-_OTHERS: Final = 0o077
+_GROUP_AND_OTHERS: Final = 0o077
 _HEADER: Final = (
     "# Master keys of Patchbay, the newest first. Whoever has this file opens every stored key.\n"
 )
@@ -77,7 +77,7 @@ class MasterKeys(Protocol):
     """The master keys in force."""
 
     def newest(self) -> MasterKey:
-        """The one that locks.
+        """The one to encrypt with.
 
         Raises:
             MasterKeyError: If there is none.
@@ -85,7 +85,7 @@ class MasterKeys(Protocol):
         ...
 
     def first(self) -> MasterKey:
-        """The one that locks. It may be made now: nothing is locked yet.
+        """The one to encrypt with, created if there is none: nothing is encrypted yet.
 
         Raises:
             MasterKeyError: If there is none, and none can be made.
@@ -101,7 +101,7 @@ class MasterKeys(Protocol):
         ...
 
     def renew(self, used: Collection[str]) -> MasterKey:
-        """Make the one that everything is locked with from now on; those in ``used`` stay.
+        """Create the key to encrypt with from now on; those in ``used`` stay.
 
         Raises:
             MasterKeyError: If the keys cannot be read or written.
@@ -109,10 +109,10 @@ class MasterKeys(Protocol):
         ...
 
 
-class GivenMasterKeys:
-    """Master keys from the environment, the newest first. Somebody else keeps them.
+class EnvironmentMasterKeys:
+    """Master keys from the environment, the newest first. The operator keeps them.
 
-    To rotate them, put a new one in front and start the service again; then everything can be locked anew.
+    To rotate them, put a new one in front, restart the service, and encrypt everything anew.
 
     Raises:
         MasterKeyError: If one of them is no key, or there is none.
@@ -126,7 +126,7 @@ class GivenMasterKeys:
         return self._keys[0]
 
     def first(self) -> MasterKey:
-        """See `MasterKeys.first`. Somebody else made it."""
+        """See `MasterKeys.first`. None is created: the operator does that."""
         return self._keys[0]
 
     def find(self, name: str) -> MasterKey | None:
@@ -134,14 +134,14 @@ class GivenMasterKeys:
         return _find(self._keys, name)
 
     def renew(self, used: Collection[str]) -> MasterKey:  # noqa: ARG002 - nothing is thrown away here
-        """The first one: whoever keeps them put it there."""
+        """The first one, which the operator put there."""
         return self._keys[0]
 
 
 class MasterKeyFile:
-    """Master keys in a file of ours, for its owner alone. It is made when it is first needed.
+    """Master keys in a file with mode 0600, which is created when the first one is needed.
 
-    It is read again when it was changed, so a running server follows a rotation by another process.
+    The file is read again after a change, so that a running server follows a rotation by another process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,7 +180,7 @@ class MasterKeyFile:
             mark = (found.st_ino, found.st_mtime_ns)
             if mark != self._read_as:
                 self._keys, self._read_as = _parse(self._path.read_text(encoding="ascii")), mark
-                if found.st_mode & _OTHERS:
+                if found.st_mode & _GROUP_AND_OTHERS:
                     log.warning("%s is open to others than its owner: chmod 600 it", self._path)
         except (OSError, UnicodeDecodeError) as error:
             raise self._failed(f"cannot be read: {type(error).__name__}") from None
@@ -190,7 +190,7 @@ class MasterKeyFile:
         return self._keys
 
     def _failed(self, fault: str) -> MasterKeyError:
-        """The error to raise. Only the log says where the file is, and once: users have no business with it."""
+        """The error to raise. Only the log names the file, once for each fault, not the message that users see."""
         if fault != self._fault:
             log.error("the master keys in %s: the file %s", self._path, fault)
         self._fault = fault
@@ -199,7 +199,7 @@ class MasterKeyFile:
         )
 
     def _write(self, keys: Sequence[MasterKey], *, replace: bool) -> None:
-        """All or nothing, and on disk before anything is locked with it."""
+        """Write the file atomically, and to disk before anything is encrypted with a key of it."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False) as file:
@@ -217,11 +217,11 @@ def load_master_keys(given: SecretStr | None, path: Path) -> MasterKeys:
     Raises:
         MasterKeyError: If what was given is not a list of keys.
     """
-    return MasterKeyFile(path) if given is None else GivenMasterKeys(given)
+    return MasterKeyFile(path) if given is None else EnvironmentMasterKeys(given)
 
 
 def _put(file: Path, path: Path, *, replace: bool) -> None:
-    """Move ``file``, which only its owner may read, to ``path``. Without ``replace``, who comes second yields."""
+    """Move ``file``, which only its owner may read, to ``path``. Without ``replace``, an existing file wins."""
     try:
         if replace:
             file.replace(path)

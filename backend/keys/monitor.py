@@ -65,7 +65,7 @@ class LogNotifier:
 
 
 class _Observation(NamedTuple):
-    """What is to be written of a key: its problem, or that a call at ``endpoint`` worked."""
+    """What to write about a key: its problem, or (None) that a call at ``endpoint`` worked."""
 
     place: Place
     endpoint: str
@@ -73,7 +73,7 @@ class _Observation(NamedTuple):
 
 
 class KeyMonitor(PerProcess):
-    """Observes what becomes of users' keys. One for a facade: ``Patchbay(observer=monitor.observe)``.
+    """Observes which users' keys fail or work. One for each facade: ``Patchbay(observer=monitor.observe)``.
 
     The last observation of each key is kept, of 10,000 keys at most.
 
@@ -94,7 +94,7 @@ class KeyMonitor(PerProcess):
         self._lock = threading.Lock()
 
     def observe(self, route: Route, attempt: Attempt) -> None:
-        """Look at an attempt. Those without a key of a `Keychain` say nothing."""
+        """Observe an attempt, if it was made with a key of a `Keychain`."""
         if attempt.key_owner != "user":
             return
         key = _key(route.caller, attempt.endpoint.partition(":")[0])
@@ -119,7 +119,7 @@ class KeyMonitor(PerProcess):
             await self.write(store, hurry=True)
 
     async def write(self, store: KeyStore, *, hurry: bool = False) -> None:
-        """Write what is due; with ``hurry``, also for keys that were written less than a minute ago."""
+        """Write the observations that are due; with ``hurry``, also for keys that were written less than a minute ago."""
         for observation in self._due(hurry=hurry):
             try:
                 await self._write(observation, store)
@@ -138,7 +138,7 @@ class KeyMonitor(PerProcess):
                 self._observations[observation.place.row] = observation
 
     def _due(self, *, hurry: bool) -> Iterator[_Observation]:
-        """Take what may be written now."""
+        """Take out the observations whose keys were not written in the last minute; all of them with ``hurry``."""
         if not self._observations:
             return
         now = self._time.clock()

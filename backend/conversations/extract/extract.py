@@ -1,4 +1,4 @@
-"""All that is found in a transcript without a model."""
+"""Extracts title, overview, category and promises from a transcript without a model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_SENTENCES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """The result. Every word of it but the category was said."""
+    """The result. All its text but the category is quoted from the transcript."""
 
     title: str
     overview: str
@@ -35,7 +35,7 @@ class Extract:
 
 
 def extract(transcript: Transcript) -> Extract | None:
-    """Read a transcript, a long one abridged; None if nothing was said. Takes some milliseconds a page."""
+    """Extract from a transcript, abridged if it is long; None if nothing was said. Takes some milliseconds a page."""
     spoken = _head_and_tail(tuple(sentences(transcript.abridged())))
     if not spoken:
         return None
@@ -44,7 +44,7 @@ def extract(transcript: Transcript) -> Extract | None:
     language = language_of(transcript.language, frozenset(counts))
     category = category_of(counts + Counter(word for speaker in speakers for word in words_in(speaker)))
     weights = Weights(spoken, category)
-    taken_on = _most_certain(tuple(promises(spoken, speakers, language)))
+    taken_on = _at_most_five(tuple(promises(spoken, speakers, language)))
     return Extract(
         title=title_of(_without(spoken, taken_on), weights),
         overview=overview_of(spoken, weights),
@@ -54,7 +54,7 @@ def extract(transcript: Transcript) -> Extract | None:
 
 
 def _without(spoken: tuple[Sentence, ...], taken_on: tuple[Promise, ...]) -> tuple[Sentence, ...]:
-    """The sentences without promises, which are no subject; all of them, if there are no others."""
+    """The sentences without promises, which make no title; all of them if there are no others."""
     left = tuple(
         sentence for sentence in spoken if not any(promise.what in sentence.text for promise in taken_on)
     )
@@ -67,7 +67,7 @@ def _head_and_tail(spoken: tuple[Sentence, ...]) -> tuple[Sentence, ...]:
     return spoken[: _MOST_SENTENCES // 2] + spoken[-_MOST_SENTENCES // 2 :]
 
 
-def _most_certain(found: tuple[Promise, ...]) -> tuple[Promise, ...]:
-    """The first few; what is only a duty gives way."""
+def _at_most_five(found: tuple[Promise, ...]) -> tuple[Promise, ...]:
+    """The first promises, in order; mere duties are dropped before them."""
     kept = sorted(range(len(found)), key=lambda place: (found[place].is_duty, place))[:_MOST_PROMISES]
     return tuple(found[place] for place in sorted(kept))

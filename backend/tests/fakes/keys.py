@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from backend.keys.keychain import Keychain
-from backend.keys.master_keys import GivenMasterKeys, MasterKey
+from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
 from backend.keys.store import KeyVersion, Owner, Removal
 from backend.keys.vault import Place, Vault
 
@@ -99,9 +99,9 @@ def slot(key: KeyVersion) -> tuple[str, str, str]:
     return key.place.user_id, key.place.tenant_id, key.place.provider
 
 
-def given(*keys: MasterKey) -> GivenMasterKeys:
+def given(*keys: MasterKey) -> EnvironmentMasterKeys:
     """Master keys as the environment tells them; by default a new one."""
-    return GivenMasterKeys(SecretStr(",".join(key.text() for key in keys or (MasterKey.new(),))))
+    return EnvironmentMasterKeys(SecretStr(",".join(key.text() for key in keys or (MasterKey.new(),))))
 
 
 def keychain(enrolled: Mapping[tuple[str, str], str] = ENROLLED) -> Keychain:

@@ -21,7 +21,7 @@ from backend.cli import app
 from backend.database.engine import opened
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
-from backend.keys.master_keys import GivenMasterKeys, MasterKeyFile
+from backend.keys.master_keys import EnvironmentMasterKeys, MasterKeyFile
 from backend.keys.store import Owner
 from backend.main import FIRST_USER, create_app
 from backend.serve import _Run, serve
@@ -382,7 +382,7 @@ class TestKeys:
     def test_a_new_master_key_can_be_used_as_it_is_printed(self) -> None:
         printed = run("keys", "new").stdout.strip()
 
-        assert GivenMasterKeys(SecretStr(printed)).newest().name
+        assert EnvironmentMasterKeys(SecretStr(printed)).newest().name
         assert told("keys", "new")["master_key"] != printed
 
     def test_rotating_prints_what_was_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from .providers import THOUGHTS_KEY
-from .providers.content_blocks import Block, is_googles, media_of
+from .providers.content_blocks import Block, is_google_url, media_of
 from .providers.history import normal_history
 from .routing.route import Needs
 
@@ -69,7 +69,7 @@ def _kind(part: Block) -> str:
 
 def _is_remote(part: Block) -> bool:
     """Whether ``part`` is a picture that is named by an address on the web."""
-    return part["type"] == "image" and "url" in part and not is_googles(part["url"])
+    return part["type"] == "image" and "url" in part and not is_google_url(part["url"])
 
 
 def tokens_of_text(text: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.keys.errors import MasterKeyError
-from backend.keys.master_keys import GivenMasterKeys, MasterKey, MasterKeyFile, load_master_keys
+from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey, MasterKeyFile, load_master_keys
 from backend.tests.fakes.keys import given
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class TestGivenMasters:
     def test_blanks_between_them_do_not_matter(self) -> None:
         key = MasterKey.new()
 
-        assert GivenMasterKeys(SecretStr(f" {key.text()} ,\n")).newest() == key
+        assert EnvironmentMasterKeys(SecretStr(f" {key.text()} ,\n")).newest() == key
 
     def test_one_that_is_no_key_spoils_all(self) -> None:
         with pytest.raises(MasterKeyError, match="keys new"):
-            GivenMasterKeys(SecretStr(f"{MasterKey.new().text()},canary"))
+            EnvironmentMasterKeys(SecretStr(f"{MasterKey.new().text()},canary"))
 
     def test_they_go_before_the_file(self, path: Path) -> None:
         key = MasterKey.new()

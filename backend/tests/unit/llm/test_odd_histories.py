@@ -17,7 +17,7 @@ from backend.utils.llm.needs import history_and_needs
 from backend.utils.llm.options import NO_OPTIONS
 from backend.utils.llm.providers import Ask, ModelRequest
 from backend.utils.llm.providers.ask import NotWordedError
-from backend.utils.llm.providers.clients import Kind
+from backend.utils.llm.providers.client_cache import ClientKey
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.testing import LoopbackProvider, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
@@ -72,7 +72,7 @@ def worded(endpoint: Endpoint, odd: Odd) -> tuple[str, dict[str, Any]]:
     history, _ = history_and_needs(odd.messages, ask)
     nobody: Any = None
     request = ModelRequest(endpoint, ask, {}, history, None, 10.0, nobody, is_plain=history is odd.messages)
-    serialized = Kind.of(endpoint).chat_api().serialize(request, streams=False)
+    serialized = ClientKey.of(endpoint).chat_api().serialize(request, streams=False)
     return serialized.path.partition("?")[0], json.loads(json.dumps(serialized.body, allow_nan=False))
 
 

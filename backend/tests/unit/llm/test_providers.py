@@ -17,7 +17,7 @@ from backend.utils.llm.errors import (
 )
 from backend.utils.llm.failures import FINISH_REASONS, Category, ending
 from backend.utils.llm.models import FAMILIES, Capabilities
-from backend.utils.llm.providers import ChatClients
+from backend.utils.llm.providers import ChatClientCache
 from backend.utils.llm.providers.stops import Stops
 from backend.utils.llm.testing import LoopbackProvider, Raw, Refusal, StreamError, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -231,7 +231,7 @@ class TestStops:
 
         said = [stops.add(text[at : at + size]) for at in range(0, len(text), size)]
 
-        assert "".join(said) + stops.rest() == kept
+        assert "".join(said) + stops.flush() == kept
 
     def test_without_sequences_nothing_is_held_back(self) -> None:
         assert [Stops().add(piece) for piece in ("one ", "two")] == ["one ", "two"]
@@ -255,7 +255,7 @@ def test_a_client_stays_as_long_as_what_it_is_built_from(
     before, after = (
         loopback_patchbay(provider, chain, more).explain("f").candidates[0].endpoint for more in ("", row)
     )
-    clients = ChatClients(SigningTransport())
+    clients = ChatClientCache(SigningTransport())
 
     assert before != after
     assert (clients.client(before) is clients.client(after)) is is_the_same

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from backend.utils.llm.clients import Patchbay
-from backend.utils.llm.diagnostics.retirements import days_to_shutdown, headline, nearest, retiring
+from backend.utils.llm.diagnostics.retirements import days_to_shutdown, headline, next_retirement, retiring
 from backend.utils.llm.model_config import Snapshot, Table, parse
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -65,13 +65,13 @@ class TestRetiring:
         assert [one.features for one in retiring(snapshot, TODAY) if one.endpoint == "openai:gpt-4.1"] == [()]
 
     def test_the_nearest_of_a_chain_is_the_first_to_go(self, snapshot: Snapshot) -> None:
-        found = nearest(snapshot.chain("chat", "premium"), TODAY)
+        found = next_retirement(snapshot.chain("chat", "premium"), TODAY)
 
         assert found is not None
         assert found.endpoint == "gemini:gemini-2.5-pro"
 
     def test_a_chain_of_models_that_stay_has_none(self, snapshot: Snapshot) -> None:
-        assert nearest(snapshot.chain("title", "premium"), TODAY) is None
+        assert next_retirement(snapshot.chain("title", "premium"), TODAY) is None
 
     def test_days_to_shutdown_are_negative_once_they_are_over(self, snapshot: Snapshot) -> None:
         assert days_to_shutdown(snapshot, date(2026, 12, 2)) == {

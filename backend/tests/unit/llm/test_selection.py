@@ -13,7 +13,7 @@ from backend.tests.fakes.simulation import KEYS, World
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.failures import Category
 from backend.utils.llm.routing.route import Needs
-from backend.utils.llm.routing.selection import chosen, ordered, selection_context, timed
+from backend.utils.llm.routing.selection import chosen, latency_kind, ordered, selection_context
 from backend.utils.llm.strategies import ByTier
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Runtime:
         targets.began(one.target, number, self.world.now + 65)
         if seconds is not None:
             targets.ended(one.target, number)
-            (targets.failed if failed else targets.answered)(one.target, timed(self.needs), seconds)
+            (targets.failed if failed else targets.answered)(one.target, latency_kind(self.needs), seconds)
 
 
 @given(

@@ -16,7 +16,7 @@ from ..models import UNKNOWN, is_known, retirement
 from ..pricing import cost
 from ..problems import Problems
 from ..receipt import Usage
-from .retirements import HORIZON, Retires, instead, retiring, seen, uses, when
+from .retirements import HORIZON, Retires, endpoint_uses, instead, retiring, seen, when
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -103,7 +103,7 @@ def _retirements(snapshot: Snapshot, rows: Rows, today: date, horizon: timedelta
 
 def _out_of_force(snapshot: Snapshot, rows: Rows, today: date) -> Iterator[Finding]:
     """Retirements of what the file names and a pin or a variable hides: without these it would serve again."""
-    in_force = {str(endpoint) for endpoint in uses(snapshot)}
+    in_force = {str(endpoint) for endpoint in endpoint_uses(snapshot)}
     for written, places in _places(rows).items():
         gone = retirement(written.partition(":")[2])
         if written not in in_force and gone is not None:
@@ -146,7 +146,7 @@ def _places(rows: Rows) -> Mapping[str, list[str]]:
 
 
 def _unknown_models(snapshot: Snapshot) -> Iterator[Finding]:
-    for endpoint, served in uses(snapshot).items():
+    for endpoint, served in endpoint_uses(snapshot).items():
         declared = endpoint.can != UNKNOWN
         if not (declared or is_known(endpoint.model) or endpoint.retirement):
             fault = "the catalogue does not know this model, so what it can do is assumed"
@@ -155,7 +155,7 @@ def _unknown_models(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _unpriced(snapshot: Snapshot, today: date) -> Iterator[Finding]:
     noon = datetime.combine(today, time(12), tzinfo=UTC)
-    for endpoint, served in uses(snapshot).items():
+    for endpoint, served in endpoint_uses(snapshot).items():
         if endpoint.provider.access == "key" and not _is_priced(endpoint, noon):
             provider, model = endpoint.priced_as
             fault = (
@@ -171,7 +171,7 @@ def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
 
 def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:
     """OpenAI's own Chat Completions refuse tools beside an effort, or altogether, with its newer models."""
-    for endpoint, served in uses(snapshot).items():
+    for endpoint, served in endpoint_uses(snapshot).items():
         refused = [pair for pair in served if not _takes_tools(endpoint, snapshot.features[pair[0]])]
         if refused:
             fault = "OpenAI takes no tools for it in Chat Completions with this effort"
@@ -184,7 +184,7 @@ def _takes_tools(endpoint: Endpoint, feature: Feature) -> bool:
 
 
 def _unused(snapshot: Snapshot, rows: Rows) -> Iterator[Finding]:
-    used = {str(endpoint) for endpoint in uses(snapshot)} | set(_places(rows))
+    used = {str(endpoint) for endpoint in endpoint_uses(snapshot)} | set(_places(rows))
     for written in sorted(set(rows.models) - used):
         says = f'models."{written}": no profile, group, pin or demo leads to it. Use it or delete it.'
         yield Finding(kind="unused_row", subject=written, says=says)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from ..caller import HOUSE
-from .retirements import Retires, Retiring, nearest, retiring
+from .retirements import Retires, Retiring, next_retirement, retiring
 
 if TYPE_CHECKING:
     from datetime import date
@@ -136,7 +136,7 @@ def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> Featur
         options=route.options.model_dump(exclude_none=True),
         deadline_s=route.deadline,
         problem=str(refusal) if refusal else None,
-        retires=nearest(snapshot.chain(route.feature.name, snapshot.profile), today),
+        retires=next_retirement(snapshot.chain(route.feature.name, snapshot.profile), today),
     )
 
 

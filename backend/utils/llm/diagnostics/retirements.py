@@ -1,4 +1,4 @@
-"""Models of a table that go off sale, when, and the features concerned."""
+"""Models of a table that are retired, when, and the features that use them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ..models import Retirement
 
 HORIZON: Final = timedelta(days=90)
-"""How far ahead it is worth telling."""
+"""How far ahead a retirement is reported."""
 
 
 class Retires(BaseModel):
-    """A model that goes off sale, or has, as seen on one day.
+    """The retirement of an endpoint's model, future or past, as seen on one day.
 
     Attributes:
         days: Until that day; negative once it has passed.
@@ -35,7 +35,7 @@ class Retires(BaseModel):
 
 
 class Retiring(Retires):
-    """The same, with whom it concerns. Nobody, if it is only the demo."""
+    """A retirement with the features and profiles that use the model; none if only the demo does."""
 
     features: tuple[str, ...]
     profiles: tuple[str, ...]
@@ -48,8 +48,8 @@ def seen(endpoint: str, gone: Retirement, today: date) -> Retires:
     )
 
 
-def uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
-    """Every endpoint that may serve, with the features that it serves in which profile; the demo serves none."""
+def endpoint_uses(snapshot: Snapshot) -> Mapping[Endpoint, frozenset[tuple[str, str]]]:
+    """Every endpoint of the table, with the pairs of feature and profile that use it; none for the demo."""
     found: dict[Endpoint, set[tuple[str, str]]] = defaultdict(set)
     for profile, served in snapshot.chains.items():
         for feature, chain in served.items():
@@ -68,13 +68,13 @@ def retiring(snapshot: Snapshot, today: date) -> tuple[Retiring, ...]:
             features=tuple(sorted({feature for feature, _ in served})),
             profiles=tuple(sorted({profile for _, profile in served})),
         )
-        for endpoint, served in uses(snapshot).items()
+        for endpoint, served in endpoint_uses(snapshot).items()
         if (gone := endpoint.retirement) is not None
     ]
     return tuple(sorted(found, key=lambda model: (model.day, model.endpoint)))
 
 
-def nearest(chain: Iterable[Endpoint], today: date) -> Retires | None:
+def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
     """The retirement in ``chain`` that comes first; None if none is announced."""
     found = (
         seen(str(endpoint), gone, today) for endpoint in chain if (gone := endpoint.retirement) is not None
@@ -83,7 +83,7 @@ def nearest(chain: Iterable[Endpoint], today: date) -> Retires | None:
 
 
 def days_to_shutdown(snapshot: Snapshot, today: date) -> dict[str, int]:
-    """Endpoint to the days that it is still on sale, for a gauge; negative once they are over."""
+    """Days until the retirement of each endpoint, for a gauge; negative once it has passed."""
     return {model.endpoint: model.days for model in retiring(snapshot, today)}
 
 

@@ -104,11 +104,11 @@ class Call:
         return step if isinstance(step, Try) else await self._search(step, blocks=False)
 
     async def _search(self, found: Try | Wait | Consult, *, blocks: bool) -> Try:
-        """Wait and consult until there is something to send. Whatever ends the call meanwhile, it leaves the queue."""
+        """Wait and ask the custom selector until there is a request to send. A call that ends meanwhile leaves the queue."""
         try:
             while not isinstance(found, Try):
                 if isinstance(found, Consult):
-                    with self._selecting(found):
+                    with self._selector_errors(found):
                         choice = self._consult(found)
                         if blocks:
                             choice = at_once(choice, _ASYNC_SELECTOR)
@@ -130,12 +130,12 @@ class Call:
             await without_caller(self.runtime.time.asleep(seconds))
 
     def _consult(self, step: Consult) -> Any:
-        """What the selector says, or a promise of it."""
+        """What the custom selector returns; an awaitable if it is asynchronous."""
         selector = self.runtime.selectors[step.selector]
         return selector(replace(step.choosing, messages=tuple(self.question.messages)))
 
     async def _in_time(self, choice: Awaitable[Any], step: Consult) -> Any:
-        """What a selector chooses, if it does so within the deadline."""
+        """Await an asynchronous selector, until the call's deadline at most."""
         try:
             async with asyncio.timeout(None) as clock:
                 ends_at = asyncio.get_running_loop().time() + step.choosing.seconds_left
@@ -147,8 +147,8 @@ class Call:
             ) from None
 
     @contextmanager
-    def _selecting(self, step: Consult) -> Iterator[None]:
-        """A selector that fails ends the call, loudly."""
+    def _selector_errors(self, step: Consult) -> Iterator[None]:
+        """Turn what a custom selector raises into the error that ends the call."""
         try:
             yield
         except LLMError:
@@ -161,13 +161,13 @@ class Call:
     # After an attempt that failed ----------------------------------------------------------------------------------
 
     def end(self, error: LLMError, cause: BaseException | None) -> None:
-        """An attempt failed, and nothing is left to try."""
+        """Record that an attempt failed and no other may follow."""
         self._over = error, cause
 
     def go_on(self) -> None:
         """Return if there may be another attempt.
 
-        It raises here, and not where the attempt failed: there its request is at hand, and with it the key.
+        The error is raised here, not in the attempt, whose frames hold the signed request and its key.
 
         Raises:
             LLMError: The call is over.
@@ -181,7 +181,7 @@ class Call:
             del error, cause  # else the error would hold this frame, and this frame the error
 
     def reject(self, answer: AIMessage | None, fault: BadAnswer, attempt: Attempt) -> None:
-        """Remember an answer that does not do: for a repair, and for want of a better one."""
+        """Keep a rejected answer for the repair prompt, and as second best."""
         if answer is not None and attempt.score is not None:
             best = self._best[1].score if self._best is not None else None
             if best is None or attempt.score > best:
@@ -197,7 +197,7 @@ class Call:
         self.repair = [*rejected, HumanMessage(advice.format(reason=reason))]
 
     def second_best(self, error: LLMError) -> tuple[AIMessage, Receipt]:
-        """What is handed on instead of ``error``, if the feature settles for the best of the rejected answers.
+        """The best of the rejected answers instead of ``error``, if the feature settles for it.
 
         Raises:
             LLMError: ``error``, if it does not, or there is none.

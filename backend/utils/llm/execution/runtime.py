@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..caller import HOUSE
 from ..clock import Time
 from ..pricing import cost
-from ..providers import ChatClients
+from ..providers import ChatClientCache
 from ..receipt import Usage
 from ..routing.plan import plan
 from ..routing.route import Needs
@@ -60,7 +60,7 @@ class Runtime:
         self.require_caller = require_caller
         self.shadows = Shadows(self.time.random)
         self.transport = SigningTransport(live, self.time.clock)
-        self.clients = ChatClients(self.transport)
+        self.clients = ChatClientCache(self.transport)
         self.loop_thread = LoopThread()
 
     def warm_up(self) -> None:

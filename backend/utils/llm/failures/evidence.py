@@ -1,4 +1,4 @@
-"""The evidence of a failed attempt: what was observed on the wire first, exceptions last.
+"""The evidence of a failed attempt: what was observed on the wire, and only then the exception.
 
 The provider's codes come from the body of its error answer, or from the error event in the middle of its stream, which
 only the SDK's exception still holds.
@@ -32,7 +32,7 @@ _WITHIN = ("error", "errors", "innererror", "inner_error", "metadata", "message"
 _CODES = ("code", "type", "status", "reason", "error_type", "error_code", "provider_code", "__type")
 _PROSE = ("message", "error", "detail", "raw", "code", "msg", "error_msg")
 _TELLING = frozenset({"flagged_input", "content_filter_result", "content_filter_results", "contentfilter"})
-"""What is only there if it says something: OpenRouter's, Azure's and Zhipu's account of what was filtered."""
+"""Keys whose presence alone is a code: OpenRouter's, Azure's and Zhipu's reports of filtered content."""
 _QUOTES = frozenset("'\"`“")
 _QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|`[^`]*`|“[^”]*”")
 
@@ -68,13 +68,13 @@ class Evidence:
 def gather(
     exception: BaseException, observed: Observed, api: Api, outer: BaseException | None = None
 ) -> Evidence:
-    """Everything that the observed and the exception tell.
+    """Collect the evidence of a failed attempt.
 
     Args:
         exception: What the attempt ended with.
-        observed: What the observed said.
-        api: Whose observed it was.
-        outer: What the caller of the call was handling anyway; it says nothing about this attempt.
+        observed: The exchange on the wire.
+        api: The API that was spoken.
+        outer: The exception that the caller was already handling, which is no evidence.
     """
     links = tuple(_chain(exception, outer))
     layers = _error_layers(observed.error_body) or next(filter(None, map(_exception_layers, links)), [])
@@ -109,7 +109,7 @@ def _exception_layers(exception: BaseException) -> list[dict[str, Any]]:
 
 
 def _layers(value: object, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """``value`` and all that it holds of errors."""
+    """``value`` and the errors nested in it, from the outside in."""
     if isinstance(value, str):
         value = _document(value) if value.lstrip()[:1] in {"{", "["} else _embedded(value)
     if isinstance(value, list):
@@ -131,7 +131,7 @@ def _document(text: str | bytes) -> Any:
 
 
 def _embedded(text: str) -> Any:
-    """The object that gateways write behind words of their own, as JSON or as Python prints it; not one that is quoted."""
+    """The object, in JSON or as Python's repr, that a gateway put behind its own prose; None if it is quoted."""
     start, end = text.find("{"), text.rfind("}") + 1
     if not 0 <= start < end <= _LONGEST_EMBEDDED or set(text[:start].removesuffix("b'")) & _QUOTES:
         return None
@@ -147,9 +147,9 @@ def _embedded(text: str) -> Any:
 
 def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
     named = [layer.get(key) for key in _CODES]
-    for detail in _objects(layer.get("details")):
+    for detail in _dicts_in(layer.get("details")):
         named.append(detail.get("reason"))
-        named += [violation.get("quotaId") for violation in _objects(detail.get("violations"))]
+        named += [violation.get("quotaId") for violation in _dicts_in(detail.get("violations"))]
     yield from (str(code) for code in named if isinstance(code, str | int) and code)
     yield from _TELLING.intersection(layer)
 
@@ -168,11 +168,11 @@ def _unquoted(text: str) -> str:
 
 
 def _delays(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    details = (detail for layer in layers for detail in _objects(layer.get("details")))
+    details = (detail for layer in layers for detail in _dicts_in(layer.get("details")))
     return (detail["retryDelay"] for detail in details if isinstance(detail.get("retryDelay"), str))
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
+def _dicts_in(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .ask import OTHERS_KEY, THOUGHTS_KEY, Ask, ModelRequest
-from .clients import ChatClients
+from .client_cache import ChatClientCache
 
-__all__ = ["OTHERS_KEY", "THOUGHTS_KEY", "Ask", "ChatClients", "ModelRequest"]
+__all__ = ["OTHERS_KEY", "THOUGHTS_KEY", "Ask", "ChatClientCache", "ModelRequest"]

@@ -181,7 +181,7 @@ class MessagesReader:
         if not isinstance(document.get("content"), list):
             raise BadAnswer(Category.UNREADABLE)
         found = self._whole(document)
-        found.text += self._stops.rest()
+        found.text += self._stops.flush()
         return found
 
     def event(self, document: dict[str, Any]) -> Answer | None:
@@ -199,7 +199,7 @@ class MessagesReader:
                 return self._ended(document)
             case "message_stop":
                 self.is_over = True
-                return Answer(text=rest) if (rest := self._stops.rest()) else None
+                return Answer(text=rest) if (rest := self._stops.flush()) else None
             case _:
                 return None
 

@@ -1,4 +1,4 @@
-"""Parts of messages: whatever notation one is written in, it becomes one of LangChain's standard blocks.
+"""Content blocks of messages: in whichever vendor's notation, each becomes one of LangChain's standard blocks.
 
 Nothing is opened, decoded or fetched, but for files of plain text.
 """
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 Block = dict[str, Any]
 MEDIA = frozenset({"image", "audio", "video", "file"})
-"""The types of blocks that hold, or name, what is no text."""
+"""The types of blocks with images, audio, video or files."""
 
-_SAME = {
+_MIME_ALIASES = {
     "image/jpg": "image/jpeg",
     "audio/mp3": "audio/mpeg",
     "audio/mpga": "audio/mpeg",
     "audio/m4a": "audio/mp4",
 }
-_SAME |= dict.fromkeys(("audio/x-wav", "audio/wave", "audio/vnd.wave"), "audio/wav")
-_BEGINS = {
+_MIME_ALIASES |= dict.fromkeys(("audio/x-wav", "audio/wave", "audio/vnd.wave"), "audio/wav")
+_MAGIC_NUMBERS = {
     "iVBORw0K": "image/png",
     "/9j/": "image/jpeg",
     "R0lGOD": "image/gif",
@@ -39,10 +39,10 @@ _BEGINS = {
 """How data in base64 begins, of what is sent without saying what it is."""
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
-_LOOKED_AT = 64
-_GOOGLES = ("googleapis.com", "youtube.com", "youtu.be")
-"""The hosts of what Google opens itself: files of its own, and videos."""
+_WEB_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_CHECKED_CHARACTERS = 64
+_GOOGLE_HOSTS = ("googleapis.com", "youtube.com", "youtu.be")
+"""Hosts whose files and videos Google fetches itself."""
 
 
 def standard_blocks(content: object) -> list[Block]:
@@ -58,7 +58,7 @@ def standard_blocks(content: object) -> list[Block]:
         return _text(content)
     if not isinstance(content, list | tuple):
         return [] if content is None else _text(_as_json(content))
-    return [part for one in content for part in _parts_of_one(one)]
+    return [part for one in content for part in _blocks_of_one(one)]
 
 
 def text_of(parts: Iterable[Block]) -> str:
@@ -72,22 +72,22 @@ def block_text(part: Block) -> str:
 
 
 def media_of(history: Iterable[BaseMessage]) -> list[Block]:
-    """All that a history in normal form holds, or names, besides text."""
+    """The media blocks of a history in normal form."""
     contents: Iterable[Any] = (message.content for message in history if type(message.content) is list)
     return [part for content in contents for part in content if part["type"] in MEDIA]
 
 
-def is_googles(address: str) -> bool:
+def is_google_url(address: str) -> bool:
     """Whether Google opens what is named by ``address`` itself."""
     try:
         split = urlsplit(address)
     except ValueError:
         return False
     host = split.hostname or ""
-    return split.scheme == "gs" or any(host == one or host.endswith(f".{one}") for one in _GOOGLES)
+    return split.scheme == "gs" or any(host == one or host.endswith(f".{one}") for one in _GOOGLE_HOSTS)
 
 
-def _parts_of_one(block: object) -> list[Block]:
+def _blocks_of_one(block: object) -> list[Block]:
     if isinstance(block, str):
         return _text(block)
     if not isinstance(block, dict):
@@ -140,7 +140,7 @@ def _of_plain_text(block: Block) -> list[Block] | None:
 
 
 def _of_search_result(block: Block) -> list[Block]:
-    """What a user hands on of a search: Anthropic's form."""
+    """Anthropic's ``search_result``: its title and source, then its content."""
     head = " ".join(str(block[key]) for key in ("title", "source") if block.get(key))
     return [*_text(head), *standard_blocks(block.get("content"))]
 
@@ -149,7 +149,7 @@ def _named_text(name: object, text: str) -> list[Block]:
     return _text(f"{name}:\n{text}" if name and text.strip() else text)
 
 
-def _nothing(_: Block) -> list[Block]:
+def _of_cache_point(_: Block) -> list[Block]:
     return []
 
 
@@ -157,24 +157,24 @@ def _nothing(_: Block) -> list[Block]:
 
 
 def _media(kind: str, data: object = None, **named: object) -> list[Block] | None:
-    """A block of media; None if neither data nor a name of it is there."""
+    """A media block; None without data, URL or file id."""
     known = {key: value for key, value in named.items() if isinstance(value, str) and value}
     if isinstance(data, bytes):
         data = base64.b64encode(data).decode()
     address = known.get("url", "").strip()
     text = address if address[:5].lower() == "data:" else data.strip() if isinstance(data, str) else ""
     if text:
-        return _held(kind, text, known)
+        return _inline_media(kind, text, known)
     if address[:5].lower() == "gs://":
         known["file_id"] = address
     elif address:
-        return _block(kind, known | {"url": address}) if _ADDRESS.fullmatch(address) else None
+        return _block(kind, known | {"url": address}) if _WEB_URL.fullmatch(address) else None
     known.pop("url", None)
     return _block(kind, known) if "file_id" in known else None
 
 
-def _held(kind: str, text: str, known: dict[str, str]) -> list[Block] | None:
-    """A block that holds its data, which may be written as an address."""
+def _inline_media(kind: str, text: str, known: dict[str, str]) -> list[Block] | None:
+    """A block with inline data, given as base64 or as a ``data:`` URL."""
     mime = known.get("mime_type")
     if text[:5].lower() == "data:":
         head, _, text = text[5:].partition(",")
@@ -182,11 +182,11 @@ def _held(kind: str, text: str, known: dict[str, str]) -> list[Block] | None:
         mime = first.strip() or mime
         if "base64" not in [one.strip().lower() for one in more]:
             text = base64.b64encode(unquote_to_bytes(text)).decode()
-    text = _tidy(text)
-    if not text or not _BASE64.fullmatch(text[:_LOOKED_AT].rstrip("=")):
+    text = _normalized_base64(text)
+    if not text or not _BASE64.fullmatch(text[:_CHECKED_CHARACTERS].rstrip("=")):
         return None
     named = {key: value for key, value in known.items() if key not in {"url", "file_id", "mime_type"}}
-    sniffed = next((told for begin, told in _BEGINS.items() if text.startswith(begin)), None)
+    sniffed = next((told for begin, told in _MAGIC_NUMBERS.items() if text.startswith(begin)), None)
     mime = _mime(mime) if mime and mime != "application/octet-stream" else sniffed
     if mime is not None and (mime.startswith("text/") or mime in _TEXTS):
         return _named_text(known.get("filename"), base64.b64decode(text).decode(errors="replace"))
@@ -204,11 +204,11 @@ def _block(kind: str, known: Mapping[str, str]) -> list[Block]:
 
 def _mime(mime: str) -> str:
     plain = mime.partition(";")[0].strip().lower()
-    return _SAME.get(plain, plain)
+    return _MIME_ALIASES.get(plain, plain)
 
 
-def _tidy(text: str) -> str:
-    """Base64 as most want it: in one line, not for use in addresses, padded."""
+def _normalized_base64(text: str) -> str:
+    """Base64 in the standard alphabet, on one line, padded."""
     if any(sign in text for sign in " \n\r\t"):
         text = "".join(text.split())
     if "-" in text or "_" in text:
@@ -229,7 +229,7 @@ def _of_media(block: Block, kind: str | None = None) -> list[Block] | None:
         inner = {"id": None, **block[kind]}
         return _of_media({"mime_type": block.get("mime_type"), **inner}, kind)
     if isinstance(block.get("image_url"), str | dict):
-        return _of_address({**block, "type": "image_url"})
+        return _of_url({**block, "type": "image_url"})
     is_old = "source_type" in block
     if block.get("source_type") == "text":
         return _named_text(block.get("filename"), str(block.get("text") or block.get("url") or ""))
@@ -253,7 +253,7 @@ def _of_format(kind: str, name: object) -> str | None:
 
 
 def _of_source(block: Block, source: Block, kind: str) -> list[Block] | None:
-    """What Anthropic and Bedrock write."""
+    """Anthropic's and Bedrock's media, with a ``source``."""
     name = block.get("title") or block.get("name") or block.get("filename")
     if source.get("type") == "text":
         return _named_text(name, str(source.get("data") or ""))
@@ -280,8 +280,8 @@ def _document_format(block: Block) -> str | None:
     )
 
 
-def _of_address(block: Block) -> list[Block] | None:
-    """``image_url`` and its like, with an object or a text behind it."""
+def _of_url(block: Block) -> list[Block] | None:
+    """``image_url``, ``audio_url`` and so on, whose value is an object or a URL."""
     kind = block["type"]
     value = block.get(kind)
     inner = value if isinstance(value, dict) else {"url": value}
@@ -295,8 +295,8 @@ def _of_address(block: Block) -> list[Block] | None:
     )
 
 
-def _of_input(block: Block) -> list[Block] | None:
-    """What a user says to Responses; ``input_audio`` is Chat Completions' as well."""
+def _of_responses_input(block: Block) -> list[Block] | None:
+    """``input_image`` and so on of Responses; ``input_audio`` is also Chat Completions'."""
     kind = block["type"].removeprefix("input_")
     inner = block.get(block["type"])
     if isinstance(inner, dict):
@@ -306,8 +306,8 @@ def _of_input(block: Block) -> list[Block] | None:
     return _of_media({**block, "url": block.get("url") or url, "image_url": None}, kind)
 
 
-def _of_google(block: Block) -> list[Block] | None:
-    """A part in Gemini's own words."""
+def _of_gemini_part(block: Block) -> list[Block] | None:
+    """A part of Gemini's with inline data or a file."""
     inner = next(
         (block[key] for key in ("inlineData", "inline_data", "fileData", "file_data") if key in block), None
     )
@@ -332,7 +332,7 @@ def _of_bedrock(block: Block) -> list[Block] | None:
 
 
 def _of_thoughts(block: Block) -> list[Block] | None:
-    """Thoughts in the words of Anthropic, Google, Bedrock, Responses, Mistral, or LangChain."""
+    """Reasoning, as Anthropic, Google, Bedrock, Responses, Mistral or LangChain write it."""
     inner = block.get("reasoning_content")
     held = {**block, **inner} if isinstance(inner, dict) else block
     extras = as_object(held.get("extras"))
@@ -406,9 +406,9 @@ def _of_result(block: Block) -> list[Block]:
     ]
 
 
-def _of_what_is_inside(block: Block) -> list[Block] | None:
+def _of_non_standard(block: Block) -> list[Block] | None:
     value = block.get("value")
-    return _parts_of_one(value) if isinstance(value, dict) and value.get("type") != "non_standard" else None
+    return _blocks_of_one(value) if isinstance(value, dict) and value.get("type") != "non_standard" else None
 
 
 _READERS: dict[str, Callable[[Block], list[Block] | None]] = {
@@ -416,11 +416,11 @@ _READERS: dict[str, Callable[[Block], list[Block] | None]] = {
     "refusal": _of_refusal,
     "text-plain": _of_plain_text,
     "search_result": _of_search_result,
-    **dict.fromkeys(("cachePoint", "cache_point"), _nothing),
+    **dict.fromkeys(("cachePoint", "cache_point"), _of_cache_point),
     **dict.fromkeys(("image", "audio", "video", "file", "media", "document"), _of_media),
-    **dict.fromkeys(("image_url", "audio_url", "video_url", "file_url"), _of_address),
-    **dict.fromkeys(("input_image", "input_audio", "input_file", "input_video"), _of_input),
-    **dict.fromkeys(("inline_data", "file_data", "inlineData", "fileData"), _of_google),
+    **dict.fromkeys(("image_url", "audio_url", "video_url", "file_url"), _of_url),
+    **dict.fromkeys(("input_image", "input_audio", "input_file", "input_video"), _of_responses_input),
+    **dict.fromkeys(("inline_data", "file_data", "inlineData", "fileData"), _of_gemini_part),
     **dict.fromkeys(
         ("thinking", "redacted_thinking", "reasoning", "reasoning_content", "think"), _of_thoughts
     ),
@@ -428,15 +428,15 @@ _READERS: dict[str, Callable[[Block], list[Block] | None]] = {
         ("tool_use", "tool_call", "tool_call_chunk", "function_call", "toolUse", "input_json_delta"), _of_call
     ),
     **dict.fromkeys(("tool_result", "toolResult", "function_call_output"), _of_result),
-    "non_standard": _of_what_is_inside,
+    "non_standard": _of_non_standard,
 }
 _UNTYPED: dict[str, Callable[[Block], list[Block] | None]] = {
-    **dict.fromkeys(("inlineData", "inline_data", "fileData", "file_data"), _of_google),
+    **dict.fromkeys(("inlineData", "inline_data", "fileData", "file_data"), _of_gemini_part),
     **dict.fromkeys(("image", "document", "video"), _of_bedrock),
     **dict.fromkeys(("toolUse", "functionCall", "function_call"), _of_call),
     **dict.fromkeys(("toolResult", "functionResponse"), _of_result),
     "reasoningContent": lambda block: _of_thoughts({**block["reasoningContent"].get("reasoningText", {})}),
-    "cachePoint": _nothing,
+    "cachePoint": _of_cache_point,
     "text": _of_text,
 }
-"""What says by its keys what it is."""
+"""Readers of blocks without a type, by the key that tells them."""

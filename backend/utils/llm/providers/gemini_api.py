@@ -42,15 +42,15 @@ _USED = {
     "total": "totalTokenCount",
     "cached": "cachedContentTokenCount",
 }
-_BESIDE = ("safetySettings", "tools", "toolConfig", "cachedContent")
-"""What stands beside ``generationConfig`` in a request, not in it."""
+_TOP_LEVEL = ("safetySettings", "tools", "toolConfig", "cachedContent")
+"""Settings that stand outside ``generationConfig`` in a request."""
 _HAS_VERSION = re.compile(r"/v1[a-z0-9]*$|/publishers/")
 """Addresses that name the version themselves, such as Vertex AI's. Otherwise it is v1beta, which has the previews, too."""
 _NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
-_BESIDE_THE_TEXT = ("safetyRatings", "groundingMetadata")
+_METADATA_KEYS = ("safetyRatings", "groundingMetadata")
 _CAPITAL = re.compile("(?<=[a-z])[A-Z]")
-_SAID: list[BaseMessage] = [HumanMessage("hi")]
-"""What the adapter is told is said, for it insists on something. It is not sent."""
+_PLACEHOLDER_MESSAGES: list[BaseMessage] = [HumanMessage("hi")]
+"""Given to the adapter, which requires messages. They are not sent."""
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -64,7 +64,7 @@ class _Chat(ChatGoogleGenerativeAI):
 
 
 class Gemini:
-    """Words requests as `ChatGoogleGenerativeAI` does, and reads the answers.
+    """Serializes requests as `ChatGoogleGenerativeAI` does, and reads the answers.
 
     Args:
         model: What the requests are worded for.
@@ -83,7 +83,7 @@ class Gemini:
             request = request if form.is_format else held_to(form, request)
         settings = _settings(request.ask, request)
         stop = list(request.stop) if request.stop else None
-        prepared = self._chat._prepare_request(_SAID, stop=stop, **settings)  # noqa: SLF001 - see decision 14
+        prepared = self._chat._prepare_request(_PLACEHOLDER_MESSAGES, stop=stop, **settings)  # noqa: SLF001 - see decision 14
         method = "streamGenerateContent?alt=sse" if streams else "generateContent"
         model = prepared["model"]
         version = "" if _HAS_VERSION.search(request.endpoint.provider.base_url.rstrip("/")) else "/v1beta"
@@ -112,15 +112,15 @@ def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
 
 
 def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
-    """The body of a request: settings stand together in the SDK's type, and in two places on the wire."""
+    """The body of a request. The SDK keeps all settings in one object; on the wire some stand outside ``generationConfig``."""
     instruction = {"systemInstruction": history.instruction} if history.instruction else {}
-    settings = _plain(config, exclude=_NOT_SENT)
-    beside = {key: settings.pop(key) for key in _BESIDE if key in settings}
-    return {"contents": history.contents, **instruction, **beside, "generationConfig": settings}
+    settings = _as_json(config, exclude=_NOT_SENT)
+    top_level = {key: settings.pop(key) for key in _TOP_LEVEL if key in settings}
+    return {"contents": history.contents, **instruction, **top_level, "generationConfig": settings}
 
 
-def _plain(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
-    """Without warnings: the adapter puts texts where the SDK's types have bytes."""
+def _as_json(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """``value`` as JSON, without pydantic's warnings: the adapter puts strings where the SDK's types have bytes."""
     return value.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude, warnings=False)
 
 
@@ -202,7 +202,7 @@ class GeminiReader:
 
 
 def _with_whole_numbers(value: Any) -> Any:
-    """``value``, in which whole numbers are no floats: Gemini writes all numbers of a call as such."""
+    """``value`` with whole floats turned to integers: Gemini writes every number of a tool call as a float."""
     match value:
         case dict():
             return {name: _with_whole_numbers(one) for name, one in value.items()}
@@ -229,7 +229,7 @@ def _metadata(document: Mapping[str, Any], candidate: Mapping[str, Any]) -> dict
         told = document.get(name)
         if told and isinstance(told, str):
             found[key] = told
-    for name in _BESIDE_THE_TEXT:
+    for name in _METADATA_KEYS:
         if told := candidate.get(name):
             found[_in_snake_case(name)] = _renamed(told)
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from .content_blocks import MEDIA, block_text, is_googles
+from .content_blocks import MEDIA, block_text, is_google_url
 from .history import SIGNATURES_KEY
 from .turns import (
     blocks_of,
@@ -186,7 +186,7 @@ def _media(part: Block) -> dict[str, Any]:
         mime = part.get("mime_type") or _MIMES[part["type"]]
         return {"inlineData": {"mimeType": mime, "data": part["base64"]}}
     address = part.get("file_id") or part["url"]
-    if not is_googles(address) and not ("file_id" in part and "/" in address):
+    if not is_google_url(address) and not ("file_id" in part and "/" in address):
         raise unsupported_content(part, _API)
     mime = {"mimeType": part["mime_type"]} if "mime_type" in part else {}
     return {"fileData": {**mime, "fileUri": address}}

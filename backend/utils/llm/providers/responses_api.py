@@ -228,7 +228,7 @@ class ResponsesReader:
         raise_for(response.get("error"))
         whole = self._whole(response)
         if "text" in self._told:
-            whole.text, whole.logprobs = self._stops.rest(), ()
+            whole.text, whole.logprobs = self._stops.flush(), ()
         if "calls" in self._told:
             whole.calls = ()
         if "thoughts" in self._told:

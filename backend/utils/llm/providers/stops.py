@@ -1,4 +1,4 @@
-"""Stop sequences for an API that has none."""
+"""Applies stop sequences to answers of an API that has no such setting."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 class Stops:
-    """Ends a text, which comes in pieces, before the first of some sequences.
+    """Cuts a streamed text before the first stop sequence.
 
-    What may be the beginning of such a sequence is held back until the next piece tells.
+    A tail that may be the start of a sequence is held back until the next piece decides.
     """
 
     def __init__(self, sequences: Sequence[str] | None = None) -> None:
@@ -20,27 +20,27 @@ class Stops:
         self._over = False
 
     def cut(self, text: str) -> str:
-        """A whole text, up to the end."""
-        return self.add(text) + self.rest()
+        """A whole ``text``, cut."""
+        return self.add(text) + self.flush()
 
     def add(self, piece: str) -> str:
-        """What can be said for sure once ``piece`` has come."""
+        """The text that can be handed on once ``piece`` has come."""
         if self._over:
             return ""
         text = self._held + piece
         ends = [end for end in map(text.find, self._sequences) if end >= 0]
         self._over = bool(ends)
-        sure = min(ends) if ends else len(text) - self._doubtful(text)
+        sure = min(ends) if ends else len(text) - self._partial_match_length(text)
         self._held = "" if ends else text[sure:]
         return text[:sure]
 
-    def rest(self) -> str:
-        """What was held back, when no more comes."""
+    def flush(self) -> str:
+        """The text that is still held back, at the end of the stream."""
         held, self._held = self._held, ""
         return held
 
-    def _doubtful(self, text: str) -> int:
-        """How many of the last characters may begin a sequence."""
+    def _partial_match_length(self, text: str) -> int:
+        """The length of the tail that may be the start of a sequence."""
         longest = max(map(len, self._sequences), default=1) - 1
         return next(
             (

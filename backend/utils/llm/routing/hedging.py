@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..strategies import Custom
 from .route import Hedge
-from .selection import timed
+from .selection import latency_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ def hedge_of(
     Nearly all that will take so long have by then been answered: the others are in the slow tail.
     """
     never = _never(first, others, feature)
-    tail = traffic.tail_latency.of(feature.name, str(first.endpoint), timed(needs))
+    tail = traffic.tail_latency.of(feature.name, str(first.endpoint), latency_kind(needs))
     return Hedge(tail.p95 if never is None else None, len(tail), never)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..caller import Caller
-    from ..state.load import Timed
+    from ..state.load import LatencyKind
     from ..state.traffic import Traffic
     from .route import Candidate, Needs
 
@@ -26,7 +26,7 @@ _place = attrgetter("place")
 
 def selection_context(needs: Needs, caller: Caller, traffic: Traffic) -> SelectionContext:
     """What a choice for a call of ``caller`` depends on."""
-    return SelectionContext(needs.tokens, timed(needs), caller.tier, caller.conversation_id, traffic)
+    return SelectionContext(needs.tokens, latency_kind(needs), caller.tier, caller.conversation_id, traffic)
 
 
 def ordered(candidates: Iterable[Candidate], context: SelectionContext) -> list[Candidate]:
@@ -47,6 +47,6 @@ def chosen(candidate: Candidate, among: Sequence[Candidate], context: SelectionC
     candidate.select.chosen(candidate, among, context)
 
 
-def timed(needs: Needs) -> Timed:
+def latency_kind(needs: Needs) -> LatencyKind:
     """Which of its times matters for a call."""
     return "first_token" if needs.streams else "total"

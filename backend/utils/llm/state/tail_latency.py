@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .load import Timed
+    from .load import LatencyKind
 
 REMEMBERED = 128
 """The times of so many requests of late are known."""
@@ -61,11 +61,11 @@ class TailLatency:
     """Every endpoint's, for each feature by itself. Its owner has the lock."""
 
     def __init__(self) -> None:
-        self._tails: defaultdict[tuple[str, str, Timed], Tail] = defaultdict(Tail)
+        self._tails: defaultdict[tuple[str, str, LatencyKind], Tail] = defaultdict(Tail)
 
-    def of(self, feature: str, endpoint: str, timed: Timed) -> Tail:
+    def of(self, feature: str, endpoint: str, latency_kind: LatencyKind) -> Tail:
         """The times of ``endpoint``'s answers to ``feature``: to the first token of streams, or of whole answers."""
-        return self._tails[feature, endpoint, timed]
+        return self._tails[feature, endpoint, latency_kind]
 
 
 class HedgeBudget:

@@ -1,4 +1,4 @@
-"""All of it together, for one process, behind one lock."""
+"""The state that the calls of one process share, behind one lock."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _now() -> datetime:
 
 
 class Traffic(PerProcess):
-    """What goes on in this process. Hold ``lock`` while you use any of it: then choosing and beginning are one step.
+    """Load, rate limits, latencies, experiments and the state of strategies. Hold ``lock`` while using any of it.
 
-    A forked child begins with none: nothing that its parent set aside is ever given back there, and of what changes in
-    several steps it may have got a half.
+    So choosing an endpoint and reserving it are one step. A forked child begins with an empty state: its parent's
+    reservations would never be released there, and a change may have been copied half done.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -49,7 +49,7 @@ class Traffic(PerProcess):
         self.clock = clock
         self._now = now
         self._random = random
-        self.numbers = count(1)  # a forked child counts on: what its parent began is nothing of its own
+        self.numbers = count(1)  # a forked child counts on, so that no number is used twice
         super().__init__()
 
     @override
@@ -66,6 +66,6 @@ class Traffic(PerProcess):
         self.unsupported = Unsupported(self.clock)
 
     def planned(self) -> None:
-        """A call was planned."""
+        """Tell the round robin that a call was planned."""
         with self.lock:
             self.round_robin.planned()

@@ -11,7 +11,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..state.load import Target, Timed
+    from ..state.load import LatencyKind, Target
     from ..state.rate_limiter import Meter
     from ..state.traffic import Traffic
 
@@ -53,14 +53,14 @@ class SelectionContext(NamedTuple):
 
     Attributes:
         tokens: The prompt's length.
-        timed: Which of an endpoint's times matters for the call.
+        latency_kind: Which of an endpoint's times matters for the call.
         tier: The caller's plan.
         conversation: What the call belongs to.
         traffic: What goes on. Who orders and chooses in one step holds its lock.
     """
 
     tokens: int
-    timed: Timed
+    latency_kind: LatencyKind
     tier: str | None
     conversation: str | None
     traffic: Traffic

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Latency(Stateless):
     """The quickest by the answers of late, times the requests that it has under way.
 
-    Streams are timed to their first token, whole answers to their end.
+    Streams are measured to their first token, whole answers to their end.
 
     Attributes:
-        explore: Which share of the calls goes to the endpoint that was not timed for longest, to time it again.
+        explore: Which share of the calls goes to the endpoint that has gone unmeasured the longest, to measure it again.
         stale_after: Not before so many seconds since it was.
     """
 
@@ -36,7 +36,7 @@ class Latency(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """By how quick they are; now and then the one that was not timed for longest comes first.
+        """By how quick they are; now and then the one that has gone unmeasured the longest comes first.
 
         How quick one would be is its latency times the requests that it has under way, this one included. So calls
         that come at once do not all run to the one that was quickest before them. Of those that are about as quick as
@@ -46,7 +46,7 @@ class Latency(Stateless):
         """
         traffic = context.traffic
         now, loads = traffic.clock(), traffic.targets.loads([one.target for one in tier])
-        known = [load.latency.get(context.timed) for load in loads]
+        known = [load.latency.get(context.latency_kind) for load in loads]
         hopes = [None if latency is None else latency.hoped(now) for latency in known]
         best = min([hope for hope in hopes if hope is not None], default=1.0) if None in hopes else 1.0
         prospects = [
@@ -66,13 +66,13 @@ class Latency(Stateless):
         return [first, *(one for one in order if one is not first)]
 
     def _stalest(self, tier: Sequence[Some], context: SelectionContext) -> Some | None:
-        """The one that was not timed for longest, if it is the turn of a call that looks around."""
+        """The one that has gone unmeasured the longest, if it is the turn of a call that looks around."""
         traffic = context.traffic
         if not traffic.round_robin.explores(tier[0].scope, self.explore):
             return None
-        timed_at = [traffic.targets.timed_at(one.target, context.timed) for one in tier]
-        place = timed_at.index(min(timed_at))
-        is_stale = traffic.clock() - timed_at[place] >= self.stale_after
+        last_measured = [traffic.targets.last_measured(one.target, context.latency_kind) for one in tier]
+        place = last_measured.index(min(last_measured))
+        is_stale = traffic.clock() - last_measured[place] >= self.stale_after
         return tier[place] if is_stale and not traffic.targets.busy(tier[place].target) else None
 
 

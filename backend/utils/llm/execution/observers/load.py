@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...failures import POLICY, Category
-from ...routing.selection import timed
+from ...routing.selection import latency_kind
 from .base import AttemptObserver, is_its_fault
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class LatencyObserver(AttemptObserver):
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         if failure is not None and not is_its_fault(step, failure):
             return
-        targets, kind = self._traffic.targets, timed(step.route.needs)
+        targets, kind = self._traffic.targets, latency_kind(step.route.needs)
         tell = targets.answered if failure is None else targets.failed
         with self._traffic.lock:
             tell(step.candidate.target, kind, _seconds(step, attempt))
@@ -70,7 +70,7 @@ class TailLatencyObserver(AttemptObserver):
         is_known = failure is None or POLICY[failure.category].is_rejection or attempt.first_token is not None
         if not is_known and failure is not None and failure.category not in _GIVEN_UP:
             return
-        feature, kind = step.route.feature.name, timed(step.route.needs)
+        feature, kind = step.route.feature.name, latency_kind(step.route.needs)
         with self._traffic.lock:
             tail = self._traffic.tail_latency.of(feature, str(step.candidate.endpoint), kind)
             (tail.took if is_known else tail.took_at_least)(_seconds(step, attempt))
@@ -78,6 +78,6 @@ class TailLatencyObserver(AttemptObserver):
 
 def _seconds(step: Try, attempt: Attempt) -> float:
     """To the first token of a stream, if it came; else in all."""
-    if timed(step.route.needs) == "first_token" and attempt.first_token is not None:
+    if latency_kind(step.route.needs) == "first_token" and attempt.first_token is not None:
         return attempt.first_token.total_seconds()
     return attempt.duration.total_seconds()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 8
-"""Copies beyond this many under way are not sent: whoever is watched must not hold up the process."""
+"""The most copies at a time; others are not sent, so that a slow shadow endpoint cannot pile up threads."""
 
 
 class Shadows(PerProcess):
@@ -45,7 +45,7 @@ class Shadows(PerProcess):
         self._under_way: set[threading.Thread] = set()
 
     def start(self, feature: str, send: Callable[[], None]) -> None:
-        """Let ``send`` run beside the call of ``feature``, if there is a place."""
+        """Run ``send`` in a thread, unless `MOST_AT_ONCE` copies are running."""
         if not self._places.acquire(blocking=False):
             log.info("%d copies are under way already; another one is not sent", MOST_AT_ONCE)
             return
@@ -57,11 +57,11 @@ class Shadows(PerProcess):
         try:
             thread.start()
         except BaseException:  # the machine has no more threads: the place is for when it has
-            self._leave(thread)
+            self._release(thread)
             raise
 
     def join(self, seconds: float) -> None:
-        """Wait for those that are under way, each at most so many seconds."""
+        """Wait for running copies, at most so many seconds for each."""
         for thread in list(self._under_way):
             thread.join(seconds)
 
@@ -71,9 +71,9 @@ class Shadows(PerProcess):
         except Exception as error:  # noqa: BLE001 - whatever happens to a copy, nobody waits for it
             log.info("a copy of %s failed: %s", feature, type(error).__name__)
         finally:
-            self._leave(threading.current_thread())
+            self._release(threading.current_thread())
 
-    def _leave(self, thread: threading.Thread) -> None:
+    def _release(self, thread: threading.Thread) -> None:
         self._places.release()
         self._under_way.discard(thread)
 

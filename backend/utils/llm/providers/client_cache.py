@@ -1,4 +1,4 @@
-"""Chat clients. They hold no key and no address, so ten thousand users need as many as one."""
+"""Caches chat clients by API and model. They hold no key and no address, so all users share them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from .chat_client import ChatApi, ChatClient
 
 MOST_CLIENTS = 256
-"""Beyond this many kinds of endpoints the oldest is dropped. A client owns no connection: nothing is closed."""
+"""Beyond this many the oldest is dropped. A client owns no connection, so there is nothing to close."""
 _ANY_MODEL = "model"
 """The model that requests to users' own endpoints are serialized for: one client serves them all."""
 
 
-class Kind(NamedTuple):
-    """The key of a client. A new table that changes anything else of an endpoint needs no new client."""
+class ClientKey(NamedTuple):
+    """What a client depends on. A reloaded table that changes anything else of an endpoint reuses the client."""
 
     api: Api
     mode: ApiMode
     model_id: str
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> Kind:
-        """The kind of ``endpoint``."""
+    def of(cls, endpoint: Endpoint) -> ClientKey:
+        """The key of the client for ``endpoint``."""
         provider = endpoint.provider
         model_id = _ANY_MODEL if provider.access == OWN else endpoint.model_id
         return cls(provider.api, endpoint.api_mode, model_id)
@@ -56,12 +56,12 @@ class Kind(NamedTuple):
         return ChatCompletions(self.model_id)
 
 
-class ChatClients(PerProcess):
-    """Builds the client of each kind of endpoint once."""
+class ChatClientCache(PerProcess):
+    """Builds one chat client for each `ClientKey`, when it is first needed."""
 
     def __init__(self, transport: SigningTransport) -> None:
         self._transport = transport
-        self._clients: OrderedDict[Kind, ChatClient] = OrderedDict()
+        self._clients: OrderedDict[ClientKey, ChatClient] = OrderedDict()
         super().__init__()
 
     @override
@@ -72,16 +72,16 @@ class ChatClients(PerProcess):
         return len(self._clients)
 
     def __contains__(self, endpoint: Endpoint) -> bool:
-        return Kind.of(endpoint) in self._clients
+        return ClientKey.of(endpoint) in self._clients
 
     def client(self, endpoint: Endpoint) -> ChatClient:
         """The client of ``endpoint``. The first call imports the SDK and builds it."""
-        kind = Kind.of(endpoint)
+        kind = ClientKey.of(endpoint)
         client = self._clients.get(kind)
         return client if client is not None else self._build(kind)
 
     @unforked()
-    def _build(self, kind: Kind) -> ChatClient:
+    def _build(self, kind: ClientKey) -> ChatClient:
         from .chat_client import ChatClient
 
         with self._lock:
