@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 FIRST, SECOND = "gpt-6-luna", "gemini-3.5-flash-lite"
 CALL = """
+import signal
 import sys
 import threading
 from backend.tests.fakes.hedging import learn
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without
 patchbay = Patchbay(Table(text=sys.argv[1], environ=HOUSE_KEYS))
 learn(patchbay, 0.01)
 model = patchbay.get_llm("f")
