@@ -24,13 +24,14 @@ class Vendor:
 
 
 _GOOGLE = "https://generativelanguage.googleapis.com"
+_PERPLEXITY = "https://api.perplexity.ai"
 
 VENDORS = {
     "anthropic": Vendor("anthropic", None, ("https://api.anthropic.com", "https://api.anthropic.com/v1")),
     "gemini": Vendor("gemini", None, (_GOOGLE, f"{_GOOGLE}/v1", f"{_GOOGLE}/v1beta")),
     "openai": Vendor("openai", None, ("https://api.openai.com", "https://api.openai.com/v1")),
     "openrouter": Vendor("openai", "https://openrouter.ai/api/v1", ("https://openrouter.ai/api/v1",)),
-    "perplexity": Vendor("openai", "https://api.perplexity.ai", ("https://api.perplexity.ai",)),
+    "perplexity": Vendor("openai", f"{_PERPLEXITY}/v1", (_PERPLEXITY, f"{_PERPLEXITY}/v1")),
 }
 
 ELSEWHERE = {
