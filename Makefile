@@ -27,8 +27,8 @@ lint: install ## Check format and rules
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 
-types: install ## Type-check code and tests
-	$(PY) -m mypy backend
+types: install ## Type-check code, tests and benchmarks
+	$(PY) -m mypy backend benchmarks
 
 arch: install ## Check who may import whom
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'

@@ -19,7 +19,7 @@ from langchain_core.messages import HumanMessage
 
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.model_config import parse
-from backend.utils.llm.needs import needs_of
+from backend.utils.llm.needs import history_and_needs
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
 from backend.utils.llm.routing.plan import plan
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _needs(size: int) -> Needs:
-    return needs_of([HumanMessage("x" * size)], Ask(Options()))
+    return history_and_needs([HumanMessage("x" * size)], Ask(Options()))[1]
 
 
 def _choosing(select: str, needs: Needs) -> Callable[[], object]:

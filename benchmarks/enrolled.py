@@ -17,7 +17,7 @@ import argparse
 import asyncio
 import sys
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -130,7 +130,7 @@ async def _enrol(services: Services, name: str) -> Guest:
         Conversation(
             id=name,
             user_id=name,
-            created_at=services.now(),
+            created_at=datetime.now(UTC),
             started_at=SAMPLE.started_at,
             status="completed",
             transcript=SAMPLE,

@@ -25,6 +25,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from backend.utils.llm.testing import LoopbackProvider
 from backend.utils.llm.testing.replies import SlowFirstByte, Text
 
@@ -48,6 +50,7 @@ Told = Counter[str]
 class Echo(LoopbackProvider):
     """Answers with what was asked, some sooner, some later: so answers overtake each other."""
 
+    @override
     def next_reply(self, exchange: Exchange) -> Reply:
         """As the class."""
         return SlowFirstByte(exchange.number % 7 * 0.005, Text(exchange.prompt.turns[-1].text, chunks=3))

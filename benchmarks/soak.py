@@ -31,10 +31,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from backend.utils.llm.model_config.limits import Limits, Rate
-
 from backend.utils.llm import Patchbay, Table, use
 from backend.utils.llm.failures import Category
+from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.circuit_breaker import WINDOW_COUNT
 from backend.utils.llm.state.health import MOST_CIRCUITS, Circuit
 from backend.utils.llm.state.rate_limiter import MOST_SCOPES, Meter

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, trim_messages
 
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.clients import get_llm
@@ -318,6 +318,7 @@ class TestFacade:
         assert set(json.loads(told)["features"]) == {
             "over_openai",
             "over_gemini",
+            "over_anthropic",
             "openai_then_gemini",
             "gemini_then_openai",
         }
@@ -432,7 +433,8 @@ class TestTokens:
         assert get_llm(feature).get_num_tokens("x" * 400) == 100
 
     def test_tools_count(self, feature: str) -> None:
-        model, messages = get_llm(feature), [HumanMessage("x" * 400)]
+        model = get_llm(feature)
+        messages: list[BaseMessage] = [HumanMessage("x" * 400)]
 
         assert model.get_num_tokens_from_messages(messages) == 100
         assert model.get_num_tokens_from_messages(messages, tools=[add]) > 100
