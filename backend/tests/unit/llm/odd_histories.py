@@ -259,6 +259,9 @@ ODD: Final[dict[str, Odd]] = {
         "pictures", seen({"image": {"format": "png", "source": {"bytes": b"\x89PNG\r\n\x1a\n"}}})
     ),
     "a picture that does not say what it is": Odd("pictures", seen({"type": "image", "base64": PNG})),
+    "a picture that is a text": Odd(
+        "pictures", seen({"type": "image", "base64": "PHN2Zz4=", "mime_type": "image/svg+xml"})
+    ),
     "a picture of the camera roll": Odd(
         "pictures",
         seen({"type": "image", "base64": "AAAAGGZ0eXBoZWlj", "mime_type": "image/heic"}),

@@ -37,7 +37,9 @@ _MAGIC_NUMBERS = {
     "JVBERi": "application/pdf",
 }
 """How data in base64 begins, of what is sent without saying what it is."""
-_TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
+_TEXTS = frozenset(
+    {"image/svg+xml", "application/json", "application/xml", "application/x-yaml", "application/yaml"}
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _WEB_URL = re.compile(r"https?://\S+", re.IGNORECASE)
 _CHECKED_CHARACTERS = 64

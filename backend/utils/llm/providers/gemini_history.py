@@ -43,6 +43,8 @@ _SIGNS = re.compile(r"gemini-([3-9]|\d\d)")
 """Models that want a signature with the first call of a turn."""
 _INVALID_LETTERS = re.compile(r"[^A-Za-z0-9_.:-]")
 _MAX_NAME = 64
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif", "image/gif"})
+"""What Google looks at: https://ai.google.dev/gemini-api/docs/image-understanding#supported-formats; and GIFs."""
 _MIMES = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4", "file": "application/pdf"}
 
 
@@ -182,6 +184,8 @@ def _user_part(part: Block) -> dict[str, Any]:
 
 
 def _media(part: Block) -> dict[str, Any]:
+    if part["type"] == "image" and part.get("mime_type", "image/png") not in _PICTURES:
+        raise unsupported_content(part, _API)
     if "base64" in part:
         mime = part.get("mime_type") or _MIMES[part["type"]]
         return {"inlineData": {"mimeType": mime, "data": part["base64"]}}

@@ -70,6 +70,9 @@ def _says_something(message: BaseMessage) -> bool:
 # One message ---------------------------------------------------------------------------------------------------------
 
 
+_AS_THEY_ARE = frozenset[type[BaseMessage]]({HumanMessage, SystemMessage, ToolMessage})
+
+
 def _recast(message: BaseMessage) -> list[BaseMessage]:
     """``message`` as one or more of the four kinds."""
     if isinstance(message, ChatMessage):
@@ -80,7 +83,10 @@ def _recast(message: BaseMessage) -> list[BaseMessage]:
 
 
 def _others_turn(message: BaseMessage) -> list[BaseMessage]:
-    """What no model said."""
+    """What no model said. Most of it is a text, and in normal form as it is."""
+    content = message.content
+    if type(message) in _AS_THEY_ARE and isinstance(content, str) and content and not content.isspace():
+        return [message]
     parts, name = standard_blocks(message.content), message.name
     match message:
         case ToolMessage():
@@ -293,6 +299,8 @@ def _paired(messages: Sequence[BaseMessage]) -> Iterator[BaseMessage]:
 
 
 def _with_ids(message: BaseMessage, own: list[_Call]) -> BaseMessage:
+    if all(one.call["id"] == one.asked_as for one in own):
+        return message
     signatures = message.additional_kwargs.get(SIGNATURES_KEY)
     extras = message.additional_kwargs
     if isinstance(signatures, dict):
@@ -305,6 +313,8 @@ def _answered(one: _Call) -> ToolMessage:
     name, number, result = one.call["name"], one.call["id"], one.result
     if result is None:
         return ToolMessage(NO_RESULT, tool_call_id=number, name=name, status="error")
+    if (result.tool_call_id, result.name) == (number, name):
+        return result
     return ToolMessage(result.content, tool_call_id=number, name=name, status=result.status)
 
 
