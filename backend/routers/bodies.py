@@ -1,8 +1,7 @@
-"""Bounds on bodies: whose is read, how much of it, and for how long.
+"""Limits on request bodies: who may send one, how long, and how slowly.
 
-A body is read when a route asks for it, not before. So this is where a request without a token ends: whatever route is
-asked, of a body that nobody vouches for not a byte is read. Two things can be said of a route, with `edge`; one that says
-nothing wants a token, and takes no more than `SMALL` bytes.
+A body is read when a route asks for it, not before, and authentication comes first: of a request without a valid token no byte
+of the body is read. A route sets its terms with `edge`; by default it wants a token, and takes at most `SMALL` bytes.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ SLOWEST: Final = 64 * 1024
 """Bytes a second: the time for a body is `FIRST_SECONDS`, and what its route's bound takes at this pace."""
 
 _DIGITS: Final = 20
-"""Of a length that any server takes for one."""
+"""The most digits of a declared length."""
 
 Endpoint = TypeVar("Endpoint", bound="Callable[..., Any]")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a route is served.
+    """The terms of a route.
 
     Attributes:
         is_open: Whether bodies are read without a token.
@@ -57,7 +56,7 @@ _terms: Final[dict[Any, Terms]] = {}
 
 
 def edge(*, is_open: bool = False, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
-    """Settle the terms of an endpoint; stands below the decorator that makes it a route."""
+    """Set the terms of an endpoint. Goes below the decorator that makes it a route."""
 
     def settle(endpoint: Endpoint) -> Endpoint:
         _terms[endpoint] = Terms(is_open, longest_body)
@@ -67,7 +66,7 @@ def edge(*, is_open: bool = False, longest_body: int = SMALL) -> Callable[[Endpo
 
 
 def terms_of(endpoint: object) -> Terms:
-    """The terms of an endpoint; the strictest for one that says nothing, and for None."""
+    """The terms of an endpoint; the strictest if it has none, or is None."""
     return _terms.get(endpoint, _STRICTEST)
 
 
@@ -88,7 +87,7 @@ class SlowBodyError(HTTPException):
 class FailedAdmissionError(HTTPException):
     """The sender of a body could not be looked up; the cause says why.
 
-    Whatever else is raised while FastAPI reads a body, it calls a fault of the body's.
+    An `HTTPException`, because FastAPI reports any other exception while it reads a body as a fault of the body.
     """
 
     def __init__(self) -> None:
@@ -118,10 +117,10 @@ class _Body:
         self._is_whole = False
 
     async def receive(self) -> Message:
-        """The next piece; after the last, what the server has to say of the connection.
+        """The next piece; after the last one, the server's messages about the connection.
 
         Raises:
-            FailedAdmissionError: If it cannot be told who sends it.
+            FailedAdmissionError: If the sender cannot be looked up.
             UnauthenticatedError: If the route wants a token, and none came that is valid.
             TooLongBodyError: If the body is longer than its route takes.
             SlowBodyError: If it takes too long.
@@ -134,7 +133,7 @@ class _Body:
         return message
 
     async def _admit(self) -> Terms:
-        """Before the first piece."""
+        """Before the first piece is read: authenticate the sender, and check the declared length."""
         terms = terms_of(self._connection.scope.get("endpoint"))
         if not terms.is_open:
             await self._authenticate()

@@ -1,4 +1,4 @@
-"""Shows what runs on what, and why."""
+"""Shows the table in force (`/v1/llm/qos`), and how a call would be routed (`/v1/llm/explain`)."""
 
 from typing import Annotated, Any, Final
 

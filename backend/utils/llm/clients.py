@@ -129,7 +129,7 @@ class Patchbay(PerProcess):
         key = (feature, streaming, cache_key)
         model = self._models.get(key)
         if model is None:
-            model = self._make(key)
+            model = self._make_model(key)
         made_for = current_caller()
         if caller is not None or made_for is not HOUSE:
             model = model.on_behalf_of(caller, made_for)
@@ -213,7 +213,7 @@ class Patchbay(PerProcess):
             await self._runtime.transport.pools.aclose()
 
     @unforked()
-    def _make(self, key: tuple[str, bool, str | None]) -> Any:
+    def _make_model(self, key: tuple[str, bool, str | None]) -> Any:
         from .chat_model import FeatureChatModel
 
         feature, streaming, cache_key = key

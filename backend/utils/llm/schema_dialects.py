@@ -127,7 +127,7 @@ _ROOT = "answer"
 
 
 class _InexpressibleError(Exception):
-    """The dialect has no words for a part of the schema."""
+    """The dialect cannot express a part of the schema."""
 
 
 def expressed(schema: Node, dialect: Dialect) -> Node | None:
@@ -153,7 +153,7 @@ class _Writer:
         self._root = {key: value for key, value in schema.items() if key not in {"$defs", "definitions"}}
         if any(reference == "#" for reference in _references(schema)):
             self._definitions[_ROOT] = self._root
-        self._edges = {name: set(self._named(part)) for name, part in self._definitions.items()}
+        self._edges = {name: set(self._referenced(part)) for name, part in self._definitions.items()}
         self._within: str | None = None
         self._wanted: list[str] = []
 
@@ -184,7 +184,7 @@ class _Writer:
             case "anyOf" | "oneOf" as choice:
                 return self._choice(node, node[choice], level)
             case "const" | "enum":
-                return self._listed(node)
+                return self._enum(node)
             case _:
                 return self._of_types(node, _types(node), level)
 
@@ -197,8 +197,8 @@ class _Writer:
         return self._choice(_described(node, ()), [{**beside, "type": kind} for kind in kinds], level)
 
     def _reference(self, node: Node) -> Node:
-        (name,) = self._named({"$ref": node["$ref"]})
-        if not self._dialect.is_recursive and name in self._reached([name]):
+        (name,) = self._referenced({"$ref": node["$ref"]})
+        if not self._dialect.is_recursive and name in self._reachable([name]):
             raise _InexpressibleError
         self._wanted.append(name)
         bare = {"$ref": f"#/$defs/{name}"}
@@ -212,7 +212,7 @@ class _Writer:
         written = [self._node(choice, level + 1) for choice in choices]
         return {**_described(node, _narrowing(node)), "anyOf": written}
 
-    def _listed(self, node: Node) -> Node:
+    def _enum(self, node: Node) -> Node:
         values = [node["const"]] if "const" in node else node["enum"]
         kinds: dict[str, list[Any]] = {}
         for value in values if isinstance(values, list) else ():
@@ -276,7 +276,7 @@ class _Writer:
                 raise _InexpressibleError
             found = {"properties": written, "required": list(written), "additionalProperties": False}
         else:
-            kept = [name for name in required if name in written and not self._leads_back(properties[name])]
+            kept = [name for name in required if name in written and not self._is_recursive(properties[name])]
             found = {"properties": written, "required": kept}
             if "additionalProperties" in node:
                 found["additionalProperties"] = (
@@ -290,8 +290,8 @@ class _Writer:
 
     # References ------------------------------------------------------------------------------------------------------
 
-    def _named(self, part: Any) -> Iterator[str]:
-        """The definitions that ``part`` names."""
+    def _referenced(self, part: Any) -> Iterator[str]:
+        """The names of the definitions that ``part`` refers to."""
         for reference in _references(part):
             match = _REFERENCE.fullmatch(str(reference))
             name = (
@@ -301,8 +301,8 @@ class _Writer:
                 raise _InexpressibleError
             yield name
 
-    def _reached(self, names: Iterable[str]) -> set[str]:
-        """The definitions to which those called ``names`` lead."""
+    def _reachable(self, names: Iterable[str]) -> set[str]:
+        """The names of all definitions that can be reached from ``names``."""
         found: set[str] = set()
         todo = [one for name in names for one in self._edges[name]]
         while todo:
@@ -311,10 +311,10 @@ class _Writer:
                 todo.extend(self._edges[name])
         return found
 
-    def _leads_back(self, part: Any) -> bool:
-        """Whether ``part`` of the definition that is being written leads to that again."""
-        named = set(self._named(part)) if self._dialect.unrolls and self._within is not None else set()
-        return bool(named) and self._within in named | self._reached(named)
+    def _is_recursive(self, part: Any) -> bool:
+        """Whether ``part`` of the definition that is being written refers back to that, directly or not."""
+        named = set(self._referenced(part)) if self._dialect.unrolls and self._within is not None else set()
+        return bool(named) and self._within in named | self._reachable(named)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

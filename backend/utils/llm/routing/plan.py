@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .route import Candidate, Needs
 
 MOST_TERMS = 4096
-"""The candidates for so many kinds of terms are kept for one table, before it is begun anew."""
+"""The most entries of a table's cache of candidates, which is cleared when it is full."""
 
 
 def plan(
@@ -71,13 +71,13 @@ def plan(
     case = Case(snapshot, named, policy, today, caller, needs, health)
     with health.traffic.lock:
         if own is not None:
-            return _decided(case, _with_own(own, terms, needs.options))
+            return _route(case, _own_endpoint_first(own, terms, needs.options))
         share, over = trial(named, caller, health.traffic) if named.split else (None, ())
-        return _decided(case, _known(terms, needs.options, share), share, over)
+        return _route(case, _cached_candidates(terms, needs.options, share), share, over)
 
 
 def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
-    """What stands first for a call of ``feature`` by ``caller``, whether it may serve now or not."""
+    """The endpoint that a call of ``feature`` by ``caller`` prefers, whether it may serve now or not."""
     policy, own = _policy_for(caller, feature), caller.own_endpoint
     if policy != "house_only" and own is not None:
         return own_endpoint(own.base_url, own.model, snapshot.private_networks)
@@ -88,7 +88,7 @@ def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
 
 
 def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:
-    """Whose keys may pay: the house does in a user's stead only where the table allows it, too."""
+    """Whose keys may pay: the house pays as a fallback only if the table allows it for ``feature``, too."""
     policy = caller.key_policy or caller.policy
     return "byok_only" if policy == "byok_then_house" and not feature.house_fallback else policy
 
@@ -112,11 +112,11 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     case = Case(snapshot, feature, "house_only", today, caller, needs, health)
     with health.traffic.lock:
         found = copied_to(share, terms, needs.options)
-        return _decided(case, found)._replace(is_shadow=True, demo=False)
+        return _route(case, found)._replace(is_shadow=True, demo=False)
 
 
-def _known(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
-    """Everybody in order of preference; kept with the table, unless the call has options of its own."""
+def _cached_candidates(terms: Terms, options: Options, share: Share | None) -> Iterable[Known]:
+    """All candidates in order of preference, cached with the table unless the call has options of its own."""
     if options.model_fields_set:
         return candidates(terms, options, share)
     kept, name = terms.snapshot.kept, (terms.feature.name, *terms[2:], share)
@@ -128,17 +128,17 @@ def _known(terms: Terms, options: Options, share: Share | None) -> Iterable[Know
     return found
 
 
-def _with_own(own: OwnEndpoint, terms: Terms, options: Options) -> Iterator[Known]:
-    """As `_known`, for a caller who brings an endpoint in the place of keys. Nothing is kept of it."""
+def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Iterator[Known]:
+    """The caller's own endpoint, never cached, and behind it the house's candidates if the house may pay."""
     yield from own_candidate(own, terms, options)
     if terms.policy == "byok_then_house":
-        yield from _known(terms._replace(policy="house_only"), options, None)
+        yield from _cached_candidates(terms._replace(policy="house_only"), options, None)
 
 
-def _decided(
+def _route(
     case: Case, found: Iterable[Known], share: Share | None = None, over: Sequence[Rejection] = ()
 ) -> Route:
-    """Who of those that were ``found`` may serve this call now."""
+    """The route of this call: which of the candidates may serve it now, and why the others may not."""
     able: dict[Circuit, Candidate] = {}
     left_out: list[Rejection] = []
     for one, lasting in found:
@@ -160,7 +160,7 @@ def _decided(
         best = _without_unsupported(best, case, left_out)
     if len(best) > 1:
         best = _in_order(best, case)
-    order = _free_first(best, case) if left_out else best
+    order = _available_first(best, case) if left_out else best
     snapshot, feature, policy = case.snapshot, case.feature, case.policy
     is_demo = snapshot.demo_active and policy != "byok_only"
     hedge = None
@@ -193,7 +193,7 @@ def _in_order(able: list[Candidate], case: Case) -> list[Candidate]:
 
 
 def _without_unsupported(able: list[Candidate], case: Case, left_out: list[Rejection]) -> list[Candidate]:
-    """Those that did not say lately that they do not take what the call needs; all, if there is no other."""
+    """Leave out endpoints that lately rejected what the call needs as unsupported, unless all did."""
     lacks = [(one, unsupported(one, case)) for one in able]
     fit = [one for one, lack in lacks if lack is None]
     if not fit:
@@ -202,8 +202,8 @@ def _without_unsupported(able: list[Candidate], case: Case, left_out: list[Rejec
     return fit
 
 
-def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:
-    """Those that are available; if none is, those that are worth a wait or a probe."""
+def _available_first(best: list[Candidate], case: Case) -> list[Candidate]:
+    """The available candidates; if there are none, those that are worth a wait or a probe."""
     free = [one for one in best if one.rest is None]
     if len(free) == len(best):
         return best
@@ -213,7 +213,7 @@ def _free_first(best: list[Candidate], case: Case) -> list[Candidate]:
 def _skipped(
     over: Iterable[Rejection], left_out: Iterable[Rejection], candidates: Iterable[Candidate]
 ) -> tuple[Rejection, ...]:
-    """Each reason once, and nobody who is tried all the same."""
+    """The rejections without duplicates, and without those of endpoints that are tried all the same."""
     tried = {(one.endpoint, one.account_name) for one in candidates}
     skipped: dict[tuple[object, ...], Rejection] = {}
     for one in (*over, *(one for one in left_out if (one.endpoint, one.account) not in tried)):
@@ -229,19 +229,21 @@ def tokens_of(candidate: Candidate, needs: Needs) -> int:
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
-def availability(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Unavailable | None:
-    """Why ``candidate`` is better not used now: it or its key is left alone, or one of our own limits is reached.
+def availability(
+    candidate: Candidate, health: Health, needs: Needs, call_number: int = 0
+) -> Unavailable | None:
+    """Why ``candidate`` is better not used now: it or its key is cooling or its circuit open, or a limit of ours is reached.
 
     Args:
-        candidate: Which.
-        health: What is known.
+        candidate: The candidate.
+        health: What earlier calls taught.
         needs: What the call needs.
-        who: The call's number, if it stands in a queue.
+        call_number: The call's number, if it stands in a queue.
     """
     why = health.availability(candidate.key_circuit, candidate.circuit)
     if why is not None or not candidate.meters:
         return why
-    limit = _exceeded(candidate, health, needs, who)
+    limit = _exceeded(candidate, health, needs, call_number)
     if limit is None:
         return None
     category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
@@ -251,18 +253,18 @@ def availability(candidate: Candidate, health: Health, needs: Needs, who: int = 
     )
 
 
-def _exceeded(candidate: Candidate, health: Health, needs: Needs, who: int = 0) -> Exceeded | None:
-    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), who)
+def _exceeded(candidate: Candidate, health: Health, needs: Needs, call_number: int = 0) -> Exceeded | None:
+    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), call_number)
 
 
 def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
-    """Nothing that could serve is available: those whose breaker may be probed, then those that can be waited for."""
+    """For when nothing is available: candidates whose breaker may be probed, then those that can be waited for."""
     worth = [one for one in able if one.rest is not None and is_within_reach(one.rest, case.feature)]
     return sorted(worth, key=lambda one: _earliest(one, case))
 
 
 def _earliest(candidate: Candidate, case: Case) -> float:
-    """In how many seconds ``candidate``, which is not available now, may be asked. A breaker may be probed as soon as there is room."""
+    """Seconds until an unavailable ``candidate`` may be asked. An open breaker may be probed as soon as its limits have room."""
     why = candidate.rest
     if why is not None and why.kind in {"cooling", "limited"}:
         return why.seconds
@@ -271,7 +273,7 @@ def _earliest(candidate: Candidate, case: Case) -> float:
 
 
 def is_within_reach(why: Unavailable, feature: Feature) -> bool:
-    """Whether a call of ``feature`` may wait for its end, or probe."""
+    """Whether a call of ``feature`` may wait until ``why`` is over, or probe the endpoint."""
     match why.kind:
         case "limited":
             return why.seconds <= feature.deadline
@@ -283,5 +285,5 @@ def is_within_reach(why: Unavailable, feature: Feature) -> bool:
 
 
 def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:
-    """``candidate`` as one that is not tried now."""
+    """The rejection of a ``candidate`` that is not tried now."""
     return Rejection(candidate, SkipCode(why.kind), str(why), why)

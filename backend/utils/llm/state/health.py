@@ -1,4 +1,4 @@
-"""Where health is kept. In memory here; another store keeps the same promises."""
+"""Health: circuit breakers, cooldowns and retry budgets. In memory here; another store may implement `Health`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_CIRCUITS = 10_000
-"""Beyond this many the one that was touched longest ago is forgotten: callers bring keys without end."""
+"""Beyond this many the least recently used one is forgotten: users bring any number of keys."""
 PROBE_GRACE = 5.0
-"""A probe may come this many seconds late before its place is given to another."""
+"""Seconds that a probe may be late before another one may be sent."""
 LONGEST_COOLING = 3600.0
-"""A provider's hint beyond this many seconds counts as this many."""
+"""The longest cooldown in seconds, whatever the provider asks for."""
 RETRY_SHARE = 0.1
 RETRY_RESERVE = 10.0
 
 UnavailableKind = Literal["cooling", "open", "probing", "limited"]
 Admission = Literal["request", "probe"]
-"""Leave to send a request, or to send the one for whose outcome others wait."""
+"""Permission to send a request, or a probe, for whose outcome other calls wait."""
 
 
 class Circuit(NamedTuple):
@@ -86,67 +86,67 @@ class Unavailable:
 
 
 class Health(Protocol):
-    """What plans read and attempts write. Every method answers at once, from this process's own view."""
+    """What plans read and attempts write: which circuits are usable. No method blocks or does I/O."""
 
     @property
     def traffic(self) -> Traffic:
         """What goes on now."""
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """Why the first of ``circuits`` that is not to be used now is not; None if all may be."""
+        """Why the first unusable one of ``circuits`` is so; None if all may be used."""
 
     def admit(
         self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
     ) -> Admission | Unavailable:
-        """Take leave to send a request; or why it is not given.
+        """Get permission to send a request, or the reason why not.
 
         Args:
-            circuit: Whose.
-            seconds: How long the request may take; a probe that is never settled is forgotten after that.
+            circuit: The circuit that it is for.
+            seconds: How long the request may take; a probe whose outcome is never reported is forgotten after that.
             last_resort: Nothing else is left: an open breaker may be probed before its time. Still one at a time.
-            key: What the request's key is known by: it may be left alone, too.
+            key: The circuit of the request's key, which may be cooling, too.
         """
 
     def answered(self, circuit: Circuit) -> None:
-        """A request that had leave was answered, well or not: the provider is alive."""
+        """Record that an admitted request was answered, well or not: the provider is alive."""
 
     def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
-        """A request that had leave failed, and it was the provider's fault.
+        """Record that an admitted request failed, by the provider's fault.
 
         Args:
-            circuit: Whose.
-            category: How.
+            circuit: The circuit that it was for.
+            category: The kind of failure.
             was_probe: Whether it was the probe, if there is one; else that goes on.
         """
 
     def release(self, circuit: Circuit) -> None:
-        """A probe is over and says nothing: it was cancelled, or never left."""
+        """Release a probe without an outcome: it was cancelled, or never sent."""
 
     def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
-        """Leave ``circuit`` alone for so long."""
+        """Put ``circuit`` on cooldown for ``seconds``."""
 
     def first_request(self, budget_key: str) -> None:
-        """A call sends its first request that ``budget_key`` is kept for: a provider, with keys of the house or of users."""
+        """Record the first request of a call, which adds to the retry budget ``budget_key``: one for each provider and owner of keys."""
 
     def may_retry(self, budget_key: str) -> bool:
-        """Take one retry from ``budget_key``, if there is one."""
+        """Spend one retry of the budget ``budget_key``; False if none is left."""
 
 
 class RetryBudget:
-    """Of N first requests and any number of retries, at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries go out.
+    """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N first requests, so that an outage causes no retry storm.
 
-    So an outage is not made worse by those who wait for its end. Its owner has the lock.
+    Not thread-safe: the owner holds a lock.
     """
 
     def __init__(self) -> None:
         self._left = RETRY_RESERVE
 
     def earn(self) -> None:
-        """A first request of a call goes out."""
+        """Add the share of one first request."""
         self._left = min(RETRY_RESERVE, self._left + RETRY_SHARE)
 
     def spend(self) -> bool:
-        """Take one retry, if there is one."""
+        """Spend one retry; False if none is left."""
         if self._left < 1.0:
             return False
         self._left -= 1.0

@@ -1,4 +1,4 @@
-"""What may still go out under a key's, an endpoint's and a feature's limits, and who waits for it, first come first served."""
+"""Counts requests and tokens against the limits of keys, endpoints and features; calls wait for room in a queue."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Exceeded(NamedTuple):
 
 
 class WaitQueue:
-    """Who waits for room, by the order in which their calls began, and how much each asks for."""
+    """The calls that wait for room under a limit, in the order in which they began, and the tokens that each needs."""
 
     __slots__ = ("_asks", "_order")
 
@@ -72,35 +72,35 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._order)
 
-    def join(self, who: int, until: float, tokens: int) -> None:
-        """Wait, until then at least."""
-        if who not in self._asks:
-            insort(self._order, who)
-        self._asks[who] = (until, tokens)
+    def join(self, call_number: int, until: float, tokens: int) -> None:
+        """Let a call wait, at least ``until`` then."""
+        if call_number not in self._asks:
+            insort(self._order, call_number)
+        self._asks[call_number] = (until, tokens)
 
-    def leave(self, who: int) -> None:
-        """Wait no longer."""
-        if self._asks.pop(who, None) is not None:
-            self._order.remove(who)
+    def leave(self, call_number: int) -> None:
+        """Take a call out of the queue."""
+        if self._asks.pop(call_number, None) is not None:
+            self._order.remove(call_number)
 
-    def before(self, who: int, now: float) -> int:
-        """How many are before ``who``, which is 0 for somebody who has only come."""
-        while self._order and (first := self._order[0]) != who and self._asks[first][0] <= now:
+    def before(self, call_number: int, now: float) -> int:
+        """The number of calls before this one; all of them for 0, a call that is not in the queue."""
+        while self._order and (first := self._order[0]) != call_number and self._asks[first][0] <= now:
             self.leave(first)  # it did not come back
-        return bisect_left(self._order, who) if who else len(self._order)
+        return bisect_left(self._order, call_number) if call_number else len(self._order)
 
     def asked(self, before: int, most: int) -> int:
-        """How many tokens the first so many ask for, counted no further than ``most``."""
+        """The tokens that the first ``before`` calls need together, counted no further than ``most``."""
         tokens = 0
-        for who in islice(self._order, before):
-            tokens += self._asks[who][1]
+        for call_number in islice(self._order, before):
+            tokens += self._asks[call_number][1]
             if tokens >= most:
                 break
         return tokens
 
 
 class _Ask(NamedTuple):
-    """``room`` of ``rate``, of which so much is set aside, and not used yet."""
+    """A demand for ``room`` under ``rate``, of which ``unsettled`` is reserved and not used yet."""
 
     kind: str
     rate: Rate
@@ -147,21 +147,21 @@ class RateLimiter:
         self._counts: OrderedDict[str, _Count] = OrderedDict()
         self._resets: dict[Period, float] = {"day": -math.inf}
 
-    def full(self, meters: Sequence[Meter], tokens: int, who: int = 0) -> Exceeded | None:
-        """What keeps a request of ``tokens`` back for longest; None if it may go out.
+    def full(self, meters: Sequence[Meter], tokens: int, call_number: int = 0) -> Exceeded | None:
+        """The limit that holds up a request of ``tokens`` the longest; None if it may go out.
 
         Args:
-            meters: All that it counts for.
+            meters: The limits that it counts against.
             tokens: What it may use.
-            who: The call's number in the queues; 0 for one that waits in none.
+            call_number: The call's number in the queues; 0 for one that waits in none.
         """
-        found = [one for meter in meters for one in self._obstacles(meter, tokens, who)]
+        found = [one for meter in meters for one in self._obstacles(meter, tokens, call_number)]
         return max(found, key=lambda one: one.seconds, default=None)
 
-    def _obstacles(self, meter: Meter, tokens: int, who: int) -> Iterator[Exceeded]:
-        """What is in the way, with room set aside for those who wait before ``who``."""
+    def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+        """Each limit that is exceeded, with room reserved for the calls that wait before this one."""
         count, limits, clock = self._counts.get(meter.scope) or _Count(), meter.limits, self._clock()
-        before = count.queue.before(who, clock)
+        before = count.queue.before(call_number, clock)
         for rate in limits.requests:
             room = min(before + 1, rate.amount)
             yield from self._too_many(meter, count, _Ask("requests", rate, room, 0), before)
@@ -175,7 +175,7 @@ class RateLimiter:
             yield Exceeded(meter.scope, what, _poll(before // most), is_guess=True)
 
     def _too_many(self, meter: Meter, count: _Count, ask: _Ask, before: int) -> Iterator[Exceeded]:
-        """Whether there is no room. What is only set aside may be given back at any time: look again soon."""
+        """The limit, if there is no room. Mere reservations may be released at any time, so the wait for them is short."""
         rate, now = ask.rate, self._epoch()
         window = count.windows.get((ask.kind, rate.per), _UNUSED)
         seconds = window.seconds_until_room(ask.room, rate, now)
@@ -190,7 +190,7 @@ class RateLimiter:
             yield Exceeded(meter.scope, what, seconds, rate.resets)
 
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> float:
-        """A request goes out; if nothing is told of it ``until`` then, it is no longer under way.
+        """Count a request that is being sent. If its end is not reported by ``until``, it is no longer in flight.
 
         Returns:
             The time that it counts for; 0 if it counts for nothing.
@@ -250,14 +250,14 @@ class RateLimiter:
 
     # Queues -------------------------------------------------------------------------------------------------------------
 
-    def join(self, scope: str, who: int, seconds: float, tokens: int) -> None:
+    def join(self, scope: str, call_number: int, seconds: float, tokens: int) -> None:
         """Join the queue of ``scope``, or stay in it, for so many seconds, to use so many tokens."""
-        self._count(scope).queue.join(who, self._clock() + seconds + GRACE_SECONDS, tokens)
+        self._count(scope).queue.join(call_number, self._clock() + seconds + GRACE_SECONDS, tokens)
 
-    def leave(self, scope: str, who: int) -> None:
+    def leave(self, scope: str, call_number: int) -> None:
         """Leave the queue of ``scope``."""
         if (count := self._counts.get(scope)) is not None:
-            count.queue.leave(who)
+            count.queue.leave(call_number)
 
     # Counts ----------------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class Allowance(BaseModel):
     until: float = Field(0.9, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _has_somewhere_to_go(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.tokens is not None and len(self.endpoints) == 1:
             raise broken(
                 "has tokens, but no second endpoint to go on with", "Name one, or leave the tokens out."
