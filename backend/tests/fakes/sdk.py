@@ -195,7 +195,7 @@ class _Responses:
         with self._chat.root_client.responses.create(**self._payload(request, stream=True)) as events:
             for event in events:
                 yield from reading.read(event)
-        yield from reading.rest()
+        yield from reading.flush()
 
     async def astream(self, request: ModelRequest) -> AsyncIterator[ChatGenerationChunk]:
         reading = _Reading(request)
@@ -205,7 +205,7 @@ class _Responses:
             async for event in events:
                 for chunk in reading.read(event):
                     yield chunk
-        for chunk in reading.rest():
+        for chunk in reading.flush():
             yield chunk
 
 
@@ -220,8 +220,8 @@ class _Reading:
         if (chunk := self._stream.chunk()) is not None:
             yield chunk
 
-    def rest(self) -> Iterator[ChatGenerationChunk]:
-        if (chunk := self._stream.rest()) is not None:
+    def flush(self) -> Iterator[ChatGenerationChunk]:
+        if (chunk := self._stream.flush()) is not None:
             yield chunk
 
 

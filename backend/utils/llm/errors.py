@@ -8,19 +8,19 @@
     ├── CredentialError
     │   ├── MissingCredentialError     nobody's key can serve this feature
     │   ├── RejectedCredentialError    the provider refused the key
-    │   ├── WithheldCredentialError    who keeps the caller's key does not tell it any more
+    │   ├── WithheldCredentialError    the caller's key can no longer be read
     │   ├── CredentialNotAllowedError  the key may not do this, or go there
-    │   └── MissingCallerError         nobody was named, where somebody has to be
+    │   └── MissingCallerError         a call without a caller, where one is required
     ├── CallError                      one attempt failed, and no other was allowed
     │   ├── RateLimitedError  QuotaExceededError  CallTimeoutError  ProviderDownError
     │   ├── ContextTooLongError  RefusedError  InvalidOutputError  RejectedRequestError
     │   ├── ModelUnavailableError      the provider does not serve that model
     │   ├── StreamInterruptedError     after the first chunk; carries the partial text
     │   ├── NoEndpointError            no endpoint can do what the call needs
-    │   ├── OwnEndpointError           a caller's own endpoint is where it may not be, or sends too much
-    │   └── SelectionStoppedError      a selector of the application said so; carries its reason
+    │   ├── OwnEndpointError           a caller's own endpoint has a forbidden address, or sends too much
+    │   └── SelectionStoppedError      a custom selector stopped the call; carries its reason
     ├── AllAttemptsFailedError         several endpoints were tried
-    ├── SelectorError                  a selector of the application failed, or chose what it may not
+    ├── SelectorError                  a custom selector failed, or returned something invalid
     ├── BudgetExceededError
     └── ConfirmationError
 
@@ -142,7 +142,7 @@ class UnknownFeatureError(LLMError):
 
 
 class CredentialError(LLMError):
-    """The key that serves a call could not be settled."""
+    """No usable key for a call; the base of all errors about keys."""
 
     code = "credential"
     http_status = 403
@@ -156,7 +156,7 @@ class MissingCredentialError(CredentialError):
 
 
 class MissingCallerError(CredentialError):
-    """Nobody was named on whose behalf to call, and `Patchbay(require_caller=True)` wants somebody. Nothing was sent."""
+    """A call without a caller under `Patchbay(require_caller=True)`. Nothing was sent."""
 
     code = "caller_missing"
     http_status = 500
@@ -177,14 +177,14 @@ class RejectedCredentialError(CredentialError, ModelAuthenticationError):
 
 
 class WithheldCredentialError(CredentialError):
-    """The owner of the caller's key withdrew it; the message says why. Raised by a key's ``get_secret_value``."""
+    """The caller's key can no longer be read; the message says why. Raised by a key's ``get_secret_value``."""
 
     code = "credential_withheld"
     http_status = 403
 
 
 class CredentialNotAllowedError(CredentialError, ModelPermissionDeniedError):
-    """A request was bound for a host, or came without an attempt, that no credential is for. It was not sent."""
+    """A request went to a host that its key is not for, or belonged to no running attempt. It was not sent."""
 
     code = "credential_not_allowed"
     http_status = 500
@@ -305,14 +305,14 @@ class NoEndpointError(CallError):
 
 
 class OwnEndpointError(CallError):
-    """The caller's own endpoint may not be asked where it is, or sent what is not taken from such a one."""
+    """The caller's own endpoint has a forbidden address, or its answer exceeds the bounds for such endpoints."""
 
     code = "own_endpoint"
     http_status = 422
 
 
 class SelectionStoppedError(CallError):
-    """A selector of the application ended the call.
+    """A custom selector ended the call.
 
     Attributes:
         reason: Why, as it said.
@@ -324,7 +324,7 @@ class SelectionStoppedError(CallError):
 
 
 class SelectorError(LLMError):
-    """A selector of the application failed, is not there, or said what it may not. Its own exception is the cause."""
+    """A custom selector is missing, failed, or returned something invalid. Its own exception is the cause."""
 
     code = "selector_failed"
 
@@ -347,7 +347,7 @@ class BudgetExceededError(LLMError):
 
 
 class ConfirmationError(LLMError):
-    """A person's yes is missing, late, or for something else."""
+    """A person's confirmation is missing, late, or for something else."""
 
     code = "confirmation"
     http_status = 409

@@ -342,7 +342,7 @@ def read(*events: dict[str, Any]) -> Any:
         if (piece := reader.event(event)) is not None:
             stream.add(piece)
         chunks.append(stream.chunk())
-    chunks.append(stream.rest())
+    chunks.append(stream.flush())
     first, *rest = [chunk.message for chunk in chunks if chunk is not None]
     return sum(rest, start=first)
 

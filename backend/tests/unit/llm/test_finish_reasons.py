@@ -80,7 +80,7 @@ def streamed(api: str, reason: str, text: str = TEXT) -> AIMessage:
     reader, said = READERS[api]
     stream = AnswerStream(HOUSE)
     stream.add(reader().event(said(reason, "delta", text)))
-    chunks = [chunk.message for chunk in (stream.chunk(), stream.rest()) if chunk is not None]
+    chunks = [chunk.message for chunk in (stream.chunk(), stream.flush()) if chunk is not None]
     message: Any = add_ai_message_chunks(*chunks)  # type: ignore[arg-type]
     check_ended(message)
     return message

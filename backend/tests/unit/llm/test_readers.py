@@ -53,7 +53,7 @@ def joined(trust: Trust, *events: dict[str, Any], reader: Any = None) -> AIMessa
             stream.add(piece)
         if stream.is_due:
             chunks.append(stream.chunk())
-    chunks.append(stream.rest())
+    chunks.append(stream.flush())
     messages = [chunk.message for chunk in chunks if chunk is not None]
     return add_ai_message_chunks(*messages)  # type: ignore[arg-type]
 
@@ -291,7 +291,7 @@ def test_whatever_comes_is_read_or_refused(kind: str, documents: list[dict[str, 
             if (piece := reader.event(document)) is not None:
                 stream.add(piece)
             stream.chunk()
-        stream.rest()
+        stream.flush()
         for document in documents:
             message_of(READERS[kind]().answer(document), HOUSE)
     except (BadAnswer, ExcessError, ProviderError):
@@ -307,7 +307,7 @@ class TestEvents:
         found: list[bytes] = []
         for at in range(0, len(body), size):
             found += parser.read(body[at : at + size])
-        return [*found, *parser.rest()]
+        return [*found, *parser.flush()]
 
     # openai/openai-python#2722: a gateway's heartbeat.
     @pytest.mark.parametrize("size", [1, 2, 3, 1000])

@@ -101,7 +101,7 @@ def streamed(reader: Any, *events: dict[str, Any], trust: Any = HOUSE) -> AIMess
             stream.add(piece)
         if stream.is_due:
             chunks.append(stream.chunk())
-    messages = [chunk.message for chunk in [*chunks, stream.rest()] if chunk is not None]
+    messages = [chunk.message for chunk in [*chunks, stream.flush()] if chunk is not None]
     return add_ai_message_chunks(*messages)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""How a call ends when it is not answered: one error, built from the route and the attempts."""
+"""Builds the error that a call ends with, from its route and its attempts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def refused(route: Route) -> LLMError:
-    """No endpoint may serve it."""
+    """The error if no endpoint may serve the call."""
     name = route.feature.name
     keyless = [skip for skip in route.skipped if skip.code in {SkipCode.NO_KEY, SkipCode.NOT_YOUR_KEY}]
     if keyless and len(keyless) == len(route.skipped):
@@ -65,20 +65,20 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
 
 
 def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
-    """Its deadline is over."""
+    """The error if the deadline of the call is over."""
     name, seconds = route.feature.name, route.deadline
     text = f"{name!r} was not answered within its deadline of {seconds:g} s."
     return CallTimeoutError(text, feature=name, attempts=attempts)
 
 
 def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
-    """Nothing that is left is available, for longer than it is worth waiting."""
+    """The error if no endpoint that is left will be available in time."""
     skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
     return refused(route._replace(candidates=(), skipped=(*route.skipped, *skips)))
 
 
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:
-    """A part of its answer had been handed on."""
+    """The error if a stream broke after part of the answer was handed on."""
     return StreamInterruptedError(
         f"{candidate.endpoint} broke off in the middle of its answer.",
         feature=route.feature.name,
@@ -90,13 +90,13 @@ def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate,
 def failed(
     route: Route, attempts: Sequence[Attempt], candidate: Candidate, failure: Failure, hint: float | None
 ) -> LLMError:
-    """After ``failure`` of ``candidate``, the only endpoint that was tried, or the one that ended the call.
+    """The error after ``failure`` of ``candidate``, the only endpoint that was tried, or the one that ended the call.
 
     Args:
-        route: Of the call.
-        attempts: All of them.
-        candidate: The last one.
-        failure: How it went wrong.
+        route: The route of the call.
+        attempts: All attempts of the call.
+        candidate: The endpoint of the last one.
+        failure: The failure of the last one.
         hint: Seconds until the first endpoint wants to be asked again.
     """
     name = route.feature.name
@@ -114,7 +114,7 @@ def failed(
 
 
 def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
-    """Several endpoints were tried; arguments as of `failed`."""
+    """The error after several endpoints were tried; arguments as of `failed`."""
     name = route.feature.name
     tried = "; ".join(
         f"{called(attempt.endpoint, attempt.account)}: {_outcome(attempt)}" for attempt in attempts
@@ -129,7 +129,7 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
 
 
 def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
-    """A selector said so."""
+    """The error if a custom selector stopped the call."""
     text = f"The selector {selector!r} stopped the call: {reason}"
     error = SelectionStoppedError(text, feature=route.feature.name, attempts=attempts)
     error.reason = reason
@@ -137,7 +137,7 @@ def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: st
 
 
 def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
-    """A selector did what it may not."""
+    """The error if a custom selector failed or returned something invalid."""
     text = f"The selector {selector!r} {what}."
     return SelectorError(text, feature=route.feature.name, attempts=attempts)
 
@@ -154,7 +154,7 @@ def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidat
 
 
 def is_of(attempt: Attempt, candidate: Candidate) -> bool:
-    """Whether it was ``candidate`` that was asked."""
+    """Whether ``attempt`` was made on ``candidate``."""
     asked = (str(candidate.endpoint), candidate.account_name, candidate.owner)
     return (attempt.endpoint, attempt.account, attempt.key_owner) == asked
 

@@ -1,11 +1,11 @@
-"""The table: what each kind of failure looks like. The first line that matches decides.
+"""The table of failures: which category each kind of response has. The first row that matches decides.
 
-Codes come before statuses, because a provider's code says more (a 429 may be a rate limit or an empty purse); its prose
-comes last of what it says, where some give nothing else. Each line has an example that the tests serve from a real
-socket, so adding a case is adding a line.
+Codes come before statuses, because a provider's code says more (a 429 may be a rate limit or an exhausted credit); its prose
+comes last, for providers that send nothing else. Each row has an example that the tests serve from a real socket, so
+adding a case is adding a row.
 
-A status alone accuses nobody of whom others depend. 403 and 404 are said of a key and a model, and just as well of a
-flagged prompt, a file that has expired, or a feature; only what speaks of the key or the model is held against them.
+A status alone blames neither the key nor the model, on which other calls depend. 403 and 404 are also the answers to a
+flagged prompt, an expired file or an unknown feature; only a code or prose about the key or the model blames these.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An answer that a line is about.
+    """A response that a row matches, for the tests.
 
     Attributes:
         fault: What the provider does instead of answering with an error: ``hang``, ``cut``, ``refuse``, ….
@@ -41,10 +41,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line. What is left out may be anything.
+    """One row of the table. A condition that is None matches anything.
 
     Attributes:
-        api: Whose wire.
+        api: The API that was spoken.
         code: One of the provider's codes, in whatever case; ``*`` stands for any characters.
         status: The HTTP status; None among them for an error that has none, in the middle of a stream.
         says: What the provider's prose holds, as a regular expression.
@@ -64,7 +64,7 @@ class Row:
     sent: bool | None = None
 
     def may_match(self, api: Api, status: int | None, *, sent: bool, answered: bool) -> bool:
-        """Whether this line can be about an exchange like that, whatever was said in it."""
+        """Whether the row can match such an exchange, before its codes and prose are looked at."""
         return (
             (self.api is None or self.api == api)
             and (self.sent is None or self.sent == sent)
@@ -73,7 +73,7 @@ class Row:
         )
 
     def matches(self, seen: Evidence) -> bool:
-        """Whether it is about what was said."""
+        """Whether the row matches the codes, prose and exceptions."""
         return (
             (self.code is None or any(map(_pattern(self.code).match, seen.codes)))
             and (self.raised is None or self.raised in seen.raised)
@@ -104,10 +104,10 @@ C = Category
 OF_THE_REQUEST = frozenset(
     {400, 401, 402, 403, 404, 405, 406, 409, 410, 412, 413, 415, 416, 422, 424, 446, 451, 498, None}
 )
-"""What may be said of a request, of a key or of a model; None is an event in a stream."""
+"""Statuses that may blame the request, the key or the model; None is an error event in a stream."""
 BAD_REQUEST = frozenset({400, 413, 422, None})
 WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
-"""Words so plain that a status which says something else is wrong."""
+"""Any status, for rows whose prose is so clear that a contradicting status is wrong."""
 
 
 def _code(category: Category, status: int, code: str, says: str = "") -> Row:

@@ -1,7 +1,7 @@
-"""Who serves over OpenAI's API, and what of it each takes: a row for each, from its own pages where they could be read.
+"""Vendors of OpenAI-compatible APIs: which capabilities of a model each changes, from its own pages where they could be read.
 
-A vendor is known by the host of its address, or else by the name that the table gives it; the table may also name one.
-What is said here lies over what the catalogue says of a model, and under what the table does.
+A vendor is recognised by the host of its address, or else by its name in the table. What stands here overrides `models.py`, and
+the table overrides both.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Vendor:
-    """One of them.
+    """A vendor of models.
 
     Attributes:
         name: As the price list has it.
-        hosts: Of its addresses; their subdomains are its own, too.
+        hosts: The hosts of its APIs; their subdomains count, too.
         chat: Capabilities of every model that it serves over Chat Completions.
         responses: The same over Responses.
-        models: And of those whose names begin so, over Chat Completions.
-        renamed: The parameters of Chat Completions that it calls otherwise.
-        page: Where this stands.
+        models: The same for models whose names begin so, over Chat Completions.
+        renamed: OpenAI's name of a parameter of Chat Completions to the vendor's own.
+        page: The source of all this.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Vendor:
     renamed: Mapping[str, str] = field(default_factory=dict)
     page: str = ""
 
-    def values(self, model: str, mode: str) -> Mapping[str, Any]:
-        """What is different of ``model`` here."""
+    def _overrides(self, model: str, mode: str) -> Mapping[str, Any]:
+        """The capabilities of ``model`` that this vendor changes."""
         if mode != "chat":
             return self.responses
         name = plain(model)
@@ -50,14 +50,14 @@ class Vendor:
         return {**self.chat, **own[0]} if own else self.chat
 
     def capabilities(self, model: str, mode: str) -> Capabilities:
-        """What ``model`` can do here."""
-        known, values = capabilities(model), self.values(model, mode)
+        """The capabilities of ``model`` as this vendor serves it."""
+        known, values = capabilities(model), self._overrides(model, mode)
         lacks = dict.fromkeys((*known.lacks, *values.get("lacks", ())))
         return known.model_copy(update={**values, "lacks": tuple(lacks)})
 
     def sources(self, model: str, can: Capabilities, mode: str) -> dict[str, str]:
-        """Where each value of ``can`` comes from, which an endpoint of this vendor has."""
-        here, values = self.capabilities(model, mode), self.values(model, mode)
+        """The source of each value of ``can``, the capabilities of an endpoint of this vendor."""
+        here, values = self.capabilities(model, mode), self._overrides(model, mode)
         told = sources(model)
         told |= dict.fromkeys(values, f"{self.page}, {CHECKED}" if self.page else OURS)
         return {
@@ -67,7 +67,7 @@ class Vendor:
 
 
 OTHER: Final = Vendor("")
-"""Of whom nothing is known: taken for OpenAI's equal."""
+"""An unknown vendor, assumed to serve what OpenAI does."""
 GRAMMAR: Final = Vendor("", chat={"schema_form": "grammar"})
 """The embedded model's server."""
 _SURVEY: Final = "https://www.developersdigest.tech/blog/structured-outputs-across-ai-apis-2026"
@@ -199,7 +199,7 @@ BY_NAME: Final = {vendor.name: vendor for vendor in VENDORS}
 
 
 def vendor_of(host: str, name: str = "") -> Vendor:
-    """The vendor at ``host``, or else the one that is called as the table calls it."""
+    """The vendor at ``host``, or else the one of that name; `OTHER` if neither is known."""
     for vendor in VENDORS:
         if any(host == one or host.endswith(f".{one}") for one in vendor.hosts):
             return vendor

@@ -278,11 +278,11 @@ def _bound(count: int, most: int, what: str) -> None:
 
 
 class AnswerStream:
-    """Makes chunks of what the events of one stream say.
+    """Turns the events of one stream into LangChain's chunks.
 
     Attributes:
-        has_ended: Whether the last that was said came with the reason to finish. What may follow is what was used.
-        is_done: The same, and the reason stood alone. With a text it may stand beside every piece of it.
+        has_ended: Whether the last event with content had a finish reason. Only usage may follow.
+        is_done: The same, and that event had no content. Some servers send the reason with every piece of text.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -301,7 +301,7 @@ class AnswerStream:
 
     @property
     def is_due(self) -> bool:
-        """Whether what was added is to be handed on at once, even if more has come already."""
+        """Whether what was added must be handed on at once, even if more events are there already."""
         if self._pending is None or self._only_thinks:
             return False
         if self._given < EAGER or self._pending.calls:
@@ -309,11 +309,11 @@ class AnswerStream:
         return self._trust.bounds_chunks and self._joined > self._given // EAGER
 
     def may_wait(self, *, has_more: bool) -> bool:
-        """Whether what is not due may wait for the next event; ``has_more`` if that has come already."""
+        """Whether what is not due may wait for the next event; ``has_more`` if that is there already."""
         return has_more or self._trust.bounds_chunks or self._only_thinks
 
     def add(self, piece: Answer) -> None:
-        """Note what an event said.
+        """Add what an event said.
 
         Raises:
             ExcessError: The answer is too long.
@@ -341,10 +341,10 @@ class AnswerStream:
             return None
         self._joined, self._given = 0, self._given + 1
         piece.thoughts, piece.reasoning, self._thoughts = "".join(self._thoughts), (), []
-        return _chunk_of(self._with_what_is_told_once(piece))
+        return _chunk_of(self._with_news_only(piece))
 
-    def _with_what_is_told_once(self, piece: Answer) -> Answer:
-        """``piece``, with the reason to finish, and who served, once; and usage as what is new of it."""
+    def _with_news_only(self, piece: Answer) -> Answer:
+        """``piece`` with the finish reason and metadata only once, and with the increase of usage."""
         if piece.usage is not None:
             told, self._usage = self._usage, latest_usage(self._usage, piece.usage)
             piece.usage = None if told == self._usage else _difference(self._usage, told)
@@ -357,8 +357,8 @@ class AnswerStream:
             piece.metadata.pop("model_provider", None)
         return piece
 
-    def rest(self) -> ChatGenerationChunk | None:
-        """What had to wait until no more comes; None if nothing had.
+    def flush(self) -> ChatGenerationChunk | None:
+        """The last chunk, with what was held back until the end of the stream; None if nothing was.
 
         Raises:
             ExcessError: Too many arguments are no JSON.
@@ -398,7 +398,7 @@ def _chunk_of(piece: Answer) -> ChatGenerationChunk:
 
 
 def _one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
-    """``pieces`` with those of one call in one: within a message LangChain takes each for a call."""
+    """``pieces`` with those of the same call merged: in one message LangChain takes each for a call."""
     found: dict[Hashable, CallPiece] = {}
     for piece in pieces:
         before = found.get(piece.place)
@@ -417,30 +417,30 @@ def _chunk_of_call(call: CallPiece) -> Any:
 
 @dataclass(slots=True)
 class _Call:
-    """One call of a stream. ``held`` are the pieces of its arguments that were not handed on."""
+    """A tool call of a stream. ``held`` are the pieces of its arguments that were not handed on yet."""
 
     place: int
     id: str | None = None
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
-    looks_left: int = 8
-    """So often its arguments are looked at: are they complete? Every look takes as long as they are."""
+    checks_left: int = 8
+    """How often its arguments may still be checked for being complete. A check takes time in proportion to their length."""
 
     @property
     def arguments(self) -> str:
         return "".join(self.pieces)
 
     def is_other_than(self, piece: CallPiece) -> bool:
-        """Whether ``piece`` begins another call, though it has the same place: some servers give all calls one."""
+        """Whether ``piece`` begins another call, though it has the same index: some servers give all calls one."""
         if piece.id is not None and self.id is not None:
             return piece.id != self.id
         is_named = piece.name is not None and (
             piece.name != self.name or piece.arguments.lstrip().startswith("{")
         )
-        if not is_named or not self.looks_left:
+        if not is_named or not self.checks_left:
             return False
-        self.looks_left -= 1
+        self.checks_left -= 1
         so_far = self.arguments
         return bool(so_far) and is_json(so_far)
 
@@ -450,28 +450,28 @@ class _Call:
             self.pieces, self.held = [], []
             return arguments
         may_repeat = arguments.startswith(("{", '"{')) and bool(self.pieces) and self.pieces[-1].endswith("}")
-        if not may_repeat or not self.looks_left:
+        if not may_repeat or not self.checks_left:
             return arguments
-        self.looks_left -= 1
+        self.checks_left -= 1
         return "" if is_json(self.arguments) else arguments
 
-    def take_id(self, told: str | None) -> str | None:
-        """``told``, if it is news."""
-        if told is None or self.id is not None:
+    def take_id(self, call_id: str | None) -> str | None:
+        """The id, if it is new."""
+        if call_id is None or self.id is not None:
             return None
-        self.id = told
-        return told
+        self.id = call_id
+        return call_id
 
-    def take_name(self, told: str | None) -> str | None:
-        """The same of the name: some servers repeat it with every piece of the arguments."""
-        if not told or told == self.name or (self.name and any(self.pieces)):
+    def take_name(self, name: str | None) -> str | None:
+        """The name or a piece of it, if it is new: some servers repeat it with every piece of the arguments."""
+        if not name or name == self.name or (self.name and any(self.pieces)):
             return None
-        self.name += told
-        return told
+        self.name += name
+        return name
 
 
 class _CallStream:
-    """The tool calls of one stream, which come in pieces.
+    """Assembles the tool calls of one stream from their deltas.
 
     LangChain reads the arguments in each chunk as JSON that is not complete yet, and garbage costs it the square of its
     length. So only the first characters are handed on as they come, what is beyond when all are there.
@@ -505,7 +505,7 @@ class _CallStream:
         return CallPiece(call.place, told_id, name, self._passed(call, arguments))
 
     def _call_of(self, piece: CallPiece) -> _Call:
-        """The call that ``piece`` begins, or goes on with. Some servers count none."""
+        """The call that ``piece`` begins or continues. Some servers send no index."""
         if piece.place is not None:
             found = self._by_place.get(piece.place) or self._continued(piece)
         elif piece.id is not None:
@@ -515,7 +515,7 @@ class _CallStream:
         return self._begun(piece) if found is None or found.is_other_than(piece) else found
 
     def _continued(self, piece: CallPiece) -> _Call | None:
-        """The call that ``piece`` goes on with, though it has a new place: some servers count the pieces, not the calls."""
+        """The call that ``piece`` continues under a new index: some servers number the pieces, not the calls."""
         if piece.name is not None or not self._all:
             return None
         return self._all[-1] if piece.id is None else self._by_id.get(piece.id)
@@ -537,7 +537,7 @@ class _CallStream:
         return ""
 
     def without_id(self) -> list[CallPiece]:
-        """An id for each call to which the provider gave none."""
+        """New ids for the calls to which the provider gave none."""
         return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
 
     def held_back(self) -> list[CallPiece]:

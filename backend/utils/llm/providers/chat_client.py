@@ -132,7 +132,7 @@ class ChatClient:
                 if not stream.has_ended:
                     raise
                 stream.forget_half()
-            yield from stream.rest()
+            yield from stream.flush()
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ChatGenerationChunk]:
         """As `stream`."""
@@ -155,7 +155,7 @@ class ChatClient:
                 if not stream.has_ended:
                     raise
                 stream.forget_half()
-            for chunk in stream.rest():
+            for chunk in stream.flush():
                 yield chunk
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
@@ -204,7 +204,7 @@ def _in_one(stream: _StreamReader, body: bytes) -> AIMessage:
     Raises:
         BadAnswer: It has no end.
     """
-    chunks = [chunk.message for chunk in (*stream.read(body, has_more=True), *stream.rest())]
+    chunks = [chunk.message for chunk in (*stream.read(body, has_more=True), *stream.flush())]
     if not chunks or not stream.has_ended:
         raise BadAnswer(Category.INTERRUPTED)
     message = add_ai_message_chunks(*cast("list[AIMessageChunk]", chunks))
@@ -258,13 +258,13 @@ class _StreamReader:
         if self.is_over or not self._answer.may_wait(has_more=has_more):
             yield from self._waiting()
 
-    def rest(self) -> Iterator[ChatGenerationChunk]:
+    def flush(self) -> Iterator[ChatGenerationChunk]:
         """What had to wait until no more comes."""
-        yield from self._said(self._events.rest())
+        yield from self._said(self._events.flush())
         try:
             if self._is_document:
                 self._read_documents()
-            last = self._answer.rest()
+            last = self._answer.flush()
         except ExcessError as error:
             raise _refused(self._ticket, error) from None
         if last is not None:

@@ -54,7 +54,7 @@ class EventParser:
             elif self._data:
                 yield from self._complete()
 
-    def rest(self) -> Iterator[bytes]:
+    def flush(self) -> Iterator[bytes]:
         """The last event, if the stream ended without an empty line."""
         if line := bytes(self._line).strip():
             self._note(line.removeprefix(_BYTE_ORDER_MARK) if self._is_new else line)

@@ -229,21 +229,19 @@ def tokens_of(candidate: Candidate, needs: Needs) -> int:
     return needs.tokens + (candidate.options.max_output_tokens or 0)
 
 
-def availability(
-    candidate: Candidate, health: Health, needs: Needs, call_number: int = 0
-) -> Unavailable | None:
+def availability(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Unavailable | None:
     """Why ``candidate`` is better not used now: it or its key is cooling or its circuit open, or a limit of ours is reached.
 
     Args:
         candidate: The candidate.
         health: What earlier calls taught.
         needs: What the call needs.
-        call_number: The call's number, if it stands in a queue.
+        number: The call's number, if it stands in a queue.
     """
     why = health.availability(candidate.key_circuit, candidate.circuit)
     if why is not None or not candidate.meters:
         return why
-    limit = _exceeded(candidate, health, needs, call_number)
+    limit = _exceeded(candidate, health, needs, number)
     if limit is None:
         return None
     category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
@@ -253,8 +251,8 @@ def availability(
     )
 
 
-def _exceeded(candidate: Candidate, health: Health, needs: Needs, call_number: int = 0) -> Exceeded | None:
-    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), call_number)
+def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 0) -> Exceeded | None:
+    return health.traffic.rate_limiter.full(candidate.meters, tokens_of(candidate, needs), number)
 
 
 def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:

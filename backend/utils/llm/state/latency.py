@@ -1,33 +1,33 @@
-"""How quick an endpoint is, and how often it fails, as frozen values: each answer gives the next one."""
+"""Moving averages of an endpoint's latency and failure rate, as frozen values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 LEAST_WEIGHT = 0.3
-"""What the newest answer counts for at least; the others share the rest."""
+"""The least weight of the newest answer in the mean."""
 HALF_LIFE = 1.0
-"""After so many seconds what was known counts half as much as a new answer."""
+"""Seconds without news after which the mean and a new answer have equal weight."""
 FAILURE_SECONDS = 30.0
-"""What an endpoint that has only failed so far is taken to need."""
+"""The least latency, in seconds, that is assumed of an endpoint whose first request failed."""
 FADES = 2.0
-"""After so many seconds without news an endpoint may have become quicker, by half at most: so two that change places
-are found out as soon as the quick one is slow, not only when it is time to look around."""
+"""Seconds without news over which an endpoint is assumed to become up to twice as quick. So when two endpoints change places, the
+one that has recovered is tried as soon as the other is slow, not only when it is next explored."""
 FAILURE_WEIGHT = 0.2
-"""What the last request counts for in the share of those that fail."""
+"""The weight of the last request in the failure rate."""
 FORGIVEN = 30.0
-"""After so many seconds that share counts half."""
+"""Seconds after which the failure rate counts half."""
 TOO_OFTEN = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A mean that follows the newest answers.
+    """A moving average of latency.
 
     Attributes:
         seconds: The mean.
         at: When it last changed, in seconds of the monotonic clock.
-        is_first: Whether it rests on a single request. The next answer replaces it: connections were set up, caches cold.
+        is_first: Whether it is of a single request. The next answer replaces it: the first had to set up a connection.
     """
 
     seconds: float
@@ -35,29 +35,29 @@ class Latency:
     is_first: bool = False
 
     def hoped(self, now: float) -> float:
-        """What it may be by now."""
+        """The latency that is assumed now, shorter if the last news is old."""
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
     def answered(self, seconds: float, now: float) -> Latency:
-        """After an answer that took ``seconds``. The longer nothing was heard, the more it counts."""
+        """The mean after an answer that took ``seconds``, which counts more the older the mean is."""
         weight = 1.0 if self.is_first else max(LEAST_WEIGHT, 1.0 - 0.5 ** ((now - self.at) / HALF_LIFE))
         return Latency(self.seconds + weight * (seconds - self.seconds), now)
 
     def failed(self, seconds: float, now: float) -> Latency:
-        """After a failure that took ``seconds``: failing slowly is being slow, but failing fast is not being fast."""
+        """The mean after a failure that took ``seconds``: a slow one counts as latency, a fast one does not."""
         if seconds > self.seconds:
             return self.answered(seconds, now)
         return Latency(self.seconds, now, self.is_first)
 
 
 def after_answer(before: Latency | None, seconds: float, now: float) -> Latency:
-    """What is known after an answer, the first one included."""
+    """The latency after an answer; ``before`` is None if it was the first request."""
     return Latency(seconds, now, is_first=True) if before is None else before.answered(seconds, now)
 
 
 def after_failure(before: Latency | None, seconds: float, now: float) -> Latency:
-    """What is known after a failure, the first one included."""
+    """The latency after a failure; ``before`` is None if it was the first request."""
     if before is None:
         return Latency(max(seconds, FAILURE_SECONDS), now, is_first=True)
     return before.failed(seconds, now)
@@ -65,7 +65,7 @@ def after_failure(before: Latency | None, seconds: float, now: float) -> Latency
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """The share of the requests of late that failed.
+    """A moving average of the failure rate.
 
     Attributes:
         share: From 0 to 1.
@@ -76,9 +76,9 @@ class Failing:
     at: float = 0.0
 
     def after(self, now: float, *, failed: bool) -> Failing:
-        """After one more request."""
+        """The rate after one more request."""
         return Failing(self.share + FAILURE_WEIGHT * (failed - self.share), now)
 
     def is_too_often(self, now: float) -> bool:
-        """Whether others come first. Time forgives, so that it is tried again."""
+        """Whether other endpoints come first. The rate decays, so that the endpoint is tried again."""
         return self.share > TOO_OFTEN and self.share * 0.5 ** ((now - self.at) / FORGIVEN) > TOO_OFTEN
