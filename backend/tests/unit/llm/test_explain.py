@@ -118,8 +118,14 @@ OPEN_AND_FULL = (
     """,
 )
 """An endpoint whose breaker may be probed, but not before the feature's limit has room."""
+COOLING_AND_FULL = (
+    ["pool:gpt-6-luna"],
+    '[features.f]\nselect = { by = "least_used" }\nlimits = { requests = "3/minute" }',
+)
+"""A key that is cooling, but not for so long as the feature's limit has no room for either key."""
 
 
+@example(COOLING_AND_FULL, [_house(None, **{"gpt-6-luna": "slow down"}), _house(None)])
 @example(OPEN_AND_FULL, [_house(None), *2 * [_house(None, **{"gpt-6.1-terra": "down"})], _house("pro")])
 @given(table=tables(), history=st.lists(calls(), min_size=1, max_size=5))
 def test_a_call_does_what_explain_shows(

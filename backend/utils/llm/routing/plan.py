@@ -262,12 +262,13 @@ def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
 
 
 def _earliest(candidate: Candidate, case: Case) -> float:
-    """Seconds until an unavailable ``candidate`` may be asked. An open breaker may be probed as soon as its limits have room."""
-    why = candidate.rest
-    if why is not None and why.kind in {"cooling", "limited"}:
-        return why.seconds
+    """Seconds until an unavailable ``candidate`` may be asked: its cooldown is over and its limits have room.
+
+    An open breaker may be probed as soon as there is room.
+    """
+    cooldown = candidate.rest.seconds if candidate.rest and candidate.rest.kind == "cooling" else 0.0
     limit = _exceeded(candidate, case.health, case.needs)
-    return 0.0 if limit is None else limit.seconds
+    return cooldown if limit is None else max(cooldown, limit.seconds)
 
 
 def is_within_reach(why: Unavailable, feature: Feature) -> bool:
