@@ -120,7 +120,7 @@ def create_app(
                     monitor.writing(kept, background),
                     emptying(path, background),
                     background.repeating(
-                        "conversations.unstored", creation.store_what_is_left, every=STORE_SECONDS
+                        "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
                     _looking_after(facade, background),
                 ):

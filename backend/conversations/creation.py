@@ -1,8 +1,8 @@
-"""Making a conversation so that nothing is paid for twice, and nothing that was acknowledged is lost.
+"""Makes conversations so that nothing is paid for twice, and nothing that was acknowledged is lost.
 
-Before the first model is asked, a journal is opened and room is set aside in it. What each model answered goes into the journal,
-then the whole conversation, then that goes into the store, and the journal is removed. Whoever comes back with the same
-idempotency key goes on where the journal ends.
+Before the first model is asked, a journal is opened and disk space reserved. Each model's answer is written to the journal, then
+the whole conversation; then that is stored, and the journal removed. A request that is repeated with the same idempotency key
+resumes where the journal ends.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STORING: Final = 10.0
-"""Seconds for which a request waits for the store to take what was made. After that it is taken later."""
+"""Seconds for which a request waits until its conversation is stored. After that it is stored later."""
 WAITING: Final = 120.0
-"""Seconds for which a request waits for another one with the same key: what a conversation may take."""
+"""Seconds for which a request waits for another one with the same key: the longest that a conversation may take."""
 COMING_BACK: Final = 5.0
-"""Seconds after which whoever waited in vain should ask again."""
+"""``Retry-After`` for a request that waited in vain."""
 KEPT: Final = 24 * 3600.0
-"""Seconds for which the answers of a conversation that was not finished are kept for whoever comes back."""
+"""Seconds for which the answers of an unfinished conversation are kept for a repeated request."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _ID: Final = 32
 """Hexadecimal digits, as of every other id."""
@@ -48,7 +48,7 @@ _ID: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A conversation that somebody asks for.
+    """A request for a conversation.
 
     Attributes:
         models: The chat model of each feature.
@@ -65,14 +65,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A conversation that will not be lost; in the store already, or on its way."""
+    """A conversation that will not be lost: it is in the store, or in its journal."""
 
     conversation: Conversation
     is_stored: bool
 
 
 class Creation:
-    """Makes conversations and sees to it that they are stored."""
+    """Makes conversations and stores them, later if the store is not available."""
 
     def __init__(self, store: ConversationStore, journals: Journals, time: Time | None = None) -> None:
         self._store = store
@@ -82,31 +82,31 @@ class Creation:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def create(self, order: Order) -> Created:
-        """Make the conversation, or go on with it, or find it made.
+        """Make the conversation, resume it, or return the finished one.
 
         Raises:
             KeyReusedError: If the key came with another transcript before.
             UnderWayError: If an earlier request with the key takes too long.
-            StorageUnavailableError: If nothing can be kept now. Nothing was paid for then, or it is paid for no more than
-                once by whoever comes back with the same key.
+            StorageUnavailableError: If neither store nor journal can be written. A repeated request with the same key pays for
+                nothing twice.
         """
         conversation_id = _id_of(order)
         async with self._opened(conversation_id) as (journal, answers):
             if (stored := await self._stored(order, conversation_id, journal)) is not None:
                 return Created(stored, is_stored=True)
-            conversation = await self._made(order, conversation_id, journal, answers)
+            conversation = await self._make_or_resume(order, conversation_id, journal, answers)
             return Created(conversation, await self._is_stored(conversation, journal))
 
     async def find(self, user_id: str, conversation_id: str) -> Conversation | None:
-        """The conversation, stored or on its way, if there is one of that id and it is this user's."""
+        """The user's conversation of that id, from the store or from its journal; None if there is none."""
         if (stored := await self._store.get(user_id, conversation_id)) is not None:
             return stored
-        made = await self._journals.made(conversation_id)
+        made = await self._journals.finished(conversation_id)
         found = await asyncio.to_thread(CONVERSATION.validate_json, made) if made else None
         return found if found and found.user_id == user_id else None
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        """Wait so long, or until there is no time for it, for answers that requests left under way; keep those that come."""
+        """At shutdown, wait for answers in flight and keep them: up to ``seconds``, or until ``hurry`` is set."""
         drained = asyncio.gather(*self._closing, return_exceptions=True)
         ends: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(hurry.wait())]
         await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -114,15 +114,15 @@ class Creation:
             end.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def store_what_is_left(self) -> None:
-        """Store what was made and is nobody's any more; forget what was begun and nobody came back for.
+    async def store_abandoned(self) -> None:
+        """Store finished conversations from journals that no request has open, and remove unfinished ones older than `KEPT`.
 
         Raises:
-            StorageUnavailableError: If the store takes nothing now.
-            ExceptionGroup: If there is something that cannot be stored. Everything else is.
+            StorageUnavailableError: If the store cannot be written now.
+            ExceptionGroup: If some of them cannot be stored. All others are.
         """
         faults = []
-        for conversation_id in await self._journals.left(KEPT):
+        for conversation_id in await self._journals.abandoned(KEPT):
             try:
                 await self._settle(conversation_id)
             except StorageUnavailableError:
@@ -134,7 +134,7 @@ class Creation:
 
     async def _settle(self, conversation_id: str) -> None:
         if (journal := await self._journals.open(conversation_id)) is None:
-            return  # it is somebody's again
+            return  # a request has opened it again
         try:
             if journal.conversation is not None:
                 await self._store.add(
@@ -149,8 +149,8 @@ class Creation:
 
     @asynccontextmanager
     async def _opened(self, conversation_id: str) -> AsyncIterator[tuple[Journal, Kept]]:
-        """A request that ends early waits for nothing: what is under way ends by itself, or in `drain`."""
-        journal = await self._waited_for(conversation_id)
+        """The journal, open, and its answers. A cancelled request does not wait: answers in flight end by themselves, or in `drain`."""
+        journal = await self._open_when_free(conversation_id)
         answers = Kept(journal)
         try:
             yield journal, answers
@@ -161,7 +161,7 @@ class Creation:
             if not answers.are_under_way:
                 await asyncio.shield(closing)
 
-    async def _waited_for(self, conversation_id: str) -> Journal:
+    async def _open_when_free(self, conversation_id: str) -> Journal:
         pause, until = _FIRST_PAUSE, self._time.clock() + WAITING
         while (journal := await self._journals.open(conversation_id)) is None:
             if self._time.clock() >= until:
@@ -171,21 +171,21 @@ class Creation:
         return journal
 
     async def _stored(self, order: Order, conversation_id: str, journal: Journal) -> Conversation | None:
-        """What an earlier request with the key had stored; of that there is no journal any more."""
+        """The conversation that an earlier request with the key stored, whose journal is gone."""
         if order.key is None or journal.claim is not None:
             return None
         stored = await self._store.get(order.user_id, conversation_id)
         if stored is not None:
             outline = await asyncio.to_thread(Outline.of, stored.transcript)
-            await _want(order.transcript, outline.fingerprint)
+            await _check_fingerprint(order.transcript, outline.fingerprint)
         return stored
 
-    async def _made(
+    async def _make_or_resume(
         self, order: Order, conversation_id: str, journal: Journal, answers: Kept
     ) -> Conversation:
-        """What the journal holds, and what it lacks."""
+        """The conversation in the journal; else it is made with the answers that are there."""
         if journal.claim is not None:
-            await _want(order.transcript, journal.claim.fingerprint)
+            await _check_fingerprint(order.transcript, journal.claim.fingerprint)
         if journal.conversation is not None:
             return await asyncio.to_thread(CONVERSATION.validate_json, journal.conversation)
         outline = await asyncio.to_thread(Outline.of, order.transcript)
@@ -201,21 +201,21 @@ class Creation:
         )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
-        """Whether the store took it in time. If it did not, it is kept in the journal.
+        """Whether it was stored in time. If not, it is kept in the journal.
 
         Raises:
-            StorageUnavailableError: If it is kept nowhere.
+            StorageUnavailableError: If the journal could not be written either.
         """
         is_kept = await _is_kept(conversation, journal)
-        if await self._is_taken(conversation):
+        if await self._add_in_turn(conversation):
             await journal.remove()
             return True
         if not is_kept and not await _is_kept(conversation, journal):
             raise StorageUnavailableError
         return False
 
-    async def _is_taken(self, conversation: Conversation) -> bool:
-        """One at a time, because a store that is busy would be no quicker with more, and others want to read."""
+    async def _add_in_turn(self, conversation: Conversation) -> bool:
+        """Add to the store, one conversation at a time, so that a busy store can still be read; False if time is up."""
         until = self._time.clock() + STORING
         try:
             async with asyncio.timeout(STORING):
@@ -223,13 +223,13 @@ class Creation:
         except TimeoutError:
             return False
         try:
-            return await self._is_taken_by(until, conversation)
+            return await self._add_until(until, conversation)
         finally:
             self._turn.release()
 
-    async def _is_taken_by(self, until: float, conversation: Conversation) -> bool:
+    async def _add_until(self, until: float, conversation: Conversation) -> bool:
         pause = _FIRST_PAUSE
-        while (fault := await self._fault_of_adding(conversation)) is not None:
+        while (fault := await self._add(conversation)) is not None:
             if self._time.clock() + pause > until:
                 log.warning(
                     "conversations.not_stored_yet conversation=%s: %s", conversation.id, fault.__cause__
@@ -239,7 +239,7 @@ class Creation:
             pause = min(2 * pause, _LONGEST_PAUSE)
         return True
 
-    async def _fault_of_adding(self, conversation: Conversation) -> StorageUnavailableError | None:
+    async def _add(self, conversation: Conversation) -> StorageUnavailableError | None:
         try:
             await self._store.add(conversation)
         except StorageUnavailableError as error:
@@ -248,13 +248,13 @@ class Creation:
 
 
 def _id_of(order: Order) -> str:
-    """A key settles it for good: so a conversation that is stored needs no record of its key."""
+    """A hash of user and key, so that a stored conversation needs no record of its key; random without a key."""
     if order.key is None:
         return uuid4().hex
     return hashlib.sha256(json.dumps([order.user_id, order.key]).encode()).hexdigest()[:_ID]
 
 
-async def _want(transcript: Transcript, known: str) -> None:
+async def _check_fingerprint(transcript: Transcript, known: str) -> None:
     outline = await asyncio.to_thread(Outline.of, transcript)
     if outline.fingerprint != known:
         raise KeyReusedError

@@ -1,7 +1,6 @@
-"""What was paid for while a conversation was made, kept until the conversation is stored.
+"""The journal of a conversation that is being made: what was paid for, kept until the conversation is stored.
 
-A journal belongs to one conversation, and is open in one place at a time, whichever process that is in. What it holds survives
-the end of the process, however that ends.
+A journal is open in one place at a time, across processes. Its content survives a crash.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ CONVERSATION: Final = TypeAdapter(Conversation)
 
 _TRANSCRIPT: Final = TypeAdapter(Transcript)
 _BESIDE: Final = 256 * 1024
-"""Bytes that a conversation takes beside its transcript, at most: its receipts are the longest part."""
+"""The most bytes of a conversation without its transcript; most of them are receipts."""
 _DEFAULTS: Final = 32
-"""Bytes that a segment takes more with its defaults."""
+"""Bytes of a segment's fields that have their defaults."""
 
 
 class Claim(BaseModel):
-    """What a conversation is made of, and since when.
+    """The transcript that a conversation is made of, and when it was requested.
 
     Attributes:
         fingerprint: Of the transcript, as its `Outline` has it.
@@ -80,15 +79,15 @@ class Journal(Protocol):
         ...
 
     def answer(self, feature: str) -> bytes | None:
-        """The JSON that was kept of this step."""
+        """The JSON of the answer to ``feature``, if it was kept."""
         ...
 
     async def keep(self, feature: str, answer: bytes) -> None:
-        """Keep what a step came to. That this fails costs no more than that it is asked for again after a crash."""
+        """Keep the answer to ``feature``. If this fails, the only cost is that it is asked for again after a crash."""
         ...
 
     async def begin(self, claim: Claim, room: int) -> None:
-        """Claim the conversation, and set ``room`` bytes aside for what is to be kept of it.
+        """Claim the conversation, and reserve ``room`` bytes for it.
 
         Raises:
             StorageUnavailableError: If there is no such room.
@@ -104,11 +103,11 @@ class Journal(Protocol):
         ...
 
     async def remove(self) -> None:
-        """Forget it: the conversation is stored, or nobody will ask for it."""
+        """Remove it: the conversation is stored, or was abandoned."""
         ...
 
     async def close(self) -> None:
-        """Let others have it."""
+        """Close it, so that others may open it."""
         ...
 
 
@@ -123,12 +122,12 @@ class Journals(Protocol):
         """
         ...
 
-    async def made(self, conversation_id: str) -> bytes | None:
-        """The JSON of a conversation that is made and not stored yet, whoever has the journal open."""
+    async def finished(self, conversation_id: str) -> bytes | None:
+        """The JSON of a finished conversation that is not stored yet, even if the journal is open elsewhere."""
         ...
 
-    async def left(self, older: float) -> Sequence[str]:
-        """The ids of those that nobody has open and that hold a conversation, or are so many seconds old.
+    async def abandoned(self, older: float) -> Sequence[str]:
+        """The ids of journals that are not open and hold a finished conversation, or are older than so many seconds.
 
         Raises:
             StorageUnavailableError: If they cannot be read.

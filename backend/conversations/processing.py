@@ -59,7 +59,7 @@ _FOLDER: Final = TypeAdapter(Outcome[Filing])
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Whose conversation is being made, when, and under which id."""
+    """The id, the owner and the time of a conversation that is being made."""
 
     id: str
     user_id: str
@@ -72,14 +72,14 @@ def _never(_feature: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """The chat model of each feature, whether it is the demo model, which is not worth asking, and what was answered before."""
+    """Asks the model of each feature, unless it is the demo model, or the answer is known from before."""
 
     models: Models
     is_demo: Callable[[str], bool]
     answers: Answers
 
     async def discard(self, transcript: Transcript, text: str) -> Outcome[Discard]:
-        """Whether it is worth keeping. Without anybody to ask, whatever was said is."""
+        """Whether to discard the conversation. Without a model to ask, any that has a word in it is kept."""
         if self.is_demo(discard.FEATURE) and not transcript.is_empty:
             return Outcome(discard.FEATURE, Discard(reason="There is no model to ask.", discard=False))
         return discard.decided(transcript) or await self.answers.once(
@@ -109,7 +109,7 @@ class _Asking:
         )
 
     async def folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
-        """The folder; where there is no structure to go by, by the beginning of what was said."""
+        """The folder, by title and overview; without these, by the beginning of the transcript."""
         return await self.answers.once(FOLDER_FEATURE, _FOLDER, lambda: self._folder(found, rendered))
 
     async def _folder(self, found: Structure | None, rendered: Rendered) -> Outcome[Filing]:
@@ -133,7 +133,7 @@ class _Asking:
 
 
 def _by_category(chosen: FolderAssignmentResult, home: str | None) -> FolderAssignmentResult:
-    """The category's folder, where what was ``chosen`` is not to be relied on."""
+    """The category's folder instead of the ``chosen`` one, which is unreliable."""
     fallback = validate_folder_assignment(
         _NO_CHOICE, SYSTEM_FOLDERS, get_default_folder_id(SYSTEM_FOLDERS), home
     )
@@ -157,10 +157,10 @@ async def process(
         models: The chat model of each feature.
         is_demo: Whether the built-in demo model would serve a feature. It cannot tell what a conversation is about, so
             it is asked for the folder alone.
-        answers: What steps came to before, and where what they come to is kept.
+        answers: Known answers of earlier steps, and where new ones are kept.
     """
     asking = _Asking(models, is_demo, answers or Unkept())
-    rendered = await _read(transcript, transcript.render)
+    rendered = await _off_loop_if_long(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:
         return _conversation(
@@ -172,7 +172,7 @@ async def process(
         asking.action_items(transcript, rendered.text, grounds),
     )
     if topic.value is None or tasks.value is None:
-        found = await _read(transcript, lambda: extract(transcript))
+        found = await _off_loop_if_long(transcript, lambda: extract(transcript))
         topic, tasks = _or(topic, _structure(found)), _or(tasks, _action_items(found))
     folder = await asking.folder(topic.value, rendered)
     steps: list[Outcome[Any]] = [kept, topic, tasks, folder]
@@ -189,8 +189,8 @@ async def process(
     )
 
 
-async def _read(transcript: Transcript, reading: Callable[[], T]) -> T:
-    """What ``reading`` the transcript gives; beside the event loop, if it is long."""
+async def _off_loop_if_long(transcript: Transcript, reading: Callable[[], T]) -> T:
+    """Call ``reading``, in a thread if the transcript is long."""
     segments = transcript.segments
     is_quick = (
         len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS
@@ -199,7 +199,7 @@ async def _read(transcript: Transcript, reading: Callable[[], T]) -> T:
 
 
 def _or(outcome: Outcome[T], found: T | None) -> Outcome[T]:
-    """What a model answered; else what was found without one. What went wrong stands beside it."""
+    """``outcome``, with ``found`` as its value if the model gave none. Its error stays."""
     return outcome if outcome.value is not None else replace(outcome, value=found)
 
 
@@ -217,13 +217,13 @@ def _action_items(found: Extract | None) -> ActionItems | None:
 
 
 def _made_by(topic: Outcome[Structure], tasks: Outcome[ActionItems]) -> Mapping[str, str]:
-    """By part of what was found, who made it."""
+    """Which endpoint, or `extract`, made each part of the conversation."""
     made = dict.fromkeys(Structure.model_fields, topic.made_by) if topic.value else {}
     return {**made, "action_items": tasks.made_by} if tasks.value else made
 
 
 def _status(steps: Sequence[Outcome[Any]]) -> Status:
-    """The first step is the discard, which finds nothing that could be kept."""
+    """The status by the errors of all steps; the first one, the discard, makes no part of the conversation."""
     if all(step.error for step in steps[1:]):
         return "failed"
     return "partial" if any(step.error for step in steps) else "completed"

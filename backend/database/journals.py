@@ -64,13 +64,13 @@ class FileJournals:
             opening.add_done_callback(_close_again)
             raise
 
-    async def made(self, conversation_id: str) -> bytes | None:
-        """See `Journals.made`."""
-        return await asyncio.to_thread(_made, self._folder, conversation_id)
+    async def finished(self, conversation_id: str) -> bytes | None:
+        """See `Journals.finished`."""
+        return await asyncio.to_thread(_finished, self._folder, conversation_id)
 
-    async def left(self, older: float) -> Sequence[str]:
-        """See `Journals.left`."""
-        return await asyncio.to_thread(_left, self._folder, older)
+    async def abandoned(self, older: float) -> Sequence[str]:
+        """See `Journals.abandoned`."""
+        return await asyncio.to_thread(_abandoned, self._folder, older)
 
 
 class FileJournal:
@@ -190,12 +190,12 @@ def _close_again(opening: asyncio.Future[FileJournal | None]) -> None:
         journal.close_now()
 
 
-def _left(folder: Path, older: float) -> list[str]:
+def _abandoned(folder: Path, older: float) -> list[str]:
     with _faults():
-        return [one.name for one in _entries(folder) if _is_left(one.path, older)]
+        return [one.name for one in _entries(folder) if _is_abandoned(one.path, older)]
 
 
-def _is_left(path: str, older: float) -> bool:
+def _is_abandoned(path: str, older: float) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -213,7 +213,7 @@ def _age(descriptor: int) -> float:
     return time.time() - os.fstat(descriptor).st_mtime
 
 
-def _made(folder: Path, conversation_id: str) -> bytes | None:
+def _finished(folder: Path, conversation_id: str) -> bytes | None:
     if not _ID.fullmatch(conversation_id):
         return None
     try:

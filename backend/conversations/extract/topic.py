@@ -1,4 +1,4 @@
-"""The category, by the words that were said."""
+"""Finds the category of a conversation by its words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Weights = dict[str, dict[Category, float]]
 
 ENOUGH: Final = 2.0
-"""Less than that says nothing: one telling word, or two hints."""
+"""The least score of a category: one telling word, or two hints."""
 _MOST_OFTEN: Final = 4
 _SHORTEST_STEM: Final = 2
 
@@ -29,20 +29,20 @@ def _lines() -> Iterator[tuple[str, Category, float]]:
 
 
 def _weights() -> tuple[Weights, Weights]:
-    """Whole words, and beginnings of words. What stands in both lexicons is telling."""
+    """The weights of whole words, and of prefixes (entries with ``*``). `TELLING` overrides `HINTS`."""
     whole: Weights = {}
-    beginnings: Weights = {}
+    prefixes: Weights = {}
     for entry, category, weight in _lines():
-        table = beginnings if entry.endswith("*") else whole
+        table = prefixes if entry.endswith("*") else whole
         table.setdefault(entry.rstrip("*"), {})[category] = weight
-    return whole, beginnings
+    return whole, prefixes
 
 
-_WHOLE, _BEGINNINGS = _weights()
+_WHOLE, _PREFIXES = _weights()
 
 
 def category_of(counts: Counter[str]) -> Category:
-    """The category that most of the folded words in ``counts`` speak for; `OTHER` if too few speak for any."""
+    """The category with the highest score of the folded words in ``counts``; `OTHER` if it is below `ENOUGH`."""
     scores = dict.fromkeys(Category, 0.0)
     for word, count in counts.items():
         for category, weight in _weighed(word).items():
@@ -61,7 +61,7 @@ def _weighed(word: str) -> Mapping[Category, float]:
         return found
     stem = word.partition("'")[0]
     ends = range(len(stem), _SHORTEST_STEM, -1)
-    return next((_BEGINNINGS[stem[:end]] for end in ends if stem[:end] in _BEGINNINGS), {})
+    return next((_PREFIXES[stem[:end]] for end in ends if stem[:end] in _PREFIXES), {})
 
 
 def words_in(text: str) -> Iterator[str]:

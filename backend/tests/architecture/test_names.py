@@ -97,6 +97,17 @@ RETIRED = {
     "masters": "master_keys",
     "Masters": "MasterKeys",
     "KeptKey": "KeyVersion",
+    "nine_letters": "mistral_id",
+    "fitting_id": "valid_id",
+    "fitting_name": "valid_name",
+    "between_users": "with_user_at_both_ends",
+    "said_by_model": "text_without_thoughts",
+    "parts_of": "standard_blocks",
+    "is_googles": "is_google_url",
+    "timed_at": "last_measured",
+    "ChatClients": "ChatClientCache",
+    "GivenMasterKeys": "EnvironmentMasterKeys",
+    "ability_lines": "capability_lines",
 }
 """Names that only we could read, and what the field calls the same."""
 OF_THE_HTTP_API = frozenset({("keys.py", "trouble")})

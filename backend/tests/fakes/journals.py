@@ -42,10 +42,10 @@ class InMemoryJournals:
         self.held.add(conversation_id)
         return InMemoryJournal(self, conversation_id)
 
-    async def made(self, conversation_id: str) -> bytes | None:
+    async def finished(self, conversation_id: str) -> bytes | None:
         return self.kept.get(conversation_id, Kept()).conversation
 
-    async def left(self, older: float) -> Sequence[str]:
+    async def abandoned(self, older: float) -> Sequence[str]:
         return [
             name
             for name, one in self.kept.items()

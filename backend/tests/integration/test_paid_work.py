@@ -249,7 +249,7 @@ async def test_a_database_that_stays_unavailable_costs_nothing_twice(trouble: Tr
     assert second.conversation == first.conversation
 
     trouble.mend()
-    await trouble.creation.store_what_is_left()
+    await trouble.creation.store_abandoned()
 
     third = await trouble.create()
     assert third.is_stored

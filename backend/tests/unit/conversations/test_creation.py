@@ -156,7 +156,7 @@ async def test_what_was_acknowledged_is_there_once_after_any_number_of_ends(
         except CrashError:
             office.start_again()
     office.store.fails = 0
-    await office.creation.store_what_is_left()
+    await office.creation.store_abandoned()
 
     kept = [one.id for one in office.store.kept]
     assert len(kept) == len(set(kept))
@@ -285,7 +285,7 @@ async def test_what_a_store_does_not_take_in_time_is_found_and_stored_later(key:
     assert await office.creation.find("ann", created.conversation.id) == created.conversation
     assert await office.creation.find("bob", created.conversation.id) is None
     office.store.fails = 0
-    await office.creation.store_what_is_left()
+    await office.creation.store_abandoned()
     assert office.store.kept == [created.conversation]
     assert office.journals.kept == {}
 
@@ -336,11 +336,11 @@ async def test_what_nobody_comes_back_for_goes_after_a_day() -> None:
     office.start_again()
     (left,) = office.journals.kept.values()
 
-    await office.creation.store_what_is_left()
+    await office.creation.store_abandoned()
     assert list(office.journals.kept.values()) == [left]
 
     left.age = KEPT + 1
-    await office.creation.store_what_is_left()
+    await office.creation.store_abandoned()
     assert office.journals.kept == {}
 
 
@@ -351,7 +351,7 @@ async def test_what_cannot_be_stored_holds_nothing_else_up() -> None:
     office.journals.kept[first.conversation.id].conversation = b"{}"
 
     with pytest.raises(ExceptionGroup, match="cannot be stored"):
-        await office.creation.store_what_is_left()
+        await office.creation.store_abandoned()
 
     assert office.store.kept == [second.conversation]
 

@@ -174,7 +174,7 @@ async def test_what_was_half_written_is_not_there(
     ]
     await again.begin(CLAIM, ROOM)
     await again.finish(b"{}")
-    assert await journals.made(ID) == b"{}"
+    assert await journals.finished(ID) == b"{}"
     await again.close()
 
 
@@ -238,7 +238,7 @@ async def test_there_is_a_bound_to_what_waits(
 async def test_a_folder_that_is_gone_is_not_made_anew(journals: FileJournals, folder: Path) -> None:
     folder.rename(folder.with_name("elsewhere"))
 
-    for ask in (journals.open(ID), journals.left(DAY)):
+    for ask in (journals.open(ID), journals.abandoned(DAY)):
         with pytest.raises(StorageUnavailableError):
             await ask
 
@@ -268,7 +268,7 @@ async def test_a_folder_that_is_away_for_a_while_comes_back_with_what_was_writte
 
     await journal.finish(MADE)
 
-    assert await journals.made(ID) == MADE
+    assert await journals.finished(ID) == MADE
     await journal.close()
 
 
@@ -290,22 +290,22 @@ async def test_what_is_left_is_what_nobody_has_open_and_is_made_or_old(
     journal = await begun(journals)
     (folder / "note.txt").write_text("not a journal")
     await journal.close()
-    assert await journals.left(DAY) == []
-    assert await journals.left(-1) == [ID]
+    assert await journals.abandoned(DAY) == []
+    assert await journals.abandoned(-1) == [ID]
 
     journal = await opened(journals)
     await journal.finish(MADE)
-    assert await journals.left(DAY) == []
+    assert await journals.abandoned(DAY) == []
 
     await journal.close()
-    assert await journals.left(DAY) == [ID]
+    assert await journals.abandoned(DAY) == [ID]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../patchbay.sqlite3", ID[:-1], ID + "0", ID.upper(), "", "\0"])
 async def test_only_an_id_leads_to_a_file(name: str, journals: FileJournals, tmp_path: Path) -> None:
     (tmp_path / "data" / "patchbay.sqlite3").write_bytes(b"conversation {}\n")
 
-    assert await journals.made(name) is None
+    assert await journals.finished(name) is None
 
 
 async def test_what_is_not_ours_is_begun_anew(journals: FileJournals, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How good an endpoint's answers are, and how endpoints on trial do."""
+"""Records quality scores of endpoints, and the results of experiments."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class QualityObserver(AttemptObserver):
 
 
 def _score(step: Try, attempt: Attempt) -> float | None:
-    """From 0 to 1; None if nobody judged the answer."""
+    """The answer's score, from 0 to 1; None if it was not judged."""
     if attempt.score is not None or attempt.outcome == "rejected":
         return attempt.score or 0.0
     return 1.0 if attempt.outcome == "ok" and step.route.needs.structured_output else None
@@ -53,7 +53,7 @@ class ExperimentObserver(AttemptObserver):
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         route = step.route
         control, feature = _control(route), route.feature
-        variant = _compared_as(route)
+        variant = _variant_of(route)
         is_compared = variant == control or step.candidate.tier == ON_TRIAL
         if variant is None or not is_compared or not is_telling(step, failure):
             return
@@ -68,8 +68,8 @@ class ExperimentObserver(AttemptObserver):
             log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason)
 
 
-def _compared_as(route: Route) -> str | None:
-    """What the figures of its arm are kept under; None if nothing is compared."""
+def _variant_of(route: Route) -> str | None:
+    """The name of the variant that the route belongs to; None if the feature compares none."""
     if route.is_shadow:
         return f"shadow {route.candidates[0].endpoint}"
     if route.share is not None:
@@ -78,5 +78,5 @@ def _compared_as(route: Route) -> str | None:
 
 
 def _control(route: Route) -> str:
-    """What those who are in no trial are compared as: begun anew with each split."""
+    """The name of the control variant, which is another one for each split."""
     return f"{CONTROL} of {', '.join(map(str, route.feature.split))}"
