@@ -277,8 +277,9 @@ def is_within_reach(why: Unavailable, feature: Feature) -> bool:
         case "limited":
             return why.seconds <= feature.deadline
         case "cooling":
-            wait_pays = POLICY[why.category].again == "retry"
-            return wait_pays and why.seconds <= min(feature.wait, feature.deadline)
+            return POLICY[why.category].again == "retry" and why.seconds <= min(
+                feature.wait, feature.deadline
+            )
         case _:
             return True
 
