@@ -241,8 +241,7 @@ def availability(candidate: Candidate, health: Health, needs: Needs, number: int
     why = health.availability(candidate.key_circuit, candidate.circuit)
     if why is not None or not candidate.meters:
         return why
-    limit = _exceeded(candidate, health, needs, number)
-    if limit is None:
+    if (limit := _exceeded(candidate, health, needs, number)) is None:
         return None
     category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
     reason = f"no more than {limit.what}"
@@ -277,9 +276,8 @@ def is_within_reach(why: Unavailable, feature: Feature) -> bool:
         case "limited":
             return why.seconds <= feature.deadline
         case "cooling":
-            return POLICY[why.category].again == "retry" and why.seconds <= min(
-                feature.wait, feature.deadline
-            )
+            longest = min(feature.wait, feature.deadline)
+            return POLICY[why.category].again == "retry" and why.seconds <= longest
         case _:
             return True
 
