@@ -169,8 +169,8 @@ class Soak:
         limits = Limits(requests=(Rate(600, "minute"),), tokens=(Rate(10_000_000, "day"),))
         for number in range(MOST_SCOPES):
             meter = Meter(f"key alpha {number:016x}", "with the caller's key for alpha", limits)
-            taken = health.traffic.rate_limiter.take((meter,), 50, number, 60.0)
-            health.traffic.rate_limiter.settle((meter,), number, -20, taken)
+            health.traffic.rate_limiter.take((meter,), 50, number, 60.0)
+            health.traffic.rate_limiter.settle((meter,), number, 30)
         for number in range(MOST_CONVERSATIONS):
             health.traffic.session_affinity.served(
                 "feature context", f"conversation {number} of old", "alpha:a2"

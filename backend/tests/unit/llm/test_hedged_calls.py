@@ -646,7 +646,7 @@ class TestCancelled:
 
         assert await asyncio.to_thread(is_closed, provider, first_model(chain))
         assert await asyncio.to_thread(is_closed, provider, second_model(chain))
-        assert [(one.outcome, one.estimated) for one in observed] == [("cancelled", False)] * 2
+        assert [(one.outcome, one.estimated) for one in observed] == [("cancelled", True)] * 2
         assert len(asyncio.all_tasks()) == 1
         await patchbay.aclose()
 

@@ -9,23 +9,39 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from backend.utils.llm import Caller, Stop, Use
-from backend.utils.llm.errors import ConfigError, LLMError, SelectionStoppedError, SelectorError
+from backend.utils.llm.errors import (
+    ConfigError,
+    LLMError,
+    ProviderDownError,
+    SelectionStoppedError,
+    SelectorError,
+)
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.needs import tokens_of_prompt
 from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
-from backend.utils.llm.testing import Hang, SlowFirstByte, Text, Usage
+from backend.utils.llm.rate_limits import Limits
+from backend.utils.llm.testing import (
+    Hang,
+    Html,
+    LoopbackProvider,
+    SlowFirstByte,
+    Text,
+    Trickle,
+    Usage,
+    WrongJson,
+)
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from backend.utils.llm import Choosing
     from backend.utils.llm.clients import Patchbay
-    from backend.utils.llm.testing import LoopbackProvider
 
     from .conftest import Make
     from .drivers import Driver
 
 LUNA, TERRA = "openai:gpt-6-luna", "openai:gpt-6.1-terra"
+TEN_TOKENS = "0123456789" * 4
 ONE_AT_ONCE = "[features.f]\nlimits = { concurrency = 1 }\n"
 
 
@@ -76,6 +92,94 @@ def test_the_acceptance_test_of_an_answer_may_use_the_same_endpoint(make: Make, 
         return bool(patchbay.get_llm("f").invoke("is that right?").text)
 
     assert call(patchbay.get_llm("f").bind(accept=judged), "hi").text
+
+
+def test_a_call_that_has_to_wait_a_minute_waits_a_minute(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    virtual = VirtualTime()
+    patchbay = make(LUNA, "[features.f]\nlimits = { requests = '1/minute' }", time=virtual.time)
+
+    call(patchbay.get_llm("f"), "hi")
+    call(patchbay.get_llm("f"), "hi")
+
+    assert virtual.clock() == pytest.approx(60)
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize(("passed", "seconds"), [(0, 3600), (1000, 2600), (3599.5, 0.5)])
+def test_who_may_not_wait_is_told_to_the_second_when_there_is_room(
+    make: Make, call: Driver, passed: float, seconds: float
+) -> None:
+    virtual = VirtualTime()
+    row = "[features.f]\ndeadline = 0.4\nlimits = { requests = '1/hour' }"
+    patchbay = make(LUNA, row, time=virtual.time)
+    call(patchbay.get_llm("f"), "hi")
+    virtual.sleep(passed)
+
+    with pytest.raises(LLMError, match=f"room in {seconds} s") as caught:
+        call(patchbay.get_llm("f"), "hi")
+
+    assert caught.value.retry_after == pytest.approx(seconds)
+    assert f"room in {seconds} s" in str(patchbay.explain("f").candidates or patchbay.explain("f").skipped)
+
+
+def tokens_used(patchbay: Patchbay) -> int:
+    rate = Limits.model_validate({"tokens": "10000/day"}).tokens[0]
+    return patchbay.health.traffic.rate_limiter.used("feature f", rate)
+
+
+class TestWhatIsGivenUp:
+    """It costs what it used, or our estimate of that, and not what was reserved for it."""
+
+    ROW = "[features.f]\noptions = { max_output_tokens = 2000 }\nlimits = { tokens = '10000/day' }\nattempts = 1"
+
+    def test_a_stream_that_is_stopped(self, provider: LoopbackProvider, make: Make) -> None:
+        patchbay = make(LUNA, self.ROW)
+        provider.always(Trickle(Text("one two three four five six", usage=Usage(10, 6)), 0.05))
+        chunks = patchbay.get_llm("f").stream(TEN_TOKENS)
+        next(chunks)
+        chunks.close()  # type: ignore[attr-defined]
+
+        assert 10 <= tokens_used(patchbay) <= 16
+
+    async def test_a_call_that_is_cancelled(self, provider: LoopbackProvider, make: Make) -> None:
+        patchbay = make(LUNA, self.ROW)
+        provider.always(Hang())
+        call = asyncio.create_task(patchbay.get_llm("f").ainvoke(TEN_TOKENS))
+        await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+        assert 10 <= tokens_used(patchbay) <= 16
+
+    def test_an_answer_that_is_rejected(self, provider: LoopbackProvider, make: Make, call: Driver) -> None:
+        patchbay = make(LUNA, self.ROW)
+        provider.always(Text("no", usage=Usage(10, 6)))
+        with pytest.raises(LLMError):
+            call(patchbay.get_llm("f").bind(accept=lambda _: False), TEN_TOKENS)
+
+        assert tokens_used(patchbay) == 16
+
+    @pytest.mark.parametrize("reply", [WrongJson(), Html()], ids=["JSON of another kind", "HTML"])
+    def test_an_answer_that_cannot_be_read(
+        self, provider: LoopbackProvider, make: Make, call: Driver, reply: Any
+    ) -> None:
+        patchbay = make(LUNA, self.ROW)
+        provider.always(reply)
+        with pytest.raises(LLMError):
+            call(patchbay.get_llm("f"), TEN_TOKENS)
+
+        assert 10 <= tokens_used(patchbay) <= 16
+
+    def test_a_request_whose_connection_was_refused_costs_no_request(self, make: Make, call: Driver) -> None:
+        row = "[features.f]\nattempts = 1\nlimits = { requests = '1/day' }"
+        gone = LoopbackProvider().start()
+        patchbay = make(LUNA, row, server=gone)
+        gone.close()
+        for _ in range(2):
+            with pytest.raises(ProviderDownError):
+                call(patchbay.get_llm("f"), "hi")
 
 
 def test_a_tier_s_tokens_are_counted_of_streams_that_are_broken_off(

@@ -23,7 +23,7 @@ from ..needs import tokens_of_answer, tokens_of_text
 from ..pricing import cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage
-from ..transport import Credential, Observed
+from ..transport import ERROR_STATUS, Credential, Observed
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
 from .awaiting import result_of
 from .scrubbing import erase, scrub_exception
@@ -303,7 +303,9 @@ class RunningAttempt:
         known = Usage.of(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
         reason = finish_reason(answer) if answer is not None else None
-        is_estimated = known is None and (answer is not None or self.is_beaten or withdrawn)
+        is_given_up = self.is_beaten or category is Category.CANCELLED
+        has_begun = observed.status is not None and observed.status < ERROR_STATUS
+        is_estimated = known is None and (answer is not None or is_given_up or has_begun)
         usage = self._estimate(answer) if is_estimated else known
         started = self._started or self._time.now()
         ended_at = self._time.clock() if self._ended_at is None else self._ended_at
@@ -338,7 +340,7 @@ class RunningAttempt:
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
         """What a provider bills that did not say so, or on which we hung up: what was asked, and what had come by then."""
-        if self._observed.sent_at is None:
+        if self._observed.sent_at is None or (self._observed.status or 0) >= ERROR_STATUS:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens
         return Usage(input=prompt, output=tokens_of_answer(answer) if answer is not None else 0)

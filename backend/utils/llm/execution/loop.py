@@ -190,7 +190,7 @@ class Dispatch:
             return 0.0  # it came back between two looks
         if why.kind == "probing":
             return min(why.seconds, PROBE_POLL_SECONDS)
-        return why.seconds if why.kind != "open" and is_within_reach(why, self.route.feature) else None
+        return why.soonest if why.kind != "open" and is_within_reach(why, self.route.feature) else None
 
     def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
         """Whoever waits for room is served before those who come later."""
@@ -264,10 +264,10 @@ class Dispatch:
         if self._waits_for is not None:
             self.leave_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
-        number, lost_at, tokens, reserved_at = next(traffic.numbers), now + most + GRACE_SECONDS, 0, 0.0
+        number, lost_at = next(traffic.numbers), now + most + GRACE_SECONDS
         if candidate.meters:
             tokens = tokens_of(candidate, route.needs)
-            reserved_at = traffic.rate_limiter.take(candidate.meters, tokens, number, lost_at)
+            traffic.rate_limiter.take(candidate.meters, tokens, number, lost_at)
         step = Try(
             candidate,
             seconds,
@@ -275,8 +275,6 @@ class Dispatch:
             route,
             number,
             lost_at,
-            tokens,
-            reserved_at,
             repair=pending.repair,
             probe=probe,
             hedge=hedge,

@@ -38,7 +38,6 @@ class Try:
         route: Of the call.
         number: What no other request of this process has.
         lost_at: When it counts as over if nothing was told of it, in seconds of the monotonic clock.
-        tokens: What was set aside for it under its limits, and ``reserved_at`` when, in seconds since the epoch.
         repair: Feed the last answer's fault back.
         probe: Others wait for its outcome.
         hedge: It goes out beside the first request, which has taken too long.
@@ -50,8 +49,6 @@ class Try:
     route: Route = field(repr=False, compare=False)
     number: int = field(repr=False, compare=False)
     lost_at: float = field(repr=False, compare=False)
-    tokens: int = field(default=0, repr=False, compare=False)
-    reserved_at: float = field(default=0.0, repr=False, compare=False)
     repair: bool = False
     probe: bool = False
     hedge: bool = False

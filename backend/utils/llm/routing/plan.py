@@ -246,7 +246,13 @@ def availability(candidate: Candidate, health: Health, needs: Needs, number: int
     category = Category.QUOTA if limit.is_quota else Category.RATE_LIMIT
     reason = f"no more than {limit.what}"
     return Unavailable(
-        limit.seconds, category, "limited", reason=reason, scope=limit.scope, is_guess=limit.is_guess
+        limit.seconds,
+        category,
+        "limited",
+        reason=reason,
+        scope=limit.scope,
+        is_guess=limit.is_guess,
+        look_in=limit.look_in,
     )
 
 
@@ -267,14 +273,14 @@ def _earliest(candidate: Candidate, case: Case) -> float:
     """
     cooldown = candidate.rest.seconds if candidate.rest and candidate.rest.kind == "cooling" else 0.0
     limit = _exceeded(candidate, case.health, case.needs)
-    return cooldown if limit is None else max(cooldown, limit.seconds)
+    return cooldown if limit is None else max(cooldown, limit.look_in)
 
 
 def is_within_reach(why: Unavailable, feature: Feature) -> bool:
     """Whether a call of ``feature`` may wait until ``why`` is over, or probe the endpoint."""
     match why.kind:
         case "limited":
-            return why.seconds <= feature.deadline
+            return why.soonest <= feature.deadline
         case "cooling":
             longest = min(feature.wait, feature.deadline)
             return POLICY[why.category].again == "retry" and why.seconds <= longest

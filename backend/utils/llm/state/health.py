@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from typing_extensions import override
@@ -49,7 +49,7 @@ class Unavailable:
     """Why a circuit is not to be used now.
 
     Attributes:
-        seconds: How much longer.
+        seconds: How much longer, and ``look_in`` how many until it is worth looking again, if that may be sooner.
         category: What led to it.
         kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
             somebody else's probe; ``limited`` has no room under our own limits.
@@ -66,6 +66,12 @@ class Unavailable:
     reason: str = ""
     scope: str = ""
     is_guess: bool = False
+    look_in: float | None = None
+
+    @property
+    def soonest(self) -> float:
+        """Seconds until it may be over."""
+        return self.seconds if self.look_in is None else self.look_in
 
     @override
     def __str__(self) -> str:
@@ -74,7 +80,7 @@ class Unavailable:
             case "limited" if self.is_guess:
                 return self.reason
             case "limited" if isfinite(self.seconds):
-                return f"{self.reason}; room in {self.seconds:.3g} s"
+                return f"{self.reason}; room in {_in_words(self.seconds)} s"
             case "limited":
                 return f"{self.reason}; it asks for more than that alone"
             case "cooling":
@@ -83,6 +89,11 @@ class Unavailable:
                 return f"it {what} again and again; left alone for {self.seconds:.0f} s more"
             case "probing":
                 return f"it {what} again and again; a probe is under way"
+
+
+def _in_words(seconds: float) -> str:
+    """Rounded up: whoever comes then finds room."""
+    return str(ceil(seconds)) if seconds > 1 else f"{seconds:.2g}"
 
 
 class Health(Protocol):

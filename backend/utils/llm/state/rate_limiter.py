@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..rate_limits import Rate
 from .load import InFlight
-from .windows import Window, resets_at
+from .windows import CalendarWindow, SlidingWindow, resets_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ..rate_limits import Limits, Period
+    from ..rate_limits import Limits, Period, Rate
+    from .windows import Grant, Window
 
 MOST_SCOPES = 10_000
 """Beyond this many the one that was used longest ago is forgotten: callers bring keys without end."""
@@ -24,6 +24,8 @@ POLL_SECONDS = 0.05
 LONGEST_POLL = 1.0
 SETTLING_SECONDS = 0.25
 """How often the first looks again for what others may give back of what was set aside for them."""
+_LOOKS_PER_SECOND = 200
+"""Of one queue: beyond so many calls each looks again less often."""
 _MOST_LOOKED_AT = 200
 GRACE_SECONDS = 1.0
 """Who does not look again so many seconds after they meant to has left the queue."""
@@ -48,7 +50,8 @@ class Exceeded(NamedTuple):
     Attributes:
         scope: Whose limit it is.
         what: The limit, in words.
-        seconds: Until it may; infinite if never.
+        seconds: Until it may, if those before it use all that they ask for; infinite if never.
+        look_in: Seconds until it is worth looking again.
         is_quota: Whether it is a day's or a month's.
         is_guess: Whether ``seconds`` is only when to look again: nobody knows when others are done.
     """
@@ -56,6 +59,7 @@ class Exceeded(NamedTuple):
     scope: str
     what: str
     seconds: float
+    look_in: float
     is_quota: bool = False
     is_guess: bool = False
 
@@ -89,30 +93,32 @@ class WaitQueue:
             self.leave(first)  # it did not come back
         return bisect_left(self._order, call_number) if call_number else len(self._order)
 
-    def asked(self, before: int, most: int) -> int:
-        """The tokens that the first ``before`` calls need together, counted no further than ``most``."""
-        tokens = 0
-        for call_number in islice(self._order, before):
-            tokens += self._asks[call_number][1]
-            if tokens >= most:
-                break
-        return tokens
+    def asks(self, before: int) -> Iterator[int]:
+        """The tokens that each of the first ``before`` calls needs."""
+        return (self._asks[call_number][1] for call_number in islice(self._order, before))
 
 
-class _Ask(NamedTuple):
-    """A demand for ``room`` under ``rate``, of which ``unsettled`` is reserved and not used yet."""
+class Reservation(NamedTuple):
+    """What is reserved in one scope for a request in flight.
 
-    kind: str
-    rate: Rate
-    room: int
-    unsettled: int
+    Attributes:
+        tokens: The tokens that it may use.
+        until: If its end is not reported by then, the reservation counts as used.
+        of_requests: The grants for the request itself, each with its window.
+        of_tokens: The grants for its tokens, each with its window.
+    """
+
+    tokens: int
+    until: float
+    of_requests: list[tuple[Window, Grant]]
+    of_tokens: list[tuple[Window, Grant]]
 
 
 class _Count:
     """Of one scope.
 
     Attributes:
-        reserved: Tokens that are set aside for requests under way: some of them will be given back.
+        reserved: What is reserved for requests in flight, by number: some of it will be given back.
     """
 
     __slots__ = ("in_flight", "queue", "reserved", "windows")
@@ -120,17 +126,28 @@ class _Count:
     def __init__(self) -> None:
         self.windows: dict[tuple[str, Period], Window] = {}
         self.in_flight = InFlight()
-        self.reserved: dict[int, int] = {}
+        self.reserved: dict[int, Reservation] = {}
         self.queue = WaitQueue()
 
     def is_live(self, resets: Mapping[Period, float], now: float) -> bool:
         """Whether it must not be forgotten: somebody waits, or is under way, or a quota would begin anew."""
         if len(self.queue) or self.in_flight.count(now):
             return True
-        return any(per in resets and window.current for (_, per), window in self.windows.items())
+        return any(per in resets and window.used() for (_, per), window in self.windows.items())
 
+    def unsettled(self, window: Window) -> int:
+        """The tokens that count in ``window`` and are only reserved."""
+        return sum(
+            one.tokens
+            for one in self.reserved.values()
+            for place, grant in one.of_tokens
+            if place is window and window.holds(grant)
+        )
 
-_UNUSED = Window()
+    def forget_lost(self, now: float) -> None:
+        """Drop the reservations of requests whose end was not reported in time: they count as used."""
+        while self.reserved and self.reserved[first := next(iter(self.reserved))].until <= now:
+            del self.reserved[first]
 
 
 class RateLimiter:
@@ -145,7 +162,7 @@ class RateLimiter:
         self._clock = clock
         self._epoch = epoch
         self._counts: OrderedDict[str, _Count] = OrderedDict()
-        self._resets: dict[Period, float] = {"day": -math.inf}
+        self._resets: dict[Period, float] = dict.fromkeys(("day", "month"), -math.inf)
 
     def full(self, meters: Sequence[Meter], tokens: int, call_number: int = 0) -> Exceeded | None:
         """The limit that holds up a request of ``tokens`` the longest; None if it may go out.
@@ -163,90 +180,106 @@ class RateLimiter:
         count, limits, clock = self._counts.get(meter.scope) or _Count(), meter.limits, self._clock()
         before = count.queue.before(call_number, clock)
         for rate in limits.requests:
-            room = min(before + 1, rate.amount)
-            yield from self._too_many(meter, count, _Ask("requests", rate, room, 0), before)
+            yield from self._too_many(meter, count, "requests", rate, [*repeat(1, before + 1)])
         for rate in limits.tokens:
-            room = max(tokens, min(count.queue.asked(before, rate.amount) + tokens, rate.amount))
-            unsettled = sum(count.reserved.values())
-            yield from self._too_many(meter, count, _Ask("tokens", rate, room, unsettled), before)
+            yield from self._too_many(meter, count, "tokens", rate, [*count.queue.asks(before), tokens])
         most = limits.concurrency
         if most is not None and count.in_flight.count(clock) + before >= most:
             what = f"{most} requests at once {meter.name}"
-            yield Exceeded(meter.scope, what, _poll(before // most), is_guess=True)
+            poll = _poll(before // most)
+            yield Exceeded(meter.scope, what, poll, poll, is_guess=True)
 
-    def _too_many(self, meter: Meter, count: _Count, ask: _Ask, before: int) -> Iterator[Exceeded]:
-        """The limit, if there is no room. Mere reservations may be released at any time, so the wait for them is short."""
-        rate, now = ask.rate, self._epoch()
-        window = count.windows.get((ask.kind, rate.per), _UNUSED)
-        seconds = window.seconds_until_room(ask.room, rate, now)
-        if seconds <= 0:
-            return
-        what = f"{rate.amount} {ask.kind} per {rate.per} {meter.name}"
-        settled = window.minus(ask.unsettled, rate, now, now) if ask.unsettled else window
-        if settled.seconds_until_room(ask.room, rate, now) <= 0:
-            soon = min(seconds, LONGEST_POLL, SETTLING_SECONDS * (before + 1))
-            yield Exceeded(meter.scope, what, soon, is_guess=True)
-        else:
-            yield Exceeded(meter.scope, what, seconds, rate.resets)
+    def _too_many(
+        self, meter: Meter, count: _Count, kind: str, rate: Rate, asks: list[int]
+    ) -> Iterator[Exceeded]:
+        """The limit, if there is no room for the last of ``asks`` after the others.
 
-    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> float:
-        """Count a request that is being sent. If its end is not reported by ``until``, it is no longer in flight.
-
-        Returns:
-            The time that it counts for; 0 if it counts for nothing.
+        Its turn comes sooner if a request uses fewer tokens than it reserved, or a call before it gives up.
         """
-        if not meters:
-            return 0.0
-        now = self._epoch()
+        window, alone = self._window(count, kind, rate.per), asks[-1]
+        seconds = window.seconds_until(asks, rate.amount)
+        what = f"{rate.amount} {kind} per {rate.per} {meter.name}"
+        if alone > rate.amount:
+            yield Exceeded(meter.scope, what, math.inf, math.inf, rate.resets)
+        elif seconds > 0:
+            unsettled = count.unsettled(window) if kind == "tokens" else 0
+            soonest = window.seconds_until([alone], rate.amount + unsettled)
+            soon = min(SETTLING_SECONDS * len(asks), max(LONGEST_POLL, len(asks) / _LOOKS_PER_SECOND))
+            look_in = seconds if soonest + soon >= seconds else max(soon, soonest)
+            if unsettled and soonest <= 0:
+                yield Exceeded(meter.scope, what, look_in, look_in, is_guess=True)
+            else:
+                yield Exceeded(meter.scope, what, seconds, look_in, rate.resets)
+
+    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
+        """Count a request that is being sent. If its end is not reported by ``until``, it is no longer in flight."""
         for meter in meters:
-            count = self._count(meter.scope)
-            for kind, rate, amount in _amounts(meter.limits, tokens):
-                window = count.windows.get((kind, rate.per), _UNUSED)
-                count.windows[kind, rate.per] = window.plus(amount, rate, now)
-            if not count.in_flight.count(self._clock()):
-                count.reserved.clear()
-            count.reserved[number] = tokens
+            count, limits = self._count(meter.scope), meter.limits
+            count.forget_lost(self._clock())
+            of_requests = [self._grant(count, "requests", rate.per, 1) for rate in limits.requests]
+            of_tokens = [self._grant(count, "tokens", rate.per, tokens) for rate in limits.tokens]
+            count.reserved[number] = Reservation(tokens, until, of_requests, of_tokens)
             count.in_flight.add(number, until)
-        return now
 
     def received(self, meters: Sequence[Meter], number: int) -> None:
         """A request was answered: it is no longer under way, though what it used is not known yet."""
         for meter in meters:
             self._count(meter.scope).in_flight.remove(number)
 
-    def settle(self, meters: Sequence[Meter], number: int, tokens: int, taken: float) -> None:
-        """A request that counts for ``taken`` is over, and used so many tokens more, or fewer, than were set aside."""
-        now = self._epoch() if meters else taken
+    def settle(self, meters: Sequence[Meter], number: int, used: int | None, *, arrived: bool = True) -> None:
+        """Replace what a request reserved by what it used.
+
+        Args:
+            meters: As for `take`.
+            number: As for `take`.
+            used: Its tokens; None if nobody knows: then all that it reserved counts.
+            arrived: Whether it reached the provider; else it does not count as a request either.
+        """
         for meter in meters:
             count = self._count(meter.scope)
             count.in_flight.remove(number)
-            count.reserved.pop(number, None)
-            for rate in meter.limits.tokens:
-                window = count.windows.get(("tokens", rate.per), _UNUSED)
-                count.windows["tokens", rate.per] = (
-                    window.plus(tokens, rate, now) if tokens > 0 else window.minus(-tokens, rate, taken, now)
-                )
+            reservation = count.reserved.pop(number, None)
+            if reservation is None:
+                continue
+            unused = 0 if used is None else reservation.tokens - used
+            for window, grant in reservation.of_tokens:
+                if unused > 0:
+                    window.give_back(grant, unused)
+                elif unused < 0:
+                    window.add(-unused)
+            for window, grant in () if arrived else reservation.of_requests:
+                window.give_back(grant, 1)
+
+    def _grant(self, count: _Count, kind: str, per: Period, amount: int) -> tuple[Window, Grant]:
+        window = self._window(count, kind, per)
+        return window, window.add(amount)
+
+    def _window(self, count: _Count, kind: str, per: Period) -> Window:
+        window = count.windows.get((kind, per))
+        if window is None:
+            is_quota = per in self._resets
+            window = CalendarWindow(per, self._epoch) if is_quota else SlidingWindow(per, self._clock)
+            count.windows[kind, per] = window
+        return window
 
     def resets(self) -> Mapping[Period, float]:
         """When the quotas of each kind begin anew, in seconds since the epoch."""
         now = self._epoch()
         if now >= self._resets["day"]:
-            self._resets = {per: resets_at(Rate(1, per), now) for per in ("day", "month")}
+            self._resets = {per: resets_at(per, now) for per in self._resets}
         return self._resets
 
     # Usage without reservation ---------------------------------------------------------------------------------------
 
-    def used(self, scope: str, rate: Rate) -> float:
+    def used(self, scope: str, rate: Rate) -> int:
         """How many tokens of ``rate`` were used."""
         count = self._counts.get(scope)
         window = count.windows.get(("tokens", rate.per)) if count else None
-        return window.used(rate, self._epoch()) if window else 0.0
+        return window.used() if window else 0
 
     def use(self, scope: str, rate: Rate, tokens: int) -> None:
         """So many tokens more."""
-        windows = self._count(scope).windows
-        window = windows.get(("tokens", rate.per), _UNUSED)
-        windows["tokens", rate.per] = window.plus(tokens, rate, self._epoch())
+        self._window(self._count(scope), "tokens", rate.per).add(tokens)
 
     # Queues -------------------------------------------------------------------------------------------------------------
 
@@ -288,13 +321,6 @@ def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> floa
             if at is not None and at < first:
                 first = at
     return first
-
-
-def _amounts(limits: Limits, tokens: int) -> Iterator[tuple[str, Rate, int]]:
-    for rate in limits.requests:
-        yield "requests", rate, 1
-    for rate in limits.tokens:
-        yield "tokens", rate, tokens
 
 
 def _poll(rounds: int) -> float:

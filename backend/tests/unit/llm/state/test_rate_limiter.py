@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,14 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.rate_limits import Limits
-from backend.utils.llm.state.rate_limiter import GRACE_SECONDS, MOST_SCOPES, Meter, RateLimiter, first_reset
+from backend.utils.llm.state.rate_limiter import (
+    GRACE_SECONDS,
+    LONGEST_POLL,
+    MOST_SCOPES,
+    Meter,
+    RateLimiter,
+    first_reset,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,26 +129,26 @@ def test_whatever_the_order_no_limit_is_ever_exceeded(events: list[tuple[str, in
     for number, (what, tokens, actual, pause) in enumerate(events):
         clock.now += pause
         if what == "take" and meters.full(of, tokens) is None:
-            taken = meters.take(of, tokens, number, clock.now + 100)
-            in_flight[number] = (tokens, taken, clock.now + 100)
+            meters.take(of, tokens, number, clock.now + 100)
+            in_flight[number] = (tokens, clock.epoch(), clock.now + 100)
         elif what == "settle" and in_flight:
-            settled, (asked, taken, _) = in_flight.popitem()
-            meters.settle(of, settled, min(actual, asked) - asked, taken)
-            used.append((taken, min(actual, asked)))
+            settled, (asked, taken, until) = in_flight.popitem()
+            meters.settle(of, settled, min(actual, asked))
+            used.append((taken, min(actual, asked) if until > clock.now else asked))
 
         counts = [until for _, _, until in in_flight.values() if until > clock.now]
         known = [*used, *((taken, asked) for asked, taken, _ in in_flight.values())]
         assert len(counts) <= 3
-        assert sum(amount for at, amount in known if at // 60 == clock.epoch() // 60) <= 300
+        assert sum(amount for at, amount in known if at + 60 > clock.epoch()) <= 300
         assert sum(amount for at, amount in known if at // 86_400 == clock.epoch() // 86_400) <= 500
 
 
 def test_what_was_not_used_is_given_back(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
-    taken = meters.take([key], 100, 1, LONG)
+    meters.take([key], 100, 1, LONG)
     assert meters.full([key], 1) is not None
 
-    meters.settle([key], 1, -70, taken)
+    meters.settle([key], 1, 30)
 
     assert meters.full([key], 70) is None
     assert meters.full([key], 71) is not None
@@ -147,20 +156,100 @@ def test_what_was_not_used_is_given_back(meters: RateLimiter) -> None:
 
 def test_what_was_used_beyond_that_counts_too(meters: RateLimiter) -> None:
     key = meter(tokens="100/minute")
-    taken = meters.take([key], 0, 1, LONG)
+    meters.take([key], 0, 1, LONG)
 
-    meters.settle([key], 1, 80, taken)
+    meters.settle([key], 1, 80)
 
     assert meters.full([key], 21) is not None
 
 
 def test_the_request_itself_is_not_given_back(meters: RateLimiter) -> None:
     key = meter(requests="1/minute", tokens="100/minute")
-    taken = meters.take([key], 50, 1, LONG)
+    meters.take([key], 50, 1, LONG)
 
-    meters.settle([key], 1, -50, taken)
+    meters.settle([key], 1, 0)
 
     assert meters.full([key], 50) is not None
+
+
+def test_a_request_that_never_arrived_counts_for_nothing(meters: RateLimiter) -> None:
+    key = meter(requests="1/minute", tokens="100/minute")
+    meters.take([key], 100, 1, LONG)
+
+    meters.settle([key], 1, 0, arrived=False)
+
+    assert meters.full([key], 100) is None
+
+
+def test_a_request_of_which_nobody_knows_what_it_used_costs_what_was_set_aside(meters: RateLimiter) -> None:
+    key = meter(tokens="100/minute")
+    meters.take([key], 70, 1, LONG)
+
+    meters.settle([key], 1, None)
+
+    assert meters.full([key], 31) is not None
+
+
+def test_an_answer_that_is_still_tested_gives_back_what_it_did_not_use_though_others_began(
+    meters: RateLimiter,
+) -> None:
+    key = meter(tokens="100/minute")
+    meters.take([key], 60, 1, LONG)
+    meters.received([key], 1)
+    meters.take([key], 10, 2, LONG)
+
+    meters.settle([key], 1, 10)
+
+    assert meters.full([key], 80) is None
+
+
+def test_the_wall_clock_may_jump_and_no_minute_holds_more(clock: Clocks) -> None:
+    jump = iter([0.0, 3600.0, -3600.0, 0.0, 0.0, 0.0])
+    meters, key = RateLimiter(clock, lambda: clock.epoch() + next(jump)), meter(requests="1/minute")
+    meters.take([key], 0, 1, LONG)
+
+    for clock.now in (1.0, 59.0):
+        assert meters.full([key], 0) is not None
+    clock.now = 60.0
+    assert meters.full([key], 0) is None
+
+
+calls = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 60), st.floats(0, 1)), min_size=1, max_size=40)
+"""How long after the one before it comes, how many tokens it sets aside, which part of them it uses."""
+
+
+@given(calls=calls, takes=st.floats(0.01, 30), most=st.integers(1, 8))
+def test_all_who_wait_are_served_in_turn_and_no_minute_holds_more(
+    calls: list[tuple[float, int, float]], takes: float, most: int
+) -> None:
+    """Many callers at once, each of whom looks again when it was told to: against a list of all that went out."""
+    clock = Clocks()
+    meters, of = RateLimiter(clock, clock.epoch), [meter(requests=f"{most}/minute", tokens="100/minute")]
+    arrivals = itertools.accumulate(pause for pause, _, _ in calls)
+    due = [(at, who, "look") for who, at in enumerate(arrivals, 1)]
+    went: dict[int, float] = {}
+    used: dict[int, int] = {}
+    while due:
+        clock.now, who, what = heapq.heappop(due)
+        _, tokens, part = calls[who - 1]
+        if what == "done":
+            used[who] = int(tokens * part)
+            meters.settle(of, who, used[who])
+        elif (full := meters.full(of, tokens, who)) is None:
+            meters.leave("key", who)
+            meters.take(of, tokens, who, LONG)
+            went[who], used[who] = clock.now, tokens
+            heapq.heappush(due, (clock.now + takes, who, "done"))
+        else:
+            meters.join("key", who, full.look_in, tokens)
+            heapq.heappush(due, (clock.now + full.look_in, who, "look"))
+        minute = [one for one, at in went.items() if at + 60 > clock.now]
+        assert len(minute) <= most
+        assert sum(used[one] for one in minute) <= 100
+
+    assert len(went) == len(calls)
+    overtaken = (went[first] - went[later] for first, later in itertools.combinations(sorted(went), 2))
+    assert max(overtaken, default=0.0) <= LONGEST_POLL  # by those behind for whom there was room as well
 
 
 @pytest.mark.parametrize("order", [(10.0, 500.0), (500.0, 10.0)])
@@ -201,7 +290,7 @@ class TestLines:
         for who in (11, 12, 13):
             meters.join("key", who, 1.0, 1)
         for number in range(2):
-            meters.settle([self.KEY], number, 0, NOON)
+            meters.settle([self.KEY], number, 0)
 
         may_go = [meters.full([self.KEY], 0, who) is None for who in (11, 12, 13, 0)]
 
@@ -236,14 +325,42 @@ class TestLines:
         assert meters.full([self.KEY], 0, 12) is None
 
     def test_a_call_queued_for_a_rate_gets_its_own_waiting_time(self, meters: RateLimiter) -> None:
-        key = meter(requests="6/minute")
-        send(meters, [key], 6)
-        for who in (11, 12, 13):
+        key = meter(requests="2/minute")
+        send(meters, [key], 2)
+        for who in (11, 12, 13, 14, 15):
             meters.join("key", who, 1.0, 1)
 
-        found = [meters.full([key], 0, who) for who in (11, 12, 13)]
+        found = [meters.full([key], 0, who) for who in (11, 12, 13, 14, 15, 0)]
 
-        assert [full.seconds for full in found if full] == pytest.approx([70.0, 80.0, 90.0])
+        assert [full.seconds for full in found if full] == pytest.approx([60, 60, 120, 120, 180, 180])
+
+    def test_nobody_takes_the_only_place_before_who_came_first(
+        self, meters: RateLimiter, clock: Clocks
+    ) -> None:
+        key = meter(requests="1/minute")
+        send(meters, [key], 1)
+        for who in (11, 12):
+            meters.join("key", who, 60.0, 1)
+        clock.now = 60.0
+
+        assert meters.full([key], 0, 12) is not None
+        assert meters.full([key], 0, 11) is None
+
+    def test_a_small_request_does_not_keep_a_large_one_from_its_room(
+        self, meters: RateLimiter, clock: Clocks
+    ) -> None:
+        key = meter(tokens="100/minute")
+        for number, at in enumerate((0.0, 30.0)):
+            clock.now = at
+            meters.take([key], 50, number, LONG)
+            meters.settle([key], number, 50)
+        meters.join("key", 11, 60.0, 90)
+        clock.now = 60.0
+
+        small = meters.full([key], 20, 12)
+
+        assert small is not None
+        assert small.seconds == 90  # after the large one, which goes out at 90
 
     def test_the_first_looks_again_soonest(self, meters: RateLimiter) -> None:
         self.fill(meters)

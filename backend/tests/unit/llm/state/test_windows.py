@@ -1,160 +1,250 @@
-"""How much of a rate is used up."""
+"""How much of a rate is used up: against a list of all that went out."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.utils.llm.rate_limits import SECONDS, Rate
-from backend.utils.llm.state.windows import Window, resets_at
+from backend.tests.fakes.clock import Clock
+from backend.utils.llm.rate_limits import SECONDS, Period, Rate
+from backend.utils.llm.state.windows import EXACT_GRANTS, CalendarWindow, SlidingWindow, resets_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from backend.utils.llm.state.windows import Window
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
-TIGHT = 1e-3
-"""Of a token: what clocks that count microseconds may be off by, at the rates below."""
+ROUNDED = 1e-5
+"""Seconds that sums of floats may be off by."""
 
-sliding = st.builds(Rate, st.integers(1, 100), st.sampled_from(["second", "minute", "hour"]))
-quotas = st.builds(Rate, st.integers(1, 100), st.sampled_from(["day", "month"]))
-wishes = st.lists(
-    st.tuples(st.floats(0, 1.5), st.integers(1, 30)),
-    min_size=1,
-    max_size=60,
-)
+periods: st.SearchStrategy[Period] = st.sampled_from(["second", "minute", "hour"])
+amounts = st.lists(st.integers(1, 40), min_size=1, max_size=60)
+wishes = st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 30)), min_size=1, max_size=60)
 """How long after the one before, in periods, and how much."""
 
 
-def let_out(rate: Rate, wished: list[tuple[float, int]]) -> tuple[Window, list[tuple[float, int]], float]:
-    """What goes out if everything does for which there is room; the window then, and the time."""
-    window, now = Window(), NOON
+def sliding(per: Period) -> tuple[SlidingWindow, Clock]:
+    clock = Clock()
+    return SlidingWindow(per, clock), clock
+
+
+def calendar(per: Period, start: float = NOON) -> tuple[CalendarWindow, Clock]:
+    clock = Clock()
+    clock.now = start
+    return CalendarWindow(per, clock), clock
+
+
+def fullest(went: list[tuple[float, int]], length: float) -> int:
+    """The most that any stretch of that length has, wherever it begins."""
+    most = held = oldest = 0
+    for at, amount in went:
+        held += amount
+        while went[oldest][0] + length <= at:
+            held -= went[oldest][1]
+            oldest += 1
+        most = max(most, held)
+    return most
+
+
+def let_out_on_arrival(window: Window, clock: Clock, most: int, arrivals: Iterable[float]) -> list[float]:
+    """When each of one goes out, first come first served."""
+    went = []
+    for at in arrivals:
+        clock.now = max(clock.now, at)
+        clock.now += window.seconds_until([1], most)
+        window.add(1)
+        went.append(clock.now)
+    return went
+
+
+def as_soon_as_possible(
+    window: Window, clock: Clock, most: int, asked: Iterable[tuple[float, int]]
+) -> list[tuple[float, int]]:
+    """When each goes out that comes a pause after the one before, and waits for room."""
     went: list[tuple[float, int]] = []
-    for pause, amount in wished:
-        now += pause * SECONDS[rate.per]
-        if window.seconds_until_room(amount, rate, now) == 0:
-            window = window.plus(amount, rate, now)
-            went.append((now, amount))
-    return window, went, now
+    for pause, amount in asked:
+        clock.now += pause
+        while seconds := window.seconds_until([amount], most):
+            clock.now += seconds
+        window.add(amount)
+        went.append((clock.now, amount))
+    return went
 
 
-@given(rate=sliding | quotas, wished=wishes)
-def test_no_period_by_the_clock_has_more_than_the_rate(rate: Rate, wished: list[tuple[float, int]]) -> None:
-    _, went, _ = let_out(rate, wished)
+class TestSliding:
+    @given(per=periods, most=st.integers(30, 100), wished=wishes)
+    def test_no_period_has_more_than_the_rate_wherever_it_begins(
+        self, per: Period, most: int, wished: list[tuple[float, int]]
+    ) -> None:
+        window, clock = sliding(per)
+        went: list[tuple[float, int]] = []
+        for pause, amount in wished:
+            clock.now += pause * SECONDS[per]
+            if not window.seconds_until([amount], most):
+                window.add(amount)
+                went.append((clock.now, amount))
 
-    periods: Counter[float] = Counter()
-    for at, amount in went:
-        day = datetime.fromtimestamp(at, UTC)
-        periods[12 * day.year + day.month if rate.per == "month" else at // SECONDS[rate.per]] += amount
-    assert all(used <= rate.amount for used in periods.values())
+        assert fullest(went, SECONDS[per]) <= most
+
+    @given(per=periods, most=st.integers(40, 100), asked=amounts)
+    def test_under_pressure_each_goes_out_at_the_first_moment_at_which_it_fits(
+        self, per: Period, most: int, asked: list[int]
+    ) -> None:
+        window, clock = sliding(per)
+
+        went = as_soon_as_possible(window, clock, most, [(0.0, amount) for amount in asked])
+
+        assert fullest(went, SECONDS[per]) <= most
+        for place, (at, amount) in enumerate(went):
+            if place and at > went[place - 1][0]:  # it had to wait: a moment before there was no room
+                counted = sum(one for then, one in went[:place] if then + SECONDS[per] > at - ROUNDED)
+                assert counted + amount > most
+
+    @pytest.mark.parametrize("most", [1, 7, 60, 1_000, 20_000])
+    @pytest.mark.parametrize("per", ["second", "minute", "hour"])
+    @pytest.mark.parametrize("pace", [0.0, 0.5, 0.9, 1.0], ids=["at once", "twice", "a bit more", "just so"])
+    def test_ninety_nine_percent_of_the_rate_are_used_under_pressure(
+        self, per: Period, most: int, pace: float
+    ) -> None:
+        window, clock = sliding(per)
+        rounds, length = 4, SECONDS[per]
+        arrivals = [number * pace * length / most for number in range(rounds * most + 1)]
+
+        went = let_out_on_arrival(window, clock, most, arrivals)
+
+        assert fullest([(at, 1) for at in went], length) <= most
+        assert went[-1] <= rounds * length / 0.99
+
+    @pytest.mark.parametrize(("tokens", "fit"), [(30_000, 3), (45_000, 2), (50_000, 1), (80_000, 1)])
+    def test_as_many_large_requests_go_out_in_each_period_as_fit(self, tokens: int, fit: int) -> None:
+        window, clock = sliding("minute")
+
+        went = as_soon_as_possible(window, clock, 90_000, [(0.0, tokens)] * (9 * fit + 1))
+
+        assert went[-1][0] == pytest.approx(9 * 60)
+
+    @pytest.mark.parametrize("per", ["second", "minute", "hour"])
+    def test_what_is_kept_does_not_grow_with_the_rate(self, per: Period) -> None:
+        window, clock = sliding(per)
+        for _ in range(20_000):
+            clock.now += SECONDS[per] / 18_000
+            window.add(1)
+
+        assert len(window._log) <= EXACT_GRANTS + 3_600
+
+    @given(per=periods, wished=wishes, most=st.integers(30, 100), asks=amounts)
+    def test_who_waits_behind_others_is_told_when_their_turn_will_come(
+        self, per: Period, wished: list[tuple[float, int]], most: int, asks: list[int]
+    ) -> None:
+        window, clock = sliding(per)
+        as_soon_as_possible(window, clock, most, [(pause * SECONDS[per], amount) for pause, amount in wished])
+        asked_at, asks = clock.now, [min(ask, most) for ask in asks]
+
+        told = window.seconds_until(asks, most)
+        went = as_soon_as_possible(window, clock, most, [(0.0, amount) for amount in asks])
+
+        assert went[-1][0] - asked_at == pytest.approx(told, abs=ROUNDED * len(asks))
+
+    @pytest.mark.parametrize(("later", "used"), [(20, 40), (59.9, 40), (60, 0)])
+    def test_what_is_given_back_is_given_back_where_it_was_taken(self, later: float, used: int) -> None:
+        window, clock = sliding("minute")
+        grant = window.add(70)
+        clock.now = later
+
+        window.give_back(grant, 30)
+
+        assert window.used() == used
+
+    def test_what_is_given_back_too_late_makes_no_room(self) -> None:
+        window, clock = sliding("minute")
+        grant = window.add(70)
+        clock.now = 60
+        window.add(10)
+
+        window.give_back(grant, 30)
+
+        assert window.used() == 10
+
+    @given(events=st.lists(st.tuples(st.floats(0, 0.02), st.integers(1, 9), st.booleans()), max_size=400))
+    def test_however_grants_are_joined_none_counts_too_short_nor_a_hundredth_too_long(
+        self, events: list[tuple[float, int, bool]]
+    ) -> None:
+        window, clock = sliding("second")
+        kept: list[tuple[float, int]] = []
+        for pause, amount, comes_back in events:
+            clock.now += pause
+            grant = window.add(amount)
+            if comes_back:
+                window.give_back(grant, amount)
+            else:
+                kept.append((clock.now, amount))
+
+        least = sum(amount for at, amount in kept if at + 1.0 > clock.now)
+        most = sum(amount for at, amount in kept if at + 1.01 > clock.now)
+        assert least <= window.used() <= most
 
 
-@given(rate=sliding, wished=wishes)
-def test_what_is_let_out_a_bucket_that_fills_evenly_lets_out_too(
-    rate: Rate, wished: list[tuple[float, int]]
-) -> None:
-    _, went, _ = let_out(rate, wished)
+class TestCalendar:
+    @pytest.mark.parametrize(
+        ("per", "now", "ends"),
+        [
+            ("day", datetime(2026, 11, 21, 23, 59, tzinfo=UTC), datetime(2026, 11, 22, tzinfo=UTC)),
+            ("month", datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)),
+            ("month", datetime(2026, 12, 31, 23, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
+            ("month", datetime(2028, 2, 29, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC)),
+        ],
+    )
+    def test_quotas_begin_anew_at_zero_in_utc(self, per: Period, now: datetime, ends: datetime) -> None:
+        window, clock = calendar(per, now.timestamp())
+        window.add(5)
 
-    left, before = float(rate.amount), NOON
-    for at, amount in went:
-        left = min(rate.amount, left + (at - before) * rate.amount / SECONDS[rate.per]) - amount
-        before = at
-        assert left >= -TIGHT
+        assert window.seconds_until([1], 5) == (ends - now).total_seconds()
+        assert resets_at(per, now.timestamp()) == ends.timestamp()
+        clock.now = ends.timestamp()
+        assert window.used() == 0
 
+    def test_who_waits_behind_others_is_told_on_which_day_their_turn_will_come(self) -> None:
+        window, _ = calendar("day")
 
-@given(rate=sliding, wished=wishes, start=st.floats(0, 20))
-def test_no_period_that_slides_has_twice_the_rate(
-    rate: Rate, wished: list[tuple[float, int]], start: float
-) -> None:
-    _, went, _ = let_out(rate, wished)
+        assert window.seconds_until([60, 40, 50, 50, 10], 100) == (12 + 24) * 3600
 
-    begins, length = NOON + start * SECONDS[rate.per], SECONDS[rate.per]
-    assert sum(amount for at, amount in went if begins <= at < begins + length) < 2 * rate.amount + TIGHT
+    def test_nothing_is_given_back_to_today_of_what_was_taken_yesterday(self) -> None:
+        window, clock = calendar("day")
+        grant = window.add(90)
+        clock.now += 12 * 3600
+        window.add(90)
 
+        window.give_back(grant, 60)
 
-@pytest.mark.parametrize("per", ["second", "minute", "hour"])
-def test_nine_tenths_of_the_rate_used_evenly_never_wait(per: str) -> None:
-    rate, window = Rate.read(f"10/{per}"), Window()
+        assert window.used() == 90
 
-    for ninth in range(90):
-        now = NOON + (ninth + 0.01) * SECONDS[rate.per] / 9
-        assert window.seconds_until_room(1, rate, now) == 0
-        window = window.plus(1, rate, now)
+    def test_what_was_taken_today_is_given_back_today(self) -> None:
+        window, clock = calendar("day")
+        grant = window.add(90)
+        clock.now += 3600
 
+        window.give_back(grant, 60)
 
-@given(rate=sliding | quotas, wished=wishes, amount=st.integers(1, 100))
-def test_room_comes_when_predicted_and_not_before(
-    rate: Rate, wished: list[tuple[float, int]], amount: int
-) -> None:
-    window, _, now = let_out(rate, wished)
-    wanted, early = min(amount, rate.amount), 1e-5 * (1 + rate.amount)
-    seconds = window.seconds_until_room(wanted, rate, now)
+        assert window.used() == 30
 
-    assert window.seconds_until_room(wanted, rate, now + seconds) == 0
-    assert window.used(rate, now + seconds) + wanted <= rate.amount + TIGHT
-    if seconds > early:
-        assert window.seconds_until_room(wanted, rate, now + seconds - early) > 0
+    def test_a_clock_that_is_put_back_begins_nothing_anew(self) -> None:
+        window, clock = calendar("day")
+        window.add(80)
+        clock.now -= 86_400
 
-
-def test_what_is_more_than_the_rate_never_has_room() -> None:
-    assert Window().seconds_until_room(11, Rate(10, "minute"), NOON) == math.inf
-
-
-def test_of_the_period_before_as_much_counts_as_lies_less_than_one_period_back() -> None:
-    rate = Rate(100, "minute")
-    window = Window().plus(80, rate, NOON + 59)
-
-    assert window.used(rate, NOON + 60 + 15) == pytest.approx(60)
-    assert window.used(rate, NOON + 120) == 0
+        assert window.used() == 80
 
 
-def test_two_periods_later_nothing_counts() -> None:
-    rate = Rate(100, "minute")
+@pytest.mark.parametrize("per", ["minute", "day"])
+def test_nobody_waits_for_room_that_is_there(per: Period) -> None:
+    rate = Rate(10, per)
+    window: Window = sliding(per)[0] if per == "minute" else calendar(per)[0]
+    window.add(4)
 
-    assert Window().plus(80, rate, NOON).used(rate, NOON + 125) == 0
-
-
-@pytest.mark.parametrize(
-    ("per", "now", "ends"),
-    [
-        ("day", datetime(2026, 11, 21, 23, 59, tzinfo=UTC), datetime(2026, 11, 22, tzinfo=UTC)),
-        ("month", datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)),
-        ("month", datetime(2026, 12, 31, 23, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)),
-        ("month", datetime(2028, 2, 29, tzinfo=UTC), datetime(2028, 3, 1, tzinfo=UTC)),
-    ],
-)
-def test_quotas_begin_anew_at_zero_in_utc(per: str, now: datetime, ends: datetime) -> None:
-    rate = Rate.read(f"5/{per}")
-    window = Window().plus(5, rate, now.timestamp())
-    seconds = (ends - now).total_seconds()
-
-    assert window.seconds_until_room(1, rate, now.timestamp()) == seconds
-    assert window.used(rate, ends.timestamp()) == 0
-    assert resets_at(rate, now.timestamp()) == ends.timestamp()
-
-
-@pytest.mark.parametrize(
-    ("per", "later", "used"),
-    [("minute", 20, 40), ("minute", 60, 40), ("minute", 120, 0), ("day", 20, 40), ("day", 86_400, 0)],
-)
-def test_what_is_given_back_is_given_back_where_it_was_taken(per: str, later: float, used: float) -> None:
-    rate = Rate.read(f"100/{per}")
-
-    window = Window().plus(70, rate, NOON).minus(30, rate, taken=NOON, now=NOON + later)
-
-    assert window.used(rate, NOON + later) == used
-
-
-def test_nothing_is_given_back_to_today_of_what_was_taken_yesterday() -> None:
-    rate, night = Rate(100, "day"), datetime(2026, 11, 22, tzinfo=UTC).timestamp()
-    window = Window().plus(90, rate, night - 1).plus(90, rate, night + 1)
-
-    assert window.minus(60, rate, taken=night - 1, now=night + 2).used(rate, night + 2) == 90
-
-
-def test_a_clock_that_is_put_back_makes_nothing_count_more() -> None:
-    rate = Rate(100, "minute")
-    window = Window().plus(80, rate, NOON).plus(10, rate, NOON + 60)
-
-    assert window.used(rate, NOON - 600) == 90
+    assert window.seconds_until([3, 3], rate.amount) == 0
+    assert window.seconds_until([3, 4], rate.amount) > 0

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...failures import Category
-from ...routing.plan import tokens_of
 from ...routing.rules import tier_scope
 from ...strategies import ByTier
 from ...transport import ERROR_STATUS
@@ -35,13 +34,10 @@ class RateLimitObserver(AttemptObserver):
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        if attempt.usage is not None:
-            used = attempt.usage.total
-        else:
-            used = 0 if _is_unbilled(failure) else step.tokens
+        arrived = not (attempt.withdrawn or (failure is not None and failure.category in _NEVER_ARRIVED))
         with self._traffic.lock:
             self._traffic.rate_limiter.settle(
-                step.candidate.meters, step.number, used - step.tokens, step.reserved_at
+                step.candidate.meters, step.number, _used(attempt, failure), arrived=arrived
             )
 
 
@@ -52,25 +48,20 @@ class TierObserver(AttemptObserver):
         self._traffic = traffic
 
     @override
-    def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         select, caller = step.candidate.select, step.route.caller
         rate = select.tiers[select.tier_of(caller.tier)].tokens if isinstance(select, ByTier) else None
         if rate is not None:
             with self._traffic.lock:
-                self._traffic.rate_limiter.use(tier_scope(step.candidate, caller), rate, _used(step, attempt))
+                self._traffic.rate_limiter.use(
+                    tier_scope(step.candidate, caller), rate, _used(attempt, failure) or 0
+                )
 
 
-def _used(step: Try, attempt: Attempt) -> int:
-    """The tokens of an attempt; of one that was broken off, what it may have used."""
+def _used(attempt: Attempt, failure: Failure | None) -> int | None:
+    """The tokens of an attempt; none if it never arrived, or was refused; None if nobody knows: nothing came in time."""
     if attempt.usage is not None:
         return attempt.usage.total
-    if attempt.status is None or attempt.status >= ERROR_STATUS:
+    if failure is not None and (failure.category in _NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS):
         return 0
-    return max(tokens_of(step.candidate, step.route.needs), attempt.handed_on)
-
-
-def _is_unbilled(failure: Failure | None) -> bool:
-    """Whether it certainly used no tokens: it never arrived, or was refused."""
-    if failure is None:
-        return False
-    return failure.category in _NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS
+    return None
