@@ -300,6 +300,49 @@ def test_an_error_that_a_gateway_wrote_behind_words_of_its_own_is_read_unless_it
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        {"base_resp": {"status_msg": "invalid api key"}},
+        {"Response": {"Error": {"Message": "invalid api key"}}},
+        {"title": "invalid api key"},
+        {"status": "invalid api key"},
+        {"details": {"error": {"message": "invalid api key"}}},
+        {"error_description": "invalid api key"},
+    ],
+)
+def test_prose_is_found_under_whatever_name_it_has(body: object) -> None:
+    wire = Observed(requests=1, status=403, error_body=json.dumps(body).encode(), sent_at=0.0)
+
+    assert classify(ValueError(), wire, "openai", now=NOW).category is Category.CREDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("words", "category"),
+    [
+        ("プロンプトがコンテキスト長を超えています", "context"),
+        ("輸入內容過長", "context"),
+        ("不適切なコンテンツが検出されました", "refusal"),
+        ("內容審核未通過", "refusal"),
+        ("您的套餐额度已用完", "quota"),
+        ("クレジットが不足しています", "quota"),
+        ("APIキーが無効です", "credential"),
+        ("账户已被冻结", "credential"),
+        ("该模型已下线", "model_not_found"),
+        ("モデルが見つかりません", "model_not_found"),
+        ("无效的模型参数", "unsupported"),
+        ("temperature is greater than the maximum of 2", "unsupported"),
+        ("max_tokens is greater than the maximum of 8192", "unsupported"),
+        ("Images larger than the maximum of 20 MB are not accepted.", "unsupported"),
+    ],
+)
+def test_words_tell_in_other_languages_too_and_mean_no_more_than_they_say(words: str, category: str) -> None:
+    body = json.dumps({"error": {"message": words}}).encode()
+    wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
+
+    assert classify(ValueError(), wire, "openai", now=NOW).category == category
+
+
+@pytest.mark.parametrize(
     "word",
     sorted(
         {

@@ -27,10 +27,35 @@ _DEEPEST = 6
 _MOST_LAYERS = 16
 _DIGITS = 3
 _PARAM = methodcaller("get", "param")
-_WITHIN = ("error", "errors", "innererror", "inner_error", "metadata", "message", "detail", "raw")
+_WITHIN = (
+    "error",
+    "errors",
+    "response",
+    "base_resp",
+    "innererror",
+    "inner_error",
+    "metadata",
+    "message",
+    "detail",
+    "details",
+    "raw",
+)
 """Where an error holds another one: gateways wrap what their provider said, some of them as JSON in a text."""
 _CODES = ("code", "type", "status", "reason", "error_type", "error_code", "provider_code", "__type")
-_PROSE = ("message", "error", "detail", "raw", "code", "msg", "error_msg")
+_PROSE = (
+    "message",
+    "error",
+    "title",
+    "detail",
+    "raw",
+    "code",
+    "status",
+    "msg",
+    "error_msg",
+    "status_msg",
+    "error_message",
+    "error_description",
+)
 _TELLING = frozenset({"flagged_input", "content_filter_result", "content_filter_results", "contentfilter"})
 """Keys whose presence alone is a code: OpenRouter's, Azure's and Zhipu's reports of filtered content."""
 _QUOTES = frozenset("'\"`“")

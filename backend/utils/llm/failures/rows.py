@@ -238,7 +238,7 @@ OUTPUT = (
         C.UNSUPPORTED,
         _openai(400, None, "The maximum tokens you requested exceeds the model limit of 32768."),
         r"\bmax(imum)?[ _]?((output|completion|new)[ _])?tokens\b[^.]{0,60}"
-        r"(must be|(can)?not exceed|exceeds? the (model|max)|less than|limited|at most)",
+        r"(must be|(can)?not exceed|exceeds? the (model|max)|(less|greater|larger|more|higher) than|limited|at most)",
     ),
 )
 """Of how much is asked for. A larger window would not help."""
@@ -248,7 +248,9 @@ CONTEXT = (
         C.CONTEXT,
         _openai(400, None, "This model's maximum context length is 8192 tokens."),
         r"\bcontext[ _-]?(length|window|size|limit)|(prompt|sequence|input) length is|(model|input) token limit"
-        r"|too many (input )?tokens|reduce the length of the|longer than the model",
+        r"|too many (input )?tokens|(reduce|shorten|trim) (the length of )?(the|your) (prompt|input|messages?|conversation)"
+        r"|longer than the (model|max)|\b(prompt|input|messages?|request|tokens?)\b[^.]{0,60}(larger|greater|more) than (the )?(model|max|context|limit)"
+        r"|length of (the )?(prompt|input)|max_(seq_len|model_len|\w*input\w*|prompt\w*)\b",
     ),
     _prose(
         C.CONTEXT,
@@ -269,7 +271,14 @@ CONTEXT = (
     _prose(
         C.CONTEXT,
         _openai(400, None, "输入超过最大长度"),
-        "(超出|超过|超长|过长).{0,20}(长度|上下文|token)|(长度|上下文|输入|prompt|token).{0,20}(超出|超过|超长|过长)",
+        "(超出|超过|超過|超长|过长|過長).{0,20}(长度|長度|上下文|token)|(长度|長度|上下文|输入|輸入|prompt|token).{0,20}(超出|超过|超過|超长|过长|過長)"
+        "|(コンテキスト|トークン|入力|プロンプト).{0,20}(超え|超過|長すぎ|上限)",
+    ),
+    _plain(
+        C.CONTEXT,
+        500,
+        "Context size has been exceeded.",
+        r"\bcontext[ _-]?(length|window|size)\b[^.]{0,40}exceed|exceed\w*\b[^.]{0,40}\bcontext[ _-]?(length|window|size)\b",
     ),
 )
 
@@ -352,21 +361,27 @@ EMPTY_PURSES = (
         429,
         "Insufficient balance or no resource package. Please recharge.",
         r"insufficient (account )?(balance|funds)|no resource package|(credits|balance) (are|is) (depleted|exhausted)"
-        r"|余额不足|欠费|quota is (not enough|insufficient)|out of credits|exceeded ?budget",
+        r"|quota is (not enough|insufficient)|out of credits|exceeded ?budget|余额不足|餘額不足|欠费|残高(が|不足)"
+        r"|(额度|額度|配额|配額|套餐|クレジット).{0,8}(不足|用尽|用盡|耗尽|用完|到期)",
     ),
     _plain(
         C.QUOTA,
         429,
         "Your team has either used all available credits or reached its monthly spending limit.",
         r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
-        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
+        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|usage limit reached|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
     ),
     _wording(
         C.QUOTA,
         412,
         "Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices.",
-        r"suspended\b[^.]{0,80}(spend|invoice|pay|billing|balance|overdue)|reached your (specified )?(api )?usage limit"
-        r"|usage limit for this billing",
+        r"suspended\b[^.]{0,80}(spend|invoice|pay|billing|balance|overdue)|reached your usage limit|usage limit for this billing",
+    ),
+    _plain(
+        C.QUOTA,
+        429,
+        "You have reached your session usage limit, please wait or upgrade.",
+        r"reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限",
     ),
 )
 """Of an empty purse, before anything else that may be said of it."""
@@ -393,10 +408,22 @@ CLOSED = (
         r"\b(disabled|suspended|deactivated|terminated|banned|revoked)\b[^.]{0,30}"
         r"\b(account|organi[sz]ation|project|api[ _-]?key)\b",
     ),
+    _wording(
+        C.CREDENTIAL,
+        403,
+        "账号已被封禁",
+        "(账号|账户|帳號|帳戶|组织|令牌|密钥|密鑰|アカウント).{0,16}(封禁|禁用|停用|冻结|凍結|停止|注销)",
+    ),
 )
 """Of a key that serves nobody any more, even if the reason is what somebody once asked."""
 
 CONTENT = (
+    _wording(
+        C.MODEL_NOT_FOUND,
+        400,
+        "Request denied by upstream policy. This model is restricted to authorized applications.",
+        r"\bmodel is (restricted|reserved) (to|for)\b",
+    ),
     _wording(
         C.UNSUPPORTED,
         404,
@@ -465,7 +492,7 @@ CONTENT = (
         C.REFUSAL,
         400,
         "系统检测到输入内容可能包含不安全或敏感内容",
-        "敏感|违规|不安全|内容(安全|审核)|审核不通过",
+        "敏感|违规|違規|不合规|不安全|(内容|內容)(安全|审核|審核|风险)|(审核|安全审查)(不通过|未通过)|不适当|不適切|有害な|コンテンツ.{0,4}(ポリシー|フィルター)",
     ),
 )
 """Of what a prompt, or an answer, says."""
@@ -546,6 +573,26 @@ MODELS = (
     ),
     Row(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
     _wording(
+        C.MODEL_NOT_FOUND,
+        403,
+        "模型不存在",
+        "模型.{0,40}(不存在|下线|下線|未开通|未找到|找不到|不可用|无权|未授权)|(无权|没有权限|未开通|不存在).{0,10}模型|无效的?模型(?!参数|输)"
+        "|モデル.{0,40}(存在しません|見つかりません|利用できません|廃止|終了)",
+    ),
+    _wording(
+        C.MODEL_NOT_FOUND,
+        403,
+        "This model requires a subscription, upgrade for access.",
+        r"\bmodels?\b[^.]{0,60}\b(requires?|needs?|only available|available only)\b[^.]{0,40}(subscri\w+|paid (plan|users?|account|tier)|pro\b|premium|licen[cs]e|verified)"
+        r"|\b(account|key|plan|tier|token) is (limited|restricted) to (use|using|access)|use[- ]case form",
+    ),
+    _wording(
+        C.MODEL_NOT_FOUND,
+        404,
+        "This model is only supported in v1/responses.",
+        r"\bmodel is only (supported|available) (in|on|via|through|with|for) (the )?([\w-]+ (api|endpoint)|/?v1/)|not a chat model",
+    ),
+    _wording(
         C.MODEL_NOT_FOUND, 404, "No endpoints found for some/model.", r"no endpoints (found|available) for"
     ),
     _wording(C.MODEL_NOT_FOUND, 404, "model: some-model", r"^\s*model:\s*\S+\s*$"),
@@ -553,7 +600,7 @@ MODELS = (
         C.MODEL_NOT_FOUND,
         404,
         "The API deployment for this resource does not exist.",
-        r"\bdeployment\b[^.]{0,60}(not exist|not found)",
+        r"\b(deployment|(serverless|serving|inference|dedicated) endpoint)\b[^.]{0,60}(not exist|not found|not running)",
     ),
 )
 """Of the model, whatever is asked of it."""
@@ -611,6 +658,13 @@ KEYS = (
         r"\bapi[ _-]?keys?\b[^.]{0,80}\b(invalid|incorrect|not|expired|missing|required|blocked|denied|restricted|inactive"
         r"|lacks?|n't)",
     ),
+    _wording(
+        C.CREDENTIAL,
+        403,
+        "无效的令牌",
+        "(密钥|密鑰|令牌|api ?key|鉴权|身份验证|身份驗證|认证).{0,10}(无效|無效|错误|不正确|失效|过期|失败|不存在|封禁|禁用|停用)"
+        "|(无效|無效|错误|未提供|缺少).{0,4}(密钥|密鑰|令牌|api ?key)|(apiキー|認証).{0,12}(無効|不正|失敗|エラー|期限|正しく)",
+    ),
     Row(
         C.CREDENTIAL,
         _openai(
@@ -656,7 +710,7 @@ LACKS = (
         _google(400, "INVALID_ARGUMENT", "Audio input is not enabled for models/some-model."),
         status=OF_THE_REQUEST - {401},
         says=r"is not (enabled|supported|available|allowed|permitted) (for|by|in|with|on|to)\b|not support|n't support"
-        r"|\bunsupported\b",
+        r"|\bunsupported\b|不支持|サポートされて|対応していません",
     ),
 )
 """Of what is left when it is about nobody."""
