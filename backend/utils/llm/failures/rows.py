@@ -274,11 +274,11 @@ CONTEXT = (
         "(超出|超过|超過|超长|过长|過長).{0,20}(长度|長度|上下文|token)|(长度|長度|上下文|输入|輸入|prompt|token).{0,20}(超出|超过|超過|超长|过长|過長)"
         "|(コンテキスト|トークン|入力|プロンプト).{0,20}(超え|超過|長すぎ|上限)",
     ),
-    _plain(
+    Row(
         C.CONTEXT,
-        500,
-        "Context size has been exceeded.",
-        r"\bcontext[ _-]?(length|window|size)\b[^.]{0,40}exceed|exceed\w*\b[^.]{0,40}\bcontext[ _-]?(length|window|size)\b",
+        _openai(500, None, "Context size has been exceeded."),
+        status=frozenset({500}),
+        says=r"\bcontext[ _-]?(length|window|size)\b[^.]{0,40}exceed|exceed\w*\b[^.]{0,40}\bcontext[ _-]?(length|window|size)\b",
     ),
 )
 
@@ -369,19 +369,13 @@ EMPTY_PURSES = (
         429,
         "Your team has either used all available credits or reached its monthly spending limit.",
         r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
-        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|usage limit reached|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
+        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|usage limit reached|reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
     ),
     _wording(
         C.QUOTA,
         412,
         "Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices.",
         r"suspended\b[^.]{0,80}(spend|invoice|pay|billing|balance|overdue)|reached your usage limit|usage limit for this billing",
-    ),
-    _plain(
-        C.QUOTA,
-        429,
-        "You have reached your session usage limit, please wait or upgrade.",
-        r"reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限",
     ),
 )
 """Of an empty purse, before anything else that may be said of it."""
