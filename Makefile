@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks soak spine
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks soak spine turns
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-short: install ## Measure the gates of performance; a minute and a half
 
 edge: install ## Measure what hostile requests cost the server; a minute
 	PYTHONPATH=. $(PY) -m benchmarks.edge
+
+turns: install ## Measure how long anything keeps the event loop from others; half a minute
+	PYTHONPATH=. $(PY) -m benchmarks.turns
 
 crash: install ## Kill and stop a busy server again and again, and look for what is lost or paid for twice; some minutes
 	PYTHONPATH=. $(PY) -m benchmarks.crash

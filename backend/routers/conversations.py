@@ -1,5 +1,6 @@
 """Conversations over HTTP. Users see only their own."""
 
+import asyncio
 import re
 from typing import Annotated, Any, Final
 
@@ -86,10 +87,11 @@ async def create(
     return created.conversation
 
 
-@router.get("/{conversation_id}")
-async def read(conversation_id: str, identity: IdentityDep, services: ServicesDep) -> Conversation:
-    """One conversation with its transcript."""
-    return await find(services, identity, conversation_id)
+@router.get("/{conversation_id}", response_model=Conversation)
+async def read(conversation_id: str, identity: IdentityDep, services: ServicesDep) -> Response:
+    """One conversation with its transcript, which may be megabytes: they are written beside the event loop."""
+    found = await find(services, identity, conversation_id)
+    return Response(await asyncio.to_thread(found.model_dump_json), media_type="application/json")
 
 
 @router.get("")

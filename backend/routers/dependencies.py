@@ -150,6 +150,10 @@ class Services:
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
 
+    async def qos_info(self) -> QosInfo:
+        """The table in force. Each of its features is planned, beside the event loop: a thousand of them take some 30 ms."""
+        return await asyncio.to_thread(self.facade.get_qos_info)
+
     def is_demo(self, feature: str) -> bool:
         """Whether the built-in demo model would serve ``feature`` for the caller in context."""
         if self.has_own_weights:

@@ -190,7 +190,7 @@ async def enrol_own(enrolment: OwnEnrolment, owner: OwnerDep, services: Services
 @router.put("/{provider}")
 async def enrol(provider: str, enrolment: Enrolment, owner: OwnerDep, services: ServicesDep) -> KeyView:
     """Make a key the user's, in place of the one before."""
-    rows = services.facade.get_qos_info().providers
+    rows = (await services.qos_info()).providers
     known = sorted(name for name, row in rows.items() if row.access != "embedded")
     if provider not in known:
         raise UnknownProviderError([*known, OWN])

@@ -33,7 +33,7 @@ router: Final = APIRouter(prefix="/v1/llm", tags=["llm"], dependencies=[Depends(
 @router.get("/qos")
 async def qos(services: ServicesDep) -> QosInfo:
     """The whole table in force, without secrets."""
-    return services.facade.get_qos_info()
+    return await services.qos_info()
 
 
 @router.get("/explain/{feature}")

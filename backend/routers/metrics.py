@@ -19,7 +19,7 @@ router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify)])
 @router.get("/metrics")
 async def metrics(services: ServicesDep) -> Response:
     """Days until models go off sale, and how the arms of splits and the shadows do."""
-    text = exposition(services.facade.get_qos_info())
+    text = exposition(await services.qos_info())
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 

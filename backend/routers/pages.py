@@ -1,5 +1,6 @@
 """The pages for people: where to start, and how to log in."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,6 +11,8 @@ from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from typing_extensions import override
+
+from backend.conversations.store import Page as Recent
 
 from .dependencies import IdentityDep, Services, ServicesDep, UnauthenticatedError, session_of
 from .logins import TokenOwner, forget, held, is_own_form, is_typed_in, remember
@@ -61,12 +64,13 @@ router: Final = APIRouter(route_class=Page, default_response_class=Response, inc
 async def start(request: Request, identity: IdentityDep, services: ServicesDep) -> Response:
     """The first page: what runs on what, what has to be done, and what was processed lately."""
     recent = await services.conversations.page(identity.user_id, limit=RECENT)
-    view = start_view(
-        services.facade.get_qos_info(),
-        services.local_model,
-        recent,
-        base_url=base_url(request),
-    )
+    return await asyncio.to_thread(_start_page, request, services, recent)
+
+
+def _start_page(request: Request, services: Services, recent: Recent) -> Response:
+    """It has a line for each feature, of which there may be a thousand: so it is laid out beside the event loop."""
+    qos = services.facade.get_qos_info()
+    view = start_view(qos, services.local_model, recent, base_url=base_url(request))
     return _templates.TemplateResponse(request, "start.html", {"view": view}, headers=_PRIVATE)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from backend.routers.headers import SECURITY_HEADERS
 from backend.routers.metrics import exposition
 from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
-from backend.utils.llm.diagnostics.qos import TrialInfo
+from backend.utils.llm.diagnostics.qos import QosInfo, TrialInfo
 from backend.utils.llm.diagnostics.retirements import Retiring
 
 if TYPE_CHECKING:
@@ -22,6 +23,22 @@ async def test_qos_is_the_whole_table(connect: Connect) -> None:
     body = (await connect().get("/v1/llm/qos", headers=ANN)).json()
 
     assert (body["profile"], body["demo_active"]) == ("premium", True)
+
+
+@pytest.mark.parametrize("path", ["/v1/llm/qos", "/metrics", "/"])
+async def test_the_table_is_read_beside_the_event_loop(connect: Connect, path: str) -> None:
+    read_in: list[int] = []
+
+    class Noting(FakeFacade):
+        def get_qos_info(self) -> QosInfo:
+            read_in.append(threading.get_ident())
+            return super().get_qos_info()
+
+    response = await connect(replace(services(), facade=Noting())).get(path, headers=ANN)
+
+    assert response.status_code == 200
+    assert threading.get_ident() not in read_in
+    assert len(read_in) == 1
 
 
 async def test_explain_answers_for_the_caller(connect: Connect) -> None:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LONG_ANSWER = 8192
+"""Tokens. To test so many by a schema takes up to 2 ms."""
 _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
@@ -148,7 +150,8 @@ class RunningAttempt:
     def answer(self) -> AIMessage:
         """The answer, after it was tested."""
         client, request = self._prepare()
-        message = self._checked(client.generate(request), request)
+        message, ask = self._received(client.generate(request), request), request.ask
+        self._answer = message = checked(message, ask.schema, ask.tools)
         if self.accept is not None:
             with rejecting():
                 self._heed(accepted_at_once(self.accept, message))
@@ -158,14 +161,19 @@ class RunningAttempt:
         """As `answer`."""
         await self._built()
         client, request = self._prepare()
-        message = self._checked(await client.agenerate(request), request)
+        message, ask = self._received(await client.agenerate(request), request), request.ask
+        if ask.schema is not None and tokens_of_answer(message) > _LONG_ANSWER:
+            message = await asyncio.to_thread(checked, message, ask.schema, ask.tools)
+        else:
+            message = checked(message, ask.schema, ask.tools)
+        self._answer = message
         if self.accept is not None:
             with rejecting():
                 self._heed(await result_of(self.accept(subject_of(message))))
         return message
 
-    def _checked(self, message: AIMessage, request: ModelRequest) -> AIMessage:
-        """The message, if it may be handed on as far as we can tell.
+    def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
+        """``message``, which is to be `checked`.
 
         The provider is done. What a test of the answer takes is not its time, and keeps nobody out.
         """
@@ -174,8 +182,7 @@ class RunningAttempt:
             self._call.dispatch.observers.received(self.step)
         labelled(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
         self._answer = message
-        self._answer = checked(message, request.ask.schema, request.ask.tools)
-        return self._answer
+        return message
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says
         self._score = score_of(verdict)

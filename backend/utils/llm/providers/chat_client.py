@@ -6,17 +6,20 @@ thirds of what a call costs. What it does besides is the transport's business he
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import closing
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx2
 from langchain_core.messages import message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
 
+from ..caller import without_caller
 from ..failures import BadAnswer, Category
-from ..transport import ERROR_STATUS, ExcessError, Request
+from ..transport import ERROR_STATUS, LONG_BODY, ExcessError, Request
 from .answer import AnswerStream, message_of
 from .ask import NotWordedError, ProviderError
 from .events import BLANK, EVENTS, EventParser
@@ -106,7 +109,10 @@ class ChatClient:
         signed = self._serialized(request, streams=False)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
-        return self._message(await response.read(), request)
+        document = await response.read()
+        if len(document) <= LONG_BODY:
+            return self._message(document, request)
+        return await without_caller(asyncio.to_thread(self._message, document, request))
 
     def stream(self, request: ModelRequest) -> Generator[ChatGenerationChunk]:
         """The answer to ``request``, as it comes. To be closed if it is left before its end.
@@ -145,8 +151,10 @@ class ChatClient:
         with closing(response):
             try:
                 async for part in response:
-                    for chunk in stream.read(part, has_more=response.has_more):
+                    chunks = stream.read(part, has_more=response.has_more)
+                    for chunk in await _begun_in_a_thread(chunks) if stream.is_long(part) else chunks:
                         yield chunk
+                        await response.give_way()
                     if stream.is_over:
                         await response.drain()
                         break
@@ -155,7 +163,8 @@ class ChatClient:
                 if not stream.has_ended:
                     raise
                 stream.forget_half()
-            for chunk in stream.flush():
+            chunks = stream.flush()
+            for chunk in await _begun_in_a_thread(chunks) if stream.is_long_to_flush else chunks:
                 yield chunk
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
@@ -211,6 +220,12 @@ def _in_one(stream: _StreamReader, body: bytes) -> AIMessage:
     return cast("AIMessage", message_chunk_to_message(message))
 
 
+async def _begun_in_a_thread(chunks: Iterator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
+    """``chunks``, the first of which is made in a thread: what takes long to read is read before it."""
+    first = await without_caller(asyncio.to_thread(list, islice(chunks, 1)))
+    return chain(first, chunks)
+
+
 class _StreamReader:
     """Reads the body of one stream; of a server that does not stream, what it sends of JSON.
 
@@ -241,6 +256,15 @@ class _StreamReader:
         """Once nothing but what was used can follow, wait no longer for it than a moment."""
         if self._answer.is_done:
             self._ticket.expect_within(_SECONDS_FOR_USAGE)
+
+    def is_long(self, part: bytes) -> bool:
+        """Whether an event takes long to read that ``part`` may complete."""
+        return (b"\n" in part or b"\r" in part) and len(self._events) > LONG_BODY
+
+    @property
+    def is_long_to_flush(self) -> bool:
+        """Whether `flush` takes long."""
+        return len(self._events) + len(self._document) > LONG_BODY
 
     def forget_half(self) -> None:
         """Forget the event in whose middle the connection broke."""

@@ -33,6 +33,11 @@ class EventParser:
         self._is_new = True
         self.is_over = False
         self.name = ""
+        self._held = 0
+
+    def __len__(self) -> int:
+        """Bytes of the event that is not complete yet."""
+        return len(self._line) + self._held
 
     def read(self, part: bytes) -> Iterator[bytes]:
         """The data of each event that ``part``, the next of the stream, completes."""
@@ -64,12 +69,13 @@ class EventParser:
     def _note(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+            self._held += len(line)
         elif line.startswith(b"event:"):
             self.name = line[6:].strip().decode(errors="replace")
 
     def _complete(self) -> Iterator[bytes]:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-        self._data = []
+        self._data, self._held = [], 0
         self.is_over = self.is_over or data.startswith(LAST)
         if not self.is_over and data.strip():
             yield data

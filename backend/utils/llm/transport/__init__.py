@@ -2,7 +2,7 @@
 
 from ..observed import ERROR_STATUS, Observed
 from .connections import Request
-from .response import AsyncResponse, Response
+from .response import LONG_BODY, AsyncResponse, Response
 from .signing import Address, LiveAddress, SigningTransport
 from .ticket import TICKET_HEADER, Credential, Ticket, TicketRegistry
 from .trust import HOUSE, STRANGER, ExcessError, Trust
@@ -10,6 +10,7 @@ from .trust import HOUSE, STRANGER, ExcessError, Trust
 __all__ = [
     "ERROR_STATUS",
     "HOUSE",
+    "LONG_BODY",
     "STRANGER",
     "TICKET_HEADER",
     "Address",

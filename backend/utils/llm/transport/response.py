@@ -43,9 +43,13 @@ _KEPT_OF_ERRORS = (
 """Of an error also which limit is used up, and until when."""
 _CLIENT_ERROR = 400
 PIECE_BYTES = 4096
-"""A body is handed on in such pieces; an event loop is let go on after each."""
+"""A body is handed on in such pieces."""
+TURN_SECONDS = 0.001
+"""So long what lies in the buffer is read before others have the event loop."""
 UNPACKED_BYTES = 65_536
 """As much is unpacked at once."""
+LONG_BODY = 100_000
+"""Bytes. Up to there JSON is read on the event loop, in 2 ms at most; beyond, in a thread."""
 LONGEST_ERROR = 65_536
 """Bytes that are read of what an error says."""
 DRAIN_SECONDS = 0.2
@@ -232,6 +236,14 @@ class Response(_Response[Iterator[bytes]]):
 class AsyncResponse(_Response[aiohttp.StreamReader]):
     """A response to a request from an event loop."""
 
+    _turn_ends_at = 0.0
+
+    async def give_way(self) -> None:
+        """Let others have the event loop, if they waited for a while: what has come already would never be waited for."""
+        if self._ticket.clock() >= self._turn_ends_at:
+            await asyncio.sleep(0)
+            self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
+
     async def _part(self) -> bytes:
         try:
             async with asyncio.timeout(self._ticket.due - self._ticket.clock()):
@@ -245,18 +257,21 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
         while self._bytes < self._enough:
             if not (part := await without_caller(self._part(), context)):
                 return
-            is_first = True
+            # Whatever has come since the last part, the event loop took it in: everybody had a turn.
+            self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
             for piece in self._pieces(part):
-                if not is_first:
-                    await asyncio.sleep(0)
-                is_first = False
                 yield piece
+                if self.has_more:
+                    await self.give_way()
 
     async def read(self, most: int = sys.maxsize) -> bytes:
         """As `Response.read`."""
         self._read_on(most)
         try:
-            return b"".join([piece async for piece in self])[:most]
+            pieces = [piece async for piece in self]
+            if self._bytes <= LONG_BODY:
+                return b"".join(pieces)[:most]
+            return (await without_caller(asyncio.to_thread(b"".join, pieces)))[:most]
         finally:
             self.close()
 
