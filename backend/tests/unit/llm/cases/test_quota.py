@@ -16,6 +16,8 @@ from ..samples import receipt
 from .conftest import KEYS
 
 if TYPE_CHECKING:
+    from backend.utils.llm.testing.virtual_time import VirtualTime
+
     from ..drivers import Driver
     from .conftest import Lab
 
@@ -101,6 +103,24 @@ class TestReservation:
         ask(lab, call)
 
         assert lab.accounts == ["b", "a"]
+
+
+class TestThrottles:
+    """Ours: each account lets out all of its rate, and never more of it in any minute."""
+
+    def test_two_accounts_let_out_twice_as_much_as_one(
+        self, lab: Lab, virtual: VirtualTime, call: Driver
+    ) -> None:
+        per_minute = 'limits = { requests = "3/minute" }'
+        lab.runs_on("pool:m", row='deadline = 3600\nselect = "least_used"', more=lab.pool(per_minute))
+        lab.answers("m", USES_20)
+        began = virtual.clock()
+
+        for _ in range(13):
+            ask(lab, call)
+
+        assert virtual.clock() - began == pytest.approx(120)
+        assert sorted(lab.accounts) == ["a"] * 7 + ["b"] * 6
 
 
 class TestFailures:
