@@ -98,7 +98,7 @@ _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.
 KINDS: Final = {
     "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 144, 23, 56),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 188, 27, 93
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 198, 28, 101
     ),
     "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 391, 26, 167),
     "structured call": Kind(
@@ -109,7 +109,7 @@ KINDS: Final = {
         26,
         65,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1126, 45, 307),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1154, 45, 312),
 }
 
 

@@ -191,7 +191,7 @@ class Patchbay(PerProcess):
         return network_policy_for(base_url, self.table.snapshot.private_networks).fault(base_url)
 
     def warm_up(self) -> None:
-        """Do what the first calls would wait for: import what they need, and build the clients that they would use.
+        """Do what the first calls would wait for: import what they need, and build all clients of all chains.
 
         Takes about two seconds of a core in a fresh process, so it is meant for a thread beside the start of a server.
         Nothing is sent. What goes wrong is logged, and left to the calls that it concerns.

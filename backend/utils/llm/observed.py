@@ -24,6 +24,7 @@ class Observed:
         sent_at: When the request left.
         first_byte_at: When the answer's first byte arrived.
         bytes_sent: Length of the request's body.
+        was_late: Whether a wait ended long after its time: this process was busy, or stopped.
         refusal: Why the transport itself did not send the request, or did not take the answer.
     """
 
@@ -34,6 +35,7 @@ class Observed:
     sent_at: float | None = None
     first_byte_at: float | None = None
     bytes_sent: int = 0
+    was_late: bool = False
     refusal: LLMError | None = None
 
     @property

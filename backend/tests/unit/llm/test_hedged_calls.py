@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,10 @@ class Unbuilt:
     def __contains__(self, endpoint: Any) -> bool:
         return endpoint.model_id != self._model and endpoint in self._clients
 
-    def client(self, endpoint: Any) -> Any:
+    def begin(self, endpoint: Any) -> Future[Any]:
+        return ThreadPoolExecutor(1).submit(self.client, endpoint)
+
+    def client(self, endpoint: Any, _seconds: float | None = None) -> Any:
         if endpoint.model_id == self._model:
             self.is_wanted.set()
             until = time.monotonic() + 5.0

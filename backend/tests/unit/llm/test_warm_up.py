@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from backend.utils.llm.clients import Patchbay
     from backend.utils.llm.testing import LoopbackProvider
 
-CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite", "anthropic:claude-sonnet-5-5"]
 
 
-def test_the_clients_that_calls_try_first_are_built_and_nothing_is_sent(
+def test_the_clients_of_all_chains_are_built_and_nothing_is_sent(
     make: Make, provider: LoopbackProvider
 ) -> None:
     patchbay = make(CHAIN)
 
     patchbay.warm_up()
 
-    first, second = (candidate.endpoint for candidate in patchbay.explain("f").candidates)
-    assert first in patchbay.runtime.clients
-    assert second not in patchbay.runtime.clients
+    asked = [candidate.endpoint for candidate in patchbay.explain("f").candidates]
+    assert len(asked) == len(CHAIN)
+    assert all(endpoint in patchbay.runtime.clients for endpoint in asked)
     assert not provider.requests
 
 
@@ -71,7 +71,7 @@ async def test_a_server_warms_up_beside_its_start(served: tuple[FastAPI, Patchba
         before = len(patchbay.runtime.clients)
         await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "warm-up"])
 
-    assert (before, len(patchbay.runtime.clients)) == (0, 1)
+    assert (before, len(patchbay.runtime.clients)) == (0, len(CHAIN))
 
 
 async def test_a_server_that_is_stopped_at_once_does_not_warm_up_first(

@@ -8,15 +8,16 @@ import sys
 from contextlib import aclosing, closing
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from ..answers import checked, finish_reason, in_new_wrapping, labelled, served_model
 from ..caller import without_caller
-from ..errors import CallError
-from ..failures import POLICY, BadAnswer, Category, Failure, classify, is_control_flow
+from ..errors import CallError, CallTimeoutError
+from ..failures import POLICY, BadAnswer, Category, Failure, NotReadyError, classify, is_control_flow
+from ..interruptions import interruption_in, raise_as_it_was
 from ..model_config import OWN
 from ..models import is_served_as_asked
 from ..needs import tokens_of_answer, tokens_of_text
@@ -27,6 +28,7 @@ from ..transport import ERROR_STATUS, Credential, Observed
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
 from .awaiting import result_of
 from .scrubbing import erase, scrub_exception
+from .steps import LEAST_SECONDS
 from .streamed import StreamedAnswer, check_ended
 
 if TYPE_CHECKING:
@@ -87,7 +89,13 @@ class RunningAttempt:
     ) -> bool:
         if self._ticket is not None:
             self._call.runtime.transport.tickets.close(self._ticket)
-        return error is not None and self.record is None and self._failed(error)
+        if error is None or self.record is not None:
+            return False
+        interruption = None if self._observed.refusal is not None else interruption_in(error)
+        is_handled = self._failed(interruption or error)
+        if interruption not in {None, error}:
+            raise_as_it_was(interruption)
+        return is_handled
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -103,16 +111,25 @@ class RunningAttempt:
         """Build the endpoint's client, if it is the first time, beside the event loop: its SDK takes a second."""
         clients, endpoint = self._call.runtime.clients, self.step.candidate.endpoint
         if endpoint not in clients:
-            await without_caller(asyncio.to_thread(clients.client, endpoint))
+            try:
+                async with asyncio.timeout(self.step.seconds):
+                    await without_caller(asyncio.wrap_future(clients.begin(endpoint)))
+            except TimeoutError as error:
+                raise NotReadyError from error
 
     def _prepare(self) -> tuple[ChatClient, ModelRequest]:
         """The client, and what it is to ask. The first call of an endpoint builds its client."""
         call, step, candidate = self._call, self.step, self.step.candidate
         endpoint, question, options = candidate.endpoint, call.question, candidate.options
-        credential, client = self._credential(), call.runtime.clients.client(endpoint)
-        # Only now: building a client imports its SDK, which must not eat the attempt's time.
+        credential = self._credential()
+        try:
+            client = call.runtime.clients.client(endpoint, step.seconds)
+        except TimeoutError as error:
+            raise NotReadyError from error
+        spent = self._time.clock() - self._started_at  # on a client, if it was the first call
+        seconds = step.seconds - spent if spent > LEAST_SECONDS else step.seconds
         self._ticket = call.runtime.transport.tickets.open(
-            endpoint.provider, credential, step.seconds, options.connect_timeout
+            endpoint.provider, credential, seconds, options.connect_timeout
         )
         self._observed = self._ticket.observed
         self._started_at, self._started = self._time.clock(), self._time.now()
@@ -169,7 +186,7 @@ class RunningAttempt:
         self._answer = message
         if self.accept is not None:
             with rejecting():
-                self._heed(await result_of(self.accept(subject_of(message))))
+                self._heed(await self._in_time(self.accept(subject_of(message))))
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
@@ -183,6 +200,24 @@ class RunningAttempt:
         labelled(message, partial(request.ticket.redaction.labels, known=request.endpoint.model_id))
         self._answer = message
         return message
+
+    async def _in_time(self, verdict: Any) -> Any:
+        """What a test says, if it does so within the call's deadline.
+
+        Raises:
+            CallTimeoutError: It did not.
+        """
+        dispatch = self._call.dispatch
+        try:
+            async with asyncio.timeout(dispatch.seconds_left):
+                return await result_of(verdict)
+        except TimeoutError:
+            if dispatch.seconds_left > 0:
+                raise  # its own
+            raise CallTimeoutError(
+                "The test of the answer took longer than the call's deadline.",
+                feature=dispatch.route.feature.name,
+            ) from None
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says
         self._score = score_of(verdict)
@@ -254,6 +289,8 @@ class RunningAttempt:
         record = self._recorded(_outcome(failure), failure)
         final = self._call.dispatch.failed(self.step, record, failure, partial=partial_text)
         if is_nobodys:
+            if isinstance(error, CallTimeoutError):
+                error.attempts = tuple(self._call.dispatch.attempts)
             return False
         self._alarm(failure, record)
         scrub_exception(error, self._outer)

@@ -94,6 +94,11 @@ class Dispatch:
         self._promised: Pending | None = None
         """What a selector chose, and what is only waited for."""
 
+    @property
+    def seconds_left(self) -> float:
+        """What is left of its deadline."""
+        return self._ends_at - self._clock()
+
     @cached_property
     def _retry(self) -> RetryPolicy:
         return RetryPolicy(self.route.feature, self._health, self._random, self._sent)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..caller import HOUSE
 from ..clock import Time
 from ..pricing import cost
 from ..providers import ChatClientCache
 from ..receipt import Usage
-from ..routing.plan import plan
-from ..routing.route import Needs
 from ..transport import SigningTransport
 from .loop_thread import LoopThread
 from .observers import ObserverRegistry
@@ -65,13 +62,10 @@ class Runtime:
 
     def warm_up(self) -> None:
         """See `Patchbay.warm_up`."""
-        snapshot, now = self.table.snapshot, self.time.now()
-        routes = (
-            plan(snapshot, feature, HOUSE, Needs(), today=now.date(), health=self.health)
-            for feature in snapshot.features
-        )
+        chains, now = self.table.snapshot.chains, self.time.now()
+        endpoints = (one for served in chains.values() for chain in served.values() for one in chain)
         try:
-            for endpoint in dict.fromkeys(one.endpoint for route in routes for one in route.candidates[:1]):
+            for endpoint in dict.fromkeys(endpoints):
                 self.clients.client(endpoint)
                 cost(endpoint, Usage(), now)
             self.transport.pools.warm_up()

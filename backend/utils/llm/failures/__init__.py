@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..types import Category
 from .backoff import LONGEST_WAIT, backoff
-from .classify import BadAnswer, Failure, classify, is_control_flow
+from .classify import BadAnswer, Failure, NotReadyError, classify, is_control_flow
 from .finish_reasons import FINISH_REASONS, GOOD, ending, named
 from .policy import POLICY, Policy
 from .rows import ROWS, Example, Row
@@ -22,6 +22,7 @@ __all__ = [
     "Category",
     "Example",
     "Failure",
+    "NotReadyError",
     "Policy",
     "Row",
     "backoff",

@@ -12,6 +12,7 @@ from ..errors import (
     ProviderDownError,
     WithheldCredentialError,
 )
+from ..interruptions import interruption_in
 from ..types import Category
 from .evidence import gather
 from .features import lacking
@@ -42,6 +43,10 @@ class BadAnswer(Exception):  # noqa: N818 - never leaves the facade
         self.reason = reason
 
 
+class NotReadyError(Exception):
+    """This process could not send the request in time: it was still importing what it needs."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """A classified failure.
@@ -50,6 +55,7 @@ class Failure:
         status: The HTTP status, if an answer came.
         retry_after: Seconds until the provider wants to be asked again, if it says so.
         may_retry: False if the provider asks not to be sent this again.
+        was_late: Whether this process was late itself: a time-out then says nothing of the endpoint.
         lacks: The need, or the option, that the endpoint says it does not take, if it says of which.
         error: Set if the failure is already one of ours and says more than its category does.
     """
@@ -60,6 +66,7 @@ class Failure:
     may_retry: bool = True
     error: LLMError | None = None
     lacks: str | None = None
+    was_late: bool = False
 
 
 def classify(
@@ -83,6 +90,8 @@ def classify(
         return Failure(Category.CANCELLED, observed.status)
     if isinstance(exception, BadAnswer):
         return Failure(exception.category, observed.status)
+    if isinstance(exception, NotReadyError):
+        return Failure(Category.TIMEOUT, was_late=True)
     if observed.refusal is not None:
         return Failure(_refused(observed.refusal, observed), observed.status, error=observed.refusal)
     if isinstance(exception, CredentialNotAllowedError | OwnEndpointError):
@@ -95,6 +104,7 @@ def classify(
         retry_after(observed.headers, seen, now),
         may_retry(observed.headers),
         lacks=lacking(seen) if category is Category.UNSUPPORTED else None,
+        was_late=observed.was_late,
     )
 
 
@@ -111,6 +121,6 @@ def _refused(refusal: LLMError, observed: Observed) -> Category:
 
 def is_control_flow(exception: BaseException) -> bool:
     """Whether it says nothing about the attempt: cancelled, closed, interrupted, told to exit, a graph's interrupt."""
-    if not isinstance(exception, Exception):
+    if not isinstance(exception, Exception) or interruption_in(exception) is exception:
         return True
     return any(kind.__name__ in _CONTROL_FLOW for kind in type(exception).__mro__)

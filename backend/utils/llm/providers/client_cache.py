@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
@@ -74,11 +75,31 @@ class ChatClientCache(PerProcess):
     def __contains__(self, endpoint: Endpoint) -> bool:
         return ClientKey.of(endpoint) in self._clients
 
-    def client(self, endpoint: Endpoint) -> ChatClient:
-        """The client of ``endpoint``. The first call imports the SDK and builds it."""
+    def client(self, endpoint: Endpoint, seconds: float | None = None) -> ChatClient:
+        """The client of ``endpoint``. The first call imports the SDK and builds it.
+
+        Raises:
+            TimeoutError: That takes more than ``seconds``. It goes on for the next call.
+        """
         kind = ClientKey.of(endpoint)
         client = self._clients.get(kind)
-        return client if client is not None else self._build(kind)
+        if client is None:
+            client = self._build(kind) if seconds is None else self.begin(endpoint).result(seconds)
+        return client
+
+    def begin(self, endpoint: Endpoint) -> Future[ChatClient]:
+        """Begin to build the client of ``endpoint``, in a thread that nobody has to wait for."""
+        built: Future[ChatClient] = Future()
+        built.set_running_or_notify_cancel()
+
+        def build() -> None:
+            try:
+                built.set_result(self._build(ClientKey.of(endpoint)))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                built.set_exception(error)
+
+        threading.Thread(target=build, name="patchbay client", daemon=True).start()
+        return built
 
     @unforked()
     def _build(self, kind: ClientKey) -> ChatClient:

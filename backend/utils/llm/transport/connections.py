@@ -31,10 +31,13 @@ from typing_extensions import override
 from yarl import URL
 
 from ..forks import PerProcess
+from ..interruptions import interruption_in
 from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
+from .patience import Patience
 from .resolver import addresses
 from .response import BROKEN, TOO_LATE, AsyncResponse, Response, failure_of
 from .sockets import Sockets
+from .ticket import LATE_SECONDS, LOOK_SECONDS
 
 if TYPE_CHECKING:
     import ssl
@@ -124,14 +127,27 @@ class BoundedBackend(httpcore2.NetworkBackend):
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in found:
             try:
-                stream = self._backend.connect_tcp(
-                    address, port, left / len(found), local_address, socket_options
-                )
+                stream = self._connected(timeout, left / len(found), address, port, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                if interruption_in(error) is not None:
+                    raise
                 failure = error
             else:
                 return _BoundedStream(stream, self._sockets)
         raise failure
+
+    def _connected(
+        self, ticket: Ticket, seconds: float, address: str, port: int, socket_options: Iterable[Any] | None
+    ) -> httpcore2.NetworkStream:
+        """A connection within ``seconds``; if we were too late to see whether it was made, it is made again."""
+        began_at = ticket.clock()
+        try:
+            return self._backend.connect_tcp(address, port, seconds, None, socket_options)
+        except httpcore2.ConnectTimeout:
+            if ticket.clock() - began_at < seconds + LATE_SECONDS:
+                raise
+        again = min(seconds, _left_to_connect(ticket))
+        return self._backend.connect_tcp(address, port, again, None, socket_options)
 
 
 class _BoundedStream(httpcore2.NetworkStream):
@@ -147,7 +163,12 @@ class _BoundedStream(httpcore2.NetworkStream):
 
     @override
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        try:
+            return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        except httpcore2.ReadTimeout as error:
+            if interruption_in(error) is not None or not timeout.looks_again():
+                raise
+        return self._stream.read(max_bytes, LOOK_SECONDS)
 
     @override
     def write(self, buffer: bytes, timeout: Any = None) -> None:
@@ -262,7 +283,7 @@ class Pools(PerProcess):
         try:
             response = pool.handle_request(_addressed(request, ticket))
         except BROKEN as error:
-            failure = failure_of(error)
+            failure: BaseException = failure_of(error)
         else:
             headers = {  # of two with the same name the first counts, as with aiohttp
                 name.lower().decode("ascii"): value.decode(errors="surrogateescape")
@@ -277,7 +298,7 @@ class Pools(PerProcess):
         large = len(request.content) > LARGE_BODY
         failure: BaseException
         try:
-            async with asyncio.timeout(ticket.due - ticket.clock()):
+            async with Patience(ticket):
                 pool = await self.for_this_loop(ticket.provider.network_policy)
                 response = await pool.session.request(
                     request.method,

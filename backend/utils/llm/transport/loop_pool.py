@@ -11,7 +11,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from typing_extensions import override
 
+from .patience import LoopSeconds
 from .resolver import Resolver
 from .sockets import Sockets
 from .trust import HOUSE, STRANGER
@@ -35,6 +37,18 @@ def keeps_connections(policy: NetworkPolicy | None) -> bool:
     return (HOUSE if policy is None else STRANGER).keeps_connections
 
 
+_NO_CLOCK = aiohttp.ClientTimeout()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's, whose clock for a connection stands still while the loop is held up."""
+
+    @override
+    async def _wrap_create_connection(self, *args: Any, timeout: aiohttp.ClientTimeout, **given: Any) -> Any:
+        async with LoopSeconds(timeout.sock_connect):
+            return await super()._wrap_create_connection(*args, timeout=_NO_CLOCK, **given)
+
+
 class LoopPool:
     """aiohttp's connections. To be made in their loop.
 
@@ -48,7 +62,7 @@ class LoopPool:
     def __init__(self, tls: ssl.SSLContext, policy: NetworkPolicy | None) -> None:
         self._sockets = Sockets()
         keeps = keeps_connections(policy)
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             ssl=tls,
             limit=MOST_CONNECTIONS,
             keepalive_timeout=KEEPALIVE_SECONDS if keeps else None,

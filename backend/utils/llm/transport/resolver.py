@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
 from ..forks import PerProcess
+from .patience import LoopSeconds
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -64,7 +65,7 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
+            async with LoopSeconds(RESOLVE_SECONDS):
                 found = await asyncio.wrap_future(_begun(self.policy, host, port))
         except TimeoutError:
             raise OSError(_TOO_LONG) from None

@@ -14,6 +14,8 @@ import httpx2
 
 from ..caller import context_without_caller, without_caller
 from ..errors import LLMError
+from ..interruptions import interruption_in
+from .ticket import LOOK_SECONDS
 from .unpacking import Unpacker
 
 if TYPE_CHECKING:
@@ -71,11 +73,13 @@ TOO_LATE = "The attempt's time is up."
 BodyT = TypeVar("BodyT")
 
 
-def failure_of(error: Exception) -> httpx2.TransportError:
-    """One of `BROKEN` by httpx2's names. Nothing is in it of the request, nor of what came: it may repeat the key.
+def failure_of(error: Exception) -> BaseException:
+    """One of `BROKEN` by httpx2's names; what the application raised, as it is. Nothing is in ours of the request, nor of what came: it may repeat the key.
 
     To be raised outside of the handler, or the error would be its context, and lead to the request's headers.
     """
+    if (interruption := interruption_in(error)) is not None:
+        return interruption
     kind: type[httpx2.TransportError]
     text = getattr(error, "strerror", None) or type(error).__name__
     match error:
@@ -176,7 +180,7 @@ class _Response(Generic[BodyT]):
         ticket, trust, now = self._ticket, self._ticket.trust, self._ticket.clock()
         if ticket.observed.first_byte_at is None:
             ticket.observed.first_byte_at = now
-        if ticket.due < now:
+        if ticket.due < now and not ticket.looks_again():
             raise httpx2.ReadTimeout(TOO_LATE)
         self._bytes += len(unpacked)
         self._lines += unpacked.count(b"\n") + unpacked.count(b"\r")
@@ -245,8 +249,15 @@ class AsyncResponse(_Response[aiohttp.StreamReader]):
             self._turn_ends_at = self._ticket.clock() + TURN_SECONDS
 
     async def _part(self) -> bytes:
+        ticket = self._ticket
         try:
-            async with asyncio.timeout(self._ticket.due - self._ticket.clock()):
+            try:
+                async with asyncio.timeout(ticket.due - ticket.clock()):
+                    return await self._body.readany()
+            except TimeoutError:
+                if not ticket.looks_again():
+                    raise
+            async with asyncio.timeout(LOOK_SECONDS):
                 return await self._body.readany()
         except BROKEN as error:
             failure = failure_of(error)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ..types import KeyOwner
     from .redaction import Redaction
 
+LATE_SECONDS = 0.1
+"""From then on a clock's late call is our own lateness: the loop was busy, or the process was stopped."""
+LOOK_SECONDS = 0.25
+"""How long what has come meanwhile is looked for then."""
 TICKET_HEADER = "x-patchbay-ticket"
 
 
@@ -78,6 +82,16 @@ class Ticket:
     def expect_more(self) -> None:
         """Expect the next thing within as many seconds again: there was a sign of life."""
         self.due = min(self._ends_at, self.clock() + self._patience)
+
+    def looks_again(self) -> bool:
+        """Whether its time is up because we are late. Then what has arrived meanwhile may still be read."""
+        now = self.clock()
+        if now - self.due < LATE_SECONDS:
+            return False
+        self.observed.was_late = True
+        self.due = now + LOOK_SECONDS
+        self._ends_at = max(self._ends_at, self.due)
+        return True
 
     def refuse(self, error: LLMError) -> LLMError:
         """Note why the transport itself would not, and give it back to be raised."""

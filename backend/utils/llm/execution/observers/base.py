@@ -38,7 +38,9 @@ class AttemptObserver(Protocol):
 
 
 def was_patient(step: Try, failure: Failure) -> bool:
-    """Whether a time-out is the endpoint's fault, not that of a caller in a hurry."""
+    """Whether a time-out is the endpoint's fault, not that of a caller in a hurry, nor of this process, which was late."""
+    if failure.category is Category.TIMEOUT and failure.was_late:
+        return False
     if failure.category is not Category.TIMEOUT or failure.status is not None:
         return True
     return step.seconds >= PATIENCE_SECONDS or step.seconds >= step.candidate.options.timeout

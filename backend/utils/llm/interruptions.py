@@ -1,0 +1,94 @@
+"""Exceptions that the application raises into a waiting call from outside: a task queue's time limit, a test's alarm.
+
+They come out of whatever line was just running, and whoever stands around that line may take them for a failure of their
+own: an HTTP library makes a broken connection of every `OSError`. What tells them is where they were raised, or whose
+class they are: in the handler of a signal, or of no library that a call runs through.
+"""
+
+from __future__ import annotations
+
+import sys
+from inspect import CO_VARARGS
+from itertools import pairwise, starmap
+from traceback import walk_tb
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_FACADE = f"{__package__}."
+_LIBRARIES = sys.stdlib_module_names | {
+    "aiohappyeyeballs",
+    "aiohttp",
+    "aiosignal",
+    "anyio",
+    "frozenlist",
+    "genai_prices",
+    "google",
+    "h11",
+    "httpcore2",
+    "httpx2",
+    "idna",
+    "langchain_core",
+    "langchain_google_genai",
+    "langchain_openai",
+    "multidict",
+    "openai",
+    "pydantic",
+    "pydantic_core",
+    "uvloop",
+    "yarl",
+}
+"""What runs within an attempt, ourselves apart."""
+
+
+def interruption_in(error: BaseException) -> BaseException | None:
+    """What the application raised into the attempt that ended with ``error``: ``error``, or what it was made of."""
+    return next(filter(_is_from_outside, _chain(error)), None)
+
+
+def raise_as_it_was(interruption: BaseException) -> NoReturn:
+    """Raise it out of what was made of it, without a trace of that."""
+    try:
+        raise interruption
+    finally:
+        interruption.__context__ = None
+        del interruption
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether it came up in a call, and nothing that a call runs through raised it.
+
+    What a caller was handling when they made the call came up elsewhere: it may be the context of any error.
+    """
+    trace, package = error.__traceback__, type(error).__module__.partition(".")[0]
+    if trace is None or not _is_on_the_way(trace.tb_frame.f_globals.get("__name__", "")):
+        return False
+    if package in sys.stdlib_module_names:
+        return any(starmap(_is_handler, pairwise(frame for frame, _ in walk_tb(trace))))
+    return not _is_on_the_way(type(error).__module__)
+
+
+def _is_handler(interrupted: FrameType, frame: FrameType) -> bool:
+    """Whether ``frame`` handles a signal: it alone is given the frame that it was called from."""
+    code = frame.f_code
+    names = code.co_varnames[: code.co_argcount + bool(code.co_flags & CO_VARARGS)]
+    given = [frame.f_locals.get(name) for name in names]
+    held = [*given, *(one for some in given if isinstance(some, tuple) for one in some)]
+    return any(one is interrupted for one in held)
+
+
+def _is_on_the_way(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES or f"{module}.".startswith(_FACADE)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__context__, one.__cause__]
