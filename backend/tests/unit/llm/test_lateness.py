@@ -79,7 +79,7 @@ def test_calls_of_a_loop_that_is_late_again_and_again_all_succeed(
     with asyncio.Runner(loop_factory=lambda: LateLoop(stalls, 0.5)) as runner:
         answers = runner.run(at_once())
 
-    assert stalls.seconds > 60
+    assert stalls.seconds > 6
     assert [one for one in answers if isinstance(one, BaseException)] == []
     assert len(provider.requests) == CALLS
 
