@@ -53,6 +53,7 @@ from backend.utils.llm.state.health import MemoryHealth, Unavailable
 C = Category
 HOUSE_MAY = "[features.f]\nhouse_fallback = true"
 DOWN = fails(C.SERVER, 503)
+GUESSED = Unavailable(30, C.RATE_LIMIT, "cooling", is_guess=True)
 
 
 class TestOrder:
@@ -238,7 +239,9 @@ class TestConsequences:
 
         expected = CONSEQUENCES[category].rests
         assert rests == [
-            Unavailable(expected[1], category, "cooling") if expected and expected[0] == kind else None
+            Unavailable(expected[1], category, "cooling", is_guess=kind == "endpoint")
+            if expected and expected[0] == kind
+            else None
             for kind in ("endpoint", "key")
         ]
 
@@ -656,13 +659,13 @@ class TestNextEndpoint:
         assert str(step.candidate.endpoint) == "blue:m"
         assert [str(one.endpoint) for one in world.plan("f").candidates] == ["blue:m"]
 
-    def test_only_the_first_request_of_a_call_earns_retries(self) -> None:
+    def test_only_answers_earn_retries(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": [DOWN, OK] * 8})
         for _ in range(8):
             world.call()
 
         granted = sum(world.health.may_retry("red for the house") for _ in range(20))
-        assert granted == 2, "ten were in reserve, eight were used, and seven requests earned less than one"
+        assert granted == 4, "ten were in reserve, eight were used, and eight answers earned two"
 
 
 @pytest.mark.parametrize("policy", ["house_only", "byok_only", "byok_then_house"])
@@ -822,10 +825,10 @@ class TestTeaching:
         assert before is None
         assert world.health.availability(world.circuit()) == Unavailable(30, category, "open")
 
-    def test_a_breaker_that_opens_ends_the_retries(self) -> None:
+    def test_a_breaker_that_opens_leaves_its_call_one_probe_and_the_next_calls_too(self) -> None:
         world = World({"f": "red:m"}, behaves={"red:m": DOWN})
 
-        assert [len(world.call().tried) for _ in range(3)] == [3, 2, 1]
+        assert [len(world.call().tried) for _ in range(3)] == [3, 3, 1]
 
     @pytest.mark.parametrize(
         ("deadline", "timeout", "opens"),
@@ -921,7 +924,7 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.availability(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")
+        assert world.health.availability(world.circuit()) == GUESSED
 
     def test_a_rate_limit_that_must_not_be_retried_is_left_alone(self) -> None:
         behaves = {"red:m": fails(C.RATE_LIMIT, 429, may_retry=False)}
@@ -929,4 +932,4 @@ class TestTeaching:
 
         world.call()
 
-        assert world.health.availability(world.circuit()) == Unavailable(30, C.RATE_LIMIT, "cooling")
+        assert world.health.availability(world.circuit()) == GUESSED

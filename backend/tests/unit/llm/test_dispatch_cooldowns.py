@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.tests.fakes.simulation import (
+    OK,
     Called,
+    Reply,
     World,
     fails,
     ok,
     settle,
+    users_own,
 )
 from backend.utils.llm.errors import (
     LLMError,
@@ -297,6 +301,166 @@ def in_flight_when_the_breaker_opens(world: World) -> tuple[Dispatch, Try]:
     assert isinstance(late, Try)
     world.open(world.circuit())
     return straggler, late
+
+
+class TestLookedAtAgain:
+    """What rested when the call was planned is asked once nothing else is left."""
+
+    @pytest.mark.parametrize(
+        ("category", "hint"),
+        [
+            (C.MODEL_NOT_FOUND, None),
+            (C.CREDENTIAL, None),
+            (C.QUOTA, None),
+            (C.SERVER, None),
+            (C.RATE_LIMIT, 60.0),
+            (C.UNSUPPORTED, None),
+        ],
+    )
+    @pytest.mark.parametrize("attempts", [1, 3])
+    def test_an_open_breaker_is_probed_before_the_call_fails(
+        self, category: Category, hint: float | None, attempts: int
+    ) -> None:
+        behaves = {"blue:m": fails(category, hint=hint)}
+        world = World({"f": ["red:m", "blue:m"]}, f"[features.f]\nattempts = {attempts}", behaves=behaves)
+        world.open(world.circuit())
+
+        called = world.call()
+
+        assert called.receipt is not None
+        assert (called.tried[0], called.tried[-1]) == ("blue:m", "red:m")
+
+    def test_a_cooldown_is_waited_for(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, behaves={"blue:m": fails(C.MODEL_NOT_FOUND)})
+        world.health.cool(world.circuit(), 5, C.RATE_LIMIT)
+
+        called = world.call()
+
+        assert (called.tried, called.waits) == (["blue:m", "red:m"], [5])
+
+    def test_it_is_not_asked_after_a_failure_that_ends_the_call(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, behaves={"blue:m": fails(C.REJECTED)})
+        world.open(world.circuit())
+
+        assert world.call().tried == ["blue:m"]
+
+    def test_retries_leave_it_a_request(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, "[features.f]\nmax_attempts = 3", behaves={"blue:m": DOWN})
+        world.open(world.circuit())
+
+        assert world.call().tried == ["blue:m", "blue:m", "red:m"]
+
+    def test_it_takes_no_time_from_what_is_well(self) -> None:
+        world = World({"f": ["red:m", "blue:m"]}, "[features.f]\ndeadline = 30")
+        world.open(world.circuit())
+
+        assert world.call().steps[0].seconds == 30
+
+    @pytest.mark.parametrize("tries", [1, 3])
+    def test_the_only_endpoint_is_probed_after_rate_limits_that_said_nothing(self, tries: int) -> None:
+        moods = [fails(C.RATE_LIMIT, 429)] * tries + [OK]
+        world = World({"f": "red:m"}, f"[features.f]\nattempts = {tries}", behaves={"red:m": moods})
+        assert isinstance(world.call().error, RateLimitedError)
+
+        called = [world.call() for _ in range(5)]
+
+        assert [len(one.tried) for one in called] == [1] * 5
+        assert all(one.receipt for one in called)
+
+
+class TestAfterACooldown:
+    """One request tries; the others use what is there, or wait for its outcome."""
+
+    def herd(self, chain: list[str], red: Reply) -> World:
+        world = World({"f": chain}, behaves={"red:m": red})
+        world.health.cool(world.circuit(), 10, C.RATE_LIMIT)
+        world.pass_time(10)
+        for _ in range(30):
+            world.start()
+        return world
+
+    def test_others_use_what_is_there(self) -> None:
+        world = self.herd(["red:m", "blue:m"], fails(C.RATE_LIMIT, 429, hint=60, seconds=0.1))
+
+        assert all(called.receipt for called in world.run())
+        assert len(world.sent_to("red:m")) == 1
+
+    def test_who_has_nothing_else_waits_for_the_outcome(self) -> None:
+        world = self.herd(["red:m"], ok(0.1))
+
+        called = world.run()
+
+        assert all(one.receipt for one in called)
+        assert sorted(request.started for request in world.requests) == [10] + [10.5] * 29
+
+    def test_those_who_wait_send_nothing_if_the_limit_still_holds(self) -> None:
+        world = self.herd(["red:m"], fails(C.RATE_LIMIT, 429, hint=60, seconds=0.1))
+
+        assert all(isinstance(called.error, RateLimitedError) for called in world.run())
+        assert len(world.requests) == 1
+
+
+class TestBrownOut:
+    """A provider that fails now and then, and one that does nothing else."""
+
+    def failing(self, share: float, *, seed: int, together: int = 1, chain: str = "red:m") -> World:
+        chance = random.Random(seed)  # noqa: S311 - a provider's bad luck
+
+        def answer(_: float) -> Reply:
+            return DOWN._replace(seconds=0.05) if chance.random() < share else ok(0.3)
+
+        world = World({"f": chain}, behaves={chain: answer})
+        for number in range(400):
+            world.start(at=10.0 * (number // together))
+        return world
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_of_one_in_five_failures_callers_see_fewer_than_one_in_fifty(self, seed: int) -> None:
+        called = self.failing(0.2, seed=seed).run()
+
+        assert sum(one.error is not None for one in called) < 8
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_failures_that_come_sooner_than_answers_do_not_take_a_crowd_down(self, seed: int) -> None:
+        called = self.failing(0.2, seed=seed, together=100).run()
+
+        assert sum(one.error is not None for one in called) < 40, "80 are failed at their first request"
+
+    @pytest.mark.parametrize("category", [C.SERVER, C.CONNECT, C.TIMEOUT, C.RATE_LIMIT])
+    @pytest.mark.parametrize("together", [1, 10, 100])
+    @pytest.mark.parametrize("hint", [None, 1.0])
+    def test_an_outage_is_not_made_a_storm(
+        self, category: Category, together: int, hint: float | None
+    ) -> None:
+        world = World({"f": "red:m"}, behaves={"red:m": fails(category, hint=hint, seconds=0.05)})
+        for number in range(100):
+            world.start(at=5.0 * (number // together))
+
+        world.run()
+
+        assert len(world.requests) <= 130
+
+    def test_an_outage_for_many_users_neither(self) -> None:
+        world = World({"f": "red:m"}, behaves={"red:m": DOWN})
+        for number in range(100):
+            world.start(caller=users_own("red", name=f"user{number}"), at=number / 2)
+
+        called = world.run()
+
+        assert len(world.requests) <= 130
+        assert max(one.seconds for one in called) < 20, "nobody waits longer than for a cooldown"
+
+    @pytest.mark.parametrize("chain", [["red:m"], ["red:m", "blue:m"]])
+    def test_a_spent_budget_leaves_a_call_with_nothing_else_its_retry(self, chain: list[str]) -> None:
+        world = World({"f": chain}, behaves={one: [DOWN, OK] for one in chain})
+        for provider in ("red", "blue"):
+            while world.health.may_retry(f"{provider} for the house"):
+                pass
+
+        called = world.call()
+
+        assert called.receipt is not None
+        assert called.tried == [*chain, "red:m"]
 
 
 def reasons(called: Called) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,17 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails, users_own
 from backend.utils.llm.caller import HOUSE, Caller
+from backend.utils.llm.execution.steps import LEAST_SECONDS
 from backend.utils.llm.failures import POLICY, Category, Failure
+from backend.utils.llm.routing.plan import availability, is_worth_waiting
 from backend.utils.llm.secrets import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import SecretStr
 
+    from backend.utils.llm.execution.steps import Try
     from backend.utils.llm.model_config import Feature
     from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.state.health import Circuit
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 C = Category
 ENDPOINTS = ["red:m", "red:small", "blue:m", "blue:large", "green:m"]
 ENDS_A_CALL = {C.REJECTED, C.CANCELLED, C.BUG}
+LENT = 14
+"""Retries that an empty budget lends within an hour without an answer."""
 TIGHT = 1e-6
 """What sums of floats may lose."""
 
@@ -87,7 +95,7 @@ def test_every_call_keeps_its_bounds(world: World) -> None:
     for called in world.calls:
         assert_bounds(called, feature)
         assert {_identity(step.candidate) for step in called.steps} <= set(
-            map(_identity, called.route.candidates)
+            map(_identity, called.route.candidates + called.route.resting)
         )
         assert all(0 < wait <= 15 for wait in called.waits)
 
@@ -204,7 +212,14 @@ def test_retries_of_a_provider_stay_within_its_budget(calls: int, every: float, 
     called = world.run()
 
     retries = sum(sum(not step.repair for step in one.steps) - 1 for one in called if one.steps)
-    assert retries <= 10 + 0.1 * calls + TIGHT
+    answered = sum(
+        reply.failure is None or _is_alive(reply.failure) for one in called for reply in one.replies
+    )
+    assert retries <= 10 + 1.3 * answered + LENT + TIGHT
+
+
+def _is_alive(failure: Failure) -> bool:
+    return POLICY[failure.category].health == "alive"
 
 
 # What explain shows ------------------------------------------------------------------------------------------------
@@ -262,10 +277,12 @@ def test_what_explain_shows_is_what_is_tried(
     # What somebody else probes may come back later, or not at all.
     probed = {str(one.endpoint) for one in shown.candidates if one.rest and one.rest.kind == "probing"}
     expected = [str(one.endpoint) for one in sorted(shown.candidates, key=_waits)]
-    assert [one for one in called.tried if one not in probed] == [
-        one for one in expected if one not in probed
-    ]
-    assert set(called.tried) <= set(expected)
+    # What rests is looked at again once all that is planned has failed.
+    resting = [str(one.endpoint) for one in shown.resting]
+    told = [one for one in called.tried if one not in probed]
+    planned = [one for one in expected if one not in probed]
+    assert told[: len(planned)] == planned
+    assert set(called.tried) <= {*expected, *resting}
 
 
 def _waits(candidate: Candidate) -> float:
@@ -289,3 +306,67 @@ def _identity(candidate: Candidate) -> tuple[str, str]:
 
 def _house(provider: str) -> SecretStr:
     return Caller(keys={provider: KEYS[f"{provider.upper()}_KEY"]}).keys[provider]
+
+
+# What is never asked -------------------------------------------------------------------------------------------------
+
+
+@given(
+    history=st.lists(events, max_size=12),
+    moods=st.lists(st.lists(replies, min_size=1, max_size=4), min_size=len(CHAIN), max_size=len(CHAIN)),
+    size=st.integers(1, len(CHAIN)),
+    caller=callers,
+    row=st.sampled_from(["", "deadline = 7", "attempts = 1", "max_attempts = 3", "house_fallback = true"]),
+)
+def test_no_call_fails_while_an_endpoint_that_may_serve_it_was_never_asked(
+    history: list[tuple[str, int, float, Category, float]],
+    moods: list[list[Reply]],
+    size: int,
+    caller: Caller,
+    row: str,
+) -> None:
+    behaves = dict(zip(CHAIN, moods, strict=True))
+    world = World({"f": CHAIN[:size]}, f"[features.f]\n{row}", behaves=behaves)
+    for event in history:
+        if event[1] < size:
+            _happen(world, event)
+
+    called = world.call(caller=caller)
+
+    asked = {step.candidate.circuit for step in called.steps}
+    if called.error is None or len(called.tried) >= called.route.feature.max_attempts:
+        return
+    for one in (*called.route.candidates, *called.route.resting):
+        assert (
+            one.circuit in asked
+            or any(map(_is_forbidden, called.steps, called.replies, repeat(one)))
+            or not _may_be_asked(world, one, called)
+        ), f"{one.name} was not asked, but {called.tried}: {called.error}"
+
+
+FORBIDDEN: dict[str, Callable[[Candidate, Candidate], bool]] = {
+    "yes": lambda *_: False,
+    "larger window": lambda used, other: other.room <= used.room,
+    "the same payer's": lambda used, other: other.owner != used.owner,
+    "another key": lambda used, other: other.key_circuit == used.key_circuit,
+    "another key, if this one is the house's": lambda used, other: (
+        used.owner == "user" or other.key_circuit == used.key_circuit
+    ),
+}
+"""Whom a failure of one leaves unasked; everybody, if it is not here."""
+
+
+def _is_forbidden(step: Try, reply: Reply, other: Candidate) -> bool:
+    if reply.failure is None or reply.partial is not None:
+        return True
+    forbids = FORBIDDEN.get(POLICY[reply.failure.category].next_endpoint)
+    return forbids is None or forbids(step.candidate, other)
+
+
+def _may_be_asked(world: World, one: Candidate, called: Called) -> bool:
+    """Whether it may serve now, or be probed or waited for in the time that is left."""
+    left = called.route.deadline - called.seconds - 2 * LEAST_SECONDS
+    why = availability(one, world.health, called.route.needs)
+    if why is None or why.is_probeable or why.kind == "probing":
+        return left > 0
+    return is_worth_waiting(why, called.route.feature) and why.seconds < left

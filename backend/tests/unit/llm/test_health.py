@@ -181,14 +181,14 @@ class TestBreaker:
 
 
 class TestBudget:
-    """Of N first requests, at most a tenth and ten are retried."""
+    """Retries are earned by answers, so an outage earns none; to those with nothing else left a few are lent."""
 
     def test_the_reserve_is_ten(self) -> None:
         budget = RetryBudget()
 
         assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
 
-    def test_ten_first_requests_earn_a_retry(self) -> None:
+    def test_ten_answers_earn_three_retries(self) -> None:
         budget = RetryBudget()
         while budget.spend():
             pass
@@ -196,7 +196,23 @@ class TestBudget:
         for _ in range(11):  # the eleventh is for what floats lose
             budget.earn()
 
-        assert [budget.spend(), budget.spend()] == [True, False]
+        assert [budget.spend() for _ in range(4)] == [True] * 3 + [False]
+
+    def test_what_is_lent_follows_later_and_later(self) -> None:
+        budget = RetryBudget()
+
+        lent = [now / 2 for now in range(1000) if budget.borrow(now / 2)]
+
+        assert lent == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5, 127.5, 255.5]
+
+    def test_after_an_answer_one_is_lent_at_once(self) -> None:
+        budget = RetryBudget()
+        for now in range(100):
+            budget.borrow(now)
+
+        budget.earn()
+
+        assert [budget.borrow(100), budget.borrow(100.4), budget.borrow(100.5)] == [True, False, True]
 
     def test_no_more_than_the_reserve_is_saved(self) -> None:
         budget = RetryBudget()
@@ -214,7 +230,7 @@ class TestBudget:
             else:
                 budget.earn()
                 earned += 1
-            assert spent <= 10 + 0.1 * earned + 1e-9
+            assert spent <= 10 + 0.3 * earned + 1e-9
 
 
 class TestCooling:
@@ -227,6 +243,87 @@ class TestCooling:
         assert health.availability(CIRCUIT) == Unavailable(40, Category.RATE_LIMIT, "cooling")
         clock.now = 60
         assert health.availability(CIRCUIT) is None
+
+    def test_after_it_one_request_tries_and_an_answer_lets_the_others_follow(
+        self, health: MemoryHealth, clock: Clock
+    ) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        clock.now = 60
+
+        assert health.admit(CIRCUIT, 10, last_resort=False) == "probe"
+        assert isinstance(waiting := health.admit(CIRCUIT, 10, last_resort=True), Unavailable)
+        assert waiting.kind == "probing"
+        health.answered(CIRCUIT)
+        assert health.admit(CIRCUIT, 10, last_resort=False) == "request"
+        assert len(health) == 0
+
+    def test_after_a_keys_too(self, health: MemoryHealth, clock: Clock) -> None:
+        key, sibling = Circuit("red", "key"), Circuit("red:n", "key")
+        health.cool(key, 60, Category.QUOTA)
+        clock.now = 60
+
+        assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
+        assert isinstance(health.admit(sibling, 10, last_resort=False, key=key), Unavailable)
+        health.answered(CIRCUIT, key=key)
+        assert health.admit(sibling, 10, last_resort=False, key=key) == "request"
+
+    @pytest.mark.parametrize("category", [Category.SERVER, None])
+    def test_a_probe_that_says_nothing_of_it_frees_its_place_for_one_other(
+        self, health: MemoryHealth, clock: Clock, category: Category | None
+    ) -> None:
+        key = Circuit("red", "key")
+        for circuit in (CIRCUIT, key):
+            health.cool(circuit, 60, Category.RATE_LIMIT)
+        clock.now = 60
+        assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
+
+        if category is None:
+            health.release(CIRCUIT, key)
+        else:
+            health.failed(CIRCUIT, category, key=key)
+
+        assert health.admit(CIRCUIT, 10, last_resort=False, key=key) == "probe"
+        assert isinstance(health.admit(CIRCUIT, 10, last_resort=False, key=key), Unavailable)
+
+    def test_an_answer_to_an_older_request_does_not_end_it(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT, is_guess=True)
+
+        health.answered(CIRCUIT, was_probe=False)
+
+        assert health.availability(CIRCUIT) is not None
+
+    def test_a_failure_of_an_older_request_does_not_free_the_probes_place(
+        self, health: MemoryHealth, clock: Clock
+    ) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT)
+        clock.now = 60
+        health.admit(CIRCUIT, 10, last_resort=False)
+
+        health.failed(CIRCUIT, Category.SERVER, was_probe=False)
+
+        assert isinstance(health.admit(CIRCUIT, 10, last_resort=True), Unavailable)
+
+    @pytest.mark.parametrize(
+        ("category", "is_guess", "probed"),
+        [
+            (Category.RATE_LIMIT, True, True),
+            (Category.RATE_LIMIT, False, False),
+            (Category.MODEL_NOT_FOUND, True, False),
+        ],
+    )
+    def test_only_one_that_nobody_asked_for_is_probed_before_its_time(
+        self, health: MemoryHealth, category: Category, *, is_guess: bool, probed: bool
+    ) -> None:
+        health.cool(CIRCUIT, 60, category, is_guess=is_guess)
+
+        assert isinstance(health.admit(CIRCUIT, 10, last_resort=False), Unavailable)
+        assert (health.admit(CIRCUIT, 10, last_resort=True) == "probe") is probed
+
+    def test_what_the_provider_tells_a_probe_counts_more_than_a_guess(self, health: MemoryHealth) -> None:
+        health.cool(CIRCUIT, 60, Category.RATE_LIMIT, is_guess=True)
+        health.cool(CIRCUIT, 5, Category.RATE_LIMIT)
+
+        assert health.availability(CIRCUIT) == Unavailable(5, Category.RATE_LIMIT, "cooling")
 
     def test_a_hint_of_days_counts_as_an_hour(self, health: MemoryHealth) -> None:
         health.cool(CIRCUIT, 1e9, Category.RATE_LIMIT)
@@ -452,7 +549,7 @@ class TestThreads:
                 health.cool(circuit, 0.0, Category.RATE_LIMIT)
                 health.release(circuit)
                 health.answered(circuit)
-                health.first_request("red")
+                health.earn_retry("red")
                 health.may_retry("red")
 
         hammer(work)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..cached import cached_property
 from ..failures import POLICY
 from ..receipt import Receipt
-from ..routing.plan import availability, is_within_reach, tokens_of
+from ..routing.plan import availability, is_worth_waiting, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
 from ..routing.selector import Pause
 from ..state.health import Unavailable
@@ -80,11 +80,14 @@ class Dispatch:
         self._number = next(self._traffic.numbers)
         self._left = list(map(Pending, route.candidates))
         """The requests that may still be sent, tier by tier."""
+        self._spare = list(map(Pending, route.resting)) if route.resting else []
+        """What is looked at once nothing of that may be sent: what rested at the start, and retries on loan."""
+        self._gives_up_at = self._ends_at
+        """When it no longer waits for a retry on loan."""
         self._sent: list[Try] = []
-        self._budget_keys: set[str] = set()
         self._shares: dict[Circuit, float] = {}
         self._openings: dict[Circuit, int] = {}
-        """Of each breaker when this call first looked: what was found dead since is not worth a probe."""
+        """Of each circuit when this call first looked: what was found dead since is not worth a probe."""
         self._racing: tuple[Try, ...] = ()
         """The first request and its hedge, those of them that are in flight, once there is a hedge."""
         self._failed: tuple[Try, Failure] | None = None
@@ -175,12 +178,17 @@ class Dispatch:
         return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
 
     def _last_resort(self, now: float) -> Try | Wait:
-        """Nothing that is left is available: probe the best breaker, wait for what is worth it, or give up."""
+        """Nothing that is left is available: probe what may be probed, wait for what is worth it, or give up."""
+        self._left, self._spare = self._left + self._spare, []
         for pending in self._left:
             if (probe := self._probe(pending, now)) is not None:
                 return probe
         found = self._availabilities()
-        waits = [(wait, one, why) for one, why in found if (wait := self._worth_waiting(why)) is not None]
+        waits = [
+            (wait, one.candidate, why)
+            for one, (_, why) in zip(self._left, found, strict=True)
+            if (wait := self._seconds_until(one, why, now)) is not None
+        ]
         seconds, candidate, why = min(waits, key=lambda wait: wait[0], default=(None, None, None))
         if seconds is None or candidate is None or now + seconds + LEAST_SECONDS > self._ends_at:
             if self._failed is not None:
@@ -189,13 +197,19 @@ class Dispatch:
         self._queue_up(candidate, why, seconds)
         return Wait(seconds)
 
-    def _worth_waiting(self, why: Unavailable | None) -> float | None:
-        """Seconds to wait for it; None if there is no point."""
+    def _seconds_until(self, pending: Pending, why: Unavailable | None, now: float) -> float | None:
+        """Seconds until it is worth another look; None if there is no point."""
+        feature = self.route.feature
+        if pending.on_loan and now >= self._gives_up_at:
+            return None
+        if pending.not_before > now:
+            return pending.not_before - now
         if why is None:
-            return 0.0  # it came back between two looks
+            # It came back between two looks, or the budget may.
+            return PROBE_POLL_SECONDS if pending.on_loan else 0.0
         if why.kind == "probing":
             return min(why.seconds, PROBE_POLL_SECONDS)
-        return why.soonest if why.kind != "open" and is_within_reach(why, self.route.feature) else None
+        return why.soonest if is_worth_waiting(why, feature) else None
 
     def _queue_up(self, candidate: Candidate, why: Unavailable | None, seconds: float) -> None:
         """Whoever waits for room is served before those who come later."""
@@ -227,6 +241,8 @@ class Dispatch:
     ) -> Try | None:
         """The request, if it may go out now: a last resort also to probe, a hedge never."""
         candidate = pending.candidate
+        if pending.on_loan and not self._is_lent(pending, now, last_resort=last_resort):
+            return None
         share = self._ends_at if len(self._left) == 1 else self._share_ends(candidate, now)
         seconds = min(candidate.options.timeout, share - now)
         circuit, key = candidate.circuit, candidate.key_circuit
@@ -245,13 +261,19 @@ class Dispatch:
         return self._begin(pending, seconds, now, probe=leave == "probe", hedge=hedge)
 
     def _probe(self, pending: Pending, now: float) -> Try | None:
-        """The request as a last resort: to probe a breaker before its time, unless others have done so meanwhile."""
+        """The request as a last resort: to probe before its time what rests, unless others have done so meanwhile."""
         circuit, why = pending.candidate.circuit, self._availability(pending.candidate)
         openings = why.openings if why is not None else 0
-        is_open = why is not None and why.kind == "open"
-        if why is not None and not (is_open and openings == self._openings.setdefault(circuit, openings)):
+        is_probe = why is not None and why.is_probeable
+        if why is not None and not (is_probe and openings == self._openings.setdefault(circuit, openings)):
             return None
-        return self._admitted(pending, now, last_resort=is_open)
+        return self._admitted(pending, now, last_resort=is_probe)
+
+    def _is_lent(self, pending: Pending, now: float, *, last_resort: bool) -> bool:
+        if pending.not_before > now:
+            return False
+        is_available = last_resort or self._availability(pending.candidate) is None
+        return is_available and self._retry.is_lent(pending.candidate)
 
     def _has_room(self, candidate: Candidate) -> bool:
         tokens = tokens_of(candidate, self.route.needs)
@@ -263,9 +285,6 @@ class Dispatch:
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
             chosen(candidate, self._among(pending), self._context)
         self._left = [one for one in self._left if one is not pending]
-        if candidate.budget_key not in self._budget_keys:
-            self._budget_keys.add(candidate.budget_key)
-            self._health.first_request(candidate.budget_key)
         if self._waits_for is not None:
             self.leave_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
@@ -361,7 +380,8 @@ class Dispatch:
 
     def settled_for(self, attempt: Attempt) -> Receipt:
         """The call is over, and the rejected answer of ``attempt`` is handed on because there was no better one."""
-        served_by = next(one for one in self.route.candidates if outcome_errors.is_of(attempt, one))
+        asked = (step.candidate for step in self._sent)
+        served_by = next(one for one in asked if outcome_errors.is_of(attempt, one))
         return self._receipt(attempt, served_by.profile, degraded=True)
 
     def _receipt(self, answered: Attempt, profile: str, *, degraded: bool) -> Receipt:
@@ -390,6 +410,9 @@ class Dispatch:
         self._failed = step, failure
         self._retry.failed(step.candidate, failure)
         delay = None if partial is not None else self._retry.delay(step, failure, self._left_for(step))
+        if delay is not None and not self._retry.is_granted(step.candidate, failure):
+            self._put_off(step, delay)
+            delay = None
         self._retry.cool(step.candidate, failure, delay)
         if partial is not None:
             return outcome_errors.interrupted(self.route, self.attempts, step.candidate, partial)
@@ -400,11 +423,12 @@ class Dispatch:
         if may_move_on:
             has_room = self._requests_left > 0
             self._left = self._retry.allowed(self._left, step, failure) if has_room else []
+            self._spare = self._retry.allowed(self._spare, step, failure) if has_room else []
         if self._racing:
             return None
         if not may_move_on:
-            self._left = []
-        return None if self._left else self._final_error(step, failure, is_last=may_move_on)
+            self._left = self._spare = []
+        return None if self._left or self._spare else self._final_error(step, failure, is_last=may_move_on)
 
     def ends_with(self, step: Try, failure: Failure) -> bool:
         """Whether ``failure`` of ``step`` ends the call, even if another request is in flight."""
@@ -418,6 +442,18 @@ class Dispatch:
         is_repair = step.repair or POLICY[failure.category].again == "repair"
         again = Pending(candidate, self._clock() + delay, is_repair, is_retry=True)
         self._left.insert(len(self._beside(candidate)) if candidate.is_balanced else 0, again)
+
+    def _put_off(self, step: Try, delay: float) -> None:
+        """The breaker is open, or the budget spent: it is looked at again once nothing else is left. A probe is not repeated."""
+        candidate, not_before = step.candidate, self._clock() + delay
+        if step.probe:
+            return
+        why = self._availability(candidate)
+        if why is not None:
+            self._openings[candidate.circuit] = why.openings
+        self._gives_up_at = min(self._gives_up_at, not_before + self.route.feature.wait)
+        again = Pending(candidate, not_before, step.repair, is_retry=True, on_loan=True)
+        self._spare = [*self._spare, again]
 
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         """Attempts stand in the order in which they began: a hedge may end before the first does."""
@@ -435,7 +471,8 @@ class Dispatch:
     def _left_for(self, step: Try) -> RetryAllowance:
         candidate = step.candidate
         ends_at = self._shares[candidate.circuit] if self._left else self._ends_at
-        requests = self._requests_left - len(self._left)
+        unasked = sum(not one.is_retry for one in self._spare)
+        requests = self._requests_left - len(self._left) - unasked
         return RetryAllowance(requests, self._clock(), ends_at, len(self._beside(candidate)))
 
     def _final_error(self, step: Try, failure: Failure, *, is_last: bool) -> LLMError:

@@ -47,7 +47,7 @@ def refused(route: Route) -> LLMError:
         return POLICY[soonest.category].error(
             f"Every endpoint that may serve {name!r} is resting. {reasons}.",
             feature=name,
-            retry_after=None if soonest.is_guess else soonest.seconds,
+            retry_after=None if soonest.is_guess and soonest.kind == "limited" else soonest.seconds,
         )
     return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
 
@@ -74,7 +74,9 @@ def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
 def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | None]]) -> LLMError:
     """The error if no endpoint that is left will be available in time."""
     skips = tuple(unavailable(candidate, why) for candidate, why in found if why is not None)
-    return refused(route._replace(candidates=(), skipped=(*route.skipped, *skips)))
+    looked_at = [candidate.circuit for candidate, _ in found]
+    lasting = tuple(one for one in route.skipped if one.candidate.circuit not in looked_at)
+    return refused(route._replace(candidates=(), skipped=lasting + skips))
 
 
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:

@@ -76,7 +76,7 @@ class RetryPolicy:
     # The same endpoint again ---------------------------------------------------------------------------------------
 
     def delay(self, step: Try, failure: Failure, left: RetryAllowance) -> float | None:
-        """Seconds to wait before the same endpoint is asked again; None if it should not be."""
+        """Seconds to wait before the same endpoint is asked again; None if it should not be. `is_granted` is asked next."""
         policy, candidate = POLICY[failure.category], step.candidate
         most = candidate.endpoint.attempts or self._feature.attempts
         if policy.again == "no" or self._count(candidate) >= most or left.requests < 1:
@@ -87,9 +87,7 @@ class RetryPolicy:
             return None
         delay = self._backoff(candidate, failure)
         longest = LONGEST_WAIT if failure.retry_after is None else self._feature.wait
-        if delay > longest or not left.has_time_for(delay):
-            return None
-        return delay if self._may_retry(candidate, failure) else None
+        return delay if delay <= longest and left.has_time_for(delay) and failure.may_retry else None
 
     def _repair_delay(self, candidate: Candidate, left: RetryAllowance) -> float | None:
         """A repair does not wait. Each endpoint gets one; of a cost ladder only the last, as the next rung is the repair."""
@@ -106,18 +104,26 @@ class RetryPolicy:
             return 0.0  # most likely a connection that had gone stale
         return backoff(retry, failure.retry_after, self._random)
 
-    def _may_retry(self, candidate: Candidate, failure: Failure) -> bool:
-        """Asked last, because a retry that is granted is spent."""
+    def is_granted(self, candidate: Candidate, failure: Failure) -> bool:
+        """Whether the breaker is closed and the budget has one more, which is spent then; a repair costs none."""
+        if POLICY[failure.category].again == "repair":
+            return True
         why = self._health.availability(candidate.circuit)
         is_open = why is not None and why.kind == "open"
-        return failure.may_retry and not is_open and self._health.may_retry(candidate.budget_key)
+        return not is_open and self._health.may_retry(candidate.budget_key)
+
+    def is_lent(self, candidate: Candidate) -> bool:
+        """Whether it may be asked again though the budget was spent: nothing else is left."""
+        return self._health.may_retry(candidate.budget_key, last_resort=True)
 
     def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
         """Let everybody leave it alone: as long as the provider asks, or this call waits itself, or its kind is worth."""
         policy = POLICY[failure.category]
         if policy.health == "cool endpoint":
             pause = policy.cool_seconds if delay is None else delay
-            self._health.cool(candidate.circuit, failure.retry_after or pause, failure.category)
+            is_guess = failure.retry_after is None and delay is None
+            seconds = failure.retry_after or pause
+            self._health.cool(candidate.circuit, seconds, failure.category, is_guess=is_guess)
         elif policy.health == "cool key" and _is_anybodys_business(candidate, failure):
             pause = failure.retry_after or policy.cool_seconds
             self._health.cool(candidate.key_circuit, pause, failure.category)

@@ -20,12 +20,14 @@ class Pending(NamedTuple):
         not_before: In seconds of the monotonic clock.
         repair: Whether the last answer's fault is fed back.
         is_retry: Whether the endpoint was asked before.
+        on_loan: Whether the retry is still to be granted: there was none left when it was wanted.
     """
 
     candidate: Candidate
     not_before: float = 0.0
     repair: bool = False
     is_retry: bool = False
+    on_loan: bool = False
 
 
 @dataclass(frozen=True)

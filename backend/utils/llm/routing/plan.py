@@ -171,6 +171,7 @@ def _route(
         profile=snapshot.profile if policy == "house_only" else snapshot.byok_profile,
         policy=policy,
         candidates=tuple(order),
+        resting=tuple(one for one in best if one not in order) if len(order) < len(best) else (),
         skipped=_skipped(over, left_out, order) if over or left_out else (),
         demo=is_demo,
         table_hash=snapshot.hash,
@@ -269,23 +270,25 @@ def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
 def _earliest(candidate: Candidate, case: Case) -> float:
     """Seconds until an unavailable ``candidate`` may be asked: its cooldown is over and its limits have room.
 
-    An open breaker may be probed as soon as there is room.
+    What may be probed may be asked as soon as there is room.
     """
-    cooldown = candidate.rest.seconds if candidate.rest and candidate.rest.kind == "cooling" else 0.0
+    why = candidate.rest
+    cooldown = why.seconds if why and why.kind == "cooling" and not why.is_probeable else 0.0
     limit = _exceeded(candidate, case.health, case.needs)
     return cooldown if limit is None else max(cooldown, limit.look_in)
 
 
 def is_within_reach(why: Unavailable, feature: Feature) -> bool:
     """Whether a call of ``feature`` may wait until ``why`` is over, or probe the endpoint."""
-    match why.kind:
-        case "limited":
-            return why.soonest <= feature.deadline
-        case "cooling":
-            longest = min(feature.wait, feature.deadline)
-            return POLICY[why.category].again == "retry" and why.seconds <= longest
-        case _:
-            return True
+    return why.kind in {"open", "probing"} or why.is_probeable or is_worth_waiting(why, feature)
+
+
+def is_worth_waiting(why: Unavailable, feature: Feature) -> bool:
+    """Whether a call of ``feature`` may wait until ``why`` is over, without a probe."""
+    if why.kind == "limited":
+        return why.soonest <= feature.deadline
+    wait_pays = why.kind == "cooling" and POLICY[why.category].again == "retry"
+    return wait_pays and why.seconds <= min(feature.wait, feature.deadline)
 
 
 def unavailable(candidate: Candidate, why: Unavailable) -> Rejection:

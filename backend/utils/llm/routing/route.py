@@ -225,6 +225,7 @@ class Route(NamedTuple):
 
     Attributes:
         candidates: In the order in which they are tried.
+        resting: Those of ``skipped`` that only rest: if nothing else is left, they are looked at again.
         skipped: In the order in which they stood.
         preferred: The one that would be tried first if all were well; None if the demo model stands in for it.
         needs: What was asked for.
@@ -252,6 +253,7 @@ class Route(NamedTuple):
     arm: str | None = None
     is_shadow: bool = False
     hedge: Hedge | None = None
+    resting: tuple[Candidate, ...] = ()
 
     @property
     def options(self) -> Options:

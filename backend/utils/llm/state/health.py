@@ -24,8 +24,11 @@ PROBE_GRACE = 5.0
 """Seconds that a probe may be late before another one may be sent."""
 LONGEST_COOLING = 3600.0
 """The longest cooldown in seconds, whatever the provider asks for."""
-RETRY_SHARE = 0.1
+RETRY_SHARE = 0.3
 RETRY_RESERVE = 10.0
+FIRST_LOAN_SECONDS = 0.5
+"""After the first retry that an empty budget lends, the next follows in so many seconds, then in twice as many."""
+LONGEST_LOAN_SECONDS = 300.0
 
 UnavailableKind = Literal["cooling", "open", "probing", "limited"]
 Admission = Literal["request", "probe"]
@@ -54,9 +57,9 @@ class Unavailable:
         kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
             somebody else's probe; ``limited`` has no room under our own limits.
         reason: The limit, in words, and ``scope`` whose it is.
-        is_guess: Whether ``seconds`` is only when to look again.
-        openings: How often the breaker was opened, or found to be rightly open by a probe: whoever sees it grow knows
-            how the probe ended.
+        is_guess: Whether nobody told ``seconds``: for a limit, it is only when to look again.
+        openings: How often it was decided to leave it alone, or a probe found that to be right: whoever sees it grow
+            knows how the probe ended.
     """
 
     seconds: float
@@ -73,6 +76,12 @@ class Unavailable:
         """Seconds until it may be over."""
         return self.seconds if self.look_in is None else self.look_in
 
+    @property
+    def is_probeable(self) -> bool:
+        """Whether one request may find out before its time: nobody asked for the rest, and a retry may help."""
+        is_ours = self.kind == "open" or (self.kind == "cooling" and self.is_guess)
+        return is_ours and POLICY[self.category].again == "retry"
+
     @override
     def __str__(self) -> str:
         what = POLICY[self.category].sentence
@@ -88,7 +97,7 @@ class Unavailable:
             case "open":
                 return f"it {what} again and again; left alone for {self.seconds:.0f} s more"
             case "probing":
-                return f"it {what} again and again; a probe is under way"
+                return f"it {what}; a probe is under way"
 
 
 def _in_words(seconds: float) -> str:
@@ -114,47 +123,71 @@ class Health(Protocol):
         Args:
             circuit: The circuit that it is for.
             seconds: How long the request may take; a probe whose outcome is never reported is forgotten after that.
-            last_resort: Nothing else is left: an open breaker may be probed before its time. Still one at a time.
+            last_resort: Nothing else is left: an open breaker, and a cooldown that no provider asked for, may be
+                probed before their time. Still one at a time.
             key: The circuit of the request's key, which may be cooling, too.
         """
 
-    def answered(self, circuit: Circuit) -> None:
-        """Record that an admitted request was answered, well or not: the provider is alive."""
+    def answered(
+        self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
+    ) -> None:
+        """Record that an admitted request was answered, well or not: the provider is alive.
 
-    def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
+        Args:
+            circuit: The circuit that it was for.
+            key: The circuit of the request's key.
+            was_probe: Whether it was the probe, if there is one.
+            is_well: Whether the answer shows that a cooldown is over. Another rate limit does not.
+        """
+
+    def failed(
+        self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
+    ) -> None:
         """Record that an admitted request failed, by the provider's fault.
 
         Args:
             circuit: The circuit that it was for.
             category: The kind of failure.
+            key: The circuit of the request's key.
             was_probe: Whether it was the probe, if there is one; else that goes on.
         """
 
-    def release(self, circuit: Circuit) -> None:
+    def release(self, *circuits: Circuit) -> None:
         """Release a probe without an outcome: it was cancelled, or never sent."""
 
-    def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
-        """Put ``circuit`` on cooldown for ``seconds``."""
+    def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
+        """Put ``circuit`` on cooldown for ``seconds``; after that one request tries before the others.
 
-    def first_request(self, budget_key: str) -> None:
-        """Record the first request of a call, which adds to the retry budget ``budget_key``: one for each provider and owner of keys."""
+        Args:
+            circuit: Which.
+            seconds: How long.
+            category: The kind of failure that led to it.
+            is_guess: Whether no provider told ``seconds``: then it may be probed before its time.
+        """
 
-    def may_retry(self, budget_key: str) -> bool:
-        """Spend one retry of the budget ``budget_key``; False if none is left."""
+    def earn_retry(self, budget_key: str) -> None:
+        """Record an answer, which adds to the retry budget ``budget_key``: one for each provider and owner of keys."""
+
+    def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
+        """Spend one retry of the budget ``budget_key``; False if none is left. As a last resort one may be lent."""
 
 
 class RetryBudget:
-    """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N first requests, so that an outage causes no retry storm.
+    """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N answers, so that an outage causes no retry storm.
 
-    Not thread-safe: the owner holds a lock.
+    An empty budget lends one retry to a call that has nothing else left, and the next one after an answer, or at
+    intervals that double. Not thread-safe: the owner holds a lock.
     """
 
     def __init__(self) -> None:
         self._left = RETRY_RESERVE
+        self._lends_at = 0.0
+        self._pause = FIRST_LOAN_SECONDS
 
     def earn(self) -> None:
-        """Add the share of one first request."""
+        """Add the share of one answer."""
         self._left = min(RETRY_RESERVE, self._left + RETRY_SHARE)
+        self._lends_at, self._pause = 0.0, FIRST_LOAN_SECONDS
 
     def spend(self) -> bool:
         """Spend one retry; False if none is left."""
@@ -163,15 +196,36 @@ class RetryBudget:
         self._left -= 1.0
         return True
 
+    def borrow(self, now: float) -> bool:
+        """Take one retry that the budget does not have, if it is time for one."""
+        if now < self._lends_at:
+            return False
+        self._lends_at = now + self._pause
+        self._pause = min(LONGEST_LOAN_SECONDS, 2 * self._pause)
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
     breaker: Breaker = field(default_factory=Breaker)
     cools_until: float = 0.0
-    cools_for: Category = Category.RATE_LIMIT
+    cools_for: Category | None = None
+    """Why it was left alone, until an answer shows that this is over."""
+    is_guess: bool = False
     probes_until: float = 0.0
     failed_with: Category = Category.SERVER
     openings: int = 0
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether one request is to find out how it is before others follow."""
+        return self.cools_for is not None or self.breaker.opens_until is not None
+
+    def answered(self, now: float, *, was_probe: bool, is_well: bool) -> _Condition:
+        """After an answer. One to a request that went out before the cooldown does not end it."""
+        after = replace(self, breaker=self.breaker.succeeded(now), probes_until=0.0)
+        is_over = now >= self.cools_until or (self.is_guess and was_probe)
+        return replace(after, cools_until=0.0, cools_for=None) if is_well and is_over else after
 
 
 class MemoryHealth(PerProcess):
@@ -217,30 +271,36 @@ class MemoryHealth(PerProcess):
             return "request"
         now = self._clock()
         with self._lock:
-            if key is not None and (why := self.availability(key)) is not None:
-                return why
-            condition = self._conditions.get(circuit, _Condition())
-            why = _unavailable(condition, now)
-            if why is not None and not (last_resort and why.kind == "open"):
-                return why
-            if condition.breaker.state(now) == "closed":
-                return "request"
-            self._keep(circuit, replace(condition, probes_until=now + seconds + PROBE_GRACE))
-            return "probe"
+            known = self._known(key, circuit)
+            for condition in known.values():
+                why = _unavailable(condition, now)
+                if why is not None and not (last_resort and why.is_probeable):
+                    return why
+            on_trial = [one for one, condition in known.items() if condition.is_on_trial]
+            for one in on_trial:
+                self._keep(one, replace(known[one], probes_until=now + seconds + PROBE_GRACE))
+            return "probe" if on_trial else "request"
 
-    def answered(self, circuit: Circuit) -> None:
+    def _known(self, *circuits: Circuit | None) -> dict[Circuit, _Condition]:
+        return {one: self._conditions[one] for one in circuits if one is not None and one in self._conditions}
+
+    def answered(
+        self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
+    ) -> None:
         """See `Health`."""
-        if circuit not in self._conditions:
+        if circuit not in self._conditions and key not in self._conditions:
             return
         now = self._clock()
         with self._lock:
-            condition = self._conditions.get(circuit, _Condition())
-            self._keep(
-                circuit, replace(condition, breaker=condition.breaker.succeeded(now), probes_until=0.0)
-            )
+            for one, condition in self._known(key, circuit).items():
+                self._keep(one, condition.answered(now, was_probe=was_probe, is_well=is_well))
 
-    def failed(self, circuit: Circuit, category: Category, *, was_probe: bool = True) -> None:
+    def failed(
+        self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
+    ) -> None:
         """See `Health`."""
+        if was_probe and key is not None:
+            self.release(key)
         now = self._clock()
         with self._lock:
             condition = self._conditions.get(circuit, _Condition())
@@ -256,37 +316,39 @@ class MemoryHealth(PerProcess):
                     breaker=breaker,
                     failed_with=category,
                     openings=condition.openings + is_verdict,
-                    probes_until=0.0,
+                    probes_until=0.0 if was_probe else condition.probes_until,
                 ),
             )
 
-    def release(self, circuit: Circuit) -> None:
+    def release(self, *circuits: Circuit) -> None:
         """See `Health`."""
         with self._lock:
-            condition = self._conditions.get(circuit)
-            if condition is not None and condition.probes_until:
-                self._keep(circuit, replace(condition, probes_until=0.0))
+            for one, condition in self._known(*circuits).items():
+                if condition.probes_until:
+                    self._keep(one, replace(condition, probes_until=0.0))
 
-    def cool(self, circuit: Circuit, seconds: float, category: Category) -> None:
+    def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
         """See `Health`."""
         until = self._clock() + min(seconds, LONGEST_COOLING)
         with self._lock:
             condition = self._conditions.get(circuit, _Condition())
-            if until > condition.cools_until:
-                self._keep(circuit, replace(condition, cools_until=until, cools_for=category))
+            if until > condition.cools_until or condition.is_guess > is_guess:
+                cooled = replace(condition, cools_until=until, cools_for=category, is_guess=is_guess)
+                self._keep(circuit, replace(cooled, openings=condition.openings + is_guess))
 
-    def first_request(self, budget_key: str) -> None:
+    def earn_retry(self, budget_key: str) -> None:
         """See `Health`."""
         with self._lock:
             self._budgets[budget_key].earn()
 
-    def may_retry(self, budget_key: str) -> bool:
+    def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
         """See `Health`."""
         with self._lock:
-            return self._budgets[budget_key].spend()
+            budget = self._budgets[budget_key]
+            return budget.spend() or (last_resort and budget.borrow(self._clock()))
 
     def _keep(self, circuit: Circuit, condition: _Condition) -> None:
-        if condition.breaker.is_spotless and self._clock() >= condition.cools_until:
+        if condition.breaker.is_spotless and condition.cools_for is None:
             self._conditions.pop(circuit, None)
             return
         self._conditions[circuit] = condition
@@ -296,11 +358,13 @@ class MemoryHealth(PerProcess):
 
 
 def _unavailable(condition: _Condition, now: float) -> Unavailable | None:
-    openings = condition.openings
-    if now < condition.cools_until:
-        return Unavailable(condition.cools_until - now, condition.cools_for, "cooling", openings)
-    if now < condition.probes_until:
-        return Unavailable(condition.probes_until - now, condition.failed_with, "probing", openings)
+    openings, is_probed = condition.openings, now < condition.probes_until
+    cause = condition.cools_for or condition.failed_with
+    if now < condition.cools_until and not (condition.is_guess and is_probed):
+        left = condition.cools_until - now
+        return Unavailable(left, cause, "cooling", openings, is_guess=condition.is_guess)
+    if is_probed:
+        return Unavailable(condition.probes_until - now, cause, "probing", openings)
     opens_until = condition.breaker.opens_until
     if opens_until is not None and now < opens_until:
         return Unavailable(opens_until - now, condition.failed_with, "open", openings)

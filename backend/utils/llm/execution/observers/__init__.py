@@ -105,7 +105,7 @@ class ObserverRegistry:
             concerns.add("hedged")
         if route.feature.split or route.is_shadow:
             concerns.add("compared")
-        for one in route.candidates:
+        for one in route.candidates + route.resting:
             concerns.add(type(one.select))
             if one.meters:
                 concerns.add("limited")

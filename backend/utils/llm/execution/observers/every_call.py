@@ -35,20 +35,24 @@ class HealthObserver(AttemptObserver):
 
     @override
     def ended(self, step: Try, _: Attempt, failure: Failure | None) -> None:
-        health, circuit = self._health, step.candidate.circuit
+        health, candidate = self._health, step.candidate
+        circuit, key, was_probe = candidate.circuit, candidate.key_circuit, step.probe
         if failure is None:
-            health.answered(circuit)
+            health.answered(circuit, key=key, was_probe=was_probe)
+            health.earn_retry(candidate.budget_key)
             return
         if failure.lacks is not None:
             with health.traffic.lock:
                 health.traffic.unsupported.add((step.route.table_hash, circuit), failure.lacks)
         effect = POLICY[failure.category].health
         if effect == "counts" and was_patient(step, failure):
-            health.failed(circuit, failure.category, was_probe=step.probe)
+            health.failed(circuit, failure.category, key=key, was_probe=was_probe)
         elif effect not in {"counts", "nothing"}:
-            health.answered(circuit)
-        elif step.probe:
-            health.release(circuit)
+            health.answered(circuit, key=key, was_probe=was_probe, is_well=effect == "alive")
+            if effect == "alive":
+                health.earn_retry(candidate.budget_key)
+        elif was_probe:
+            health.release(circuit, key)
 
 
 class Substitutes:
