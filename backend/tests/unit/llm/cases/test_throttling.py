@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 P, S = "openai:p", "openai:s"
 ONCE = "attempts = 1"
 BUSY = Status(429)
+TOLD = Status(429, retry_after=30)
 
 
 def with_key(key: str) -> Caller:
@@ -100,9 +101,9 @@ class TestAllThrottled:
     def throttle_one_after_the_other(self, call: Driver, lab: Lab, wait: float) -> None:
         """Endpoint a at 0 s, b at 2 s, c at 4 s, each for 30; it is 10 s now."""
         lab.runs_on("openai:a", "openai:b", "openai:c", row=f"{ONCE}\nwait = {wait}")
-        lab.answers("a", BUSY, "a")
-        lab.answers("b", "b", BUSY, "b")
-        lab.answers("c", "c", BUSY, "c")
+        lab.answers("a", TOLD, "a")
+        lab.answers("b", "b", TOLD, "b")
+        lab.answers("c", "c", TOLD, "c")
         lab.ask(call)
         lab.later(2)
         lab.ask(call)
@@ -134,8 +135,8 @@ class TestAllThrottled:
         assert lab.time.slept == []
 
     def test_all_who_wait_for_the_same_endpoint_are_answered(self, lab: Lab) -> None:
-        lab.runs_on(P, row=f"{ONCE}\nwait = 30")
-        lab.answers("p", BUSY, "p")
+        lab.runs_on(P, row=f"{ONCE}\nwait = 30\ndeadline = 3600")
+        lab.answers("p", TOLD, "p")
         with pytest.raises(RateLimitedError):
             lab.ask(invoke)
 
@@ -193,7 +194,7 @@ class TestPerKey:
 
     def test_one_user_s_throttle_does_not_hold_another_back(self, call: Driver, lab: Lab) -> None:
         lab.runs_on(P, row=ONCE)
-        lab.answers("p", BUSY, "p")
+        lab.answers("p", TOLD, "p")
         with pytest.raises(RateLimitedError):
             lab.ask(call, caller=with_key("ann"))
 
