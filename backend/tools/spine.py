@@ -109,7 +109,7 @@ KINDS: Final = {
         26,
         65,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1154, 45, 312),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1160, 45, 312),
 }
 
 
@@ -209,8 +209,8 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: files", found.files, kind.files)
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_423)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 26_750)
+    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_471)
+    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 26_870)
     found_circles = circles(own_imports())
     yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
 

@@ -135,7 +135,7 @@ class TestAllThrottled:
         assert lab.time.slept == []
 
     def test_all_who_wait_for_the_same_endpoint_are_answered(self, lab: Lab) -> None:
-        lab.runs_on(P, row=f"{ONCE}\nwait = 30\ndeadline = 3600")
+        lab.runs_on(P, row=f"{ONCE}\nwait = 30\ndeadline = 3600\noptions = {{ timeout = 3600 }}")
         lab.answers("p", TOLD, "p")
         with pytest.raises(RateLimitedError):
             lab.ask(invoke)
