@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -53,5 +54,6 @@ class VirtualTime(PerProcess):
             self._passed += seconds
 
     async def asleep(self, seconds: float) -> None:
-        """See `sleep`."""
+        """See `sleep`. Whoever else has something to do on the loop does it meanwhile."""
         self.sleep(seconds)
+        await asyncio.sleep(0)
