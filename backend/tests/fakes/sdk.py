@@ -45,7 +45,7 @@ class _Clients:
     def __contains__(self, endpoint: Endpoint) -> bool:
         return True
 
-    def client(self, endpoint: Endpoint) -> Any:
+    def client(self, endpoint: Endpoint, seconds: float | None = None) -> Any:
         if endpoint.provider.api == "gemini":
             return _Gemini(endpoint, self._transport)
         if endpoint.provider.api == "anthropic":

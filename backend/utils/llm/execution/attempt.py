@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from ..answers import checked, finish_reason, in_new_wrapping, labelled, served_model
-from ..caller import without_caller
+from ..caller import context_without_caller, without_caller
 from ..errors import CallError, CallTimeoutError
 from ..failures import POLICY, BadAnswer, Category, Failure, NotReadyError, classify, is_control_flow
 from ..interruptions import interruption_in, raise_as_it_was
@@ -91,7 +91,8 @@ class RunningAttempt:
             self._call.runtime.transport.tickets.close(self._ticket)
         if error is None or self.record is not None:
             return False
-        interruption = None if self._observed.refusal is not None else interruption_in(error)
+        is_ours = self._observed.refusal is not None or isinstance(error, BadAnswer)
+        interruption = None if is_ours else interruption_in(error)
         is_handled = self._failed(interruption or error)
         if interruption not in {None, error}:
             raise_as_it_was(interruption)
@@ -112,8 +113,9 @@ class RunningAttempt:
         clients, endpoint = self._call.runtime.clients, self.step.candidate.endpoint
         if endpoint not in clients:
             try:
-                async with asyncio.timeout(self.step.seconds):
-                    await without_caller(asyncio.wrap_future(clients.begin(endpoint)))
+                await without_caller(
+                    asyncio.wait_for(asyncio.wrap_future(clients.begin(endpoint)), self.step.seconds)
+                )
             except TimeoutError as error:
                 raise NotReadyError from error
 
@@ -209,7 +211,9 @@ class RunningAttempt:
         """
         dispatch = self._call.dispatch
         try:
-            async with asyncio.timeout(dispatch.seconds_left):
+            async with asyncio.timeout(None) as clock:
+                ends_at = asyncio.get_running_loop().time() + dispatch.seconds_left
+                context_without_caller().run(clock.reschedule, ends_at)
                 return await result_of(verdict)
         except TimeoutError:
             if dispatch.seconds_left > 0:

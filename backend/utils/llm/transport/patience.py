@@ -2,6 +2,9 @@
 
 When a loop was held up, or its process was stopped, its timers fall due in the same turn as what they wait for, and
 asyncio's cancel all that has come. These look first, so our own lateness is not taken for the other side's.
+
+A timer that was cancelled stays with the loop until its time, and so does its context: that of nobody, or it would hold the
+caller's keys.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from ..caller import context_without_caller
 from .ticket import LOOK_SECONDS
 
 if TYPE_CHECKING:
@@ -30,7 +34,8 @@ class Patience:
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._ticket.due - self._ticket.clock(), self._look)
+        seconds = self._ticket.due - self._ticket.clock()
+        self._timer = self._loop.call_later(seconds, self._look, context=context_without_caller())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -56,7 +61,7 @@ class LoopSeconds:
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._context = asyncio.get_running_loop(), context_without_caller()
         self._timer: asyncio.TimerHandle | None = None
         if self._left:
             self._tick()
@@ -71,6 +76,6 @@ class LoopSeconds:
     def _tick(self) -> None:
         if self._left:
             self._left -= 1
-            self._timer = self._loop.call_later(self._seconds, self._tick)
+            self._timer = self._loop.call_later(self._seconds, self._tick, context=self._context)
         else:
             self._timeout.reschedule(self._loop.time())
