@@ -93,7 +93,7 @@ class _Canned:
     def __contains__(self, endpoint: object) -> bool:
         return True
 
-    def client(self, _endpoint: object) -> _Canned:
+    def client(self, *_: object) -> _Canned:
         return self
 
     def generate(self, _request: object) -> AIMessage:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from backend.utils.llm import Caller, Patchbay, Table, use_caller
 from backend.utils.llm.errors import InvalidOutputError, LLMError, RefusedError
-from backend.utils.llm.execution.observers.every_call import MOST_SUBSTITUTES, Substitutes
+from backend.utils.llm.execution.observers.registry import MOST_SUBSTITUTES, Substitutes
 from backend.utils.llm.foreign import LONGEST, visible
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..routing.selector import Selector
     from ..state.health import Health
     from ..transport import LiveAddress
-    from .observers.every_call import Observer
+    from .observers.registry import Observer
 
 
 log = logging.getLogger(__name__)

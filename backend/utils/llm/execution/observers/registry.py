@@ -1,0 +1,191 @@
+"""Who learns from the requests of a call, told in one order: those whom every call concerns, and which others it does."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ...failures import POLICY
+from ...strategies import ByTier, CostLadder
+from .base import AttemptObserver, was_patient
+from .load import LatencyObserver, LoadObserver, TailLatencyObserver
+from .quality import ExperimentObserver, QualityObserver
+from .rate_limits import RateLimitObserver, TierObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ...failures import Failure
+    from ...receipt import Attempt
+    from ...routing.route import Route
+    from ...state.health import Health
+    from ..steps import Try
+
+    Observer = Callable[[Route, Attempt], None]
+
+log = logging.getLogger(__name__)
+
+_FAILED = "%s failed; the call goes on"
+MOST_SUBSTITUTES = 20
+"""Of one endpoint. A provider that names another one in every answer fills neither log nor memory."""
+
+
+class HealthObserver(AttemptObserver):
+    """Feeds the circuit breakers, and remembers what an endpoint says that it does not take."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    @override
+    def ended(self, step: Try, _: Attempt, failure: Failure | None) -> None:
+        health, candidate = self._health, step.candidate
+        circuit, key, was_probe = candidate.circuit, candidate.key_circuit, step.probe
+        if failure is None:
+            health.answered(circuit, key=key, was_probe=was_probe)
+            health.earn_retry(candidate.budget_key)
+            return
+        if failure.lacks is not None:
+            with health.traffic.lock:
+                health.traffic.unsupported.add((step.route.table_hash, circuit), failure.lacks)
+        effect = POLICY[failure.category].health
+        if effect == "counts" and was_patient(step, failure):
+            health.failed(circuit, failure.category, key=key, was_probe=was_probe)
+        elif effect not in {"counts", "nothing"}:
+            health.answered(circuit, key=key, was_probe=was_probe, is_well=effect == "alive")
+            if effect == "alive":
+                health.earn_retry(candidate.budget_key)
+        elif was_probe:
+            health.release(circuit, key)
+
+
+class Substitutes:
+    """Those that the log was told of."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, set[str | None]] = {}
+
+    def is_news(self, endpoint: str, served: str | None) -> bool:
+        """Whether it is new that ``endpoint`` is served as ``served``; from now on it is not."""
+        known = self._known.setdefault(endpoint, set())
+        if served in known or len(known) >= MOST_SUBSTITUTES:
+            return False
+        known.add(served)
+        return True
+
+
+class SubstituteObserver(AttemptObserver):
+    """Tells the log of each once."""
+
+    def __init__(self) -> None:
+        self._substitutes = Substitutes()
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        if failure is not None or not attempt.substituted:
+            return
+        is_embedded = step.candidate.endpoint.provider.access == "embedded"
+        if not is_embedded and self._substitutes.is_news(attempt.endpoint, attempt.served_model):
+            log.warning("%s was served as %s", attempt.endpoint, attempt.served_model)
+
+
+class ApplicationObserver(AttemptObserver):
+    """Tells ``observe`` of every attempt, once it is over."""
+
+    def __init__(self, observe: Observer) -> None:
+        self._observe = observe
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
+        if not attempt.withdrawn:
+            self._observe(step.route, attempt)
+
+
+class Observers:
+    """Several as one, told one after the other."""
+
+    def __init__(self, observers: Iterable[AttemptObserver]) -> None:
+        self._all = tuple(observers)
+        self.see_starts = [one for one in self._all if type(one).started is not AttemptObserver.started]
+        self.see_receipts = [one for one in self._all if type(one).received is not AttemptObserver.received]
+
+    def __iter__(self) -> Iterator[AttemptObserver]:
+        return iter(self._all)
+
+    def and_then(self, other: AttemptObserver) -> Observers:
+        """These, and ``other`` after them."""
+        return Observers((*self._all, other))
+
+    def started(self, step: Try) -> None:
+        """See `AttemptObserver`."""
+        for one in self.see_starts:
+            try:
+                one.started(step)
+            except Exception:
+                log.exception(_FAILED, type(one).__name__)
+
+    def received(self, step: Try) -> None:
+        """See `AttemptObserver`."""
+        for one in self.see_receipts:
+            try:
+                one.received(step)
+            except Exception:
+                log.exception(_FAILED, type(one).__name__)
+
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        """See `AttemptObserver`."""
+        for one in self._all:
+            try:
+                one.ended(step, attempt, failure)
+            except Exception:
+                log.exception(_FAILED, type(one).__name__)
+
+
+class ObserverRegistry:
+    """All observers of a process, and which of them a call concerns.
+
+    Args:
+        health: Where they keep what they see.
+        application: The application's own observer.
+    """
+
+    def __init__(self, health: Health, application: Observer | None = None) -> None:
+        traffic = health.traffic
+        self._order: tuple[tuple[str | type, AttemptObserver], ...] = (
+            ("every call", SubstituteObserver()),
+            ("every call", HealthObserver(health)),
+            ("balanced", LoadObserver(traffic)),
+            ("balanced", LatencyObserver(traffic)),
+            ("limited", RateLimitObserver(traffic)),
+            (ByTier, TierObserver(traffic)),
+            ("hedged", TailLatencyObserver(traffic)),
+            (CostLadder, QualityObserver(traffic)),
+            ("compared", ExperimentObserver(traffic)),
+            *(() if application is None else (("every call", ApplicationObserver(application)),)),
+        )
+        self._known: dict[frozenset[str | type], Observers] = {}
+
+    def of(self, route: Route, *, is_balanced: bool = True) -> Observers:
+        """Those whom calls on ``route`` concern.
+
+        Args:
+            route: Which.
+            is_balanced: Whether any choice of the table may depend on how busy or how quick an endpoint is.
+        """
+        concerns: set[str | type] = {"every call"}
+        if is_balanced:
+            concerns.add("balanced")
+        if route.feature.hedge:
+            concerns.add("hedged")
+        if route.feature.split or route.is_shadow:
+            concerns.add("compared")
+        for one in route.candidates + route.resting:
+            concerns.add(type(one.select))
+            if one.meters:
+                concerns.add("limited")
+        key = frozenset(concerns)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Observers(one for concern, one in self._order if concern in key)
+        return known
