@@ -58,7 +58,7 @@ def test_every_call_keeps_its_bounds(world: World) -> None:
         assert_bounds(called, feature)
         assert [attempt.hedge for attempt in called.attempts] == [step.hedge for step in called.steps]
         assert {step.candidate.circuit for step in called.steps} <= {
-            one.circuit for one in called.route.candidates
+            one.circuit for one in (*called.route.candidates, *called.route.resting)
         }
 
 
