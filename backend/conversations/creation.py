@@ -176,19 +176,21 @@ class Creation:
             return None
         stored = await self._store.get(order.user_id, conversation_id)
         if stored is not None:
-            outline = await asyncio.to_thread(Outline.of, stored.transcript)
-            await _check_fingerprint(order.transcript, outline.fingerprint)
+            asked = await asyncio.to_thread(Outline.of, order.transcript)
+            known = await asyncio.to_thread(Outline.of, stored.transcript)
+            if asked.fingerprint != known.fingerprint:
+                raise KeyReusedError
         return stored
 
     async def _make_or_resume(
         self, order: Order, conversation_id: str, journal: Journal, answers: Kept
     ) -> Conversation:
         """The conversation in the journal; else it is made with the answers that are there."""
-        if journal.claim is not None:
-            await _check_fingerprint(order.transcript, journal.claim.fingerprint)
+        outline = await asyncio.to_thread(Outline.of, order.transcript)
+        if journal.claim is not None and journal.claim.fingerprint != outline.fingerprint:
+            raise KeyReusedError
         if journal.conversation is not None:
             return await asyncio.to_thread(CONVERSATION.validate_json, journal.conversation)
-        outline = await asyncio.to_thread(Outline.of, order.transcript)
         claim = journal.claim or Claim(fingerprint=outline.fingerprint, created_at=self._time.now())
         await journal.begin(claim, outline.room)
         entry = Entry(conversation_id, order.user_id, claim.created_at)
@@ -252,12 +254,6 @@ def _id_of(order: Order) -> str:
     if order.key is None:
         return uuid4().hex
     return hashlib.sha256(json.dumps([order.user_id, order.key]).encode()).hexdigest()[:_ID]
-
-
-async def _check_fingerprint(transcript: Transcript, known: str) -> None:
-    outline = await asyncio.to_thread(Outline.of, transcript)
-    if outline.fingerprint != known:
-        raise KeyReusedError
 
 
 async def _is_kept(conversation: Conversation, journal: Journal) -> bool:
