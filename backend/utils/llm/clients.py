@@ -86,9 +86,17 @@ class Patchbay(PerProcess):
         self._lock = threading.RLock()
 
     @property
-    @unforked()
     def health(self) -> Health:
         """The health of the endpoints. Made on first use: calls and `explain` share it."""
+        return self._make_health() if self._health is None else self._health
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of calls. Made on first use, because it imports LangChain."""
+        return self._make_runtime() if self._runtime is None else self._runtime
+
+    @unforked()
+    def _make_health(self) -> Health:
         from .state.health import MemoryHealth
         from .state.traffic import Traffic
 
@@ -98,10 +106,8 @@ class Patchbay(PerProcess):
                 self._health = MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))
             return self._health
 
-    @property
     @unforked()
-    def runtime(self) -> Runtime:
-        """The runtime of calls. Made on first use, because it imports LangChain."""
+    def _make_runtime(self) -> Runtime:
         from .execution.runtime import Runtime
 
         with self._lock:

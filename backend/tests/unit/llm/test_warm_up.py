@@ -6,6 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 
 from backend.main import create_app
 from backend.settings import Settings
+from backend.utils.llm.providers.client_cache import ClientKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from backend.tests.unit.llm.conftest import Make
     from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.providers.chat_client import ChatApi
     from backend.utils.llm.testing import LoopbackProvider
 
 CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite", "anthropic:claude-sonnet-5-5"]
@@ -112,3 +115,25 @@ def test_after_it_a_call_imports_nothing() -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_calls_that_come_at_once_wait_for_one_client_from_one_thread(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_build, built, chat_api = threading.Event(), list[ClientKey](), ClientKey.chat_api
+
+    def slowly(key: ClientKey) -> ChatApi:
+        may_build.wait()
+        built.append(key)
+        return chat_api(key)
+
+    monkeypatch.setattr(ClientKey, "chat_api", slowly)
+    patchbay = make(CHAIN)
+    endpoint = patchbay.explain("f").candidates[0].endpoint
+
+    begun = {patchbay.runtime.clients.begin(endpoint) for _ in range(20)}
+    may_build.set()
+
+    assert len(begun) == 1
+    begun.pop().result()
+    assert (endpoint in patchbay.runtime.clients, len(built)) == (True, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
@@ -68,6 +69,7 @@ class ChatClientCache(PerProcess):
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
+        self._building: dict[ClientKey, Future[None]] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -82,24 +84,35 @@ class ChatClientCache(PerProcess):
             TimeoutError: That takes more than ``seconds``. It goes on for the next call.
         """
         kind = ClientKey.of(endpoint)
-        client = self._clients.get(kind)
-        if client is None:
-            client = self._build(kind) if seconds is None else self.begin(endpoint).result(seconds)
-        return client
+        if kind not in self._clients and seconds is not None:
+            self._build_in_thread(kind).result(seconds)
+        return self._clients.get(kind) or self._build(kind)
 
-    def begin(self, endpoint: Endpoint) -> Future[ChatClient]:
-        """Begin to build the client of ``endpoint``, in a thread that nobody has to wait for."""
-        built: Future[ChatClient] = Future()
-        built.set_running_or_notify_cancel()
+    def begin(self, endpoint: Endpoint) -> Future[None]:
+        """Begin to build the client of ``endpoint``, in a thread that nobody has to wait for: one for all who want it.
 
-        def build() -> None:
-            try:
-                built.set_result(self._build(ClientKey.of(endpoint)))
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                built.set_exception(error)
+        What goes wrong is raised by `client`, to each of them anew: an exception that they shared would show the one's
+        frames to the other.
+        """
+        return self._build_in_thread(ClientKey.of(endpoint))
 
-        threading.Thread(target=build, name="patchbay client", daemon=True).start()
-        return built
+    def _build_in_thread(self, kind: ClientKey) -> Future[None]:
+        begun = Future[None]()
+        begun.set_running_or_notify_cancel()
+        building = self._building.setdefault(kind, begun)
+        if building is begun:
+            threading.Thread(
+                target=self._build_for_all, args=(kind, begun), name="patchbay client", daemon=True
+            ).start()
+        return building
+
+    def _build_for_all(self, kind: ClientKey, begun: Future[None]) -> None:
+        try:
+            with suppress(Exception):
+                self._build(kind)
+        finally:
+            del self._building[kind]
+            begun.set_result(None)
 
     @unforked()
     def _build(self, kind: ClientKey) -> ChatClient:
