@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from backend.utils.llm.clients import Patchbay
-from backend.utils.llm.diagnostics.retirements import days_to_shutdown, headline, next_retirement, retiring
+from backend.utils.llm.diagnostics.retirements import headline, next_retirement, retiring
 from backend.utils.llm.model_config import Snapshot, Table, parse
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -74,7 +74,7 @@ class TestRetiring:
         assert next_retirement(snapshot.chain("title", "premium"), TODAY) is None
 
     def test_days_to_shutdown_are_negative_once_they_are_over(self, snapshot: Snapshot) -> None:
-        assert days_to_shutdown(snapshot, date(2026, 12, 2)) == {
+        assert {one.endpoint: one.days for one in retiring(snapshot, date(2026, 12, 2))} == {
             "gemini:gemini-2.5-pro": -1,
             "openai:gpt-4o": 43,
             "openai:gpt-5.1": 120,

@@ -82,11 +82,6 @@ def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
     return min(found, key=lambda model: model.day, default=None)
 
 
-def days_to_shutdown(snapshot: Snapshot, today: date) -> dict[str, int]:
-    """Days until the retirement of each endpoint, for a gauge; negative once it has passed."""
-    return {model.endpoint: model.days for model in retiring(snapshot, today)}
-
-
 def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
     """One line on every feature that a retirement ``within`` that time concerns; None if there is none."""
     near = [model for model in found if timedelta(days=model.days) <= within]

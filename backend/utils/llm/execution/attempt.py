@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from ..answers import checked, finish_reason, in_new_wrapping, labelled, served_model
-from ..caller import context_without_caller, without_caller
+from ..caller import without_caller
 from ..errors import CallError, CallTimeoutError
 from ..failures import POLICY, BadAnswer, Category, Failure, NotReadyError, classify, is_control_flow
 from ..interruptions import interruption_in, raise_as_it_was
@@ -26,7 +26,7 @@ from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage
 from ..transport import ERROR_STATUS, Credential, Observed
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
-from .awaiting import result_of
+from .awaiting import result_of, within
 from .scrubbing import erase, scrub_exception
 from .steps import LEAST_SECONDS
 from .streamed import StreamedAnswer, check_ended
@@ -113,9 +113,8 @@ class RunningAttempt:
         clients, endpoint = self._call.runtime.clients, self.step.candidate.endpoint
         if endpoint not in clients:
             try:
-                await without_caller(
-                    asyncio.wait_for(asyncio.wrap_future(clients.begin(endpoint)), self.step.seconds)
-                )
+                async with within(self.step.seconds):
+                    await without_caller(asyncio.wrap_future(clients.begin(endpoint)))
             except TimeoutError as error:
                 raise NotReadyError from error
 
@@ -211,9 +210,7 @@ class RunningAttempt:
         """
         dispatch = self._call.dispatch
         try:
-            async with asyncio.timeout(None) as clock:
-                ends_at = asyncio.get_running_loop().time() + dispatch.seconds_left
-                context_without_caller().run(clock.reschedule, ends_at)
+            async with within(dispatch.seconds_left):
                 return await result_of(verdict)
         except TimeoutError:
             if dispatch.seconds_left > 0:

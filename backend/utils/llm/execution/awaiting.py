@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import asyncio
+from contextlib import AbstractContextManager, asynccontextmanager
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import override
 
+from ..caller import context_without_caller
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -54,6 +57,15 @@ async def _entered(context: AbstractAsyncContextManager[EnteredT, bool]) -> Ente
 
 async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) -> bool:
     return await context.__aexit__(*error)
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Like `asyncio.timeout`, whose timer would hold the caller until its time, even if it is cancelled."""
+    async with asyncio.timeout(None) as clock:
+        ends_at = asyncio.get_running_loop().time() + seconds
+        context_without_caller().run(clock.reschedule, ends_at)
+        yield
 
 
 async def result_of(value: Any) -> Any:

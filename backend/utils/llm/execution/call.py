@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import isawaitable
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from ..caller import context_without_caller, without_caller
+from ..caller import without_caller
 from ..errors import LLMError
 from ..failures import Category
-from .awaiting import at_once, run_blocking
+from .awaiting import at_once, run_blocking, within
 from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
 from .steps import Consult, Try
@@ -137,9 +136,7 @@ class Call:
     async def _in_time(self, choice: Awaitable[Any], step: Consult) -> Any:
         """Await an asynchronous selector, until the call's deadline at most."""
         try:
-            async with asyncio.timeout(None) as clock:
-                ends_at = asyncio.get_running_loop().time() + step.choosing.seconds_left
-                context_without_caller().run(clock.reschedule, ends_at)
+            async with within(step.choosing.seconds_left):
                 return await choice
         except TimeoutError:
             raise self.dispatch.selector_error(

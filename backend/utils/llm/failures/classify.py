@@ -81,8 +81,8 @@ def classify(
 
     Args:
         exception: What the attempt ended with.
-        observed: What the observed said.
-        api: Whose observed it was.
+        observed: What was seen of its request and of the response.
+        api: The one that was asked.
         now: The wall clock, for hints that are dates.
         outer: What the caller of the call was handling anyway; it says nothing about this attempt.
     """

@@ -123,9 +123,7 @@ class ChatClient:
         signed = self._serialized(request, streams=True)
         response = self._transport.send(request.ticket.number, signed)
         _raise_for_status(response)
-        stream = _StreamReader(
-            self._api.reader(request), request.ticket, response.headers.get("content-type", "")
-        )
+        stream = self._stream_reader(request, response)
         with closing(response):
             try:
                 for part in response:
@@ -145,9 +143,7 @@ class ChatClient:
         signed = self._serialized(request, streams=True)
         response = await self._transport.asend(request.ticket.number, signed)
         _raise_for_status(response)
-        stream = _StreamReader(
-            self._api.reader(request), request.ticket, response.headers.get("content-type", "")
-        )
+        stream = self._stream_reader(request, response)
         with closing(response):
             try:
                 async for part in response:
@@ -166,6 +162,10 @@ class ChatClient:
             chunks = stream.flush()
             for chunk in await _begun_in_a_thread(chunks) if stream.is_long_to_flush else chunks:
                 yield chunk
+
+    def _stream_reader(self, request: ModelRequest, response: Response | AsyncResponse) -> _StreamReader:
+        said = response.headers.get("content-type", "")
+        return _StreamReader(self._api.reader(request), request.ticket, said)
 
     def _serialized(self, request: ModelRequest, *, streams: bool) -> Request:
         try:

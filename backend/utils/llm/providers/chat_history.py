@@ -21,10 +21,10 @@ from .turns import (
     declared_names,
     joined,
     mistral_id,
+    serialized_part,
     text_without_thoughts,
     thought_by,
     thoughts_of,
-    unsupported_content,
     user_blocks,
     valid_id,
     valid_name,
@@ -95,7 +95,7 @@ class _Writer:
         parts = user_blocks(message, None if self._can.strict_turns else "")
         if all(part["type"] == "text" for part in parts):
             return {"role": role, "content": joined(parts)}
-        return {"role": role, "content": [_part(part) for part in parts]}
+        return {"role": role, "content": [serialized_part(part, _PARTS, _API) for part in parts]}
 
     def _with_name(self, message: BaseMessage, serialized: dict[str, Any]) -> dict[str, Any]:
         """``serialized`` with the sender's ``name``, unless the provider's dialect has no such field."""
@@ -133,15 +133,6 @@ class _Writer:
 _NO_THOUGHTS = " "
 """What stands for the thoughts of a call that came without any, such as another model's. An empty text counts as missing:
 https://github.com/mastra-ai/mastra/issues/12592, https://api-docs.deepseek.com/guides/thinking_mode#tool-calls"""
-
-
-def _part(part: Block) -> dict[str, Any]:
-    """Text or media of a user's message."""
-    writer = _PARTS.get(part["type"])
-    serialized = writer(part) if writer is not None else None
-    if serialized is None:
-        raise unsupported_content(part, _API)
-    return serialized
 
 
 def _text(part: Block) -> dict[str, Any]:

@@ -63,11 +63,6 @@ def standard_blocks(content: object) -> list[Block]:
     return [part for one in content for part in _blocks_of_one(one)]
 
 
-def text_of(parts: Iterable[Block]) -> str:
-    """All text in ``parts``, as the model said it."""
-    return "".join(part["text"] for part in parts if part["type"] == "text")
-
-
 def block_text(part: Block) -> str:
     """``part`` as text: JSON in brackets if it is no text."""
     return part["text"] if part["type"] == "text" else f"[{_as_json(part.get('value', part))}]"

@@ -13,8 +13,8 @@ from .turns import (
     blocks_of,
     data_url,
     declared_names,
+    serialized_part,
     thought_by,
-    unsupported_content,
     user_blocks,
     valid_id,
     valid_name,
@@ -85,7 +85,9 @@ def _content(parts: list[Block]) -> str | list[dict[str, Any]]:
     if not parts:
         return ""
     return (
-        parts[0]["text"] if [part["type"] for part in parts] == ["text"] else [_part(part) for part in parts]
+        parts[0]["text"]
+        if [part["type"] for part in parts] == ["text"]
+        else [serialized_part(part, _PARTS, _API) for part in parts]
     )
 
 
@@ -151,14 +153,6 @@ def _call(call: Any, declared: frozenset[str]) -> dict[str, Any]:
 
 
 # What is shown -------------------------------------------------------------------------------------------------------
-
-
-def _part(part: Block) -> dict[str, Any]:
-    writer = _PARTS.get(part["type"])
-    serialized = writer(part) if writer is not None else None
-    if serialized is None:
-        raise unsupported_content(part, _API)
-    return serialized
 
 
 def _text(part: Block) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from .ask import REASONING_KEY, NotWordedError
 from .content_blocks import MEDIA, Block, block_text, standard_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -205,6 +205,17 @@ def unsupported_content(part: Block, api: str) -> NotWordedError:
     how = next((f" by its {key}" for key in ("url", "file_id") if key in part), "")
     mime = f" ({part['mime_type'][:40]})" if "mime_type" in part else ""
     return NotWordedError(f"{api} has no words for {kind}{mime}{how}")
+
+
+def serialized_part(
+    part: Block, writers: Mapping[str, Callable[[Block], dict[str, Any] | None]], api: str
+) -> dict[str, Any]:
+    """``part`` as ``api`` takes it. Raises `NotWordedError` if its type has no writer, or that no words for it."""
+    writer = writers.get(part["type"])
+    serialized = writer(part) if writer is not None else None
+    if serialized is None:
+        raise unsupported_content(part, api)
+    return serialized
 
 
 # Thoughts ------------------------------------------------------------------------------------------------------------
