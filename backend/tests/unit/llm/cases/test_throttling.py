@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +11,7 @@ from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import RateLimitedError, RejectedCredentialError
 from backend.utils.llm.testing import Status
 
-from ..drivers import invoke
-
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessage
-
     from ..drivers import Driver
     from .conftest import Lab
 
@@ -133,18 +128,6 @@ class TestAllThrottled:
         assert caught.value.attempts == ()
         assert lab.asked == []
         assert lab.time.slept == []
-
-    def test_all_who_wait_for_the_same_endpoint_are_answered(self, lab: Lab) -> None:
-        lab.runs_on(P, row=f"{ONCE}\nwait = 30\ndeadline = 3600\noptions = {{ timeout = 3600 }}")
-        lab.answers("p", TOLD, "p")
-        with pytest.raises(RateLimitedError):
-            lab.ask(invoke)
-
-        async def three() -> list[AIMessage]:
-            return await asyncio.gather(*(lab.llm().ainvoke("hi") for _ in range(3)))
-
-        assert [answer.text for answer in asyncio.run(three())] == ["p", "p", "p"]
-        assert lab.time.slept[0] == 30
 
 
 class TestRefusedKeys:
