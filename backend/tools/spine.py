@@ -210,7 +210,7 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
     yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_480)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 26_880)
+    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 27_060)
     found_circles = circles(own_imports())
     yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
 

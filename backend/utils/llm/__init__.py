@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from .diagnostics.explain import Explanation as Route
     from .diagnostics.qos import QosInfo
     from .errors import LLMError, UnknownFeatureError
+    from .ledger.record import AttemptRecord
+    from .ledger.sinks import LedgerSink
     from .model_config import Table
     from .routing.route import Needs
     from .routing.selector import Choosing, Pause, Stop, Use, in_order
     from .types import KeyPolicy
 
 __all__ = [
+    "AttemptRecord",
     "Caller",
     "Choosing",
     "KeyPolicy",
     "LLMError",
+    "LedgerSink",
     "Needs",
     "OwnEndpoint",
     "Patchbay",
@@ -48,10 +52,12 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "AttemptRecord": "ledger.record",
     "Caller": "caller",
     "Choosing": "routing.selector",
     "KeyPolicy": "types",
     "LLMError": "errors",
+    "LedgerSink": "ledger.sinks",
     "Needs": "routing.route",
     "OwnEndpoint": "caller",
     "Pause": "routing.selector",

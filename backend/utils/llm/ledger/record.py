@@ -1,0 +1,102 @@
+"""The record of one attempt: what a ledger has of it.
+
+Times are whole microseconds, money is whole pico-dollars (10⁻¹² US dollars), so that sums are exact. None is unknown,
+never nothing. There is no key in it, no prompt and no answer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple, Self
+
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class AttemptRecord(NamedTuple):
+    """One request that was sent for a call, or was about to be, and what became of it.
+
+    Attributes:
+        call: The call's id, a UUIDv7: the ``id`` of its receipt. All attempts of a call have the same.
+        number: The attempt's place in the call, from 1, in the order in which they began.
+        at: When it began, in microseconds since 1970 (UTC).
+        duration: Microseconds to its end.
+        first_byte: Microseconds from the request to the answer's first byte; None if none came.
+        first_token: Microseconds from ``at`` to the first content of a stream; None for a whole answer.
+        feature: What was called.
+        profile: The profile that decided.
+        endpoint: ``provider:model``.
+        served_model: The model that the provider says it used.
+        request_id: What the provider calls the request, one short line.
+        user: The caller's user, as the application names them.
+        tenant: The caller's organisation.
+        key_owner: Whose key it went out with: ``house`` or ``user``.
+        key: A keyed hash that tells the key from others, and nothing else about it; None without one.
+        account: Which of the house's accounts it went out with, if there are several.
+        outcome: ``ok``, ``rejected``, ``failed`` or ``cancelled``.
+        category: What kind of failure it was; None for a success.
+        status: The HTTP status, if an answer came.
+        finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
+        stream: Whether the answer was to be handed on as it came.
+        hedge: Whether it went out beside the first request, which took too long.
+        degraded: Whether the endpoint is another one than the call's first choice.
+        input: Tokens of the prompt, with those of ``cached`` and ``cache_write``.
+        output: Tokens of the answer, with those of ``reasoning``.
+        cached: Tokens that were read from the provider's cache.
+        cache_write: Tokens that were written to it.
+        reasoning: Tokens of thought.
+        estimated: Whether tokens and cost are our estimate.
+        cost: Pico-dollars; None if unknown.
+        price_version: What it was reckoned with: a version of the price list, or the table's own price.
+        table_hash: The table that decided.
+        arm: Which arm of the feature's split the call was in, or ``shadow`` for a copy; None without one.
+        trace: The current OpenTelemetry trace, as 32 hex digits.
+    """
+
+    call: str
+    number: int
+    at: int
+    duration: int
+    first_byte: int | None
+    first_token: int | None
+    feature: str
+    profile: str
+    endpoint: str
+    served_model: str | None
+    request_id: str | None
+    user: str | None
+    tenant: str | None
+    key_owner: str
+    key: str | None
+    account: str | None
+    outcome: str
+    category: str | None
+    status: int | None
+    finish_reason: str | None
+    stream: bool
+    hedge: bool
+    degraded: bool
+    input: int | None
+    output: int | None
+    cached: int | None
+    cache_write: int | None
+    reasoning: int | None
+    estimated: bool
+    cost: int | None
+    price_version: str | None
+    table_hash: str
+    arm: str | None
+    trace: str | None
+
+    def as_json(self) -> str:
+        """The record as an object of JSON on one line, in ASCII."""
+        return _encoded(self._asdict())
+
+    @classmethod
+    def of_json(cls, text: str | bytes) -> Self:
+        """The record that `as_json` wrote.
+
+        Raises:
+            ValueError: It is no JSON.
+            TypeError: It is another version's, or no record.
+        """
+        return cls(**json.loads(text))
