@@ -1,0 +1,1 @@
+"""The ledger's way from a process to a store: written down before the answer is handed on, shipped once."""
