@@ -55,6 +55,7 @@ class Explanation(route.Route):
             "table_hash": self.table_hash,
             "deadline_s": self.deadline,
             "arm": self.arm,
+            "override": self.feature.override and self.feature.override.as_dict(),
             "hedge": None if self.hedge is None else _hedge(self.hedge),
             "options": self.options.model_dump(exclude_none=True),
             "layers": {name: self._layer(name) for name in _DECIDING},

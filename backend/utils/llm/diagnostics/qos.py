@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ..caller import Caller
-    from ..model_config import Snapshot, Table
+    from ..model_config import Override, Snapshot, Table
     from ..state.traffic import Traffic
     from .explain import Explanation
 
@@ -36,6 +37,27 @@ class FeatureInfo(BaseModel):
     deadline_s: float
     problem: str | None
     retires: Retires | None = None
+
+
+class OverrideInfo(BaseModel):
+    """A stored override.
+
+    Attributes:
+        subject: The feature that is served by ``links``; without links, the endpoint that is taken out of every chain.
+        state: ``environment``: a variable stands above it. ``ignored``: it does not fit the table, for these ``problems``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    subject: str
+    links: tuple[str, ...]
+    author: str
+    reason: str
+    since: datetime
+    until: datetime
+    state: Literal["in_force", "environment", "ignored"]
+    problems: tuple[str, ...] = ()
 
 
 class ProviderInfo(BaseModel):
@@ -75,6 +97,7 @@ class QosInfo(BaseModel):
     """The whole table in force. No secret can appear in it: it is built from names and figures only.
 
     Attributes:
+        overrides: What a person laid over the table for a while.
         retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
         trials: The arms of splits, and shadows, that had a request.
     """
@@ -92,6 +115,7 @@ class QosInfo(BaseModel):
     problems: tuple[str, ...]
     features: dict[str, FeatureInfo]
     providers: dict[str, ProviderInfo]
+    overrides: tuple[OverrideInfo, ...] = ()
     retirements: tuple[Retiring, ...] = ()
     trials: tuple[TrialInfo, ...] = ()
 
@@ -120,9 +144,25 @@ def qos_info(table: Table, explain: Explain, traffic: Traffic, today: date) -> Q
             for name in sorted(snapshot.features)
         },
         providers=_provider_infos(snapshot),
+        overrides=override_infos(table),
         retirements=retiring(snapshot, today),
         trials=_trials(traffic),
     )
+
+
+def override_infos(table: Table) -> tuple[OverrideInfo, ...]:
+    """Every stored override that has not had its time, the ignored ones last."""
+    snapshot = table.snapshot
+    fitting = [OverrideInfo(**one._asdict(), state=_state(one, snapshot)) for one in snapshot.overrides]
+    ignored = [
+        OverrideInfo(**one._asdict(), state="ignored", problems=problems) for one, problems in table.ignored
+    ]
+    return (*fitting, *ignored)
+
+
+def _state(one: Override, snapshot: Snapshot) -> Literal["in_force", "environment"]:
+    in_force = snapshot.features[one.subject].override == one if one.links else True
+    return "in_force" if in_force else "environment"
 
 
 def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> FeatureInfo:

@@ -9,6 +9,7 @@ from ..options import request_kwargs
 from ..problems import Problems, did_you_mean
 from ..rate_limits import NO_LIMITS, Limits, Rate
 from .load import load, parse, table_path
+from .overrides import IgnoredOverride, Override
 from .schema import Price
 from .select import Selection
 from .snapshot import (
@@ -32,7 +33,9 @@ __all__ = [
     "Chain",
     "Endpoint",
     "Feature",
+    "IgnoredOverride",
     "Limits",
+    "Override",
     "Price",
     "Problems",
     "Provider",

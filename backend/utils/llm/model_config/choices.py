@@ -52,7 +52,7 @@ class Choices:
     # Features --------------------------------------------------------------------------------------------------------
 
     def check_feature(self, name: str, chains: Iterable[Chain]) -> None:
-        """Check what the feature called ``name`` chooses among in each of its ``chains``, those of the environment apart."""
+        """Check what the feature called ``name`` chooses among in each of its ``chains``, those laid over it apart."""
         row, path = self._row(name), f"features.{name}.select"
         chains = list({chain.path: chain for chain in chains}.values())
         own = [chain.own for chain in chains]
@@ -70,8 +70,8 @@ class Choices:
             self._check_tiers_are_served(f"{path}.tiers", row.select, chain)
         self._check_settings(name, chains)
 
-    def check_override(self, name: str, chain: Chain, own: Iterable[Chain]) -> None:
-        """Whether what the environment says fits the feature called ``name``, which the file gives its ``own`` chains."""
+    def check_override(self, name: str, chain: Chain, own: Iterable[Chain], layer: str) -> None:
+        """Whether what ``layer`` says fits the feature called ``name``, which the file gives its ``own`` chains."""
         select, value = self._row(name).select, ", ".join(chain.links)
         missing = ", ".join(map(repr, sorted(_named(select) - chain.own)))
         place = f"features.{name}.select"
@@ -80,15 +80,15 @@ class Choices:
                 f"{place} names {missing}, which is not here",
                 "Name the same endpoints, or change the table.",
             )
-            self._problems.add(chain.path, rule, value=value, layer="environment", fix=fix)
+            self._problems.add(chain.path, rule, value=value, layer=layer, fix=fix)
         if isinstance(select, ByTier):
             for unlisted in sorted(chain.own - _named(select)):
                 rule = f"{place} lets no tier use {unlisted!r}"
-                self._problems.add(chain.path, rule, value=value, layer="environment")
+                self._problems.add(chain.path, rule, value=value, layer=layer)
         if any(map(_goes_by_tier, own)) and not _goes_by_tier(chain):
             rule = "the table serves this feature by tier, and this would be open to every tier"
             fix = "Name the group that chooses by tier, or change the table."
-            self._problems.add(chain.path, rule, value=value, layer="environment", fix=fix)
+            self._problems.add(chain.path, rule, value=value, layer=layer, fix=fix)
         self._check_chain(name, chain)
         self._check_settings(name, [chain])
 
@@ -164,7 +164,7 @@ def check_choices(
     *,
     groups: Mapping[str, tuple[Endpoint, ...]],
     chains: Mapping[str, Iterable[Chain]],
-    overrides: Mapping[str, Chain],
+    overrides: Mapping[str, Mapping[str, Chain]],
 ) -> None:
     """Check every selection of a document.
 
@@ -174,15 +174,16 @@ def check_choices(
         problems: Where findings go.
         groups: Group to its endpoints.
         chains: Feature to the chains that the document gives it.
-        overrides: Feature to the chain that the environment gives it.
+        overrides: Layer above the document to feature to the chain that it gives it.
     """
     choices = Choices(rows, layer, problems)
     for name, endpoints in groups.items():
         choices.check_group(name, endpoints)
     for name, own in chains.items():
         choices.check_feature(name, own)
-    for name, chain in overrides.items():
-        choices.check_override(name, chain, chains.get(name, ()))
+    for above, laid_over in overrides.items():
+        for name, chain in laid_over.items():
+            choices.check_override(name, chain, chains.get(name, ()), above)
 
 
 def _named(select: Strategy) -> frozenset[str]:

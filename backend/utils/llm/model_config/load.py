@@ -1,6 +1,6 @@
 """Read a table, lay the environment over it, resolve it, or say everything that is wrong with it.
 
-Layers, lowest first: shipped defaults, the file, the environment. Nothing here makes a network call or imports an SDK.
+Layers, lowest first: shipped defaults, the file, stored overrides, the environment. Nothing here makes a network call or imports an SDK.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from .rows import fit
 from .snapshot import Features, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from .overrides import Override
     from .snapshot import Provider
 
 _SHORTEST_KEY = 12
@@ -46,13 +47,22 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) 
     return parse(read(path), environ=environ, source=path)
 
 
-def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path | None = None) -> Snapshot:
-    """Like `load`, for a table that is already in memory."""
+def parse(
+    text: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    source: Path | None = None,
+    overrides: Sequence[Override] = (),
+) -> Snapshot:
+    """Like `load`, for a table that is already in memory, with stored ``overrides`` laid over it.
+
+    Of two overrides of one feature, the later one counts.
+    """
     environ = _environment(environ)
     layer = f"file {source.name}" if source else "text"
     document = values(text, source)
     problems = Problems()
-    table = Resolver(rows := fit(document, layer, problems), environ, layer, problems)
+    table = Resolver(rows := fit(document, layer, problems), environ, layer, problems, overrides)
     keys = _house_keys(table.providers, environ, problems)
     _check_holds_no_key(
         document,
@@ -70,10 +80,12 @@ def parse(text: str, *, environ: Mapping[str, str] | None = None, source: Path |
         providers=table.providers,
         features=Features(table.features),
         chains=table.chains,
-        hash=_hash(document, environ, keys),
+        hash=_hash(document, environ, keys, overrides),
         source=source,
         house_keys=keys,
         private_networks=rows.head.private_networks,
+        overrides=tuple(overrides),
+        disabled=table.disabled,
     )
 
 
@@ -122,12 +134,19 @@ def _check_holds_no_key(
             problems.add(path, "holds a key of the house", layer=layer, fix="It stands in its variable only.")
 
 
-def _hash(document: Mapping[str, Any], environ: Mapping[str, str], keyed: Mapping[str, SecretStr]) -> str:
+def _hash(
+    document: Mapping[str, Any],
+    environ: Mapping[str, str],
+    keyed: Mapping[str, SecretStr],
+    stored: Iterable[Override],
+) -> str:
     """Over the file, the overrides and which providers have a key; never over a key."""
-    overrides = {
+    variables = {
         name: value
         for name, value in environ.items()
         if name.startswith((PROFILE_OVERRIDE, FEATURE_OVERRIDE))
     }
-    effective = json.dumps([document, overrides, sorted(keyed)], sort_keys=True, default=str)
+    laid_over = [[one.id, one.subject, one.links] for one in stored]
+    parts = [document, variables, sorted(keyed), *([laid_over] if laid_over else [])]
+    effective = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(effective.encode()).hexdigest()[:12]

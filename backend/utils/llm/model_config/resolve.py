@@ -6,6 +6,7 @@ Goes on after each problem, so that one report holds them all.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import groupby
 from math import fsum
 from typing import TYPE_CHECKING
@@ -15,15 +16,17 @@ from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, capabilities, vendor
 from ..problems import Problems, did_you_mean
 from ..strategies import ORDERED
 from .choices import check_choices
+from .overrides import LAYER
 from .schema import FeatureRow, ModelRow, ProviderRow
 from .snapshot import OWN, Access, Account, Chain, Endpoint, Feature, Provider, Share, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..models import Vendor
     from ..options import Options
     from ..strategies import Strategy
+    from .overrides import Override
     from .rows import Rows
 
 DEFAULT_BASE_URL = {
@@ -42,11 +45,19 @@ class Resolver:
     Attributes:
         profile: The house's profile, and ``profile_layer`` the layer that chose it.
         features: Every feature that the table names.
-        chains: Profile to feature to chain, with pins and the environment laid over.
+        chains: Profile to feature to chain, with pins, stored overrides and the environment laid over.
         demo: The endpoint that serves while the house has no key.
+        disabled: The endpoints that a stored override takes out of every chain.
     """
 
-    def __init__(self, rows: Rows, environ: Mapping[str, str], layer: str, problems: Problems) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        environ: Mapping[str, str],
+        layer: str,
+        problems: Problems,
+        stored: Sequence[Override] = (),
+    ) -> None:
         self._rows = rows
         self._environ = environ
         self._layer = layer
@@ -60,11 +71,15 @@ class Resolver:
         self.features = self._features(own)
         self._check_complete(own)
         written = {profile: {**served, **self._pins()} for profile, served in own.items()}
-        overrides = self._environment()
-        self.chains = {profile: {**served, **overrides} for profile, served in written.items()}
+        laid_over, from_environment = self._stored(stored), self._environment()
+        self.chains = {
+            profile: {**served, **laid_over, **from_environment} for profile, served in written.items()
+        }
         self._check_endpoints()
-        self._check_choices(written, overrides)
+        self._check_choices(written, {LAYER: laid_over, "environment": from_environment})
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
+        self._note_overrides(one for one in stored if one.subject not in from_environment)
+        self.disabled = self._disabled(one for one in stored if not one.links)
 
     def _check_providers(self) -> None:
         for name in self._rows.names["providers"]:
@@ -294,6 +309,46 @@ class Resolver:
             if row.pin
         }
 
+    def _stored(self, overrides: Iterable[Override]) -> dict[str, Chain]:
+        chains = {}
+        for one in overrides:
+            if one.links and one.subject not in self.features:
+                rule, fix = "there is no such feature", did_you_mean(one.subject, self.features)
+                self._problems.add(one.path, rule, layer=LAYER, fix=fix)
+            elif one.links:
+                chain = self._chain(one.subject, one.links, one.path, LAYER)
+                chains[one.subject] = replace(chain, layer=str(one))
+        return chains
+
+    def _note_overrides(self, overrides: Iterable[Override]) -> None:
+        for one in overrides:
+            if one.links and one.subject in self.features:
+                self.features[one.subject] = replace(self.features[one.subject], override=one)
+
+    def _disabled(self, overrides: Iterable[Override]) -> dict[str, Override]:
+        disabled = {one.subject: one for one in overrides}
+        known = self._named() if disabled else frozenset()
+        for one in disabled.values():
+            if one.subject not in known:
+                rule, fix = "the table leads to no such endpoint", did_you_mean(one.subject, known)
+                self._problems.add(one.path, rule, layer=LAYER, fix=fix)
+        return disabled
+
+    def _named(self) -> frozenset[str]:
+        """Every endpoint that a call may be sent to."""
+        in_chains = {
+            str(endpoint)
+            for served in self.chains.values()
+            for chain in served.values()
+            for endpoint in chain
+        }
+        beside = {
+            str(share.endpoint)
+            for feature in self.features.values()
+            for share in (*feature.split, *feature.shadow)
+        }
+        return frozenset(in_chains | beside | ({str(self.demo)} if self.demo else set()))
+
     def _environment(self) -> dict[str, Chain]:
         chains = {}
         for variable, value in sorted(self._environ.items()):
@@ -319,7 +374,7 @@ class Resolver:
                     self._check_abilities(feature, endpoint)
 
     def _check_choices(
-        self, written: Mapping[str, Mapping[str, Chain]], overrides: Mapping[str, Chain]
+        self, written: Mapping[str, Mapping[str, Chain]], overrides: Mapping[str, Mapping[str, Chain]]
     ) -> None:
         chains: dict[str, list[Chain]] = {}
         for served in written.values():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..models import Capabilities, Effort, Retirement, SchemaForm, Vendor
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
+    from .overrides import Override
     from .schema import OnInvalidOutput, Price
 
 Access = Literal["key", "open", "embedded", "own"]
@@ -245,6 +246,7 @@ class Feature:
             with ``best`` whether the best of those that were scored, and rejected, is handed on if none was accepted.
         hedge: Whether a second endpoint is asked beside the first one when that takes longer than nearly ever.
         house_fallback: Whether the house may pay for callers with keys of their own who chose that.
+        override: The stored override that serves it, in every profile, if one does.
     """
 
     name: str
@@ -272,6 +274,7 @@ class Feature:
     house_fallback: bool = False
     written: frozenset[str] = frozenset()
     layer: str = ""
+    override: Override | None = None
 
     def extra_body_for(self, endpoint: Endpoint) -> dict[str, Any]:
         """What its requests to ``endpoint`` have beside ours: its own go before the endpoint's, those before the provider's."""
@@ -299,6 +302,8 @@ class Snapshot:
         hash: Twelve hex digits over everything above except the keys themselves.
         source: The file it came from.
         private_networks: Where an endpoint may be that a caller brings, beside the public internet.
+        overrides: The stored overrides that are laid over the table.
+        disabled: The endpoints that those take out of every chain.
         kept: What routing has worked out from it once and for all.
     """
 
@@ -313,6 +318,8 @@ class Snapshot:
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
     private_networks: tuple[Network, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    disabled: Mapping[str, Override] = field(default_factory=dict)
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, feature: str, profile: str) -> Chain:

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
 
+from ..clock import Time
 from ..errors import ConfigError
 from ..forks import PerProcess
-from .load import load, parse, table_path
+from .document import read
+from .load import parse, table_path
+from .overrides import IgnoredOverride
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
+    from .overrides import Override, OverrideSource
     from .snapshot import Snapshot
 
     Check = Callable[[Snapshot], Iterable[str]]
 
 log = logging.getLogger(__name__)
+
+
+class _Reading(NamedTuple):
+    """A good text of the table, with the overrides that were stored when it was read.
+
+    Attributes:
+        ignored: Those of ``stored`` that do not fit.
+    """
+
+    text: str
+    stored: tuple[Override, ...]
+    snapshot: Snapshot
+    ignored: tuple[IgnoredOverride, ...] = ()
 
 
 class Table(PerProcess):
@@ -30,26 +48,42 @@ class Table(PerProcess):
         path: The file to read; by default the one that `table_path` finds.
         text: The table itself, instead of a file; it never changes.
         environ: Variables to read keys and overrides from; by default the process's own.
+        overrides: Tells the overrides that are stored. One that does not fit is ignored; while they cannot be had, those
+            before hold on, each until its time is over.
+        now: The wall clock, timezone-aware; by default the real one.
 
     Raises:
         ConfigError: If the first reading fails. Later readings that fail keep the last good snapshot.
     """
 
     def __init__(
-        self, path: Path | None = None, *, text: str | None = None, environ: Mapping[str, str] | None = None
+        self,
+        path: Path | None = None,
+        *,
+        text: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        overrides: OverrideSource = tuple,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.path = None if text is not None else path or table_path(environ)
         self._text = text
         self._environ = environ
+        self._overrides = _Stored(overrides, now or Time().now)
         self._stamp = self._file_stamp()
         self._checks: list[Check] = []
-        self.snapshot: Snapshot = self._read()
+        self._reading = self._read()
+        self.snapshot: Snapshot = self._reading.snapshot
         self.problems: tuple[str, ...] = ()
         super().__init__()
 
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
+
+    @property
+    def ignored(self) -> tuple[IgnoredOverride, ...]:
+        """The stored overrides that are not in force, because they do not fit the table."""
+        return self._reading.ignored
 
     def require(self, check: Check) -> None:
         """Put nothing in force in which ``check`` finds a problem.
@@ -61,11 +95,39 @@ class Table(PerProcess):
             raise ConfigError(problems)
         self._checks.append(check)
 
-    def _read(self) -> Snapshot:
-        if self._text is not None:
-            snapshot = parse(self._text, environ=self._environ)
-        else:
-            snapshot = load(self.path, environ=self._environ)
+    def with_override(self, one: Override) -> Snapshot:
+        """What would be in force if ``one`` were stored now. Nothing changes.
+
+        Raises:
+            ConfigError: If it does not fit.
+        """
+        return self._parsed(self._reading.text, (*self.snapshot.overrides, one))
+
+    def _read(self) -> _Reading:
+        text = self._text if self.path is None else read(self.path)
+        return self._laid_over(text or "", self._overrides.now_valid())
+
+    def _laid_over(self, text: str, stored: tuple[Override, ...]) -> _Reading:
+        try:
+            return _Reading(text, stored, self._parsed(text, stored))
+        except ConfigError:
+            snapshot = self._parsed(
+                text, ()
+            )  # if it is the table itself that is bad, no override is to blame
+        return self._without_misfits(_Reading(text, stored, snapshot))
+
+    def _without_misfits(self, reading: _Reading) -> _Reading:
+        snapshot, ignored = reading.snapshot, []
+        for one in reading.stored:
+            try:
+                snapshot = self._parsed(reading.text, (*snapshot.overrides, one))
+            except ConfigError as error:
+                ignored.append(IgnoredOverride(one, error.problems))
+                log.warning("override.ignored override=%s %s", one.id, "; ".join(error.problems))
+        return reading._replace(snapshot=snapshot, ignored=tuple(ignored))
+
+    def _parsed(self, text: str, overrides: tuple[Override, ...]) -> Snapshot:
+        snapshot = parse(text, environ=self._environ, source=self.path, overrides=overrides)
         if problems := [problem for check in self._checks for problem in check(snapshot)]:
             raise ConfigError(problems)
         return snapshot
@@ -79,7 +141,7 @@ class Table(PerProcess):
         with self._lock:
             stamp = self._file_stamp()
             try:
-                self.snapshot = self._read()
+                self._put_in_force(self._read())
             except ConfigError as error:
                 self.problems = error.problems
                 log.error("%s\nSnapshot %s stays in force.", error, self.snapshot.hash)  # noqa: TRY400 - no stack
@@ -87,18 +149,24 @@ class Table(PerProcess):
             finally:
                 self._stamp = stamp  # not before: a child that is forked meanwhile has to read for itself
             self.problems = ()
-            log.info("Table %s is in force.", self.snapshot.hash)
             return self.snapshot
 
     def reload_if_changed(self) -> bool:
-        """Reload if the file has changed since it was last read. True if a new snapshot is in force."""
-        if self._file_stamp() == self._stamp:
-            return False
+        """Reload if the file, or what is stored, has changed since it was last read. True if a new snapshot is in force."""
         before = self.snapshot
-        try:
-            return self.reload() is not before
-        except ConfigError:
-            return False
+        if self._file_stamp() != self._stamp:
+            try:
+                return self.reload() is not before
+            except ConfigError:
+                pass  # what is stored is laid over the last good one
+        with self._lock:
+            if (stored := self._overrides.now_valid()) != self._reading.stored:
+                self._put_in_force(self._laid_over(self._reading.text, stored))
+        return self.snapshot is not before
+
+    def _put_in_force(self, reading: _Reading) -> None:
+        self._reading, self.snapshot = reading, reading.snapshot
+        log.info("Table %s is in force.", self.snapshot.hash)
 
     def _file_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:
@@ -108,3 +176,25 @@ class Table(PerProcess):
         except (OSError, ValueError):
             return None
         return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+
+
+class _Stored:
+    """The overrides that are stored, as they were last told."""
+
+    def __init__(self, source: OverrideSource, now: Callable[[], datetime]) -> None:
+        self._source = source
+        self._now = now
+        self._told: tuple[Override, ...] = ()
+        self._is_away = False
+
+    def now_valid(self) -> tuple[Override, ...]:
+        """Those that hold now."""
+        try:
+            self._told = tuple(self._source())
+            self._is_away = False
+        except Exception:
+            if not self._is_away:
+                log.exception("overrides.unreadable: those before hold on")
+            self._is_away = True
+        now = self._now()
+        return tuple(one for one in self._told if now < one.until)

@@ -77,6 +77,7 @@ class SkipCode(StrEnum):
     PRICE = "price"
     UNSUPPORTED = "unsupported"
     ADDRESS = "address"
+    DISABLED = "disabled"
     SPLIT_OVER = "split_over"
     LIMITED = "limited"
     COOLING = "cooling"

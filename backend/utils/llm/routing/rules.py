@@ -101,6 +101,12 @@ def _no_house_key(candidate: Candidate, terms: Terms) -> Rejection | None:
     return Rejection(candidate, SkipCode.NO_KEY, f"{account.api_key_env} is not set")
 
 
+def _disabled(candidate: Candidate, terms: Terms) -> Rejection | None:
+    """A person took it out, with whoever's key."""
+    why = terms.snapshot.disabled.get(str(candidate.endpoint))
+    return None if why is None else Rejection(candidate, SkipCode.DISABLED, str(why))
+
+
 def _not_your_key(candidate: Candidate, case: Case) -> Rejection | None:
     provider = candidate.endpoint.provider
     if candidate.owner == "house" or case.caller.key_for(provider) is not None:
@@ -227,6 +233,7 @@ def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
 
 
 LASTING_RULES: tuple[LastingRule, ...] = (
+    _disabled,
     _no_house_key,
     _retired,
     _ability_missing,
