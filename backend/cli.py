@@ -6,35 +6,45 @@ Every verb takes ``--json``. Errors go to standard error, and the exit status is
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from backend.commands.terminal import (
+    SHORT,
+    Json,
+    database,
+    duration,
+    err,
+    errors,
+    fail,
+    out,
+    print_json,
+    printable,
+    storage_errors,
+)
 from backend.local_model import LocalModel
-from backend.printing import Terminal, capability_lines, finding_line, json_text, receipt_line
+from backend.printing import capability_lines, finding_line, receipt_line
 from backend.settings import Settings, environment
 from backend.utils.llm import Caller, Needs, Patchbay, Table, in_order
 from backend.utils.llm.clock import Time
 from backend.utils.llm.diagnostics.estimates import consequences
 from backend.utils.llm.diagnostics.retirements import HORIZON, endpoint_uses, headline
-from backend.utils.llm.errors import ConfigError, LLMError
+from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.failures import POLICY
 from backend.utils.llm.model_config.document import read, values
 from backend.utils.llm.models import capabilities, retirement, sources
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
-
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
     from backend.database.sessions import LoginSession
     from backend.database.tokens import AccessToken
@@ -49,36 +59,12 @@ keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the k
 app.add_typer(keys, name="keys")
 tokens = typer.Typer(no_args_is_help=True, help="Access tokens, and the sessions of browsers.")
 app.add_typer(tokens, name="tokens")
-out = Terminal(highlight=False, emoji=False, soft_wrap=True)
-err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
 TablePath = Annotated[Path | None, typer.Argument(help="A table; by default the one in force.")]
-_SHORT = 8
-"""How much of an id is shown to people."""
-_LONGEST = 100
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,4})([hdw])", text.strip().lower())
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no time. Write 12h, 30d or 2w.")
-    count, unit = found.groups()
-    return timedelta(**{_UNITS[unit]: int(count)})
-
-
-def _printable(text: str) -> str:
-    if not text.strip() or len(text) > _LONGEST or not text.isprintable():
-        raise typer.BadParameter(f"Write 1 to {_LONGEST} letters that can be printed.")
-    return text
-
-
 Within = Annotated[
     timedelta | None,
     typer.Option(
-        parser=_duration, metavar="TIME", help="Fail if a model goes off sale within 30d, 2w, 12h, or has."
+        parser=duration, metavar="TIME", help="Fail if a model goes off sale within 30d, 2w, 12h, or has."
     ),
 ]
 Day = Annotated[
@@ -92,7 +78,7 @@ def features(*, as_json: Json = False) -> None:
     """Every feature, and what it runs on."""
     qos = _patchbay(as_json=as_json).get_qos_info()
     if as_json:
-        _print_json(qos.model_dump(mode="json"))
+        print_json(qos.model_dump(mode="json"))
     else:
         _print_features(qos)
 
@@ -132,10 +118,10 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     )
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
-    with _errors(as_json=as_json):
+    with errors(as_json=as_json):
         route = _patchbay(as_json=as_json).explain(feature, caller=caller, needs=needs)
     if as_json:
-        _print_json(route.as_dict())
+        print_json(route.as_dict())
     else:
         out.print(str(route), markup=False)
         if failures:
@@ -166,7 +152,7 @@ def check(
     failing = [finding for finding in found if finding.fails(strict=strict, within=fail_within)]
     if as_json:
         findings = [{**finding.model_dump(mode="json"), "fails": finding in failing} for finding in found]
-        _print_json(
+        print_json(
             {
                 "ok": not failing,
                 "problems": [],
@@ -199,7 +185,7 @@ def model(
     origins = endpoint.sources() if endpoint else sources(asked)
     if as_json:
         retires = gone and gone.model_dump(mode="json")
-        _print_json({"model": asked, "can": can.model_dump(), "sources": origins, "retires": retires})
+        print_json({"model": asked, "can": can.model_dump(), "sources": origins, "retires": retires})
     else:
         out.print("\n".join(capability_lines(asked, can, origins, gone)), markup=False)
 
@@ -216,7 +202,7 @@ def import_config(
     """Print LMI's configuration as a table, and report what is not in it; exit 1 if it cannot be one."""
     made = _imported(path, feature, as_json=as_json)
     if as_json:
-        _print_json({"ok": made.table is not None, **asdict(made)})
+        print_json({"ok": made.table is not None, **asdict(made)})
     else:
         _print_import(made)
     if made.table is None:
@@ -232,7 +218,7 @@ def call(
 ) -> None:
     """Call FEATURE with TEXT, stream the answer, and print its receipt."""
     prompt = sys.stdin.read() if text == "-" else text
-    with _errors(as_json=as_json), _running(feature, as_json=as_json) as patchbay:
+    with errors(as_json=as_json), _running(feature, as_json=as_json) as patchbay:
         receipt, answer = None, []
         for chunk in patchbay.get_llm(feature).stream(prompt):
             answer.append(chunk.text)
@@ -240,7 +226,7 @@ def call(
             if not as_json:
                 out.print(chunk.text, end="", markup=False)
         if as_json:
-            _print_json({"text": "".join(answer), "receipt": receipt})
+            print_json({"text": "".join(answer), "receipt": receipt})
         else:
             out.print()
             err.print(receipt_line(receipt or {}), markup=False)
@@ -263,10 +249,10 @@ def rotate(*, as_json: Json = False) -> None:
 
     Where PATCHBAY_MASTER_KEYS tells the master keys, put the new one in front of it first, and start the servers again.
     """
-    with _stored(as_json=as_json):
+    with storage_errors(as_json=as_json):
         done = asyncio.run(_rotate(Settings()))
     if as_json:
-        _print_json(done._asdict())
+        print_json(done._asdict())
         return
     out.print(f"{done.locked_anew} keys were locked anew, under the master key {done.master}.", markup=False)
     if done.unreadable:
@@ -282,7 +268,7 @@ def new(*, as_json: Json = False) -> None:
 
     made = MasterKey.new()
     if as_json:
-        _print_json({"name": made.name, "master_key": made.text()})
+        print_json({"name": made.name, "master_key": made.text()})
     else:
         sys.stdout.write(f"{made.text()}\n")
 
@@ -290,10 +276,10 @@ def new(*, as_json: Json = False) -> None:
 @tokens.command("list")
 def list_tokens(*, as_json: Json = False) -> None:
     """Every access token that was given out, and every browser that is logged in. Shows no secret."""
-    with _stored(as_json=as_json):
+    with storage_errors(as_json=as_json):
         given, open_ones = asyncio.run(_listed(Settings()))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "tokens": [_shown(asdict(token)) for token in given],
                 "sessions": [_shown(asdict(session)) for session in open_ones],
@@ -306,20 +292,20 @@ def list_tokens(*, as_json: Json = False) -> None:
 
 @tokens.command()
 def make(
-    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=_printable)],
+    name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=printable)],
     *,
-    user: Annotated[str, typer.Option(help="Whose it is.", callback=_printable)] = "admin",
+    user: Annotated[str, typer.Option(help="Whose it is.", callback=printable)] = "admin",
     as_json: Json = False,
 ) -> None:
     """Make an access token and print it, this once."""
-    with _stored(as_json=as_json):
+    with storage_errors(as_json=as_json):
         made, plain = asyncio.run(_made(Settings(), user, name))
     if as_json:
-        _print_json({**_shown(asdict(made)), "token": plain})
+        print_json({**_shown(asdict(made)), "token": plain})
     else:
         sys.stdout.write(f"{plain}\n")
         err.print(
-            f"It is {user}'s, and shown only now. To end it: tokens revoke {made.id[:_SHORT]}", markup=False
+            f"It is {user}'s, and shown only now. To end it: tokens revoke {made.id[:SHORT]}", markup=False
         )
 
 
@@ -333,10 +319,10 @@ def revoke(
 
     One that was revoked before stays so, and the exit status is 0; it is 1 if there is none, or more than one.
     """
-    with _stored(as_json=as_json):
+    with storage_errors(as_json=as_json):
         found = asyncio.run(_revoked(Settings(), which))
     if len(found) == 1:
-        _print_json({"revoked": found[0]}) if as_json else out.print(f"{found[0]} is revoked.", markup=False)
+        print_json({"revoked": found[0]}) if as_json else out.print(f"{found[0]} is revoked.", markup=False)
         return
     # What was given is not repeated: it may be the token itself.
     message = (
@@ -344,7 +330,7 @@ def revoke(
         if found
         else "No token or session has an id that begins so."
     )
-    _fail(
+    fail(
         ValueError(message),
         {"code": "ambiguous" if found else "not_found", "message": message},
         as_json=as_json,
@@ -355,14 +341,14 @@ async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[L
     from backend.database.sessions import SessionStore
     from backend.database.tokens import TokenStore
 
-    async with _sessions(settings) as sessions:
+    async with database(settings) as sessions:
         return await TokenStore(sessions).all(), await SessionStore(sessions).all()
 
 
 async def _made(settings: Settings, user: str, name: str) -> tuple[AccessToken, str]:
     from backend.database.tokens import TokenStore
 
-    async with _sessions(settings) as sessions:
+    async with database(settings) as sessions:
         return await TokenStore(sessions).make(user, name)
 
 
@@ -371,7 +357,7 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
     from backend.database.sessions import SessionStore
     from backend.database.tokens import TokenStore
 
-    async with _sessions(settings) as sessions:
+    async with database(settings) as sessions:
         stores = TokenStore(sessions), SessionStore(sessions)
         found = [
             (owner.id, store)
@@ -389,12 +375,12 @@ def _grid(kind: str, columns: Sequence[str], rows: Iterable[AccessToken | LoginS
     grid = Grid(kind, *heads, box=None, pad_edge=False)
     for row in rows:
         shown = _shown(asdict(row))
-        grid.add_row(row.id[:_SHORT], *(escape(_cell(column, shown[column])) for column in columns))
+        grid.add_row(row.id[:SHORT], *(escape(_cell(column, shown[column])) for column in columns))
     return grid
 
 
 def _cell(column: str, value: str | None) -> str:
-    return "-" if value is None else value[:_SHORT] if column == "token_id" else value
+    return "-" if value is None else value[:SHORT] if column == "token_id" else value
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str | None]:
@@ -410,37 +396,9 @@ async def _rotate(settings: Settings) -> Rotation:
     from backend.keys.master_keys import load_master_keys
     from backend.keys.rotation import rotate
 
-    async with _sessions(settings) as sessions:
+    async with database(settings) as sessions:
         master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
         return await rotate(SqlKeyStore(sessions), master_keys)
-
-
-@asynccontextmanager
-async def _sessions(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """The database."""
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-
-    from backend.database.engine import opened
-
-    async with opened(settings.database_path) as engine:
-        yield async_sessionmaker(engine)
-
-
-@contextmanager
-def _stored(*, as_json: bool) -> Iterator[None]:
-    """Like `_errors`, for what needs the database."""
-    from sqlalchemy.exc import DBAPIError
-
-    from backend.database.engine import UnusableDatabaseError
-
-    with _errors(as_json=as_json):
-        try:
-            yield
-        except UnusableDatabaseError as error:
-            _fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
-        except DBAPIError as error:
-            broken = UnusableDatabaseError(Settings().database_path, str(error.orig))
-            _fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
 
 
 def _loaded(path: Path | None, *, as_json: bool) -> Table:
@@ -449,7 +407,7 @@ def _loaded(path: Path | None, *, as_json: bool) -> Table:
         return Table(path, environ=environment())
     except ConfigError as error:
         if as_json:
-            _print_json({"ok": False, "problems": list(error.problems)})
+            print_json({"ok": False, "problems": list(error.problems)})
         else:
             err.print(str(error), markup=False)
         raise typer.Exit(1) from None
@@ -457,7 +415,7 @@ def _loaded(path: Path | None, *, as_json: bool) -> Table:
 
 def _document(table: Table, *, as_json: bool) -> dict[str, Any]:
     """The file as it stands, without what the environment lays over it."""
-    with _errors(as_json=as_json):
+    with errors(as_json=as_json):
         return {} if table.path is None else values(read(table.path), table.path)
 
 
@@ -476,7 +434,7 @@ def _today() -> date:
 
 
 def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchbay:
-    with _errors(as_json=as_json):
+    with errors(as_json=as_json):
         live = {"local": local_model} if local_model else None
         table = Table(environ=environment())
         # The application's own selectors are not here: what they choose from is taken as it is written.
@@ -504,22 +462,6 @@ def _embedded(route: Route) -> bool:
     return any(candidate.endpoint.provider.access == "embedded" for candidate in route.candidates)
 
 
-@contextmanager
-def _errors(*, as_json: bool) -> Iterator[None]:
-    try:
-        yield
-    except LLMError as error:
-        _fail(error, error.as_dict(), as_json=as_json)
-
-
-def _fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoReturn:
-    if as_json:
-        _print_json({"error": facts})
-    else:
-        err.print(str(error), markup=False)
-    raise typer.Exit(1) from error
-
-
 def _imported(path: Path, feature: str | None, *, as_json: bool) -> Import:
     from backend.tools.lmi_import import UnusableInputError, import_file
 
@@ -527,7 +469,7 @@ def _imported(path: Path, feature: str | None, *, as_json: bool) -> Import:
         return import_file(path, feature=feature)
     except UnusableInputError as error:
         if as_json:
-            _print_json({"error": {"code": "unusable_input", "message": str(error)}})
+            print_json({"error": {"code": "unusable_input", "message": str(error)}})
         else:
             err.print(str(error), markup=False)
         raise typer.Exit(2) from None
@@ -540,10 +482,6 @@ def _print_import(made: Import) -> None:
         err.print("There is no table: mend what is wrong, and import again.")
     else:
         sys.stdout.write(made.table)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(f"{json_text(value)}\n")
 
 
 def _print_failures(route: Route) -> None:

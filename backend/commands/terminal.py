@@ -1,0 +1,110 @@
+"""What every command prints with, and how it fails."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from backend.printing import Terminal, json_text
+from backend.settings import Settings
+from backend.utils.llm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+out = Terminal(highlight=False, emoji=False, soft_wrap=True)
+err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SHORT = 8
+"""How much of an id is shown to people."""
+_LONGEST = 100
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def duration(text: str) -> timedelta:
+    """A duration that is written ``12h``, ``30d`` or ``2w``.
+
+    Raises:
+        typer.BadParameter: If it is none.
+    """
+    found = re.fullmatch(r"(\d{1,4})([hdw])", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no time. Write 12h, 30d or 2w.")
+    count, unit = found.groups()
+    return timedelta(**{_UNITS[unit]: int(count)})
+
+
+def printable(text: str) -> str:
+    """A name that can be printed, as it is.
+
+    Raises:
+        typer.BadParameter: If it cannot, or is blank or long.
+    """
+    if not text.strip() or len(text) > _LONGEST or not text.isprintable():
+        raise typer.BadParameter(f"Write 1 to {_LONGEST} letters that can be printed.")
+    return text
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON on standard output."""
+    sys.stdout.write(f"{json_text(value)}\n")
+
+
+def fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoReturn:
+    """Tell of ``error`` and exit with 1.
+
+    Args:
+        error: Is printed for people.
+        facts: Of it, for programs: its ``code`` and ``message`` at least.
+        as_json: Whether programs ask.
+    """
+    if as_json:
+        print_json({"error": facts})
+    else:
+        err.print(str(error), markup=False)
+    raise typer.Exit(1) from error
+
+
+@contextmanager
+def errors(*, as_json: bool) -> Iterator[None]:
+    """Exit with 1 on an `LLMError`, and tell of it."""
+    try:
+        yield
+    except LLMError as error:
+        fail(error, error.as_dict(), as_json=as_json)
+
+
+@contextmanager
+def storage_errors(*, as_json: bool) -> Iterator[None]:
+    """Like `errors`, for what needs the database."""
+    from sqlalchemy.exc import DBAPIError
+
+    from backend.database.engine import UnusableDatabaseError
+
+    with errors(as_json=as_json):
+        try:
+            yield
+        except UnusableDatabaseError as error:
+            fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+        except DBAPIError as error:
+            broken = UnusableDatabaseError(Settings().database_path, str(error.orig))
+            fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Sessions on the database, which is made if it is not there."""
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+    from backend.database.engine import opened
+
+    async with opened(settings.database_path) as engine:
+        yield async_sessionmaker(engine)
