@@ -96,9 +96,9 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 144, 22, 54),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 145, 22, 54),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 200, 27, 102
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 201, 27, 102
     ),
     "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 396, 25, 168),
     "structured call": Kind(
@@ -109,7 +109,7 @@ KINDS: Final = {
         25,
         63,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1160, 44, 306),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1161, 44, 306),
 }
 
 
@@ -209,8 +209,8 @@ def figures() -> Iterator[Figure]:
         yield Figure(f"{name}: files", found.files, kind.files)
         yield Figure(f"{name}: moves between files", found.moves, kind.moves)
     listed = spine(ARCHITECTURE.read_text(encoding="utf-8"))
-    yield Figure("spine: lines", lines(FACADE / file for file in listed), 5_490)
-    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 27_355)
+    yield Figure("spine: lines", lines(FACADE / file for file in listed), 6_500)
+    yield Figure("facade with its testing kit: lines", lines(FACADE.rglob("*.py")), 34_000)
     found_circles = circles(own_imports())
     yield Figure("modules that import each other, types included", sum(map(len, found_circles)), 0)
 

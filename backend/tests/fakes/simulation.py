@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.routing.selector import Choosing
     from backend.utils.llm.state.health import Circuit
+    from backend.utils.llm.types import KeyPolicy
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 21)
@@ -357,7 +358,7 @@ def settle(dispatch: Dispatch, step: Try, category: Category | None = None) -> L
     return dispatch.failed(step, attempt, reply.failure)
 
 
-def users_own(*providers: str, name: str = "ann", policy: str | None = None) -> Caller:
+def users_own(*providers: str, name: str = "ann", policy: KeyPolicy | None = None) -> Caller:
     """A caller with a key of their own for each of ``providers``."""
     keys = {provider: f"{name}-{provider}" for provider in providers}
     return Caller(user_id=name, keys=keys, key_policy=policy)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .caller import Caller, OwnEndpoint, carrying, current_caller, use_caller
+    from .chat_model import FeatureChatModel
     from .clients import Patchbay, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
     from .diagnostics.explain import Explanation as Route
     from .diagnostics.qos import QosInfo
@@ -17,14 +18,19 @@ if TYPE_CHECKING:
     from .ledger.record import AttemptRecord
     from .ledger.sinks import LedgerSink
     from .model_config import Table
+    from .receipt import AttemptDict, receipt_of, receipts
+    from .receipt import ReceiptDict as Receipt
     from .routing.route import Needs
     from .routing.selector import Choosing, Pause, Stop, Use, in_order
+    from .structured_model import StructuredAnswer
     from .types import KeyPolicy
 
 __all__ = [
+    "AttemptDict",
     "AttemptRecord",
     "Caller",
     "Choosing",
+    "FeatureChatModel",
     "KeyPolicy",
     "LLMError",
     "LedgerSink",
@@ -33,8 +39,10 @@ __all__ = [
     "Patchbay",
     "Pause",
     "QosInfo",
+    "Receipt",
     "Route",
     "Stop",
+    "StructuredAnswer",
     "Table",
     "UnknownFeatureError",
     "Use",
@@ -47,14 +55,18 @@ __all__ = [
     "get_qos_info",
     "in_order",
     "rate",
+    "receipt_of",
+    "receipts",
     "use",
     "use_caller",
 ]
 
 _ROOMS = {
     "AttemptRecord": "ledger.record",
+    "AttemptDict": "receipt",
     "Caller": "caller",
     "Choosing": "routing.selector",
+    "FeatureChatModel": "chat_model",
     "KeyPolicy": "types",
     "LLMError": "errors",
     "LedgerSink": "ledger.sinks",
@@ -63,8 +75,10 @@ _ROOMS = {
     "Pause": "routing.selector",
     "Patchbay": "clients",
     "QosInfo": "diagnostics.qos",
+    "Receipt": "receipt:ReceiptDict",
     "Route": "diagnostics.explain:Explanation",
     "Stop": "routing.selector",
+    "StructuredAnswer": "structured_model",
     "Table": "model_config",
     "UnknownFeatureError": "errors",
     "Use": "routing.selector",
@@ -77,6 +91,8 @@ _ROOMS = {
     "get_qos_info": "clients",
     "in_order": "routing.selector",
     "rate": "clients",
+    "receipt_of": "receipt",
+    "receipts": "receipt",
     "use": "clients",
     "use_caller": "caller",
 }

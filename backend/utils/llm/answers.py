@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from .failures import GOOD, BadAnswer, Category, ending
 from .providers import OTHERS_KEY
 from .providers.loose_json import is_json
-from .receipt import RECEIPT_KEY
+from .receipt import RECEIPT_KEY, hand_out
 from .structured import PARSED_KEY, UnfitAnswerError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _arguments(message: AIMessage) -> Iterator[str]:
 
 def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:
     """An answer with its receipt, in LangChain's wrapping."""
-    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: receipt.as_dict()}
+    message.response_metadata = {**message.response_metadata, RECEIPT_KEY: hand_out(receipt)}
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 

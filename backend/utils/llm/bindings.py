@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
@@ -15,13 +15,18 @@ from typing_extensions import override
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .schema_dialects import OPENAI, expressed
-from .structured import Objects, schema_of, schema_of_response_format, with_raw
+from .structured import schema_of, schema_of_response_format
+from .structured_model import StructuredModel, StructuredModelWithRaw
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
 
+    from .structured_model import StructuredAnswer
+
+Method = Literal["json_schema", "function_calling", "json_mode"]
+T = TypeVar("T")
 ToolLike = dict[str, Any] | type | Callable[..., Any] | BaseTool
 _CALL_SETTINGS = frozenset(
     {
@@ -79,13 +84,63 @@ class BindableChatModel(BaseChatModel, ABC):
             **{key: value for key, value in settings.items() if value is not None}
         )
 
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[T],
+        *,
+        include_raw: Literal[False] = ...,
+        method: Method = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, T]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: dict[str, Any],
+        *,
+        include_raw: Literal[False] = ...,
+        method: Method = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any]]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: type[T],
+        *,
+        include_raw: Literal[True],
+        method: Method = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, StructuredAnswer[T]]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: dict[str, Any],
+        *,
+        include_raw: Literal[True],
+        method: Method = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, StructuredAnswer[dict[str, Any]]]: ...
+    @overload
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = ...,
+        method: Method = ...,
+        strict: bool | None = ...,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]: ...
     @override
     def with_structured_output(
         self,
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        method: Method = "json_schema",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -104,7 +159,7 @@ class BindableChatModel(BaseChatModel, ABC):
         wanted = schema_of(schema, "json_mode" if method == "json_mode" else "json_schema", strict=strict)
         traced = {"kwargs": {"method": method, "strict": strict}, "schema": wanted.json_schema or schema}
         bound = self._bound_to_its_caller().bind(schema=wanted, ls_structured_output_format=traced, **kwargs)
-        return with_raw(bound) if include_raw else Objects(bound)
+        return (StructuredModelWithRaw if include_raw else StructuredModel)(bound, wanted)
 
 
 def ask_of(kwargs: Mapping[str, Any], feature: str, cache_key: str | None) -> Ask:

@@ -53,6 +53,10 @@ class OwnEndpoint(BaseModel):
     model: ModelName
     key: SecretStr
 
+    if TYPE_CHECKING:  # what it takes, for type checkers that do not know pydantic's conversions
+
+        def __init__(self, *, base_url: str, model: str, key: SecretStr | str) -> None: ...
+
     @field_validator("key")
     @classmethod
     def _usable_key(cls, key: SecretStr) -> SecretStr:
@@ -89,6 +93,20 @@ class Caller(BaseModel):
     keys: Mapping[str, SecretStr] = Field(default_factory=dict)
     own_endpoint: OwnEndpoint | None = None
     key_policy: KeyPolicy | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(  # noqa: PLR0913 - its fields
+            self,
+            *,
+            user_id: str | None = None,
+            tenant_id: str | None = None,
+            tier: str | None = None,
+            conversation_id: str | None = None,
+            keys: Mapping[str, SecretStr] | Mapping[str, str] = ...,
+            own_endpoint: OwnEndpoint | None = None,
+            key_policy: KeyPolicy | None = None,
+        ) -> None: ...
 
     @field_validator("keys")
     @classmethod

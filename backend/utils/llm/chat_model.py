@@ -6,7 +6,9 @@ It decides nothing when it is made. Route, key and endpoint are settled when it 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 # LangChain puts these off to its first call, during which another thread may fork.
@@ -20,7 +22,7 @@ from langchain_core.callbacks import (
     CallbackManager,
     CallbackManagerForLLMRun,
 )
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, RunInfo
@@ -38,11 +40,13 @@ from .execution.call import Call, Question
 from .execution.copies import with_copies
 from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
-from .execution.tracing import RunRecorder, recording
+from .execution.tracing import RunRecorder, recording, shows_attempts
+from .model_profile import model_profile
 from .needs import history_and_needs, tokens_of_text
 from .options import NO_OPTIONS
 from .providers import Ask
 from .routing.plan import foremost, plan
+from .routing.route import Needs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -72,6 +76,8 @@ class FeatureChatModel(BindableChatModel):
     streaming: bool = False
     cache_key: str | None = None
     caller: Caller | None = Field(None, exclude=True, repr=False)
+    if not TYPE_CHECKING:
+        profile: ClassVar[Any]
     output_version: str | None = None
     cache: BaseCache | bool | None = False
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
@@ -104,6 +110,35 @@ class FeatureChatModel(BindableChatModel):
             params["ls_stop"] = stop
         return params
 
+    @property  # type: ignore[misc]
+    @override
+    def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
+        """What every endpoint can do that may serve the caller now, in LangChain's terms; None if there is none.
+
+        Agents go by it: how they ask for a schema, when they sum up a history.
+        """
+        runtime = self.runtime
+        snapshot, today = runtime.table.snapshot, runtime.time.now().date()
+        route = plan(snapshot, self.feature, self._caller(), Needs(), today=today, health=runtime.health)
+        return model_profile(route)
+
+    # As values -----------------------------------------------------------------------------------------------------
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its feature's name: on the other side, it is what the patchbay in force there makes of that.
+
+        A caller is left behind: keys do not go into a queue.
+        """
+        get_llm = import_module(
+            ".clients", __package__
+        ).get_llm  # by its name, as pickle does: it stands above
+        return partial(get_llm, self.feature, streaming=self.streaming, cache_key=self.cache_key), ()
+
+    @override
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FeatureChatModel:
+        return self._with()
+
     @override
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens ``text`` has, as routing reckons; no tokenizer is loaded."""
@@ -117,6 +152,10 @@ class FeatureChatModel(BindableChatModel):
         ask = Ask(NO_OPTIONS, tools=tuple(map(convert_to_openai_tool, tools or ())))
         _, needs = history_and_needs(messages, ask)
         return needs.tokens
+
+    @override
+    def get_token_ids(self, text: str) -> list[int]:
+        raise NotImplementedError("No tokenizer is loaded; get_num_tokens tells about how many there are.")
 
     # Streams belong to whoever asks for them, not to whoever reads them ----------------------------------------------
 
@@ -277,7 +316,7 @@ def _attempt(
 ) -> AbstractContextManager[RunningAttempt | HedgedAttempt, bool]:
     """The next request as a context: by itself, unless it may be hedged, or callbacks want to see it."""
     step = call.step()
-    if call.hedges or (run is not None and run.inheritable_handlers):
+    if call.hedges or (run is not None and run.inheritable_handlers and shows_attempts(run)):
         return hedged(call, step, run, streams=streams)
     return RunningAttempt(call, step)
 
@@ -287,7 +326,7 @@ async def _aattempt(
 ) -> AbstractAsyncContextManager[RunningAttempt | HedgedAttempt, bool]:
     """See `_attempt`."""
     step = await call.astep()
-    if call.hedges or (run is not None and run.inheritable_handlers):
+    if call.hedges or (run is not None and run.inheritable_handlers and shows_attempts(run)):
         return ahedged(call, step, run, streams=streams)
     return RunningAttempt(call, step)
 

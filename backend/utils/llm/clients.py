@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import date
 
-    from langchain_core.language_models import BaseChatModel
-
     from .caller import Caller
+    from .chat_model import FeatureChatModel
     from .diagnostics.explain import Explanation
     from .diagnostics.qos import QosInfo
     from .execution.runtime import Runtime
@@ -130,7 +129,7 @@ class Patchbay(PerProcess):
         streaming: bool = False,
         cache_key: str | None = None,
         caller: Caller | None = None,
-    ) -> BaseChatModel:
+    ) -> FeatureChatModel:
         """The chat model of ``feature``. See `get_llm` of this module."""
         key = (feature, streaming, cache_key)
         model = self._models.get(key)
@@ -306,7 +305,7 @@ def get_llm(
     streaming: bool = False,
     cache_key: str | None = None,
     caller: Caller | None = None,
-) -> BaseChatModel:
+) -> FeatureChatModel:
     """The chat model of a feature: a true `BaseChatModel`, which decides where it runs when it is invoked.
 
     Args:

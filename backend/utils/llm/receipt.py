@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from .types import Category, KeyOwner, Outcome
@@ -95,7 +99,7 @@ class Attempt(NamedTuple):
     withdrawn: bool = False
     finish_reason: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AttemptDict:
         """JSON-ready."""
         return {
             "endpoint": self.endpoint,
@@ -114,7 +118,7 @@ class Attempt(NamedTuple):
             "score": self.score,
             "hedge": self.hedge,
             "estimated": self.estimated,
-            "usage": self.usage._asdict() if self.usage else None,
+            "usage": cast("UsageDict", self.usage._asdict()) if self.usage else None,
             "cost_usd": None if self.cost_usd is None else str(self.cost_usd),
         }
 
@@ -148,7 +152,7 @@ class Receipt(NamedTuple):
             total += attempt.cost_usd
         return total if self.attempts else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ReceiptDict:
         """JSON-ready; this is what stands in ``response_metadata["receipt"]``."""
         answered = self.answered
         cost = self.cost_usd
@@ -165,3 +169,101 @@ class Receipt(NamedTuple):
             "arm": self.arm,
             "table_hash": self.table_hash,
         }
+
+
+# As JSON -------------------------------------------------------------------------------------------------------------
+
+
+class UsageDict(TypedDict):
+    """`Usage` as JSON, in tokens. ``cached`` and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``."""
+
+    input: int
+    output: int
+    cached: int
+    cache_write: int
+    reasoning: int
+
+
+class AttemptDict(TypedDict):
+    """`Attempt` as JSON. Times are in milliseconds, ``started`` is ISO 8601 in UTC, ``cost_usd`` a decimal number."""
+
+    endpoint: str
+    account: str | None
+    served_model: str | None
+    substituted: bool
+    key_owner: KeyOwner
+    outcome: Outcome
+    category: str | None
+    status: int | None
+    started: str
+    duration_ms: float
+    first_byte_ms: float | None
+    first_token_ms: float | None
+    finish_reason: str | None
+    score: float | None
+    hedge: bool
+    estimated: bool
+    usage: UsageDict | None
+    cost_usd: str | None
+
+
+class ReceiptDict(TypedDict):
+    """`Receipt` as JSON: what stands in ``response_metadata["receipt"]``."""
+
+    feature: str
+    profile: str
+    endpoint: str
+    served_model: str | None
+    key_owner: KeyOwner
+    attempts: list[AttemptDict]
+    cost_usd: str | None
+    degraded: bool
+    accepted: bool
+    arm: str | None
+    table_hash: str
+
+
+class HasMetadata(Protocol):
+    """A message of LangChain's, or a chunk of one."""
+
+    response_metadata: dict[str, Any]
+
+
+def receipt_of(answer: HasMetadata) -> ReceiptDict:
+    """The receipt of an answer, or of the last chunk of a stream, or of the sum of all its chunks.
+
+    Raises:
+        LookupError: It has none: it is no answer of a feature, or a chunk before the last.
+    """
+    receipt = answer.response_metadata.get(RECEIPT_KEY)
+    if receipt is None:
+        raise LookupError(
+            "There is no receipt: only answers of a feature have one, and of a stream the last chunk."
+        )
+    return cast("ReceiptDict", receipt)
+
+
+_COLLECTED: ContextVar[tuple[list[ReceiptDict], ...]] = ContextVar("patchbay_receipts", default=())
+
+
+@contextmanager
+def receipts() -> Iterator[list[ReceiptDict]]:
+    """Collect the receipts of all answers in this context: of structured calls, chains and agents, too.
+
+    ``with receipts() as seen: ...``. Tasks and threads that copy the context are part of it. A call that fails has no
+    receipt; its error has the attempts.
+    """
+    seen: list[ReceiptDict] = []
+    token = _COLLECTED.set((*_COLLECTED.get(), seen))
+    try:
+        yield seen
+    finally:
+        _COLLECTED.reset(token)
+
+
+def hand_out(receipt: Receipt) -> ReceiptDict:
+    """``receipt`` as JSON, for its answer, and for whoever collects `receipts` in this context."""
+    made = receipt.as_dict()
+    for seen in _COLLECTED.get():
+        seen.append(made)
+    return made

@@ -19,22 +19,17 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required, get_args, get_origin
 
 import typing_extensions
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import is_typeddict, override
 
 from .embedded_json import documents_in
-from .errors import CallError
 from .schema_checks import misfit
 from .schema_dialects import OPENAI, definitions_of, expressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from langchain_core.messages import AIMessage
 
     from .schema_dialects import Dialect
 
@@ -61,6 +56,7 @@ class Schema:
         json_schema: As JSON Schema, whose root is an object; None if any JSON object will do.
         is_strict: Whether an endpoint should enforce it, as far as its dialect can express it.
         parse: Turns the answer's text into the object; raises `UnfitAnswerError`.
+        source: What it was made of: the arguments of `schema_of`, by which it is pickled.
     """
 
     name: str
@@ -68,7 +64,12 @@ class Schema:
     json_schema: dict[str, Any] | None
     is_strict: bool
     parse: Callable[[str], Any]
+    source: tuple[Any, Method, bool | None] = field(repr=False)
     _expressed: dict[Dialect, dict[str, Any] | None] = field(default_factory=dict, repr=False)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, self.source
 
     def expressed_in(self, dialect: Dialect) -> dict[str, Any] | None:
         """The schema in ``dialect``; None if that has no words for it."""
@@ -100,6 +101,10 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
         return _build(schema, method, strict)
 
 
+def _again(schema: object, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - pickle names no arguments
+    return schema_of(schema, method, strict=strict)
+
+
 def schema_of_response_format(response_format: Any) -> Schema | None:
     """OpenAI's ``response_format``, as `create_agent` passes it; or a type or a JSON Schema itself."""
     kind = response_format.get("type") if isinstance(response_format, dict) else None
@@ -127,8 +132,9 @@ def _of_json(schema: str, method: Method, strict: bool | None) -> Schema:  # noq
 
 def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa: FBT001 - private
     plain, validate = _read(schema)
+    source = (schema, method, strict)
     if method == "json_mode":
-        return Schema("json", method, None, is_strict=False, parse=_parser(validate))
+        return Schema("json", method, None, is_strict=False, parse=_parser(validate), source=source)
     if strict is None:
         strict = isinstance(schema, type) and not (is_typeddict(schema) and _leaves_out(plain))
     rooted = _rooted(plain)
@@ -139,6 +145,7 @@ def _build(schema: Any, method: Method, strict: bool | None) -> Schema:  # noqa:
         json_schema=_wrapped(rooted) if is_wrapped else rooted,
         is_strict=strict,
         parse=_parser(_unwrapping(validate) if is_wrapped else validate),
+        source=source,
     )
 
 
@@ -342,70 +349,3 @@ def _places(error: ValidationError) -> str:
         return f"wrong in {error.error_count()} places"
     told = error.errors(include_url=False, include_context=False, include_input=False)
     return ", ".join(f"{'.'.join(map(str, one['loc'])) or 'answer'}: {one['type']}" for one in told)
-
-
-# Models that are held to a schema ------------------------------------------------------------------------------------
-
-
-class Objects(Runnable[LanguageModelInput, Any]):
-    """A model that is held to a schema, as a runnable that gives its objects.
-
-    A sequence of model and parser would do the same in twice the time, and in a thread of its own when it is awaited.
-    """
-
-    def __init__(self, model: Runnable[LanguageModelInput, AIMessage]) -> None:
-        self._model = model
-
-    @override
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return _object_of(self._model.invoke(input, config, **kwargs))
-
-    @override
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Any:
-        return _object_of(await self._model.ainvoke(input, config, **kwargs))
-
-
-def with_raw(model: Runnable[LanguageModelInput, AIMessage]) -> Runnable[LanguageModelInput, dict[str, Any]]:
-    """The same with the raw message, as LangChain has it: an answer that does not fit is not raised, but told beside it.
-
-    Where the product gave tools and the model calls one, there is neither an object nor an error.
-    """
-
-    def invoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
-        try:
-            return _with_parsed(model.invoke(given, config))
-        except CallError as error:
-            return _unfit(error)
-
-    async def ainvoke(given: LanguageModelInput, config: RunnableConfig) -> dict[str, Any]:
-        try:
-            return _with_parsed(await model.ainvoke(given, config))
-        except CallError as error:
-            return _unfit(error)
-
-    return RunnableLambda(invoke, ainvoke)
-
-
-def _object_of(message: AIMessage) -> Any:
-    """The object of an answer. It has none only if it calls a tool of the product instead.
-
-    Raises:
-        ValueError: It has none.
-    """
-    if PARSED_KEY not in message.additional_kwargs:
-        raise ValueError(
-            "The model called a tool instead of answering; include_raw=True hands on its message."
-        )
-    return message.additional_kwargs[PARSED_KEY]
-
-
-def _with_parsed(raw: AIMessage) -> dict[str, Any]:
-    return {"raw": raw, "parsed": raw.additional_kwargs.get(PARSED_KEY), "parsing_error": None}
-
-
-def _unfit(error: CallError) -> dict[str, Any]:
-    if error.answer is None:
-        raise error
-    return {"raw": error.answer, "parsed": None, "parsing_error": error}

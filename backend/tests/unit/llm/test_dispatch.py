@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -49,6 +49,9 @@ from backend.utils.llm.options import Options
 from backend.utils.llm.providers import Ask
 from backend.utils.llm.secrets import fingerprint
 from backend.utils.llm.state.health import MemoryHealth, Unavailable
+
+if TYPE_CHECKING:
+    from backend.utils.llm.types import KeyPolicy
 
 C = Category
 HOUSE_MAY = "[features.f]\nhouse_fallback = true"
@@ -609,7 +612,7 @@ class TestNextEndpoint:
 
     @pytest.mark.parametrize("policy", ["byok_only", "byok_then_house"])
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_users_refused_key_ends_the_call(self, policy: str, status: int) -> None:
+    def test_a_users_refused_key_ends_the_call(self, policy: KeyPolicy, status: int) -> None:
         chain = ["red:m", "red:n", "blue:m"]
         world = World({"f": chain}, HOUSE_MAY, behaves={"red:m": fails(C.CREDENTIAL, status)})
 
@@ -671,7 +674,7 @@ class TestNextEndpoint:
 @pytest.mark.parametrize("policy", ["house_only", "byok_only", "byok_then_house"])
 @pytest.mark.parametrize("edge", list(permutations(["red:m", "blue:m", "green:m"], 2)), ids=" to ".join)
 def test_on_no_edge_does_a_key_reach_a_provider_that_it_is_not_for(
-    edge: tuple[str, str], policy: str
+    edge: tuple[str, str], policy: KeyPolicy
 ) -> None:
     caller = users_own("red", "blue", "green", policy=policy)
     for category in Category:

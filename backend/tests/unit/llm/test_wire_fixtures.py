@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
+    from backend.utils.llm.receipt import AttemptDict
+
     Driver = Callable[[Any, Any], AIMessage]
 
 TABLE = """
@@ -102,7 +104,7 @@ def test_what_is_sent_is_what_is_given(row: Row, patchbay: Patchbay, server: Str
             assert tokens(told.as_dict()) == padded(gives.usage)
 
 
-def assert_is(answer: AIMessage, attempt: dict[str, Any], gives: Any) -> None:
+def assert_is(answer: AIMessage, attempt: AttemptDict, gives: Any) -> None:
     assert answer.text == gives.text
     assert answer.additional_kwargs.get("reasoning_content", "") == gives.thoughts
     assert [[one["name"], one["args"]] for one in answer.tool_calls] == gives.calls
@@ -114,9 +116,10 @@ def assert_is(answer: AIMessage, attempt: dict[str, Any], gives: Any) -> None:
     assert all(number and often == 1 for number, often in numbers.items())
 
 
-def tokens(attempt: dict[str, Any]) -> list[int]:
+def tokens(attempt: AttemptDict) -> list[int]:
     usage = attempt["usage"]
-    return [usage[name] for name in ("input", "output", "cached", "cache_write", "reasoning")]
+    assert usage is not None
+    return [usage["input"], usage["output"], usage["cached"], usage["cache_write"], usage["reasoning"]]
 
 
 def padded(told: list[int]) -> list[int]:

@@ -23,7 +23,7 @@ from ..models import is_served_as_asked
 from ..needs import tokens_of_answer, tokens_of_text
 from ..pricing import cost
 from ..providers import ModelRequest
-from ..receipt import RECEIPT_KEY, Attempt, Usage
+from ..receipt import RECEIPT_KEY, Attempt, Usage, hand_out
 from ..transport import ERROR_STATUS, Credential, Observed
 from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
 from .awaiting import result_of, within
@@ -277,7 +277,7 @@ class RunningAttempt:
         self._answer = answer.joined()
         check_ended(self._answer)
         receipt = self._call.dispatch.succeeded(self.step, self._recorded("ok"))
-        metadata = {RECEIPT_KEY: receipt.as_dict()}
+        metadata = {RECEIPT_KEY: hand_out(receipt)}
         last = AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
         return ChatGenerationChunk(message=last)
 

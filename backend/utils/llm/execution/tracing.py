@@ -10,7 +10,12 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
+from langchain_core.callbacks import (
+    AsyncCallbackHandler,
+    AsyncCallbackManager,
+    BaseCallbackHandler,
+    CallbackManager,
+)
 from langchain_core.runnables.config import ensure_config, merge_configs
 from typing_extensions import override
 
@@ -32,11 +37,33 @@ log = logging.getLogger(__name__)
 Kind = type[CallbackManager] | type[AsyncCallbackManager]
 
 
+_OF_CHAINS = ("on_chain_start", "on_chain_end", "on_chain_error")
+
+
+def is_watched(config: RunnableConfig | None) -> bool:
+    """Whether a run that began now would have callbacks: those of ``config``, of the context, or of the environment."""
+    return bool(CallbackManager.configure(ensure_config(config).get("callbacks")).handlers)
+
+
+def shows_attempts(run: Any) -> bool:
+    """Whether any callback of ``run`` wants to see chain runs, as which attempts are shown."""
+    return run is not None and any(map(_listens_to_chains, run.inheritable_handlers))
+
+
+def _listens_to_chains(handler: BaseCallbackHandler) -> bool:
+    kind = type(handler)
+    return not handler.ignore_chain and any(
+        getattr(kind, name) is not getattr(BaseCallbackHandler, name)
+        and getattr(kind, name) is not getattr(AsyncCallbackHandler, name)
+        for name in _OF_CHAINS
+    )
+
+
 def traced(
     attempt: RunningAttempt, run: Any, kind: type[CallbackManager | AsyncCallbackManager]
 ) -> AbstractAsyncContextManager[RunningAttempt, bool]:
     """``attempt`` as a context, with a run below ``run`` around it, if anybody wants to know."""
-    if run is None or not run.inheritable_handlers:
+    if not shows_attempts(run):
         return attempt
     return _TracedAttempt(attempt, _manager_below(run, kind))
 
@@ -87,7 +114,7 @@ class _TracedAttempt:
     async def _report(self, run: Any) -> None:
         record = self._attempt.record
         if record is None or record.category is None:
-            await result_of(run.on_chain_end(record.as_dict() if record else {}))
+            await result_of(run.on_chain_end(dict(record.as_dict()) if record else {}))
             return
         sentence = f"{record.endpoint} {POLICY[record.category].sentence}."
         await result_of(run.on_chain_error(CallError(sentence, attempts=[record])))
@@ -131,10 +158,10 @@ class RunRecorder(BaseCallbackHandler):
 
 
 def recording(config: RunnableConfig | None) -> tuple[RunnableConfig | None, RunRecorder | None]:
-    """``config``, with a `RunRecorder` if anybody else has callbacks."""
+    """``config``, with a `RunRecorder` if a callback wants to see attempts."""
     given = ensure_config(config)
     recorder = RunRecorder(given)
-    if not recorder.run().handlers:
+    if not shows_attempts(recorder.run()):
         return config, None
     return merge_configs(given, {"callbacks": [recorder]}), recorder
 

@@ -1,0 +1,50 @@
+"""What a feature's chain can do, in LangChain's terms: only what every endpoint of it can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .models.abilities import EFFORTS
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import ModelProfile
+
+    from .routing.route import Candidate, Route
+
+
+def model_profile(route: Route) -> ModelProfile | None:
+    """The profile of the endpoints of ``route``, those that only rest included; None if there is none.
+
+    Sizes are in tokens: the smallest prompt that fits beside the answer, and the shortest longest answer. Whether an
+    endpoint reads pictures by their address, and takes them in results of tools, is left out: it depends on the picture.
+    """
+    chain = (*route.candidates, *route.resting)
+    if not chain:
+        return None
+    able = [one.endpoint.can for one in chain]
+    takes_tools = all(one.endpoint.takes_tools(one.options.effort) for one in chain)
+    efforts = set.intersection(*(set(can.efforts) for can in able))
+    return {
+        "max_input_tokens": min(one.room for one in chain),
+        "max_output_tokens": min(map(_longest_answer, chain)),
+        "text_inputs": True,
+        "image_inputs": all(can.images for can in able),
+        "audio_inputs": all(can.audio for can in able),
+        "video_inputs": all(can.video for can in able),
+        "pdf_inputs": all(can.pdf for can in able),
+        "text_outputs": True,
+        "image_outputs": False,
+        "audio_outputs": False,
+        "video_outputs": False,
+        "tool_calling": takes_tools,
+        "tool_choice": takes_tools,
+        "structured_output": all(can.structured_output for can in able),
+        "temperature": all(can.temperature for can in able),
+        "reasoning_output": all(can.efforts for can in able),
+        "reasoning_effort_levels": [effort for effort in EFFORTS if effort in efforts],
+    }
+
+
+def _longest_answer(candidate: Candidate) -> int:
+    asked, most = candidate.options.max_output_tokens, candidate.endpoint.can.max_output
+    return most if asked is None else min(asked, most)
