@@ -105,9 +105,9 @@ KINDS: Final = {
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        162,
-        25,
-        63,
+        165,
+        27,
+        64,
     ),
     "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1161, 44, 306),
 }

@@ -38,6 +38,8 @@ Kind = type[CallbackManager] | type[AsyncCallbackManager]
 
 
 _OF_CHAINS = ("on_chain_start", "on_chain_end", "on_chain_error")
+_IDLE = {getattr(kind, name) for kind in (BaseCallbackHandler, AsyncCallbackHandler) for name in _OF_CHAINS}
+"""What handlers inherit that do not listen to chains."""
 
 
 def is_watched(config: RunnableConfig | None) -> bool:
@@ -51,12 +53,8 @@ def shows_attempts(run: Any) -> bool:
 
 
 def _listens_to_chains(handler: BaseCallbackHandler) -> bool:
-    kind = type(handler)
-    return not handler.ignore_chain and any(
-        getattr(kind, name) is not getattr(BaseCallbackHandler, name)
-        and getattr(kind, name) is not getattr(AsyncCallbackHandler, name)
-        for name in _OF_CHAINS
-    )
+    methods = (getattr(handler, name) for name in _OF_CHAINS)
+    return not handler.ignore_chain and any(getattr(one, "__func__", one) not in _IDLE for one in methods)
 
 
 def traced(
