@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from alembic.util import CommandError
@@ -20,7 +20,7 @@ from backend.database.probe import read_whole
 from backend.utils.llm.forks import PerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,8 +36,8 @@ class UnusableDatabaseError(Exception):
 
     code = "unusable_database"
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"The database {path} cannot be used: {why}.")
+    def __init__(self, place: Path | str, why: str) -> None:
+        super().__init__(f"The database {place} cannot be used: {why}.")
 
 
 class LostDatabaseError(OperationalError):
@@ -104,7 +104,7 @@ def _watch(engine: AsyncEngine, file: DatabaseFile) -> None:
         arguments[:], named["uri"] = [f"{file.path.as_uri()}?mode=rw"], True
 
     event.listen(engine.sync_engine, "do_connect", name)
-    event.listen(engine.sync_engine, "connect", _Connections(engine).prepare)
+    Connections(engine, _prepare)
     event.listen(engine.sync_engine, "checkout", look)
     event.listen(engine.sync_engine, "commit", look)
 
@@ -121,11 +121,13 @@ async def _upgraded(engine: AsyncEngine, path: Path) -> None:
         raise UnusableDatabaseError(path, "a newer version of Patchbay has made it") from error
 
 
-class _Connections(PerProcess):
-    """Those of one engine. SQLite's do not survive a fork, and must not be closed after one."""
+class Connections(PerProcess):
+    """Those of one engine, each set up as it is made. They do not survive a fork, and must not be closed after one."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, prepare: Callable[[Any], None]) -> None:
         self._engine = engine.sync_engine
+        self._prepare = prepare
+        event.listen(self._engine, "connect", self._made)
         super().__init__()
 
     @override
@@ -133,17 +135,15 @@ class _Connections(PerProcess):
         self._engine.dispose(close=False)
         self._pool = self._engine.pool
 
-    def prepare(self, connection: Any, _record: object) -> None:
-        """Set up a new one."""
-        cursor = connection.cursor()
-        try:
-            _use_wal(cursor)
-            cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.execute(
-                "PRAGMA secure_delete = ON"
-            )  # what is deleted is overwritten: sealed keys, for one
-        finally:
-            cursor.close()
+    def _made(self, connection: Any, _record: object) -> None:
+        self._prepare(connection)
+
+
+def _prepare(connection: Any) -> None:
+    with closing(connection.cursor()) as cursor:
+        _use_wal(cursor)
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: sealed keys, for one
 
 
 def _use_wal(cursor: Any) -> None:

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from backend.tests.canaries import Guard
+from backend.tests.fakes.postgres import running
 from backend.utils.llm.testing import LoopbackProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from backend.tests.fakes.postgres import Postgres
 
 _KEPT = {"HOME", "PATH", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
 _EXAMPLES = 40
@@ -50,3 +53,10 @@ def provider() -> Iterator[LoopbackProvider]:
     """A provider on loopback that speaks both wires."""
     with LoopbackProvider() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server, started when the first test asks for it."""
+    with running() as server:
+        yield server

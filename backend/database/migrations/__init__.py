@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alembic import command
 from alembic.config import Config
@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
+_ALONE: Final = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(5077290461)",  # a number of ours: nothing else takes it
+}
+"""Whoever comes second waits, and finds nothing left to do."""
+
+
 async def upgrade(engine: AsyncEngine) -> None:
     """Apply every migration that the database has not seen, all of them or none. Safe to repeat and to race."""
     async with engine.begin() as connection:
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        await connection.exec_driver_sql(_ALONE[engine.dialect.name])
         await connection.run_sync(_upgrade)
 
 

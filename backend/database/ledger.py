@@ -1,0 +1,184 @@
+"""The ledger in the database: rows that come, each once, and what they add up to."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from sqlalchemy.exc import DataError, IntegrityError
+from typing_extensions import override
+
+from backend.database.faults import is_unavailable
+from backend.database.ledger_tables import COLUMNS, DAY
+from backend.database.partitions import Partitions
+from backend.database.rollups import roll_up
+from backend.ledger.store import RefusedRowError, Spooled, StoreAwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+PATIENCE: Final = 30.0
+"""Seconds after which a database that says nothing is away."""
+_LAST: Final = 253_402_300_800_000_000
+"""The end of the year 9999 in microseconds: no calendar goes further."""
+_NAMES: Final = ", ".join(COLUMNS)
+_REFUSED: Final = (
+    DataError,
+    IntegrityError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    UnicodeError,
+    OverflowError,
+)
+_AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
+
+
+def sql_ledger(engine: AsyncEngine) -> SqlLedger:
+    """The store on ``engine``, whichever database that is."""
+    return PostgresLedger(engine) if engine.dialect.name == "postgresql" else SqliteLedger(engine)
+
+
+class SqlLedger(ABC):
+    """A `LedgerStore`. A row that came before is no row, so a batch may be sent until it is taken."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def add(self, rows: Sequence[Spooled]) -> int:
+        """See `LedgerStore.add`. What no database can hold of a text is replaced in it."""
+        if not rows:
+            return 0
+        try:
+            return await self._added(rows)
+        except RefusedRowError:
+            readable = [_readable(row) for row in rows]
+            if readable == list(rows):
+                raise
+        return await self._added(readable)
+
+    async def _added(self, rows: Sequence[Spooled]) -> int:
+        with _told():
+            if not all(0 <= row.record.at < _LAST for row in rows):
+                raise OverflowError("an attempt began at no time that has a date")
+            async with asyncio.timeout(PATIENCE):
+                return await self._add(rows)
+
+    @abstractmethod
+    async def _add(self, rows: Sequence[Spooled]) -> int: ...
+
+
+class SqliteLedger(SqlLedger):
+    """In SQLite: one writer at a time, so the rows that are new are those behind the last one that was there."""
+
+    _INSERT: Final = (
+        f"INSERT INTO ledger_attempts ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+        " ON CONFLICT DO NOTHING"
+    )
+    _LAST: Final = "SELECT coalesce(max(rowid), 0) FROM ledger_attempts"
+    _NEW: Final = "ledger_attempts WHERE rowid > {last:d}"
+
+    @override
+    async def _add(self, rows: Sequence[Spooled]) -> int:
+        values = [(row.writer, row.sequence, *row.record) for row in rows]
+        async with self._engine.begin() as connection:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            last = await _number(connection, self._LAST)
+            await connection.exec_driver_sql(self._INSERT, values)
+            new = self._NEW.format(last=last)
+            await roll_up(connection, new)
+            return await _number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
+
+
+class PostgresLedger(SqlLedger):
+    """In PostgreSQL: copied to a table of the connection's own, and from there to where they belong."""
+
+    _TABLES: Final = ("arrived", "fresh")
+    _OWN: Final = "CREATE TEMP TABLE IF NOT EXISTS ledger_{} (LIKE ledger_attempts) ON COMMIT DELETE ROWS"
+    _COPY: Final = f"COPY ledger_arrived ({_NAMES}) FROM STDIN"
+    _INSERT: Final = (
+        "WITH new AS (INSERT INTO ledger_attempts SELECT * FROM ledger_arrived ORDER BY writer, sequence"
+        " ON CONFLICT DO NOTHING RETURNING *) INSERT INTO ledger_fresh SELECT * FROM new"
+    )
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self._partitions = Partitions(engine)
+
+    @override
+    async def _add(self, rows: Sequence[Spooled]) -> int:
+        days = {row.record.at // DAY for row in rows}
+        lines = await asyncio.to_thread(_lines, rows)
+        await self._partitions.make(days)
+        try:
+            return await self._inserted(lines)
+        except IntegrityError:  # another process has dropped one of them since
+            await self._partitions.make(days, anew=True)
+            return await self._inserted(lines)
+
+    async def _inserted(self, lines: bytes) -> int:
+        async with self._engine.begin() as connection:
+            for each in self._TABLES:
+                await connection.exec_driver_sql(self._OWN.format(each))
+            await _copy(connection, self._COPY, lines)
+            found = await connection.exec_driver_sql(self._INSERT)
+            await roll_up(connection, "ledger_fresh")
+            return found.rowcount
+
+
+async def _number(connection: AsyncConnection, query: str) -> int:
+    found = await connection.exec_driver_sql(query)
+    return int(found.scalar_one())
+
+
+async def _copy(connection: AsyncConnection, statement: str, lines: bytes) -> None:
+    raw = await connection.get_raw_connection()
+    driver: psycopg.AsyncConnection = raw.driver_connection  # type: ignore[assignment]
+    async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        await copy.write(lines)
+
+
+_ESCAPED: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _lines(rows: Sequence[Spooled]) -> bytes:
+    """The rows as ``COPY`` reads them."""
+    lines = ("\t".join(map(_cell, (row.writer, row.sequence, *row.record))) for row in rows)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return r"\N"
+    return value.translate(_ESCAPED) if isinstance(value, str) else str(value)
+
+
+def _readable(row: Spooled) -> Spooled:
+    """Without what UTF-8, or PostgreSQL, has no place for: halves of pairs, and NUL."""
+    texts: dict[str, Any] = {
+        name: _clean(value) for name, value in row.record._asdict().items() if isinstance(value, str)
+    }
+    return row._replace(record=row.record._replace(**texts))
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Faults in the words of `LedgerStore`."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise RefusedRowError("The database takes no such row.") from error
+    except _AWAY as error:
+        raise StoreAwayError("The database is away.") from error
+    except Exception as error:
+        if is_unavailable(error):
+            raise StoreAwayError("The database is away.") from error
+        raise

@@ -1,0 +1,87 @@
+"""One partition of the ledger for each day, in PostgreSQL: what is too old goes with its table."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Final
+
+from backend.database.ledger_tables import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_EPOCH: Final = date(1970, 1, 1)
+_PREFIX: Final = "ledger_attempts_"
+_ALONE: Final = "SELECT pg_advisory_xact_lock(5077290462)"
+_THERE: Final = "SELECT relid::text FROM pg_partition_tree('ledger_attempts') WHERE isleaf AND level = 1"
+
+
+class Partitions:
+    """Those of `ledger_attempts`, by their days since 1970."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._known: set[int] = set()
+
+    async def make(self, days: Iterable[int], *, anew: bool = False) -> None:
+        """Make those of ``days`` that are missing; ``anew`` without relying on what was there before."""
+        if anew:
+            self._known.clear()
+        if missing := set(days) - self._known:
+            await self._make(missing)
+
+    async def _make(self, days: set[int]) -> None:
+        async with self._engine.begin() as connection:
+            await connection.exec_driver_sql(_ALONE)
+            there = await _days(connection)
+            for day in sorted(days - there):
+                await _attach(connection, day)
+        self._known = there | days
+
+    async def drop(self, before: int) -> int:
+        """Drop those of days before ``before``, and say how many rows about that were.
+
+        Raises:
+            OperationalError: One is in use for longer than `_WAIT`; those before it are gone.
+        """
+        rows = 0
+        async with self._engine.connect() as connection:
+            old = sorted(day for day in await _days(connection) if day < before)
+        for day in old:
+            rows += await self._drop(day)
+        return rows
+
+    async def _drop(self, day: int) -> int:
+        """In a transaction of its own. Whoever reads the ledger is waited for, but not for long: behind us, others wait."""
+        async with self._engine.begin() as connection:
+            await connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+            found = await connection.exec_driver_sql(f"SELECT count(*) FROM {_name(day)}")  # noqa: S608
+            await connection.exec_driver_sql(f"DROP TABLE {_name(day)}")
+        self._known.discard(day)
+        return int(found.scalar_one())
+
+
+async def _attach(connection: AsyncConnection, day: int) -> None:
+    """Made first and attached then: rows of other days come in meanwhile, which ``PARTITION OF`` would not let them."""
+    name = _name(day)
+    await connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE ledger_attempts INCLUDING ALL)")
+    await connection.exec_driver_sql(
+        f"ALTER TABLE ledger_attempts ATTACH PARTITION {name}"
+        f" FOR VALUES FROM ({day * DAY}) TO ({(day + 1) * DAY})"
+    )
+
+
+async def _days(connection: AsyncConnection) -> set[int]:
+    found = await connection.exec_driver_sql(_THERE)
+    return {_day(name) for name in found.scalars()}
+
+
+def _name(day: int) -> str:
+    return f"{_PREFIX}{_EPOCH + timedelta(days=day):%Y%m%d}"
+
+
+def _day(name: str) -> int:
+    written = name.removeprefix(_PREFIX)
+    return (date.fromisoformat(written) - _EPOCH).days

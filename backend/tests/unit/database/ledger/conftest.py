@@ -1,0 +1,32 @@
+"""Each test of this folder runs on both databases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.database.engine import make_engine
+from backend.database.migrations import upgrade
+from backend.database.postgres import make_postgres_engine
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """A database with all tables."""
+    if request.param == "sqlite":
+        made = make_engine(tmp_path / "patchbay.sqlite3")
+        await upgrade(made)
+        yield made
+        await made.dispose()
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        made = make_postgres_engine(url)
+        yield made
+        await made.dispose()
