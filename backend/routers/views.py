@@ -11,7 +11,9 @@ from backend.conversations.outcome import EXTRACT
 from backend.conversations.store import Page, Summary
 from backend.conversations.text import one_line
 from backend.local_model import State
+from backend.utils.llm.diagnostics.health import HealthInfo
 from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo
+from backend.utils.llm.receipt import called
 
 from .dependencies import LocalModelView
 
@@ -61,6 +63,19 @@ class FeatureView:
     profile: str
     layer: str
     problem: str | None
+    instead_of: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestingView:
+    """An endpoint or a key that is left alone. Times are readable and, for programs, in ISO 8601."""
+
+    name: str
+    owner: str
+    state: str
+    reason: str
+    since: tuple[str, str]
+    until: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,7 @@ class StartView:
     local_model: ModelView | None
     problems: tuple[str, ...]
     profile: str
+    health: tuple[RestingView, ...]
     features: tuple[FeatureView, ...]
     conversations: tuple[ConversationView, ...]
     more: bool
@@ -120,6 +136,7 @@ def start_view(qos: QosInfo, local_model: LocalModelView | None, recent: Page, *
         local_model=_model(local_model) if local_model else None,
         problems=qos.problems,
         profile=qos.profile,
+        health=tuple(map(_resting, qos.health)),
         features=tuple(_feature(name, info) for name, info in qos.features.items()),
         conversations=tuple(_conversation(summary) for summary in recent.items),
         more=recent.next_cursor is not None,
@@ -141,7 +158,26 @@ def _model(local_model: LocalModelView) -> ModelView:
 
 
 def _feature(name: str, info: FeatureInfo) -> FeatureView:
-    return FeatureView(name, info.about, info.endpoint, info.chain, info.profile, info.layer, info.problem)
+    first_choice = info.preferred if info.degraded else None
+    return FeatureView(
+        name, info.about, info.endpoint, info.chain, info.profile, info.layer, info.problem, first_choice
+    )
+
+
+def _resting(info: HealthInfo) -> RestingView:
+    users = "a user" if info.keys == 1 else f"{info.keys} users"
+    return RestingView(
+        name=called(info.endpoint, info.account),
+        owner="the house" if info.key_owner == "house" else users,
+        state=info.state,
+        reason=info.reason,
+        since=_time(info.since),
+        until=None if info.until is None else _time(info.until),
+    )
+
+
+def _time(moment: datetime) -> tuple[str, str]:
+    return f"{moment.astimezone(UTC):%d %b, %H:%M:%S} UTC", moment.isoformat()
 
 
 def _conversation(summary: Summary) -> ConversationView:

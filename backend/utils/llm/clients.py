@@ -189,7 +189,7 @@ class Patchbay(PerProcess):
         """
         from .diagnostics.qos import qos_info
 
-        return qos_info(self.table, self.explain, self.health.traffic, self._today())
+        return qos_info(self.table, self.explain, self.health, self._time.now())
 
     def fault_of(self, base_url: str) -> str | None:
         """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""

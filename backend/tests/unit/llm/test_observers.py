@@ -110,7 +110,7 @@ def test_a_call_has_only_the_observers_that_its_route_needs(
 ) -> None:
     world = World({"f": ["red:m", "blue:m"]}, row)
 
-    assert told(world, is_balanced=is_balanced) == ["Substitute", "Health", *watching]
+    assert told(world, is_balanced=is_balanced) == ["Substitute", "Health", "Degraded", *watching]
 
 
 @pytest.mark.parametrize("select", ["ordered", "weighted", "least_used", "least_busy", "latency", "cost"])

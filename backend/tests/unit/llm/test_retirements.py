@@ -130,5 +130,5 @@ class TestQos:
     def test_of_the_table_all_of_them(self, patchbay: Patchbay) -> None:
         told = patchbay.get_qos_info()
 
-        assert told.schema_version == 2
+        assert told.schema_version == 3
         assert told.retirements == retiring(patchbay.table.snapshot, TODAY)

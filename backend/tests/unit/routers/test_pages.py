@@ -17,6 +17,7 @@ from backend.routers import errors, pages
 from backend.routers.headers import SecurityHeaders
 from backend.tests.fakes.services import ANN, FakeLocalModel, services
 from backend.utils.llm import Patchbay, Table
+from backend.utils.llm.failures import Category
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -287,6 +288,28 @@ async def test_problems_of_the_table_are_shown(app: FastAPI, browser: httpx2.Asy
 
     provide(app, facade=Troubled(Table(environ={})))
     assert "no such group 'lite'" in await page(browser)
+
+
+async def test_a_page_says_that_nothing_rests(browser: httpx2.AsyncClient) -> None:
+    assert "No endpoint and no key is left alone." in await page(browser)
+
+
+async def test_what_rests_is_on_the_page_with_its_reason_and_beside_the_features_that_it_concerns(
+    app: FastAPI, browser: httpx2.AsyncClient
+) -> None:
+    provide(app, environ={"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"})
+    facade = app.state.services.facade
+    first = facade.explain("conv_folder").candidates[0]
+    for _ in range(5):
+        facade.health.failed(first.circuit, Category.SERVER)
+
+    text = await page(browser)
+
+    row = text.split('id="health"')[1].split("</section>")[0]
+    assert f'<th scope="row">{first.name}</th> <td>the house</td>' in row
+    assert '<span class="badge">open</span>' in row
+    assert "failed on its own side" in row
+    assert f"instead of {first.name}</span>" in text.split('id="features"')[1]
 
 
 async def test_every_feature_is_listed_with_its_chain(app: FastAPI, browser: httpx2.AsyncClient) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from ..caller import HOUSE
+from .health import HealthInfo, health_infos
 from .retirements import Retires, Retiring, next_retirement, retiring
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..caller import Caller
     from ..model_config import Override, Snapshot, Table
+    from ..state.health import Health
     from ..state.traffic import Traffic
     from .explain import Explanation
 
@@ -23,6 +25,10 @@ class FeatureInfo(BaseModel):
     """The endpoints of a feature: for the house, now.
 
     Attributes:
+        endpoint: Who is asked first now; None if nobody may be.
+        chain: All who may be asked now, in order.
+        problem: Why a call would fail, if it would; also if all that is left rests, and a call can only probe or wait.
+        degraded: Whether ``endpoint`` is another one than the first choice, ``preferred``, which rests.
         retires: The first of its chain's models to go off sale, whether it may serve now or not.
     """
 
@@ -36,6 +42,8 @@ class FeatureInfo(BaseModel):
     options: dict[str, Any]
     deadline_s: float
     problem: str | None
+    degraded: bool = False
+    preferred: str | None = None
     retires: Retires | None = None
 
 
@@ -100,11 +108,12 @@ class QosInfo(BaseModel):
         overrides: What a person laid over the table for a while.
         retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
         trials: The arms of splits, and shadows, that had a request.
+        health: The endpoints and keys that rest in this process.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    schema_version: int = 2
+    schema_version: int = 3
     table_hash: str
     source: str | None
     profile: str
@@ -118,6 +127,7 @@ class QosInfo(BaseModel):
     overrides: tuple[OverrideInfo, ...] = ()
     retirements: tuple[Retiring, ...] = ()
     trials: tuple[TrialInfo, ...] = ()
+    health: tuple[HealthInfo, ...] = ()
 
 
 class Explain(Protocol):
@@ -127,9 +137,9 @@ class Explain(Protocol):
         """See `explain`."""
 
 
-def qos_info(table: Table, explain: Explain, traffic: Traffic, today: date) -> QosInfo:
-    """Everything that the table says and the process knows about it, ``today``."""
-    snapshot = table.snapshot
+def qos_info(table: Table, explain: Explain, health: Health, now: datetime) -> QosInfo:
+    """Everything that the table says and the process knows about it, ``now``."""
+    snapshot, today = table.snapshot, now.date()
     return QosInfo(
         table_hash=snapshot.hash,
         source=str(snapshot.source) if snapshot.source else None,
@@ -146,7 +156,8 @@ def qos_info(table: Table, explain: Explain, traffic: Traffic, today: date) -> Q
         providers=_provider_infos(snapshot),
         overrides=override_infos(table),
         retirements=retiring(snapshot, today),
-        trials=_trials(traffic),
+        trials=_trials(health.traffic),
+        health=health_infos(health, now),
     )
 
 
@@ -166,18 +177,27 @@ def _state(one: Override, snapshot: Snapshot) -> Literal["in_force", "environmen
 
 
 def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> FeatureInfo:
-    refusal = route.refusal()
+    first = route.candidates[0] if route.candidates else None
     return FeatureInfo(
         about=route.feature.about,
         profile=route.profile,
-        endpoint=str(route.candidates[0].endpoint) if route.candidates else None,
+        endpoint=str(first.endpoint) if first else None,
         chain=tuple(str(candidate.endpoint) for candidate in route.candidates),
-        layer=route.candidates[0].layer if route.candidates else "",
+        layer=first.layer if first else "",
         options=route.options.model_dump(exclude_none=True),
         deadline_s=route.deadline,
-        problem=str(refusal) if refusal else None,
+        problem=_problem(route),
+        degraded=first is not None and not route.demo and route.is_degraded(first),
+        preferred=str(route.preferred.endpoint) if route.preferred else None,
         retires=next_retirement(snapshot.chain(route.feature.name, snapshot.profile), today),
     )
+
+
+def _problem(route: Explanation) -> str | None:
+    if (refusal := route.refusal()) is not None:
+        return str(refusal)
+    first = route.candidates[0]
+    return None if first.rest is None else f"{first.name} {first.rest}"
 
 
 def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:

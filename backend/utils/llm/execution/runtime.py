@@ -12,6 +12,7 @@ from ..receipt import Usage
 from ..transport import SigningTransport
 from .loop_thread import LoopThread
 from .observers import ObserverRegistry
+from .observers.log import log_health
 from .observers.shadow import Shadows
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Runtime:
         self.table = table
         self.time = time or Time()
         self.health = health
+        health.subscribe(log_health)
         self.observers = ObserverRegistry(health, observer)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller

@@ -120,12 +120,12 @@ class Candidate:
     @cached_property
     def circuit(self) -> Circuit:
         """What health knows it by."""
-        return Circuit(str(self.endpoint), self.key)
+        return Circuit(str(self.endpoint), self.key, self.owner, self.account_name)
 
     @cached_property
     def key_circuit(self) -> Circuit:
         """What health knows its key by."""
-        return Circuit(self.endpoint.provider.name, self.key)
+        return Circuit(self.endpoint.provider.name, self.key, self.owner, self.account_name)
 
     @cached_property
     def target(self) -> Target:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from math import ceil, isfinite
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 from typing_extensions import override
 
@@ -16,7 +18,13 @@ from .circuit_breaker import Breaker
 from .traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ..types import KeyOwner
+
+    HealthListener = Callable[["HealthChange"], None]
+
+log = logging.getLogger(__name__)
 
 MOST_CIRCUITS = 10_000
 """Beyond this many the least recently used one is forgotten: users bring any number of keys."""
@@ -24,6 +32,8 @@ PROBE_GRACE = 5.0
 """Seconds that a probe may be late before another one may be sent."""
 LONGEST_COOLING = 3600.0
 """The longest cooldown in seconds, whatever the provider asks for."""
+WORTH_TELLING = 5.0
+"""Seconds. Nobody is told of a cooldown that is shorter: calls wait for it themselves, and it may follow every request."""
 RETRY_SHARE = 0.3
 RETRY_RESERVE = 10.0
 FIRST_LOAN_SECONDS = 0.5
@@ -31,20 +41,34 @@ FIRST_LOAN_SECONDS = 0.5
 LONGEST_LOAN_SECONDS = 300.0
 
 UnavailableKind = Literal["cooling", "open", "probing", "limited"]
+RestKind = Literal["cooling", "open", "probing", "half open"]
 Admission = Literal["request", "probe"]
 """Permission to send a request, or a probe, for whose outcome other calls wait."""
 
 
-class Circuit(NamedTuple):
+class _Place(NamedTuple):
+    endpoint: str
+    key: str
+
+
+class Circuit(_Place):
     """One endpoint as one credential sees it: another user's bad key says nothing about mine.
 
     Attributes:
         endpoint: ``provider:model``, or only the provider for what concerns the key whichever model it asks for.
         key: The credential's fingerprint.
+        owner: Whose key it is, and ``account`` the house's account that it belongs to, if that has a name. They tell
+            people which it is, and make no difference between two.
     """
 
-    endpoint: str
-    key: str
+    owner: KeyOwner
+    account: str | None
+
+    def __new__(cls, endpoint: str, key: str, owner: KeyOwner = "house", account: str | None = None) -> Self:
+        """See the class."""
+        self = super().__new__(cls, endpoint, key)
+        self.owner, self.account = owner, account
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +122,42 @@ class Unavailable:
                 return f"it {what} again and again; left alone for {self.seconds:.0f} s more"
             case "probing":
                 return f"it {what}; a probe is under way"
+
+
+class HealthChange(NamedTuple):
+    """A circuit's health has changed.
+
+    Attributes:
+        kind: Its breaker ``opened``, also again after a probe, or ``closed``; or it ``rests`` for a cooldown and is ``back``.
+        category: What led to it.
+        seconds: For how long it is left alone; 0 when that is over.
+        failures: How many failures in a row its breaker has counted.
+    """
+
+    kind: Literal["opened", "closed", "rests", "back"]
+    circuit: Circuit
+    category: Category
+    seconds: float
+    failures: int
+
+
+class Resting(NamedTuple):
+    """A circuit that is left alone, or was, and whose next request is a probe.
+
+    Attributes:
+        kind: As of `Unavailable`; ``half open`` if its time is over and nobody has asked it since.
+        category: What led to it.
+        since: For how many seconds already.
+        seconds: For how many more.
+        failures: How many failures in a row its breaker has counted.
+    """
+
+    circuit: Circuit
+    kind: RestKind
+    category: Category
+    since: float
+    seconds: float
+    failures: int
 
 
 def _in_words(seconds: float) -> str:
@@ -165,6 +225,12 @@ class Health(Protocol):
             is_guess: Whether no provider told ``seconds``: then it may be probed before its time.
         """
 
+    def resting(self) -> tuple[Resting, ...]:
+        """All that is left alone now, or waits for a probe."""
+
+    def subscribe(self, listener: HealthListener) -> None:
+        """Tell ``listener`` of every `HealthChange`, once it is there; twice is as good as once. What it raises is logged."""
+
     def earn_retry(self, budget_key: str) -> None:
         """Record an answer, which adds to the retry budget ``budget_key``: one for each provider and owner of keys."""
 
@@ -212,9 +278,13 @@ class _Condition:
     cools_for: Category | None = None
     """Why it was left alone, until an answer shows that this is over."""
     is_guess: bool = False
+    is_told: bool = False
+    """Whether its cooldown is long enough to tell anybody."""
     probes_until: float = 0.0
     failed_with: Category = Category.SERVER
     openings: int = 0
+    since: float = 0.0
+    """When it went on trial, if it is."""
 
     @property
     def is_on_trial(self) -> bool:
@@ -225,7 +295,12 @@ class _Condition:
         """After an answer. One to a request that went out before the cooldown does not end it."""
         after = replace(self, breaker=self.breaker.succeeded(now), probes_until=0.0)
         is_over = now >= self.cools_until or (self.is_guess and was_probe)
-        return replace(after, cools_until=0.0, cools_for=None) if is_well and is_over else after
+        return (
+            replace(after, cools_until=0.0, cools_for=None, is_told=False) if is_well and is_over else after
+        )
+
+
+_WELL = _Condition()
 
 
 class MemoryHealth(PerProcess):
@@ -241,6 +316,7 @@ class MemoryHealth(PerProcess):
     def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
         self.traffic = Traffic(clock) if traffic is None else traffic
         self._clock = clock
+        self._listeners: tuple[HealthListener, ...] = ()
         self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()
         self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
         super().__init__()
@@ -278,7 +354,7 @@ class MemoryHealth(PerProcess):
                     return why
             on_trial = [one for one, condition in known.items() if condition.is_on_trial]
             for one in on_trial:
-                self._keep(one, replace(known[one], probes_until=now + seconds + PROBE_GRACE))
+                self._keep(one, replace(known[one], probes_until=now + seconds + PROBE_GRACE), now)
             return "probe" if on_trial else "request"
 
     def _known(self, *circuits: Circuit | None) -> dict[Circuit, _Condition]:
@@ -292,8 +368,11 @@ class MemoryHealth(PerProcess):
             return
         now = self._clock()
         with self._lock:
-            for one, condition in self._known(key, circuit).items():
-                self._keep(one, condition.answered(now, was_probe=was_probe, is_well=is_well))
+            changes = [
+                self._keep(one, condition.answered(now, was_probe=was_probe, is_well=is_well), now)
+                for one, condition in self._known(key, circuit).items()
+            ]
+        self._tell(chain.from_iterable(changes))
 
     def failed(
         self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
@@ -303,13 +382,13 @@ class MemoryHealth(PerProcess):
             self.release(key)
         now = self._clock()
         with self._lock:
-            condition = self._conditions.get(circuit, _Condition())
+            condition = self._conditions.get(circuit, _WELL)
             is_straggler = not was_probe and condition.breaker.state(now) != "closed"
             if is_straggler:  # it was under way when the breaker opened, and says nothing new
                 return
             breaker = condition.breaker.failed(now)
             is_verdict = breaker.opens_until is not None
-            self._keep(
+            changes = self._keep(
                 circuit,
                 replace(
                     condition,
@@ -318,23 +397,57 @@ class MemoryHealth(PerProcess):
                     openings=condition.openings + is_verdict,
                     probes_until=0.0 if was_probe else condition.probes_until,
                 ),
+                now,
             )
+        self._tell(changes)
 
     def release(self, *circuits: Circuit) -> None:
         """See `Health`."""
         with self._lock:
             for one, condition in self._known(*circuits).items():
                 if condition.probes_until:
-                    self._keep(one, replace(condition, probes_until=0.0))
+                    self._conditions[one] = replace(condition, probes_until=0.0)
 
     def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
         """See `Health`."""
-        until = self._clock() + min(seconds, LONGEST_COOLING)
+        now = self._clock()
+        until, is_told = now + min(seconds, LONGEST_COOLING), seconds >= WORTH_TELLING
         with self._lock:
-            condition = self._conditions.get(circuit, _Condition())
-            if until > condition.cools_until or condition.is_guess > is_guess:
-                cooled = replace(condition, cools_until=until, cools_for=category, is_guess=is_guess)
-                self._keep(circuit, replace(cooled, openings=condition.openings + is_guess))
+            condition = self._conditions.get(circuit, _WELL)
+            if until <= condition.cools_until and condition.is_guess <= is_guess:
+                return
+            cooled = replace(
+                condition,
+                cools_until=until,
+                cools_for=category,
+                is_guess=is_guess,
+                is_told=is_told or condition.is_told,
+                openings=condition.openings + is_guess,
+            )
+            changes = self._keep(circuit, cooled, now)
+        self._tell(changes)
+
+    def resting(self) -> tuple[Resting, ...]:
+        """See `Health`."""
+        if not self._conditions:
+            return ()
+        with self._lock:
+            known, now = list(self._conditions.items()), self._clock()
+        return tuple(_resting(circuit, one, now) for circuit, one in known if one.is_on_trial)
+
+    def subscribe(self, listener: HealthListener) -> None:
+        """See `Health`."""
+        if listener not in self._listeners:
+            self._listeners = (*self._listeners, listener)
+
+    def _tell(self, changes: Iterable[HealthChange]) -> None:
+        """Not under a lock: a listener may write to a file."""
+        for change in changes:
+            for listener in self._listeners:
+                try:
+                    listener(change)
+                except Exception:
+                    log.exception("a listener to health failed; the call goes on")
 
     def earn_retry(self, budget_key: str) -> None:
         """See `Health`."""
@@ -347,14 +460,47 @@ class MemoryHealth(PerProcess):
             budget = self._budgets[budget_key]
             return budget.spend() or (last_resort and budget.borrow(self._clock()))
 
-    def _keep(self, circuit: Circuit, condition: _Condition) -> None:
+    def _keep(self, circuit: Circuit, condition: _Condition, now: float) -> Sequence[HealthChange]:
+        """Replace what is known of ``circuit``; what is to be told of that."""
+        before = self._conditions.get(circuit, _WELL)
         if condition.breaker.is_spotless and condition.cools_for is None:
             self._conditions.pop(circuit, None)
-            return
-        self._conditions[circuit] = condition
-        self._conditions.move_to_end(circuit)
-        if len(self._conditions) > MOST_CIRCUITS:
-            self._conditions.popitem(last=False)
+        else:
+            if condition.is_on_trial and not before.is_on_trial:
+                condition = replace(condition, since=now)
+            self._conditions[circuit] = condition
+            self._conditions.move_to_end(circuit)
+            if len(self._conditions) > MOST_CIRCUITS:
+                self._conditions.popitem(last=False)
+        is_news = before.breaker.openings != condition.breaker.openings or before.is_told or condition.is_told
+        return tuple(_changes(circuit, before, condition, now)) if is_news else ()
+
+
+def _changes(circuit: Circuit, before: _Condition, after: _Condition, now: float) -> Iterator[HealthChange]:
+    """What there is to tell."""
+    openings, failures = after.breaker.openings, after.breaker.in_a_row
+    until = after.breaker.opens_until
+    if openings > before.breaker.openings and until is not None:
+        yield HealthChange("opened", circuit, after.failed_with, until - now, failures)
+    if until is None and before.breaker.opens_until is not None:
+        yield HealthChange("closed", circuit, before.failed_with, 0.0, failures)
+    if after.cools_for is not None and after.is_told and _tells_less(before, after):
+        yield HealthChange("rests", circuit, after.cools_for, after.cools_until - now, failures)
+    if after.cools_for is None and before.cools_for is not None and before.is_told:
+        yield HealthChange("back", circuit, before.cools_for, 0.0, failures)
+
+
+def _tells_less(before: _Condition, after: _Condition) -> bool:
+    return not before.is_told or before.cools_for is not after.cools_for
+
+
+def _resting(circuit: Circuit, condition: _Condition, now: float) -> Resting:
+    why, cause = _unavailable(condition, now), condition.cools_for or condition.failed_with
+    kind: RestKind = "half open"
+    if why is not None and why.kind != "limited":
+        kind = why.kind
+    seconds = why.seconds if why is not None else 0.0
+    return Resting(circuit, kind, cause, now - condition.since, seconds, condition.breaker.in_a_row)
 
 
 def _unavailable(condition: _Condition, now: float) -> Unavailable | None:

@@ -65,7 +65,8 @@ class ExperimentObserver(AttemptObserver):
             stop = None if route.is_shadow else feature.stop
             reason = experiments.judge(feature.name, variant, after, stop, against=control)
         if reason is not None:
-            log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason)
+            fields = {"event": "trial.stopped", "feature": feature.name, "arm": variant, "reason": reason}
+            log.error("the trial of %s for %s was stopped: %s", variant, feature.name, reason, extra=fields)
 
 
 def _variant_of(route: Route) -> str | None:

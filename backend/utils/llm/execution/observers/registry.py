@@ -11,6 +11,7 @@ from ...failures import POLICY
 from ...strategies import ByTier, CostLadder
 from .base import AttemptObserver, was_patient
 from .load import LatencyObserver, LoadObserver, TailLatencyObserver
+from .log import DegradedObserver
 from .quality import ExperimentObserver, QualityObserver
 from .rate_limits import RateLimitObserver, TierObserver
 
@@ -155,6 +156,7 @@ class ObserverRegistry:
         self._order: tuple[tuple[str | type, AttemptObserver], ...] = (
             ("every call", SubstituteObserver()),
             ("every call", HealthObserver(health)),
+            ("degradable", DegradedObserver(traffic)),
             ("balanced", LoadObserver(traffic)),
             ("balanced", LatencyObserver(traffic)),
             ("limited", RateLimitObserver(traffic)),
@@ -180,7 +182,10 @@ class ObserverRegistry:
             concerns.add("hedged")
         if route.feature.split or route.is_shadow:
             concerns.add("compared")
-        for one in route.candidates + route.resting:
+        candidates = route.candidates + route.resting
+        if len(candidates) > 1:
+            concerns.add("degradable")
+        for one in candidates:
             concerns.add(type(one.select))
             if one.meters:
                 concerns.add("limited")
