@@ -1,1 +1,11 @@
-"""The ledger's way from a process to a store: written down before the answer is handed on, shipped once."""
+"""The ledger's way from a process to a store: each record is written down before its answer is handed on, and added once.
+
+::
+
+    store       where rows end up, and what tells one from another
+    lines       records as lines of a file
+    segments    the files of a spool
+    folders     what one process has written; one shipper at a time reads it
+    spool       takes records on the calling path
+    shipper     adds them to the store, whoever wrote them
+"""

@@ -1,0 +1,240 @@
+"""What one process has written: a folder of segments, in the order of their names, and a mark up to where they are shipped.
+
+The process locks the folder for as long as it writes there; who ships locks the mark. Both locks end with their process.
+A segment is complete when a later one has content, or when nobody writes to the folder any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from typing_extensions import override
+
+from backend.ledger.segments import is_at, read_segment
+from backend.utils.llm.forks import PerProcess, cut_off, unforked
+from backend.utils.llm.uuid7 import Uuid7Maker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from backend.ledger.store import Spooled
+
+_MARK: Final = "shipped"
+_NAME: Final = re.compile(r"[0-9a-f]{32}")
+_SEGMENT: Final = re.compile(r"\d{8}\.log")
+_MARKED: Final = re.compile(rb"(\d{8}\.log) (\d{16})\n")
+_LONGEST_MARK: Final = 64
+_CLOSED: Final = -1
+
+
+class Lock(PerProcess):
+    """An exclusive lock on a file or folder, until it is let go, or the process ends. A forked child has no part in it.
+
+    Raises:
+        BlockingIOError: Somebody else has it.
+        OSError: The file cannot be opened.
+    """
+
+    def __init__(self, path: Path, flags: int = os.O_RDONLY) -> None:
+        self.descriptor = _CLOSED
+        super().__init__()
+        with unforked():
+            self.descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self.let_go()
+                raise
+
+    @override
+    def _begin(self) -> None:
+        cut_off([self.descriptor])
+        self.descriptor = _CLOSED
+
+    def let_go(self) -> None:
+        """Give it back."""
+        descriptor, self.descriptor = self.descriptor, _CLOSED
+        if descriptor != _CLOSED:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever else has the descriptor
+            os.close(descriptor)
+
+
+class Folder(NamedTuple):
+    """A folder that this process writes to."""
+
+    path: Path
+    lock: Lock
+
+    @classmethod
+    def make(cls, root: Path) -> Folder:
+        """A new one below ``root``, which is made too if it is not there; both for their owner alone.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = root / Uuid7Maker()().replace("-", "")
+        unnamed = root / f".{path.name}"  # nobody looks at it before it is locked
+        unnamed.mkdir(mode=0o700)
+        lock = Lock(unnamed)
+        try:
+            unnamed.rename(path)
+        except OSError:
+            lock.let_go()
+            raise
+        return cls(path, lock)
+
+    def is_there(self) -> bool:
+        """Whether it is where others look for it."""
+        return is_at(self.path, self.lock.descriptor)
+
+    def segment(self, number: int) -> Path:
+        """Where its segment ``number`` is."""
+        return self.path / f"{number:08d}.log"
+
+
+def folders(root: Path) -> list[Path]:
+    """All that are below ``root``, the oldest first."""
+    try:
+        return sorted(root / name for name in os.listdir(root) if _NAME.fullmatch(name))  # noqa: PTH208 - twice as fast
+    except OSError:
+        return []
+
+
+def size(root: Path) -> int:
+    """The bytes of all that is below ``root``."""
+    found = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(OSError):
+                found += os.stat(os.path.join(folder, name)).st_size  # noqa: PTH116, PTH118 - of a thousand files
+    return found
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a process may still write to it."""
+    try:
+        lock = Lock(folder)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    lock.let_go()
+    return False
+
+
+class Mark(NamedTuple):
+    """Up to where rows are in the store: all segments before one, and so many bytes of that one."""
+
+    segment: str = ""
+    offset: int = 0
+
+
+class Batch(NamedTuple):
+    """Rows that are not marked as shipped.
+
+    Attributes:
+        rows: The rows.
+        end: The mark for when they are.
+        damaged: How many lines between them were not as they had been written.
+    """
+
+    rows: list[Spooled]
+    end: Mark
+    damaged: int
+
+
+class Backlog:
+    """What is left of a folder. One process at a time has it."""
+
+    def __init__(self, folder: Path, lock: Lock) -> None:
+        self._folder = folder
+        self._lock = lock
+        self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
+
+    def read(self, most: int) -> Batch:
+        """The next rows, up to ``most``. A folder that is gone has none."""
+        rows: list[Spooled] = []
+        end, damaged = self.mark, 0
+        for name, size_then, is_complete in _segments(self._folder, self.mark):
+            is_marked = name == end.segment and end.offset <= size_then  # what is beyond the end was lost
+            start = end.offset if is_marked else 0
+            try:
+                found = read_segment(self._folder / name, start, most - len(rows))
+            except FileNotFoundError:
+                break
+            rows += found.rows
+            damaged += found.damaged
+            end = Mark(name, start + found.size)
+            if not (found.is_all and is_complete) or len(rows) >= most:
+                break
+        return Batch(rows, end, damaged)
+
+    def advance(self, end: Mark) -> None:
+        """Note that rows are shipped up to ``end``.
+
+        Raises:
+            OSError: It cannot be noted.
+        """
+        os.pwrite(self._lock.descriptor, b"%b %016d\n" % (end.segment.encode(), end.offset), 0)
+        self.mark = end
+
+    def prune(self) -> None:
+        """Delete the segments before the mark."""
+        for name in _names(self._folder):
+            if name < self.mark.segment:
+                (self._folder / name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Delete the folder, to which nobody writes any more, and of which all is shipped."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Backlog | None]:
+    """The backlog of ``folder``, for as long as the context lasts; None if somebody else has it, or it is gone."""
+    try:
+        lock = Lock(folder / _MARK, os.O_RDWR | os.O_CREAT)
+    except (BlockingIOError, FileNotFoundError):
+        yield None
+        return
+    try:
+        yield Backlog(folder, lock)
+    finally:
+        lock.let_go()
+
+
+def _mark(written: bytes) -> Mark:
+    """What was marked. What was not marked whole is shipped again, which the store does not mind."""
+    found = _MARKED.fullmatch(written)
+    return Mark(found[1].decode(), int(found[2])) if found else Mark()
+
+
+def _segments(folder: Path, mark: Mark) -> list[tuple[str, int, bool]]:
+    """The names of the segments that are left, in their order, with their sizes, and whether each is complete.
+
+    Sizes are taken before anything is read: what is written to a segment stands in it before a later one has content.
+    """
+    names = [name for name in _names(folder) if name >= mark.segment]
+    sizes = [_size(folder / name) for name in names]
+    return [(name, sizes[number], any(sizes[number + 1 :])) for number, name in enumerate(names)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if _SEGMENT.fullmatch(name))  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,102 @@
+"""Records as lines of a file. Each says how long it is, whether it is whole, whose it is, and which.
+
+::
+
+    LENGTH CHECKSUM WRITER SEQUENCE [VALUE,…]
+
+Length and CRC-32, of eight hex digits each, are of what stands after them. The first line of a file has the sequence 0 and
+the names of the values, so that another version can read it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import crc32
+
+from backend.ledger.store import Spooled
+from backend.utils.llm.ledger.record import AttemptRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HEAD: Final = 18
+_HEADING: Final = 0
+_encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def values(record: AttemptRecord) -> bytes:
+    """What ``record`` says, as JSON."""
+    return _encoded(record).encode()
+
+
+def line(writer: bytes, sequence: int, said: bytes) -> bytes:
+    """The line of one record, with its end."""
+    body = b"%b %d %b" % (writer, sequence, said)
+    return b"%08x %08x %b\n" % (len(body), crc32(body), body)
+
+
+def heading(writer: bytes) -> bytes:
+    """The first line of a file."""
+    return line(writer, _HEADING, _encoded(AttemptRecord._fields).encode())
+
+
+class Found(NamedTuple):
+    """What was read of a file.
+
+    Attributes:
+        rows: The records, in the order of their lines.
+        size: Bytes up to the end of the last line that was read.
+        damaged: How many lines were not as they had been written.
+        is_all: Whether no whole line is left.
+    """
+
+    rows: list[Spooled]
+    size: int
+    damaged: int
+    is_all: bool
+
+
+def read(content: bytes, most: int, names: Sequence[str]) -> Found:
+    """Read up to ``most`` lines. What stands after the last line's end was never written whole, or is not yet."""
+    lines = content.split(b"\n", most)
+    rest = lines.pop()
+    parsed = [_parsed(text) for text in lines]
+    rows = [_row(one, names) for one in parsed if one is None or one.sequence != _HEADING]
+    whole = [row for row in rows if row is not None]
+    return Found(whole, len(content) - len(rest), len(rows) - len(whole), b"\n" not in rest)
+
+
+def names_in(content: bytes) -> Sequence[str]:
+    """What the values of a file that begins with ``content`` are called. This version's names, if it does not say."""
+    first = _parsed(content.partition(b"\n")[0])
+    is_heading = first is not None and first.sequence == _HEADING
+    return tuple(first.said) if first is not None and is_heading else AttemptRecord._fields
+
+
+class _Parsed(NamedTuple):
+    writer: str
+    sequence: int
+    said: list[Any]
+
+
+def _parsed(text: bytes) -> _Parsed | None:
+    body = text[_HEAD:]
+    if text[:_HEAD] != b"%08x %08x " % (len(body), crc32(body)):
+        return None
+    writer, sequence, said = body.split(b" ", 2)
+    return _Parsed(writer.decode(), int(sequence), json.loads(said))
+
+
+def _row(parsed: _Parsed | None, names: Sequence[str]) -> Spooled | None:
+    if parsed is None or len(parsed.said) != len(names):
+        return None
+    return Spooled(parsed.writer, parsed.sequence, _record(parsed.said, names))
+
+
+def _record(said: list[Any], names: Sequence[str]) -> AttemptRecord:
+    """The record. What another version did not write is None, and what only it knows is left out."""
+    if names == AttemptRecord._fields:
+        return AttemptRecord._make(said)
+    known = dict(zip(names, said, strict=True))
+    return AttemptRecord._make(known.get(name) for name in AttemptRecord._fields)

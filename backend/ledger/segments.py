@@ -1,0 +1,128 @@
+"""The files of a spool: written at their end, by one process, until they are large enough."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from backend.ledger.lines import Found, names_in, read
+from backend.utils.llm.forks import cut_off
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FOR_APPENDING: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+_FIRST_LINE: Final = 8_192
+"""Bytes, and more than it has."""
+_sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no such call
+
+
+class Segment:
+    """A file that is appended to. Nothing is in it before the first line.
+
+    Attributes:
+        path: Where it was made.
+        descriptor: Its open file; negative once it is closed.
+        size: How many bytes of whole lines it has.
+    """
+
+    def __init__(self, path: Path, heading: bytes = b"") -> None:
+        """Make it, for its owner alone.
+
+        Args:
+            path: Where.
+            heading: What stands before the first line.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self.path = path
+        self.descriptor = os.open(path, _FOR_APPENDING, 0o600)
+        self.size = 0
+        self._heading = heading
+        self._is_entered = False
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines. They outlive the process.
+
+        Raises:
+            OSError: There is no room for all of them; those that were written do not count.
+        """
+        if not self.size:
+            lines = self._heading + lines
+        written = os.write(self.descriptor, lines)
+        if written != len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size += written
+
+    def copy(self, other: Segment) -> None:
+        """Append what ``other``, of which this is a copy so far, has beyond it.
+
+        Raises:
+            OSError: It cannot be read, or written.
+        """
+        if other.size > self.size:
+            self.write(os.pread(other.descriptor, other.size - self.size, self.size))
+
+    def sync(self) -> None:
+        """Make what was written outlive a loss of power.
+
+        Raises:
+            OSError: Nobody knows whether it does.
+        """
+        _sync(self.descriptor)
+        if not self._is_entered:
+            _sync_folder(self.path.parent)
+            self._is_entered = True
+
+    def is_there(self) -> bool:
+        """Whether it is where others look for it."""
+        return is_at(self.path, self.descriptor)
+
+    def close(self) -> None:
+        """Let go of it. What is no whole line is cut off, and an empty file is deleted."""
+        descriptor, self.descriptor = self.descriptor, -1
+        with suppress(OSError):
+            os.ftruncate(descriptor, self.size)
+            _sync(descriptor)
+        with suppress(OSError):
+            if not self.size:
+                self.path.unlink()
+        os.close(descriptor)
+
+    def cut_off(self) -> None:
+        """In a forked child: leave it to the parent."""
+        descriptor, self.descriptor = self.descriptor, -1
+        cut_off([descriptor])
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether what was opened is what is found at ``path``."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def read_segment(path: Path, start: int, most: int) -> Found:
+    """Read up to ``most`` lines of the segment at ``path``, from ``start`` on.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.pread(descriptor, max(0, os.fstat(descriptor).st_size - start), start)
+        return read(content, most, names_in(os.pread(descriptor, _FIRST_LINE, 0)))
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

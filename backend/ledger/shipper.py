@@ -1,0 +1,193 @@
+"""Adds what spools hold to the store: what this process wrote, and what others did that do not, or not any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.ledger.folders import claimed, folders, is_written
+from backend.ledger.lines import line, values
+from backend.ledger.store import RefusedRowError, StoreAwayError
+from backend.utils.llm.failures.backoff import backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from backend.ledger.folders import Backlog
+    from backend.ledger.spool import Spool
+    from backend.ledger.store import LedgerStore, Spooled
+
+log = logging.getLogger(__name__)
+
+BATCH_ROWS: Final = 1_000
+EVERY_SECONDS: Final = 0.2
+"""From one look at what this process has written to the next."""
+OTHERS_SECONDS: Final = 2.0
+"""From one look at what others have written to the next."""
+ADD_SECONDS: Final = 30.0
+"""How long the store may take for a batch before it counts as away."""
+REFUSED: Final = "refused.log"
+"""Rows that no store takes, below the root of the spool, to be looked at by a person."""
+
+
+class Shipped(NamedTuple):
+    """How a shipper does.
+
+    Attributes:
+        rows: Rows that it took from spools and the store has.
+        refused: Rows that the store will never take, and that were set aside.
+        damaged: Lines that were not as they had been written.
+        away_since: Since when the store is away, in seconds since 1970; None if it is not.
+    """
+
+    rows: int = 0
+    refused: int = 0
+    damaged: int = 0
+    away_since: float | None = None
+
+
+class Shipper:
+    """Ships what is below the root of ``spool``. One for each process, though any may ship what any has written.
+
+    Args:
+        spool: This process's own, which is looked at first.
+        store: Where rows go. It refuses none that it has, and does not count one twice: a row may come again.
+        clock: The monotonic clock, in seconds.
+        now: Seconds since 1970.
+        chance: From 0 up to, not including, 1.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        store: LedgerStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._spool = spool
+        self._store = store
+        self._clock = clock
+        self._now = now
+        self._chance = chance
+        self._fails = 0
+        self._again = self._others = float("-inf")
+        self.figures = Shipped()
+
+    async def ship(self) -> None:
+        """Ship what is there. While the store is away that is tried again and again, with longer and longer pauses."""
+        if self._clock() < self._again:
+            return
+        with suppress(StoreAwayError):
+            await self._ship_each(await asyncio.to_thread(self._due))
+
+    async def finish(self, seconds: float) -> bool:
+        """Ship all that is there, in so many seconds at most; whether that was done. What is left is shipped at the next start."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ship_each(await asyncio.to_thread(folders, self._spool.root))
+        except (StoreAwayError, OSError):  # one of which is a time-out
+            log.warning("ledger.not_shipped_yet path=%s", self._spool.root)
+            return False
+        return True
+
+    def _due(self) -> list[Path]:
+        own = self._spool.folder
+        if self._clock() >= self._others:
+            self._others = self._clock() + OTHERS_SECONDS
+            return sorted(folders(self._spool.root), key=lambda folder: folder != own)
+        return [] if own is None else [own]
+
+    async def _ship_each(self, those: Sequence[Path]) -> None:
+        """Ship these, as far as they can be read.
+
+        Raises:
+            OSError: One of them cannot.
+        """
+        fault: OSError | None = None
+        for folder in those:
+            try:
+                await self._ship_folder(folder)
+            except OSError as error:
+                fault = error
+        if fault is not None:
+            raise fault
+
+    async def _ship_folder(self, folder: Path) -> None:
+        is_over = not await asyncio.to_thread(is_written, folder)  # asked before the last of it is read
+        with claimed(folder) as backlog:
+            if backlog is None:
+                return
+            await self._ship_backlog(backlog)
+            if is_over:
+                await asyncio.to_thread(backlog.remove)
+
+    async def _ship_backlog(self, backlog: Backlog) -> None:
+        while (batch := await asyncio.to_thread(backlog.read, BATCH_ROWS)).end != backlog.mark:
+            if batch.rows:
+                await self._add(batch.rows)
+            is_next = batch.end.segment != backlog.mark.segment
+            backlog.advance(batch.end)
+            self._count(damaged=batch.damaged)
+            if is_next:
+                await asyncio.to_thread(backlog.prune)
+
+    async def _add(self, rows: Sequence[Spooled]) -> None:
+        """Add ``rows`` but for those that the store refuses, which are set aside."""
+        try:
+            async with asyncio.timeout(ADD_SECONDS):
+                await self._store.add(rows)
+        except RefusedRowError:
+            if len(rows) == 1:
+                await asyncio.to_thread(self._set_aside, rows[0])
+                return
+            half = len(rows) // 2
+            await self._add(rows[:half])
+            await self._add(rows[half:])
+        except (StoreAwayError, TimeoutError) as error:
+            self._rest()
+            raise StoreAwayError from error
+        else:
+            self._count(rows=len(rows))
+            self._work()
+
+    def _rest(self) -> None:
+        self._fails += 1
+        self._again = self._clock() + backoff(self._fails, None, self._chance)
+        if self.figures.away_since is None:
+            self.figures = self.figures._replace(away_since=self._now())
+            log.error("ledger.store_away: rows are kept in %s, and shipped when it is back", self._spool.root)
+
+    def _work(self) -> None:
+        self._fails = 0
+        if (since := self.figures.away_since) is not None:
+            self.figures = self.figures._replace(away_since=None)
+            log.warning("ledger.store_back after_seconds=%.0f", self._now() - since)
+
+    def _count(self, *, rows: int = 0, refused: int = 0, damaged: int = 0) -> None:
+        old = self.figures
+        self.figures = old._replace(
+            rows=old.rows + rows, refused=old.refused + refused, damaged=old.damaged + damaged
+        )
+        if damaged:
+            log.error("ledger.lines_damaged lines=%d: the sequence of their writer has gaps", damaged)
+
+    def _set_aside(self, row: Spooled) -> None:
+        path = self._spool.root / REFUSED
+        text = line(row.writer.encode(), row.sequence, values(row.record))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text)
+        finally:
+            os.close(descriptor)
+        self._count(refused=1)
+        log.error(
+            "ledger.row_refused writer=%s sequence=%d: it is set aside in %s", row.writer, row.sequence, path
+        )

@@ -1,0 +1,324 @@
+"""The durable sink: a record is in the page cache before its answer is handed on, and on the disk a moment later.
+
+Whoever calls only ever writes one line to an open file. A thread does all else: it makes lines outlive a loss of power, begins
+the next file, and, when a line could not be written, tries again what waits in memory meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections import deque
+from contextlib import suppress
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from typing_extensions import override
+
+from backend.ledger.folders import Folder, size
+from backend.ledger.lines import heading, line, values
+from backend.ledger.segments import Segment
+from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.uuid7 import Uuid7Maker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from backend.utils.llm.ledger.record import AttemptRecord
+
+log = logging.getLogger(__name__)
+
+SYNC_SECONDS: Final = 0.005
+"""From a line to the beginning of the sync that makes it outlive a loss of power."""
+SYNC_ROWS: Final = 64
+"""Lines after which that begins earlier."""
+AGAIN_SECONDS: Final = 1.0
+"""From one try to the next when lines cannot be written."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long closing waits for the thread, which may be waiting for a disk."""
+_STOP: Final = "stop"
+
+
+class Bounds(NamedTuple):
+    """How much a spool keeps.
+
+    Attributes:
+        on_disk: Bytes of all that is below the root, whoever wrote it, to within one segment for each process.
+        segment: Bytes after which the next file begins.
+        in_memory: Rows that wait when they cannot be written. Those beyond are lost.
+    """
+
+    on_disk: int = 1024**3
+    segment: int = 1024**2
+    in_memory: int = 10_000
+
+
+class Figures(NamedTuple):
+    """How a spool does.
+
+    Attributes:
+        appended: Records that it was given, in this process.
+        waiting: Those that are in memory alone, because they could not be written yet.
+        lost: Those that could not be kept. Their numbers are missing from the sequence of their writer.
+        fault: Why records cannot be written now; None if they can.
+    """
+
+    appended: int
+    waiting: int
+    lost: int
+    fault: str | None
+
+
+class Spool(PerProcess):
+    """A `LedgerSink` in a folder, from which a `Shipper` takes what is written. For any number of threads.
+
+    Every process, a forked child too, is a writer of its own, with a folder of its own, which is made when it is first needed.
+    A disk that is full, and a folder that goes away, never raise: rows wait in memory, are written when there is room again, and
+    the log and `figures` say so.
+
+    Args:
+        root: Where the folders of all processes are; on a local file system.
+        bounds: How much is kept.
+    """
+
+    def __init__(self, root: Path, bounds: Bounds | None = None) -> None:
+        self.root = root
+        self._bounds = bounds or Bounds()
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        if (parents := vars(self).get("_segment")) is not None:
+            parents.cut_off()
+        self._lock = threading.RLock()  # the finaliser of a stream may append in the midst of an append
+        self._tending = threading.Lock()
+        self._wakes: SimpleQueue[str] = SimpleQueue()
+        self._lost = self._lost_before = self._appended = 0
+        self._be_new()
+
+    def _be_new(self) -> None:
+        """Be a writer that has written nothing."""
+        self.writer = Uuid7Maker()().replace("-", "")
+        self._name = self.writer.encode()
+        self._heading = heading(self._name)
+        self._folder: Folder | None = None
+        self._segment: Segment | None = None
+        self._thread: threading.Thread | None = None
+        self._is_open = False
+        self._sequence = self._segments = self._unsynced = 0
+        self._waiting: deque[bytes] = deque()
+        self._fault: OSError | None = None
+        self._told = Figures(0, 0, self._lost, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where this process writes; None before it has."""
+        folder = self._folder
+        return folder and folder.path
+
+    @property
+    def figures(self) -> Figures:
+        """How it does."""
+        with self._lock:
+            fault = self._fault
+            return Figures(
+                self._appended,
+                len(self._waiting),
+                self._lost,
+                None if fault is None else str(fault.strerror or fault),
+            )
+
+    def open(self) -> None:
+        """Make the folder and start the thread now; else the first record does."""
+        with self._lock:
+            if not self._is_open:
+                self._is_open = True
+                self._start()
+
+    def append(self, record: AttemptRecord) -> None:
+        """See `LedgerSink.append`."""
+        said = values(record)
+        with self._lock:
+            if not self._is_open:
+                self.open()
+            self._appended += 1
+            self._sequence += 1
+            self._write(line(self._name, self._sequence, said))
+            self._unsynced += 1
+            if self._unsynced in {1, SYNC_ROWS}:
+                self._wakes.put("")
+
+    def close(self) -> None:
+        """Write down what is left, and stop. A record that comes later begins anew, with another writer."""
+        thread = self._thread
+        if thread is not None:
+            self._wakes.put(_STOP)
+            thread.join(PATIENCE_SECONDS)
+        self.tend()
+        with self._lock:
+            segment, folder, left = self._segment, self._folder, len(self._waiting)
+            self._lost += left
+            self._be_new()
+        if left:
+            log.error("ledger.rows_lost rows=%d: there was no room for them until the end", left)
+        if segment is not None:
+            segment.close()
+        if folder is not None:
+            folder.lock.let_go()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._tend_always, args=(self._wakes,), daemon=True, name="spool")
+        with suppress(RuntimeError):  # the interpreter is ending: no thread can be started
+            thread.start()
+            self._thread = thread
+        try:
+            self._segment = self._next_segment()
+        except OSError as error:
+            self._fault = error
+
+    def _write(self, text: bytes) -> None:
+        if self._segment is not None and self._fault is None:
+            try:
+                self._segment.write(text)
+            except OSError as error:
+                self._fault = error
+            else:
+                return
+        if len(self._waiting) < self._bounds.in_memory:
+            self._waiting.append(text)
+        else:
+            self._lost += 1
+
+    def _tend_always(self, wakes: SimpleQueue[str]) -> None:
+        while _next(wakes, AGAIN_SECONDS if self._is_faulty() else None) != _STOP:
+            if not self._is_faulty() and _next(wakes, SYNC_SECONDS) == _STOP:
+                return
+            self.tend()
+
+    def _is_faulty(self) -> bool:
+        return self._fault is not None or bool(self._waiting)
+
+    def tend(self) -> None:
+        """Do what no caller waits for: mend what could not be written, sync, begin the next file. The thread does, again and again."""
+        with self._tending:
+            self._tend()
+
+    def _tend(self) -> None:
+        try:
+            self._restore()
+            self._recover()
+            self._sync()
+            self._rotate()
+        except OSError as error:
+            with self._lock:
+                self._fault = error
+        except Exception:
+            log.exception("ledger.spool_failed writer=%s", self.writer)
+        self._tell()
+
+    def _sync(self) -> None:
+        with self._lock:
+            self._unsynced, segment = 0, self._segment
+        if segment is not None:
+            segment.sync()
+
+    def _restore(self) -> None:
+        """If the file is not where others look for it, write anew what is in it."""
+        gone, folder = self._segment, self._folder
+        if gone is None or folder is None or gone.is_there():
+            return
+        if not folder.is_there():
+            self._folder = None
+            folder.lock.let_go()
+        copy = self._next_segment(heading=b"")
+        try:
+            copy.copy(gone)  # most of it, while others append
+            with self._lock:
+                copy.copy(gone)
+                self._segment = copy
+        except OSError:
+            copy.close()
+            raise
+        log.error("ledger.segment_gone path=%s: what was in it is written again", gone.path)
+        gone.close()
+
+    def _recover(self) -> None:
+        """Write what waits in memory."""
+        if not self._is_faulty():
+            return
+        fresh = self._next_segment()
+        try:
+            while self._is_drained_into(fresh):
+                pass
+        except OSError:
+            fresh.close()
+            raise
+
+    def _is_drained_into(self, fresh: Segment) -> bool:
+        """Write some of what waits; with the last of it, go on with ``fresh``. Whether anything is left."""
+        with self._lock:
+            some = list(islice(self._waiting, SYNC_ROWS))
+            if some:
+                fresh.write(b"".join(some))
+                for _ in some:
+                    self._waiting.popleft()
+                return True
+            old, self._segment, self._fault = self._segment, fresh, None
+        if old is not None:
+            old.close()
+        return False
+
+    def _rotate(self) -> None:
+        """Begin the next file if this one is large enough."""
+        if self._segment is None or self._segment.size < self._bounds.segment:
+            return
+        fresh = self._next_segment()
+        with self._lock:
+            old, self._segment = self._segment, fresh
+        old.close()
+
+    def _next_segment(self, heading: bytes | None = None) -> Segment:
+        """A new file, and a folder if there is none.
+
+        Raises:
+            OSError: It cannot be made, or the spool is full.
+        """
+        if (used := size(self.root)) + self._bounds.segment > self._bounds.on_disk:
+            raise OSError(errno.ENOSPC, f"the spool is full, {used} bytes are not shipped")
+        if self._folder is None:
+            self._folder = Folder.make(self.root)
+        self._segments += 1
+        path = self._folder.segment(self._segments)
+        return Segment(path, self._heading if heading is None else heading)
+
+    def _tell(self) -> None:
+        """Tell the log what has become of it, once."""
+        before, now = self._told, self.figures
+        self._told, most = now, self._bounds.in_memory
+        if now.fault is not None and before.fault is None:
+            log.error(
+                "ledger.spool_fault path=%s: %s; %d rows can wait in memory", self.root, now.fault, most
+            )
+        if now.lost > before.lost == self._lost_before:
+            log.error("ledger.rows_lost path=%s: more than %d wait in memory", self.root, most)
+        if now.fault is None and before.fault is not None:
+            log.warning("ledger.spool_well path=%s rows_lost=%d", self.root, now.lost - self._lost_before)
+            self._lost_before = now.lost
+
+
+def _next(wakes: SimpleQueue[str], timeout: float | None) -> str:
+    try:
+        return wakes.get(timeout=timeout)
+    except Empty:
+        return ""
