@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import DateTime, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
@@ -165,3 +165,74 @@ Index(
     unique=True,
     sqlite_where=UserKeyRow.valid_until.is_(None),
 )
+
+
+class OverrideRow(Base):
+    """A stored override. One that was ended, or had its time, stays."""
+
+    __tablename__ = "overrides"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    links: Mapped[str] = mapped_column(Text)
+    author: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    until: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[str | None]
+
+
+_NOT_ENDED = OverrideRow.ended_at.is_(None)
+Index(
+    "uq_overrides_holding",
+    OverrideRow.subject,
+    unique=True,
+    sqlite_where=_NOT_ENDED,
+    postgresql_where=_NOT_ENDED,
+)
+
+
+class AuditEntryRow(Base):
+    """A link of a chain of the audit trail. Triggers refuse to change or delete one."""
+
+    __tablename__ = "audit_entries"
+
+    writer: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str]
+    kind: Mapped[str]
+    subject: Mapped[str]
+    details: Mapped[str] = mapped_column(Text)
+    previous: Mapped[str]
+    hash: Mapped[str]
+
+
+Index("ix_audit_entries_at", AuditEntryRow.at)
+
+
+class AuditChainRow(Base):
+    """How far a chain has grown, and how far heads were signed over it. ``chain`` is what it holds: audit entries, or attempts."""
+
+    __tablename__ = "audit_chains"
+
+    chain: Mapped[str] = mapped_column(primary_key=True)
+    writer: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str]
+    signed: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuditHeadRow(Base):
+    """A signed head of the audit trail. Triggers refuse to change or delete one."""
+
+    __tablename__ = "audit_heads"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[int] = mapped_column(BigInteger)
+    tips: Mapped[str] = mapped_column(Text)
+    previous: Mapped[str]
+    key: Mapped[str]
+    hash: Mapped[str]
+    signature: Mapped[str]

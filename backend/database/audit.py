@@ -1,0 +1,245 @@
+"""The audit trail in the database: entries are added in the transaction of what they tell of."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from sqlalchemy import exists, insert, select, text, update
+from typing_extensions import override
+
+from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, UserKeyRow
+from backend.ledger.audit import ENTRIES, START, Entry, Event, Grown, Head, Tip
+from backend.ledger.verification import Break, ChainWalk, Signatures, check_heads
+from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.ledger.audit import Kind, SigningKey, Verifier
+
+log = logging.getLogger(__name__)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_PAGE: Final = 1_000
+_ENTRIES: Final = select(*(getattr(AuditEntryRow, name) for name in Entry._fields))
+_HEADS: Final = select(*(getattr(AuditHeadRow, name) for name in Head._fields)).order_by(AuditHeadRow.number)
+_ALONE: Final = "SELECT pg_advisory_xact_lock(5077290463)"
+
+
+class _Writer(PerProcess):
+    """Who writes the chain of this process."""
+
+    @override
+    def _begin(self) -> None:
+        self.name = uuid7().replace("-", "")
+
+
+_writer = _Writer()
+
+
+class Keys(Protocol):
+    """The keys that sign heads."""
+
+    def newest(self, *, is_first: bool) -> SigningKey:
+        """The one to sign with; a new one if ``is_first`` and there is none."""
+        ...
+
+
+async def record(
+    session: AsyncSession,
+    kind: Kind,
+    subject: str,
+    *,
+    actor: str,
+    now: datetime,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an entry to this process's chain, in the transaction of ``session``, where it comes last.
+
+    Args:
+        session: Of what the entry tells of: both are kept, or none.
+        kind: What happened.
+        subject: What it was done to.
+        actor: Who did it.
+        now: When, timezone-aware.
+        details: JSON-ready facts.
+    """
+    event = Event((now - _EPOCH) // _MICROSECOND, actor, kind, subject, details or {})
+    row, mine = AuditChainRow, _of(ENTRIES, _writer.name)
+    sequence, previous = await _grown_by_one(session)
+    entry = Entry.of(event, _writer.name, sequence, previous)
+    await session.execute(insert(AuditEntryRow).values(entry._asdict()))
+    await session.execute(update(row).where(*mine).values(hash=entry.hash))
+
+
+async def _grown_by_one(session: AsyncSession) -> tuple[int, str]:
+    """The number of the next link, and the hash of the last one. Who comes next waits for the transaction's end."""
+    row, mine = AuditChainRow, _of(ENTRIES, _writer.name)
+    grow = update(row).where(*mine).values(sequence=row.sequence + 1).returning(row.sequence, row.hash)
+    found = (await session.execute(grow)).first()
+    if found is None:
+        await begin_chain(session, ENTRIES, _writer.name)
+        found = (await session.execute(grow)).one()
+    return found.sequence, found.hash
+
+
+async def begin_chain(session: AsyncSession, chain: str, writer: str) -> None:
+    """Note a chain without links, unless there is one."""
+    new = text(
+        "INSERT INTO audit_chains (chain, writer, sequence, hash, signed) "
+        "VALUES (:chain, :writer, 0, :hash, 0) ON CONFLICT DO NOTHING"
+    )
+    await session.execute(new, {"chain": chain, "writer": writer, "hash": START})
+
+
+class AuditTrail:
+    """All chains and heads.
+
+    Args:
+        sessions: The database.
+        clock: The wall clock, timezone-aware.
+    """
+
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._sessions = sessions
+        self._clock = clock
+
+    async def sign(self, keys: Keys) -> Head | None:
+        """Sign a head over all chains that have grown since the last one; None if none has.
+
+        Raises:
+            MasterKeyError: If there is no key to sign with.
+        """
+        async with self._sessions.begin() as session:
+            if (tips := await _to_sign(session)) == []:
+                return None
+            head = await self._next_head(session, tips, keys)
+            await session.execute(insert(AuditHeadRow).values(head._asdict()))
+        # Whoever keeps the log elsewhere has with it what nobody can cut off from the trail unseen.
+        log.info("audit.head number=%d hash=%s", head.number, head.hash)
+        return head
+
+    async def _next_head(self, session: AsyncSession, tips: Sequence[Tip], keys: Keys) -> Head:
+        row = AuditHeadRow
+        last = (
+            await session.execute(select(row.number, row.hash).order_by(row.number.desc()).limit(1))
+        ).first()
+        has_keys = bool(await session.scalar(select(exists().where(UserKeyRow.id.is_not(None)))))
+        number, previous = (last.number, last.hash) if last else (0, START)
+        at = (self._clock() - _EPOCH) // _MICROSECOND
+        return Head.signed(number + 1, at, tips, previous, keys.newest(is_first=not has_keys))
+
+    async def entries(
+        self, *, limit: int, kind: str | None = None, subject: str | None = None
+    ) -> Sequence[Entry]:
+        """The newest ``limit`` entries, the newest first; of a kind, or of a family of kinds, such as ``key``, alone.
+
+        Args:
+            limit: How many at most.
+            kind: The kind, or what stands before its dot.
+            subject: What they are about.
+        """
+        row = AuditEntryRow
+        query = _ENTRIES.order_by(row.at.desc(), row.writer, row.sequence.desc()).limit(limit)
+        if kind is not None:
+            query = query.where((row.kind == kind) | row.kind.startswith(f"{kind}.", autoescape=True))
+        if subject is not None:
+            query = query.where(row.subject == subject)
+        async with self._sessions() as session:
+            return [Entry._make(found) for found in await session.execute(query)]
+
+    async def verify(self, verifier: Verifier) -> Verification:
+        """Walk all chains of entries and all heads. Nobody waits for it."""
+        async with self._sessions() as session:
+            await _at_one_moment(session)
+            heads = [Head._make(row) for row in await session.execute(_HEADS)]
+            signatures, breaks = check_heads(heads, verifier)
+            chains = await _grown(session)
+            count = 0
+            for writer in await _writers(session, signatures, chains):
+                walk = ChainWalk(writer, chains.get(writer), signatures.of(ENTRIES, writer))
+                async for entry in _chain(session, writer):
+                    walk.see(entry)
+                walk.end()
+                breaks += walk.breaks
+                count += walk.count
+        return Verification(count, len(heads), signatures.unverified, signatures.last, tuple(breaks))
+
+
+class Verification(NamedTuple):
+    """What came of a walk over the trail.
+
+    Attributes:
+        entries: How many links were seen.
+        heads: How many heads were.
+        unverified: How many of them, the last ones, nobody can verify, because their master key is gone.
+        last: The last head, to be noted elsewhere.
+        breaks: What does not hold; the first one first.
+    """
+
+    entries: int
+    heads: int
+    unverified: int
+    last: Head | None
+    breaks: tuple[Break, ...]
+
+
+async def _at_one_moment(session: AsyncSession) -> None:
+    """Let all that is read next be as it was at one moment, whoever writes meanwhile."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    else:
+        await session.execute(text("BEGIN"))
+
+
+async def _to_sign(session: AsyncSession) -> list[Tip]:
+    """The ends of all chains that have grown since they were signed, as signed from now on."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(text(_ALONE))
+    row = AuditChainRow
+    grown = update(row).where(row.signed < row.sequence).values(signed=row.sequence)
+    found = await session.execute(grown.returning(row.chain, row.writer, row.sequence, row.hash))
+    return [Tip(*tip) for tip in found]
+
+
+async def _grown(session: AsyncSession) -> dict[str, Grown]:
+    row = AuditChainRow
+    query = select(row.writer, row.sequence, row.hash, row.signed).where(row.chain == ENTRIES)
+    found = await session.execute(query)
+    return {row.writer: Grown(row.sequence, row.hash, row.signed) for row in found}
+
+
+async def _writers(session: AsyncSession, signatures: Signatures, chains: Mapping[str, Grown]) -> list[str]:
+    """Everybody of whose chain anything is left, in the order in which they began."""
+    written = await session.scalars(select(AuditEntryRow.writer).distinct())
+    signed = {writer for chain, writer in signatures.tips if chain == ENTRIES}
+    return sorted({*written, *signed, *chains})
+
+
+async def _chain(session: AsyncSession, writer: str) -> AsyncIterator[Entry]:
+    row, after = AuditEntryRow, None
+    while True:
+        query = _ENTRIES.where(row.writer == writer).order_by(row.sequence).limit(_PAGE)
+        if after is not None:
+            query = query.where(row.sequence > after)
+        page = [Entry._make(found) for found in await session.execute(query)]
+        for entry in page:
+            yield entry
+        if len(page) < _PAGE:
+            return
+        after = page[-1].sequence
+
+
+def _of(chain: str, writer: str) -> tuple[Any, Any]:
+    return AuditChainRow.chain == chain, AuditChainRow.writer == writer

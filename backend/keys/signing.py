@@ -1,0 +1,65 @@
+"""Keys that sign the audit trail's heads, each derived from a master key, which itself signs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .errors import MasterKeyError
+
+if TYPE_CHECKING:
+    from .master_keys import MasterKey, MasterKeys
+
+_USE: Final = b"patchbay 1 audit heads Ed25519"
+_BYTES: Final = 32
+
+
+class HeadKey:
+    """An Ed25519 key. It is named as the master key that it is derived from, and printed by its name."""
+
+    def __init__(self, master: MasterKey) -> None:
+        self.name = master.name
+        seed = HKDF(SHA256(), _BYTES, salt=None, info=_USE).derive(master.secret)
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of ``message``."""
+        return self._key.sign(message)
+
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        """Whether ``signature`` is its own of ``message``."""
+        try:
+            self._key.public_key().verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class HeadKeys:
+    """The keys of all master keys that there are."""
+
+    def __init__(self, master_keys: MasterKeys) -> None:
+        self._masters = master_keys
+
+    def newest(self, *, is_first: bool) -> HeadKey:
+        """The one to sign with.
+
+        Args:
+            is_first: Whether no key of a user is stored yet, so that a master key may be made.
+
+        Raises:
+            MasterKeyError: If there is no master key.
+        """
+        return HeadKey(self._masters.first() if is_first else self._masters.newest())
+
+    def verifies(self, key: str, message: bytes, signature: bytes) -> bool | None:
+        """Whether ``signature`` is one of ``message`` by the key of that name; None if its master key cannot be had."""
+        try:
+            master = self._masters.find(key)
+        except MasterKeyError:
+            return None
+        return None if master is None else HeadKey(master).verifies(message, signature)
