@@ -109,7 +109,7 @@ KINDS: Final = {
         27,
         64,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1177, 45, 310),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1179, 45, 310),
 }
 
 

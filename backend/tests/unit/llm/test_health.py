@@ -186,17 +186,17 @@ class TestBudget:
     def test_the_reserve_is_ten(self) -> None:
         budget = RetryBudget()
 
-        assert [budget.spend() for _ in range(11)] == [True] * 10 + [False]
+        assert [budget.spend(0.0) for _ in range(11)] == [True] * 10 + [False]
 
     def test_ten_answers_earn_three_retries(self) -> None:
         budget = RetryBudget()
-        while budget.spend():
+        while budget.spend(0.0):
             pass
 
         for _ in range(11):  # the eleventh is for what floats lose
-            budget.earn()
+            budget.earn(0.0)
 
-        assert [budget.spend() for _ in range(4)] == [True] * 3 + [False]
+        assert [budget.spend(0.0) for _ in range(4)] == [True] * 3 + [False]
 
     def test_what_is_lent_follows_later_and_later(self) -> None:
         budget = RetryBudget()
@@ -210,25 +210,27 @@ class TestBudget:
         for now in range(100):
             budget.borrow(now)
 
-        budget.earn()
+        budget.earn(99)
 
         assert [budget.borrow(100), budget.borrow(100.4), budget.borrow(100.5)] == [True, False, True]
 
-    def test_no_more_than_the_reserve_is_saved(self) -> None:
+    @pytest.mark.parametrize(("later", "left"), [(0.0, 309), (10.0, 159), (300.0, 10)])
+    def test_no_more_than_the_reserve_is_saved_for_long(self, later: float, left: int) -> None:
         budget = RetryBudget()
         for _ in range(1000):
-            budget.earn()
+            budget.earn(0.0)
 
-        assert sum(budget.spend() for _ in range(100)) == 10
+        assert sum(budget.spend(later) for _ in range(1000)) == pytest.approx(left, abs=1)
 
-    @given(events=st.lists(st.booleans(), max_size=400))
-    def test_whatever_the_order_the_bound_holds(self, events: list[bool]) -> None:
-        budget, earned, spent = RetryBudget(), 0, 0
-        for is_retry in events:
+    @given(events=st.lists(st.tuples(st.booleans(), st.floats(0, 20)), max_size=400))
+    def test_whatever_the_order_the_bound_holds(self, events: list[tuple[bool, float]]) -> None:
+        budget, earned, spent, now = RetryBudget(), 0, 0, 0.0
+        for is_retry, later in events:
+            now += later
             if is_retry:
-                spent += budget.spend()
+                spent += budget.spend(now)
             else:
-                budget.earn()
+                budget.earn(now)
                 earned += 1
             assert spent <= 10 + 0.3 * earned + 1e-9
 

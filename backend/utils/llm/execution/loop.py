@@ -17,6 +17,7 @@ from ..receipt import Receipt
 from ..routing.plan import availability, is_worth_waiting, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
 from ..routing.selector import Pause
+from ..state.circuit_breaker import IN_A_ROW
 from ..state.health import Unavailable
 from ..strategies import Custom, Ordered
 from . import outcome_errors
@@ -86,8 +87,8 @@ class Dispatch:
         """When it no longer waits for a retry on loan."""
         self._sent: list[Try] = []
         self._shares: dict[Circuit, float] = {}
-        self._openings: dict[Circuit, int] = {}
-        """Of each circuit when this call first looked: what was found dead since is not worth a probe."""
+        self._looked: dict[Circuit, tuple[float, int]] = {}
+        """When this call first saw that a circuit rests, and how often that had been decided by then."""
         self._racing: tuple[Try, ...] = ()
         """The first request and its hedge, those of them that are in flight, once there is a hedge."""
         self._failed: tuple[Try, Failure] | None = None
@@ -207,7 +208,7 @@ class Dispatch:
         if why is None:
             # It came back between two looks, or the budget may.
             return PROBE_POLL_SECONDS if pending.on_loan else 0.0
-        if why.kind == "probing":
+        if why.kind == "probing" or self._is_worth_a_probe(pending, why, now):
             return min(why.seconds, PROBE_POLL_SECONDS)
         return why.soonest if is_worth_waiting(why, feature) else None
 
@@ -250,9 +251,10 @@ class Dispatch:
             leave: Admission | Unavailable | None = self._availability(candidate)
         else:
             leave = self._health.admit(circuit, seconds, last_resort=last_resort, key=key)
-        openings = leave.openings if isinstance(leave, Unavailable) else 0
-        self._openings.setdefault(circuit, openings)
-        if leave is None or isinstance(leave, Unavailable):
+        if isinstance(leave, Unavailable):
+            self._looked.setdefault(circuit, (now, leave.openings))
+            return None
+        if leave is None:
             return None
         if hedge and leave == "probe":
             self._health.release(circuit)
@@ -262,12 +264,25 @@ class Dispatch:
 
     def _probe(self, pending: Pending, now: float) -> Try | None:
         """The request as a last resort: to probe before its time what rests, unless others have done so meanwhile."""
-        circuit, why = pending.candidate.circuit, self._availability(pending.candidate)
-        openings = why.openings if why is not None else 0
-        is_probe = why is not None and why.is_probeable
-        if why is not None and not (is_probe and openings == self._openings.setdefault(circuit, openings)):
+        why = self._availability(pending.candidate)
+        if pending.not_before > now or not (why is None or self._is_worth_a_probe(pending, why, now)):
             return None
-        return self._admitted(pending, now, last_resort=is_probe)
+        return self._admitted(pending, now, last_resort=why is not None)
+
+    def _is_worth_a_probe(self, pending: Pending, why: Unavailable, now: float) -> bool:
+        """Whether it may be probed before its time: it was not found dead since this call first looked.
+
+        Once is not enough where others are answered meanwhile, or if this call has failed there, too: of a provider that fails
+        now and then a probe fails as well, and many may wait for it.
+        """
+        if not why.is_probeable:
+            return False
+        candidate = pending.candidate
+        looked_at, openings = self._looked.setdefault(candidate.circuit, (now, why.openings))
+        if why.openings == openings:
+            return True
+        has_patience = why.openings - openings < IN_A_ROW and now - looked_at < self.route.feature.wait
+        return has_patience and (pending.on_loan or self._health.has_answered(candidate.budget_key))
 
     def _is_lent(self, pending: Pending, now: float, *, last_resort: bool) -> bool:
         if pending.not_before > now:
@@ -410,10 +425,11 @@ class Dispatch:
         self._failed = step, failure
         self._retry.failed(step.candidate, failure)
         delay = None if partial is not None else self._retry.delay(step, failure, self._left_for(step))
-        if delay is not None and not self._retry.is_granted(step.candidate, failure):
+        is_granted = delay is not None and self._retry.is_granted(step, failure)
+        self._retry.cool(step.candidate, failure, delay if is_granted else None)
+        if delay is not None and not is_granted:
             self._put_off(step, delay)
             delay = None
-        self._retry.cool(step.candidate, failure, delay)
         if partial is not None:
             return outcome_errors.interrupted(self.route, self.attempts, step.candidate, partial)
         if delay is not None:
@@ -444,13 +460,13 @@ class Dispatch:
         self._left.insert(len(self._beside(candidate)) if candidate.is_balanced else 0, again)
 
     def _put_off(self, step: Try, delay: float) -> None:
-        """The breaker is open, or the budget spent: it is looked at again once nothing else is left. A probe is not repeated."""
-        candidate, not_before = step.candidate, self._clock() + delay
-        if step.probe:
+        """It is looked at again once nothing else is left, unless it was a probe whose failure says what it found."""
+        candidate, now = step.candidate, self._clock()
+        not_before, why = now + delay, self._availability(candidate)
+        if step.probe and why is not None and why.is_probeable:
             return
-        why = self._availability(candidate)
         if why is not None:
-            self._openings[candidate.circuit] = why.openings
+            self._looked[candidate.circuit] = now, why.openings
         self._gives_up_at = min(self._gives_up_at, not_before + self.route.feature.wait)
         again = Pending(candidate, not_before, step.repair, is_retry=True, on_loan=True)
         self._spare = [*self._spare, again]

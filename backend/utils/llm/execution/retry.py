@@ -104,10 +104,16 @@ class RetryPolicy:
             return 0.0  # most likely a connection that had gone stale
         return backoff(retry, failure.retry_after, self._random)
 
-    def is_granted(self, candidate: Candidate, failure: Failure) -> bool:
-        """Whether the breaker is closed and the budget has one more, which is spent then; a repair costs none."""
+    def is_granted(self, step: Try, failure: Failure) -> bool:
+        """Whether the breaker is closed and the budget has one more, which is spent then; a repair costs none.
+
+        A call whose first request was the probe after a rest gets none: others are asked before the rest is over again.
+        """
+        candidate = step.candidate
         if POLICY[failure.category].again == "repair":
             return True
+        if step.probe and self._count(candidate) == 1:
+            return False
         why = self._health.availability(candidate.circuit)
         is_open = why is not None and why.kind == "open"
         return not is_open and self._health.may_retry(candidate.budget_key)

@@ -7,14 +7,14 @@ import threading
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 from typing_extensions import override
 
 from ..failures import POLICY, Category
 from ..forks import PerProcess
-from .circuit_breaker import Breaker
+from .circuit_breaker import OPEN_SECONDS, Breaker
 from .traffic import Traffic
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ WORTH_TELLING = 5.0
 """Seconds. Nobody is told of a cooldown that is shorter: calls wait for it themselves, and it may follow every request."""
 RETRY_SHARE = 0.3
 RETRY_RESERVE = 10.0
+EARNED_HALF_LIFE = 10.0
+"""Half of what a retry budget holds beyond its reserve is lost in so many seconds."""
+COUNT_SECONDS = 1.0
+"""How often that is looked at while answers come."""
 FIRST_LOAN_SECONDS = 0.5
 """After the first retry that an empty budget lends, the next follows in so many seconds, then in twice as many."""
 LONGEST_LOAN_SECONDS = 300.0
@@ -234,6 +238,9 @@ class Health(Protocol):
     def earn_retry(self, budget_key: str) -> None:
         """Record an answer, which adds to the retry budget ``budget_key``: one for each provider and owner of keys."""
 
+    def has_answered(self, budget_key: str) -> bool:
+        """Whether an answer was added to the retry budget ``budget_key`` within the time for which a breaker opens."""
+
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
         """Spend one retry of the budget ``budget_key``; False if none is left. As a last resort one may be lent."""
 
@@ -241,22 +248,33 @@ class Health(Protocol):
 class RetryBudget:
     """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N answers, so that an outage causes no retry storm.
 
+    What is earned beyond the reserve is for calls that failed beside those answers, and soon lost.
+
     An empty budget lends one retry to a call that has nothing else left, and the next one after an answer, or at
     intervals that double. Not thread-safe: the owner holds a lock.
+
+    Attributes:
+        earned_at: When the last answer came.
     """
 
     def __init__(self) -> None:
+        self.earned_at = -inf
         self._left = RETRY_RESERVE
+        self._counted_at = 0.0
         self._lends_at = 0.0
         self._pause = FIRST_LOAN_SECONDS
 
-    def earn(self) -> None:
+    def earn(self, now: float) -> None:
         """Add the share of one answer."""
-        self._left = min(RETRY_RESERVE, self._left + RETRY_SHARE)
+        if now - self._counted_at > COUNT_SECONDS:
+            self._count(now)
+        self.earned_at = now
+        self._left += RETRY_SHARE
         self._lends_at, self._pause = 0.0, FIRST_LOAN_SECONDS
 
-    def spend(self) -> bool:
+    def spend(self, now: float) -> bool:
         """Spend one retry; False if none is left."""
+        self._count(now)
         if self._left < 1.0:
             return False
         self._left -= 1.0
@@ -269,6 +287,12 @@ class RetryBudget:
         self._lends_at = now + self._pause
         self._pause = min(LONGEST_LOAN_SECONDS, 2 * self._pause)
         return True
+
+    def _count(self, now: float) -> None:
+        """Forget what was earned too long ago."""
+        if (extra := self._left - RETRY_RESERVE) > 0:
+            self._left = RETRY_RESERVE + extra * 0.5 ** ((now - self._counted_at) / EARNED_HALF_LIFE)
+        self._counted_at = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,13 +476,18 @@ class MemoryHealth(PerProcess):
     def earn_retry(self, budget_key: str) -> None:
         """See `Health`."""
         with self._lock:
-            self._budgets[budget_key].earn()
+            self._budgets[budget_key].earn(self._clock())
+
+    def has_answered(self, budget_key: str) -> bool:
+        """See `Health`."""
+        with self._lock:
+            return self._clock() - self._budgets[budget_key].earned_at < OPEN_SECONDS
 
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
         """See `Health`."""
         with self._lock:
-            budget = self._budgets[budget_key]
-            return budget.spend() or (last_resort and budget.borrow(self._clock()))
+            budget, now = self._budgets[budget_key], self._clock()
+            return budget.spend(now) or (last_resort and budget.borrow(now))
 
     def _keep(self, circuit: Circuit, condition: _Condition, now: float) -> Sequence[HealthChange]:
         """Replace what is known of ``circuit``; what is to be told of that."""
