@@ -27,8 +27,9 @@ lint: install ## Check format and rules
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 
-types: install ## Type-check code, tests and benchmarks
+types: install ## Type-check code, tests and benchmarks; and the facade as a project without pydantic's plugin would
 	$(PY) -m mypy backend benchmarks
+	$(PY) -m mypy --config-file= --strict --cache-dir=.mypy_cache/adopters backend/utils/llm backend/tests/adopters_types.py
 
 arch: install ## Check who may import whom
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'

@@ -10,7 +10,9 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING or sys.version_info >= (3, 12):
+if TYPE_CHECKING:
+    cached_property = property  # what a Protocol asks for, pyright finds in no other
+elif sys.version_info >= (3, 12):
     from functools import cached_property
 else:
 

@@ -75,13 +75,13 @@ class FeatureChatModel(BindableChatModel):
     runtime: Runtime = Field(exclude=True, repr=False)
     streaming: bool = False
     cache_key: str | None = None
-    caller: Caller | None = Field(None, exclude=True, repr=False)
+    caller: Caller | None = Field(default=None, exclude=True, repr=False)
     if not TYPE_CHECKING:
         profile: ClassVar[Any]
     output_version: str | None = None
     cache: BaseCache | bool | None = False
     made_for: Caller = Field(default_factory=current_caller, exclude=True, repr=False)
-    run_recorder: RunRecorder | None = Field(None, exclude=True, repr=False)
+    run_recorder: RunRecorder | None = Field(default=None, exclude=True, repr=False)
 
     @property
     @override
@@ -269,7 +269,7 @@ class FeatureChatModel(BindableChatModel):
                     async for chunk in chunks:
                         yield chunk
                 return
-            del attempt, chunks
+            del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
             call.go_on()
 
     def _recorded_run(self) -> CallbackManager | None:

@@ -226,7 +226,7 @@ class Patchbay(PerProcess):
 
         feature, streaming, cache_key = key
         self.table.snapshot.features[feature]
-        given = {"streaming": True} if streaming else {}
+        given: dict[str, Any] = {"streaming": True} if streaming else {}
         model = FeatureChatModel(
             feature=feature, runtime=self.runtime, cache_key=cache_key, made_for=HOUSE, **given
         )

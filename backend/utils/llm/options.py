@@ -106,40 +106,40 @@ class Options(BaseModel):
 
     temperature: Annotated[
         float | None, Parameter("temperature", "temperature", "temperature", needs="temperature")
-    ] = Field(None, ge=0, le=2)
+    ] = Field(default=None, ge=0, le=2)
     top_p: Annotated[float | None, Parameter("top_p", "top_p", "top_p", needs="temperature")] = Field(
-        None, gt=0, le=1
+        default=None, gt=0, le=1
     )
     seed: Annotated[int | None, Parameter("seed", "seed", chat_only=True)] = None
     max_output_tokens: Annotated[
         int | None, Parameter("max_completion_tokens", "max_output_tokens", "max_tokens")
-    ] = Field(None, gt=0)
+    ] = Field(default=None, gt=0)
     effort: Annotated[Effort | None, Parameter("reasoning_effort", "thinking_level", "effort")] = None
     thinking_budget: Annotated[
         int | None, Parameter(None, "thinking_budget", "thinking_budget", needs="thinking_budget")
-    ] = Field(None, ge=-1)
+    ] = Field(default=None, ge=-1)
     safety: Annotated[Safety, Parameter(gemini="safety_settings", intent=True)] = Safety()
     logprobs: Annotated[bool | None, Parameter("logprobs", "response_logprobs", needs="logprobs")] = None
     top_logprobs: Annotated[int | None, Parameter("top_logprobs", "logprobs", needs="logprobs")] = Field(
-        None, ge=0, le=20
+        default=None, ge=0, le=20
     )
     cache_retention: Annotated[
         Literal["24h"] | None, Parameter("prompt_cache_retention", extra_body=True)
     ] = None
     service_tier: Annotated[str | None, Parameter("service_tier", anthropic="service_tier")] = Field(
-        None, pattern=r"^[a-z_]{1,32}$"
+        default=None, pattern=r"^[a-z_]{1,32}$"
     )
     verbosity: Annotated[Literal["low", "medium", "high"] | None, Parameter("verbosity")] = None
     user: Annotated[str | None, Parameter("user", anthropic="user")] = Field(
-        None, min_length=1, max_length=64
+        default=None, min_length=1, max_length=64
     )
     metadata: Annotated[dict[MetadataKey, MetadataValue] | None, Parameter("metadata")] = Field(
-        None, max_length=16
+        default=None, max_length=16
     )
-    timeout: Annotated[float, Parameter(ours=True)] = Field(120.0, gt=0, le=3600)
-    connect_timeout: Annotated[float, Parameter(ours=True)] = Field(5.0, gt=0, le=3600)
-    first_chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(60.0, gt=0, le=3600)
-    chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(30.0, gt=0, le=3600)
+    timeout: Annotated[float, Parameter(ours=True)] = Field(default=120.0, gt=0, le=3600)
+    connect_timeout: Annotated[float, Parameter(ours=True)] = Field(default=5.0, gt=0, le=3600)
+    first_chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(default=60.0, gt=0, le=3600)
+    chunk_timeout: Annotated[float, Parameter(ours=True)] = Field(default=30.0, gt=0, le=3600)
 
     @override
     def __hash__(self) -> int:

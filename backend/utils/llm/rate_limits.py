@@ -44,7 +44,7 @@ class Rate:
         found = _WRITTEN.fullmatch(written.strip()) if isinstance(written, str) else None
         if found is None:
             raise broken(_RULE, _meant(written))
-        period = next((known for known in SECONDS if known == found[2]), None)
+        period: Period | None = next((known for known in SECONDS if known == found[2]), None)
         if period is None:
             raise broken(f"there is no period {found[2]!r}", did_you_mean(found[2], SECONDS))
         if (amount := int(found[1])) < 1:
@@ -101,7 +101,7 @@ class Limits(BaseModel):
 
     requests: Rates = ()
     tokens: Rates = ()
-    concurrency: int | None = Field(None, gt=0)
+    concurrency: int | None = Field(default=None, gt=0)
 
     @property
     def is_none(self) -> bool:

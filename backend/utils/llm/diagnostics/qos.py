@@ -135,6 +135,7 @@ class Explain(Protocol):
 
     def __call__(self, feature: str, *, caller: Caller | None) -> Explanation:
         """See `explain`."""
+        ...
 
 
 def qos_info(table: Table, explain: Explain, health: Health, now: datetime) -> QosInfo:

@@ -94,7 +94,7 @@ class RunningAttempt:
         is_ours = self._observed.refusal is not None or isinstance(error, BadAnswer)
         interruption = None if is_ours else interruption_in(error)
         is_handled = self._failed(interruption or error)
-        if interruption not in {None, error}:
+        if interruption is not None and interruption is not error:
             raise_as_it_was(interruption)
         return is_handled
 

@@ -72,7 +72,7 @@ class AccountRow(Row):
     """
 
     api_key_env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
-    weight: int = Field(1, gt=0, le=1000)
+    weight: int = Field(default=1, gt=0, le=1000)
     limits: Limits | None = None
 
 
@@ -91,7 +91,7 @@ class ProviderRow(Row):
     """
 
     api: Api
-    api_key_env: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$")
     accounts: dict[str, AccountRow] = Field(default_factory=dict, min_length=1)
     limits: Limits = NO_LIMITS
     user_limits: Limits = NO_LIMITS
@@ -99,7 +99,7 @@ class ProviderRow(Row):
     headers: dict[str, str] = Field(default_factory=dict)
     model_prefixes: dict[str, str] = Field(default_factory=dict)
     vendor: str | None = None
-    priced_as: str | None = Field(None, pattern=r"^[^:\s]+$")
+    priced_as: str | None = Field(default=None, pattern=r"^[^:\s]+$")
 
     extra_body: ExtraBody = Field(default_factory=dict)
 
@@ -175,11 +175,11 @@ class FeatureRow(Row):
     pdf: bool = False
     options: Options = Options()
     extra_body: dict[str, ExtraBody] = Field(default_factory=dict)
-    deadline: float = Field(120.0, gt=0, le=3600)
-    wait: float = Field(15.0, ge=0, le=3600)
-    max_cost_usd: Decimal | None = Field(None, gt=0)
-    attempts: int = Field(3, ge=1, le=10)
-    max_attempts: int = Field(10, ge=1, le=100)
+    deadline: float = Field(default=120.0, gt=0, le=3600)
+    wait: float = Field(default=15.0, ge=0, le=3600)
+    max_cost_usd: Decimal | None = Field(default=None, gt=0)
+    attempts: int = Field(default=3, ge=1, le=10)
+    max_attempts: int = Field(default=10, ge=1, le=100)
     on_refusal: Literal["raise", "next"] = "raise"
     on_invalid_output: OnInvalidOutput = "next"
     hedge: bool = False
@@ -222,15 +222,15 @@ class ModelRow(Row):
     """
 
     api_mode: ApiMode = "chat"
-    attempts: int | None = Field(None, ge=1, le=10)
+    attempts: int | None = Field(default=None, ge=1, le=10)
     limits: Limits = NO_LIMITS
     options: Options = Options()
     extra_body: ExtraBody = Field(default_factory=dict)
     price: Price | None = None
-    priced_as: str | None = Field(None, pattern=r"^[^:\s]+:\S+$")
-    context_window: int | None = Field(None, gt=0)
-    max_input: int | None = Field(None, gt=0)
-    max_output: int | None = Field(None, gt=0)
+    priced_as: str | None = Field(default=None, pattern=r"^[^:\s]+:\S+$")
+    context_window: int | None = Field(default=None, gt=0)
+    max_input: int | None = Field(default=None, gt=0)
+    max_output: int | None = Field(default=None, gt=0)
     tools: bool | None = None
     chat_tools: ChatTools | None = None
     structured_output: bool | None = None
@@ -254,7 +254,7 @@ class ProfileRow(BaseModel):
     """A quality-of-service column: feature to chain, and the profile it starts from."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Chain] = Field(init=False)
+    __pydantic_extra__: dict[str, Chain] = Field(init=False)  # pyright: ignore - as pydantic documents it
 
     extends: str | None = None
 

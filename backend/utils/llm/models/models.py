@@ -87,7 +87,7 @@ _GPT6 = Capabilities(
     efforts=("none", "low", "medium", "high", "xhigh", "max"),
 )
 _NO_CHAT_TOOLS = _with(_GPT6, chat_tools="never")
-_BY_OPENAI = dict.fromkeys(("cache_key", "chat_tools", "lacks", "logprobs"), OPENAI_PAGES)
+_BY_OPENAI: dict[str, str] = dict.fromkeys(("cache_key", "chat_tools", "lacks", "logprobs"), OPENAI_PAGES)
 _WINDOW = {**_BY_OPENAI, "context_window": PRICE_LIST}
 _INPUT = {**_BY_OPENAI, "max_input": OPENAI_INPUT}
 
@@ -98,7 +98,7 @@ _GEMINI = Capabilities(
 _GEMINI3 = _with(_GEMINI, efforts=("minimal", "low", "medium", "high"))
 _GEMINI3_FIXED = _with(_GEMINI3, temperature=False)
 _GEMINI4 = _with(_GEMINI, temperature=False, efforts=("low", "medium", "high"))
-_BY_GOOGLE = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), GOOGLE_PAGES)
+_BY_GOOGLE: dict[str, str] = dict.fromkeys(("cache_key", "chat_tools", "logprobs"), GOOGLE_PAGES)
 _SAMPLING = {**_BY_GOOGLE, "temperature": GOOGLE_PAGES}
 
 # Anthropic. Its OpenAI-compatible endpoint takes neither an effort nor a budget, and leaves out what it does not take.

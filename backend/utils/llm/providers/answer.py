@@ -182,8 +182,11 @@ def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> Usa
         input_tokens=told,
         output_tokens=answered,
         total_tokens=told + answered,
-        input_token_details={**before["input_token_details"], **now["input_token_details"]},
-        output_token_details={**before["output_token_details"], **now["output_token_details"]},
+        input_token_details={**before.get("input_token_details", {}), **now.get("input_token_details", {})},
+        output_token_details={
+            **before.get("output_token_details", {}),
+            **now.get("output_token_details", {}),
+        },
     )
 
 

@@ -54,6 +54,7 @@ class AnswerReader(Protocol):
             ProviderError: It says what went wrong.
             BadAnswer: It is no answer.
         """
+        ...
 
     def event(self, document: dict[str, Any]) -> Answer | None:
         """What an event adds to those before; None for nothing.
@@ -61,10 +62,12 @@ class AnswerReader(Protocol):
         Raises:
             ProviderError: It says what went wrong.
         """
+        ...
 
     @property
     def is_over(self) -> bool:
         """Whether no event that comes now can say more."""
+        ...
 
 
 class ChatApi(Protocol):
@@ -76,9 +79,11 @@ class ChatApi(Protocol):
         Raises:
             NotWordedError: It has none.
         """
+        ...
 
     def reader(self, request: ModelRequest) -> AnswerReader:
         """A reader of the answer to ``request``."""
+        ...
 
 
 class ChatClient:

@@ -70,7 +70,7 @@ def block_text(part: Block) -> str:
 
 def media_of(history: Iterable[BaseMessage]) -> list[Block]:
     """The media blocks of a history in normal form."""
-    contents: Iterable[Any] = (message.content for message in history if type(message.content) is list)
+    contents: list[Any] = [message.content for message in history if type(message.content) is list]
     return [part for content in contents for part in content if part["type"] in MEDIA]
 
 
@@ -215,7 +215,7 @@ def _normalized_base64(text: str) -> str:
 
 def _of_media(block: Block, kind: str | None = None) -> list[Block] | None:
     """LangChain's notations, old and new, Google's ``media``, and Anthropic's with a ``source``."""
-    kind = kind or block["type"]
+    kind = kind or str(block["type"])
     extras = as_object(block.get("extras"))
     source = block.get("source")
     if isinstance(source, dict):

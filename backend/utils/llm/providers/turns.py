@@ -72,7 +72,7 @@ def split_system(history: Sequence[BaseMessage]) -> tuple[list[str], list[BaseMe
         for message in history
         if isinstance(message, SystemMessage)
     ]
-    others = [message for message in history if not isinstance(message, SystemMessage)]
+    others: list[BaseMessage] = [message for message in history if not isinstance(message, SystemMessage)]
     if not others and systems:
         others = [HumanMessage(systems.pop())]
     return systems, others

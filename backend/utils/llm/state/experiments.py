@@ -27,10 +27,10 @@ class StopRow(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    after: int = Field(50, ge=1)
-    errors: float = Field(0.05, ge=0, le=1)
-    latency: float = Field(1.5, gt=0)
-    cost: float | None = Field(None, gt=0)
+    after: int = Field(default=50, ge=1)
+    errors: float = Field(default=0.05, ge=0, le=1)
+    latency: float = Field(default=1.5, gt=0)
+    cost: float | None = Field(default=None, gt=0)
 
 
 STOP = StopRow()

@@ -175,9 +175,11 @@ class Health(Protocol):
     @property
     def traffic(self) -> Traffic:
         """What goes on now."""
+        ...
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
         """Why the first unusable one of ``circuits`` is so; None if all may be used."""
+        ...
 
     def admit(
         self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
@@ -191,6 +193,7 @@ class Health(Protocol):
                 probed before their time. Still one at a time.
             key: The circuit of the request's key, which may be cooling, too.
         """
+        ...
 
     def answered(
         self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
@@ -243,6 +246,7 @@ class Health(Protocol):
 
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
         """Spend one retry of the budget ``budget_key``; False if none is left. As a last resort one may be lent."""
+        ...
 
 
 class RetryBudget:

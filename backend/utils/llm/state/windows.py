@@ -124,7 +124,7 @@ class CalendarWindow:
     __slots__ = ("_begins", "_clock", "_ends", "_per", "_used")
 
     def __init__(self, per: Period, clock: Callable[[], float]) -> None:
-        self._per = per
+        self._per: Period = per
         self._clock = clock
         self._begins = self._ends = -math.inf
         self._used = 0

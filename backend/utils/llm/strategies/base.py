@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import override
@@ -77,7 +77,7 @@ class Strategy(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    by: str
+    by: Any  # each strategy narrows it to its own name
     balanced: ClassVar[bool] = True
 
     @abstractmethod

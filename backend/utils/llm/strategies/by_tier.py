@@ -29,7 +29,7 @@ class Allowance(BaseModel):
 
     endpoints: Annotated[tuple[str, ...], Field(min_length=1)]
     tokens: RateField | None = None
-    until: float = Field(0.9, gt=0, le=1)
+    until: float = Field(default=0.9, gt=0, le=1)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -25,7 +25,7 @@ class ContextLadder(Strategy):
 
     by: Literal["context"] = "context"
     up_to: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
-    back_at: float = Field(0.8, gt=0, le=1)
+    back_at: float = Field(default=0.8, gt=0, le=1)
     balanced: ClassVar[bool] = False
 
     @override
@@ -62,10 +62,10 @@ class CostLadder(Stateless):
     """
 
     by: Literal["cost"] = "cost"
-    enough: float = Field(0.8, ge=0, le=1)
-    least: int = Field(20, ge=1, le=100)
-    remember: float = Field(3600.0, gt=0)
-    explore: float = Field(0.05, gt=0, le=0.5)
+    enough: float = Field(default=0.8, ge=0, le=1)
+    least: int = Field(default=20, ge=1, le=100)
+    remember: float = Field(default=3600.0, gt=0)
+    explore: float = Field(default=0.05, gt=0, le=0.5)
     balanced: ClassVar[bool] = False
 
     @override

@@ -31,8 +31,8 @@ class Latency(Stateless):
     """
 
     by: Literal["latency"] = "latency"
-    explore: float = Field(0.05, gt=0, le=0.5)
-    stale_after: float = Field(2.0, gt=0, le=3600)
+    explore: float = Field(default=0.05, gt=0, le=0.5)
+    stale_after: float = Field(default=2.0, gt=0, le=3600)
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:

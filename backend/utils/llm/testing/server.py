@@ -59,12 +59,15 @@ class Provider(Protocol):
 
     def admit(self, request: RecordedRequest) -> int:
         """Remember a request that has arrived, and number it from 1."""
+        ...
 
     def rejection(self, request: RecordedRequest, wire: Wire) -> Status | None:
         """The error for a request whose key is not accepted; None if it is."""
+        ...
 
     def next_reply(self, exchange: Exchange) -> Reply:
         """Take the reply to an accepted request."""
+        ...
 
     def abandoned(self, number: int) -> None:
         """Note that the client of a request went away before the answer's end."""

@@ -81,7 +81,7 @@ class _Draft:
         """The schema without references and ``allOf``, and the place with the references that were followed."""
         rules: Mapping[str, Any] = {} if isinstance(schema, bool) else schema
         while "$ref" in rules or "allOf" in rules:
-            parts = list(rules.get("allOf") or ())
+            parts: list[Schema] = list(rules.get("allOf") or ())
             rest = {name: rule for name, rule in rules.items() if name not in {"$ref", "allOf"}}
             if reference := rules.get("$ref"):
                 place = _Place(place.name, place.index, place.depth + 1, place.within | {reference})

@@ -111,28 +111,36 @@ class Wire(Protocol):
     @property
     def name(self) -> WireName:
         """The wire's name in a recorded request."""
+        ...
 
     @property
     def names_events(self) -> bool:
         """Whether each event of a stream is named, by its ``type``."""
+        ...
 
     def read(self, body: Mapping[str, Any]) -> Prompt:
         """Read what the request asks for. Unknown fields are ignored."""
+        ...
 
     def whole(self, utterance: Utterance, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of an answer that is not streamed; ``body`` is the request's."""
+        ...
 
     def events(self, utterance: Utterance, body: Mapping[str, Any]) -> Iterator[str]:
         """The data of each server-sent event; ``body`` is the request's."""
+        ...
 
     def error(self, status: Status) -> tuple[dict[str, Any], dict[str, str]]:
         """Body and headers of an error."""
+        ...
 
     def rejected_key(self, key: str | None) -> Status:
         """The real provider's answer to a key it does not know, or to none."""
+        ...
 
     def models(self, names: tuple[str, ...]) -> dict[str, Any]:
         """The body of the list of models."""
+        ...
 
 
 def estimate_tokens(text: str) -> int:

@@ -64,10 +64,12 @@ class Address(Protocol):
     @property
     def base_url(self) -> str:
         """Its address, as a client's base URL."""
+        ...
 
     @property
     def key(self) -> str:
         """Its secret."""
+        ...
 
 
 class LiveAddress(Protocol):
@@ -75,9 +77,11 @@ class LiveAddress(Protocol):
 
     def current(self) -> Address | None:
         """The address, if it is ready now."""
+        ...
 
     def address(self, timeout: float) -> Address:
         """The address, waiting up to ``timeout`` seconds for it; raises with a reason that a person can act on."""
+        ...
 
 
 class SigningTransport:

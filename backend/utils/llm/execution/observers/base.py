@@ -24,16 +24,16 @@ class AttemptObserver(Protocol):
     One that inherits `started` or `received` has no use for it, and is not told.
     """
 
-    def started(self, step: Try) -> None:  # noqa: ARG002 - for those who look
+    def started(self, step: Try, /) -> None:  # noqa: ARG002 - for those who look
         """A request goes out. Told under the lock under which its endpoint was chosen: answer at once."""
         return
 
-    def received(self, step: Try) -> None:  # noqa: ARG002
+    def received(self, step: Try, /) -> None:  # noqa: ARG002
         """The endpoint is done with it, though it is not known yet whether its answer will do."""
         return
 
     @abstractmethod
-    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
         """It was answered, or failed. Told before it is decided what comes next."""
 
 
