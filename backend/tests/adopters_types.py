@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_type
 
 from pydantic import BaseModel
-from typing_extensions import assert_type
 
 from backend.utils.llm import Caller, OwnEndpoint, Receipt, StructuredAnswer, get_llm, receipt_of, receipts
 
