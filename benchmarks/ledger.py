@@ -14,39 +14,37 @@ import random
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
+from sqlalchemy import text
 
 from backend.database.engine import opened
 from backend.database.ledger import sql_ledger
+from backend.database.partitions import Partitions
 from backend.database.postgres import opened_postgres
+from backend.database.rollups import roll_up
+from backend.database.usage import EPOCH, SqlUsageStore
+from backend.ledger.usage import DIMENSIONS, Only, Period
 from backend.tests.fakes.postgres import running
-from backend.tests.fakes.records import NOON, record, spooled
+from backend.tests.fakes.records import DAY, NOON, record, spooled
 from backend.utils.llm.uuid7 import Uuid7Maker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.ledger.store import Spooled
 
+ROWS: Final = 1_000_000
+ROUNDS: Final = 7
 BATCH: Final = 1_000
 BATCHES: Final = 40
 DAYS, FEATURES, ENDPOINTS, TENANTS, USERS = 30, 20, 8, 1_000, 5_000
-
-
-@asynccontextmanager
-async def databases(kinds: Sequence[str]) -> AsyncIterator[dict[str, AsyncEngine]]:
-    """Those that are to be measured, empty."""
-    for kind in kinds:
-        if kind == "sqlite":
-            with tempfile.TemporaryDirectory() as folder:
-                async with opened(Path(folder) / "ledger.sqlite3") as engine:
-                    yield {kind: engine}
 
 
 def batches(count: int) -> list[list[Spooled]]:
@@ -93,17 +91,101 @@ def _servers() -> float:
     return total
 
 
-async def main(kinds: Sequence[str]) -> None:
-    """All of it."""
-    if "sqlite" in kinds:
-        with tempfile.TemporaryDirectory() as folder:
-            async with opened(Path(folder) / "ledger.sqlite3") as engine:
-                await measure_add("sqlite", engine)
-    if "postgresql" in kinds:
-        with running(durable=True) as postgres, postgres.database() as url:
-            async with opened_postgres(url) as engine:
-                await measure_add("postgresql", engine)
+def _expressions(dialect: str) -> dict[str, str]:
+    """The columns of the n-th of a million rows, in SQL, with ``{}`` for a big number by chance."""
+    chance = "(random() & 1048575)" if dialect == "sqlite" else "floor(random() * 1048576)::bigint"
+    return {
+        "writer": "'0193a1b2c3d47e5f8a9b0c1d2e3f4a5b'",
+        "sequence": "n",
+        "call": "'call-' || (1000000000 + n)",
+        "number": "1",
+        "at": f"{NOON - (DAYS - 1) * DAY - DAY // 2} + CAST(n AS bigint) * {DAYS * DAY // ROWS}",
+        "duration": "840000",
+        "first_byte": "310000",
+        "first_token": "320000",
+        "feature": f"'feature_' || ({chance} % {FEATURES})",
+        "profile": "'premium'",
+        "endpoint": f"'provider:model-' || ({chance} % {ENDPOINTS})",
+        "served_model": "'model'",
+        "request_id": "'req_8f2c'",
+        "user_id": f"'user-' || ({chance} % {USERS})",
+        "tenant_id": f"'tenant-' || ({chance} % {TENANTS})",
+        "key_owner": f"CASE {chance} % 5 WHEN 0 THEN 'user' ELSE 'house' END",
+        "outcome": f"CASE {chance} % 20 WHEN 0 THEN 'failed' ELSE 'ok' END",
+        "stream": "true",
+        "hedge": "false",
+        "degraded": "false",
+        "input": f"{chance} % 8000",
+        "output": f"{chance} % 500",
+        "estimated": "false",
+        "cost": f"{chance} * 1000",
+        "table_hash": "'f3a9'",
+    }
+
+
+async def fill(engine: AsyncEngine) -> None:
+    """A million rows, with their roll-ups."""
+    dialect = engine.dialect.name
+    columns = _expressions(dialect)
+    numbers = {
+        "sqlite": f"WITH RECURSIVE all_n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM all_n WHERE n < {ROWS})"  # noqa: S608
+        " SELECT {} FROM all_n",
+        "postgresql": f"SELECT {{}} FROM generate_series(1, {ROWS}) AS all_n(n)",  # noqa: S608
+    }[dialect]
+    if dialect == "postgresql":
+        await Partitions(engine).make(range(NOON // DAY - DAYS, NOON // DAY + 2))
+    async with engine.begin() as connection:
+        rows = numbers.format(", ".join(columns.values()))
+        await connection.execute(text(f"INSERT INTO ledger_attempts ({', '.join(columns)}) {rows}"))
+        await roll_up(connection, "ledger_attempts")
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.exec_driver_sql("ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE")
+
+
+async def measure_usage(kind: str, engine: AsyncEngine) -> None:
+    """What is asked of a million rows, in milliseconds: the best of seven, as others are at work, too."""
+    store, period = SqlUsageStore(engine), Period.last(DAYS, EPOCH + timedelta(days=NOON // DAY))
+    begun = time.perf_counter()
+    await fill(engine)
+    print(f"{kind}: a million rows and their roll-ups made in {time.perf_counter() - begun:.0f} s")
+    (newest,) = await store.requests(limit=1)
+    questions: dict[str, Callable[[], Awaitable[object]]] = {
+        **{f"usage by {by}": partial(store.used, by, period) for by in DIMENSIONS},
+        "usage by feature of a tenant": partial(store.used, "feature", period, Only(tenant="tenant-7")),
+        "usage by day of a user": partial(store.used, "day", period, Only(user="user-7")),
+        "the last 50 requests": store.requests,
+        "the last 50 of a feature": partial(store.requests, Only(feature="feature_7")),
+        "the last 50 of a user": partial(store.requests, Only(user="user-7")),
+        "the last 50 of a tenant that failed": partial(
+            store.requests, Only(tenant="tenant-7", outcome="failed")
+        ),
+        "one request": partial(store.request, newest.call),
+    }
+    for name, ask in questions.items():
+        print(f"{kind}: {name}: {min([await _milliseconds(ask) for _ in range(ROUNDS)]):.1f} ms")
+
+
+async def _milliseconds(ask: Callable[[], Awaitable[object]]) -> float:
+    begun = time.perf_counter()
+    await ask()
+    return 1e3 * (time.perf_counter() - begun)
+
+
+async def main(words: Sequence[str]) -> None:
+    """All of it, or what ``words`` name."""
+    measures = {"add": measure_add, "usage": measure_usage}
+    for name, measure in measures.items():
+        if not words or name in words or not measures.keys() & set(words):
+            if "postgresql" not in words:
+                with tempfile.TemporaryDirectory() as folder:
+                    async with opened(Path(folder) / "ledger.sqlite3") as engine:
+                        await measure("sqlite", engine)
+            if "sqlite" not in words:
+                with running(durable=True) as postgres, postgres.database() as url:
+                    async with opened_postgres(url) as engine:
+                        await measure("postgresql", engine)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:] or ["sqlite", "postgresql"]))
+    asyncio.run(main(sys.argv[1:]))

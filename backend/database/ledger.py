@@ -62,7 +62,7 @@ class SqlLedger(ABC):
         return await self._added(readable)
 
     async def _added(self, rows: Sequence[Spooled]) -> int:
-        with _told():
+        with store_errors():
             if not all(0 <= row.record.at < _LAST for row in rows):
                 raise OverflowError("an attempt began at no time that has a date")
             async with asyncio.timeout(PATIENCE):
@@ -170,7 +170,7 @@ def _clean(text: str) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """Faults in the words of `LedgerStore`."""
     try:
         yield

@@ -1,0 +1,133 @@
+"""What the ledger in the database is asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Select, func, select
+
+from backend.database.ledger import store_errors
+from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
+from backend.ledger.usage import ANY, Only, Period, Request, Total, UnkeptError, Used
+from backend.utils.llm.ledger.record import AttemptRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement, Table
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from backend.database.ledger_tables import Rollup
+    from backend.ledger.usage import Dimension
+
+EPOCH: Final = date(1970, 1, 1)
+_HOURS: Final = 24
+_SEEKS: Final = 1_000
+"""Days up to which each is looked up by itself, where one user or tenant is asked for: an index begins with the day."""
+_COLUMN: Final[dict[Dimension, str]] = {
+    "feature": "feature",
+    "model": "endpoint",
+    "user": "user_id",
+    "tenant": "tenant_id",
+    "owner": "key_owner",
+    "outcome": "outcome",
+    "day": "day",
+    "hour": "hour",
+}
+_RECORD: Final = [ATTEMPTS.c[name] for name in COLUMNS[2:]]
+_NEWEST: Final = ATTEMPTS.c.call.desc()
+
+
+class SqlUsageStore:
+    """A `UsageStore`. Sums come of the smallest roll-up that has them, never of single rows."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def used(
+        self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
+    ) -> Sequence[Used]:
+        """See `UsageStore.used`."""
+        rollup = _rollup(by, only)
+        key = rollup.table.c[_COLUMN[by]]
+        order = [key] if by in {"day", "hour"} else [func.sum(rollup.table.c.cost).desc(), key]
+        sums = _sums(rollup, period, only, key).group_by(key).order_by(*order).limit(limit)
+        return [Used(_name(by, row[0]), _total(row[1:])) for row in await self._all(sums)]
+
+    async def total(self, period: Period, only: Only = ANY) -> Total:
+        """See `UsageStore.total`."""
+        (row,) = await self._all(_sums(_rollup(None, only), period, only))
+        return _total(row)
+
+    async def requests(
+        self, only: Only = ANY, *, limit: int = 50, before: str | None = None
+    ) -> Sequence[Request]:
+        """See `UsageStore.requests`."""
+        calls = (
+            select(ATTEMPTS.c.call).distinct().where(*_meets(ATTEMPTS, only)).order_by(_NEWEST).limit(limit)
+        )
+        if before is not None:
+            calls = calls.where(ATTEMPTS.c.call < before)
+        found = [row[0] for row in await self._all(calls)]
+        return await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
+
+    async def request(self, call: str) -> Request | None:
+        """See `UsageStore.request`."""
+        return next(iter(await self._requests(ATTEMPTS.c.call == call)), None)
+
+    async def _requests(self, condition: ColumnElement[bool]) -> Sequence[Request]:
+        query = select(*_RECORD).where(condition).order_by(_NEWEST, ATTEMPTS.c.number)
+        records = [AttemptRecord(*row) for row in await self._all(query)]
+        return [Request(call, tuple(group)) for call, group in groupby(records, attrgetter("call"))]
+
+    async def _all(self, query: Select[*tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        with store_errors():
+            async with self._engine.connect() as connection:
+                return [tuple(row) for row in await connection.execute(query)]
+
+
+def _rollup(by: Dimension | None, only: Only) -> Rollup:
+    """The first that has all of it; they stand in such an order that it is the smallest, too."""
+    asked = [*([by] if by else []), *(name for name, _ in only.given())]
+    wanted = {_COLUMN[name] for name in asked}
+    for rollup in ROLLUPS:
+        if wanted <= set(rollup.dimensions):
+            return rollup
+    raise UnkeptError(f"There are no sums by {' and '.join(dict.fromkeys(asked))} together.")
+
+
+def _sums(
+    rollup: Rollup, period: Period, only: Only, *keys: ColumnElement[object]
+) -> Select[*tuple[Any, ...]]:
+    table = rollup.table
+    sums = [func.coalesce(func.sum(table.c[each]), 0) for each in MEASURES]
+    return select(*keys, *sums).where(_within(rollup, period, only), *_meets(table, only))
+
+
+def _meets(table: Table, only: Only) -> Iterable[ColumnElement[bool]]:
+    return [table.c[_COLUMN[name]] == value for name, value in only.given()]
+
+
+def _within(rollup: Rollup, period: Period, only: Only) -> ColumnElement[bool]:
+    since, until = ((day - EPOCH).days for day in period)
+    if "hour" in rollup.dimensions:
+        return rollup.table.c.hour.between(since * _HOURS, until * _HOURS + _HOURS - 1)
+    if only != ANY and until - since < _SEEKS:
+        return rollup.table.c.day.in_(range(since, until + 1))
+    return rollup.table.c.day.between(since, until)
+
+
+def _name(by: Dimension, key: object) -> str | None:
+    if isinstance(key, int):
+        if by == "day":
+            return (EPOCH + timedelta(days=key)).isoformat()
+        return f"{datetime.fromtimestamp(key * 3_600, UTC):%Y-%m-%dT%H:%MZ}"
+    return str(key) or None
+
+
+def _total(sums: Iterable[object]) -> Total:
+    """PostgreSQL adds whole numbers up to decimal ones, which are as exact."""
+    return Total(*(int(each) for each in sums))  # type: ignore[call-overload]

@@ -1,0 +1,167 @@
+"""What was used: sums over a period by what people ask for, and single requests. `backend.database` has the real store.
+
+Money is whole pico-dollars (10⁻¹² US dollars). Days, and hours, are those of UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import date
+
+    from backend.utils.llm.ledger.record import AttemptRecord
+
+Dimension = Literal["feature", "model", "user", "tenant", "owner", "outcome", "day", "hour"]
+"""What usage is told by. A model is an endpoint, ``provider:model``; an owner is whose key paid, ``house`` or ``user``."""
+DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
+PICO: Final = 10**12
+"""Of a dollar."""
+
+
+class UnkeptError(ValueError):
+    """There are no sums by these dimensions together: of all of them there would be nearly as many as requests."""
+
+    code = "usage_not_kept"
+
+
+class Period(NamedTuple):
+    """Whole days, from the beginning of the first to the end of the last.
+
+    Attributes:
+        since: The first.
+        until: The last.
+    """
+
+    since: date
+    until: date
+
+    @classmethod
+    def last(cls, days: int, today: date) -> Period:
+        """So many days, of which the last is ``today``."""
+        return cls(today - timedelta(days=days - 1), today)
+
+
+class Only(NamedTuple):
+    """What usage, or requests, are asked of. None is whatever it may be."""
+
+    feature: str | None = None
+    model: str | None = None
+    user: str | None = None
+    tenant: str | None = None
+    owner: str | None = None
+    outcome: str | None = None
+
+    def given(self) -> Iterator[tuple[Dimension, str]]:
+        """Those that are not None."""
+        yield from ((name, value) for name, value in self._asdict().items() if value is not None)  # type: ignore[misc]
+
+
+ANY: Final = Only()
+
+
+class Total(NamedTuple):
+    """Sums of attempts.
+
+    Attributes:
+        calls: How many of them were the first of their call.
+        attempts: How many.
+        failures: How many gave no answer that could be handed on; neither those that were cancelled.
+        degraded: How many answers another endpoint than the first choice gave.
+        input: Tokens of the prompts, with those of ``cached`` and ``cache_write``.
+        output: Tokens of the answers, with those of ``reasoning``.
+        cached: Tokens that were read from a provider's cache.
+        cache_write: Tokens that were written to one.
+        reasoning: Tokens of thought.
+        cost: Pico-dollars of all whose cost is known.
+        unpriced: How many of the attempts have no known cost.
+    """
+
+    calls: int = 0
+    attempts: int = 0
+    failures: int = 0
+    degraded: int = 0
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost: int = 0
+    unpriced: int = 0
+
+    @property
+    def cost_usd(self) -> str:
+        """The cost in dollars, exactly."""
+        return dollars(self.cost)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; the cost as a decimal number in a string."""
+        told = self._asdict()
+        del told["cost"]
+        return {**told, "cost_usd": self.cost_usd}
+
+
+class Used(NamedTuple):
+    """The sums of one feature, model or day.
+
+    Attributes:
+        key: Its name; a day as ``2026-11-29``, an hour as ``2026-11-29T13:00Z``. None if there is none: no user, no tenant.
+        total: The sums.
+    """
+
+    key: str | None
+    total: Total
+
+
+class Request(NamedTuple):
+    """One call with its attempts, in the order in which they began."""
+
+    call: str
+    attempts: tuple[AttemptRecord, ...]
+
+
+class UsageStore(Protocol):
+    """Tells what was used."""
+
+    async def used(
+        self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
+    ) -> Sequence[Used]:
+        """The sums of ``only`` by ``by`` over ``period``: the dearest first, days and hours in their order.
+
+        Raises:
+            UnkeptError: There are no such sums.
+            StoreAwayError: The store is away.
+        """
+
+    async def total(self, period: Period, only: Only = ANY) -> Total:
+        """The sums of ``only`` over ``period``.
+
+        Raises:
+            UnkeptError: There are no such sums.
+            StoreAwayError: The store is away.
+        """
+
+    async def requests(
+        self, only: Only = ANY, *, limit: int = 50, before: str | None = None
+    ) -> Sequence[Request]:
+        """The last calls of which an attempt is ``only``'s, the newest first; those before the call ``before``.
+
+        Raises:
+            StoreAwayError: The store is away.
+        """
+
+    async def request(self, call: str) -> Request | None:
+        """The call of that id, if there is one.
+
+        Raises:
+            StoreAwayError: The store is away.
+        """
+
+
+def dollars(pico: int) -> str:
+    """``pico`` as a decimal number of dollars, without zeros that say nothing."""
+    whole, rest = divmod(abs(pico), PICO)
+    fraction = f"{rest:012d}".rstrip("0")
+    return f"{'-' if pico < 0 else ''}{whole}{f'.{fraction}' if fraction else ''}"
