@@ -16,6 +16,7 @@ import pytest
 
 from backend.conversations.errors import ConversationError
 from backend.keys.errors import KeychainError
+from backend.utils.llm.budgets import BudgetRow
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
@@ -59,6 +60,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "## Before the first section": Head,
+    "## `[budgets.NAME]`": BudgetRow,
     "## `[features.NAME]`": FeatureRow,
     "## `[groups.NAME]`": GroupRow,
     '## `[models."provider:model"]`': ModelRow,

@@ -17,7 +17,7 @@ from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.hedged_dispatch import HedgedDispatch
 from backend.utils.llm.execution.loop import Dispatch
-from backend.utils.llm.execution.steps import Consult, Wait
+from backend.utils.llm.execution.steps import Consult, Reserve, Try, Wait
 from backend.utils.llm.failures import POLICY, Category, Failure
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.receipt import Attempt, Usage
@@ -29,7 +29,6 @@ from backend.utils.llm.state.traffic import Traffic
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from backend.utils.llm.execution.steps import Try
     from backend.utils.llm.receipt import Receipt
     from backend.utils.llm.routing.route import Candidate
     from backend.utils.llm.routing.selector import Choosing
@@ -255,7 +254,7 @@ class World:
                     called.waits.append(step.seconds)
                     yield step.seconds
                 else:
-                    yield from self._sent(dispatch, step, called)
+                    yield from self._sent(dispatch, _reserved(step), called)
         except LLMError as error:
             called.error = error
         called.ended = self.now
@@ -271,7 +270,7 @@ class World:
         ):
             yield after
             hedge = dispatch.hedge(step)
-            running += [] if hedge is None else [self._begun(hedge, called)]
+            running += [] if hedge is None else [self._begun(_reserved(hedge), called)]
         while running:
             ended = min(running, key=lambda one: one.ends_at)
             yield ended.ends_at - self.now
@@ -382,3 +381,8 @@ def _attempt(candidate: Candidate, reply: Reply, started: float) -> Attempt:
         category=failure.category,
         status=failure.status,
     )
+
+
+def _reserved(step: Try | Reserve) -> Try:
+    """Nobody has a budget here that is used up."""
+    return step.step if isinstance(step, Reserve) else step

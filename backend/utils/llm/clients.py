@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .receipt import Attempt
     from .routing.route import Needs, Route
     from .routing.selector import Selector
+    from .state.budget_store import BudgetStore
     from .state.health import Health
     from .transport import LiveAddress
 
@@ -48,6 +49,7 @@ class Patchbay(PerProcess):
         live: Embedded providers by name; they tell their address while they run.
         time: Clocks, sleep and chance; by default the real ones.
         health: What is known of the endpoints' health; by default kept in this process.
+        budgets: Where budgets are counted; by default in this process.
         observer: Told of every attempt, with its call's route. What it raises changes nothing.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
@@ -64,6 +66,7 @@ class Patchbay(PerProcess):
         live: Mapping[str, LiveAddress] | None = None,
         time: Time | None = None,
         health: Health | None = None,
+        budgets: BudgetStore | None = None,
         observer: Observer | None = None,
         selectors: Mapping[str, Selector] | None = None,
         require_caller: bool = False,
@@ -73,6 +76,7 @@ class Patchbay(PerProcess):
         self.table.require(self._missing_selectors)
         self._time = time or Time()
         self._health = health
+        self._budgets = budgets
         self._observer = observer
         self._require_caller = require_caller
         self._live = dict(live or {})
@@ -88,6 +92,17 @@ class Patchbay(PerProcess):
     def health(self) -> Health:
         """The health of the endpoints. Made on first use: calls and `explain` share it."""
         return self._make_health() if self._health is None else self._health
+
+    @property
+    def budgets(self) -> BudgetStore:
+        """The counters of budgets. Made on first use."""
+        if self._budgets is None:
+            from .state.budget_store import MemoryBudgets
+
+            with self._lock:
+                if self._budgets is None:
+                    self._budgets = MemoryBudgets(self._time.clock)
+        return self._budgets
 
     @property
     def runtime(self) -> Runtime:
@@ -116,6 +131,7 @@ class Patchbay(PerProcess):
                     self._live,
                     time=self._time,
                     health=self.health,
+                    budgets=self.budgets,
                     observer=self._observer and _explaining(self._observer),
                     selectors=self._selectors,
                     require_caller=self._require_caller,
@@ -152,6 +168,13 @@ class Patchbay(PerProcess):
         self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
     ) -> Explanation:
         """Explain how a call made now would be served. See `explain` of this module."""
+        from .diagnostics.balances import with_balances
+
+        route = self._planned(feature, caller, needs)
+        return with_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
+
+    def _planned(self, feature: str, caller: Caller | None, needs: Needs | None = None) -> Explanation:
+        """How a call would be served whose budgets all have enough left."""
         from .diagnostics.explain import Explanation
         from .routing.plan import plan
         from .routing.route import Needs
@@ -189,7 +212,7 @@ class Patchbay(PerProcess):
         """
         from .diagnostics.qos import qos_info
 
-        return qos_info(self.table, self.explain, self.health, self._time.now())
+        return qos_info(self.table, self._planned, self.health, self._time.now())
 
     def fault_of(self, base_url: str) -> str | None:
         """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""
@@ -247,7 +270,7 @@ class Patchbay(PerProcess):
         return self._time.now().date()
 
     def _first(self, feature: str) -> Endpoint:
-        route = self.explain(feature, caller=HOUSE)
+        route = self._planned(feature, HOUSE)
         if (refusal := route.refusal()) is not None:
             raise refusal
         return route.candidates[0].endpoint

@@ -21,7 +21,8 @@
     │   └── SelectionStoppedError      a custom selector stopped the call; carries its reason
     ├── AllAttemptsFailedError         several endpoints were tried
     ├── SelectorError                  a custom selector failed, or returned something invalid
-    ├── BudgetExceededError
+    ├── BudgetExceededError            a budget is used up; says when it begins anew
+    ├── BudgetUnavailableError         the counters of a budget could not be read, and it says that nothing is sent then
     └── ConfirmationError
 
 Every error has a stable ``code``, an ``http_status``, ``retryable``, the ``feature`` and the ``attempts``.
@@ -51,10 +52,12 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from langchain_core.messages import AIMessage
 
     from .receipt import Attempt
+    from .types import Per
 
 
 class LLMError(Exception):
@@ -340,10 +343,35 @@ class AllAttemptsFailedError(CallError):
 
 
 class BudgetExceededError(LLMError):
-    """The budget of the user, tenant or feature is used up."""
+    """What the call could use does not fit into a budget. Nothing more was sent.
+
+    ``retry_after`` says in how many seconds it may be called again. Only if the rest of the budget is merely set aside for
+    requests under way it is ``retryable``, and its ``http_status`` 429.
+
+    Attributes:
+        budget: The name of its row in the table.
+        per: Whose it is: ``feature``, ``tenant``, ``user`` or ``owner``.
+        resets_at: When it begins anew; None if it never does.
+    """
 
     code = "budget_exceeded"
     http_status = 402
+    budget: str | None = None
+    per: Per | None = None
+    resets_at: datetime | None = None
+
+    @override
+    def as_dict(self) -> dict[str, Any]:
+        resets_at = None if self.resets_at is None else self.resets_at.isoformat()
+        return {**super().as_dict(), "budget": self.budget, "per": self.per, "resets_at": resets_at}
+
+
+class BudgetUnavailableError(LLMError):
+    """The counters of a budget could not be read, and its row does not say ``when_away = "open"``. Nothing was sent."""
+
+    code = "budget_unavailable"
+    http_status = 503
+    retryable = True
 
 
 class ConfirmationError(LLMError):

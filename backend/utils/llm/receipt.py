@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from typing_extensions import TypedDict
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from .types import Category, KeyOwner, Outcome
+    from .types import Category, KeyOwner, Outcome, Per
 
 RECEIPT_KEY = "receipt"
 """Where the receipt stands in a message's ``response_metadata``."""
@@ -123,6 +123,24 @@ class Attempt(NamedTuple):
         }
 
 
+class BudgetMark(NamedTuple):
+    """What a receipt says of one budget.
+
+    Attributes:
+        budget: Its name, and ``per`` whose counter it is.
+        mark: ``warning``: it is nearly used up. ``stepped_down``: a cheaper profile served for its sake.
+            ``uncounted``: its counters could not be read, and the call went on without.
+    """
+
+    budget: str
+    per: Per
+    mark: Literal["warning", "stepped_down", "uncounted"]
+
+    def as_dict(self) -> BudgetMarkDict:
+        """JSON-ready."""
+        return {"budget": self.budget, "per": self.per, "mark": self.mark}
+
+
 class Receipt(NamedTuple):
     """The whole call.
 
@@ -132,6 +150,7 @@ class Receipt(NamedTuple):
         table_hash: The snapshot of the table that decided.
         answered: The attempt whose answer is handed on.
         arm: Which arm of the feature's split the call was in; None without one.
+        budgets: Those of which there is something to say.
     """
 
     feature: str
@@ -141,6 +160,7 @@ class Receipt(NamedTuple):
     table_hash: str
     answered: Attempt
     arm: str | None = None
+    budgets: tuple[BudgetMark, ...] = ()
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -167,6 +187,7 @@ class Receipt(NamedTuple):
             "degraded": self.degraded,
             "accepted": answered.outcome == "ok",
             "arm": self.arm,
+            "budgets": list(map(BudgetMark.as_dict, self.budgets)),
             "table_hash": self.table_hash,
         }
 
@@ -207,6 +228,14 @@ class AttemptDict(TypedDict):
     cost_usd: str | None
 
 
+class BudgetMarkDict(TypedDict):
+    """`BudgetMark` as JSON."""
+
+    budget: str
+    per: Per
+    mark: Literal["warning", "stepped_down", "uncounted"]
+
+
 class ReceiptDict(TypedDict):
     """`Receipt` as JSON: what stands in ``response_metadata["receipt"]``."""
 
@@ -220,6 +249,7 @@ class ReceiptDict(TypedDict):
     degraded: bool
     accepted: bool
     arm: str | None
+    budgets: list[BudgetMarkDict]
     table_hash: str
 
 

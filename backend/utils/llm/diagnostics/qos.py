@@ -133,7 +133,7 @@ class QosInfo(BaseModel):
 class Explain(Protocol):
     """Explains how a call made now would be served."""
 
-    def __call__(self, feature: str, *, caller: Caller | None) -> Explanation:
+    def __call__(self, feature: str, caller: Caller | None) -> Explanation:
         """See `explain`."""
         ...
 
@@ -151,8 +151,7 @@ def qos_info(table: Table, explain: Explain, health: Health, now: datetime) -> Q
         demo_active=snapshot.demo_active,
         problems=table.problems,
         features={
-            name: _feature_info(explain(name, caller=HOUSE), snapshot, today)
-            for name in sorted(snapshot.features)
+            name: _feature_info(explain(name, HOUSE), snapshot, today) for name in sorted(snapshot.features)
         },
         providers=_provider_infos(snapshot),
         overrides=override_infos(table),

@@ -12,10 +12,14 @@ from langchain_core.messages import AIMessage, HumanMessage
 from ..caller import without_caller
 from ..errors import LLMError
 from ..failures import Category
+from ..receipt import BudgetMark
+from ..routing.plan import plan
+from ..routing.route import Rejection
 from .awaiting import at_once, run_blocking, within
 from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
-from .steps import Consult, Try
+from .observers.reservations import withdrawn
+from .steps import Consult, Reserve, Try
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from ..model_config import Snapshot
     from ..providers import Ask
     from ..receipt import Attempt, Receipt
-    from ..routing.route import Route
+    from ..routing.route import Overrun, Route
     from .acceptance import Accept
     from .runtime import Runtime
     from .steps import Wait
@@ -76,7 +80,7 @@ class Call:
 
     def __init__(self, runtime: Runtime, snapshot: Snapshot, route: Route, question: Question) -> None:
         self.runtime = runtime
-        self.snapshot = snapshot
+        self.snapshot = self._profile = snapshot
         self.question = question
         time, observers = runtime.time, runtime.observers.of(route, is_balanced=snapshot.is_balanced)
         dispatch = HedgedDispatch if route.feature.hedge else Dispatch
@@ -102,11 +106,16 @@ class Call:
         step = self.dispatch.next()
         return step if isinstance(step, Try) else await self._search(step, blocks=False)
 
-    async def _search(self, found: Try | Wait | Consult, *, blocks: bool) -> Try:
-        """Wait and ask the custom selector until there is a request to send. A call that ends meanwhile leaves the queue."""
+    async def _search(self, found: Try | Reserve | Wait | Consult, *, blocks: bool) -> Try:
+        """Wait, reserve and ask the custom selector until there is a request to send.
+
+        A call that ends meanwhile leaves the queue.
+        """
         try:
             while not isinstance(found, Try):
-                if isinstance(found, Consult):
+                if isinstance(found, Reserve):
+                    found = await self.held(found.step, blocks=blocks) or self.dispatch.next()
+                elif isinstance(found, Consult):
                     with self._selector_errors(found):
                         choice = self._consult(found)
                         if blocks:
@@ -121,6 +130,40 @@ class Call:
             self.dispatch.leave_queue()
             raise
         return found
+
+    async def held(self, step: Try, *, blocks: bool) -> Try | None:
+        """``step``, once what it could use is set aside; None if it may not go out."""
+        reservations, dispatch = self.runtime.reservations, self.dispatch
+        unsent = withdrawn(step, self.runtime.time)
+        try:
+            if blocks or not reservations.waits:
+                outcome = reservations.reserve(step)
+            else:
+                outcome = await without_caller(reservations.areserve(step))
+        except BaseException:
+            dispatch.withdraw(step, unsent)
+            raise
+        if not isinstance(outcome, Rejection):
+            return dispatch.grant(step, outcome)
+        if dispatch.decline(step, unsent, outcome):
+            self._step_down()
+        return None
+
+    def _step_down(self) -> None:
+        """Go on in the profile below, if a budget for which this one was too dear says so."""
+        route, lower = self.dispatch.route, self._profile.lower
+        marks = [
+            BudgetMark(one.budget, one.per, "stepped_down") for one in _overruns(route) if one.steps_down
+        ]
+        if lower is None or not marks:
+            return
+        self._profile, runtime = lower, self.runtime
+        below = plan(
+            lower, route.feature.name, route.caller, route.needs, today=route.today, health=runtime.health
+        )
+        both = route._replace(resting=route.candidates + route.resting + below.candidates + below.resting)
+        observers = runtime.observers.of(both, is_balanced=lower.is_balanced)
+        self.dispatch.step_down(below, observers, tuple(dict.fromkeys(marks)))
 
     async def _pause(self, seconds: float, *, blocks: bool) -> None:
         if blocks:
@@ -203,3 +246,7 @@ class Call:
             raise error
         answer, attempt = self._best
         return answer, self.dispatch.settled_for(attempt)
+
+
+def _overruns(route: Route) -> Iterator[Overrun]:
+    return (skip.over for skip in route.skipped if skip.over is not None)

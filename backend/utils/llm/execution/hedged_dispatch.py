@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..routing.hedging import hedge_of
 from ..strategies import Custom
 from .loop import Dispatch
-from .steps import LEAST_SECONDS
+from .steps import LEAST_SECONDS, Reserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ class HedgedDispatch(Dispatch):
             seconds = hedge_of(step.candidate, others, feature, self.route.needs, self._traffic).after
             return seconds if seconds is not None and seconds < step.seconds else None
 
-    def hedge(self, step: Try) -> Try | None:
+    def hedge(self, step: Try) -> Try | Reserve | None:
         """The request that goes out beside ``step``, which has taken too long; None if none may now.
 
         It goes where the call would have gone next, if that may be asked at once, and not to probe it.
@@ -47,7 +47,7 @@ class HedgedDispatch(Dispatch):
             for pending in self._order_of_hedge(step):
                 if (hedge := self._admitted(pending, now, hedge=True)) is not None:
                     budget.spend(feature)
-                    self._racing = (step, hedge)
+                    self._racing = (step, hedge.step if isinstance(hedge, Reserve) else hedge)
                     return hedge
             return None
 

@@ -21,6 +21,7 @@ from .attempt import RunningAttempt
 from .awaiting import Blocking, run_blocking
 from .hedged_dispatch import HedgedDispatch
 from .loop_thread import in_a_thread
+from .steps import Reserve
 from .tracing import traced
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class HedgedRequest:
 
     async def _decided(self, stack: AsyncExitStack) -> HedgedAttempt:
         await self._start(self._first, stack)
-        if not await self._ended(self._after) and (step := self._hedge()):
+        if not await self._ended(self._after) and (step := await self._hedge()):
             await self._start(RunningAttempt(self._call, step), stack)
         while not _decides(ended := (await self._ended())[0], self._running):
             self._running.remove(ended)
@@ -129,9 +130,12 @@ class HedgedRequest:
                 await other.lose()
         return ended
 
-    def _hedge(self) -> Try | None:
+    async def _hedge(self) -> Try | None:
         dispatch = self._call.dispatch
-        return dispatch.hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
+        found = dispatch.hedge(self._first.step) if isinstance(dispatch, HedgedDispatch) else None
+        if isinstance(found, Reserve):
+            return await self._call.held(found.step, blocks=self._loop is not None)
+        return found
 
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
         if self._loop is not None and (accept := attempt.accept) is not None:

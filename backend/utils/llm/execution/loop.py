@@ -7,12 +7,13 @@ synchronous and asynchronous) share it. It owns all retries: nothing below it se
 from __future__ import annotations
 
 import random as chance
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..cached import cached_property
-from ..failures import POLICY
+from ..failures import POLICY, Category, Failure
 from ..receipt import Receipt
 from ..routing.plan import availability, is_worth_waiting, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
@@ -24,15 +25,14 @@ from . import outcome_errors
 from .custom_selection import CustomSelection
 from .observers import ObserverRegistry
 from .retry import RetryAllowance, RetryPolicy
-from .steps import LEAST_SECONDS, Consult, Pending, Try, Wait
+from .steps import LEAST_SECONDS, Consult, Pending, Reserve, Try, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..errors import LLMError
-    from ..failures import Failure
-    from ..receipt import Attempt
-    from ..routing.route import Candidate, Route
+    from ..receipt import Attempt, BudgetMark
+    from ..routing.route import Candidate, Rejection, Route
     from ..state.health import Admission, Circuit, Health
     from ..strategies import SelectionContext
     from .observers import Observers
@@ -97,6 +97,7 @@ class Dispatch:
         self._custom: CustomSelection | None = None
         self._promised: Pending | None = None
         """What a selector chose, and what is only waited for."""
+        self._marks: tuple[BudgetMark, ...] = ()
 
     @property
     def seconds_left(self) -> float:
@@ -113,8 +114,8 @@ class Dispatch:
 
     # What to do next -----------------------------------------------------------------------------------------------
 
-    def next(self) -> Try | Wait | Consult:
-        """What to do now. To be asked at the start, after a wait, and after `failed` returned None.
+    def next(self) -> Try | Reserve | Wait | Consult:
+        """What to do now. To be asked at the start, after a wait, after `decline`, and after `failed` returned None.
 
         Choosing an endpoint and beginning to use it are one step: no two calls see the same free place.
 
@@ -143,7 +144,7 @@ class Dispatch:
                 self._traffic.rate_limiter.leave(self._waits_for, self._number)
             self._waits_for = None
 
-    def _first_step(self, now: float) -> Try | Wait | Consult | None:
+    def _first_step(self, now: float) -> Try | Reserve | Wait | Consult | None:
         """The first of what is left that may go out; a retry that is not due yet is waited for."""
         for tier in self._tiers():
             if isinstance(tier[0].candidate.select, Custom):
@@ -178,7 +179,7 @@ class Dispatch:
         """Those of its tier that were not asked yet."""
         return [one for one in self._left if not one.is_retry and one.candidate.rank == candidate.rank]
 
-    def _last_resort(self, now: float) -> Try | Wait:
+    def _last_resort(self, now: float) -> Try | Reserve | Wait:
         """Nothing that is left is available: probe what may be probed, wait for what is worth it, or give up."""
         self._left, self._spare = self._left + self._spare, []
         for pending in self._left:
@@ -239,7 +240,7 @@ class Dispatch:
 
     def _admitted(
         self, pending: Pending, now: float, *, last_resort: bool = False, hedge: bool = False
-    ) -> Try | None:
+    ) -> Try | Reserve | None:
         """The request, if it may go out now: a last resort also to probe, a hedge never."""
         candidate = pending.candidate
         if pending.on_loan and not self._is_lent(pending, now, last_resort=last_resort):
@@ -262,7 +263,7 @@ class Dispatch:
         self._shares[circuit] = share
         return self._begin(pending, seconds, now, probe=leave == "probe", hedge=hedge)
 
-    def _probe(self, pending: Pending, now: float) -> Try | None:
+    def _probe(self, pending: Pending, now: float) -> Try | Reserve | None:
         """The request as a last resort: to probe before its time what rests, unless others have done so meanwhile."""
         why = self._availability(pending.candidate)
         if pending.not_before > now or not (why is None or self._is_worth_a_probe(pending, why, now)):
@@ -294,7 +295,9 @@ class Dispatch:
         tokens = tokens_of(candidate, self.route.needs)
         return self._traffic.rate_limiter.full(candidate.meters, tokens, self._number) is None
 
-    def _begin(self, pending: Pending, seconds: float, now: float, *, probe: bool, hedge: bool) -> Try:
+    def _begin(
+        self, pending: Pending, seconds: float, now: float, *, probe: bool, hedge: bool
+    ) -> Try | Reserve:
         """The choice is made: what it takes is set aside, and everybody is told."""
         candidate, route, traffic = pending.candidate, self.route, self._traffic
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
@@ -321,7 +324,7 @@ class Dispatch:
         self._sent.append(step)
         if self.observers.see_starts:
             self.observers.started(step)
-        return step
+        return Reserve(step) if route.feature.budgets else step
 
     def _among(self, pending: Pending) -> list[Candidate]:
         """Those of its tier that could have been chosen instead."""
@@ -354,14 +357,14 @@ class Dispatch:
         why = self._availability(pending.candidate)
         return why is None or (why.kind == "cooling" and now + why.seconds <= pending.not_before)
 
-    def _when_due(self, pending: Pending, now: float) -> Try | Wait | None:
+    def _when_due(self, pending: Pending, now: float) -> Try | Reserve | Wait | None:
         """What a selector chose, once it is due; then it is not asked again."""
         if pending.not_before > now:
             self._promised = pending
             return Wait(pending.not_before - now)
         return self._admitted(pending, now)
 
-    def choose(self, choice: object) -> Try | Wait:
+    def choose(self, choice: object) -> Try | Reserve | Wait:
         """What to do after the selector said ``choice``.
 
         Raises:
@@ -383,6 +386,50 @@ class Dispatch:
     def selector_error(self, selector: str, what: str) -> LLMError:
         """The error of a selector that did what it may not."""
         return outcome_errors.selector_error(self.route, self.attempts, selector, what)
+
+    # What is set aside elsewhere -------------------------------------------------------------------------------------
+
+    def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
+        """``step`` goes out: what it could use is set aside. Its time is what that has left of it."""
+        self._marks += marks
+        late = step.lost_at - GRACE_SECONDS - step.most_seconds + LEAST_SECONDS < self._clock()
+        if not late:
+            return step
+        left = max(LEAST_SECONDS, self.seconds_left)
+        sooner = replace(step, seconds=min(step.seconds, left), most_seconds=min(step.most_seconds, left))
+        self._sent = [sooner if one is step else one for one in self._sent]
+        self._racing = tuple(sooner if one is step else one for one in self._racing)
+        return sooner
+
+    def decline(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
+        """``step`` does not go out. True if nothing is left that was to be tried without a wait.
+
+        Args:
+            step: Which request.
+            unsent: Its record.
+            why: Its candidate is skipped; that of a hedge only now.
+        """
+        self.withdraw(step, unsent)
+        if step.hedge:
+            self._left.insert(0, Pending(step.candidate))
+            return False
+        self.route = self.route._replace(skipped=(*self.route.skipped, why))
+        return not self._left
+
+    def withdraw(self, step: Try, unsent: Attempt) -> None:
+        """Give back what ``step`` holds: it is not sent."""
+        self._note(step, unsent, Failure(Category.CANCELLED))
+        self._sent = [one for one in self._sent if one is not step]
+
+    def step_down(self, lower: Route, observers: Observers, marks: tuple[BudgetMark, ...]) -> None:
+        """Go on with the endpoints of a cheaper profile, which ``lower`` is the route in."""
+        self.observers = observers
+        self.route = self.route._replace(skipped=(*self.route.skipped, *lower.skipped))
+        self._marks += marks
+        self._left, self._spare = (
+            [Pending(replace(one, is_lowered=True)) for one in found]
+            for found in (lower.candidates, lower.resting)
+        )
 
     # What came of it -----------------------------------------------------------------------------------------------
 
@@ -408,6 +455,7 @@ class Dispatch:
             table_hash=self.route.table_hash,
             arm=self.route.arm,
             answered=answered,
+            budgets=self._marks,
         )
 
     def failed(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from ..errors import (
     AllAttemptsFailedError,
+    BudgetExceededError,
+    BudgetUnavailableError,
     CallTimeoutError,
     MissingCredentialError,
     NoEndpointError,
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
     from ..errors import LLMError
     from ..failures import Failure
     from ..receipt import Attempt
-    from ..routing.route import Candidate, Rejection, Route
+    from ..routing.route import Candidate, Overrun, Rejection, Route
     from ..state.health import Unavailable
+
+
+_HELD_SECONDS = 1.0
+"""In how long room may have come back that is set aside for requests under way."""
 
 
 def refused(route: Route) -> LLMError:
@@ -41,7 +47,10 @@ def refused(route: Route) -> LLMError:
         if skip.code is SkipCode.ADDRESS:
             return OwnEndpointError(f"Your own endpoint was not asked: {skip.reason}.", feature=name)
     reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
+    overruns = [skip.over for skip in route.skipped if skip.over is not None]
     rests = [skip.rest for skip in route.skipped if skip.rest is not None and isfinite(skip.rest.seconds)]
+    if overruns and not rests:
+        return over_budget(name, overruns)
     if rests:
         soonest = min(rests, key=lambda rest: rest.seconds)
         return POLICY[soonest.category].error(
@@ -50,6 +59,28 @@ def refused(route: Route) -> LLMError:
             retry_after=None if soonest.is_guess and soonest.kind == "limited" else soonest.seconds,
         )
     return NoEndpointError(f"No endpoint can serve {name!r} for this call. {reasons}.", feature=name)
+
+
+def over_budget(feature: str, overruns: Sequence[Overrun]) -> LLMError:
+    """The error if budgets are in the way. Of several, that one is told which begins anew soonest. No amount is."""
+    away = next((over for over in overruns if over.is_away), None)
+    if away is not None:
+        text = f"{feature!r} was not called: nobody can say now what is left of the budget {away.budget!r}."
+        return BudgetUnavailableError(text, feature=feature)
+    over = min(overruns, key=lambda one: (not one.is_held, inf if one.seconds is None else one.seconds))
+    whose = "key owner" if over.per == "owner" else over.per
+    text = f"The budget {over.budget!r} of this {whose} has not enough left for {feature!r}"
+    if over.is_held:
+        text += ", while others of its requests are under way"
+    elif over.resets_at is not None:
+        text += f". It begins anew at {over.resets_at:%Y-%m-%d %H:%M} UTC"
+    error = BudgetExceededError(
+        f"{text}.", feature=feature, retry_after=_HELD_SECONDS if over.is_held else over.seconds
+    )
+    error.budget, error.per, error.resets_at = over.budget, over.per, over.resets_at
+    if over.is_held:
+        error.retryable, error.http_status = True, 429
+    return error
 
 
 def _missing_key(route: Route, skips: list[Rejection]) -> str:

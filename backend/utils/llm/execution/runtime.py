@@ -9,10 +9,12 @@ from ..clock import Time
 from ..pricing import cost
 from ..providers import ChatClientCache
 from ..receipt import Usage
+from ..state.budget_store import MemoryBudgets
 from ..transport import SigningTransport
 from .loop_thread import LoopThread
 from .observers import ObserverRegistry
 from .observers.log import log_health
+from .observers.reservations import Reservations
 from .observers.shadow import Shadows
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..model_config import Table
     from ..routing.selector import Selector
+    from ..state.budget_store import BudgetStore
     from ..state.health import Health
     from ..transport import LiveAddress
     from .observers.registry import Observer
@@ -34,6 +37,7 @@ class Runtime:
     Args:
         live: Embedded providers by name.
         health: Where health is kept.
+        budgets: Where budgets are counted; by default in this process.
         observer: Told of every attempt. What it raises changes nothing.
         selectors: What the table's custom selections name.
         require_caller: Whether calls on nobody's behalf are refused.
@@ -45,6 +49,7 @@ class Runtime:
         live: Mapping[str, LiveAddress] | None = None,
         *,
         health: Health,
+        budgets: BudgetStore | None = None,
         time: Time | None = None,
         observer: Observer | None = None,
         selectors: Mapping[str, Selector] | None = None,
@@ -54,7 +59,8 @@ class Runtime:
         self.time = time or Time()
         self.health = health
         health.subscribe(log_health)
-        self.observers = ObserverRegistry(health, observer)
+        self.reservations = Reservations(budgets or MemoryBudgets(self.time.clock), self.time)
+        self.observers = ObserverRegistry(health, observer, self.reservations)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
         self.shadows = Shadows(self.time.random)

@@ -1,4 +1,4 @@
-"""What may still be sent, and what a dispatch can say: send, wait, or ask somebody who knows."""
+"""What may still be sent, and what a dispatch can say: send, reserve, wait, or ask somebody who knows."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ class Try:
     repair: bool = False
     probe: bool = False
     hedge: bool = False
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Send ``step`` once what it could use is set aside in the stores that count it; tell `Dispatch.decline` if it is not."""
+
+    step: Try
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ def parse(
         private_networks=rows.head.private_networks,
         overrides=tuple(overrides),
         disabled=table.disabled,
+        budgets=table.budgets,
+        step_down_to=table.step_down_to,
     )
 
 

@@ -12,6 +12,7 @@ from math import fsum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..budgets import Budget
 from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, capabilities, vendor_of
 from ..problems import Problems, did_you_mean
 from ..strategies import ORDERED
@@ -45,6 +46,8 @@ class Resolver:
     Attributes:
         profile: The house's profile, and ``profile_layer`` the layer that chose it.
         features: Every feature that the table names.
+        budgets: By name, in the order in which they are locked.
+        step_down_to: Profile to the cheaper one below it.
         chains: Profile to feature to chain, with pins, stored overrides and the environment laid over.
         demo: The endpoint that serves while the house has no key.
         disabled: The endpoints that a stored override takes out of every chain.
@@ -65,11 +68,14 @@ class Resolver:
         self.providers = {name: _provider(name, row) for name, row in rows.providers.items()}
         self._check_providers()
         self.profile, self.profile_layer = self._house_profile()
+        self.step_down_to = self._steps_down()
+        self.budgets = self._budgets()
         self._check_lineages()
         self._check_groups()
         own = {name: self._profile_chains(name) for name in rows.profiles}
         self.features = self._features(own)
         self._check_complete(own)
+        self._check_budgets()
         written = {profile: {**served, **self._pins()} for profile, served in own.items()}
         laid_over, from_environment = self._stored(stored), self._environment()
         self.chains = {
@@ -128,7 +134,10 @@ class Resolver:
         for name, row in self._rows.profiles.items():
             if row.extends is not None:
                 self._check_name("profiles", row.extends, f"profiles.{name}.extends", self._layer)
+            if row.step_down_to is not None:
+                self._check_name("profiles", row.step_down_to, f"profiles.{name}.step_down_to", self._layer)
             self._check_circle(f"profiles.{name}.extends", name, self._parent)
+            self._check_circle(f"profiles.{name}.step_down_to", name, self.step_down_to.get)
 
     def _check_groups(self) -> None:
         for name, row in self._rows.groups.items():
@@ -260,6 +269,40 @@ class Resolver:
             extra_body=row.extra_body,
         )
 
+    # Budgets ---------------------------------------------------------------------------------------------------------
+
+    def _steps_down(self) -> dict[str, str]:
+        rows = self._rows.profiles.items()
+        return {name: row.step_down_to for name, row in rows if row.step_down_to is not None}
+
+    def _budgets(self) -> dict[str, Budget]:
+        """Each; where the profiles in force have nothing below them, all of it is theirs."""
+        in_force = {self.profile, self._rows.head.byok_profile}
+        can_step_down = not in_force.isdisjoint(self.step_down_to)
+        found = [
+            Budget.of(
+                name, row if can_step_down else row.model_copy(update={"step_down_at": None}), self._layer
+            )
+            for name, row in self._rows.budgets.items()
+        ]
+        return {budget.name: budget for budget in sorted(found, key=lambda one: one.order)}
+
+    def _check_budgets(self) -> None:
+        for name in self._rows.names["budgets"]:
+            self._check_spelling(f"budgets.{name}", name, "budget")
+        for budget in self.budgets.values():
+            for feature in budget.features:
+                if feature not in self.features:
+                    fix = did_you_mean(feature, self.features)
+                    path, rule = f"budgets.{budget.name}.features", "there is no such feature"
+                    self._problems.add(path, rule, value=feature, layer=self._layer, fix=fix)
+        for name, row in self._rows.budgets.items():
+            if row.step_down_at is not None and not self.step_down_to:
+                rule = "no profile says which one is below it"
+                fix = f'Write step_down_to = "…" in [profiles.{self.profile}].'
+                path = f"budgets.{name}.step_down_at"
+                self._problems.add(path, rule, value=row.step_down_at, layer=self._layer, fix=fix)
+
     # Features ------------------------------------------------------------------------------------------------------
 
     def _features(self, chains: Mapping[str, Mapping[str, Chain]]) -> dict[str, Feature]:
@@ -280,6 +323,7 @@ class Resolver:
             self._check_name("providers", provider, f"features.{name}.extra_body.{provider}", self._layer)
         return Feature(
             name=name,
+            budgets=tuple(budget for budget in self.budgets.values() if budget.is_for(name)),
             split=self._shares(row.split, f"features.{name}.split"),
             shadow=self._shares(row.shadow, f"features.{name}.shadow"),
             written=frozenset(row.model_fields_set),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 
 from pydantic import BaseModel, ValidationError
 
+from ..budgets import BudgetRow
 from ..problems import Problems, did_you_mean
 from ..strategies import Strategy
 from .schema import FeatureRow, GroupRow, Head, ModelRow, ProfileRow, ProviderRow
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..problems import Loc
 
 SECTIONS: dict[str, type[BaseModel]] = {
+    "budgets": BudgetRow,
     "features": FeatureRow,
     "groups": GroupRow,
     "models": ModelRow,
@@ -34,6 +36,7 @@ class Rows:
     """The rows that fit their types, and every name that was written, fitting or not."""
 
     head: Head
+    budgets: Mapping[str, BudgetRow]
     features: Mapping[str, FeatureRow]
     groups: Mapping[str, GroupRow]
     models: Mapping[str, ModelRow]
@@ -56,6 +59,7 @@ def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
 
     return Rows(
         head=_fit(Head, "", head, layer, problems) or Head(),
+        budgets=fitted("budgets", BudgetRow),
         features=fitted("features", FeatureRow),
         groups=fitted("groups", GroupRow),
         models=fitted("models", ModelRow),

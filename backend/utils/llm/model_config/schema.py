@@ -251,12 +251,17 @@ class ModelRow(Row):
 
 
 class ProfileRow(BaseModel):
-    """A quality-of-service column: feature to chain, and the profile it starts from."""
+    """A quality-of-service column: feature to chain, and the profile it starts from.
+
+    Attributes:
+        step_down_to: The cheaper profile whose endpoints serve once a budget steps down.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, Chain] = Field(init=False)  # pyright: ignore - as pydantic documents it
 
     extends: str | None = None
+    step_down_to: str | None = None
 
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from ..budgets import Budget
     from ..models import Capabilities, Effort, Retirement, SchemaForm, Vendor
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
@@ -235,6 +236,7 @@ class Feature:
         stop: When a trial ends by itself.
         shadow: Endpoints that get a copy of a share of the calls; their answers are thrown away.
         limits: What is let out for this feature, whoever serves it.
+        budgets: Those that its requests may count for, in the order in which they are locked.
         deadline: Seconds for a whole call, waits and fallbacks included.
         wait: The most seconds that a call waits for an endpoint that a provider wants to be left alone.
         written: The keys of its row, and ``layer`` where they stand; all other values are defaults.
@@ -263,6 +265,7 @@ class Feature:
     stop: StopRow = STOP
     shadow: tuple[Share, ...] = ()
     limits: Limits = NO_LIMITS
+    budgets: tuple[Budget, ...] = ()
     deadline: float = 120.0
     wait: float = 15.0
     max_cost_usd: Decimal | None = None
@@ -304,6 +307,8 @@ class Snapshot:
         private_networks: Where an endpoint may be that a caller brings, beside the public internet.
         overrides: The stored overrides that are laid over the table.
         disabled: The endpoints that those take out of every chain.
+        budgets: By name.
+        step_down_to: Profile to the cheaper one below it.
         kept: What routing has worked out from it once and for all.
     """
 
@@ -320,11 +325,26 @@ class Snapshot:
     private_networks: tuple[Network, ...] = ()
     overrides: tuple[Override, ...] = ()
     disabled: Mapping[str, Override] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    step_down_to: Mapping[str, str] = field(default_factory=dict)
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, feature: str, profile: str) -> Chain:
         """The chain of a known feature in a known profile."""
         return self.chains[profile][feature]
+
+    @cached_property
+    def lower(self) -> Snapshot | None:
+        """The same table one step down, for calls whose budget is used up so far; None if there is nothing below.
+
+        Trials and copies are for the profiles that were meant.
+        """
+        down = self.step_down_to
+        house, byok = down.get(self.profile, self.profile), down.get(self.byok_profile, self.byok_profile)
+        if (house, byok) == (self.profile, self.byok_profile):
+            return None
+        features = {name: replace(one, split=(), shadow=()) for name, one in self.features.items()}
+        return replace(self, profile=house, byok_profile=byok, features=Features(features), kept={})
 
     @property
     def selectors(self) -> dict[str, str]:

@@ -103,6 +103,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
         split=(),
         shadow=(),
         limits=NO_LIMITS,
+        budgets=tuple(one for one in route.feature.budgets if one.per in {"feature", "owner"}),
         on_invalid_output="raise",
         hedge=False,
     )

@@ -16,15 +16,16 @@ from ..strategies import ORDERED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
+    from datetime import date, datetime
 
+    from ..budgets import Budget, Counter, Window
     from ..caller import Caller
     from ..model_config import Account, Endpoint, Feature, Share
     from ..state.health import Unavailable
     from ..state.load import Target
     from ..state.rate_limiter import Meter
     from ..strategies import Strategy
-    from ..types import KeyOwner, KeyPolicy
+    from ..types import KeyOwner, KeyPolicy, Per
 
 
 ON_TRIAL = -1
@@ -75,6 +76,8 @@ class SkipCode(StrEnum):
     OPTION = "option"
     TIER = "tier"
     PRICE = "price"
+    BUDGET = "budget"
+    BUDGET_AWAY = "budget_unavailable"
     UNSUPPORTED = "unsupported"
     ADDRESS = "address"
     DISABLED = "disabled"
@@ -99,6 +102,7 @@ class Candidate:
         options: What it is asked with: the call's options over the feature's over the endpoint's own.
         extra_body: What its request has beside ours.
         rest: Why it is better not used now; only if nothing else is left, and then it is waited for, or probed.
+        is_lowered: Whether it is of the profile below that of the call, for whose budget that was too dear.
     """
 
     endpoint: Endpoint
@@ -116,6 +120,7 @@ class Candidate:
     options: Options = NO_OPTIONS
     extra_body: Mapping[str, Any] | None = field(default=None, compare=False)
     rest: Unavailable | None = None
+    is_lowered: bool = False
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -177,18 +182,48 @@ class Candidate:
         return self.endpoint.can.room(self.options.max_output_tokens)
 
 
+class Overrun(NamedTuple):
+    """The budget for which a request is too dear.
+
+    Attributes:
+        resets_at: When it begins anew, and ``seconds`` until then; None if it never does.
+        is_held: Whether there would be room if the requests under way used nothing.
+        is_away: Whether it is not too dear, but nobody can say.
+        steps_down: Whether a cheaper profile may serve instead.
+    """
+
+    budget: str
+    per: Per
+    resets_at: datetime | None
+    seconds: float | None
+    is_held: bool = False
+    is_away: bool = False
+    steps_down: bool = False
+
+
+class Balance(NamedTuple):
+    """What a counter of a budget says, and when it begins anew."""
+
+    budget: Budget
+    window: Window
+    counter: Counter
+    resets_at: datetime | None
+
+
 @dataclass(frozen=True)
 class Rejection:
     """A candidate that may not serve, and why.
 
     Attributes:
         rest: Set if it may again in a while.
+        over: Set if it is too dear for a budget.
     """
 
     candidate: Candidate
     code: SkipCode
     reason: str
     rest: Unavailable | None = None
+    over: Overrun | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -237,6 +272,7 @@ class Route(NamedTuple):
         is_shadow: Whether it is that of a copy, whose answer is thrown away.
         demo: True if the demo model serves because the house has no key.
         hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
+        budgets: What is left of those that the call may count for, where somebody looked.
     """
 
     feature: Feature
@@ -255,6 +291,7 @@ class Route(NamedTuple):
     is_shadow: bool = False
     hedge: Hedge | None = None
     resting: tuple[Candidate, ...] = ()
+    budgets: tuple[Balance, ...] = ()
 
     @property
     def options(self) -> Options:

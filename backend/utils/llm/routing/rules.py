@@ -7,11 +7,12 @@ would be kept for others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..models import LACKS
 from ..pricing import most_usd
 from ..strategies import ByTier
+from .charges import unpriced
 from .route import Rejection, SkipCode
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..model_config import Feature, Snapshot
     from ..state.health import Health
     from ..types import KeyPolicy
+    from .charges import Sized
     from .route import Candidate, Needs
 
 
@@ -63,25 +65,6 @@ LastingRule = Callable[["Candidate", Terms], "Rejection | None"]
 CallRule = Callable[["Candidate", Case], "Rejection | None"]
 """Its verdict is for one call."""
 T = TypeVar("T")
-
-
-class Sized(Protocol):
-    """What the rules of size go by: a `Case`, or the route that came of it."""
-
-    @property
-    def feature(self) -> Feature:
-        """What is called."""
-        ...
-
-    @property
-    def needs(self) -> Needs:
-        """What the call needs of an endpoint."""
-        ...
-
-    @property
-    def today(self) -> date:
-        """The day, for prices."""
-        ...
 
 
 def rejected(
@@ -223,6 +206,9 @@ def _window_too_small(candidate: Candidate, call: Sized) -> Rejection | None:
 def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
     """A price that nobody knows is no price within the limit, unless nobody bills."""
     most, endpoint = call.feature.max_cost_usd, candidate.endpoint
+    if call.feature.budgets and (budget := unpriced(candidate, call)) is not None:
+        why = f"nobody knows what it costs, and the budget {budget.name} counts dollars"
+        return Rejection(candidate, SkipCode.PRICE, why)
     if most is None or endpoint.provider.access != "key":
         return None
     could_cost = most_usd(endpoint, call.needs.tokens, candidate.options.max_output_tokens, call.today)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..clients import Observer
     from ..clock import Time
     from ..routing.selector import Selector
+    from ..state.budget_store import BudgetStore
     from .loopback import LoopbackProvider
 
 HOUSE_KEYS = {
@@ -69,6 +70,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     time: Time | None = None,
     observer: Observer | None = None,
     selectors: Mapping[str, Selector] | None = None,
+    budgets: BudgetStore | None = None,
 ) -> Patchbay:
     """A patchbay on `loopback_table`. Put it in force with `use`, and `close` it at the end.
 
@@ -80,6 +82,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         time: A `VirtualTime`'s, for tests of waits.
         observer: As of `Patchbay`.
         selectors: As of `Patchbay`.
+        budgets: As of `Patchbay`.
     """
     table = Table(text=loopback_table(provider, features, more), environ=environ)
-    return Patchbay(table, time=time, observer=observer, selectors=selectors)
+    return Patchbay(table, time=time, observer=observer, selectors=selectors, budgets=budgets)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ...state.traffic import Traffic
     from ..steps import Try
 
-_NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
+NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
+"""Of what failed so, no provider knows."""
 
 
 class RateLimitObserver(AttemptObserver):
@@ -34,7 +35,7 @@ class RateLimitObserver(AttemptObserver):
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        arrived = not (attempt.withdrawn or (failure is not None and failure.category in _NEVER_ARRIVED))
+        arrived = not (attempt.withdrawn or (failure is not None and failure.category in NEVER_ARRIVED))
         with self._traffic.lock:
             self._traffic.rate_limiter.settle(
                 step.candidate.meters, step.number, _used(attempt, failure), arrived=arrived
@@ -62,6 +63,6 @@ def _used(attempt: Attempt, failure: Failure | None) -> int | None:
     """The tokens of an attempt; none if it never arrived, or was refused; None if nobody knows: nothing came in time."""
     if attempt.usage is not None:
         return attempt.usage.total
-    if failure is not None and (failure.category in _NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS):
+    if failure is not None and (failure.category in NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS):
         return 0
     return None

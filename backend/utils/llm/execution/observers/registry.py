@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...routing.route import Route
     from ...state.health import Health
     from ..steps import Try
+    from .reservations import Reservations
 
     Observer = Callable[[Route, Attempt], None]
 
@@ -149,9 +150,15 @@ class ObserverRegistry:
     Args:
         health: Where they keep what they see.
         application: The application's own observer.
+        reservations: What is set aside of budgets.
     """
 
-    def __init__(self, health: Health, application: Observer | None = None) -> None:
+    def __init__(
+        self,
+        health: Health,
+        application: Observer | None = None,
+        reservations: Reservations | None = None,
+    ) -> None:
         traffic = health.traffic
         self._order: tuple[tuple[str | type, AttemptObserver], ...] = (
             ("every call", SubstituteObserver()),
@@ -160,6 +167,7 @@ class ObserverRegistry:
             ("balanced", LoadObserver(traffic)),
             ("balanced", LatencyObserver(traffic)),
             ("limited", RateLimitObserver(traffic)),
+            *(() if reservations is None else (("budgeted", reservations),)),
             (ByTier, TierObserver(traffic)),
             ("hedged", TailLatencyObserver(traffic)),
             (CostLadder, QualityObserver(traffic)),
@@ -175,11 +183,13 @@ class ObserverRegistry:
             route: Which.
             is_balanced: Whether any choice of the table may depend on how busy or how quick an endpoint is.
         """
-        concerns: set[str | type] = {"every call"}
-        if is_balanced:
-            concerns.add("balanced")
-        if route.feature.hedge:
-            concerns.add("hedged")
+        always = "every call"
+        concerns: set[str | type] = {
+            always,
+            "balanced" if is_balanced else always,
+            "budgeted" if route.feature.budgets else always,
+            "hedged" if route.feature.hedge else always,
+        }
         if route.feature.split or route.is_shadow:
             concerns.add("compared")
         candidates = route.candidates + route.resting

@@ -1,0 +1,25 @@
+"""Charges of requests, for tests of what counts them."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from backend.utils.llm.budgets import Charge, Window
+from backend.utils.llm.state.budget_store import Reservation
+
+_numbers = count(1)
+
+
+def window(subject: str = "ann", begins: str = "2026-11", budget: str = "users") -> Window:
+    """A counter of a user."""
+    return Window(budget, "user", subject, begins)
+
+
+def charge(of: Window, amount: int, ceiling: int = 100) -> Charge:
+    """What sets so much aside of it."""
+    return Charge(of, amount, ceiling)
+
+
+def reservation(*charges: Charge, seconds: float = 60.0) -> Reservation:
+    """One that is like no other."""
+    return Reservation(f"reservation {next(_numbers)}", charges, seconds)

@@ -1,0 +1,487 @@
+"""Nobody spends more than their budget, and nobody is refused who would not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.utils.llm import Caller, Use
+from backend.utils.llm.budgets import Budget, BudgetRow, Counter, Window, resets_at
+from backend.utils.llm.errors import BudgetExceededError, BudgetUnavailableError, LLMError, ProviderDownError
+from backend.utils.llm.options import Options
+from backend.utils.llm.routing.route import Needs, SkipCode
+from backend.utils.llm.state.budget_store import BudgetStoreAwayError, MemoryBudgets
+from backend.utils.llm.state.tail_latency import ENOUGH
+from backend.utils.llm.testing import Hang, SlowFirstByte, Status, Text, Trickle, Usage
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.utils.llm.testing.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from backend.utils.llm import Choosing
+    from backend.utils.llm.clients import Patchbay
+    from backend.utils.llm.state.budget_store import Reservation
+    from backend.utils.llm.testing import LoopbackProvider
+
+    from .conftest import Make
+    from .drivers import Driver
+
+LUNA, TERRA, GEMINI = "openai:gpt-6-luna", "openai:gpt-6.1-terra", "gemini:gemini-3.5-flash-lite"
+ANN = Caller(user_id="ann", tenant_id="acme", tier="free", key_policy="house_only")
+BOB = Caller(user_id="bob", tenant_id="acme", key_policy="house_only")
+SHORT = "[features.f]\nattempts = 1\noptions = { max_output_tokens = 20 }\n"
+"""A request could use 20 tokens, and those of its prompt: of "hi" there are none."""
+ROW = f'{SHORT}[budgets.b]\nper = "user"\ntokens = 100\nperiod = "month"\n'
+
+
+def answer(tokens: int) -> Text:
+    """One that used so many."""
+    return Text("ok", usage=Usage(input_tokens=0, output_tokens=tokens))
+
+
+def counter(patchbay: Patchbay, caller: Caller = ANN) -> Counter:
+    """What the only counter of ``caller`` says."""
+    (balance,) = patchbay.explain("f", caller=caller).budgets
+    return balance.counter
+
+
+def spend(provider: LoopbackProvider, patchbay: Patchbay, tokens: int, caller: Caller = ANN) -> None:
+    provider.script(answer(tokens))
+    patchbay.get_llm("f", caller=caller).invoke("hi")
+
+
+class AwayBudgets(MemoryBudgets):
+    """A store that nobody can ask."""
+
+    def reserve(self, reservation: Reservation) -> Any:
+        raise BudgetStoreAwayError(f"no answer to {len(reservation.charges)}")
+
+    def counters(self, windows: Iterable[Window]) -> Any:
+        raise BudgetStoreAwayError(f"no answer to {len(list(windows))}")
+
+
+def test_what_an_answer_used_is_counted_whoever_calls(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, ROW)
+    provider.script(answer(7))
+
+    call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    assert counter(patchbay) == Counter(spent=7)
+
+
+def test_who_would_spend_more_is_refused_before_anything_is_sent(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, ROW, time=VirtualTime().time)
+    spend(provider, patchbay, 81)
+
+    with pytest.raises(BudgetExceededError) as caught:
+        call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    error = caught.value
+    assert len(provider.requests) == 1
+    assert (error.code, error.http_status, error.retryable) == ("budget_exceeded", 402, False)
+    assert (error.budget, error.per, error.resets_at) == ("b", "user", datetime(2026, 12, 1, tzinfo=UTC))
+    assert error.retry_after == 9.5 * 86_400
+    assert "81" not in str(error)
+    assert "ann" not in str(error)
+    assert pickle.loads(pickle.dumps(error)).as_dict() == error.as_dict()  # noqa: S301 - our own
+
+
+def test_a_request_that_just_fits_goes_out(provider: LoopbackProvider, make: Make, call: Driver) -> None:
+    patchbay = make(LUNA, ROW)
+    spend(provider, patchbay, 80)
+
+    assert call(patchbay.get_llm("f", caller=ANN), "hi").text
+
+
+def test_one_users_budget_is_nothing_to_another(provider: LoopbackProvider, make: Make) -> None:
+    patchbay = make(LUNA, ROW)
+    spend(provider, patchbay, 100)
+
+    spend(provider, patchbay, 100, caller=BOB)
+
+    assert counter(patchbay, BOB) == Counter(spent=100)
+
+
+@pytest.mark.parametrize(
+    ("per", "subject"), [("user", "ann"), ("tenant", "acme"), ("feature", "f"), ("owner", "house")]
+)
+def test_a_budget_has_a_counter_for_each_of_those_it_is_for(
+    provider: LoopbackProvider, make: Make, per: str, subject: str
+) -> None:
+    patchbay = make(LUNA, ROW.replace('"user"', f'"{per}"'))
+    spend(provider, patchbay, 5)
+
+    (balance,) = patchbay.explain("f", caller=ANN).budgets
+
+    assert (balance.window.per, balance.window.subject, balance.counter.spent) == (per, subject, 5)
+
+
+def test_nobodys_calls_count_for_no_user(provider: LoopbackProvider, make: Make) -> None:
+    patchbay = make(LUNA, ROW)
+    provider.always(answer(90))
+    for _ in range(3):
+        patchbay.get_llm("f").invoke("hi")
+
+    assert patchbay.explain("f").budgets == ()
+
+
+@pytest.mark.parametrize(("row", "spent"), [('tiers = ["pro"]', 0), ('tiers = ["free"]', 5), ("", 5)])
+def test_a_budget_for_some_plans_is_nothing_to_others(
+    provider: LoopbackProvider, make: Make, row: str, spent: int
+) -> None:
+    patchbay = make(LUNA, ROW + row)
+    spend(provider, patchbay, 5)
+
+    assert sum(one.counter.spent for one in patchbay.explain("f", caller=ANN).budgets) == spent
+
+
+@pytest.mark.parametrize(("keys", "spent"), [("house", 0), ("user", 5), ("any", 5)])
+def test_what_a_users_own_key_pays_is_not_the_houses_to_count(
+    provider: LoopbackProvider, make: Make, keys: str, spent: int
+) -> None:
+    patchbay = make(LUNA, f'{ROW}keys = "{keys}"')
+    byok = Caller(user_id="ann", keys={"openai": "sk-of-ann"})
+    spend(provider, patchbay, 5, caller=byok)
+
+    balances = patchbay.explain("f", caller=byok).budgets
+
+    assert sum(one.counter.spent for one in balances) == spent
+
+
+def test_dollars_are_counted_to_the_last_digit(provider: LoopbackProvider, make: Make) -> None:
+    prices = f'[models."{LUNA}"]\nprice = {{ input = 0.1, output = 0.3 }}\n'
+    patchbay = make(LUNA, SHORT + prices + '[budgets.b]\nper = "user"\nusd = 1\nperiod = "day"\n')
+    spend(provider, patchbay, 7)
+
+    (balance,) = patchbay.explain("f", caller=ANN).as_dict()["budgets"]
+
+    assert (balance["spent"], balance["left"], balance["cap"]) == ("0.0000021", "0.9999979", "1")
+
+
+def test_a_price_that_nobody_knows_fits_into_no_budget_in_dollars(make: Make) -> None:
+    row = '[budgets.b]\nper = "user"\nusd = 1000\nperiod = "day"\n'
+    patchbay = make("openai:some-model-of-nobody", row)
+
+    (skip,) = patchbay.explain("f", caller=ANN).skipped
+
+    assert skip.code is SkipCode.PRICE
+    assert "nobody knows what it costs" in skip.reason
+    with pytest.raises(LLMError, match="nobody knows what it costs"):
+        patchbay.get_llm("f", caller=ANN).invoke("hi")
+
+
+@pytest.mark.parametrize("reply", [Status(503), Status(429), Status(400)])
+def test_what_never_arrived_or_was_refused_costs_nothing(
+    provider: LoopbackProvider, make: Make, call: Driver, reply: Status
+) -> None:
+    patchbay = make(LUNA, ROW)
+    provider.script(reply)
+    with suppress(LLMError):
+        call(patchbay.get_llm("f", caller=ANN), "hi" * 20)
+
+    assert counter(patchbay) == Counter()
+
+
+def test_each_retry_is_counted(provider: LoopbackProvider, make: Make, call: Driver) -> None:
+    patchbay = make(LUNA, ROW.replace("attempts = 1", "attempts = 3"), time=VirtualTime().time)
+    provider.script(answer(5), Text("", usage=Usage(0, 3)), answer(5))
+    patchbay.get_llm("f", caller=ANN).invoke("hi")
+    call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    assert counter(patchbay) == Counter(spent=13)
+
+
+def test_a_stream_that_is_left_is_counted_as_far_as_it_came(provider: LoopbackProvider, make: Make) -> None:
+    patchbay = make(LUNA, ROW)
+    provider.script(Trickle(Text("word " * 40), 0.01))
+
+    stream = patchbay.get_llm("f", caller=ANN).stream("hi" * 10)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+
+    assert counter(patchbay).reserved == 0
+    assert 5 <= counter(patchbay).spent < 20
+
+
+async def test_a_call_that_is_cancelled_gives_back_what_it_did_not_use(
+    provider: LoopbackProvider, make: Make
+) -> None:
+    patchbay = make(LUNA, ROW)
+    provider.always(Hang())
+    task = asyncio.create_task(patchbay.get_llm("f", caller=ANN).ainvoke("hi" * 10))
+    await asyncio.to_thread(provider.wait_until, lambda requests: len(requests) == 1)
+    assert counter(patchbay) == Counter(reserved=25)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert counter(patchbay) == Counter(spent=5)
+
+
+async def test_many_at_once_never_overspend_and_are_told_to_come_back(
+    provider: LoopbackProvider, make: Make
+) -> None:
+    patchbay = make(LUNA, ROW)
+    provider.always(SlowFirstByte(0.3, answer(20)))
+
+    async def ask() -> object:
+        return await patchbay.get_llm("f", caller=ANN).ainvoke("hi")
+
+    outcomes = await asyncio.gather(*(ask() for _ in range(20)), return_exceptions=True)
+
+    refused = [one for one in outcomes if isinstance(one, BudgetExceededError)]
+    assert len(refused) == 15
+    assert counter(patchbay) == Counter(spent=100)
+    assert {(one.retryable, one.http_status, one.retry_after) for one in refused} == {(True, 429, 1.0)}
+
+
+def test_a_budget_begins_anew_with_its_period(provider: LoopbackProvider, make: Make) -> None:
+    virtual = VirtualTime()
+    patchbay = make(LUNA, ROW.replace("month", "day"), time=virtual.time)
+    spend(provider, patchbay, 100)
+    virtual.sleep(12 * 3600)
+
+    spend(provider, patchbay, 20)
+
+    assert counter(patchbay) == Counter(spent=20)
+
+
+def test_who_is_refused_at_one_endpoint_is_served_by_another_that_is_cheap_enough(
+    make: Make, call: Driver
+) -> None:
+    dear = f'[models."{LUNA}"]\noptions = {{ max_output_tokens = 1000 }}\n'
+    cheap = f'[models."{GEMINI}"]\noptions = {{ max_output_tokens = 20 }}\n'
+    budget = ROW.removeprefix(SHORT)
+    patchbay = make([LUNA, GEMINI], dear + cheap + budget)
+
+    receipt = call(patchbay.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]
+
+    assert (receipt["endpoint"], receipt["degraded"]) == (GEMINI, True)
+    assert [one["endpoint"] for one in receipt["attempts"]] == [GEMINI]
+
+
+def test_a_budget_that_is_used_up_after_a_failure_does_not_hide_the_failure(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    row = ROW.replace("attempts = 1", "attempts = 3").replace("100", "39")
+    patchbay = make(LUNA, row, time=VirtualTime().time)
+    provider.always(Text("", usage=Usage(0, 20)))
+
+    with pytest.raises(LLMError) as caught:
+        call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    assert isinstance(caught.value, ProviderDownError)
+    assert len(provider.requests) == 1
+
+
+def test_a_hedge_is_sent_only_if_there_is_room_for_both(
+    provider: LoopbackProvider, make: Make, whole: Driver
+) -> None:
+    """The first request has set aside 20 of 39 tokens, so there is none beside it, and another one after it."""
+    row = ROW.replace("100", "39").replace("attempts = 1", "hedge = true\nattempts = 1")
+    patchbay = make([LUNA, GEMINI], row)
+    provider.always(answer(0))
+    for _ in range(ENOUGH):
+        patchbay.get_llm("f").invoke("hi")
+    provider.script(SlowFirstByte(0.5, answer(1)))
+
+    receipt = whole(patchbay.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]
+
+    assert [one["endpoint"] for one in receipt["attempts"]] == [LUNA]
+    assert counter(patchbay) == Counter(spent=1)
+
+
+def test_both_requests_of_a_hedged_call_are_counted(
+    provider: LoopbackProvider, make: Make, whole: Driver
+) -> None:
+    row = ROW.replace("attempts = 1", "hedge = true\nattempts = 1")
+    patchbay = make([LUNA, GEMINI], row)
+    provider.always(answer(0))
+    for _ in range(ENOUGH):
+        patchbay.get_llm("f").invoke("hi")
+    provider.script(Hang(), answer(1))
+
+    receipt = whole(patchbay.get_llm("f", caller=ANN), "hi" * 10).response_metadata["receipt"]
+
+    assert [one["endpoint"] for one in receipt["attempts"]] == [LUNA, GEMINI]
+    assert counter(patchbay) == Counter(spent=6)
+
+
+def test_what_a_selector_sets_counts_as_it_is_set(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    def longer(choosing: Choosing) -> Use:
+        return Use(choosing.candidates[0], Options(max_output_tokens=101))
+
+    row = ROW.replace("attempts = 1", 'attempts = 1\nselect = { by = "custom", name = "longer" }')
+    patchbay = make(LUNA, row, selectors={"longer": longer})
+
+    with pytest.raises(BudgetExceededError):
+        call(patchbay.get_llm("f", caller=ANN), "hi")
+    assert not provider.requests
+
+
+# The warning level ---------------------------------------------------------------------------------------------------
+
+
+def test_from_the_warning_level_on_the_receipt_says_so_and_the_log_once(
+    provider: LoopbackProvider, make: Make, call: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    patchbay = make(LUNA, ROW)
+    spend(provider, patchbay, 60)
+    provider.always(answer(0))
+
+    model = patchbay.get_llm("f", caller=ANN)
+    receipts = [call(model, "hi").response_metadata["receipt"] for _ in range(2)]
+
+    mark = {"budget": "b", "per": "user", "mark": "warning"}
+    assert [receipt["budgets"] for receipt in receipts] == [[mark], [mark]]
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == [
+        "budget b: 80 % of 100 tokens are used or set aside by the user ann"
+    ]
+
+
+def test_below_the_warning_level_nothing_is_said(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, ROW)
+    spend(provider, patchbay, 59)
+
+    assert call(patchbay.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]["budgets"] == []
+
+
+# Stepping down -------------------------------------------------------------------------------------------------------
+
+LOW = f'[profiles.low]\nf = "{GEMINI}"\n'
+DOWN = {"budget": "b", "per": "user", "mark": "stepped_down"}
+
+
+@pytest.fixture
+def stepping(provider: LoopbackProvider) -> Iterator[Patchbay]:
+    """A user's budget of 100 tokens, the second half of which is for a cheaper profile."""
+    made = loopback_patchbay(provider, {"f": LUNA, "step_down_to": "low"}, f"{ROW}step_down_at = 0.5\n{LOW}")
+    yield made
+    made.close()
+
+
+def test_from_its_level_on_a_cheaper_profile_serves(
+    provider: LoopbackProvider, stepping: Patchbay, call: Driver
+) -> None:
+    spend(provider, stepping, 31)
+
+    receipt = call(stepping.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]
+
+    assert (receipt["endpoint"], receipt["profile"], receipt["degraded"]) == (GEMINI, "low", True)
+    assert DOWN in receipt["budgets"]
+
+
+def test_explain_says_who_would_serve_and_why_the_others_do_not(
+    provider: LoopbackProvider, stepping: Patchbay
+) -> None:
+    spend(provider, stepping, 31)
+
+    route = stepping.explain("f", caller=ANN)
+
+    assert [str(one.endpoint) for one in route.candidates] == [GEMINI]
+    assert [(skip.name, skip.code) for skip in route.skipped] == [(LUNA, SkipCode.BUDGET)]
+    assert "19 tokens left for this profile" in route.skipped[0].reason
+    assert "budget b of the user ann: 69 tokens left of 100 tokens" in str(route)
+
+
+def test_the_cheaper_profile_ends_at_the_budget_too(
+    provider: LoopbackProvider, stepping: Patchbay, call: Driver
+) -> None:
+    spend(provider, stepping, 20)
+    spend(provider, stepping, 61)
+
+    with pytest.raises(BudgetExceededError):
+        call(stepping.get_llm("f", caller=ANN), "hi")
+    assert isinstance(stepping.explain("f", caller=ANN).refusal(), BudgetExceededError)
+
+
+def test_a_provider_that_fails_is_no_reason_to_step_down(
+    provider: LoopbackProvider, stepping: Patchbay, call: Driver
+) -> None:
+    provider.script(Status(503))
+
+    with pytest.raises(ProviderDownError):
+        call(stepping.get_llm("f", caller=ANN), "hi")
+    assert len(provider.requests) == 1
+
+
+# The store is away ---------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_budget_refuses_while_nobody_can_count(make: Make, call: Driver) -> None:
+    patchbay = make(LUNA, ROW, budgets=AwayBudgets(lambda: 0.0))
+
+    with pytest.raises(BudgetUnavailableError) as caught:
+        call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    assert (caught.value.http_status, caught.value.retryable) == (503, True)
+    assert isinstance(patchbay.explain("f", caller=ANN).refusal(), BudgetUnavailableError)
+
+
+def test_an_open_budget_lets_calls_go_on_and_the_receipt_says_so(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, f'{ROW}when_away = "open"', budgets=AwayBudgets(lambda: 0.0))
+
+    receipt = call(patchbay.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]
+
+    assert receipt["budgets"] == [{"budget": "b", "per": "user", "mark": "uncounted"}]
+    assert patchbay.explain("f", caller=ANN).candidates
+    assert len(provider.requests) == 1
+
+
+def test_one_closed_budget_is_enough_to_refuse(make: Make) -> None:
+    both = f'{ROW}when_away = "open"\n[budgets.c]\nper = "tenant"\nusd = 5\nperiod = "total"\n'
+    patchbay = make(LUNA, both, budgets=AwayBudgets(lambda: 0.0))
+
+    with pytest.raises(BudgetUnavailableError, match="'c'"):
+        patchbay.get_llm("f", caller=ANN).invoke("hi")
+
+
+# Values --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_without_a_budget_asks_no_store(make: Make, call: Driver) -> None:
+    patchbay = make(LUNA, SHORT, budgets=AwayBudgets(lambda: 0.0))
+
+    assert call(patchbay.get_llm("f", caller=ANN), "hi").response_metadata["receipt"]["budgets"] == []
+
+
+def test_what_a_request_could_use_is_its_prompt_and_its_longest_answer(make: Make) -> None:
+    patchbay = make(LUNA, ROW.replace("100", "1000"))
+    needs = Needs(tokens=981)
+
+    (skip,) = patchbay.explain("f", caller=ANN, needs=needs).skipped
+
+    assert skip.reason == "it could use 1,001 tokens, and the budget b has 1,000 tokens left"
+
+
+def test_the_last_day_of_a_year_ends_with_it() -> None:
+    evening = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+
+    assert resets_at("day", evening) == resets_at("month", evening) == datetime(2027, 1, 1, tzinfo=UTC)
+    assert resets_at("total", evening) is None
+
+
+def test_a_budget_in_dollars_is_kept_in_pico_dollars() -> None:
+    row = BudgetRow.model_validate({"per": "user", "usd": "0.1", "period": "day", "step_down_at": 0.3})
+    budget = Budget.of("b", row, "here")
+
+    assert (budget.cap, budget.ceiling(is_stepped_down=False)) == (10**11, 3 * 10**10)
+    assert budget.shown(budget.cap) == "$0.1"

@@ -1,0 +1,231 @@
+"""Budgets: what may be spent in whose name, in dollars or tokens, each day, each month or in all.
+
+A budget is a row of the table. It has a counter for every user, tenant, feature or owner of keys, and for every day or
+month: the `Window`. Money is counted in whole pico-dollars, so that nothing is lost to rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, Self, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from .problems import broken
+from .types import Per
+
+if TYPE_CHECKING:
+    from .types import KeyOwner
+
+PERS: Final[tuple[Per, ...]] = get_args(Per)
+"""Whose counters there are, in the order in which they are locked: one order for everybody, so no two wait for each other."""
+BudgetPeriod = Literal["day", "month", "total"]
+Unit = Literal["usd", "tokens"]
+PICO: Final = 10**12
+"""Pico-dollars of a dollar."""
+_WHOLE: Final = 100
+
+
+def _not_percent(share: float) -> float:
+    if not 0 < share <= 1:
+        is_percent = 1 < share <= _WHOLE
+        raise broken(
+            "must be above 0, and 1 at most", f"Did you mean {share / _WHOLE:g}?" if is_percent else ""
+        )
+    return share
+
+
+Part = Annotated[float, AfterValidator(_not_percent)]
+
+
+class BudgetRow(BaseModel):
+    """A budget, as it stands in the table.
+
+    Attributes:
+        per: Whose each counter is: a feature's, a tenant's, a user's, or that of an owner of keys, ``house`` or ``user``.
+        usd: The most, in US dollars; or
+        tokens: the most, in tokens, prompt and answer together.
+        period: When it begins anew: with each day or month, in UTC, or never.
+        warn_at: The part of it from which on the log warns, and the receipt says so.
+        step_down_at: The part of it that the profile of the call may use; the rest is for the profile below it. None
+            leaves all to the profile of the call.
+        when_away: What happens while its store cannot be asked: ``closed`` refuses the call, ``open`` lets it go on.
+        keys: Whose keys' requests count.
+        features: Whose requests count; empty for all.
+        tiers: The plans whose callers it is for; empty for all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per: Per
+    usd: Decimal | None = Field(None, gt=0, le=1_000_000)
+    tokens: int | None = Field(None, gt=0, le=10**15)
+    period: BudgetPeriod
+    warn_at: Part = 0.8
+    step_down_at: Part | None = None
+    when_away: Literal["closed", "open"] = "closed"
+    keys: Literal["house", "user", "any"] = "house"
+    features: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if self.usd is None and self.tokens is None:
+            raise broken("says neither how many dollars nor how many tokens", "Write usd or tokens.")
+        if self.usd is not None and self.tokens is not None:
+            raise broken("counts dollars and tokens at once", "Make it two budgets.")
+        return self
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A budget of the table that is in force. All but its name and its unit is as of `BudgetRow`.
+
+    Attributes:
+        unit: What it counts.
+        cap: The most, in pico-dollars or in tokens.
+        layer: Where it stands.
+    """
+
+    name: str
+    per: Per
+    unit: Unit
+    cap: int
+    period: BudgetPeriod
+    warn_at: float = 0.8
+    step_down_at: float | None = None
+    when_away: Literal["closed", "open"] = "closed"
+    keys: Literal["house", "user", "any"] = "house"
+    features: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    layer: str = ""
+
+    @classmethod
+    def of(cls, name: str, row: BudgetRow, layer: str) -> Budget:
+        """The budget that ``row`` describes."""
+        unit: Unit = "usd" if row.usd is not None else "tokens"
+        cap = pico_usd(row.usd) if row.usd is not None else row.tokens or 0
+        shared = row.model_dump(exclude={"usd", "tokens"})
+        return cls(name=name, unit=unit, cap=cap, layer=layer, **shared)
+
+    def is_for(self, feature: str) -> bool:
+        """Whether requests of ``feature`` may count."""
+        return not self.features or feature in self.features
+
+    def counts(self, owner: KeyOwner, tier: str | None) -> bool:
+        """Whether requests with a key of ``owner`` count, for a caller of ``tier``."""
+        return self.keys in {owner, "any"} and (not self.tiers or tier in self.tiers)
+
+    def ceiling(self, *, is_stepped_down: bool) -> int:
+        """How far a request may fill it."""
+        is_limited = self.step_down_at is not None and not is_stepped_down
+        return int(self.cap * Decimal(str(self.step_down_at))) if is_limited else self.cap
+
+    def window(self, subject: str, now: datetime) -> Window:
+        """The counter of ``subject`` at ``now``."""
+        return Window(self.name, self.per, subject, begin(self.period, now))
+
+    def shown(self, amount: int) -> str:
+        """``amount`` of its unit, for people."""
+        if self.unit == "tokens":
+            return f"{amount:,} tokens"
+        return f"${(Decimal(amount) / PICO).normalize():,f}"
+
+    def amount(self, amount: int) -> str | int:
+        """``amount`` of its unit, for programs: dollars as a decimal number in a text, or a count of tokens."""
+        return amount if self.unit == "tokens" else f"{(Decimal(amount) / PICO).normalize():f}"
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Its place among those that a request counts for."""
+        return PERS.index(self.per), self.name
+
+
+class Window(NamedTuple):
+    """What one counter is for: a budget, its subject, and when it began anew.
+
+    Attributes:
+        budget: The budget's name.
+        subject: The user, tenant, feature or owner.
+        begins: The day or month, such as ``2026-11-29`` or ``2026-11``; empty if it never begins anew.
+    """
+
+    budget: str
+    per: Per
+    subject: str
+    begins: str
+
+    @property
+    def order(self) -> tuple[int, str, str, str]:
+        """In which order counters are locked."""
+        return PERS.index(self.per), self.budget, self.subject, self.begins
+
+
+class Charge(NamedTuple):
+    """What a request sets aside of one counter.
+
+    Attributes:
+        amount: The most that it could use, in the budget's unit.
+        ceiling: How far it may fill the counter. What the counter was raised by comes on top.
+    """
+
+    window: Window
+    amount: int
+    ceiling: int
+
+
+class Counter(NamedTuple):
+    """What a counter says.
+
+    Attributes:
+        spent: What settled requests have used.
+        reserved: What those under way have set aside.
+        raised: What the cap was raised by, for this window.
+    """
+
+    spent: int = 0
+    reserved: int = 0
+    raised: int = 0
+
+    def has_room(self, charge: Charge) -> bool:
+        """Whether ``charge`` fits."""
+        return self.spent + self.reserved + charge.amount <= charge.ceiling + self.raised
+
+    def will_have_room(self, charge: Charge) -> bool:
+        """Whether it would fit if the requests under way used nothing."""
+        return self.spent + charge.amount <= charge.ceiling + self.raised
+
+    def left(self, cap: int) -> int:
+        """What may still be spent of ``cap``."""
+        return max(0, cap + self.raised - self.spent - self.reserved)
+
+    def used(self, cap: int) -> float:
+        """The part of ``cap`` that is spent or set aside."""
+        return (self.spent + self.reserved) / (cap + self.raised or 1)
+
+
+NOTHING: Final = Counter()
+
+
+def pico_usd(usd: Decimal) -> int:
+    """In whole pico-dollars, rounded up."""
+    return int((usd * PICO).to_integral_value(ROUND_CEILING))
+
+
+def begin(period: BudgetPeriod, now: datetime) -> str:
+    """What the day or the month of ``now`` is called."""
+    return (
+        "" if period == "total" else now.astimezone(UTC).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")
+    )
+
+
+def resets_at(period: BudgetPeriod, now: datetime) -> datetime | None:
+    """When the next day or month begins; None if there is none."""
+    if period == "total":
+        return None
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        return today + timedelta(days=1)
+    return (today.replace(day=1) + timedelta(days=32)).replace(day=1)

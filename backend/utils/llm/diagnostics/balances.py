@@ -1,0 +1,64 @@
+"""What is left of the budgets of a call, and what of its route fits into that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..routing.charges import claims, unaccounted, windows, within
+from ..routing.plan import plan
+from ..state.budget_store import BudgetStoreAwayError
+from .explain import Explanation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ..budgets import Counter, Window
+    from ..model_config import Snapshot
+    from ..routing.route import Route
+    from ..state.budget_store import BudgetStore
+    from ..state.health import Health
+
+
+def with_balances(
+    route: Explanation, snapshot: Snapshot, store: BudgetStore, health: Health, now: datetime
+) -> Explanation:
+    """``route`` as a call would be served now: what its budgets have not enough left for is skipped.
+
+    Asks the store, if the feature has budgets: not for an event loop, where that waits.
+    """
+    counted = windows(route, now)
+    if not counted:
+        return route
+    try:
+        counters = store.counters(window for _, window in counted)
+    except BudgetStoreAwayError:
+        return Explanation._make(_without_counters(route, now))
+    found, profile = within(route, counters, now), snapshot
+    while not found.candidates and (lower := profile.lower) is not None and _steps_down(found):
+        below = plan(lower, route.feature.name, route.caller, route.needs, today=route.today, health=health)
+        found, profile = _stepped_down(found, below, counters, now), lower
+    return Explanation._make(found)
+
+
+def _stepped_down(route: Route, below: Route, counters: Mapping[Window, Counter], now: datetime) -> Route:
+    lowered = tuple(replace(one, is_lowered=True) for one in below.candidates)
+    skipped = (*route.skipped, *below.skipped)
+    return within(route._replace(candidates=lowered, skipped=skipped), counters, now)
+
+
+def _steps_down(route: Route) -> bool:
+    return any(skip.over is not None and skip.over.steps_down for skip in route.skipped)
+
+
+def _without_counters(route: Route, now: datetime) -> Route:
+    """As a call would be served while nobody can count: not where a budget says so."""
+    closed = [
+        unaccounted(candidate, claim.budget)
+        for candidate in route.candidates
+        for claim in claims(candidate, route, now)
+        if claim.budget.when_away == "closed"
+    ]
+    kept = tuple(one for one in route.candidates if not any(skip.candidate is one for skip in closed))
+    return route._replace(candidates=kept, skipped=(*route.skipped, *closed))

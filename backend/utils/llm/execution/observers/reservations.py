@@ -1,0 +1,184 @@
+"""What requests set aside of budgets before they go out, and what they have used when they are over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from typing_extensions import override
+
+from ...budgets import pico_usd
+from ...foreign import label
+from ...pricing import price_on
+from ...receipt import Attempt, BudgetMark, Usage
+from ...routing.charges import claims, over_budget, unaccounted
+from ...state.budget_store import BudgetStoreAwayError, Reservation, Shortage
+from ...transport import ERROR_STATUS
+from ...types import Category
+from .base import AttemptObserver
+from .rate_limits import NEVER_ARRIVED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from ...budgets import Counter, Window
+    from ...clock import Time
+    from ...failures import Failure
+    from ...routing.charges import Claim
+    from ...routing.route import Rejection
+    from ...state.budget_store import BudgetStore
+    from ..steps import Try
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30.0
+"""How long after a request's time is up what it has set aside is kept, if nobody settles it: its process has died."""
+MOST_WARNED = 10_000
+"""Counters of which is known that the log was told."""
+
+
+class Held(NamedTuple):
+    """What one request has set aside."""
+
+    claims: tuple[Claim, ...]
+    reservation: Reservation
+
+
+class Reservations(AttemptObserver):
+    """Sets aside before a request goes out, and settles when it is over.
+
+    Args:
+        store: The counters.
+        time: Whose days and months count.
+    """
+
+    def __init__(self, store: BudgetStore, time: Time) -> None:
+        self._store = store
+        self._time = time
+        self._held: dict[int, Held] = {}
+        self._warned: dict[Window, None] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Whether `reserve` may block: then nobody calls it on an event loop."""
+        return self._store.waits
+
+    def reserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
+        """Set aside the most that ``step`` could use.
+
+        Returns:
+            Why it may not go out; else what its receipt says of its budgets.
+        """
+        found = claims(step.candidate, step.route, now := self._time.now())
+        if not found:
+            return ()
+        seconds = step.most_seconds + LEASE_SECONDS
+        charges = tuple(claim.charge for claim in found)
+        reservation = Reservation(os.urandom(16).hex(), charges, seconds)
+        self._held[step.number] = Held(found, reservation)
+        try:
+            outcome = self._store.reserve(reservation)
+        except BudgetStoreAwayError as error:
+            return self._away(step, found, error)
+        if isinstance(outcome, Shortage):
+            del self._held[step.number]
+            claim = found[charges.index(outcome.charge)]
+            return over_budget(step.candidate, claim, outcome.counter, now)
+        return tuple(self._marks(found, outcome))
+
+    async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
+        """As `reserve`, in a thread. What is set aside after whoever waits was cancelled is given back."""
+        reserving = asyncio.ensure_future(asyncio.to_thread(self.reserve, step))
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            reserving.add_done_callback(lambda _: self._settle(step, None))
+            raise
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
+        self._settle(step, None if attempt.withdrawn else _used(step, attempt, failure))
+
+    def _settle(self, step: Try, usage: Usage | None) -> None:
+        held = self._held.pop(step.number, None)
+        if held is not None:
+            used = [0 if usage is None else _amount(step, claim, usage) for claim in held.claims]
+            self._store.settle(held.reservation, used)
+
+    def _away(
+        self, step: Try, found: Sequence[Claim], error: BudgetStoreAwayError
+    ) -> Rejection | tuple[BudgetMark, ...]:
+        closed = next((claim.budget for claim in found if claim.budget.when_away == "closed"), None)
+        log.warning("the counters of budgets cannot be read: %s", error)
+        if closed is not None:
+            del self._held[step.number]
+            return unaccounted(step.candidate, closed)
+        return tuple(BudgetMark(claim.budget.name, claim.budget.per, "uncounted") for claim in found)
+
+    def _marks(self, found: Sequence[Claim], counters: Sequence[Counter]) -> list[BudgetMark]:
+        """The budgets that are used up so far that somebody should know."""
+        near = [
+            (claim, counter)
+            for claim, counter in zip(found, counters, strict=True)
+            if counter.used(claim.budget.cap) >= claim.budget.warn_at
+        ]
+        for claim, counter in near:
+            self._warn(claim, counter)
+        return [BudgetMark(claim.budget.name, claim.budget.per, "warning") for claim, _ in near]
+
+    def _warn(self, claim: Claim, counter: Counter) -> None:
+        """Tell the log, once for each counter."""
+        budget, window = claim.budget, claim.charge.window
+        if window in self._warned:
+            return
+        if len(self._warned) >= MOST_WARNED:
+            self._warned.clear()
+        self._warned[window] = None
+        log.warning(
+            "budget %s: %.0f %% of %s are used or set aside by the %s %s",
+            budget.name,
+            100 * counter.used(budget.cap),
+            budget.shown(budget.cap + counter.raised),
+            budget.per,
+            label(window.subject),
+        )
+
+
+def withdrawn(step: Try, time: Time) -> Attempt:
+    """The record of a request that was not sent."""
+    return Attempt(
+        endpoint=str(step.candidate.endpoint),
+        key_owner=step.candidate.owner,
+        outcome="cancelled",
+        started=time.now(),
+        duration=timedelta(),
+        category=Category.CANCELLED,
+        withdrawn=True,
+    )
+
+
+def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
+    """The tokens of an attempt; None if there are none: it never arrived, or was refused.
+
+    Where nobody knows, the prompt was read.
+    """
+    if attempt.usage is not None:
+        return attempt.usage
+    if failure is not None and (failure.category in NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS):
+        return None
+    return Usage(input=step.route.needs.tokens)
+
+
+def _amount(step: Try, claim: Claim, usage: Usage) -> int:
+    """What ``usage`` is in the unit of a budget; all that was set aside, if nobody knows what it costs."""
+    if claim.budget.unit == "tokens":
+        return usage.total
+    endpoint = step.candidate.endpoint
+    if endpoint.provider.access != "key":
+        return 0
+    usd: Decimal | None = price_on(step.route.today, endpoint, usage)
+    return claim.charge.amount if usd is None else pico_usd(usd)

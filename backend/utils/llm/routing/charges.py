@@ -1,0 +1,163 @@
+"""What a request counts for of the budgets of its feature: whose counters, how much at most, and whether that fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ..budgets import NOTHING, Charge, pico_usd, resets_at
+from ..pricing import most_usd
+from .route import Balance, Overrun, Rejection, SkipCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import date, datetime
+
+    from ..budgets import Budget, Counter, Window
+    from ..caller import Caller
+    from ..model_config import Feature
+    from ..types import KeyOwner
+    from .route import Candidate, Needs, Route
+
+
+class Sized(Protocol):
+    """What goes by the size of a call: its case, or the route that came of it."""
+
+    @property
+    def feature(self) -> Feature:
+        """What is called."""
+        ...
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """What the call needs of an endpoint."""
+        ...
+
+    @property
+    def today(self) -> date:
+        """The day, for prices."""
+        ...
+
+
+class Claim(NamedTuple):
+    """What a request sets aside of one budget."""
+
+    budget: Budget
+    charge: Charge
+
+
+def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[Claim, ...]:
+    """All that a request to ``candidate`` sets aside, in the order in which counters are locked."""
+    return tuple(
+        Claim(budget, Charge(window, most(budget, candidate, call.needs, call.today) or 0, ceiling))
+        for budget, window in _windows(call, candidate.owner, now)
+        for ceiling in (budget.ceiling(is_stepped_down=candidate.is_lowered),)
+    )
+
+
+def most(budget: Budget, candidate: Candidate, needs: Needs, today: date) -> int | None:
+    """The most that a request to ``candidate`` could use, in the unit of ``budget``; None if nobody knows its price.
+
+    That is the whole prompt, and the longest answer that its options or its model allow. Where nobody bills, nothing.
+    """
+    endpoint, answer = candidate.endpoint, candidate.options.max_output_tokens
+    if budget.unit == "tokens":
+        return needs.tokens + (answer or endpoint.can.max_output)
+    if endpoint.provider.access != "key":
+        return 0
+    usd = most_usd(endpoint, needs.tokens, answer, today)
+    return None if usd is None else pico_usd(usd)
+
+
+def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
+    """The first budget in dollars that ``candidate`` would count for at a price that nobody knows."""
+    if candidate.endpoint.provider.access != "key":
+        return None
+    in_dollars = (one for one, _ in _counted(call, candidate.owner) if one.unit == "usd")
+    first = next(in_dollars, None)
+    return first if first is not None and most(first, candidate, call.needs, call.today) is None else None
+
+
+def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, Window], ...]:
+    """The counters that requests of ``call`` may count for, whoever serves it."""
+    owners: tuple[KeyOwner, ...] = ("house", "user")
+    shared = dict.fromkeys(pair for owner in owners for pair in _windows(call, owner, now))
+    return tuple(shared)
+
+
+def within(route: Route, counters: Mapping[Window, Counter], now: datetime) -> Route:
+    """``route`` without the candidates that do not fit, which are skipped, and with what is left of each budget."""
+    fit, over = [], []
+    for candidate in route.candidates:
+        rejection = shortage(candidate, route, counters, now)
+        if rejection is None:
+            fit.append(candidate)
+        else:
+            over.append(rejection)
+    balances = tuple(
+        Balance(budget, window, counters.get(window, NOTHING), resets_at(budget.period, now))
+        for budget, window in windows(route, now)
+    )
+    return route._replace(
+        candidates=tuple(fit), skipped=(*route.skipped, *over), budgets=route.budgets or balances
+    )
+
+
+def shortage(
+    candidate: Candidate, route: Route, counters: Mapping[Window, Counter], now: datetime
+) -> Rejection | None:
+    """Why a request to ``candidate`` does not fit; None if it does."""
+    for budget, charge in claims(candidate, route, now):
+        counter = counters.get(charge.window, NOTHING)
+        if not counter.has_room(charge):
+            return over_budget(candidate, Claim(budget, charge), counter, now)
+    return None
+
+
+def over_budget(candidate: Candidate, claim: Claim, counter: Counter, now: datetime) -> Rejection:
+    """The rejection of ``candidate``, for whom ``claim`` does not fit."""
+    budget, charge = claim
+    resets, is_held = resets_at(budget.period, now), counter.will_have_room(charge)
+    left = max(0, charge.ceiling + counter.raised - counter.spent - counter.reserved)
+    why = (
+        f"it could use {budget.shown(charge.amount)}, and the budget {budget.name} has {budget.shown(left)} left"
+        f"{' for this profile' if charge.ceiling < budget.cap else ''}"
+    )
+    overrun = Overrun(
+        budget.name,
+        budget.per,
+        resets,
+        None if resets is None else (resets - now).total_seconds(),
+        is_held=is_held,
+        steps_down=budget.step_down_at is not None,
+    )
+    return Rejection(candidate, SkipCode.BUDGET, why, over=overrun)
+
+
+def unaccounted(candidate: Candidate, budget: Budget) -> Rejection:
+    """The rejection of ``candidate`` while nobody can say whether it fits."""
+    why = f"the counters of the budget {budget.name} cannot be read"
+    overrun = Overrun(budget.name, budget.per, None, None, is_away=True)
+    return Rejection(candidate, SkipCode.BUDGET_AWAY, why, over=overrun)
+
+
+def _windows(call: Sized, owner: KeyOwner, now: datetime) -> Iterator[tuple[Budget, Window]]:
+    return ((budget, budget.window(subject, now)) for budget, subject in _counted(call, owner))
+
+
+def _counted(call: Sized, owner: KeyOwner) -> Iterator[tuple[Budget, str]]:
+    """The budgets that a request with a key of ``owner`` counts for, each with its subject."""
+    caller = call.caller
+    subjects = {
+        "feature": call.feature.name,
+        "owner": owner,
+        "tenant": caller.tenant_id,
+        "user": caller.user_id,
+    }
+    for budget in call.feature.budgets:
+        if (subject := subjects.get(budget.per)) and budget.counts(owner, caller.tier):
+            yield budget, subject
