@@ -11,6 +11,7 @@ import uuid
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from backend.database.migrations import upgrade
 from backend.database.postgres import make_postgres_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SECONDS = 50
 """Which a start may take: a hundred times what it does."""
@@ -47,9 +48,22 @@ END $$
 class Postgres:
     """A server that runs, with its socket in ``folder``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: Callable[..., Any], options: str) -> None:
         self._folder = folder
         self._free: list[str] = []
+        self._control = control
+        self._options = options
+
+    def start(self) -> None:
+        """Start it, and wait until it is there."""
+        wait, log = ["-w", "-t", str(_SECONDS)], ["-l", str(self._folder / "log")]
+        self._control(
+            [*wait, *log, "-o", f"-h '' -k {self._folder}{self._options}", "start"], cwd=self._folder
+        )
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash does."""
+        self._control(["-m", "immediate", "stop"])
 
     def url(self, database: str = "postgres") -> str:
         """Of one of its databases."""
@@ -115,16 +129,14 @@ def running(*, durable: bool = False) -> Iterator[Postgres]:
             pgdata=folder / "data",
             user=user,
         )
-        server = ["-l", str(folder / "log"), "-o", f"-h '' -k {folder}{'' if durable else _HASTY}"]
-        embedded.pg_ctl(
-            ["-w", "-t", str(_SECONDS), *server, "start"], pgdata=folder / "data", user=user, cwd=folder
-        )
+        control = partial(embedded.pg_ctl, pgdata=folder / "data", user=user)
+        postgres = Postgres(folder, control, "" if durable else _HASTY)
+        postgres.start()
         try:
-            postgres = Postgres(folder)
             postgres.make_template()
             yield postgres
         finally:
-            embedded.pg_ctl(["-m", "immediate", "stop"], pgdata=folder / "data", user=user)
+            postgres.stop()
     finally:
         shutil.rmtree(folder)
 

@@ -15,7 +15,8 @@ from backend.ledger.folders import folders
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Bounds, Spool
 from backend.tests.fakes.clock import Clock
-from backend.tests.fakes.ledger import MemoryLedgerStore, a_record, crash
+from backend.tests.fakes.records import record
+from backend.tests.fakes.spools import MemoryLedgerStore, crash
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -58,9 +59,9 @@ class World:
     async def append(self, rows: int) -> None:
         for _ in range(rows):
             self.sequence += 1
-            record = a_record(user=str(len(self.written)))
-            self.spool.append(record)
-            self.written[self.spool.writer, self.sequence] = record
+            said = record(user=str(len(self.written)))
+            self.spool.append(said)
+            self.written[self.spool.writer, self.sequence] = said
 
     async def tend(self, _: int) -> None:
         self.spool.tend()

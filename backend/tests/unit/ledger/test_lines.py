@@ -6,15 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.ledger.lines import Found, heading, line, names_in, read, values
-from backend.tests.fakes.ledger import RECORD, a_record
+from backend.tests.fakes.records import record
 from backend.utils.llm.ledger.record import AttemptRecord
 
 WRITER = b"01a2278b555e72379e3d3839395a1dbf"
 NAMES = AttemptRecord._fields
 
+RECORD = record()
+
 
 def written(*users: str) -> bytes:
-    return b"".join(line(WRITER, number, values(a_record(user=user))) for number, user in enumerate(users, 1))
+    return b"".join(line(WRITER, number, values(record(user=user))) for number, user in enumerate(users, 1))
 
 
 def users(found: Found) -> list[str | None]:
@@ -53,7 +55,7 @@ def test_a_byte_that_changed_costs_no_other_line_and_never_reads_as_another_reco
 
     assert set(users(found)) < {"ann", "bob", "cy"}
     assert len(found.rows) >= 1
-    assert all(row.record == a_record(user=row.record.user) for row in found.rows)
+    assert all(row.record == record(user=row.record.user) for row in found.rows)
 
 
 def test_no_more_lines_are_read_than_wanted_and_the_rest_is_left() -> None:

@@ -11,12 +11,15 @@ from backend.ledger.lines import read
 from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipped, Shipper
 from backend.ledger.spool import Bounds, Spool
 from backend.tests.fakes.clock import Clock
-from backend.tests.fakes.ledger import RECORD, MemoryLedgerStore, a_record, crash
+from backend.tests.fakes.records import record
+from backend.tests.fakes.spools import MemoryLedgerStore, crash
 from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+RECORD = record()
 
 
 @pytest.fixture
@@ -166,7 +169,7 @@ async def test_rows_that_the_store_refuses_are_set_aside_and_the_others_are_ship
 ) -> None:
     store.refuses = lambda row: row.sequence in {3, 4}
     for number in range(1, 8):
-        spool.append(a_record(user=str(number)))
+        spool.append(record(user=str(number)))
 
     await shipper.ship()
 

@@ -14,7 +14,8 @@ from backend.ledger import segments
 from backend.ledger.folders import claimed, folders, is_written, size
 from backend.ledger.spool import Bounds, Spool
 from backend.tests.fakes.children import fork, in_child
-from backend.tests.fakes.ledger import RECORD, a_record, crash
+from backend.tests.fakes.records import record
+from backend.tests.fakes.spools import crash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 SMALL = Bounds(on_disk=20_000, segment=2_000, in_memory=5)
 """A segment for three records or so."""
+
+RECORD = record()
 
 
 @pytest.fixture
@@ -244,7 +247,7 @@ def test_a_closed_spool_begins_anew(root: Path) -> None:
     first = spool.writer
     spool.close()
 
-    spool.append(a_record(user="bob"))
+    spool.append(record(user="bob"))
 
     assert spool.writer != first
     assert sorted(written(root)) == sorted([(first, 1), (spool.writer, 1)])

@@ -1,59 +1,17 @@
-"""Records, a store for them that can be away, and what a crash leaves of a spool."""
+"""A store of the ledger that can be away, and what a crash leaves of a spool."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backend.ledger.store import LedgerStore, RefusedRowError, Spooled, StoreAwayError
-from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backend.ledger.spool import Spool
-
-RECORD = AttemptRecord(
-    call="01a2278b-555e-7237-9e3d-3839395a1dbf",
-    number=1,
-    at=1_764_423_573_123_456,
-    duration=812_345,
-    first_byte=412_345,
-    first_token=None,
-    feature="conv_folder",
-    profile="premium",
-    endpoint="openai:gpt-6-luna",
-    served_model="gpt-6-luna-2026-08-01",
-    request_id="req_0123456789abcdef",
-    user="ann",
-    tenant="acme",
-    key_owner="house",
-    key="a1b2c3d4e5f60718",
-    account=None,
-    outcome="ok",
-    category=None,
-    status=200,
-    finish_reason="stop",
-    stream=False,
-    hedge=False,
-    degraded=False,
-    input=1_234,
-    output=345,
-    cached=1_024,
-    cache_write=None,
-    reasoning=100,
-    estimated=False,
-    cost=123_456_789_012,
-    price_version="genai-prices 0.0.40",
-    table_hash="0123456789abcdef",
-    arm=None,
-    trace=None,
-)
-
-
-def a_record(**said: Any) -> AttemptRecord:
-    """A record that says this and that."""
-    return RECORD._replace(**said)
+    from backend.utils.llm.ledger.record import AttemptRecord
 
 
 class MemoryLedgerStore(LedgerStore):
