@@ -17,6 +17,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from backend.commands import adopt
 from backend.commands.terminal import (
     SHORT,
     Json,
@@ -71,6 +72,10 @@ Day = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], help="Judge as of this day; by default today, in UTC."),
 ]
+
+
+app.command("lift")(adopt.lift_command)
+app.command("types")(adopt.types_command)
 
 
 @app.command()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .receipt import ReceiptDict as Receipt
     from .routing.route import Needs
     from .routing.selector import Choosing, Pause, Stop, Use, in_order
+    from .serving import serving
     from .structured_model import StructuredAnswer
     from .types import KeyPolicy
 
@@ -57,6 +58,7 @@ __all__ = [
     "rate",
     "receipt_of",
     "receipts",
+    "serving",
     "use",
     "use_caller",
 ]
@@ -93,6 +95,7 @@ _ROOMS = {
     "rate": "clients",
     "receipt_of": "receipt",
     "receipts": "receipt",
+    "serving": "serving",
     "use": "clients",
     "use_caller": "caller",
 }

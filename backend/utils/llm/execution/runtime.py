@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..clock import Time
+from ..packages import missing
 from ..pricing import cost
 from ..providers import ChatClientCache
 from ..receipt import Usage
@@ -74,6 +75,8 @@ class Runtime:
         endpoints = (one for served in chains.values() for chain in served.values() for one in chain)
         try:
             for endpoint in dict.fromkeys(endpoints):
+                if missing(endpoint.provider.api):  # no call will get there
+                    continue
                 self.clients.client(endpoint)
                 cost(endpoint, Usage(), now)
             self.transport.pools.warm_up()

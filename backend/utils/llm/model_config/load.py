@@ -75,7 +75,7 @@ def parse(
     return Snapshot(
         profile=table.profile,
         profile_layer=table.profile_layer,
-        byok_profile=rows.head.byok_profile,
+        byok_profile=table.byok_profile,
         demo=table.demo,
         providers=table.providers,
         features=Features(table.features),

@@ -70,6 +70,7 @@ class Resolver:
         self.profile, self.profile_layer = self._house_profile()
         self.step_down_to = self._steps_down()
         self.budgets = self._budgets()
+        self.byok_profile = self._byok_profile()
         self._check_lineages()
         self._check_groups()
         own = {name: self._profile_chains(name) for name in rows.profiles}
@@ -127,8 +128,14 @@ class Resolver:
             (chosen, PROFILE_OVERRIDE, "environment") if chosen else (head.profile, "profile", self._layer)
         )
         self._check_name("profiles", name, path, layer)
-        self._check_name("profiles", head.byok_profile, "byok_profile", self._layer)
         return name, layer
+
+    def _byok_profile(self) -> str:
+        """The one that is named; else ``byok``; else, in a table without one, the house's."""
+        if (name := self._rows.head.byok_profile) is not None:
+            self._check_name("profiles", name, "byok_profile", self._layer)
+            return name
+        return "byok" if "byok" in self._rows.profiles else self.profile
 
     def _check_lineages(self) -> None:
         for name, row in self._rows.profiles.items():

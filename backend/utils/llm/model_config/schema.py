@@ -273,7 +273,7 @@ class Head(Row):
     """The values that stand before the first section."""
 
     profile: str = "premium"
-    byok_profile: str = "byok"
+    byok_profile: str | None = None
     demo: str | None = None
     private_networks: tuple[Network, ...] = ()
 

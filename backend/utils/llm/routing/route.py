@@ -62,6 +62,7 @@ class Needs(NamedTuple):
 class SkipCode(StrEnum):
     """Why an endpoint may not serve."""
 
+    NO_PACKAGE = "no_package"
     NO_KEY = "no_key"
     NOT_YOUR_KEY = "not_your_key"
     NO_TOOLS = "no_tools"

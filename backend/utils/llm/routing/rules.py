@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..models import LACKS
+from ..packages import missing, way_out
 from ..pricing import most_usd
 from ..strategies import ByTier
 from .charges import unpriced
@@ -88,6 +89,14 @@ def _disabled(candidate: Candidate, terms: Terms) -> Rejection | None:
     """A person took it out, with whoever's key."""
     why = terms.snapshot.disabled.get(str(candidate.endpoint))
     return None if why is None else Rejection(candidate, SkipCode.DISABLED, str(why))
+
+
+def _no_package(candidate: Candidate, _: object) -> Rejection | None:
+    if not (packages := missing(candidate.endpoint.provider.api)):
+        return None
+    are = "is" if len(packages) == 1 else "are"
+    why = f"{' and '.join(packages)} {are} not installed ({way_out(packages)})"
+    return Rejection(candidate, SkipCode.NO_PACKAGE, why)
 
 
 def _not_your_key(candidate: Candidate, case: Case) -> Rejection | None:
@@ -221,13 +230,14 @@ def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
 LASTING_RULES: tuple[LastingRule, ...] = (
     _disabled,
     _no_house_key,
+    _no_package,
     _retired,
     _ability_missing,
     _chat_tools_missing,
     _option_refused,
 )
 """For the table's endpoints. What nobody has a key for is not worth another word."""
-OWN_RULES: tuple[LastingRule, ...] = (_out_of_reach, _ability_missing)
+OWN_RULES: tuple[LastingRule, ...] = (_no_package, _out_of_reach, _ability_missing)
 """For an endpoint that a caller brings. It stands in for all others, as the demo endpoint does, and takes what it has a
 word for; and whether a vendor still sells its model is nothing to it."""
 KEY_RULES: tuple[CallRule, ...] = (_not_your_key,)

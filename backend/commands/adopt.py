@@ -1,0 +1,108 @@
+"""For projects that take the facade in: a copy of it, and the names of their features for type checkers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.terminal import Json, err, errors, fail, out, print_json
+from backend.tools.lift import PLACE, LiftError, lift
+from backend.utils.llm import Table
+from backend.utils.llm.version import VERSION
+
+if TYPE_CHECKING:
+    from backend.tools.lift import Change
+
+_TYPES = '''"""The features of the table, for type checkers. Made by `python -m backend types`; not to be edited."""
+
+from typing import Literal
+
+FeatureName = Literal[
+{names}
+]
+'''
+_NEXT = """What is left to do:
+  pip install -r {place}/requirements.txt   (and requirements-gemini.txt for api = "gemini")
+  llm.toml says which model serves which feature; LLM_CONFIG names another file.
+  In the lifespan of the application:
+
+      from utils.llm import serving
+
+      @asynccontextmanager
+      async def lifespan(app):
+          async with serving():  # in force, warmed up, reloaded when its file changes, closed at the end
+              yield
+
+  Around a request: with use_caller(Caller(user_id=…)): …"""
+
+
+def lift_command(
+    project: Annotated[Path, typer.Argument(help="The folder that your modules are imported from.")],
+    *,
+    update: Annotated[bool, typer.Option("--update", help="Bring a copy to this version.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; show what would change.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over files that were changed there as well as here.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy the facade into PROJECT, as utils/llm, or bring the copy there to this version."""
+    try:
+        changes = lift(project, update=update, dry_run=dry_run, force=force)
+    except LiftError as error:
+        fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+    except OSError as error:
+        broken = LiftError(f"{error.filename or project}: {error.strerror or error}.")
+        fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
+    if as_json:
+        states = {change.path: change.state for change in changes if change.state != "same"}
+        print_json({"version": VERSION, "written": not dry_run, "files": states})
+        return
+    if update and dry_run:
+        out.print("".join(line for change in changes for line in _shown(change)), markup=False, end="")
+    told = ", ".join(f"{count} {state}" for state, count in Counter(one.state for one in changes).items())
+    err.print(
+        f"{project / PLACE}: {told} (version {VERSION}){', nothing written' if dry_run else ''}", markup=False
+    )
+    if not update and not dry_run:
+        out.print(_NEXT.format(place=project / PLACE), markup=False)
+
+
+def _shown(change: Change) -> list[str]:
+    return [] if change.state in {"same", "yours"} else list(change.diff())
+
+
+def types_command(
+    file: Annotated[
+        Path | None, typer.Argument(help="The module to write; by default it is printed.")
+    ] = None,
+    *,
+    table: Annotated[Path | None, typer.Option(help="A table; by default the one in force.")] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit with 1 if FILE is not as it would be written."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the names of the features as a Literal type, so that a misspelt one is found before it runs."""
+    with errors(as_json=as_json):
+        features = Table(table).snapshot.features
+    made = _TYPES.format(names="\n".join(f'    "{name}",' for name in features))
+    if file is None:
+        out.print(made, markup=False, end="")
+    elif check:
+        _check(file, made, as_json=as_json)
+    else:
+        file.write_text(made, encoding="utf-8")
+
+
+def _check(file: Path, made: str, *, as_json: bool) -> None:
+    if file.is_file() and file.read_text(encoding="utf-8") == made:
+        return
+    message = f"{file} is not as the table has it. Run: python -m backend types {file}"
+    fail(ValueError(message), {"code": "stale_types", "message": message}, as_json=as_json)

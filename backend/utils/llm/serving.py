@@ -1,0 +1,59 @@
+"""Everything that an application does with its patchbay while it runs, as one context for its lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from .caller import context_without_caller
+from .clients import Patchbay, use
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .model_config import Table
+
+log = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 1.0
+"""From one look at the table's file to the next."""
+
+
+@asynccontextmanager
+async def serving(
+    patchbay: Patchbay | None = None, *, reload_every: float | None = RELOAD_SECONDS
+) -> AsyncIterator[Patchbay]:
+    """Put ``patchbay`` in force, warm it up beside the first requests, follow changes of its table, and close it at the end.
+
+    Args:
+        patchbay: By default one on the default table, which refuses calls for which nobody named a caller.
+        reload_every: Seconds between looks at the table's file; None to leave the table as it is.
+
+    Raises:
+        ConfigError: If the default table is wrong.
+    """
+    own = patchbay or Patchbay(require_caller=True)
+    work = [asyncio.to_thread(own.warm_up)]
+    if reload_every is not None:
+        work.append(_follow(own.table, reload_every))
+    with use(own):
+        tasks = [asyncio.create_task(one, context=context_without_caller()) for one in work]
+        try:
+            yield own
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await own.aclose()
+
+
+async def _follow(table: Table, every: float) -> None:
+    """Put the table in force anew whenever its file has changed. A bad one leaves the last good one in force."""
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await asyncio.to_thread(table.reload_if_changed)
+        except Exception:
+            log.exception("The table could not be looked at; it stays as it is.")
