@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 ROOT: Final = Path(__file__).parents[1]
 DOTENV: Final = ROOT / ".env"
 MASTER_KEYS: Final = "PATCHBAY_MASTER_KEYS"
+DATABASE_URL: Final = "DATABASE_URL"
+_OURS: Final = {MASTER_KEYS, DATABASE_URL}
 
 
 def _blank_is_none(value: object) -> object:
@@ -32,6 +34,10 @@ class Settings(BaseSettings):
         master_keys: The keys that lock users' stored keys, the newest first, with commas between them. Without them,
             there is a file.
         master_keys_file: That file; by default it lies beside the database, and is made when it is first needed.
+        database_url: A PostgreSQL server for the ledger, such as ``postgresql://patchbay@db.example/patchbay``. Without one the ledger
+            is in SQLite, as everything else is.
+        ledger_spool_mb: Megabytes that records of calls may take on the disk while the store does not take them. Half an hour
+            of a hundred calls a second is about 80.
         local_llm_gguf: A model file to serve in place of the built-in demo model.
 
     Raises:
@@ -56,6 +62,10 @@ class Settings(BaseSettings):
     data_dir: Path = ROOT / ".data"
     master_keys: SecretStr | None = None
     master_keys_file: Annotated[Path | None, BeforeValidator(_blank_is_none)] = None
+    database_url: Annotated[SecretStr | None, BeforeValidator(_blank_is_none)] = Field(
+        default=None, validation_alias=DATABASE_URL
+    )
+    ledger_spool_mb: Annotated[int, Field(ge=8)] = 1_024
     local_llm_gguf: Annotated[Path | None, BeforeValidator(_blank_is_none)] = Field(
         default=None, validation_alias="LOCAL_LLM_GGUF"
     )
@@ -64,6 +74,11 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The file of the SQLite database."""
         return self.data_dir.expanduser() / "patchbay.sqlite3"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The folder of records of calls that are not in the store yet."""
+        return self.data_dir.expanduser() / "ledger"
 
     @property
     def journals_path(self) -> Path:
@@ -81,10 +96,10 @@ def environment(dotenv: Path = DOTENV) -> dict[str, str]:
 
     A blank line of the file is left out. A blank variable of the process stands, so that
     ``OPENAI_API_KEY= backend/run.sh`` runs without the key that the file holds. The master keys are for the vault alone,
-    so that no row of a table can name them as a provider's key.
+    so that no row of a table can name them as a provider's key; so is the database's URL, which may hold a password.
     """
     merged = _read(dotenv) | dict(os.environ)  # noqa: TID251 - the one reader of the application's environment
-    return {name: value for name, value in merged.items() if name != MASTER_KEYS}
+    return {name: value for name, value in merged.items() if name not in _OURS}
 
 
 def _read(dotenv: Path) -> dict[str, str]:

@@ -75,6 +75,7 @@ class Segment:
         _sync(self.descriptor)
         if not self._is_entered:
             _sync_folder(self.path.parent)
+            _sync_folder(self.path.parent.parent)
             self._is_entered = True
 
     def is_there(self) -> bool:

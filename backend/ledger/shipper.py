@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from backend.ledger.folders import claimed, folders, is_written
@@ -16,9 +16,10 @@ from backend.ledger.store import RefusedRowError, StoreAwayError
 from backend.utils.llm.failures.backoff import backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from backend.background import Background
     from backend.ledger.folders import Backlog
     from backend.ledger.spool import Spool
     from backend.ledger.store import LedgerStore, Spooled
@@ -30,6 +31,8 @@ EVERY_SECONDS: Final = 0.2
 """From one look at what this process has written to the next."""
 OTHERS_SECONDS: Final = 2.0
 """From one look at what others have written to the next."""
+FINISH_SECONDS: Final = 2.0
+"""How long a stop may take to ship what is left."""
 ADD_SECONDS: Final = 30.0
 """How long the store may take for a batch before it counts as away."""
 REFUSED: Final = "refused.log"
@@ -80,6 +83,16 @@ class Shipper:
         self._fails = 0
         self._again = self._others = float("-inf")
         self.figures = Shipped()
+
+    @asynccontextmanager
+    async def shipping(self, background: Background) -> AsyncIterator[None]:
+        """Ship for as long as the context lasts, and at its end what is left."""
+        await asyncio.to_thread(self._spool.open)
+        try:
+            async with background.repeating("ledger", self.ship, every=EVERY_SECONDS):
+                yield
+        finally:
+            await self.finish(FINISH_SECONDS)
 
     async def ship(self) -> None:
         """Ship what is there. While the store is away that is tried again and again, with longer and longer pauses."""

@@ -87,6 +87,18 @@ def test_the_master_keys_are_not_for_the_facade(tmp_path: Path, monkeypatch: pyt
     assert Settings(_env_file=None).master_keys == SecretStr("canary")
 
 
+def test_the_databases_url_is_not_for_the_facade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ann:canary@db/patchbay")
+
+    assert "DATABASE_URL" not in environment(dotenv("DATABASE_URL=canary\n", tmp_path))
+    assert "canary" not in repr(Settings(_env_file=None))
+    assert Settings(_env_file=None).database_url == SecretStr("postgresql://ann:canary@db/patchbay")
+
+
+def test_the_ledger_waits_beside_the_database(tmp_path: Path) -> None:
+    assert settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path).ledger_path == tmp_path / "ledger"
+
+
 def test_the_master_keys_lie_beside_the_database_by_default(tmp_path: Path) -> None:
     beside = settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path)
     apart = settings("PATCHBAY_MASTER_KEYS_FILE=~/master.keys\n", tmp_path)
@@ -115,6 +127,7 @@ def test_the_example_shows_the_defaults() -> None:
     told = Settings(_env_file=None)
     assert (shown["PATCHBAY_HOST"], int(shown["PATCHBAY_PORT"])) == (told.host, told.port)
     assert ROOT / shown["PATCHBAY_DATA_DIR"] == told.data_dir
+    assert int(shown["PATCHBAY_LEDGER_SPOOL_MB"]) == told.ledger_spool_mb
 
 
 def test_the_example_changes_nothing_as_it_is() -> None:

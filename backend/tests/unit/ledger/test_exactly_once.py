@@ -127,7 +127,7 @@ step = st.one_of(
 )
 
 
-@given(st.lists(step, max_size=25))
+@given(st.lists(step, max_size=15))
 def test_whatever_happens_each_record_is_in_the_store_once(steps: list[tuple[str, int]]) -> None:
     async def go(root: Path) -> None:
         world = World(root)

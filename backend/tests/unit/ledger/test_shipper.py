@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backend.background import Background
 from backend.ledger.folders import Mark, claimed, folders
 from backend.ledger.lines import read
 from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipped, Shipper
@@ -272,6 +273,15 @@ async def test_at_the_end_all_is_shipped_in_time_or_left_for_the_next_start(
     assert not await shipper.finish(5.0)
     store.is_away = False
     assert await shipper.finish(5.0)
+
+    assert len(store.rows) == 1
+
+
+async def test_what_is_appended_until_the_end_is_shipped_at_the_end(
+    spool: Spool, shipper: Shipper, store: MemoryLedgerStore
+) -> None:
+    async with shipper.shipping(Background()):
+        spool.append(RECORD)
 
     assert len(store.rows) == 1
 

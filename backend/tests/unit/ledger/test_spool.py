@@ -223,6 +223,38 @@ def test_a_forked_child_is_a_writer_of_its_own_and_leaves_the_parents_alone(root
         assert [folder for folder in folders(root) if is_written(folder)] == [mine]
 
 
+def test_forks_in_the_midst_of_appends_lose_and_double_nothing(root: Path) -> None:
+    over, appended = threading.Event(), [0, 0]
+
+    def write(number: int) -> None:
+        while not over.is_set():
+            shared.append(RECORD)
+            appended[number] += 1
+
+    def go() -> str:
+        for _ in range(50):
+            shared.append(RECORD)
+        crash(shared)
+        return shared.writer
+
+    with Spool(root, Bounds(segment=20_000)) as shared:
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            children = [fork(go) for _ in range(5)]
+            writers = [child.result() for child in children]
+        finally:
+            over.set()
+        for thread in threads:
+            thread.join()
+
+        expected = {shared.writer: sum(appended)} | dict.fromkeys(writers, 50)
+        assert sorted(written(root)) == sorted(
+            (writer, number) for writer, rows in expected.items() for number in range(1, rows + 1)
+        )
+
+
 def test_a_child_that_outlives_its_parent_does_not_hold_the_parents_folder(root: Path) -> None:
     spool = Spool(root)
     spool.append(RECORD)
