@@ -18,14 +18,18 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from backend.commands import adopt
+from backend.commands.audit import audit
+from backend.commands.override import override, stored_overrides
 from backend.commands.terminal import (
     SHORT,
     Json,
     database,
+    deciding,
     duration,
     err,
     errors,
     fail,
+    operator,
     out,
     print_json,
     printable,
@@ -56,6 +60,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model."
 )
+app.add_typer(override, name="override")
+app.add_typer(audit, name="audit")
 keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the keys that users store.")
 app.add_typer(keys, name="keys")
 tokens = typer.Typer(no_args_is_help=True, help="Access tokens, and the sessions of browsers.")
@@ -353,8 +359,8 @@ async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[L
 async def _made(settings: Settings, user: str, name: str) -> tuple[AccessToken, str]:
     from backend.database.tokens import TokenStore
 
-    async with database(settings) as sessions:
-        return await TokenStore(sessions).make(user, name)
+    async with deciding(settings) as sessions:
+        return await TokenStore(sessions).make(user, name, by=operator())
 
 
 async def _revoked(settings: Settings, which: str) -> Sequence[str]:
@@ -362,7 +368,7 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
     from backend.database.sessions import SessionStore
     from backend.database.tokens import TokenStore
 
-    async with database(settings) as sessions:
+    async with deciding(settings) as sessions:
         stores = TokenStore(sessions), SessionStore(sessions)
         found = [
             (owner.id, store)
@@ -371,7 +377,7 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
             if which and owner.id.startswith(which)
         ]
         if len(found) == 1:
-            await found[0][1].revoke(found[0][0])
+            await found[0][1].revoke(found[0][0], by=operator())
         return [name for name, _ in found]
 
 
@@ -397,13 +403,19 @@ def _shown(row: dict[str, Any]) -> dict[str, str | None]:
 
 
 async def _rotate(settings: Settings) -> Rotation:
+    from backend.database.audit import record
     from backend.database.keys import SqlKeyStore
     from backend.keys.master_keys import load_master_keys
     from backend.keys.rotation import rotate
 
-    async with database(settings) as sessions:
+    async with deciding(settings) as sessions:
         master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
-        return await rotate(SqlKeyStore(sessions), master_keys)
+        done = await rotate(SqlKeyStore(sessions), master_keys)
+        async with sessions.begin() as session:
+            facts = {"locked_anew": done.locked_anew, "unreadable": done.unreadable}
+            now = Time().now()
+            await record(session, "master_key.rotated", done.master, actor=operator(), now=now, details=facts)
+        return done
 
 
 def _loaded(path: Path | None, *, as_json: bool) -> Table:
@@ -441,7 +453,7 @@ def _today() -> date:
 def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchbay:
     with errors(as_json=as_json):
         live = {"local": local_model} if local_model else None
-        table = Table(environ=environment())
+        table = Table(environ=environment(), overrides=stored_overrides)
         # The application's own selectors are not here: what they choose from is taken as it is written.
         selectors = dict.fromkeys(table.snapshot.selectors, in_order)
         return Patchbay(table, live=live, selectors=selectors)

@@ -11,15 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.background import Background
 from backend.conversations.creation import Creation
+from backend.database.audit import AuditTrail
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import connected, opened
 from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
+from backend.database.overrides import SqlOverrideStore
 from backend.database.probe import Probe
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
@@ -28,10 +30,12 @@ from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
 from backend.keys.monitor import KeyMonitor
 from backend.keys.removals import Removals
+from backend.keys.signing import HeadKeys
 from backend.keys.vault import Vault
-from backend.routers import chat, conversations, errors, health, keys, llm, metrics, pages
+from backend.overrides import Overrides
+from backend.routers import chat, conversations, errors, health, keys, llm, metrics, overrides, pages
 from backend.routers.bodies import GuardedBodies
-from backend.routers.dependencies import LaunchToken, Services
+from backend.routers.dependencies import ADMIN, LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
 from backend.routers.origins import ServedAt
 from backend.routers.stopping import EndedByStop, Stop
@@ -46,11 +50,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIRST_USER: Final = "admin"
+FIRST_USER: Final = ADMIN
 
 WATCH_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 5.0
 """How long a stop waits for answers of models that its requests did not wait for: they are being paid for."""
+SIGN_SECONDS: Final = 60.0
+"""From one signed head of the audit trail to the next, if it has grown."""
 STORE_SECONDS: Final = 1.0
 """From one look at what is made and not stored to the next."""
 
@@ -85,7 +91,8 @@ def create_app(
     settings = settings or Settings()
     monitor = key_monitor or KeyMonitor()
     print_token = announce or _link_printer(settings)
-    vault = Vault(load_master_keys(settings.master_keys, settings.master_keys_path))
+    master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
+    vault = Vault(master_keys)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -97,6 +104,8 @@ def create_app(
             async with _facade(patchbay, monitor) as facade:
                 _warn_of_retirements(facade)
                 kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
+                overriding = await _overrides(facade, sessions)
+                sign = partial(AuditTrail(sessions).sign, HeadKeys(master_keys))
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
@@ -111,6 +120,7 @@ def create_app(
                     database=Probe(path),
                     local_model=local_model,
                     background=background,
+                    overrides=overriding,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 if not await tokens.has_any():
@@ -122,7 +132,8 @@ def create_app(
                     background.repeating(
                         "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
-                    _looking_after(facade, background),
+                    background.repeating("audit", sign, every=SIGN_SECONDS),
+                    _looking_after(facade, overriding, background),
                 ):
                     yield
                     await creation.drain(DRAIN_SECONDS, app.state.stop.hurry)
@@ -145,7 +156,7 @@ def create_app(
         app.add_middleware(ServedAt, url=settings.public_url)
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, keys, metrics, conversations, chat, pages):
+    for room in (health, llm, overrides, keys, metrics, conversations, chat, pages):
         app.include_router(room.router)
     return app
 
@@ -163,6 +174,15 @@ async def _facade(given: Facade | None, monitor: KeyMonitor) -> AsyncIterator[Fa
         await own.aclose()
 
 
+async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Overrides | None:
+    """The stored overrides, those that hold in force; None if the facade has no table of ours."""
+    if not isinstance(facade, Patchbay):
+        return None
+    overriding = Overrides(SqlOverrideStore(sessions), facade.table)
+    await overriding.put_in_force()
+    return overriding
+
+
 def _warn_of_retirements(facade: Facade) -> None:
     """One line in the log, whatever the number of features; `check` and `/v1/llm/qos` tell the rest."""
     if (line := headline(facade.get_qos_info().retirements)) is not None:
@@ -170,14 +190,15 @@ def _warn_of_retirements(facade: Facade) -> None:
 
 
 @asynccontextmanager
-async def _looking_after(facade: Facade, background: Background) -> AsyncIterator[None]:
+async def _looking_after(
+    facade: Facade, overriding: Overrides | None, background: Background
+) -> AsyncIterator[None]:
     """Put a changed table in force within a second or two, and do beside the first requests what they would wait for."""
-    if not isinstance(facade, Patchbay):
+    if not isinstance(facade, Patchbay) or overriding is None:
         yield
         return
-    reload = partial(asyncio.to_thread, facade.table.reload_if_changed)
     async with (
-        background.repeating("table", reload, every=WATCH_SECONDS),
+        background.repeating("table", overriding.put_in_force, every=WATCH_SECONDS),
         background.once("warm-up", partial(_warm_up, facade)),
     ):
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -26,18 +27,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SHORT = 8
 """How much of an id is shown to people."""
 _LONGEST = 100
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def duration(text: str) -> timedelta:
-    """A duration that is written ``12h``, ``30d`` or ``2w``.
+    """A duration that is written ``30m``, ``12h``, ``30d`` or ``2w``.
 
     Raises:
         typer.BadParameter: If it is none.
     """
-    found = re.fullmatch(r"(\d{1,4})([hdw])", text.strip().lower())
+    found = re.fullmatch(r"(\d{1,4})([mhdw])", text.strip().lower())
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no time. Write 12h, 30d or 2w.")
+        raise typer.BadParameter(f"{text!r} is no time. Write 30m, 12h, 30d or 2w.")
     count, unit = found.groups()
     return timedelta(**{_UNITS[unit]: int(count)})
 
@@ -108,3 +109,31 @@ async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[Async
 
     async with opened(settings.database_path) as engine:
         yield async_sessionmaker(engine)
+
+
+@asynccontextmanager
+async def deciding(settings: Settings) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Like `database`; at the end, a signed head of the audit trail vouches for what was decided."""
+    async with database(settings) as sessions:
+        yield sessions
+        await _sign(sessions, settings)
+
+
+async def _sign(sessions: async_sessionmaker[AsyncSession], settings: Settings) -> None:
+    """Sign a head of the audit trail. If there is no master key to sign with, a server does so later."""
+    from backend.database.audit import AuditTrail
+    from backend.keys.errors import MasterKeyError
+    from backend.keys.master_keys import load_master_keys
+    from backend.keys.signing import HeadKeys
+
+    with suppress(MasterKeyError):
+        keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
+        await AuditTrail(sessions).sign(keys)
+
+
+def operator() -> str:
+    """Who sits at the command line, by the name that the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -159,12 +159,19 @@ class AuditTrail:
         async with self._sessions() as session:
             return [Entry._make(found) for found in await session.execute(query)]
 
-    async def verify(self, verifier: Verifier) -> Verification:
-        """Walk all chains of entries and all heads. Nobody waits for it."""
+    async def verify(self, verifier: Verifier, *, expect: str | None = None) -> Verification:
+        """Walk all chains of entries and all heads. Nobody waits for it.
+
+        Args:
+            verifier: Knows the keys that signed heads.
+            expect: The hash of a head that has to be there.
+        """
         async with self._sessions() as session:
             await _at_one_moment(session)
             heads = [Head._make(row) for row in await session.execute(_HEADS)]
             signatures, breaks = check_heads(heads, verifier)
+            if expect is not None and all(head.hash != expect for head in heads):
+                breaks.append(Break("truncated", f"the head {expect}", "no head has this hash"))
             chains = await _grown(session)
             count = 0
             for writer in await _writers(session, signatures, chains):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
+from backend.database.audit import record
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
 from backend.keys.problem import KeyProblem
 from backend.keys.store import KeyVersion, Owner, Removal
 from backend.keys.vault import Place, Sealed, Server
+from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.dml import ReturningInsert
 
     from backend.keys.store import Renew, Seal
+    from backend.ledger.audit import Kind
 
 _REMEMBERED: Final = timedelta(hours=1)
 """For how long it is told that a key was removed. Every process asks twice a second."""
@@ -47,6 +50,9 @@ class SqlKeyStore:
             await _note_removals(session, await session.scalars(left), until)
             key = seal((await session.scalar(select(row.id).limit(1))) is not None)
             session.add(_row(key))
+            await session.flush()
+            await _tell_of_ends(session, removed, now, place.user_id)
+            await _tell(session, "key.added", key.place, now, place.user_id)
         if removed:
             await erase(self._sessions, UserKeyRow.__tablename__)
         return key
@@ -68,9 +74,10 @@ class SqlKeyStore:
         """See `KeyStore.remove`."""
         async with self._sessions.begin() as session:
             removed = await _remove(session, _versions(owner, provider), now)
+            await _tell_of_ends(session, removed, now, owner.user_id)
         if removed:
             await erase(self._sessions, UserKeyRow.__tablename__)
-        return removed
+        return bool(removed)
 
     async def removed(self, after: int) -> Sequence[Removal]:
         """See `KeyStore.removed`."""
@@ -95,10 +102,15 @@ class SqlKeyStore:
         return row is not None and row.house_fallback
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """See `KeyStore.record_use`."""
-        change = update(UserKeyRow).where(UserKeyRow.id.in_(rows)).values(last_used_at=now)
+        """See `KeyStore.record_use`. The audit trail is told of the first use on a day."""
+        key, day = UserKeyRow, now.replace(hour=0, minute=0, second=0, microsecond=0)
+        change = update(key).where(key.id.in_(rows)).values(last_used_at=now)
+        not_today = or_(key.last_used_at.is_(None), key.last_used_at < day)
         async with self._sessions.begin() as session:
+            first = (await session.scalars(change.where(not_today).returning(key))).all()
             await session.execute(change)
+            for row in first:
+                await _tell(session, "key.used", _kept(row).place, now, row.user_id)
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:
         """See `KeyStore.record_problem`."""
@@ -140,12 +152,27 @@ class SqlKeyStore:
         return len(renewed)
 
 
-async def _remove(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> bool:
-    """Delete them, and note it. False if there are none."""
-    gone = (await session.scalars(delete(UserKeyRow).where(which).returning(UserKeyRow.id))).all()
+async def _remove(session: AsyncSession, which: ColumnElement[bool], now: datetime) -> Sequence[KeyVersion]:
+    """Delete them, and note it."""
+    gone = [
+        _kept(row) for row in await session.scalars(delete(UserKeyRow).where(which).returning(UserKeyRow))
+    ]
     await session.execute(delete(KeyRemovalRow).where(KeyRemovalRow.removed_at < now - _REMEMBERED))
-    await _note_removals(session, gone, now)
-    return bool(gone)
+    await _note_removals(session, [key.place.row for key in gone], now)
+    return gone
+
+
+async def _tell_of_ends(session: AsyncSession, gone: Iterable[KeyVersion], now: datetime, by: str) -> None:
+    """Tell the audit trail who ended each of them, or that it had its time."""
+    for key in gone:
+        is_over = key.valid_until is not None and key.valid_until <= now
+        kind: Kind = "key.expired" if is_over else "key.revoked"
+        await _tell(session, kind, key.place, now, SYSTEM if is_over else by)
+
+
+async def _tell(session: AsyncSession, kind: Kind, place: Place, now: datetime, actor: str) -> None:
+    facts = {"user": place.user_id, "tenant": place.tenant_id, "provider": place.provider}
+    await record(session, kind, place.row, actor=actor, now=now, details=facts)
 
 
 async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:

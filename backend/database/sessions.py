@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, delete, exists, or_, select
 
+from backend.database.audit import record
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.tokens import hashed, record_use, utc_now
 from backend.database.wal import erase
+from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,9 +89,14 @@ class SessionStore:
         """End the session whose cookie holds ``plain``, if there is one."""
         await self._end(LoginSessionRow.hash == hashed(plain))
 
-    async def revoke(self, session_id: str) -> None:
-        """End the session of that id, if there is one."""
-        await self._end(LoginSessionRow.id == session_id)
+    async def revoke(self, session_id: str, *, by: str = SYSTEM) -> None:
+        """End the session of that id, if there is one.
+
+        Args:
+            session_id: Which.
+            by: Who wants it ended, for the audit trail.
+        """
+        await self._end(LoginSessionRow.id == session_id, by)
 
     async def all(self) -> Sequence[LoginSession]:
         """Every session that has not ended, the newest first."""
@@ -98,10 +105,13 @@ class SessionStore:
         async with self._sessions() as session:
             return [_session(found) for found in await session.scalars(query)]
 
-    async def _end(self, which: ColumnElement[bool]) -> None:
+    async def _end(self, which: ColumnElement[bool], by: str | None = None) -> None:
         gone = delete(LoginSessionRow).where(which).returning(LoginSessionRow.id, LoginSessionRow.user_id)
         async with self._sessions.begin() as session:
             ended = (await session.execute(gone)).first()
+            if ended is not None and by is not None:
+                now, facts = self._clock(), {"user": ended.user_id}
+                await record(session, "session.revoked", ended.id, actor=by, now=now, details=facts)
         if ended is not None:
             await erase(self._sessions)
             log.info("sessions.ended user=%s session=%s", ended.user_id, ended.id)

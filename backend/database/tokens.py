@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import OperationalError
 
+from backend.database.audit import record
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.wal import erase
+from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,8 +68,14 @@ class TokenStore:
         """Like `make`, for who needs the token alone."""
         return (await self.make(user_id, name))[1]
 
-    async def make(self, user_id: str, name: str) -> tuple[AccessToken, str]:
-        """Make a token for ``user_id`` and return it. What is to be sent, the second, cannot be had again."""
+    async def make(self, user_id: str, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
+        """Make a token for ``user_id`` and return it. What is to be sent, the second, cannot be had again.
+
+        Args:
+            user_id: Whose it is.
+            name: What it is for.
+            by: Who wants it made, for the audit trail.
+        """
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
         row = AccessTokenRow(
             id=uuid.uuid4().hex, user_id=user_id, name=name, hash=hashed(plain), created_at=self._clock()
@@ -75,6 +83,9 @@ class TokenStore:
         made = _token(row)
         async with self._sessions.begin() as session:
             session.add(row)
+            await session.flush()
+            facts = {"user": user_id, "name": name}
+            await record(session, "token.made", made.id, actor=by, now=made.created_at, details=facts)
         log.info("tokens.made user=%s token=%s", user_id, made.id)
         return made, plain
 
@@ -101,17 +112,24 @@ class TokenStore:
         async with self._sessions() as session:
             return bool(await session.scalar(select(exists().where(AccessTokenRow.revoked_at.is_(None)))))
 
-    async def revoke(self, token_id: str) -> None:
+    async def revoke(self, token_id: str, *, by: str = SYSTEM) -> None:
         """End the life of a token, and the sessions that were opened with it. Its hash goes; who had it and when stays.
 
         Does nothing to one that is unknown or already revoked.
+
+        Args:
+            token_id: Which.
+            by: Who wants it ended, for the audit trail.
         """
-        row = AccessTokenRow
+        row, now = AccessTokenRow, self._clock()
         change = update(row).where(row.id == token_id, row.revoked_at.is_(None))
-        gone = change.values(revoked_at=self._clock(), hash=f"revoked {token_id}").returning(row.user_id)
+        gone = change.values(revoked_at=now, hash=f"revoked {token_id}").returning(row.user_id)
         async with self._sessions.begin() as session:
             user_id = await session.scalar(gone)
             await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
+            if user_id is not None:
+                facts = {"user": user_id}
+                await record(session, "token.revoked", token_id, actor=by, now=now, details=facts)
         if user_id is not None:
             await erase(self._sessions)
             log.info("tokens.revoked user=%s token=%s", user_id, token_id)

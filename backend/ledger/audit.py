@@ -26,9 +26,11 @@ Kind = Literal[
     "key.added",
     "key.used",
     "key.revoked",
+    "key.expired",
     "master_key.rotated",
     "token.made",
     "token.revoked",
+    "session.revoked",
     "ledger.pruned",
     "ledger.repriced",
 ]

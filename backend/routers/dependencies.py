@@ -26,6 +26,7 @@ from backend.keys.rate_limit import CheckRateLimit
 from backend.keys.request_keys import RequestKeys
 from backend.keys.store import Owner
 from backend.local_model import State
+from backend.overrides import Overrides
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.errors import LLMError
@@ -35,6 +36,8 @@ from .headers import KEY_HEADER
 from .logins import Sessions, TokenOwner, held
 from .origins import is_foreign
 
+ADMIN: Final = "admin"
+"""The first user, who runs the service."""
 _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
@@ -134,6 +137,7 @@ class Services:
 
     Attributes:
         tokens: What a program may send with each request, and a browser may open a session with.
+        overrides: The stored overrides; None if the facade's table takes none.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -146,6 +150,7 @@ class Services:
     database: Database
     local_model: LocalModelView | None = None
     background: Background = field(default_factory=Background)
+    overrides: Overrides | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
@@ -206,6 +211,17 @@ async def authenticate(
     return cast("Owner", connection.state.owner)
 
 
+async def administer(owner: Annotated[Owner, Depends(authenticate)]) -> Owner:
+    """Who asks, if that is an admin.
+
+    Raises:
+        HTTPException: If not.
+    """
+    if owner.user_id != ADMIN:
+        raise HTTPException(403, "Only an admin may do this.")
+    return owner
+
+
 async def identify(
     connection: HTTPConnection,
     services: Annotated[Services, Depends(get_services)],
@@ -229,6 +245,7 @@ async def identify(
 
 
 OwnerDep = Annotated[Owner, Depends(authenticate)]
+AdminDep = Annotated[Owner, Depends(administer)]
 ServicesDep = Annotated[Services, Depends(get_services)]
 IdentityDep = Annotated[Identity, Depends(identify)]
 

@@ -52,6 +52,7 @@ def table(tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.Monkey
     path = tmp_path / "llm.toml"
     path.write_text(loopback_table(provider, dict.fromkeys(FEATURES, "openai:gpt-6-luna")))
     monkeypatch.setenv("LLM_CONFIG", str(path))
+    monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "no data"))
     monkeypatch.setenv("LOOPBACK_OPENAI_KEY", CANARY)
     return path
 

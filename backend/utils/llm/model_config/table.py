@@ -95,6 +95,10 @@ class Table(PerProcess):
             raise ConfigError(problems)
         self._checks.append(check)
 
+    def lay_over(self, overrides: OverrideSource) -> None:
+        """Lay what ``overrides`` tells over the table, from the next `reload_if_changed` on."""
+        self._overrides.source = overrides
+
     def with_override(self, one: Override) -> Snapshot:
         """What would be in force if ``one`` were stored now. Nothing changes.
 
@@ -182,7 +186,7 @@ class _Stored:
     """The overrides that are stored, as they were last told."""
 
     def __init__(self, source: OverrideSource, now: Callable[[], datetime]) -> None:
-        self._source = source
+        self.source = source
         self._now = now
         self._told: tuple[Override, ...] = ()
         self._is_away = False
@@ -190,7 +194,7 @@ class _Stored:
     def now_valid(self) -> tuple[Override, ...]:
         """Those that hold now."""
         try:
-            self._told = tuple(self._source())
+            self._told = tuple(self.source())
             self._is_away = False
         except Exception:
             if not self._is_away:

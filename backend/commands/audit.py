@@ -1,0 +1,126 @@
+"""``audit``: the trail of what persons decided, and whether it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from backend.commands.terminal import Json, database, err, out, print_json, storage_errors
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.database.audit import Verification
+    from backend.ledger.audit import Entry
+
+audit = typer.Typer(
+    no_args_is_help=True, help="What persons decided, in chains of hashes that signed heads join."
+)
+BROKEN = 3
+"""The exit status if a link is broken."""
+UNVERIFIED = 4
+"""The exit status if all links hold, but the last heads' master key is gone."""
+
+
+@audit.command("list")
+def list_entries(
+    *,
+    kind: Annotated[
+        str | None, typer.Option(help="Of this kind, such as override.set, or override for all of them.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="About this feature, endpoint, key or token.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50,
+    as_json: Json = False,
+) -> None:
+    """The newest entries."""
+    with storage_errors(as_json=as_json):
+        found = asyncio.run(_entries(limit, kind, subject))
+    if as_json:
+        print_json([_shown(entry) for entry in found])
+        return
+    grid = Grid("at", "who", "what", "of", "details", box=None, pad_edge=False)
+    for entry in found:
+        grid.add_row(*map(escape, (_moment(entry.at), entry.actor, entry.kind, entry.subject, entry.details)))
+    out.print(grid)
+
+
+@audit.command()
+def verify(
+    *,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="Fail if no head has this hash, which you noted before."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Walk all chains, and name what does not hold.
+
+    The exit status is 0 if all of it holds, 3 if a link is broken, and 4 if nobody can tell of the last heads, because their
+    master key is gone. What was cut off together with the last heads is missed only if you noted a head's hash elsewhere, as
+    the server's log does, and name it with --expect.
+    """
+    with storage_errors(as_json=as_json):
+        found = asyncio.run(_verified(expect))
+    if as_json:
+        print_json(_report(found))
+    else:
+        _print(found)
+    if found.breaks:
+        raise typer.Exit(BROKEN)
+    if found.unverified:
+        raise typer.Exit(UNVERIFIED)
+
+
+def _print(found: Verification) -> None:
+    for one in found.breaks:
+        err.print(f"{one.fault}: {one.where}: {one.says}.", markup=False)
+    if found.unverified:
+        err.print(f"Of {found.unverified} heads nobody can tell who signed them: their master key is gone.")
+    verdict = "is broken" if found.breaks else "holds"
+    out.print(f"{found.entries} entries under {found.heads} signed heads: the trail {verdict}.", markup=False)
+    if found.last is not None:
+        out.print(f"Last head, to be noted elsewhere: {found.last.number} {found.last.hash}", markup=False)
+
+
+def _report(found: Verification) -> dict[str, Any]:
+    return {
+        "ok": not found.breaks and not found.unverified,
+        "entries": found.entries,
+        "heads": found.heads,
+        "unverified_heads": found.unverified,
+        "last_head": found.last and {"number": found.last.number, "hash": found.last.hash},
+        "breaks": [one._asdict() for one in found.breaks],
+    }
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    return {**entry._asdict(), "at": _moment(entry.at), "details": json.loads(entry.details)}
+
+
+def _moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")
+
+
+async def _entries(limit: int, kind: str | None, subject: str | None) -> Sequence[Entry]:
+    from backend.database.audit import AuditTrail
+
+    async with database(Settings()) as sessions:
+        return await AuditTrail(sessions).entries(limit=limit, kind=kind, subject=subject)
+
+
+async def _verified(expect: str | None) -> Verification:
+    from backend.database.audit import AuditTrail
+    from backend.keys.master_keys import load_master_keys
+    from backend.keys.signing import HeadKeys
+
+    settings = Settings()
+    async with database(settings) as sessions:
+        keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
+        return await AuditTrail(sessions).verify(keys, expect=expect)

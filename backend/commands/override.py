@@ -1,0 +1,209 @@
+"""``override``: what people lay over the table for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from backend.commands.terminal import (
+    SHORT,
+    Json,
+    database,
+    deciding,
+    duration,
+    err,
+    operator,
+    out,
+    print_json,
+    printable,
+    storage_errors,
+)
+from backend.settings import Settings, environment
+from backend.utils.llm import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.overrides import Decision, KeptOverride, Outcome, Overrides
+    from backend.utils.llm.diagnostics.qos import OverrideInfo
+    from backend.utils.llm.model_config import Override
+
+override = typer.Typer(
+    no_args_is_help=True, help="What serves a feature for a while, or an endpoint that serves nobody."
+)
+_SHOWN = 50
+"""How many past ones are shown."""
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.now(UTC) + duration(text)
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no offset. Write {text}Z for UTC.")
+    return moment.astimezone(UTC)
+
+
+Until = Annotated[
+    datetime,
+    typer.Option(parser=_moment, metavar="TIME", help="2h, 3d, or a moment such as 2026-12-01T18:00Z."),
+]
+Reason = Annotated[str, typer.Option(help="Why, for everybody who looks.")]
+Author = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
+
+
+@override.command("set")
+def set_override(
+    feature: Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")],
+    links: Annotated[list[str], typer.Argument(metavar="ENDPOINT…", help="What serves it, in this order.")],
+    *,
+    until: Until,
+    reason: Reason,
+    author: Author = None,
+    as_json: Json = False,
+) -> None:
+    """Let ENDPOINTs (provider:model, or group:NAME) serve FEATURE, in every profile, for a while.
+
+    Every process has it in force within two seconds. It takes the place of the one before.
+    """
+    _decide(feature, tuple(links), until=until, reason=reason, author=author, as_json=as_json)
+
+
+@override.command()
+def disable(
+    endpoint: Annotated[str, typer.Argument(help="provider:model")],
+    *,
+    until: Until,
+    reason: Reason,
+    author: Author = None,
+    as_json: Json = False,
+) -> None:
+    """Take ENDPOINT out of every chain for a while, whoever's key it is."""
+    _decide(endpoint, (), until=until, reason=reason, author=author, as_json=as_json)
+
+
+@override.command("list")
+def list_overrides(
+    *,
+    past: Annotated[bool, typer.Option("--past", help="Also those that have ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every override that holds, and whether it is in force."""
+    with storage_errors(as_json=as_json):
+        holding, ended = asyncio.run(_listed(_SHOWN if past else 0))
+    if as_json:
+        shown = [one.model_dump(mode="json") for one in holding]
+        print_json({"overrides": shown, **({"past": [_past(one) for one in ended]} if past else {})})
+        return
+    out.print(_grid(holding))
+    for one in holding:
+        for problem in one.problems:
+            out.print(f"{one.id} is ignored: {problem}", markup=False)
+    for kept in ended:
+        out.print(f"ended {kept.ended_at:%Y-%m-%dT%H:%MZ} by {kept.ended_by}: {kept.override}", markup=False)
+
+
+@override.command()
+def revert(
+    which: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `list` shows it.")],
+    *,
+    author: Author = None,
+    as_json: Json = False,
+) -> None:
+    """End an override before its time."""
+    with storage_errors(as_json=as_json):
+        ended = asyncio.run(_reverted(which, _author(author)))
+    if as_json:
+        print_json({"reverted": ended.as_dict()})
+    else:
+        out.print(f"Reverted: {ended.subject}, {ended}", markup=False)
+
+
+def _decide(
+    subject: str, links: tuple[str, ...], *, until: datetime, reason: str, author: str | None, as_json: bool
+) -> None:
+    from backend.overrides import Decision
+
+    wanted = Decision(subject, links, _author(author), reason, until)
+    with storage_errors(as_json=as_json):
+        outcome = asyncio.run(_decided(wanted))
+    if as_json:
+        print_json({"override": outcome.override.as_dict(), "unserved": list(outcome.unserved)})
+        return
+    out.print(f"{subject}: {outcome.override}", markup=False)
+    if outcome.unserved:
+        err.print(f"Nobody serves any more: {', '.join(outcome.unserved)}.", markup=False)
+
+
+def _author(given: str | None) -> str:
+    return operator() if given is None else printable(given)
+
+
+async def _decided(wanted: Decision) -> Outcome:
+    async with deciding(Settings()) as sessions:
+        return await (await _overrides(sessions)).decide(wanted)
+
+
+async def _reverted(which: str, by: str) -> Override:
+    async with deciding(Settings()) as sessions:
+        return await (await _overrides(sessions)).revert(which, by)
+
+
+async def _listed(past: int) -> tuple[Sequence[OverrideInfo], Sequence[KeptOverride]]:
+    async with database(Settings()) as sessions:
+        overrides = await _overrides(sessions)
+        ended = [one for one in await overrides.all(past) if one.ended_at is not None] if past else []
+        return overrides.infos(), ended
+
+
+async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> Overrides:
+    from backend.database.overrides import SqlOverrideStore
+    from backend.overrides import Overrides
+
+    overrides = Overrides(SqlOverrideStore(sessions), Table(environ=environment()))
+    await overrides.put_in_force()
+    return overrides
+
+
+def _grid(holding: Sequence[OverrideInfo]) -> Grid:
+    grid = Grid("id", "of", "served by", "until", "author", "reason", "state", box=None, pad_edge=False)
+    for one in holding:
+        served = ", ".join(one.links) or "nobody (disabled)"
+        shown = (one.id[:SHORT], one.subject, served, f"{one.until:%Y-%m-%dT%H:%MZ}", one.author, one.reason)
+        grid.add_row(*map(escape, shown), one.state.replace("_", " "))
+    return grid
+
+
+def _past(kept: KeptOverride) -> dict[str, Any]:
+    at = kept.ended_at and kept.ended_at.isoformat()
+    return {**kept.override.as_dict(), "ended_at": at, "ended_by": kept.ended_by}
+
+
+def stored_overrides() -> Sequence[Override]:
+    """Those that hold, for commands that only read; none if there is no database yet, or it cannot be read."""
+    from sqlalchemy.exc import DBAPIError
+
+    from backend.database.engine import UnusableDatabaseError
+
+    settings = Settings()
+    try:
+        return asyncio.run(_holding(settings)) if settings.database_path.exists() else ()
+    except (UnusableDatabaseError, DBAPIError) as error:
+        fault = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        err.print(f"Stored overrides are not shown: {fault}", markup=False)
+        return ()
+
+
+async def _holding(settings: Settings) -> Sequence[Override]:
+    from backend.database.overrides import SqlOverrideStore
+
+    async with database(settings) as sessions:
+        return await SqlOverrideStore(sessions).holding(datetime.now(UTC))

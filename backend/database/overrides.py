@@ -1,0 +1,95 @@
+"""Stored overrides in the database, each change with its entry in the audit trail."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from backend.database.audit import record
+from backend.database.tables import OverrideRow
+from backend.ledger.audit import SYSTEM
+from backend.overrides import KeptOverride
+from backend.utils.llm.model_config import Override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+_ROW: Final = OverrideRow
+_HOLDS: Final = _ROW.ended_at.is_(None)
+
+
+class SqlOverrideStore:
+    """An `OverrideStore`. It keeps nothing in memory, so what one process stored is seen by all."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+        self._sessions = sessions
+
+    async def add(self, one: Override) -> None:
+        """See `OverrideStore.add`."""
+        try:
+            await self._add(one)
+        except IntegrityError:  # somebody else decided on the same subject in the same moment, and was first
+            await self._add(one)
+
+    async def _add(self, one: Override) -> None:
+        who: dict[str, Any] = {"actor": one.author, "now": one.since}
+        async with self._sessions.begin() as session:
+            await _expire(session, one.since)
+            for before in await _ended(session, _ROW.subject == one.subject, one.author, one.since):
+                await record(session, "override.replaced", before.subject, details={"id": before.id}, **who)
+            await session.execute(insert(_ROW).values({**one._asdict(), "links": json.dumps(one.links)}))
+            await record(session, "override.set", one.subject, details=one.as_dict(), **who)
+
+    async def end(self, one: str, by: str, now: datetime) -> Override | None:
+        """See `OverrideStore.end`."""
+        async with self._sessions.begin() as session:
+            await _expire(session, now)
+            ended = await _ended(session, _ROW.id == one, by, now)
+            for other in ended:
+                details = {"id": other.id}
+                await record(session, "override.reverted", other.subject, actor=by, now=now, details=details)
+        return ended[0] if ended else None
+
+    async def holding(self, now: datetime) -> Sequence[Override]:
+        """See `OverrideStore.holding`."""
+        query = select(_ROW).where(_HOLDS).order_by(_ROW.since, _ROW.id)
+        async with self._sessions() as session:
+            found = [_override(row) for row in await session.scalars(query)]
+        holding = [one for one in found if now < one.until]
+        if len(holding) < len(found):
+            async with self._sessions.begin() as session:
+                await _expire(session, now)
+        return holding
+
+    async def all(self, limit: int) -> Sequence[KeptOverride]:
+        """See `OverrideStore.all`."""
+        query = select(_ROW).order_by(_ROW.since.desc(), _ROW.id).limit(limit)
+        async with self._sessions() as session:
+            return [
+                KeptOverride(_override(row), row.ended_at, row.ended_by)
+                for row in await session.scalars(query)
+            ]
+
+
+async def _expire(session: AsyncSession, now: datetime) -> None:
+    """End what has had its time. It is a write, so of two who change something at once one waits for the other."""
+    for one in await _ended(session, _ROW.until <= now, SYSTEM, _ROW.until):
+        await record(session, "override.expired", one.subject, actor=SYSTEM, now=now, details={"id": one.id})
+
+
+async def _ended(session: AsyncSession, which: ColumnElement[bool], by: str, at: Any) -> list[Override]:
+    """End those of ``which`` that hold, and return them."""
+    change = update(_ROW).where(which, _HOLDS).values(ended_at=at, ended_by=by).returning(_ROW)
+    return [_override(row) for row in await session.scalars(change)]
+
+
+def _override(row: OverrideRow) -> Override:
+    links = tuple(json.loads(row.links))
+    return Override(row.id, row.subject, links, row.author, row.reason, row.since, row.until)

@@ -1,0 +1,231 @@
+"""Stored overrides: decided by a person, tested against the table, kept, and told to the table of every process."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from typing_extensions import override
+
+from backend.utils.llm.caller import HOUSE
+from backend.utils.llm.diagnostics.qos import override_infos
+from backend.utils.llm.errors import ConfigError, LLMError
+from backend.utils.llm.model_config import Override
+from backend.utils.llm.routing.plan import plan
+from backend.utils.llm.routing.route import Needs
+from backend.utils.llm.secrets import looks_like_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from backend.utils.llm import Table
+    from backend.utils.llm.diagnostics.qos import OverrideInfo
+    from backend.utils.llm.model_config import Snapshot
+    from backend.utils.llm.routing.route import Route
+
+LONGEST: Final = timedelta(days=90)
+"""For how long an override may hold: what is to last longer belongs in the table."""
+LONGEST_REASON: Final = 300
+"""Characters."""
+_ID_BYTES: Final = 4
+
+
+class InvalidOverrideError(LLMError):
+    """An override that would not do what it says; with every problem."""
+
+    code = "invalid_override"
+    http_status = 422
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+    @override
+    def as_dict(self) -> dict[str, Any]:
+        """With every problem."""
+        return {**super().as_dict(), "problems": list(self.problems)}
+
+
+class OverrideNotFoundError(LLMError):
+    """No override of that id holds."""
+
+    code = "override_not_found"
+    http_status = 404
+
+    def __init__(self, one: str) -> None:
+        super().__init__(f"No override with the id {one!r} holds. `override list` shows those that do.")
+
+
+class KeptOverride(NamedTuple):
+    """An override as it is kept, also after its end.
+
+    Attributes:
+        ended_at: When it was ended, or had its time; None while it holds.
+        ended_by: Who ended it.
+    """
+
+    override: Override
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+
+
+class OverrideStore(Protocol):
+    """Keeps overrides, and an entry of the audit trail with each change."""
+
+    async def add(self, one: Override) -> None:
+        """Keep ``one``; one of the same subject that holds ends."""
+        ...
+
+    async def end(self, one: str, by: str, now: datetime) -> Override | None:
+        """End the override of that id, and return it; None if none of that id holds at ``now``."""
+        ...
+
+    async def holding(self, now: datetime) -> Sequence[Override]:
+        """Those that hold at ``now``, the oldest first. Those that have had their time are ended."""
+        ...
+
+    async def all(self, limit: int) -> Sequence[KeptOverride]:
+        """The last ``limit`` of them, the newest first."""
+        ...
+
+
+class Decision(NamedTuple):
+    """What a person wants.
+
+    Attributes:
+        subject: A feature, or the endpoint to disable.
+        links: What is to serve the feature; empty to disable an endpoint.
+        author: Who decided.
+        reason: Why.
+        until: From when on it shall not hold any more, timezone-aware.
+    """
+
+    subject: str
+    links: tuple[str, ...]
+    author: str
+    reason: str
+    until: datetime
+
+
+class Outcome(NamedTuple):
+    """A decision that is kept.
+
+    Attributes:
+        unserved: The features that nobody serves any more because of it.
+    """
+
+    override: Override
+    unserved: tuple[str, ...]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Overrides:
+    """Those of an application, laid over its table.
+
+    Args:
+        store: Where they are kept.
+        table: Whom they are laid over.
+        clock: The wall clock, timezone-aware.
+    """
+
+    def __init__(
+        self, store: OverrideStore, table: Table, *, clock: Callable[[], datetime] = _utc_now
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._clock = clock
+        self._known: Sequence[Override] = ()
+        table.lay_over(lambda: self._known)
+
+    async def put_in_force(self) -> None:
+        """See what holds now, whoever decided it in whichever process, and lay it over the table, beside the event loop.
+
+        The table is read anew, too, if it has changed; also if it cannot be seen what holds.
+        """
+        try:
+            self._known = await self._store.holding(self._clock())
+        finally:
+            await asyncio.to_thread(self._table.reload_if_changed)
+
+    def infos(self) -> Sequence[OverrideInfo]:
+        """Those that hold, each with whether it is in force, and why if it is not."""
+        return override_infos(self._table)
+
+    async def decide(self, wanted: Decision) -> Outcome:
+        """Keep a decision.
+
+        Raises:
+            InvalidOverrideError: If it would not do what it says.
+        """
+        now = self._clock()
+        one = Override(secrets.token_hex(_ID_BYTES), *wanted[:4], since=now, until=wanted.until)
+        snapshot = _fitting(one, self._table, now)
+        await self._store.add(one)
+        return Outcome(one, tuple(_newly_unserved(self._table.snapshot, snapshot, now)))
+
+    async def revert(self, one: str, by: str) -> Override:
+        """End the override of that id.
+
+        Raises:
+            OverrideNotFoundError: If none of that id holds.
+        """
+        ended = await self._store.end(one, by, self._clock())
+        if ended is None:
+            raise OverrideNotFoundError(one)
+        return ended
+
+    async def all(self, limit: int) -> Sequence[KeptOverride]:
+        """The last ``limit`` of them, the newest first."""
+        return await self._store.all(limit)
+
+
+def _fitting(one: Override, table: Table, now: datetime) -> Snapshot:
+    """The table with ``one`` laid over it.
+
+    Raises:
+        InvalidOverrideError: If it does not fit, or would serve nobody.
+    """
+    problems = list(_formal_problems(one, now))
+    try:
+        snapshot = table.with_override(one)
+    except ConfigError as error:
+        raise InvalidOverrideError([*problems, *error.problems]) from error
+    if problems := [*problems, *_idle(one, snapshot, now)]:
+        raise InvalidOverrideError(problems)
+    return snapshot
+
+
+def _formal_problems(one: Override, now: datetime) -> Iterator[str]:
+    if not one.reason.strip() or len(one.reason) > LONGEST_REASON or not one.reason.isprintable():
+        yield f"reason: must be 1 to {LONGEST_REASON} characters on one line."
+    if looks_like_key(one.reason):
+        yield "reason: holds what looks like a key, and would be shown to everybody."
+    if not now < one.until <= now + LONGEST:
+        yield f"until: must be in the future, {LONGEST.days} days at most. What is to last belongs in the table."
+
+
+def _idle(one: Override, snapshot: Snapshot, now: datetime) -> Iterator[str]:
+    """Why it would change nothing, or serve nobody."""
+    if not one.links:
+        return
+    if snapshot.features[one.subject].override != one:
+        yield f"{one.path}: the environment says what serves {one.subject}, and stands above it."
+    elif snapshot.house_keys and not (route := _route(snapshot, one.subject, now)).candidates:
+        reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))
+        yield f"{one.path}: nothing of it can serve: {reasons}."
+
+
+def _newly_unserved(before: Snapshot, after: Snapshot, now: datetime) -> Iterator[str]:
+    for feature in sorted(after.features):
+        if _route(before, feature, now).candidates and not _route(after, feature, now).candidates:
+            yield feature
+
+
+def _route(snapshot: Snapshot, feature: str, now: datetime) -> Route:
+    """How a call by the house would be served, if all is well."""
+    return plan(snapshot, feature, HOUSE, Needs(), today=now.date())

@@ -1,0 +1,91 @@
+"""Stored overrides over HTTP, for admins."""
+
+from typing import Annotated, Final, Self
+
+from fastapi import APIRouter, HTTPException, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from backend.overrides import LONGEST_REASON, Decision, Overrides
+from backend.utils.llm.diagnostics.qos import OverrideInfo
+
+from .dependencies import AdminDep, Services, ServicesDep
+from .json_bodies import JsonRoute
+
+router: Final = APIRouter(prefix="/v1/llm/overrides", tags=["llm"], route_class=JsonRoute)
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Wanted(BaseModel):
+    """An override to store: of a feature, or of an endpoint that is to be disabled.
+
+    Attributes:
+        links: What is to serve ``feature``: endpoints and groups, in this order.
+        reason: Why, for everybody who looks.
+        until: From when on it does not hold any more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature: Name | None = None
+    links: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
+    disable: Name | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+    until: AwareDatetime
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if (self.feature is None) == (self.disable is None) or (self.feature is None) == bool(self.links):
+            raise ValueError("write either feature and links, or disable")
+        return self
+
+    def by(self, author: str) -> Decision:
+        """The decision that it is if ``author`` wants it."""
+        return Decision(self.feature or self.disable or "", self.links, author, self.reason, self.until)
+
+
+class OverrideList(BaseModel):
+    """Every override that holds."""
+
+    overrides: tuple[OverrideInfo, ...]
+
+
+class Stored(BaseModel):
+    """An override that was stored, and is in force in this process; in all others within two seconds.
+
+    Attributes:
+        unserved: The features that nobody serves any more because of it.
+    """
+
+    override: OverrideInfo
+    unserved: tuple[str, ...]
+
+
+@router.get("")
+async def browse(_: AdminDep, services: ServicesDep) -> OverrideList:
+    """Every override that holds, and whether it is in force."""
+    return OverrideList(overrides=tuple(_overrides(services).infos()))
+
+
+@router.post("", status_code=201)
+async def store(wanted: Wanted, admin: AdminDep, services: ServicesDep) -> Stored:
+    """Store an override, in place of the one of the same feature or endpoint."""
+    overrides = _overrides(services)
+    outcome = await overrides.decide(wanted.by(admin.user_id))
+    await overrides.put_in_force()
+    view = OverrideInfo(**outcome.override._asdict(), state="in_force")
+    return Stored(override=view, unserved=outcome.unserved)
+
+
+@router.delete("/{override_id}", status_code=204)
+async def revert(override_id: str, admin: AdminDep, services: ServicesDep) -> Response:
+    """End an override."""
+    overrides = _overrides(services)
+    await overrides.revert(override_id, admin.user_id)
+    await overrides.put_in_force()
+    return Response(status_code=204)
+
+
+def _overrides(services: Services) -> Overrides:
+    if services.overrides is None:
+        raise HTTPException(404, "The table of this service takes no overrides.")
+    return services.overrides
