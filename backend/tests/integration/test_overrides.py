@@ -285,5 +285,5 @@ class TestHttp:
 
 async def _until(condition: Any) -> None:
     async with asyncio.timeout(FOREVER):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - it is another application that changes it
             await asyncio.sleep(0.02)
