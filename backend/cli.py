@@ -35,6 +35,7 @@ from backend.commands.terminal import (
     printable,
     storage_errors,
 )
+from backend.commands.usage import usage
 from backend.local_model import LocalModel
 from backend.printing import capability_lines, finding_line, receipt_line
 from backend.settings import Settings, environment
@@ -66,6 +67,7 @@ keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the k
 app.add_typer(keys, name="keys")
 tokens = typer.Typer(no_args_is_help=True, help="Access tokens, and the sessions of browsers.")
 app.add_typer(tokens, name="tokens")
+app.add_typer(usage, name="usage")
 FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
 TablePath = Annotated[Path | None, typer.Argument(help="A table; by default the one in force.")]
 Within = Annotated[

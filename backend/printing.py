@@ -19,8 +19,20 @@ if TYPE_CHECKING:
     from backend.utils.llm.models import Capabilities, Retirement
 
 
+_ENDLESS = 100_000
+"""Columns."""
+
+
 class Terminal(Console):
-    """A console that escapes the control characters of a text, but for line breaks and tabs."""
+    """A console that escapes the control characters of a text, but for line breaks and tabs.
+
+    What goes to a pipe or a file is not cut: a table is as wide there as what it holds.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if not self.is_terminal:
+            self.width = _ENDLESS
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:

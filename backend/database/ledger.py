@@ -87,11 +87,11 @@ class SqliteLedger(SqlLedger):
         values = [(row.writer, row.sequence, *row.record) for row in rows]
         async with self._engine.begin() as connection:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            last = await _number(connection, self._LAST)
+            last = await number(connection, self._LAST)
             await connection.exec_driver_sql(self._INSERT, values)
             new = self._NEW.format(last=last)
             await roll_up(connection, new)
-            return await _number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
+            return await number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
 
 
 class PostgresLedger(SqlLedger):
@@ -130,7 +130,8 @@ class PostgresLedger(SqlLedger):
             return found.rowcount
 
 
-async def _number(connection: AsyncConnection, query: str) -> int:
+async def number(connection: AsyncConnection, query: str) -> int:
+    """The one number that ``query`` gives."""
     found = await connection.exec_driver_sql(query)
     return int(found.scalar_one())
 
@@ -171,7 +172,7 @@ def _clean(text: str) -> str:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Faults in the words of `LedgerStore`."""
+    """Faults of a database in the words of `LedgerStore`."""
     try:
         yield
     except _REFUSED as error:

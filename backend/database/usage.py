@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backend.ledger.usage import Dimension
 
 EPOCH: Final = date(1970, 1, 1)
-_HOURS: Final = 24
+HOURS: Final = 24
 _SEEKS: Final = 1_000
 """Days up to which each is looked up by itself, where one user or tenant is asked for: an index begins with the day."""
 _COLUMN: Final[dict[Dimension, str]] = {
@@ -114,7 +114,7 @@ def _meets(table: Table, only: Only) -> Iterable[ColumnElement[bool]]:
 def _within(rollup: Rollup, period: Period, only: Only) -> ColumnElement[bool]:
     since, until = ((day - EPOCH).days for day in period)
     if "hour" in rollup.dimensions:
-        return rollup.table.c.hour.between(since * _HOURS, until * _HOURS + _HOURS - 1)
+        return rollup.table.c.hour.between(since * HOURS, until * HOURS + HOURS - 1)
     if only != ANY and until - since < _SEEKS:
         return rollup.table.c.day.in_(range(since, until + 1))
     return rollup.table.c.day.between(since, until)

@@ -27,6 +27,8 @@ class Spooled(NamedTuple):
 class StoreAwayError(Exception):
     """The store cannot be reached, or does not answer, now. The same rows can be added later."""
 
+    code = "store_away"
+
 
 class RefusedRowError(Exception):
     """The store will never take one of the rows that were to be added: its content is at fault. None of them was."""

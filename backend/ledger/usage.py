@@ -5,7 +5,7 @@ Money is whole pico-dollars (10⁻¹² US dollars). Days, and hours, are those o
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 if TYPE_CHECKING:
@@ -114,12 +114,27 @@ class Used(NamedTuple):
     key: str | None
     total: Total
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"key": self.key, **self.total.as_dict()}
+
 
 class Request(NamedTuple):
     """One call with its attempts, in the order in which they began."""
 
     call: str
     attempts: tuple[AttemptRecord, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready; moments as text, costs as decimal numbers in strings."""
+        return {"call": self.call, "attempts": [_shown(record) for record in self.attempts]}
+
+
+class Pruned(NamedTuple):
+    """How many rows of attempts went, and how many of sums."""
+
+    rows: int
+    sums: int
 
 
 class UsageStore(Protocol):
@@ -158,6 +173,24 @@ class UsageStore(Protocol):
         Raises:
             StoreAwayError: The store is away.
         """
+
+
+def report(by: Dimension, period: Period, used: Sequence[Used], total: Total) -> dict[str, Any]:
+    """An answer about usage, JSON-ready."""
+    return {
+        "by": by,
+        "since": period.since.isoformat(),
+        "until": period.until.isoformat(),
+        "usage": [each.as_dict() for each in used],
+        "total": total.as_dict(),
+    }
+
+
+def _shown(record: AttemptRecord) -> dict[str, Any]:
+    told = record._asdict()
+    cost = told.pop("cost")
+    at = datetime.fromtimestamp(record.at / 1e6, UTC)
+    return {**told, "at": at.isoformat(), "cost_usd": None if cost is None else dollars(cost)}
 
 
 def dollars(pico: int) -> str:

@@ -1,0 +1,283 @@
+"""``usage``: what was used, by what, and what it cost; and the care of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager, contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.exports import MissingPackageError, csv_file, parquet_file
+from backend.commands.terminal import Json, database, duration, err, fail, out, print_json, storage_errors
+from backend.commands.usage_grids import attempts_grid, usage_grid
+from backend.ledger.prices import UnusablePricesError, read_prices
+from backend.ledger.store import StoreAwayError
+from backend.ledger.usage import Dimension, Only, Period, UnkeptError, report
+from backend.settings import Settings
+from backend.utils.llm.clock import Time
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from backend.database.usage import SqlUsageStore
+    from backend.ledger.prices import Prices
+    from backend.ledger.usage import Pruned, Request, Total, Used
+
+usage = typer.Typer(help="What calls used and cost, by feature if nothing else is asked for.")
+DAYS = 30
+"""Of which usage is told unless others are named: today, and those before it."""
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _day(text: str) -> date:
+    """A day that is written ``2026-11-29``, ``today``, or as how long before today it is: ``30d``."""
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+        return (
+            _today() if text == "today" else _today() - max(duration(text) - timedelta(days=1), timedelta())
+        )
+    except (ValueError, OverflowError, typer.BadParameter) as error:
+        raise typer.BadParameter(f"{text!r} is no day. Write 2026-11-29, today, 30d or 2w.") from error
+
+
+Since = Annotated[
+    date | None,
+    typer.Option(
+        parser=_day, metavar="DAY", help="The first day, in UTC: 2026-11-29, or 7d for the last seven."
+    ),
+]
+Until = Annotated[
+    date | None, typer.Option(parser=_day, metavar="DAY", help="The last day, by default today.")
+]
+CsvPath = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write CSV.")]
+ParquetPath = Annotated[
+    Path | None, typer.Option("--parquet", metavar="FILE", help="Write Parquet; needs pyarrow.")
+]
+PricesPath = Annotated[
+    Path, typer.Option("--prices", metavar="FILE", help="Prices by endpoint, as JSON or TOML.")
+]
+Count = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
+Feature = Annotated[str | None, typer.Option(help="Of this feature alone.")]
+Model = Annotated[str | None, typer.Option(help="Of this provider:model alone.")]
+User = Annotated[str | None, typer.Option(help="Of this user alone.")]
+Tenant = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
+Owner = Annotated[str | None, typer.Option(help="Of house or user keys alone.")]
+Outcome = Annotated[str | None, typer.Option(help="Of attempts with this outcome alone, such as failed.")]
+
+
+@usage.callback(invoke_without_command=True)
+def by_feature(
+    context: typer.Context, *, since: Since = None, until: Until = None, as_json: Json = False
+) -> None:
+    """What calls used and cost in the last 30 days, by feature."""
+    if context.invoked_subcommand is None:
+        _tell("feature", _period(since, until), Only(), 100, as_json=as_json)
+
+
+@usage.command()
+def by(  # noqa: PLR0913 - one for each option of the command line
+    dimension: Annotated[Dimension, typer.Argument(help="What to tell it by.")],
+    *,
+    since: Since = None,
+    until: Until = None,
+    feature: Feature = None,
+    model: Model = None,
+    user: User = None,
+    tenant: Tenant = None,
+    owner: Owner = None,
+    outcome: Outcome = None,
+    limit: Count = 100,
+    as_json: Json = False,
+) -> None:
+    """What calls used and cost, by feature, model, user, tenant, owner, outcome, day or hour."""
+    only = Only(feature, model, user, tenant, owner, outcome)
+    _tell(dimension, _period(since, until), only, limit, as_json=as_json)
+
+
+@usage.command()
+def requests(  # noqa: PLR0913 - one for each option of the command line
+    call: Annotated[str | None, typer.Argument(help="One call, by its id.")] = None,
+    *,
+    feature: Feature = None,
+    model: Model = None,
+    user: User = None,
+    tenant: Tenant = None,
+    owner: Owner = None,
+    outcome: Outcome = None,
+    before: Annotated[str | None, typer.Option(metavar="CALL", help="Those before this call.")] = None,
+    limit: Count = 20,
+    as_json: Json = False,
+) -> None:
+    """The last calls, with every attempt, or one of them."""
+    only = Only(feature, model, user, tenant, owner, outcome)
+    with _asking(as_json=as_json):
+        found = asyncio.run(_requests(call, only, limit, before))
+    if call is not None and not found:
+        message = "No call has this id."
+        fail(LookupError(message), {"code": "not_found", "message": message}, as_json=as_json)
+    if as_json:
+        print_json([request.as_dict() for request in found])
+    else:
+        out.print(attempts_grid(found))
+
+
+@usage.command()
+def prune(
+    *,
+    older_than: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="TIME", help="Attempts that began longer ago: 90d.")
+    ],
+    sums_older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=duration, metavar="TIME", help="Also sums of days longer ago: 800d. They stay otherwise."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete old attempts. What they add up to stays, unless it is told to go too. Servers may be running."""
+    before = _today() - older_than
+    with _asking(as_json=as_json):
+        gone = asyncio.run(_pruned(before, None if sums_older_than is None else _today() - sums_older_than))
+    if as_json:
+        print_json({**gone._asdict(), "before": before.isoformat()})
+    else:
+        out.print(f"{gone.rows} attempts from before {before} are gone, and {gone.sums} sums.", markup=False)
+
+
+@usage.command()
+def export(
+    *,
+    csv: CsvPath = None,
+    parquet: ParquetPath = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Write every attempt of a period to a file, whatever their number."""
+    path = csv or parquet
+    if path is None or (csv and parquet):
+        raise typer.BadParameter("Write --csv FILE or --parquet FILE.")
+    with _asking(as_json=as_json):
+        count = asyncio.run(_exported(path, _period(since, until), parquet=csv is None))
+    if as_json:
+        print_json({"rows": count, "file": str(path)})
+    else:
+        out.print(f"{count} attempts are in {path}.", markup=False)
+
+
+@usage.command()
+def recompute(
+    *,
+    prices: PricesPath,
+    since: Since = None,
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Reckon the costs of a period anew, of every attempt of the file's endpoints whose tokens are known."""
+    period = _period(since, until)
+    with _asking(as_json=as_json):
+        count = asyncio.run(_recomputed(period, read_prices(prices)))
+    if as_json:
+        print_json({"changed": count, "since": str(period.since), "until": str(period.until)})
+    else:
+        out.print(
+            f"{count} attempts from {period.since} to {period.until} cost something else now.", markup=False
+        )
+
+
+def _tell(by: Dimension, period: Period, only: Only, limit: int, *, as_json: bool) -> None:
+    with _asking(as_json=as_json):
+        used, total = asyncio.run(_used(by, period, only, limit))
+    if as_json:
+        print_json(report(by, period, used, total))
+    elif not used:
+        out.print(f"Nothing from {period.since} to {period.until}.", markup=False)
+    else:
+        out.print(usage_grid(by, used, total))
+        if total.unpriced:
+            err.print(f"{total.unpriced} attempts have no known price, and are in no cost.")
+
+
+async def _used(by: Dimension, period: Period, only: Only, limit: int) -> tuple[Sequence[Used], Total]:
+    async with _store() as store:
+        return await store.used(by, period, only, limit=limit), await store.total(period, only)
+
+
+async def _requests(call: str | None, only: Only, limit: int, before: str | None) -> Sequence[Request]:
+    async with _store() as store:
+        if call is None:
+            return await store.requests(only, limit=limit, before=before)
+        found = await store.request(call)
+        return [found] if found else []
+
+
+async def _pruned(before: date, sums_before: date | None) -> Pruned:
+    from backend.database.retention import prune
+
+    async with _engine() as engine:
+        return await prune(engine, before, sums_before)
+
+
+async def _exported(path: Path, period: Period, *, parquet: bool) -> int:
+    from backend.database.export import exported
+
+    count = 0
+    async with _engine() as engine:
+        with (parquet_file if parquet else csv_file)(path) as write:
+            async for rows in exported(engine, period):
+                write(rows)
+                count += len(rows)
+    return count
+
+
+async def _recomputed(period: Period, prices: Prices) -> int:
+    from backend.database.recompute import recompute
+
+    async with _engine() as engine:
+        return await recompute(engine, period, prices.rates(), prices.version)
+
+
+@asynccontextmanager
+async def _store() -> AsyncIterator[SqlUsageStore]:
+    from backend.database.usage import SqlUsageStore
+
+    async with _engine() as engine:
+        yield SqlUsageStore(engine)
+
+
+@asynccontextmanager
+async def _engine() -> AsyncIterator[AsyncEngine]:
+    async with database(Settings()) as sessions:
+        yield sessions.kw["bind"]
+
+
+@contextmanager
+def _asking(*, as_json: bool) -> Iterator[None]:
+    with storage_errors(as_json=as_json):
+        try:
+            yield
+        except (UnkeptError, StoreAwayError, MissingPackageError, UnusablePricesError) as error:
+            fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+        except OSError as error:
+            fail(error, {"code": "file", "message": str(error)}, as_json=as_json)
+
+
+def _period(since: date | None, until: date | None) -> Period:
+    """Raises typer.BadParameter if it ends before it begins."""
+    last = until or _today()
+    first = since or Period.last(DAYS, last).since
+    if first > last:
+        raise typer.BadParameter(f"{first} is after {last}.")
+    return Period(first, last)
+
+
+def _today() -> date:
+    return Time().now().date()

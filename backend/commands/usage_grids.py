@@ -1,0 +1,88 @@
+"""Usage, and attempts, as tables for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from backend.commands.terminal import out
+from backend.ledger.usage import dollars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backend.ledger.usage import Dimension, Request, Total, Used
+    from backend.utils.llm.ledger.record import AttemptRecord
+
+_BAR = 20
+"""Signs of the longest bar."""
+_HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output", "USD", "unpriced")
+
+
+def usage_grid(by: Dimension, used: Sequence[Used], total: Total) -> Grid:
+    """A line for each of ``used``, with a bar for what it cost, or for its tokens where nothing has a price."""
+    grid = Grid(box=None, pad_edge=False)
+    grid.add_column(by, overflow="fold")
+    for head in _HEADS:
+        grid.add_column(head, justify="right", overflow="fold")
+    grid.add_column()
+    weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in used]
+    for each, weight in zip(used, weights, strict=True):
+        grid.add_row(_label(each.key), *_cells(each.total), _bar(weight, max(weights)))
+    grid.add_row("total", *_cells(total), style="bold")
+    return grid
+
+
+def attempts_grid(found: Sequence[Request]) -> Grid:
+    """A line for each attempt."""
+    grid = Grid(box=None, pad_edge=False)
+    for head in ("call", "at", "feature", "endpoint", "user", "outcome", "ms", "tokens", "USD"):
+        grid.add_column(head, overflow="fold")
+    for request in found:
+        for record in request.attempts:
+            grid.add_row(*map(escape, _facts(record)))
+    return grid
+
+
+def _facts(record: AttemptRecord) -> Sequence[str]:
+    at = datetime.fromtimestamp(record.at / 1e6, UTC)
+    return (
+        record.call,
+        f"{at:%Y-%m-%d %H:%M:%S}Z",
+        record.feature,
+        record.endpoint,
+        record.user or "-",
+        record.category or record.outcome,
+        str(record.duration // 1_000),
+        f"{_known(record.input)} -> {_known(record.output)}",
+        "?" if record.cost is None else dollars(record.cost),
+    )
+
+
+def _known(count: int | None) -> str:
+    return "?" if count is None else str(count)
+
+
+def _label(key: str | None) -> str:
+    return "-" if key is None else escape(key)
+
+
+def _cells(total: Total) -> list[str]:
+    counts = (
+        total.calls,
+        total.attempts,
+        total.failures,
+        total.degraded,
+        total.input,
+        total.cached,
+        total.output,
+    )
+    return [*(f"{count:,}" for count in counts), total.cost_usd, f"{total.unpriced:,}"]
+
+
+def _bar(part: int, longest: int) -> str:
+    sign = "█" if out.encoding.lower().startswith("utf") else "#"
+    return sign * max(1, round(_BAR * part / longest)) if part > 0 else ""

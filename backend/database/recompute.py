@@ -1,0 +1,74 @@
+"""Reckons costs anew, of rows that are there and of what they add up to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+from backend.database.ledger import number, store_errors
+from backend.database.ledger_tables import DAY, MEASURES
+from backend.database.rollups import roll_up
+from backend.database.usage import EPOCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from backend.ledger.prices import Rates
+    from backend.ledger.usage import Period
+
+_ALONE: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5077290463)"}
+_TABLE: Final = "CREATE TEMP TABLE ledger_recomputed AS SELECT writer, sequence, at, cost FROM ledger_attempts WHERE 1 = 0"
+_COST: Final = (
+    "(input - coalesce(cached, 0) - coalesce(cache_write, 0)) * :input + output * :output"
+    " + coalesce(cached, 0) * :cached + coalesce(cache_write, 0) * :cache_write"
+)
+"""As `pricing` reckons it."""
+_FIND: Final = text(
+    f"INSERT INTO ledger_recomputed SELECT writer, sequence, at, {_COST} FROM ledger_attempts"  # noqa: S608
+    " WHERE at >= :since AND at < :until AND endpoint = :endpoint AND input IS NOT NULL AND output IS NOT NULL"
+    " AND coalesce(cached, 0) + coalesce(cache_write, 0) <= input"
+    f" AND (cost IS NULL OR cost <> {_COST})"
+)
+_CHANGED: Final = (
+    "(SELECT a.*, r.cost AS new_cost FROM ledger_attempts AS a JOIN ledger_recomputed AS r"
+    " ON a.writer = r.writer AND a.sequence = r.sequence AND a.at = r.at) AS changed"
+)
+_DIFFERENCE: Final = dict.fromkeys(MEASURES, "0") | {
+    "cost": "sum(new_cost - coalesce(cost, 0))",
+    "unpriced": "-count(CASE WHEN cost IS NULL THEN 1 END)",
+}
+_UPDATE: Final = text(
+    "UPDATE ledger_attempts SET cost = r.cost, price_version = :version FROM ledger_recomputed AS r"
+    " WHERE ledger_attempts.writer = r.writer AND ledger_attempts.sequence = r.sequence"
+    " AND ledger_attempts.at = r.at"
+)
+
+
+async def recompute(engine: AsyncEngine, period: Period, rates: Iterable[Rates], version: str) -> int:
+    """Reckon the costs of ``period`` with ``rates``, all of them or none, and say how many rows changed.
+
+    Rows of other endpoints, and those whose tokens are not known, stay as they are. Sums change by what their rows do, so
+    those of rows that are not kept any more stay.
+
+    Raises:
+        StoreAwayError: The database is away.
+    """
+    since, until = (period.since - EPOCH).days * DAY, ((period.until - EPOCH).days + 1) * DAY
+    with store_errors():
+        async with engine.begin() as connection:
+            await connection.exec_driver_sql(_ALONE[engine.dialect.name])
+            await connection.exec_driver_sql(_TABLE)
+            for rate in rates:
+                await connection.execute(_FIND, {**rate._asdict(), "since": since, "until": until})
+            await roll_up(connection, _CHANGED, _DIFFERENCE)
+            await connection.execute(_UPDATE, {"version": version})
+            return await _changed(connection)
+
+
+async def _changed(connection: AsyncConnection) -> int:
+    found = await number(connection, "SELECT count(*) FROM ledger_recomputed")
+    await connection.exec_driver_sql("DROP TABLE ledger_recomputed")
+    return found

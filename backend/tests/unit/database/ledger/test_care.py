@@ -1,0 +1,184 @@
+"""Old rows go and sums stay; costs are reckoned anew; every row can be had."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import func, inspect, select
+
+from backend.database import retention
+from backend.database.export import exported
+from backend.database.ledger import sql_ledger
+from backend.database.ledger_tables import ATTEMPTS, COLUMNS, ROLLUPS
+from backend.database.recompute import recompute
+from backend.database.retention import make_ahead, prune
+from backend.database.usage import SqlUsageStore
+from backend.ledger.prices import Prices
+from backend.ledger.usage import Period, Pruned
+from backend.tests.fakes.records import DAY, NOON, record, spooled
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+TODAY = date(2026, 11, 29)
+MONTH = Period.last(30, TODAY)
+LUNA: dict[str, Any] = {"openai:gpt-6-luna": {"input": "0.25", "output": 2, "cache_read": "0.025"}}
+
+
+async def count(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(ATTEMPTS)) or 0)
+
+
+async def costs(engine: AsyncEngine) -> dict[int, Any]:
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            select(ATTEMPTS.c.sequence, ATTEMPTS.c.cost, ATTEMPTS.c.price_version)
+        )
+        return {row.sequence: (row.cost, row.price_version) for row in found}
+
+
+async def recomputed(engine: AsyncEngine, prices: dict[str, Any] = LUNA) -> int:
+    listed = Prices.model_validate({"version": "2026-12", "prices": prices})
+    return await recompute(engine, MONTH, listed.rates(), listed.version)
+
+
+class TestRetention:
+    async def test_rows_of_old_days_go_whenever_they_came(
+        self, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(retention, "CHUNK", 3)
+        monkeypatch.setattr(retention, "PAUSE", 0)
+        ages = [0, 9, 1, 2, 3, 9, 0, 9, 4, 0]
+        await sql_ledger(engine).add(spooled(record(at=NOON - age * DAY) for age in ages))
+
+        assert await prune(engine, date(2026, 11, 26)) == Pruned(rows=4, sums=0)
+
+        assert await count(engine) == 6
+        assert (await prune(engine, date(2026, 11, 26))).rows == 0
+
+    async def test_a_day_is_kept_whole(self, engine: AsyncEngine) -> None:
+        midnight = NOON - DAY // 2
+        await sql_ledger(engine).add(spooled([record(at=midnight - 1), record(at=midnight)]))
+
+        assert (await prune(engine, TODAY)).rows == 1
+
+    async def test_what_was_used_is_told_when_its_rows_are_gone(self, engine: AsyncEngine) -> None:
+        await sql_ledger(engine).add(spooled([record(at=NOON - 9 * DAY), record()]))
+        before = await SqlUsageStore(engine).total(MONTH)
+
+        await prune(engine, TODAY)
+
+        assert await SqlUsageStore(engine).total(MONTH) == before
+
+    async def test_sums_go_if_they_are_to(self, engine: AsyncEngine) -> None:
+        await sql_ledger(engine).add(spooled([record(at=NOON - 9 * DAY), record()]))
+
+        assert await prune(engine, TODAY, TODAY) == Pruned(rows=1, sums=len(ROLLUPS))
+
+        assert (await SqlUsageStore(engine).total(MONTH)).attempts == 1
+        assert len(await SqlUsageStore(engine).used("hour", MONTH)) == 1
+
+    async def test_sums_stay_as_long_as_their_rows(self, engine: AsyncEngine) -> None:
+        await sql_ledger(engine).add(spooled([record(at=NOON - 9 * DAY)]))
+
+        assert await prune(engine, date(2026, 11, 1), TODAY) == Pruned(rows=0, sums=0)
+
+    async def test_a_row_that_comes_after_its_day_was_pruned_is_taken(self, engine: AsyncEngine) -> None:
+        store = sql_ledger(engine)
+        await store.add(spooled([record(at=NOON - 9 * DAY)]))
+        await prune(engine, TODAY)
+
+        assert await store.add(spooled([record(at=NOON - 9 * DAY)], first=2)) == 1
+
+    async def test_days_have_a_partition_before_they_begin(self, engine: AsyncEngine) -> None:
+        await make_ahead(engine, TODAY)
+        await make_ahead(engine, TODAY)
+
+        async with engine.connect() as connection:
+            names = await connection.run_sync(partitions)
+        days = ["20261129", "20261130", "20261201"]
+        expected = {f"ledger_attempts_{day}" for day in days}
+        assert names == (expected if engine.dialect.name == "postgresql" else set())
+
+
+def partitions(connection: Connection) -> set[str]:
+    return {name for name in inspect(connection).get_table_names() if name.startswith("ledger_attempts_")}
+
+
+class TestRecompute:
+    async def test_costs_of_an_endpoint_are_reckoned_anew(self, engine: AsyncEngine) -> None:
+        await sql_ledger(engine).add(
+            spooled(
+                [record(), record(cost=None), record(cached=None, cache_write=None), record(endpoint="a:b")]
+            )
+        )
+
+        assert await recomputed(engine) == 3
+
+        luna = (800 * 250_000 + 200 * 25_000 + 50 * 2_000_000, "2026-12")
+        fresh = (1_000 * 250_000 + 50 * 2_000_000, "2026-12")
+        assert await costs(engine) == {1: luna, 2: luna, 3: fresh, 4: (450_000_000, "2026-11")}
+        assert await recomputed(engine) == 0
+
+    async def test_sums_follow(self, engine: AsyncEngine) -> None:
+        rows = spooled([record(), record(cost=None), record(feature="chat", at=NOON - DAY, user=None)])
+        await sql_ledger(engine).add(rows)
+
+        await recomputed(engine)
+
+        store = SqlUsageStore(engine)
+        for by in ("feature", "tenant", "user", "hour"):
+            used = await store.used(by, MONTH)
+            assert sum(each.total.cost for each in used) == 3 * 305_000_000
+            assert sum(each.total.unpriced for each in used) == 0
+            assert sum(each.total.attempts for each in used) == 3
+
+    @pytest.mark.parametrize(
+        "fields", [{"input": None}, {"output": None}, {"cached": 2_000}, {"at": NOON - 60 * DAY}]
+    )
+    async def test_what_cannot_be_reckoned_or_is_not_meant_stays(
+        self, engine: AsyncEngine, fields: dict[str, Any]
+    ) -> None:
+        await sql_ledger(engine).add(spooled([record(cost=7, **fields)]))
+
+        assert await recomputed(engine) == 0
+        assert await costs(engine) == {1: (7, "2026-11")}
+
+    async def test_sums_of_rows_that_are_gone_stay(self, engine: AsyncEngine) -> None:
+        await sql_ledger(engine).add(spooled([record(at=NOON - 9 * DAY), record()]))
+        await prune(engine, TODAY)
+
+        await recomputed(engine)
+
+        assert (await SqlUsageStore(engine).total(MONTH)).cost == 450_000_000 + 305_000_000
+
+    async def test_costs_are_as_the_facade_reckons_them(self, engine: AsyncEngine) -> None:
+        prices = {
+            "openai:gpt-6-luna": {"input": "1.1", "output": "3.3", "cache_read": "0.3", "cache_write": "2.5"}
+        }
+        await sql_ledger(engine).add(spooled([record(cache_write=100)]))
+
+        await recomputed(engine, prices)
+
+        dollars = (
+            700 * Decimal("1.1") + 50 * Decimal("3.3") + 200 * Decimal("0.3") + 100 * Decimal("2.5")
+        ) / 10**6
+        assert await costs(engine) == {1: (int(dollars * 10**12), "2026-12")}
+
+
+async def test_every_row_of_the_period_is_exported_once(engine: AsyncEngine) -> None:
+    rows = spooled(record(at=NOON - age % 3 * DAY) for age in range(30))
+    await sql_ledger(engine).add(rows)
+
+    batches = [batch async for batch in exported(engine, Period.last(2, TODAY))]
+
+    found = sorted(row for batch in batches for row in batch)
+    assert found == [
+        (row.writer, row.sequence, *row.record) for row in rows if row.record.at > NOON - 2 * DAY
+    ]
+    assert len(found[0]) == len(COLUMNS)
