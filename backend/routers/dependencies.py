@@ -26,6 +26,7 @@ from backend.keys.rate_limit import CheckRateLimit
 from backend.keys.request_keys import RequestKeys
 from backend.keys.store import Owner
 from backend.local_model import State
+from backend.metrics import Metrics
 from backend.overrides import Overrides
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
@@ -150,6 +151,7 @@ class Services:
     database: Database
     local_model: LocalModelView | None = None
     background: Background = field(default_factory=Background)
+    metrics: Metrics = field(default_factory=Metrics)
     overrides: Overrides | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)

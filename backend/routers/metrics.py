@@ -1,5 +1,7 @@
-"""Metrics in Prometheus's format, read off the table and the process when they are asked for."""
+"""Metrics in Prometheus's format: what was counted, and what the table and the process say when they are asked."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,18 +11,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from backend.utils.llm.diagnostics.qos import QosInfo
+from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo
 
-from .dependencies import ServicesDep, identify
+from .dependencies import Services, ServicesDep, identify
 
 router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify)])
 
 
 @router.get("/metrics")
 async def metrics(services: ServicesDep) -> Response:
-    """Days until models go off sale, and how the arms of splits and the shadows do."""
-    text = exposition(await services.qos_info())
+    """What calls came to, what rests, days until models go off sale, and how the arms of splits and the shadows do."""
+    text = await asyncio.to_thread(_exposition, services)
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _exposition(services: Services) -> str:
+    """It may have a hundred thousand lines: so it is made beside the event loop."""
+    return exposition(services.facade.get_qos_info()) + generate_latest(services.metrics.registry).decode()
 
 
 def exposition(qos: QosInfo) -> str:
@@ -38,6 +45,8 @@ class _Table(Collector):
     def collect(self) -> Iterator[Metric]:
         yield self._in_force()
         yield self._days_to_shutdown()
+        yield self._resting()
+        yield self._features()
         yield from self._trials()
 
     def _in_force(self) -> Metric:
@@ -53,6 +62,25 @@ class _Table(Collector):
             family.add_metric([row.endpoint], row.days)
         return family
 
+    def _resting(self) -> Metric:
+        about = "Keys that are left alone at an endpoint; without a model, whichever they ask for."
+        labels = ["endpoint", "key_owner", "account", "state"]
+        family = GaugeMetricFamily("patchbay_resting", about, labels=labels)
+        keys: Counter[tuple[str, ...]] = Counter()
+        for row in self._qos.health:
+            keys[row.endpoint, row.key_owner, row.account or "", row.state] += row.keys
+        for where, number in keys.items():
+            family.add_metric(where, number)
+        return family
+
+    def _features(self) -> Metric:
+        about = "Features by what a call of the house would find now."
+        family = GaugeMetricFamily("patchbay_features", about, labels=["state"])
+        states = Counter(map(_state, self._qos.features.values()))
+        for state in ("well", "degraded", "failing"):
+            family.add_metric([state], states[state])
+        return family
+
     def _trials(self) -> Iterator[Metric]:
         labels = ["feature", "arm"]
         requests = CounterMetricFamily("patchbay_trial_requests", "Requests of an arm.", labels=labels)
@@ -63,3 +91,9 @@ class _Table(Collector):
             failed.add_metric([row.feature, row.arm], row.failed)
             stopped.add_metric([row.feature, row.arm], row.stopped is not None)
         yield from (requests, failed, stopped)
+
+
+def _state(feature: FeatureInfo) -> str:
+    if feature.problem is not None:
+        return "failing"
+    return "degraded" if feature.degraded else "well"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +11,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from backend.routers.headers import SECURITY_HEADERS
 from backend.routers.metrics import exposition
+from backend.tests.fakes.records import record
 from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeFacade, FakeLocalModel, services
-from backend.utils.llm.diagnostics.qos import QosInfo, TrialInfo
+from backend.utils.llm.diagnostics.health import HealthInfo
+from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo, TrialInfo
 from backend.utils.llm.diagnostics.retirements import Retiring
+from backend.utils.llm.failures import Category
 
 if TYPE_CHECKING:
     from .conftest import Connect
@@ -100,6 +103,40 @@ async def test_metrics_are_in_prometheus_s_format(connect: Connect) -> None:
 
     assert response.headers["content-type"] == CONTENT_TYPE_LATEST
     assert 'patchbay_table_info{hash="abc"' in response.text
+
+
+async def test_metrics_show_what_was_counted(connect: Connect) -> None:
+    held = services()
+    held.metrics.append(record(outcome="failed", category="server"))
+
+    text = (await connect(held).get("/metrics", headers=ANN)).text
+
+    where = 'category="server",endpoint="openai:gpt-6-luna",feature="chat",key_owner="house",outcome="failed"'
+    assert f"patchbay_attempts_total{{{where}}} 1.0" in text.splitlines()
+
+
+async def test_metrics_show_what_rests_and_how_many_features_are_served_second_best() -> None:
+    since = datetime(2026, 11, 21, tzinfo=UTC)
+    rests = HealthInfo(
+        endpoint="openai:gpt-5", key_owner="user", account=None, state="open", category=Category.SERVER, reason="",
+        since=since, until=None, failures=5, keys=3,
+    )  # fmt: skip
+    well = FeatureInfo(
+        about="", profile="premium", endpoint="e", chain=("e",), layer="file", options={}, deadline_s=1, problem=None
+    )  # fmt: skip
+    features = {
+        "a": well,
+        "b": well.model_copy(update={"degraded": True}),
+        "c": well.model_copy(update={"problem": "all rests"}),
+    }
+    qos = FakeFacade().get_qos_info().model_copy(update={"health": (rests,), "features": features})
+
+    assert set(exposition(qos).splitlines()) >= {
+        'patchbay_resting{account="",endpoint="openai:gpt-5",key_owner="user",state="open"} 3.0',
+        'patchbay_features{state="well"} 1.0',
+        'patchbay_features{state="degraded"} 1.0',
+        'patchbay_features{state="failing"} 1.0',
+    }
 
 
 async def test_health_is_open(connect: Connect) -> None:

@@ -1,0 +1,127 @@
+"""What Prometheus is told of attempts: their own figures, with labels that are bounded and name nobody."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from backend.metrics import OTHER, Metrics
+from backend.tests.fakes.records import record
+from backend.tests.fakes.threads import hammer
+from backend.utils.llm.failures import Category
+from backend.utils.llm.state.health import Circuit, HealthChange
+
+WHERE = {"feature": "chat", "endpoint": "openai:gpt-6-luna", "key_owner": "house"}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"patchbay_{name}", WHERE | labels)
+
+
+def labels(metrics: Metrics) -> dict[str, set[str]]:
+    """Every label that is told, with its values."""
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
+        for sample in family.samples:
+            for name, told in sample.labels.items():
+                found.setdefault(name, set()).add(told)
+    return found
+
+
+def test_an_attempt_is_counted_by_what_became_of_it(metrics: Metrics) -> None:
+    metrics.append(record())
+    metrics.append(record(outcome="failed", category="server"))
+    metrics.append(record(outcome="failed", category="server"))
+
+    assert value(metrics, "attempts_total", outcome="ok", category="") == 1
+    assert value(metrics, "attempts_total", outcome="failed", category="server") == 2
+    assert value(metrics, "attempt_duration_seconds_sum") == pytest.approx(3.6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"), [("input", 100), ("output", 20), ("cached", 60), ("cache_write", 0), ("reasoning", 5)]
+)
+def test_tokens_are_counted_by_kind(metrics: Metrics, kind: str, tokens: int) -> None:
+    metrics.append(record())
+
+    assert value(metrics, "tokens_total", kind=kind) == tokens
+
+
+def test_tokens_that_nobody_knows_are_none(metrics: Metrics) -> None:
+    metrics.append(record(input=None, output=None, cached=None, cache_write=None, reasoning=None))
+
+    assert value(metrics, "tokens_total", kind="input") == 0
+
+
+def test_cost_is_in_dollars_and_what_is_unknown_is_counted_apart(metrics: Metrics) -> None:
+    metrics.append(record())
+    metrics.append(record(cost=None))
+
+    assert value(metrics, "cost_usd_total") == pytest.approx(0.0015)
+    assert value(metrics, "unpriced_attempts_total") == 1
+
+
+def test_first_tokens_are_those_of_streams(metrics: Metrics) -> None:
+    metrics.append(record())
+    metrics.append(record(first_token=400_000))
+
+    assert value(metrics, "time_to_first_token_seconds_count") == 1
+    assert value(metrics, "time_to_first_token_seconds_sum") == pytest.approx(0.4)
+
+
+def test_answers_of_another_than_the_first_choice_are_counted_and_its_failures_are_not(
+    metrics: Metrics,
+) -> None:
+    metrics.append(record(degraded=True))
+    metrics.append(record(degraded=True, outcome="failed", category="server"))
+
+    assert value(metrics, "degraded_answers_total") == 1
+
+
+def test_openings_of_breakers_are_counted_and_other_changes_are_not(metrics: Metrics) -> None:
+    circuit = Circuit("openai:gpt-6-luna", "secret", "house", "eu")
+    for kind in ("opened", "closed", "opened", "rests", "back"):
+        metrics.health_changed(HealthChange(kind, circuit, Category.SERVER, 30.0, 5))
+
+    where = {"endpoint": "openai:gpt-6-luna", "key_owner": "house", "account": "eu"}
+    assert metrics.registry.get_sample_value("patchbay_breaker_openings_total", where) == 2
+
+
+def test_no_label_names_anybody_or_what_a_provider_said(metrics: Metrics) -> None:
+    metrics.append(record(key="fingerprint", account="eu", first_token=1))
+    metrics.append(record(endpoint="own:a-model-of-anns", key_owner="user"))
+
+    told = labels(metrics)
+    assert set(told) == {"feature", "endpoint", "key_owner", "outcome", "category", "kind", "le"}
+    assert told["endpoint"] == {"openai:gpt-6-luna", "own"}
+
+
+def test_there_is_a_bound_on_series(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.metrics.MOST_SERIES", 10)
+    for number in range(100):
+        metrics.append(record(feature=f"feature-{number}"))
+
+    told = labels(metrics)
+    assert len(told["feature"]) == 11
+    other = {"feature": OTHER, "endpoint": OTHER, "key_owner": "house", "outcome": "ok", "category": ""}
+    assert metrics.registry.get_sample_value("patchbay_attempts_total", other) == 90
+
+
+def test_endpoints_that_users_bring_are_one_however_many_there_are(metrics: Metrics) -> None:
+    for number in range(50):
+        metrics.append(record(endpoint=f"own:model-{number}", key_owner="user"))
+
+    assert value(metrics, "attempts_total", endpoint="own", key_owner="user", outcome="ok", category="") == 50
+
+
+def test_of_many_at_once_none_is_lost(metrics: Metrics) -> None:
+    hammer(lambda number: [metrics.append(record(feature=f"f{number % 2}")) for _ in range(200)])
+
+    counted = [value(metrics, "attempts_total", feature=f"f{n}", outcome="ok", category="") for n in (0, 1)]
+    assert counted == [800, 800]
