@@ -62,7 +62,7 @@ class Metrics(PerProcess):
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[Where, _Series] = {}
-        disable_created_metrics()  # as many lines again, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # as many lines again, which nobody reads
         self.registry = CollectorRegistry()
         ended = (*_WHERE, "outcome", "category")
         self._attempts = self._counter("attempts", "Attempts that ended.", ended)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from functools import partial
 from importlib import import_module
+from sys import modules
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -40,6 +41,7 @@ from .execution.call import Call, Question
 from .execution.copies import with_copies
 from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
+from .execution.telemetry import API, with_spans
 from .execution.tracing import RunRecorder, recording, shows_attempts
 from .model_profile import model_profile
 from .needs import history_and_needs, tokens_of_text
@@ -243,12 +245,13 @@ class FeatureChatModel(BindableChatModel):
         if call.question.wants_whole_answer:
             yield in_one_chunk(_answer(call, run))
             return
-        while True:
-            with _attempt(call, run, streams=True) as attempt:
-                yield from attempt.stream()
-                return
-            del attempt  # what failed stays in no frame of an error
-            call.go_on()
+        with call.span:
+            while True:
+                with _attempt(call, run, streams=True) as attempt:
+                    yield from attempt.stream()
+                    return
+                del attempt  # what failed stays in no frame of an error
+                call.go_on()
 
     @override
     async def _astream(
@@ -263,14 +266,15 @@ class FeatureChatModel(BindableChatModel):
         if call.question.wants_whole_answer:
             yield in_one_chunk(await _aanswer(call, run))
             return
-        while True:
-            async with await _aattempt(call, run, streams=True) as attempt:
-                async with aclosing(attempt.astream()) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-                return
-            del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
-            call.go_on()
+        with call.span:
+            while True:
+                async with await _aattempt(call, run, streams=True) as attempt:
+                    async with aclosing(attempt.astream()) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    return
+                del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
+                call.go_on()
 
     def _recorded_run(self) -> CallbackManager | None:
         return self.run_recorder.run() if self.run_recorder is not None else None
@@ -308,7 +312,8 @@ class FeatureChatModel(BindableChatModel):
         if route.feature.split:
             runtime.health.traffic.planned()
         call = Call(runtime, snapshot, route, question)
-        return with_copies(call) if route.feature.shadow else call
+        call = with_copies(call) if route.feature.shadow else call
+        return with_spans(call) if API in modules else call
 
 
 def _attempt(
@@ -332,22 +337,24 @@ async def _aattempt(
 
 
 def _answer(call: Call, run: Any) -> ChatResult:
-    try:
-        while True:
-            with _attempt(call, run) as attempt:
-                return attempt.generate()
-            del attempt  # what failed stays in no frame of an error
-            call.go_on()
-    except CallError as error:
-        return in_new_wrapping(*call.second_best(error))
+    with call.span:
+        try:
+            while True:
+                with _attempt(call, run) as attempt:
+                    return attempt.generate()
+                del attempt  # what failed stays in no frame of an error
+                call.go_on()
+        except CallError as error:
+            return in_new_wrapping(*call.second_best(error))
 
 
 async def _aanswer(call: Call, run: Any) -> ChatResult:
-    try:
-        while True:
-            async with await _aattempt(call, run) as attempt:
-                return await attempt.agenerate()
-            del attempt
-            call.go_on()
-    except CallError as error:
-        return in_new_wrapping(*call.second_best(error))
+    with call.span:
+        try:
+            while True:
+                async with await _aattempt(call, run) as attempt:
+                    return await attempt.agenerate()
+                del attempt
+                call.go_on()
+        except CallError as error:
+            return in_new_wrapping(*call.second_best(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +23,7 @@ from .steps import Consult, Reserve, Try
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from langchain_core.messages import BaseMessage
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .runtime import Runtime
     from .steps import Wait
 
+_NO_SPAN = nullcontext()
 _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
 _ADVICE = {
     Category.INVALID_OUTPUT: "That answer does not fit: {reason}. Answer again, with nothing but what was asked for.",
@@ -70,11 +72,13 @@ class Call:
     Attributes:
         hedges: Whether a second request may go out beside its first one.
         repair: What a request adds to the messages that lets the model mend an answer that did not do.
+        span: Around all of it, for whoever traces.
 
     Raises:
         LLMError: On construction, if no endpoint may serve it: nothing was sent.
     """
 
+    span: AbstractContextManager[object, None] = _NO_SPAN
     _best: tuple[AIMessage, Attempt] | None = None
     _over: tuple[LLMError, BaseException | None] | None = None
 

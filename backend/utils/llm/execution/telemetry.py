@@ -1,0 +1,32 @@
+"""Whether anybody traces with OpenTelemetry. Nothing of it is imported here: who traces has imported it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .call import Call
+
+log = logging.getLogger(__name__)
+
+API: Final = "opentelemetry.trace"
+"""The module without which nobody can have configured anything."""
+_NO_METERS: Final = "_ProxyMeterProvider"
+
+
+def with_spans(call: Call) -> Call:
+    """``call``, with spans and metrics, if OpenTelemetry has a provider of either."""
+    try:
+        trace, metrics = sys.modules[API], sys.modules.get("opentelemetry.metrics")
+        is_traced = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+        # Of a meter's provider that is none yet only the name of its class tells.
+        is_measured = metrics is not None and type(metrics.get_meter_provider()).__name__ != _NO_METERS
+        if is_traced or is_measured:
+            from .spans import CallSpan
+
+            call.span = CallSpan(call)
+    except Exception:
+        log.exception("a call is not traced; it goes on")
+    return call
