@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from backend.metrics import OTHER, Metrics
-from backend.tests.fakes.records import record
+from backend.tests.fakes import records
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.health import Circuit, HealthChange
 
+if TYPE_CHECKING:
+    from backend.utils.llm.ledger.record import AttemptRecord
+
 WHERE = {"feature": "chat", "endpoint": "openai:gpt-6-luna", "key_owner": "house"}
+USED = {"input": 100, "output": 20, "cached": 60, "cache_write": 0, "reasoning": 5}
 
 
 @pytest.fixture
 def metrics() -> Metrics:
     return Metrics()
+
+
+def record(**fields: Any) -> AttemptRecord:
+    given = {"feature": "chat", "duration": 1_200_000, "first_token": None, "cost": 1_500_000_000, **USED}
+    return records.record(**given | fields)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -44,9 +55,7 @@ def test_an_attempt_is_counted_by_what_became_of_it(metrics: Metrics) -> None:
     assert value(metrics, "attempt_duration_seconds_sum") == pytest.approx(3.6)
 
 
-@pytest.mark.parametrize(
-    ("kind", "tokens"), [("input", 100), ("output", 20), ("cached", 60), ("cache_write", 0), ("reasoning", 5)]
-)
+@pytest.mark.parametrize(("kind", "tokens"), USED.items())
 def test_tokens_are_counted_by_kind(metrics: Metrics, kind: str, tokens: int) -> None:
     metrics.append(record())
 
@@ -54,7 +63,7 @@ def test_tokens_are_counted_by_kind(metrics: Metrics, kind: str, tokens: int) ->
 
 
 def test_tokens_that_nobody_knows_are_none(metrics: Metrics) -> None:
-    metrics.append(record(input=None, output=None, cached=None, cache_write=None, reasoning=None))
+    metrics.append(record(**dict.fromkeys(USED)))
 
     assert value(metrics, "tokens_total", kind="input") == 0
 
@@ -121,7 +130,11 @@ def test_endpoints_that_users_bring_are_one_however_many_there_are(metrics: Metr
 
 
 def test_of_many_at_once_none_is_lost(metrics: Metrics) -> None:
-    hammer(lambda number: [metrics.append(record(feature=f"f{number % 2}")) for _ in range(200)])
+    def work(number: int) -> None:
+        for _ in range(200):
+            metrics.append(record(feature=f"f{number % 2}"))
+
+    hammer(work)
 
     counted = [value(metrics, "attempts_total", feature=f"f{n}", outcome="ok", category="") for n in (0, 1)]
     assert counted == [800, 800]

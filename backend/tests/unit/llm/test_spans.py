@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -329,40 +328,16 @@ def test_a_provider_is_called_as_the_conventions_do(address: str, name: str, api
     assert _provider(snapshot.chain("f", "premium").tiers[0].endpoints[0]) == name
 
 
-NOBODY_TRACES = """
-import sys
-from backend.utils.llm import get_llm, use
-from backend.utils.llm.testing import LoopbackProvider
-from backend.utils.llm.testing.patchbays import loopback_patchbay
-with LoopbackProvider() as provider, use(loopback_patchbay(provider, {"f": "openai:gpt-6-luna"})):
-    get_llm("f").invoke("hi")
-print("backend.utils.llm.execution.spans" in sys.modules)
-"""
-
-
-def test_where_nobody_has_configured_it_nothing_of_it_is_imported() -> None:
-    ended = subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, "-c", NOBODY_TRACES], capture_output=True, text=True, check=True
-    )
-
-    assert ended.stdout == "False\n"
-
-
 @pytest.mark.usefixtures("patchbay")
-def test_a_call_that_nobody_traces_has_no_span() -> None:
-    model = get_llm("over_openai")
-    made: list[Any] = []
-    original = type(model)._call
+def test_where_nobody_has_configured_it_nothing_of_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch, call: Driver
+) -> None:
+    spans = "backend.utils.llm.execution.spans"
+    monkeypatch.delitem(sys.modules, spans, raising=False)
 
-    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        made.append(original(self, *args, **kwargs))
-        return made[-1]
+    call(get_llm("over_openai"), PROMPT)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(model), "_call", noting)
-        model.invoke(PROMPT)
-
-    assert "span" not in vars(made[0])
+    assert spans not in sys.modules
 
 
 def test_an_attempt_that_ends_in_another_thread_is_below_its_call(

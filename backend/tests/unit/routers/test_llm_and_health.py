@@ -107,7 +107,7 @@ async def test_metrics_are_in_prometheus_s_format(connect: Connect) -> None:
 
 async def test_metrics_show_what_was_counted(connect: Connect) -> None:
     held = services()
-    held.metrics.append(record(outcome="failed", category="server"))
+    held.metrics.append(record(feature="chat", outcome="failed", category="server"))
 
     text = (await connect(held).get("/metrics", headers=ANN)).text
 
