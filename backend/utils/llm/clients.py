@@ -46,7 +46,7 @@ class Patchbay(PerProcess):
 
     Args:
         table: The table; by default the one that ``LLM_CONFIG`` names, or ``llm.toml``.
-        live: Embedded providers by name; they tell their address while they run.
+        live: Providers by name that tell their address while they run: embedded ones, and in tests any.
         time: Clocks, sleep and chance; by default the real ones.
         health: What is known of the endpoints' health; by default kept in this process.
         budgets: Where budgets are counted; by default in this process.

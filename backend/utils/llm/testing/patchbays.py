@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ..clients import Patchbay
 from ..model_config import Table
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..clock import Time
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
+    from ..transport import LiveAddress
     from .loopback import LoopbackProvider
 
 HOUSE_KEYS = {
@@ -61,28 +63,60 @@ extends = "premium"
 """
 
 
+class _Stands(NamedTuple):
+    """What takes a provider's place: it is always ready, and gets the key that the provider would."""
+
+    base_url: str
+    key: None = None
+
+    def current(self) -> Self:
+        return self
+
+    def address(self, timeout: float) -> Self:  # noqa: ARG002 - as of `LiveAddress`
+        return self
+
+
 def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     provider: LoopbackProvider,
-    features: Mapping[str, str | Sequence[str]],
+    features: Mapping[str, str | Sequence[str]] | None = None,
     more: str = "",
     *,
-    environ: Mapping[str, str] = HOUSE_KEYS,
+    table: Path | str | None = None,
+    environ: Mapping[str, str] | None = None,
     time: Time | None = None,
     observer: Observer | None = None,
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
-    """A patchbay on `loopback_table`. Put it in force with `use`, and `close` it at the end.
+    """A patchbay on `loopback_table`, or on a table of yours. Put it in force with `use`, and `close` it at the end.
 
     Args:
         provider: The running loopback provider.
         features: Feature to endpoint or chain.
         more: Further sections, as TOML.
-        environ: The house's keys.
+        table: The file of your own table, in the place of ``features`` and ``more``: ``provider`` takes the place of every
+            provider in it, and all else is as the table says.
+        environ: The house's keys; by default there is one for each account.
         time: A `VirtualTime`'s, for tests of waits.
         observer: As of `Patchbay`.
         selectors: As of `Patchbay`.
         budgets: As of `Patchbay`.
     """
-    table = Table(text=loopback_table(provider, features, more), environ=environ)
-    return Patchbay(table, time=time, observer=observer, selectors=selectors, budgets=budgets)
+    live: dict[str, LiveAddress] = {}
+    if table is None:
+        text = loopback_table(provider, features or {}, more)
+        made = Table(text=text, environ=HOUSE_KEYS if environ is None else environ)
+    else:
+        made, live = _redirected(Path(table), provider, environ)
+    return Patchbay(made, live=live, time=time, observer=observer, selectors=selectors, budgets=budgets)
+
+
+def _redirected(
+    path: Path, provider: LoopbackProvider, environ: Mapping[str, str] | None
+) -> tuple[Table, dict[str, LiveAddress]]:
+    """The table at ``path`` with a key for each of its accounts, and what takes its providers' places."""
+    providers = Table(path, environ={}).snapshot.providers.values()
+    keys = {name: f"house-key-of-{name.lower()}" for one in providers for name in one.api_key_envs}
+    urls = {"openai": provider.openai_url, "gemini": provider.gemini_url, "anthropic": provider.anthropic_url}
+    live: dict[str, LiveAddress] = {one.name: _Stands(urls[one.api]) for one in providers}
+    return Table(path, environ=keys if environ is None else environ), live

@@ -59,7 +59,7 @@ _OF_AZURE = ("api-key", "")
 
 
 class Address(Protocol):
-    """Where an embedded provider listens, and the secret that it wants."""
+    """Where a provider that runs beside us listens, and the secret that it wants."""
 
     @property
     def base_url(self) -> str:
@@ -67,13 +67,13 @@ class Address(Protocol):
         ...
 
     @property
-    def key(self) -> str:
-        """Its secret."""
+    def key(self) -> str | None:
+        """Its secret; None if it gets that of the attempt, as the provider would whose place it takes."""
         ...
 
 
 class LiveAddress(Protocol):
-    """An embedded provider: a process whose address is known only while it runs."""
+    """A provider whose address is known only while it runs: an embedded one, or what takes another's place in a test."""
 
     def current(self) -> Address | None:
         """The address, if it is ready now."""
@@ -88,7 +88,7 @@ class SigningTransport:
     """The transport under every chat client.
 
     Args:
-        live: Embedded providers by name, which know their addresses and secrets.
+        live: Providers by name that know their addresses themselves. An embedded one has to be among them.
         clock: The monotonic clock, in seconds.
     """
 
@@ -107,7 +107,9 @@ class SigningTransport:
             httpx2.TransportError: No answer came.
         """
         ticket = self._admit(number, request.url)
-        address = self._address(ticket) if ticket.provider.access == "embedded" else None
+        provider = ticket.provider
+        is_live = provider.access == "embedded" or provider.name in self._live
+        address = self._address(ticket) if is_live else None
         signed = _signed(request, ticket, address)
         try:
             response = self.pools.send(signed, ticket)
@@ -120,7 +122,9 @@ class SigningTransport:
     async def asend(self, number: str | None, request: Request) -> AsyncResponse:
         """As `send`, from an event loop."""
         ticket = self._admit(number, request.url)
-        address = await self._aaddress(ticket) if ticket.provider.access == "embedded" else None
+        provider = ticket.provider
+        is_live = provider.access == "embedded" or provider.name in self._live
+        address = await self._aaddress(ticket) if is_live else None
         signed = _signed(request, ticket, address)
         try:
             response = await without_caller(self.pools.asend(signed, ticket))
@@ -199,7 +203,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 def _signed(request: Request, ticket: Ticket, live: Address | None) -> Request:
     """A copy of ``request`` with the key in its headers. The SDK's own request never has it, not even to follow a redirect."""
     provider, observed = ticket.provider, ticket.observed
-    key = live.key if live else _key(ticket)
+    key = (live.key if live else None) or _key(ticket)
     ticket.redaction = Redaction(key)
     headers = {name: value for name, value in request.headers.items() if name not in _NOT_SENT}
     headers["accept-encoding"] = ticket.trust.accept_encoding
