@@ -254,6 +254,9 @@ def test_explain_says_what_the_page_shows(one: Shown) -> None:
     assert one.output == explained(one)
 
 
+_OUR_FIXTURES = ("-p", "backend.utils.llm.testing.pytest_plugin")
+
+
 @pytest.mark.writes_keys("test_shown_*", "the page's own tests name one")
 def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "how-to" / "test-your-product-code.md").read_text(encoding="utf-8")
@@ -263,7 +266,7 @@ def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
         (tmp_path / f"test_shown_{number}.py").write_text(block, encoding="utf-8")
 
     done = subprocess.run(  # noqa: S603 - our own page
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_OUR_FIXTURES, str(tmp_path)],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
