@@ -25,6 +25,7 @@ from backend.database.overrides import SqlOverrideStore
 from backend.database.probe import Probe
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
+from backend.database.usage import SqlUsageStore
 from backend.database.wal import emptying
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
@@ -33,7 +34,7 @@ from backend.keys.removals import Removals
 from backend.keys.signing import HeadKeys
 from backend.keys.vault import Vault
 from backend.overrides import Overrides
-from backend.routers import chat, conversations, errors, health, keys, llm, metrics, overrides, pages
+from backend.routers import chat, conversations, errors, health, keys, llm, metrics, overrides, pages, usage
 from backend.routers.bodies import GuardedBodies
 from backend.routers.dependencies import ADMIN, LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
@@ -121,6 +122,7 @@ def create_app(
                     local_model=local_model,
                     background=background,
                     overrides=overriding,
+                    usage=SqlUsageStore(engine),
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 if not await tokens.has_any():
@@ -156,7 +158,7 @@ def create_app(
         app.add_middleware(ServedAt, url=settings.public_url)
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, overrides, keys, metrics, conversations, chat, pages):
+    for room in (health, llm, overrides, keys, usage, metrics, conversations, chat, pages):
         app.include_router(room.router)
     return app
 

@@ -25,6 +25,7 @@ from backend.keys.keychain import Keychain
 from backend.keys.rate_limit import CheckRateLimit
 from backend.keys.request_keys import RequestKeys
 from backend.keys.store import Owner
+from backend.ledger.usage import UsageStore
 from backend.local_model import State
 from backend.metrics import Metrics
 from backend.overrides import Overrides
@@ -139,6 +140,7 @@ class Services:
     Attributes:
         tokens: What a program may send with each request, and a browser may open a session with.
         overrides: The stored overrides; None if the facade's table takes none.
+        usage: What was used; None if no ledger is kept.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -153,6 +155,7 @@ class Services:
     background: Background = field(default_factory=Background)
     metrics: Metrics = field(default_factory=Metrics)
     overrides: Overrides | None = None
+    usage: UsageStore | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from backend.conversations.text import one_line
 from backend.database.faults import is_unavailable
+from backend.ledger.store import StoreAwayError
 from backend.utils.llm.errors import LLMError, UnknownFeatureError
 
 from .bodies import FailedAdmissionError
@@ -77,7 +78,7 @@ def describe(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         return Problem(error.status_code, {"code": code, "message": error.detail}, error.headers)
-    if is_unavailable(error):
+    if isinstance(error, StoreAwayError) or is_unavailable(error):
         log.error("http.storage_unavailable", exc_info=error)
         return Problem(503, BUSY, {"Retry-After": "1"})
     log.error("http.internal_error", exc_info=error)

@@ -67,10 +67,11 @@ class Owner:
 
 
 class InMemoryTokens:
-    """``token-of-ann`` and ``token-of-bob``."""
+    """``token-of-ann``, ``token-of-bob`` and ``token-of-admin``."""
 
     async def find(self, plain: str) -> Owner | None:
-        return {"token-of-ann": Owner("ann", "a"), "token-of-bob": Owner("bob", "b")}.get(plain)
+        owners = Owner("ann", "a"), Owner("bob", "b"), Owner("admin", "c")
+        return {f"token-of-{owner.user_id}": owner for owner in owners}.get(plain)
 
 
 class InMemorySessions:

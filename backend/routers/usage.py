@@ -1,0 +1,118 @@
+"""What was used: of everybody for admins (`/v1/usage`), of oneself for everybody (`/v1/users/me/usage`)."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Final, Literal, Self
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from backend.ledger.usage import Dimension, Only, Period, UnkeptError, UsageStore, report
+
+from .dependencies import AdminDep, OwnerDep, Services, ServicesDep
+
+DAYS: Final = 30
+"""Of which usage is told unless others are named: today, and those before it."""
+_EARLIEST: Final = date(1970, 1, 1)
+_Name = Annotated[str, Field(min_length=1, max_length=400)]
+
+router: Final = APIRouter(prefix="/v1", tags=["usage"])
+
+
+class Days(BaseModel):
+    """The period that is asked for: whole days in UTC, both included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    since: Annotated[date | None, Field(ge=_EARLIEST)] = None
+    until: Annotated[date | None, Field(ge=_EARLIEST)] = None
+
+    @model_validator(mode="after")
+    def _has_days(self) -> Self:
+        if self.since and self.until and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
+
+    @property
+    def period(self) -> Period:
+        """The last 30 days, or those up to ``until``, unless ``since`` is told."""
+        until = self.until or max(datetime.now(UTC).date(), self.since or _EARLIEST)
+        return Period(self.since or max(_EARLIEST, until - timedelta(days=DAYS - 1)), until)
+
+
+class Part(BaseModel):
+    """What is asked of; by default everything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature: _Name | None = None
+    model: _Name | None = None
+    user: _Name | None = None
+    tenant: _Name | None = None
+    owner: Literal["house", "user"] | None = None
+    outcome: _Name | None = None
+
+    @property
+    def only(self) -> Only:
+        """The same for the store."""
+        return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
+
+
+class Asked(Days, Part):
+    """A question about usage."""
+
+    by: Dimension = "feature"
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+
+
+class Place(Part):
+    """A page of requests."""
+
+    before: _Name | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class Mine(Days):
+    """A question about one's own usage."""
+
+    by: Literal["day"] = "day"
+
+
+@router.get("/usage")
+async def everybodys(asked: Annotated[Asked, Query()], _: AdminDep, services: ServicesDep) -> dict[str, Any]:
+    """What all calls used and cost."""
+    store, period, only = _store(services), asked.period, asked.only
+    try:
+        used = await store.used(asked.by, period, only, limit=asked.limit)
+        return report(asked.by, period, used, await store.total(period, only))
+    except UnkeptError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+@router.get("/usage/requests")
+async def requests(place: Annotated[Place, Query()], _: AdminDep, services: ServicesDep) -> dict[str, Any]:
+    """The last calls, the newest first, with every attempt."""
+    found = await _store(services).requests(place.only, limit=place.limit, before=place.before)
+    more = found[-1].call if len(found) == place.limit else None
+    return {"requests": [each.as_dict() for each in found], "next_before": more}
+
+
+@router.get("/usage/requests/{call}")
+async def request(call: str, _: AdminDep, services: ServicesDep) -> dict[str, Any]:
+    """One call, by the id that its receipt has."""
+    found = await _store(services).request(call)
+    if found is None:
+        raise HTTPException(404, "No call has this id.")
+    return found.as_dict()
+
+
+@router.get("/users/me/usage")
+async def mine(asked: Annotated[Mine, Query()], owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
+    """What one's own calls used and cost, by day."""
+    store, period, only = _store(services), asked.period, Only(user=owner.user_id)
+    return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))
+
+
+def _store(services: Services) -> UsageStore:
+    if services.usage is None:
+        raise HTTPException(404, "This service keeps no ledger.")
+    return services.usage
