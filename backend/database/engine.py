@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from alembic.util import CommandError
-from sqlalchemy import URL, event
+from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from typing_extensions import override
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
@@ -89,11 +90,24 @@ def make_engine(path: Path) -> AsyncEngine:
     # What is stored is people's words: no error repeats them, and no log, at DEBUG either.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
     engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
-    _watch(engine, file)
+    _watch(engine.sync_engine, file, _prepare)
     return engine
 
 
-def _watch(engine: AsyncEngine, file: DatabaseFile) -> None:
+def make_counting_engine(path: Path) -> Engine:
+    """An engine on the same file for counters, which threads use: each transaction writes, and none waits for the disk.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    file = DatabaseFile.at(path)
+    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
+    _watch(engine, file, _prepare_counting)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -> None:
     def look(*_: object) -> None:
         if (fault := file.fault()) is not None:
             raise LostDatabaseError(fault)
@@ -103,10 +117,10 @@ def _watch(engine: AsyncEngine, file: DatabaseFile) -> None:
         # As a URI, so that it is not made anew.
         arguments[:], named["uri"] = [f"{file.path.as_uri()}?mode=rw"], True
 
-    event.listen(engine.sync_engine, "do_connect", name)
-    Connections(engine, _prepare)
-    event.listen(engine.sync_engine, "checkout", look)
-    event.listen(engine.sync_engine, "commit", look)
+    event.listen(engine, "do_connect", name)
+    Connections(engine, prepare)
+    event.listen(engine, "checkout", look)
+    event.listen(engine, "commit", look)
 
 
 async def _upgraded(engine: AsyncEngine, path: Path) -> None:
@@ -124,8 +138,8 @@ async def _upgraded(engine: AsyncEngine, path: Path) -> None:
 class Connections(PerProcess):
     """Those of one engine, each set up as it is made. They do not survive a fork, and must not be closed after one."""
 
-    def __init__(self, engine: AsyncEngine, prepare: Callable[[Any], None]) -> None:
-        self._engine = engine.sync_engine
+    def __init__(self, engine: Engine, prepare: Callable[[Any], None]) -> None:
+        self._engine = engine
         self._prepare = prepare
         event.listen(self._engine, "connect", self._made)
         super().__init__()
@@ -144,6 +158,13 @@ def _prepare(connection: Any) -> None:
         _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: sealed keys, for one
+
+
+def _prepare_counting(connection: Any) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says so
+    with closing(connection.cursor()) as cursor:
+        _use_wal(cursor)
+        cursor.execute("PRAGMA synchronous = NORMAL")
 
 
 def _use_wal(cursor: Any) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from alembic.util import CommandError
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -16,7 +16,7 @@ from backend.database.migrations import upgrade
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 _DRIVER: Final = "postgresql+psycopg"
@@ -49,7 +49,24 @@ def make_postgres_engine(url: str) -> AsyncEngine:
     engine = create_async_engine(
         _parsed(url), hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT}
     )
-    Connections(engine, _prepare)
+    Connections(engine.sync_engine, _prepare)
+    return engine
+
+
+def make_counting_engine(url: str) -> Engine:
+    """An engine on the same database for counters, which threads use: no transaction waits for the disk.
+
+    Raises:
+        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+    """
+    engine = create_engine(
+        _parsed(url),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_timeout=_CONNECT,
+        connect_args={"connect_timeout": _CONNECT},
+    )
+    Connections(engine, _prepare_counting)
     return engine
 
 
@@ -57,6 +74,13 @@ def _prepare(connection: Any) -> None:
     with closing(connection.cursor()) as cursor:
         # That a table is there already is no news to who asked for it if it is not.
         cursor.execute("SET client_min_messages = warning")
+    connection.commit()
+
+
+def _prepare_counting(connection: Any) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("SET synchronous_commit = off")
+        cursor.execute(f"SET statement_timeout = '{_CONNECT}s'")
     connection.commit()
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import collections
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from backend.tests.contract.budget_store import BudgetStoreContract
 from backend.tests.fakes.budgets import charge, reservation, window
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.state import budget_store
 from backend.utils.llm.state.budget_store import MemoryBudgets, Shortage
 
 if TYPE_CHECKING:
-    import pytest
-
     from backend.utils.llm.state.budget_store import Reservation
 
 CAP = 100
@@ -32,6 +32,12 @@ def test_windows_that_are_over_are_forgotten_once_there_are_many(monkeypatch: py
         store.settle(held, (1,))
 
     assert set(store.known()) == set(windows[1:])
+
+
+class TestMemoryBudgets(BudgetStoreContract):
+    @pytest.fixture
+    def store(self) -> MemoryBudgets:
+        return MemoryBudgets(Clock())
 
 
 class Budgets(RuleBasedStateMachine):

@@ -41,6 +41,10 @@ MOST_WARNED = 10_000
 """Counters of which is known that the log was told."""
 
 
+MOST = 10**17
+"""Of one request, in pico-dollars or tokens. A provider that tells more does not know what it says."""
+
+
 class Held(NamedTuple):
     """What one request has set aside."""
 
@@ -106,7 +110,7 @@ class Reservations(AttemptObserver):
     def _settle(self, step: Try, usage: Usage | None) -> None:
         held = self._held.pop(step.number, None)
         if held is not None:
-            used = [0 if usage is None else _amount(step, claim, usage) for claim in held.claims]
+            used = [0 if usage is None else min(MOST, _amount(step, claim, usage)) for claim in held.claims]
             self._store.settle(held.reservation, used)
 
     def _away(

@@ -1,0 +1,32 @@
+"""The tables of budgets: a counter for each window, and what requests under way have set aside of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, PrimaryKeyConstraint, SmallInteger, Table
+
+from backend.database.ledger_tables import LABEL
+from backend.database.tables import Base
+
+COUNTERS: Final = Table(
+    "budget_counters",
+    Base.metadata,
+    *(Column(name, LABEL, nullable=False) for name in ("budget", "per", "subject", "begins")),
+    *(Column(name, BigInteger, nullable=False) for name in ("spent", "reserved", "raised")),
+    PrimaryKeyConstraint("budget", "per", "subject", "begins"),
+    postgresql_with={"fillfactor": 50},
+)
+"""In pico-dollars or tokens. On PostgreSQL half of each page is left free, so that counting moves no row."""
+
+RESERVATIONS: Final = Table(
+    "budget_reservations",
+    Base.metadata,
+    Column("id", LABEL, nullable=False),
+    Column("place", SmallInteger, nullable=False, autoincrement=False),
+    *(Column(name, LABEL, nullable=False) for name in ("budget", "per", "subject", "begins")),
+    *(Column(name, BigInteger, nullable=False) for name in ("amount", "until")),
+    PrimaryKeyConstraint("id", "place"),
+)
+"""What a request has set aside of each counter, until when at most: microseconds since 1970. Nothing, once that is over."""
+Index("ix_budget_reservations_until", RESERVATIONS.c.until)

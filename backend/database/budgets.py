@@ -1,0 +1,360 @@
+"""Budgets that processes share: their counters in the database, in SQLite or PostgreSQL.
+
+Setting aside is one transaction of its own, which takes counter after counter in the order of `Window.order`. What requests used is
+written in batches, by a thread beside them, and before the next reservation of this process. Neither waits for the disk: what
+a loss of power takes is the last moments of the counters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import and_, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+from typing_extensions import override
+
+from backend.database.budget_tables import COUNTERS, RESERVATIONS
+from backend.utils.llm.budgets import NOTHING, Charge, Counter, Window
+from backend.utils.llm.forks import PerProcess
+from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetStoreAwayError, Shortage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import ColumnElement, Connection, Engine
+
+    from backend.utils.llm.state.budget_store import Reservation
+
+log = logging.getLogger(__name__)
+
+REST_SECONDS: Final = 1.0
+"""How long a database that could not be asked is left alone: whoever asks meanwhile does not wait for it."""
+IDLE_SECONDS: Final = 30.0
+"""How often a process looks for what others have set aside and died."""
+BATCH_SECONDS: Final = 0.02
+MOST_AT_ONCE: Final = 500
+"""Requests that are settled in one transaction."""
+MOST_UNSETTLED: Final = 100_000
+"""Requests that wait to be settled while the database is away. Of older ones only the lease frees what they set aside."""
+_LONGEST: Final = 200
+_LOOKS: Final = 10
+"""How often a counter is looked at for one reservation: others may make it, or give room back, between two looks."""
+_SECOND: Final = 1_000_000
+
+_C, _R = COUNTERS.c, RESERVATIONS.c
+_HERE: Final = and_(*(_C[name] == bindparam(f"of_{name}") for name in Window._fields))
+_SAYS: Final = (_C.spent, _C.reserved, _C.raised)
+_READ: Final = select(*_SAYS).where(_HERE)
+_ALL: Final = select(*(_C[name] for name in Window._fields), *_SAYS)
+_TAKE: Final = (
+    update(COUNTERS)
+    .where(_HERE, _C.spent + _C.reserved + bindparam("amount") <= bindparam("ceiling") + _C.raised)
+    .values(reserved=_C.reserved + bindparam("amount"))
+    .returning(*_SAYS)
+)
+_CHANGE: Final = (
+    update(COUNTERS)
+    .where(_HERE)
+    .values(
+        spent=_C.spent + bindparam("by_spent"),
+        reserved=_C.reserved + bindparam("by_reserved"),
+        raised=_C.raised + bindparam("by_raised"),
+    )
+    .returning(*_SAYS)
+)
+_RESET: Final = update(COUNTERS).where(_HERE).values(spent=0).returning(*_SAYS)
+_DROP_OLD: Final = delete(COUNTERS).where(_C.begins != "", _C.begins < bindparam("before"), _C.reserved == 0)
+_HELD: Final = (_R.id, _R.place, *(_R[name] for name in Window._fields), _R.amount)
+_SETTLE: Final = delete(RESERVATIONS).where(_R.id.in_(bindparam("ids", expanding=True))).returning(*_HELD)
+_NOW: Final[dict[str, ColumnElement[int]]] = {
+    "sqlite": literal_column("CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"),
+    "postgresql": literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"),
+}
+"""The database's clock, in microseconds: processes' own may differ."""
+_NO_CONNECTION: Final = (OperationalError, InterfaceError, NoConnectionError)
+
+
+class _Ended(NamedTuple):
+    """A request that is to be settled."""
+
+    reservation: Reservation
+    used: tuple[int, ...]
+
+
+class _ShortageError(Exception):
+    """Ends the transaction of a reservation that does not fit."""
+
+    def __init__(self, shortage: Shortage) -> None:
+        self.shortage = shortage
+
+
+class _Leases:
+    """The statements that go by the database's clock."""
+
+    def __init__(self, dialect: str) -> None:
+        now, is_over = _NOW[dialect], _R.until <= _NOW[dialect]
+        self.hold = insert(RESERVATIONS).values(until=now + bindparam("lease"))
+        self.lost = select(*_HELD).where(is_over, _R.amount > 0).with_for_update(skip_locked=True)
+        self.free = (
+            update(RESERVATIONS)
+            .where(_R.id == bindparam("of_id"), _R.place == bindparam("of_place"))
+            .values(amount=0, until=now + int(LATE_SECONDS * _SECOND))
+        )
+        self.forget = delete(RESERVATIONS).where(is_over, _R.amount == 0)
+
+
+class SqlBudgets(PerProcess):
+    """A `BudgetStore` on ``engine``, whose database has its tables. Close it before the engine is disposed of."""
+
+    waits = True
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._leases = _Leases(engine.dialect.name)
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        is_file = self._engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[Any] = threading.Lock() if is_file else nullcontext()
+        self._flushing = threading.Lock()
+        self._starting = threading.Lock()
+        self._ended: deque[_Ended] = deque(maxlen=MOST_UNSETTLED)
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._writer: threading.Thread | None = None
+        self._rests_until = 0.0
+
+    # What calls do -------------------------------------------------------------------------------------------------
+
+    def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
+        """See `BudgetStore`."""
+        stored = tuple(one._replace(window=_stored(one.window)) for one in reservation.charges)
+        self._flush()
+        found = self._tried(asked := reservation._replace(charges=stored))
+        if isinstance(found, Shortage) and found.counter.will_have_room(found.charge) and self._sweep():
+            found = self._tried(asked)
+        if isinstance(found, Shortage):
+            return found._replace(charge=reservation.charges[stored.index(found.charge)])
+        return found
+
+    def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
+        """See `BudgetStore`."""
+        self._ended.append(_Ended(reservation, tuple(used)))
+        if self._writer is None:
+            self._start()
+        self._wake.set()
+
+    def counters(self, windows: Iterable[Window]) -> Mapping[Window, Counter]:
+        """See `BudgetStore`."""
+        self._flush()
+        with self._transaction() as connection:
+            rows = ((window, connection.execute(_READ, _key(_stored(window))).first()) for window in windows)
+            return {window: Counter(*row) for window, row in rows if row is not None}
+
+    # What operators do -----------------------------------------------------------------------------------------------
+
+    def known(self) -> Mapping[Window, Counter]:
+        """See `BudgetStore`."""
+        self._flush()
+        with self._transaction() as connection:
+            return {
+                _window(row): Counter(row.spent, row.reserved, row.raised) for row in connection.execute(_ALL)
+            }
+
+    def raise_by(self, window: Window, amount: int) -> Counter:
+        """See `BudgetStore`."""
+        with self._transaction() as connection:
+            return _changed(connection, _stored(window), raised=amount)
+
+    def reset(self, window: Window) -> Counter:
+        """See `BudgetStore`."""
+        self._flush()
+        with self._transaction() as connection:
+            row = connection.execute(_RESET, _key(_stored(window))).first()
+            return NOTHING if row is None else Counter(*row)
+
+    def prune(self, before: str) -> int:
+        """Drop the counters of days and months before ``before``, such as ``2026-01``; how many those were."""
+        with self._transaction() as connection:
+            return int(connection.execute(_DROP_OLD, {"before": before}).rowcount)
+
+    def close(self) -> None:
+        """Write what is still to be settled, if the database can be asked, and end the thread."""
+        self._closed.set()
+        self._wake.set()
+        if self._writer is not None:
+            self._writer.join()
+        try:
+            self._flush()
+        except BudgetStoreAwayError:
+            log.warning(
+                "%d requests were not settled: their leases will free what they set aside", len(self._ended)
+            )
+
+    # Reservations ----------------------------------------------------------------------------------------------------
+
+    def _tried(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
+        try:
+            return self._reserved(reservation)
+        except _ShortageError as error:
+            return error.shortage
+
+    def _reserved(self, reservation: Reservation) -> tuple[Counter, ...]:
+        with self._transaction() as connection:
+            taken = tuple(_taken(connection, charge) for charge in reservation.charges)
+            lease = int(reservation.seconds * _SECOND)
+            rows = [
+                {
+                    "id": reservation.id,
+                    "place": place,
+                    "amount": one.amount,
+                    "lease": lease,
+                    **one.window._asdict(),
+                }
+                for place, one in enumerate(reservation.charges)
+            ]
+            connection.execute(self._leases.hold, rows)
+            return taken
+
+    def _sweep(self) -> int:
+        """Free what nobody settled in time; how many that were. What is settled later all the same is counted then."""
+        with self._transaction() as connection:
+            connection.execute(self._leases.forget)
+            lost = connection.execute(self._leases.lost).all()
+            if lost:
+                places = [{"of_id": row.id, "of_place": row.place} for row in lost]
+                connection.execute(self._leases.free, places)
+            _apply(connection, ((_window(row), 0, -row.amount) for row in lost))
+            return len(lost)
+
+    # Settling ----------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Count what requests of this process used that are over."""
+        with self._flushing:
+            while self._ended:
+                batch = [self._ended.popleft() for _ in range(min(len(self._ended), MOST_AT_ONCE))]
+                try:
+                    self._settled(batch)
+                except BaseException:
+                    self._ended.extendleft(reversed(batch))
+                    raise
+
+    def _settled(self, batch: Sequence[_Ended]) -> None:
+        used = {one.reservation.id: one.used for one in batch}
+        with self._transaction() as connection:
+            rows = connection.execute(_SETTLE, {"ids": list(used)}).all()
+            _apply(connection, ((_window(row), used[row.id][row.place], -row.amount) for row in rows))
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="budgets", daemon=True)
+                self._writer.start()
+
+    def _write(self) -> None:
+        """Settle what is over, soon, and now and then free what others have left."""
+        while not self._closed.is_set():
+            if self._wake.wait(IDLE_SECONDS):
+                self._closed.wait(BATCH_SECONDS)
+            self._wake.clear()
+            try:
+                self._flush()
+                self._sweep()
+            except Exception as error:
+                if not isinstance(error, BudgetStoreAwayError):
+                    log.exception("budgets could not be settled; it is tried again")
+                self._closed.wait(REST_SECONDS)
+                self._wake.set()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One of the database's; in a file, one at a time.
+
+        Raises:
+            BudgetStoreAwayError: It cannot be asked, or does not take what is written.
+        """
+        if time.monotonic() < self._rests_until:
+            raise BudgetStoreAwayError("the database did not answer a moment ago")
+        try:
+            with self._turn, self._engine.begin() as connection:
+                yield connection
+        except _NO_CONNECTION as error:
+            self._rests_until = time.monotonic() + REST_SECONDS
+            raise BudgetStoreAwayError(type(getattr(error, "orig", error)).__name__) from error
+        except DBAPIError as error:
+            raise BudgetStoreAwayError(type(error.orig).__name__) from error
+
+
+def _taken(connection: Connection, charge: Charge) -> Counter:
+    """Set ``charge`` aside.
+
+    Raises:
+        _ShortageError: There is no room.
+    """
+    key = _key(charge.window)
+    wanted = {**key, "amount": charge.amount, "ceiling": charge.ceiling}
+    counter = NOTHING
+    for _ in range(_LOOKS):
+        if (row := connection.execute(_TAKE, wanted).first()) is not None:
+            return Counter(*row)
+        if (found := connection.execute(_READ, key).first()) is None:
+            _make(connection, charge.window)
+        elif not (counter := Counter(*found)).has_room(charge):
+            break
+    raise _ShortageError(Shortage(charge, counter))
+
+
+def _make(connection: Connection, window: Window) -> None:
+    """A counter of nothing, unless there is one."""
+    nothing = {**window._asdict(), "spent": 0, "reserved": 0, "raised": 0}
+    made = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(made(COUNTERS).on_conflict_do_nothing(), nothing)
+
+
+def _apply(connection: Connection, changes: Iterable[tuple[Window, int, int]]) -> None:
+    """Add what was spent, and what is set aside, to each counter, in the order in which all take them."""
+    total: dict[Window, tuple[int, int]] = {}
+    for window, spent, reserved in changes:
+        before = total.get(window, (0, 0))
+        total[window] = before[0] + spent, before[1] + reserved
+    for window in sorted(total, key=lambda one: one.order):
+        _changed(connection, window, spent=total[window][0], reserved=total[window][1])
+
+
+def _changed(
+    connection: Connection, window: Window, spent: int = 0, reserved: int = 0, raised: int = 0
+) -> Counter:
+    key = _key(window)
+    change = {**key, "by_spent": spent, "by_reserved": reserved, "by_raised": raised}
+    row = connection.execute(_CHANGE, change).first()
+    if row is None:
+        _make(connection, window)
+        row = connection.execute(_CHANGE, change).one()
+    return Counter(*row)
+
+
+def _window(row: Any) -> Window:
+    return Window(row.budget, row.per, row.subject, row.begins)
+
+
+def _key(window: Window) -> dict[str, str]:
+    return {f"of_{name}": value for name, value in window._asdict().items()}
+
+
+def _stored(window: Window) -> Window:
+    """``window`` with a subject that a database can hold and index; a long one by its hash."""
+    readable = window.subject.encode(errors="replace").decode().replace("\0", "\ufffd")
+    if len(readable) > _LONGEST:
+        readable = f"{readable[:_LONGEST]}…{hashlib.sha256(readable.encode()).hexdigest()}"
+    return window._replace(subject=readable)
