@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import count
+import os
 
 from backend.utils.llm.budgets import Charge, Window
 from backend.utils.llm.state.budget_store import Reservation
-
-_numbers = count(1)
 
 
 def window(subject: str = "ann", begins: str = "2026-11", budget: str = "users") -> Window:
@@ -22,4 +20,4 @@ def charge(of: Window, amount: int, ceiling: int = 100) -> Charge:
 
 def reservation(*charges: Charge, seconds: float = 60.0) -> Reservation:
     """One that is like no other."""
-    return Reservation(f"reservation {next(_numbers)}", charges, seconds)
+    return Reservation(os.urandom(16).hex(), charges, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -228,6 +229,51 @@ async def test_a_call_that_is_cancelled_gives_back_what_it_did_not_use(
         await task
 
     assert counter(patchbay) == Counter(spent=5)
+
+
+class SlowBudgets(MemoryBudgets):
+    """A store that takes until it is let go, as one on a network may."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0)
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def reserve(self, reservation: Reservation) -> Any:
+        self.asked.set()
+        assert self.go.wait(10)
+        return super().reserve(reservation)
+
+
+async def test_an_event_loop_goes_on_while_a_store_takes_its_time(make: Make) -> None:
+    store = SlowBudgets()
+    call = asyncio.create_task(make(LUNA, ROW, budgets=store).get_llm("f", caller=ANN).ainvoke("hi"))
+    await asyncio.to_thread(store.asked.wait)
+
+    store.go.set()
+
+    assert (await call).text
+
+
+async def test_who_is_cancelled_while_a_store_takes_its_time_leaves_nothing_set_aside(
+    provider: LoopbackProvider, make: Make
+) -> None:
+    store = SlowBudgets()
+    patchbay = make(
+        LUNA, ROW.replace("[budgets.b]", "limits = { concurrency = 1 }\n[budgets.b]"), budgets=store
+    )
+    call = asyncio.create_task(patchbay.get_llm("f", caller=ANN).ainvoke("hi"))
+    await asyncio.to_thread(store.asked.wait)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    store.go.set()
+
+    assert (await patchbay.get_llm("f", caller=ANN).ainvoke("hi")).text
+    assert all(said.reserved == 0 for said in store.known().values())
+    assert len(provider.requests) == 1
 
 
 async def test_many_at_once_never_overspend_and_are_told_to_come_back(

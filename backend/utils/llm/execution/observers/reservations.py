@@ -65,6 +65,7 @@ class Reservations(AttemptObserver):
         self._time = time
         self._held: dict[int, Held] = {}
         self._warned: dict[Window, None] = {}
+        self._is_away = False
 
     @property
     def waits(self) -> bool:
@@ -82,16 +83,18 @@ class Reservations(AttemptObserver):
             return ()
         seconds = step.most_seconds + LEASE_SECONDS
         charges = tuple(claim.charge for claim in found)
-        reservation = Reservation(os.urandom(16).hex(), charges, seconds)
-        self._held[step.number] = Held(found, reservation)
+        held = Held(found, Reservation(os.urandom(16).hex(), charges, seconds))
         try:
-            outcome = self._store.reserve(reservation)
+            outcome = self._store.reserve(held.reservation)
         except BudgetStoreAwayError as error:
-            return self._away(step, found, error)
+            return self._away(step, held, error)
+        if self._is_away:
+            log.warning("the counters of budgets can be read again")
+        self._is_away = False
         if isinstance(outcome, Shortage):
-            del self._held[step.number]
             claim = found[charges.index(outcome.charge)]
             return over_budget(step.candidate, claim, outcome.counter, now)
+        self._held[step.number] = held
         return tuple(self._marks(found, outcome))
 
     async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
@@ -113,15 +116,16 @@ class Reservations(AttemptObserver):
             used = [0 if usage is None else min(MOST, _amount(step, claim, usage)) for claim in held.claims]
             self._store.settle(held.reservation, used)
 
-    def _away(
-        self, step: Try, found: Sequence[Claim], error: BudgetStoreAwayError
-    ) -> Rejection | tuple[BudgetMark, ...]:
-        closed = next((claim.budget for claim in found if claim.budget.when_away == "closed"), None)
-        log.warning("the counters of budgets cannot be read: %s", error)
+    def _away(self, step: Try, held: Held, error: BudgetStoreAwayError) -> Rejection | tuple[BudgetMark, ...]:
+        if not self._is_away:
+            log.warning("the counters of budgets cannot be read: %s", error)
+        self._is_away = True
+        concerned = [claim.budget for claim in held.claims]
+        closed = next((budget for budget in concerned if budget.when_away == "closed"), None)
         if closed is not None:
-            del self._held[step.number]
             return unaccounted(step.candidate, closed)
-        return tuple(BudgetMark(claim.budget.name, claim.budget.per, "uncounted") for claim in found)
+        self._held[step.number] = held  # it may have been set aside without a word
+        return tuple(BudgetMark(budget.name, budget.per, "uncounted") for budget in concerned)
 
     def _marks(self, found: Sequence[Claim], counters: Sequence[Counter]) -> list[BudgetMark]:
         """The budgets that are used up so far that somebody should know."""
