@@ -20,6 +20,9 @@ def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+Days = Annotated[Annotated[int, Field(ge=1, le=36_500)] | None, BeforeValidator(_blank_is_none)]
+
+
 class Settings(BaseSettings):
     """The application's settings: from the process environment first, then from ``.env``.
 
@@ -38,6 +41,8 @@ class Settings(BaseSettings):
             is in SQLite, as everything else is.
         ledger_spool_mb: Megabytes that records of calls may take on the disk while the store does not take them. Half an hour
             of a hundred calls a second is about 80.
+        ledger_days: For how many days single attempts are kept in the ledger; without, for ever.
+        usage_days: For how many days what they add up to is kept, at least as long as they are; without, for ever.
         local_llm_gguf: A model file to serve in place of the built-in demo model.
 
     Raises:
@@ -66,6 +71,8 @@ class Settings(BaseSettings):
         default=None, validation_alias=DATABASE_URL
     )
     ledger_spool_mb: Annotated[int, Field(ge=8)] = 1_024
+    ledger_days: Days = None
+    usage_days: Days = None
     local_llm_gguf: Annotated[Path | None, BeforeValidator(_blank_is_none)] = Field(
         default=None, validation_alias="LOCAL_LLM_GGUF"
     )

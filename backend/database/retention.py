@@ -3,30 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 
-from backend.database.ledger import number, store_errors
+from backend.database.ledger import store_errors
 from backend.database.ledger_tables import DAY, ROLLUPS
 from backend.database.partitions import Partitions
 from backend.database.usage import EPOCH, HOURS
 from backend.ledger.usage import Pruned
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from datetime import date
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from backend.background import Background
     from backend.database.ledger_tables import Rollup
 
 CHUNK: Final = 1_000
-"""Rows that are looked at, and deleted, in one transaction of SQLite: others who write wait for some milliseconds."""
+"""Rows that are deleted in one transaction of SQLite: others who write wait for some milliseconds."""
 PAUSE: Final = 0.005
 """Seconds between two of them, in which others who wait have their turn."""
 AHEAD: Final = 2
 """Days for which there is a partition before they begin."""
+EVERY: Final = 600.0
+"""Seconds from one look of a server at what is old to the next."""
+_OLD: Final = text(
+    "DELETE FROM ledger_attempts WHERE rowid IN (SELECT rowid FROM ledger_attempts"
+    " WHERE call < :call AND at < :before ORDER BY call LIMIT :most)"
+)
+
+
+class Keep(NamedTuple):
+    """For how many days attempts, and sums, are kept; None is for ever. Sums stay at least as long as their rows."""
+
+    rows: int | None = None
+    sums: int | None = None
+
+
+@asynccontextmanager
+async def keeping(
+    engine: AsyncEngine, keep: Keep, background: Background, *, today: Callable[[], date]
+) -> AsyncIterator[None]:
+    """Keep what ``keep`` says and no more, while the context lasts; and have partitions for the days to come."""
+    async with background.repeating("ledger.retention", partial(_keep, engine, keep, today), every=EVERY):
+        yield
+
+
+async def _keep(engine: AsyncEngine, keep: Keep, today: Callable[[], date]) -> None:
+    day = today()
+    await make_ahead(engine, day)
+    if keep.rows is not None:
+        sums_before = None if keep.sums is None else day - timedelta(days=keep.sums)
+        await prune(engine, day - timedelta(days=keep.rows), sums_before)
 
 
 async def prune(engine: AsyncEngine, before: date, sums_before: date | None = None) -> Pruned:
@@ -58,26 +93,24 @@ async def make_ahead(engine: AsyncEngine, today: date) -> None:
 async def _prune_rows(engine: AsyncEngine, before: int) -> int:
     if engine.dialect.name == "postgresql":
         return await Partitions(engine).drop(before)
-    gone, last = 0, 0
-    while (chunk := await _prune_chunk(engine, before, last)) is not None:
-        last = chunk[0]
-        gone += chunk[1]
+    gone = 0
+    while chunk := await _prune_chunk(engine, before * DAY):
+        gone += chunk
         await asyncio.sleep(PAUSE)
     return gone
 
 
-async def _prune_chunk(engine: AsyncEngine, before: int, after: int) -> tuple[int, int] | None:
-    """Where the chunk ends and how many of it went; None at the end. All rows are looked at: some came late."""
-    rows = f"SELECT rowid FROM ledger_attempts WHERE rowid > {after:d} ORDER BY rowid LIMIT {CHUNK}"  # noqa: S608
+async def _prune_chunk(engine: AsyncEngine, before: int) -> int:
+    """By the index on calls: their ids tell when they began, which was before their attempts did."""
     async with engine.begin() as connection:
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        end = await number(connection, f"SELECT coalesce(max(rowid), 0) FROM ({rows})")  # noqa: S608
-        if not end:
-            return None
-        gone = await connection.exec_driver_sql(
-            f"DELETE FROM ledger_attempts WHERE rowid > {after:d} AND rowid <= {end} AND at < {before * DAY}"  # noqa: S608
-        )
-        return end, gone.rowcount
+        gone = await connection.execute(_OLD, {"call": _first_call(before), "before": before, "most": CHUNK})
+        return gone.rowcount
+
+
+def _first_call(at: int) -> str:
+    """What the ids of calls from ``at`` on are not less than."""
+    digits = f"{at // 1_000:012x}"
+    return f"{digits[:8]}-{digits[8:]}"
 
 
 async def _prune_sums(engine: AsyncEngine, before: int) -> int:

@@ -14,7 +14,7 @@ from backend.database.export import exported
 from backend.database.ledger import sql_ledger
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, ROLLUPS
 from backend.database.recompute import recompute
-from backend.database.retention import make_ahead, prune
+from backend.database.retention import Keep, make_ahead, prune
 from backend.database.usage import SqlUsageStore
 from backend.ledger.prices import Prices
 from backend.ledger.usage import Period, Pruned
@@ -94,6 +94,18 @@ class TestRetention:
         await prune(engine, TODAY)
 
         assert await store.add(spooled([record(at=NOON - 9 * DAY)], first=2)) == 1
+
+    async def test_a_server_keeps_so_many_days_and_no_more(self, engine: AsyncEngine) -> None:
+        await sql_ledger(engine).add(spooled(record(at=NOON - age * DAY) for age in range(5)))
+
+        await retention._keep(engine, Keep(rows=2), lambda: TODAY)
+        assert await count(engine) == 3
+        await retention._keep(engine, Keep(), lambda: TODAY)
+        assert await count(engine) == 3
+
+        assert len(await SqlUsageStore(engine).used("day", MONTH)) == 5
+        await retention._keep(engine, Keep(rows=2, sums=3), lambda: TODAY)
+        assert len(await SqlUsageStore(engine).used("day", MONTH)) == 4
 
     async def test_days_have_a_partition_before_they_begin(self, engine: AsyncEngine) -> None:
         await make_ahead(engine, TODAY)
