@@ -21,7 +21,7 @@ LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event",
 WORKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor"}
 HOMES = {"threading", "queue", "concurrent.futures", "multiprocessing"}
 SHORT_LIVED = {
-    "execution/loop_thread.py in_a_thread": "one test of one answer; only the loop of the process that made the call waits for it",
+    "execution/own_thread.py _begun": "one question to the application; only the call that asked it waits for it",
     "backend/serve.py _Run.stop": "nobody waits for it",
     "local_model/process.py LocalModel.start": "of the run, which a forked child has none of",
     "local_model/process.py _Run": "one run of the model; a forked child has none",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, cast, overload
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
@@ -15,7 +15,7 @@ from typing_extensions import override
 from .options import NO_OPTIONS, Options
 from .providers import Ask
 from .schema_dialects import OPENAI, expressed
-from .structured import schema_of, schema_of_response_format
+from .structured import Schema, schema_of, schema_of_response_format
 from .structured_model import StructuredModel, StructuredModelWithRaw
 
 if TYPE_CHECKING:
@@ -166,17 +166,35 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, cache_key: str | None) -> As
     """What a call with these arguments asks for.
 
     Raises:
+        TypeError: If one is not what it has to be. Nothing was sent then.
         ValueError: As `options_of`; or if the tool to call is none of the tools.
     """
-    tools = tuple(kwargs.get("tools") or ())
+    given, schema = kwargs.get("tools"), kwargs.get("schema")
+    tools = () if given is None else _tools(given)
+    if schema is None:
+        schema = schema_of_response_format(kwargs.get("response_format"))
+    elif not isinstance(schema, Schema):
+        schema = schema_of(schema)
     return Ask(
         options=options_of(kwargs, feature),
         tools=tools,
         tool_choice=_tool_choice(kwargs.get("tool_choice"), tools),
-        parallel_tool_calls=kwargs.get("parallel_tool_calls"),
-        schema=kwargs.get("schema") or schema_of_response_format(kwargs.get("response_format")),
-        cache_key=kwargs.get("cache_key", cache_key),
+        parallel_tool_calls=_setting(kwargs, "parallel_tool_calls", bool) if tools else None,
+        schema=schema,
+        cache_key=_setting(kwargs, "cache_key", str) if "cache_key" in kwargs else cache_key,
     )
+
+
+def stops_of(stop: Sequence[str] | str) -> list[str]:
+    """The words at which an answer ends.
+
+    Raises:
+        TypeError: If they are none.
+    """
+    words = [stop] if isinstance(stop, str) else stop
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise TypeError("stop= takes a list of words")
+    return list(words)
 
 
 def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
@@ -197,6 +215,32 @@ def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
         raise ValueError(f"{feature}: options of the call: {wrong}. Known: {known}.") from None
 
 
+def _setting(kwargs: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    value = kwargs.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name}= takes a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _tools(tools: Sequence[ToolLike]) -> tuple[dict[str, Any], ...]:
+    """``tools`` in OpenAI's form, which `bind_tools` has brought them into already."""
+    if isinstance(tools, str | dict) or not isinstance(tools, Iterable):
+        raise TypeError(f"tools= takes a list of tools, not {type(tools).__name__}")
+    return tuple(one if _is_formatted(one) else _formatted(one, strict=None) for one in tools)
+
+
+def _is_formatted(tool: ToolLike) -> TypeGuard[dict[str, Any]]:
+    """Whether it is in OpenAI's form: a function with a name, or a tool of another type, which a vendor has built in."""
+    if not isinstance(tool, dict) or not isinstance(kind := tool.get("type"), str):
+        return False
+    if kind != "function" or "name" in tool:
+        return True
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise TypeError("tools= holds a function without a name")
+    return True
+
+
 def _formatted(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
     """``tool`` in OpenAI's form."""
     made = convert_to_openai_tool(tool, strict=False if strict else strict)
@@ -214,9 +258,9 @@ def _tool_choice(choice: str | dict[str, Any] | bool | None, tools: tuple[dict[s
         choice = cast("str", choice.get("function", choice).get("name", ""))
     if choice is None or choice is False:
         return None
-    if choice is True or choice in {"any", "required"}:
+    if choice is True or choice in ("any", "required"):
         return "required"
     names = [tool["function"]["name"] for tool in tools if "function" in tool]
-    if choice not in {"auto", "none", *names}:
+    if choice not in ("auto", "none", *names):
         raise ValueError(f"tool_choice {choice!r} is none of auto, none, required, {', '.join(names)}")
     return choice

@@ -156,9 +156,25 @@ def current_caller() -> Caller:
     return CURRENT.get()
 
 
+def checked_caller(caller: Caller) -> Caller:
+    """``caller``.
+
+    Raises:
+        TypeError: If it is no `Caller`: whose keys would it be asked with?
+    """
+    if not isinstance(caller, Caller):
+        raise TypeError(f"on behalf of a Caller, not of {type(caller).__name__}")
+    return caller
+
+
 @contextmanager
 def use_caller(caller: Caller) -> Iterator[Caller]:
-    """Make every call in this context on behalf of ``caller``."""
+    """Make every call in this context on behalf of ``caller``.
+
+    Raises:
+        TypeError: If it is no `Caller`.
+    """
+    checked_caller(caller)
     token = CURRENT.set(caller)
     try:
         yield caller

@@ -33,9 +33,10 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from .answers import in_new_wrapping, in_one_chunk
-from .bindings import BindableChatModel, ask_of, options_of
+from .bindings import BindableChatModel, ask_of, options_of, stops_of
 from .caller import CURRENT, HOUSE, Caller, current_caller
 from .errors import CallError, MissingCallerError
+from .execution.acceptance import check_accept
 from .execution.attempt import RunningAttempt
 from .execution.call import Call, Question
 from .execution.copies import with_copies
@@ -303,7 +304,11 @@ class FeatureChatModel(BindableChatModel):
             if kwargs
             else Ask(NO_OPTIONS, cache_key=self.cache_key)
         )
+        if stop is not None:
+            stop = stops_of(stop)
         accept = kwargs.get("accept")
+        if accept is not None:
+            check_accept(accept)
         streams = streams and ask.schema is None and accept is None
         history, needs = history_and_needs(messages, ask, streams=streams)
         question = Question(messages, history, stop, ask, accept)
@@ -337,6 +342,8 @@ async def _aattempt(
 
 
 def _answer(call: Call, run: Any) -> ChatResult:
+    if (accept := call.question.accept) is not None:
+        check_accept(accept, blocks=True)
     with call.span:
         try:
             while True:

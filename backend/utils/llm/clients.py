@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from .caller import HOUSE, current_caller
+from .caller import HOUSE, checked_caller, current_caller
 from .clock import Time
 from .forks import PerProcess, unforked
 from .model_config import Problems, Table, did_you_mean
@@ -57,6 +57,7 @@ class Patchbay(PerProcess):
     Raises:
         ConfigError: If the default table is wrong, or names a selector that is not among ``selectors``; nothing that
             does is put in force later either.
+        TypeError: If the observer, or a selector, cannot be called.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root
@@ -73,6 +74,9 @@ class Patchbay(PerProcess):
     ) -> None:
         self.table = table or Table()
         self._selectors = dict(selectors or {})
+        for name, called in {"observer": observer, **self._selectors}.items():
+            if not (called is None or callable(called)):
+                raise TypeError(f"{name} is called: it must be callable, not {type(called).__name__}")
         self.table.require(self._missing_selectors)
         self._time = time or Time()
         self._health = health
@@ -153,7 +157,7 @@ class Patchbay(PerProcess):
             model = self._make_model(key)
         made_for = current_caller()
         if caller is not None or made_for is not HOUSE:
-            model = model.on_behalf_of(caller, made_for)
+            model = model.on_behalf_of(caller and checked_caller(caller), made_for)
         return model  # type: ignore[no-any-return]
 
     def get_model(self, feature: str) -> str:
@@ -183,7 +187,7 @@ class Patchbay(PerProcess):
             plan(
                 self.table.snapshot,
                 feature,
-                caller or current_caller(),
+                checked_caller(caller or current_caller()),
                 needs or Needs(),
                 today=self._today(),
                 health=self.health,
@@ -248,6 +252,8 @@ class Patchbay(PerProcess):
         from .chat_model import FeatureChatModel
 
         feature, streaming, cache_key = key
+        if not isinstance(feature, str):
+            raise TypeError(f"a feature is named by a str, not by {type(feature).__name__}")
         self.table.snapshot.features[feature]
         given: dict[str, Any] = {"streaming": True} if streaming else {}
         model = FeatureChatModel(

@@ -114,8 +114,11 @@ def schema_of_response_format(response_format: Any) -> Schema | None:
         return schema_of({"title": "answer", "type": "object"}, "json_mode")
     if kind != "json_schema":
         return schema_of(response_format)
-    described = response_format["json_schema"]
-    schema = {"title": described.get("name", "answer"), **described["schema"]}
+    try:
+        described = response_format["json_schema"]
+        schema = {"title": described.get("name", "answer"), **described["schema"]}
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError("response_format: a json_schema has a name and a schema") from None
     return schema_of(schema, strict=described.get("strict"))
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from backend.tests.fakes.children import in_child
 from backend.utils.llm.execution.awaiting import run_blocking
-from backend.utils.llm.execution.loop_thread import THREAD, LoopThread, in_a_thread
+from backend.utils.llm.execution.loop_thread import THREAD, LoopThread
+from backend.utils.llm.execution.own_thread import in_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
+from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category
 from ..structured import PARSED_KEY
 from .awaiting import at_once
+from .own_thread import answer_of, awaited_in_time, in_time, is_asynchronous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +22,13 @@ Accept = Callable[[Any], "float | bool | Awaitable[float | bool | None] | None"]
 """A further test of an answer: of the object if there is a schema, else of the message.
 
 False rejects it, and so does a ``ValueError``, whose text is told to the model. A number from 0 to 1 is a score; below the
-threshold the answer is rejected. Anything else that it raises is raised.
+threshold the answer is rejected. Anything else that it raises is raised. One that is not asynchronous runs in a thread of its
+own, with the caller's context.
 """
 
 ENOUGH = 0.8
 """The threshold of the score, where the table does not say."""
+_ASYNC_ACCEPT = "accept is asynchronous: it works with ainvoke and astream only"
 
 
 @contextmanager
@@ -35,10 +40,49 @@ def rejecting() -> Iterator[None]:
         raise BadAnswer(Category.INVALID_OUTPUT, str(error)) from error
 
 
-def accepted_at_once(accept: Accept, message: AIMessage) -> Any:
+def check_accept(accept: Accept, *, blocks: bool = False) -> None:
+    """Look at ``accept`` before anything is sent, and paid.
+
+    Args:
+        accept: What a call was given.
+        blocks: Whether nothing can be awaited.
+
+    Raises:
+        TypeError: It cannot be called with an answer, or is asynchronous in a call that is not.
+    """
+    if not callable(accept):
+        raise TypeError(
+            f"accept= is called with each answer: it must be callable, not {type(accept).__name__}"
+        )
+    if blocks and is_asynchronous(accept):
+        raise TypeError(_ASYNC_ACCEPT)
+    try:
+        parameters = signature(accept)
+    except ValueError:  # built in, and does not tell
+        return
+    try:
+        parameters.bind(None)
+    except TypeError as fault:
+        raise TypeError(f"accept= is called with the answer, and nothing else: {fault}") from None
+
+
+def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
     """What ``accept`` says of ``message``, where nothing can be awaited."""
-    verdict = accept(subject_of(message))
-    return at_once(verdict, "accept is asynchronous: it works with ainvoke and astream only")
+    return at_once(accept(subject_of(message)), _ASYNC_ACCEPT)
+
+
+def verdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
+    """The same, if it does so within ``seconds``.
+
+    Raises:
+        StillRunningError: It did not.
+    """
+    return in_time(partial(verdict_at_once, accept, message), seconds)
+
+
+async def averdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
+    """As `verdict_in_time`; ``accept`` may be asynchronous."""
+    return await awaited_in_time(answer_of(partial(accept, subject_of(message))), seconds)
 
 
 def subject_of(message: AIMessage) -> Any:

@@ -25,8 +25,9 @@ from ..pricing import cost
 from ..providers import ModelRequest
 from ..receipt import RECEIPT_KEY, Attempt, Usage, hand_out
 from ..transport import ERROR_STATUS, Credential, Observed
-from .acceptance import ENOUGH, accepted_at_once, rejecting, score_of, subject_of
-from .awaiting import result_of, within
+from .acceptance import ENOUGH, averdict_in_time, rejecting, score_of, verdict_in_time
+from .awaiting import within
+from .own_thread import StillRunningError
 from .scrubbing import erase, scrub_exception
 from .steps import LEAST_SECONDS
 from .streamed import StreamedAnswer, check_ended
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ..providers.chat_client import ChatClient
     from ..transport import Ticket
     from ..types import Outcome
+    from .acceptance import Accept
     from .call import Call
     from .steps import Try
 
@@ -172,7 +174,7 @@ class RunningAttempt:
         self._answer = message = checked(message, ask.schema, ask.tools)
         if self.accept is not None:
             with rejecting():
-                self._heed(accepted_at_once(self.accept, message))
+                self._heed(self._verdict(self.accept, message))
         return message
 
     async def aanswer(self) -> AIMessage:
@@ -187,7 +189,7 @@ class RunningAttempt:
         self._answer = message
         if self.accept is not None:
             with rejecting():
-                self._heed(await self._in_time(self.accept(subject_of(message))))
+                self._heed(await self._averdict(self.accept, message))
         return message
 
     def _received(self, message: AIMessage, request: ModelRequest) -> AIMessage:
@@ -202,23 +204,23 @@ class RunningAttempt:
         self._answer = message
         return message
 
-    async def _in_time(self, verdict: Any) -> Any:
+    def _verdict(self, accept: Accept, message: AIMessage) -> Any:
         """What a test says, if it does so within the call's deadline.
 
         Raises:
             CallTimeoutError: It did not.
         """
-        dispatch = self._call.dispatch
         try:
-            async with within(dispatch.seconds_left):
-                return await result_of(verdict)
-        except TimeoutError:
-            if dispatch.seconds_left > 0:
-                raise  # its own
-            raise CallTimeoutError(
-                "The test of the answer took longer than the call's deadline.",
-                feature=dispatch.route.feature.name,
-            ) from None
+            return verdict_in_time(accept, message, self._call.dispatch.seconds_left)
+        except StillRunningError:
+            raise self._call.dispatch.accept_too_late() from None
+
+    async def _averdict(self, accept: Accept, message: AIMessage) -> Any:
+        """As `_verdict`."""
+        try:
+            return await averdict_in_time(accept, message, self._call.dispatch.seconds_left)
+        except StillRunningError:
+            raise self._call.dispatch.accept_too_late() from None
 
     def _heed(self, verdict: float | bool | None) -> None:  # noqa: FBT001 - what a test says
         self._score = score_of(verdict)

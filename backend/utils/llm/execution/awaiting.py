@@ -12,6 +12,7 @@ from typing_extensions import override
 from ..caller import context_without_caller
 
 if TYPE_CHECKING:
+    from asyncio import Timeout
     from collections.abc import AsyncIterator, Coroutine
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
@@ -60,12 +61,12 @@ async def _left(context: AbstractAsyncContextManager[Any, bool], *error: Any) ->
 
 
 @asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
+async def within(seconds: float) -> AsyncIterator[Timeout]:
     """Like `asyncio.timeout`, whose timer would hold the caller until its time, even if it is cancelled."""
     async with asyncio.timeout(None) as clock:
         ends_at = asyncio.get_running_loop().time() + seconds
         context_without_caller().run(clock.reschedule, ends_at)
-        yield
+        yield clock
 
 
 async def result_of(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from inspect import isawaitable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -15,14 +15,15 @@ from ..failures import Category
 from ..receipt import BudgetMark
 from ..routing.plan import plan
 from ..routing.route import Rejection
-from .awaiting import at_once, run_blocking, within
+from .awaiting import at_once, run_blocking
 from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
 from .observers.reservations import withdrawn
+from .own_thread import StillRunningError, answer_of, awaited_in_time, in_time
 from .steps import Consult, Reserve, Try
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from langchain_core.messages import BaseMessage
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..providers import Ask
     from ..receipt import Attempt, Receipt
     from ..routing.route import Overrun, Route
+    from ..routing.selector import Choosing, Selector
     from .acceptance import Accept
     from .runtime import Runtime
     from .steps import Wait
@@ -121,11 +123,7 @@ class Call:
                     found = await self.held(found.step, blocks=blocks) or self.dispatch.next()
                 elif isinstance(found, Consult):
                     with self._selector_errors(found):
-                        choice = self._consult(found)
-                        if blocks:
-                            choice = at_once(choice, _ASYNC_SELECTOR)
-                        elif isawaitable(choice):
-                            choice = await self._in_time(choice, found)
+                        choice = self._consult(found) if blocks else await self._aconsult(found)
                     found = self.dispatch.choose(choice)
                 else:
                     await self._pause(found.seconds, blocks=blocks)
@@ -176,19 +174,19 @@ class Call:
             await without_caller(self.runtime.time.asleep(seconds))
 
     def _consult(self, step: Consult) -> Any:
-        """What the custom selector returns; an awaitable if it is asynchronous."""
-        selector = self.runtime.selectors[step.selector]
-        return selector(replace(step.choosing, messages=tuple(self.question.messages)))
+        """What the custom selector says, within the call's deadline."""
+        selector, choosing = self._asked(step)
+        choice = in_time(partial(selector, choosing), choosing.seconds_left)
+        return at_once(choice, _ASYNC_SELECTOR)
 
-    async def _in_time(self, choice: Awaitable[Any], step: Consult) -> Any:
-        """Await an asynchronous selector, until the call's deadline at most."""
-        try:
-            async with within(step.choosing.seconds_left):
-                return await choice
-        except TimeoutError:
-            raise self.dispatch.selector_error(
-                step.selector, "did not answer within the call's deadline"
-            ) from None
+    async def _aconsult(self, step: Consult) -> Any:
+        """As `_consult`; the selector may be asynchronous."""
+        selector, choosing = self._asked(step)
+        return await awaited_in_time(answer_of(partial(selector, choosing)), choosing.seconds_left)
+
+    def _asked(self, step: Consult) -> tuple[Selector, Choosing]:
+        choosing = replace(step.choosing, messages=tuple(self.question.messages))
+        return self.runtime.selectors[step.selector], choosing
 
     @contextmanager
     def _selector_errors(self, step: Consult) -> Iterator[None]:
@@ -197,6 +195,9 @@ class Call:
             yield
         except LLMError:
             raise
+        except StillRunningError:
+            what = "did not answer within the call's deadline"
+            raise self.dispatch.selector_error(step.selector, what) from None
         except Exception as error:
             raise self.dispatch.selector_error(
                 step.selector, f"failed with {type(error).__name__}"

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 
 from ..caller import without_caller
-from .acceptance import accepted_at_once
+from .acceptance import verdict_at_once
 from .attempt import RunningAttempt
 from .awaiting import Blocking, run_blocking
 from .hedged_dispatch import HedgedDispatch
-from .loop_thread import in_a_thread
 from .steps import Reserve
 from .tracing import traced
 
@@ -139,7 +138,7 @@ class HedgedRequest:
 
     async def _start(self, attempt: RunningAttempt, stack: AsyncExitStack) -> None:
         if self._loop is not None and (accept := attempt.accept) is not None:
-            attempt.accept = lambda answer: in_a_thread(partial(accepted_at_once, accept, answer))
+            attempt.accept = partial(verdict_at_once, accept)
         books = traced(attempt, self._run, self._kind)
         hedged_attempt = HedgedAttempt(attempt, books, self._work, self._loop)
         self._running.append(await stack.enter_async_context(hedged_attempt))

@@ -431,6 +431,10 @@ class Dispatch:
             for found in (lower.candidates, lower.resting)
         )
 
+    def accept_too_late(self) -> LLMError:
+        """The error of a test of an answer that outlasts the deadline."""
+        return outcome_errors.accept_too_late(self.route)
+
     # What came of it -----------------------------------------------------------------------------------------------
 
     def succeeded(self, step: Try, attempt: Attempt) -> Receipt:

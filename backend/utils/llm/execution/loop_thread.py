@@ -7,7 +7,6 @@ import os
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
@@ -107,22 +106,3 @@ def _end(
         loop.call_soon_threadsafe(stop.set)
     if thread is not threading.current_thread():
         thread.join(END_SECONDS)
-
-
-async def in_a_thread(work: Callable[[], T]) -> T:
-    """The result of ``work``, done in a daemon thread of its own in a copy of this context.
-
-    Not in the loop's executor: ``work`` may take long, or make calls that need a place in it. Once this is cancelled
-    nobody waits for it.
-    """
-    ended: Future[T] = Future()
-    ended.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            ended.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            ended.set_exception(error)
-
-    threading.Thread(target=copy_context().run, args=(run,), name="patchbay accept", daemon=True).start()
-    return await asyncio.wrap_future(ended)

@@ -175,6 +175,12 @@ def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, wha
     return SelectorError(text, feature=route.feature.name, attempts=attempts)
 
 
+def accept_too_late(route: Route) -> LLMError:
+    """The error if the application's test of an answer did not end in time."""
+    text = "The test of the answer took longer than the call's deadline."
+    return CallTimeoutError(text, feature=route.feature.name)
+
+
 def _rejected_key(route: Route, attempts: Sequence[Attempt], candidate: Candidate) -> LLMError:
     provider, by_user = candidate.endpoint.provider.name, candidate.owner == "user"
     whose = f"that you brought for {provider}" if by_user else "of the house"

@@ -1,0 +1,109 @@
+"""What an application hands in for a call, run in a thread of its own: a call can end without it, an event loop goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from .awaiting import result_of, within
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+THREAD = "patchbay application"
+"""The thread's name."""
+
+
+class StillRunningError(Exception):
+    """It did not end in time. It goes on alone, and nobody waits for it."""
+
+
+class _Outcome(NamedTuple):
+    """What it returned or raised: a future would take no `StopIteration`."""
+
+    value: Any
+    error: BaseException | None = None
+
+
+def is_asynchronous(work: Callable[..., Any]) -> bool:
+    """Whether calling ``work`` only makes a coroutine, as far as that can be seen: it needs no thread."""
+    while isinstance(work, partial):
+        work = work.func
+    return iscoroutinefunction(work) or iscoroutinefunction(type(work).__call__)
+
+
+def in_time(work: Callable[[], T], seconds: float) -> T:
+    """The result of ``work``, done in a daemon thread of its own in a copy of this context.
+
+    Raises:
+        StillRunningError: It did not end within ``seconds``.
+    """
+    try:
+        outcome = _begun(work).result(max(0.0, seconds))
+    except TimeoutError:
+        raise StillRunningError from None
+    result: T = _result(outcome)
+    return result
+
+
+async def awaited_in_time(work: Awaitable[T], seconds: float) -> T:
+    """The result of ``work``, which is cancelled after ``seconds``.
+
+    Raises:
+        StillRunningError: It did not end by then. What it raises itself comes out as it is, a `TimeoutError`, too.
+    """
+    clock: asyncio.Timeout | None = None
+    try:
+        async with within(seconds) as clock:
+            return await work
+    except TimeoutError:
+        if clock is not None and clock.expired():
+            raise StillRunningError from None
+        raise
+
+
+async def in_a_thread(work: Callable[[], T]) -> T:
+    """As `in_time`, for as long as the task waits. Once that is cancelled nobody waits for it.
+
+    Not in the loop's executor: ``work`` may take long, or make calls that need a place in it.
+    """
+    result: T = _result(await asyncio.wrap_future(_begun(work)))
+    return result
+
+
+async def answer_of(work: Callable[[], Any]) -> Any:
+    """What ``work`` says, be it a function, a coroutine function, or a function that returns a promise."""
+    return await result_of(work() if is_asynchronous(work) else await in_a_thread(work))
+
+
+def _begun(work: Callable[[], Any]) -> Future[_Outcome]:
+    ended: Future[_Outcome] = Future()
+    ended.set_running_or_notify_cancel()
+    run = copy_context().run
+    threading.Thread(target=run, args=(_run, work, ended), name=THREAD, daemon=True).start()
+    return ended
+
+
+def _run(work: Callable[[], Any], ended: Future[_Outcome]) -> None:
+    try:
+        outcome = _Outcome(work())
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        outcome = _Outcome(None, error)
+    ended.set_result(outcome)
+    del outcome, ended, work  # an error holds this frame
+
+
+def _result(outcome: _Outcome) -> Any:
+    value, error = outcome
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del outcome, error  # it would hold this frame, and this frame the error
