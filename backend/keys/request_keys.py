@@ -49,12 +49,14 @@ class RequestKey(KeptSecret):
 
     Attributes:
         name: The row of the version.
+        fingerprint: As its user is told it.
     """
 
     def __init__(self, version: KeyVersion, is_removed: Callable[[], bool] = _never) -> None:
         super().__init__(_SHOWN)
         self.version = version
         self.name = version.place.row
+        self.fingerprint = version.fingerprint
         self._is_removed = is_removed
 
     @override

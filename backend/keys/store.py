@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from .problem import KeyProblem
     from .vault import Place, Sealed
+
+_SHOWN: Final = 16
 
 
 class Owner(NamedTuple):
@@ -38,6 +40,11 @@ class KeyVersion(NamedTuple):
     valid_until: datetime | None = None
     problem: KeyProblem | None = None
     house_fallback: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """The beginning of the key's keyed hash: enough to tell keys apart."""
+        return self.sealed.fingerprint[:_SHOWN]
 
     @property
     def is_stored(self) -> bool:

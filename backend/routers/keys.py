@@ -22,8 +22,6 @@ from .dependencies import IdentityDep, OwnerDep, ServicesDep
 from .json_bodies import JsonRoute
 
 LONGEST_OVERLAP: Final = 30 * 24 * 60 * 60
-_SHOWN: Final = 16
-"""Characters of a fingerprint: enough to tell keys apart."""
 
 router: Final = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=JsonRoute)
 
@@ -111,7 +109,7 @@ class KeyView(BaseModel):
             model=key.place.server and key.place.server.model,
             stored=key.is_stored,
             last_four=key.tail,
-            fingerprint=key.sealed.fingerprint[:_SHOWN],
+            fingerprint=key.fingerprint,
             created_at=key.created_at,
             last_used_at=key.last_used_at,
             valid_until=key.valid_until,

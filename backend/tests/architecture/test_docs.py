@@ -21,6 +21,7 @@ from backend.utils.llm.caller import Caller
 from backend.utils.llm.diagnostics.explain import Explanation
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.failures import POLICY, Category
+from backend.utils.llm.ledger.record import AttemptRecord
 from backend.utils.llm.model_config import Limits, parse
 from backend.utils.llm.model_config.schema import (
     AccountRow,
@@ -47,6 +48,7 @@ ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "docs" / "reference" / "table.md"
 ATTEMPTS = ROOT / "docs" / "reference" / "attempts.md"
 ERRORS = ROOT / "docs" / "reference" / "errors.md"
+LEDGER = ROOT / "docs" / "reference" / "ledger.md"
 RECEIPT = ROOT / "docs" / "reference" / "receipt.md"
 CHOOSING = ROOT / "docs" / "how-to" / "choose-an-endpoint.md"
 PROVIDERS = {
@@ -157,6 +159,14 @@ def test_the_reference_of_the_receipt_names_every_field_and_no_other() -> None:
 
     assert set(table_rows(RECEIPT, "## The call")) == set(receipt.as_dict())
     assert set(table_rows(RECEIPT, "## Each attempt")) == set(attempt.as_dict())
+
+
+def test_the_reference_of_the_ledger_names_every_field_and_no_other() -> None:
+    told = {
+        name for cell in table_rows(LEDGER, "## The record") for name in cell.replace("`", "").split(", ")
+    }
+
+    assert told == set(AttemptRecord._fields)
 
 
 def test_the_reference_of_attempts_states_every_policy_as_it_is() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .diagnostics.qos import QosInfo
     from .errors import LLMError, UnknownFeatureError
     from .ledger.record import AttemptRecord
-    from .ledger.sinks import LedgerSink
+    from .ledger.sinks import JsonLinesSink, LedgerSink, MemorySink
     from .model_config import Table
     from .receipt import AttemptDict, receipt_of, receipts
     from .receipt import ReceiptDict as Receipt
@@ -32,9 +32,11 @@ __all__ = [
     "Caller",
     "Choosing",
     "FeatureChatModel",
+    "JsonLinesSink",
     "KeyPolicy",
     "LLMError",
     "LedgerSink",
+    "MemorySink",
     "Needs",
     "OwnEndpoint",
     "Patchbay",
@@ -69,9 +71,11 @@ _ROOMS = {
     "Caller": "caller",
     "Choosing": "routing.selector",
     "FeatureChatModel": "chat_model",
+    "JsonLinesSink": "ledger.sinks",
     "KeyPolicy": "types",
     "LLMError": "errors",
     "LedgerSink": "ledger.sinks",
+    "MemorySink": "ledger.sinks",
     "Needs": "routing.route",
     "OwnEndpoint": "caller",
     "Pause": "routing.selector",

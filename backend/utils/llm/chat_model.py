@@ -50,6 +50,7 @@ from .options import NO_OPTIONS
 from .providers import Ask
 from .routing.plan import foremost, plan
 from .routing.route import Needs
+from .uuid7 import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -313,9 +314,10 @@ class FeatureChatModel(BindableChatModel):
         history, needs = history_and_needs(messages, ask, streams=streams)
         question = Question(messages, history, stop, ask, accept)
         snapshot, today = runtime.table.snapshot, runtime.time.now().date()
-        route = plan(snapshot, self.feature, caller, needs, today=today, health=runtime.health)
+        health, call_id = runtime.health, uuid7()
+        route = plan(snapshot, self.feature, caller, needs, today=today, health=health, call_id=call_id)
         if route.feature.split:
-            runtime.health.traffic.planned()
+            health.traffic.planned()
         call = Call(runtime, snapshot, route, question)
         call = with_copies(call) if route.feature.shadow else call
         return with_spans(call) if API in modules else call

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .diagnostics.explain import Explanation
     from .diagnostics.qos import QosInfo
     from .execution.runtime import Runtime
+    from .ledger.sinks import LedgerSink
     from .model_config import Endpoint, Snapshot
     from .receipt import Attempt
     from .routing.route import Needs, Route
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 MOST_MODELS = 1024
 """How many models are kept by (feature, streaming, cache key). A cache key may be anything, so there must be a bound."""
+SECRET_BYTES = range(16, 65)
+"""As many as a keyed hash takes, and not so few that they could be guessed."""
 
 
 class Patchbay(PerProcess):
@@ -51,10 +54,14 @@ class Patchbay(PerProcess):
         health: What is known of the endpoints' health; by default kept in this process.
         budgets: Where budgets are counted; by default in this process.
         observer: Told of every attempt, with its call's route. What it raises changes nothing.
+        ledger: Takes the record of every attempt before its answer is handed on. What it raises changes nothing.
+        ledger_secret: 16 to 64 bytes that stay the same: what keys are hashed with to be named in the ledger. Without it only
+            stored keys of users are named there.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
 
     Raises:
+        ValueError: If ``ledger_secret`` is too short, or too long.
         ConfigError: If the default table is wrong, or names a selector that is not among ``selectors``; nothing that
             does is put in force later either.
         TypeError: If the observer, or a selector, cannot be called.
@@ -69,6 +76,8 @@ class Patchbay(PerProcess):
         health: Health | None = None,
         budgets: BudgetStore | None = None,
         observer: Observer | None = None,
+        ledger: LedgerSink | None = None,
+        ledger_secret: bytes | None = None,
         selectors: Mapping[str, Selector] | None = None,
         require_caller: bool = False,
     ) -> None:
@@ -82,6 +91,10 @@ class Patchbay(PerProcess):
         self._health = health
         self._budgets = budgets
         self._observer = observer
+        self._ledger = ledger
+        if ledger_secret is not None and len(ledger_secret) not in SECRET_BYTES:
+            raise ValueError("the ledger's secret has 16 to 64 bytes")
+        self._ledger_secret = ledger_secret
         self._require_caller = require_caller
         self._live = dict(live or {})
         self._models: dict[tuple[str, bool, str | None], Any] = {}
@@ -137,6 +150,8 @@ class Patchbay(PerProcess):
                     health=self.health,
                     budgets=self.budgets,
                     observer=self._observer and _explaining(self._observer),
+                    ledger=self._ledger,
+                    ledger_secret=self._ledger_secret,
                     selectors=self._selectors,
                     require_caller=self._require_caller,
                 )

@@ -70,11 +70,13 @@ class LLMError(Exception):
         feature: The feature that was called, if any.
         attempts: Every request that was sent for this call, in order.
         retry_after: Seconds until it makes sense to call again, if a provider said so.
+        call_id: The call's id, which the ledger has of each of its attempts; None if there was no call yet.
     """
 
     code: ClassVar[str] = "llm_error"
     http_status: int = 500
     retryable: bool = False
+    call_id: str | None = None
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class LLMError(Exception):
             "code": self.code,
             "message": self.message,
             "feature": self.feature,
+            "call_id": self.call_id,
             "retryable": self.retryable,
             "retry_after_s": self.retry_after,
             "attempts": [attempt.as_dict() for attempt in self.attempts],

@@ -19,6 +19,7 @@ class Observed:
     Attributes:
         requests: How many requests were sent; more than one means that something retried behind our back.
         status: The HTTP status, once headers arrived.
+        request_id: What the provider calls the request, by a header.
         error_body: The body of an error answer, without the key if it repeated it.
         headers: The answer's headers that say something about limits and identity, without the key.
         sent_at: When the request left.
@@ -30,6 +31,7 @@ class Observed:
 
     requests: int = 0
     status: int | None = None
+    request_id: str | None = None
     error_body: bytes = field(default=b"", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     sent_at: float | None = None

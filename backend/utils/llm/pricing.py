@@ -25,31 +25,60 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PRICE_LIST = "genai-prices"
 _PRICE_LIST_NAMES = {"gemini": "google"}
 """Providers that the price list calls by another name than the table does."""
 _PER = Decimal(1_000_000)
+_PICO = 12
+"""Decimal places of a cost: it is counted in pico-dollars."""
 
 
 def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
-    """The price of ``usage`` of ``endpoint`` on ``when``; None if that, or the usage, is unknown.
+    """The price of ``usage`` of ``endpoint`` on ``when``, in whole pico-dollars; None if that, or the usage, is unknown.
 
     The table's own price goes before the list's. Whatever is wrong with the list, nothing is raised: what was answered is
     worth more than what it cost.
     """
     if usage is None:
         return None
-    if endpoint.price is not None:
-        return _at_own_price(usage, endpoint.price) if _is_ordinary(usage) else None
     try:
-        known = _known(*endpoint.priced_as)
-        if known is None:
+        if endpoint.price is not None:
+            found = _at_own_price(usage, endpoint.price) if _is_ordinary(usage) else None
+        elif (known := _known(*endpoint.priced_as)) is None:
             return None
-        prices = known.get_prices(when)
-        if _is_ordinary(usage) and _is_by_token(prices):
-            return _reckoned(usage, prices)
-        return looked_up(*endpoint.priced_as, usage, when)
+        else:
+            prices = known.get_prices(when)
+            is_plain = _is_ordinary(usage) and _is_by_token(prices)
+            found = _reckoned(usage, prices) if is_plain else looked_up(*endpoint.priced_as, usage, when)
+        return found if found is None or found == (whole := round(found, _PICO)) else whole
     except Exception as error:  # noqa: BLE001 - it is told, once
         _warn_once(type(error).__name__)
+        return None
+
+
+def price_version(endpoint: Endpoint, table_hash: str) -> str:
+    """What a known cost of ``endpoint`` was reckoned with, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
+
+    Args:
+        endpoint: Which.
+        table_hash: The table that says what it costs, or as what it is priced.
+    """
+    if endpoint.price is not None:
+        return f"table {table_hash}"
+    listed = f"{_PRICE_LIST} {price_list_version()}"
+    is_told = endpoint.billed_as is not None or endpoint.provider.priced_as is not None
+    return f"{listed} as {':'.join(endpoint.priced_as)}" if is_told else listed
+
+
+@lru_cache(maxsize=1)
+@unforked()
+def price_list_version() -> str | None:
+    """The version of the price list; None if there is none."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(_PRICE_LIST)
+    except PackageNotFoundError:
         return None
 
 

@@ -72,6 +72,7 @@ class Attempt(NamedTuple):
         score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
         cost_usd: None if unknown, never 0 for that.
         finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
+        request_id: What the provider calls the request, by a header of its answer.
         hedge: Whether it went out beside the first request, which took too long.
         withdrawn: Whether it was to be a hedge and was given up before it was sent: no attempt of the call.
         estimated: Whether usage and cost are our estimate: the provider did not tell them, or it was given up: cancelled, or for the other's
@@ -98,6 +99,7 @@ class Attempt(NamedTuple):
     estimated: bool = False
     withdrawn: bool = False
     finish_reason: str | None = None
+    request_id: str | None = None
 
     def as_dict(self) -> AttemptDict:
         """JSON-ready."""
@@ -115,6 +117,7 @@ class Attempt(NamedTuple):
             "first_byte_ms": None if self.first_byte is None else round(self.first_byte / _MILLISECOND, 1),
             "first_token_ms": None if self.first_token is None else round(self.first_token / _MILLISECOND, 1),
             "finish_reason": self.finish_reason,
+            "request_id": self.request_id,
             "score": self.score,
             "hedge": self.hedge,
             "estimated": self.estimated,
@@ -151,6 +154,7 @@ class Receipt(NamedTuple):
         answered: The attempt whose answer is handed on.
         arm: Which arm of the feature's split the call was in; None without one.
         budgets: Those of which there is something to say.
+        id: The call's id, a UUIDv7.
     """
 
     feature: str
@@ -161,6 +165,7 @@ class Receipt(NamedTuple):
     answered: Attempt
     arm: str | None = None
     budgets: tuple[BudgetMark, ...] = ()
+    id: str = ""
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -177,6 +182,7 @@ class Receipt(NamedTuple):
         answered = self.answered
         cost = self.cost_usd
         return {
+            "id": self.id,
             "feature": self.feature,
             "profile": self.profile,
             "endpoint": answered.endpoint,
@@ -221,6 +227,7 @@ class AttemptDict(TypedDict):
     first_byte_ms: float | None
     first_token_ms: float | None
     finish_reason: str | None
+    request_id: str | None
     score: float | None
     hedge: bool
     estimated: bool
@@ -239,6 +246,7 @@ class BudgetMarkDict(TypedDict):
 class ReceiptDict(TypedDict):
     """`Receipt` as JSON: what stands in ``response_metadata["receipt"]``."""
 
+    id: str
     feature: str
     profile: str
     endpoint: str

@@ -37,21 +37,24 @@ class KeptSecret(SecretStr):
 
     Attributes:
         name: Tells which key it is, to whoever does not want it opened. It is no secret.
+        fingerprint: A keyed hash of the key that lasts; None if there is none.
     """
 
     name: str
+    fingerprint: str | None = None
 
 
-def fingerprint(secret: SecretStr | None, place: str = "") -> str:
+def fingerprint(secret: SecretStr | None, place: str = "", key: bytes = _PROCESS) -> str:
     """A name for a key that tells nothing about it, and is another one in every process that was not forked.
 
     Args:
         secret: The key. One that is kept is not opened.
         place: Where it is for, if who is meant does not follow from the provider's name.
+        key: What the hash is keyed with, for one that lasts longer than the process.
     """
     if secret is None:
         return "open"
     named = f"kept {secret.name}" if isinstance(secret, KeptSecret) else secret.get_secret_value()
     if place:
         named += f" {place}"
-    return blake2b(named.encode(), digest_size=8, key=_PROCESS).hexdigest()
+    return blake2b(named.encode(), digest_size=8, key=key).hexdigest()

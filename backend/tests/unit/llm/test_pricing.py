@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import genai_prices
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
@@ -16,9 +18,9 @@ from backend.utils.llm import pricing
 from backend.utils.llm.clients import Patchbay, explain, get_llm, use
 from backend.utils.llm.diagnostics.lint import lint
 from backend.utils.llm.errors import ConfigError
-from backend.utils.llm.model_config import Endpoint, Provider, Table, parse
+from backend.utils.llm.model_config import Endpoint, Price, Provider, Table, parse
 from backend.utils.llm.models import UNKNOWN
-from backend.utils.llm.pricing import cost, looked_up
+from backend.utils.llm.pricing import cost, looked_up, price_version
 from backend.utils.llm.receipt import Usage
 
 if TYPE_CHECKING:
@@ -48,7 +50,30 @@ def usages(draw: st.DrawFn) -> Usage:
 def test_every_model_costs_what_the_price_list_says(model: tuple[str, str], usage: Usage, hour: int) -> None:
     when = WHEN.replace(hour=hour)
 
-    assert cost(endpoint(*model), usage, when) == looked_up(*model, usage, when)
+    listed = looked_up(*model, usage, when)
+
+    assert cost(endpoint(*model), usage, when) == (None if listed is None else round(listed, 12))
+
+
+def test_a_price_of_many_digits_costs_whole_pico_dollars() -> None:
+    one = replace(
+        endpoint("openai", "m"), price=Price(input=Decimal("0.0000004"), output=Decimal("0.1234567"))
+    )
+
+    assert cost(one, Usage(input=1, output=1), WHEN) == Decimal("0.000000123457")
+    assert str(cost(one, Usage(output=10), WHEN)) == "0.000001234567"
+
+
+def test_a_cost_tells_with_what_it_was_reckoned() -> None:
+    listed = endpoint("openai", "gpt-6-luna")
+    version = f"genai-prices {genai_prices.__version__}"
+
+    assert price_version(listed, "0123456789ab") == version
+    assert (
+        price_version(replace(listed, billed_as="openai:gpt-6-sol"), "") == f"{version} as openai:gpt-6-sol"
+    )
+    own = replace(listed, price=Price(input=Decimal(1), output=Decimal(1)))
+    assert price_version(own, "0123456789ab") == "table 0123456789ab"
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.1-sol"])

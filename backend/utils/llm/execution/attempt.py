@@ -293,7 +293,8 @@ class RunningAttempt:
         final = self._call.dispatch.failed(self.step, record, failure, partial=partial_text)
         if is_nobodys:
             if isinstance(error, CallTimeoutError):
-                error.attempts = tuple(self._call.dispatch.attempts)
+                dispatch = self._call.dispatch
+                error.attempts, error.call_id = tuple(dispatch.attempts), dispatch.route.call_id
             return False
         self._alarm(failure, record)
         scrub_exception(error, self._outer)
@@ -378,6 +379,7 @@ class RunningAttempt:
             estimated=is_estimated,
             withdrawn=withdrawn,
             finish_reason=reason,
+            request_id=observed.request_id,
         )
         return self.record
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..routing.plan import shadow
+from ..uuid7 import uuid7
 from .attempt import RunningAttempt
 from .call import Call
 from .observers.shadow import ShadowObserver
@@ -32,7 +33,8 @@ def _copy_for(call: Call, share: Share) -> Callable[[], None] | None:
     runtime, route = call.runtime, call.dispatch.route
     if route.policy != "house_only":
         return None
-    copied = shadow(call.snapshot, route, share, today=runtime.time.now().date(), health=runtime.health)
+    today = runtime.time.now().date()
+    copied = shadow(call.snapshot, route, share, today=today, health=runtime.health, call_id=uuid7())
     if not copied.candidates or copied.candidates[0].rest is not None:
         return None
     return partial(_send, Call(runtime, call.snapshot, copied, call.question._replace(accept=None)))

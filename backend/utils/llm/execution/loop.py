@@ -302,7 +302,7 @@ class Dispatch:
         candidate, route, traffic = pending.candidate, self.route, self._traffic
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
             chosen(candidate, self._among(pending), self._context)
-        self._left = [one for one in self._left if one is not pending]
+        self._left.remove(pending)
         if self._waits_for is not None:
             self.leave_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
@@ -320,6 +320,7 @@ class Dispatch:
             repair=pending.repair,
             probe=probe,
             hedge=hedge,
+            place=len(self._sent) + 1,
         )
         self._sent.append(step)
         if self.observers.see_starts:
@@ -460,6 +461,7 @@ class Dispatch:
             arm=self.route.arm,
             answered=answered,
             budgets=self._marks,
+            id=self.route.call_id,
         )
 
     def failed(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from math import inf, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from ..errors import (
     AllAttemptsFailedError,
@@ -24,7 +25,7 @@ from ..routing.plan import unavailable
 from ..routing.route import SkipCode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..errors import LLMError
     from ..failures import Failure
@@ -32,11 +33,27 @@ if TYPE_CHECKING:
     from ..routing.route import Candidate, Overrun, Rejection, Route
     from ..state.health import Unavailable
 
+P = ParamSpec("P")
 
 _HELD_SECONDS = 1.0
 """In how long room may have come back that is set aside for requests under way."""
 
 
+def _names_the_call(
+    make: Callable[Concatenate[Route, P], LLMError],
+) -> Callable[Concatenate[Route, P], LLMError]:
+    """``make``, whose errors tell the id of the call."""
+
+    @wraps(make)
+    def made(route: Route, /, *arguments: P.args, **named: P.kwargs) -> LLMError:
+        error = make(route, *arguments, **named)
+        error.call_id = route.call_id or None
+        return error
+
+    return made
+
+
+@_names_the_call
 def refused(route: Route) -> LLMError:
     """The error if no endpoint may serve the call."""
     name = route.feature.name
@@ -95,6 +112,7 @@ def _missing_key(route: Route, skips: list[Rejection]) -> str:
     return f"No key is configured for {route.feature.name!r}: it runs on {providers}. Set one of {variables}."
 
 
+@_names_the_call
 def out_of_time(route: Route, attempts: Sequence[Attempt]) -> LLMError:
     """The error if the deadline of the call is over."""
     name, seconds = route.feature.name, route.deadline
@@ -110,6 +128,7 @@ def nothing_left(route: Route, found: Sequence[tuple[Candidate, Unavailable | No
     return refused(route._replace(candidates=(), skipped=lasting + skips))
 
 
+@_names_the_call
 def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate, partial: str) -> LLMError:
     """The error if a stream broke after part of the answer was handed on."""
     return StreamInterruptedError(
@@ -120,6 +139,7 @@ def interrupted(route: Route, attempts: Sequence[Attempt], candidate: Candidate,
     )
 
 
+@_names_the_call
 def failed(
     route: Route, attempts: Sequence[Attempt], candidate: Candidate, failure: Failure, hint: float | None
 ) -> LLMError:
@@ -146,6 +166,7 @@ def failed(
     )
 
 
+@_names_the_call
 def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) -> LLMError:
     """The error after several endpoints were tried; arguments as of `failed`."""
     name = route.feature.name
@@ -161,6 +182,7 @@ def all_failed(route: Route, attempts: Sequence[Attempt], hint: float | None) ->
     return error
 
 
+@_names_the_call
 def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: str) -> LLMError:
     """The error if a custom selector stopped the call."""
     text = f"The selector {selector!r} stopped the call: {reason}"
@@ -169,6 +191,7 @@ def stopped(route: Route, attempts: Sequence[Attempt], selector: str, reason: st
     return error
 
 
+@_names_the_call
 def selector_error(route: Route, attempts: Sequence[Attempt], selector: str, what: str) -> LLMError:
     """The error if a custom selector failed or returned something invalid."""
     text = f"The selector {selector!r} {what}."

@@ -14,6 +14,7 @@ from ..state.budget_store import MemoryBudgets
 from ..transport import SigningTransport
 from .loop_thread import LoopThread
 from .observers import ObserverRegistry
+from .observers.ledger import KeyNames, LedgerObserver
 from .observers.log import log_health
 from .observers.reservations import Reservations
 from .observers.shadow import Shadows
@@ -21,6 +22,7 @@ from .observers.shadow import Shadows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..ledger.sinks import LedgerSink
     from ..model_config import Table
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
@@ -40,6 +42,8 @@ class Runtime:
         health: Where health is kept.
         budgets: Where budgets are counted; by default in this process.
         observer: Told of every attempt. What it raises changes nothing.
+        ledger: Takes the record of every attempt.
+        ledger_secret: Names the keys in it.
         selectors: What the table's custom selections name.
         require_caller: Whether calls on nobody's behalf are refused.
     """
@@ -53,6 +57,8 @@ class Runtime:
         budgets: BudgetStore | None = None,
         time: Time | None = None,
         observer: Observer | None = None,
+        ledger: LedgerSink | None = None,
+        ledger_secret: bytes | None = None,
         selectors: Mapping[str, Selector] | None = None,
         require_caller: bool = False,
     ) -> None:
@@ -61,7 +67,9 @@ class Runtime:
         self.health = health
         health.subscribe(log_health)
         self.reservations = Reservations(budgets or MemoryBudgets(self.time.clock), self.time)
-        self.observers = ObserverRegistry(health, observer, self.reservations)
+        key_names = KeyNames(ledger_secret, lambda: table.snapshot.house_keys)
+        written = None if ledger is None else LedgerObserver(ledger, key_names)
+        self.observers = ObserverRegistry(health, observer, self.reservations, written)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
         self.shadows = Shadows(self.time.random)

@@ -37,7 +37,7 @@ MOST_TERMS = 4096
 """The most entries of a table's cache of candidates, which is cleared when it is full."""
 
 
-def plan(
+def plan(  # noqa: PLR0913 - all that the decision depends on
     snapshot: Snapshot,
     feature: str,
     caller: Caller,
@@ -45,6 +45,7 @@ def plan(
     *,
     today: date,
     health: Health | None = None,
+    call_id: str = "",
 ) -> Route:
     """Decide how a call of ``feature`` by ``caller`` would be served.
 
@@ -55,6 +56,7 @@ def plan(
         needs: What the call needs of an endpoint.
         today: The day, for models that retire.
         health: What earlier calls taught; None if there were none.
+        call_id: What the call is called; nothing for a look.
 
     Raises:
         UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
@@ -68,7 +70,7 @@ def plan(
         named = replace(named, split=(), shadow=(), hedge=False)
     if health is None:
         health = MemoryHealth(time.monotonic)
-    case = Case(snapshot, named, policy, today, caller, needs, health)
+    case = Case(snapshot, named, policy, today, caller, needs, health, call_id)
     with health.traffic.lock:
         if own is not None:
             return _route(case, _own_endpoint_first(own, terms, needs.options))
@@ -93,7 +95,9 @@ def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:
     return "byok_only" if policy == "byok_then_house" and not feature.house_fallback else policy
 
 
-def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health) -> Route:
+def shadow(
+    snapshot: Snapshot, route: Route, share: Share, *, today: date, health: Health, call_id: str = ""
+) -> Route:
     """How a copy of a call on ``route`` would be served by the endpoint of ``share`` alone: one request, house's key."""
     feature = replace(
         route.feature,
@@ -110,7 +114,7 @@ def shadow(snapshot: Snapshot, route: Route, share: Share, *, today: date, healt
     caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only"})
     needs = route.needs._replace(streams=False)
     terms = Terms(snapshot, feature, "house_only", today, *needs[:ABILITIES])
-    case = Case(snapshot, feature, "house_only", today, caller, needs, health)
+    case = Case(snapshot, feature, "house_only", today, caller, needs, health, call_id)
     with health.traffic.lock:
         found = copied_to(share, terms, needs.options)
         return _route(case, found)._replace(is_shadow=True, demo=False)
@@ -183,6 +187,7 @@ def _route(
         share=share,
         arm=_arm(share) if feature.split else None,
         hedge=hedge,
+        call_id=case.call_id,
     )
 
 

@@ -274,6 +274,7 @@ class Route(NamedTuple):
         demo: True if the demo model serves because the house has no key.
         hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
         budgets: What is left of those that the call may count for, where somebody looked.
+        call_id: The id of the call that it is for, a UUIDv7; nothing if it only explains.
     """
 
     feature: Feature
@@ -293,6 +294,7 @@ class Route(NamedTuple):
     hedge: Hedge | None = None
     resting: tuple[Candidate, ...] = ()
     budgets: tuple[Balance, ...] = ()
+    call_id: str = ""
 
     @property
     def options(self) -> Options:

@@ -59,6 +59,7 @@ class Case(NamedTuple):
     caller: Caller
     needs: Needs
     health: Health
+    call_id: str = ""
 
 
 LastingRule = Callable[["Candidate", Terms], "Rejection | None"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..clients import Observer
     from ..clock import Time
+    from ..ledger.sinks import LedgerSink
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
     from ..transport import LiveAddress
@@ -85,6 +86,8 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     environ: Mapping[str, str] | None = None,
     time: Time | None = None,
     observer: Observer | None = None,
+    ledger: LedgerSink | None = None,
+    ledger_secret: bytes | None = None,
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
@@ -99,6 +102,8 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         environ: The house's keys; by default there is one for each account.
         time: A `VirtualTime`'s, for tests of waits.
         observer: As of `Patchbay`.
+        ledger: As of `Patchbay`.
+        ledger_secret: As of `Patchbay`.
         selectors: As of `Patchbay`.
         budgets: As of `Patchbay`.
     """
@@ -108,7 +113,16 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         made = Table(text=text, environ=HOUSE_KEYS if environ is None else environ)
     else:
         made, live = _redirected(Path(table), provider, environ)
-    return Patchbay(made, live=live, time=time, observer=observer, selectors=selectors, budgets=budgets)
+    return Patchbay(
+        made,
+        live=live,
+        time=time,
+        observer=observer,
+        ledger=ledger,
+        ledger_secret=ledger_secret,
+        selectors=selectors,
+        budgets=budgets,
+    )
 
 
 def _redirected(

@@ -23,12 +23,22 @@ if TYPE_CHECKING:
 
     from .ticket import Ticket
 
+_REQUEST_ID_HEADERS = (
+    "request-id",  # Anthropic
+    "x-generation-id",  # OpenRouter
+    "x-ds-trace-id",  # DeepSeek
+    "mistral-correlation-id",
+    "x-amzn-requestid",  # Bedrock
+    "x-request-id",  # OpenAI, Azure, Groq, xAI, and most others
+    "apim-request-id",  # Azure
+    "x-goog-request-id",
+)
+"""What providers name a request by, those first that one vendor alone sends: a gateway may add its own of the usual name."""
 _KEPT_HEADERS = (
     "retry-after",
     "retry-after-ms",
     "x-should-retry",
-    "x-request-id",
-    "request-id",
+    *_REQUEST_ID_HEADERS,
     "content-type",
 )
 """What is kept of an answer's headers, and all that is handed on of them."""
@@ -144,7 +154,9 @@ class _Response(Generic[BodyT]):
         self._body = body
         self._encoding = headers.get("content-encoding", "identity").strip().lower()
         self._unpacker = None if self._encoding == "identity" else Unpacker(UNPACKED_BYTES)
-        ticket.observed.status, ticket.observed.headers = status, self.headers
+        observed = ticket.observed
+        observed.status, observed.headers = status, self.headers
+        observed.request_id = next(filter(None, map(self.headers.get, _REQUEST_ID_HEADERS)), None)
 
     def _note_error(self, body: bytes) -> None:
         """Hand on what ``body``, the beginning of an error, says without the key.

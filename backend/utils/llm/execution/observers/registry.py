@@ -151,6 +151,7 @@ class ObserverRegistry:
         health: Where they keep what they see.
         application: The application's own observer.
         reservations: What is set aside of budgets.
+        ledger: Who writes attempts into the ledger. Told first: what comes between is a row that an interruption may lose.
     """
 
     def __init__(
@@ -158,9 +159,11 @@ class ObserverRegistry:
         health: Health,
         application: Observer | None = None,
         reservations: Reservations | None = None,
+        ledger: AttemptObserver | None = None,
     ) -> None:
         traffic = health.traffic
         self._order: tuple[tuple[str | type, AttemptObserver], ...] = (
+            *(() if ledger is None else (("every call", ledger),)),
             ("every call", SubstituteObserver()),
             ("every call", HealthObserver(health)),
             ("degradable", DegradedObserver(traffic)),

@@ -1,0 +1,159 @@
+"""Writes each attempt into the ledger."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ...budgets import pico_usd
+from ...ledger.record import AttemptRecord
+from ...model_config import OWN
+from ...pricing import price_list_version, price_version
+from ...secrets import KeptSecret, fingerprint
+from .base import AttemptObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
+
+    from pydantic import SecretStr
+
+    from ...failures import Failure
+    from ...ledger.sinks import LedgerSink
+    from ...receipt import Attempt
+    from ...routing.route import Candidate, Route
+    from ..steps import Try
+
+log = logging.getLogger(__name__)
+
+SHADOW = "shadow"
+"""The arm of a copy, whose answer is thrown away."""
+MOST_PICO_DOLLARS = 2**63 - 1
+"""What a database can hold; some nine million dollars. A cost beyond it is not believed."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_UNKNOWN = (None, None, None, None, None)
+
+
+class KeyNames:
+    """Names of keys for the ledger: keyed hashes, which last.
+
+    Args:
+        secret: What they are keyed with. Without one, only keys that somebody keeps under a name have any.
+        house_keys: The house's keys by slot, as they are now.
+    """
+
+    def __init__(self, secret: bytes | None, house_keys: Callable[[], Mapping[str, SecretStr]]) -> None:
+        self._secret = secret
+        self._house_keys = house_keys
+        self._known: dict[str, str | None] = {}
+
+    def of(self, route: Route, candidate: Candidate) -> str | None:
+        """The name of the key that ``candidate`` is asked with; None without one."""
+        provider = candidate.endpoint.provider
+        if candidate.owner == "user":
+            place = provider.base_url if provider.access == OWN else ""
+            return self._name(route.caller.key_for(provider), place)
+        if candidate.key not in self._known:
+            self._known[candidate.key] = self._of_house(candidate)
+        return self._known[candidate.key]
+
+    def _of_house(self, candidate: Candidate) -> str | None:
+        """By its place in the table, unless that holds another key by now."""
+        key = self._house_keys().get(candidate.account.slot) if candidate.account else None
+        return self._name(key) if fingerprint(key) == candidate.key else None
+
+    def _name(self, key: SecretStr | None, place: str = "") -> str | None:
+        if isinstance(key, KeptSecret):
+            return key.fingerprint
+        return None if key is None or self._secret is None else fingerprint(key, place, self._secret)
+
+
+class LedgerObserver(AttemptObserver):
+    """Hands the record of each attempt to a sink. What that raises changes nothing; the log is told of few losses of many."""
+
+    def __init__(self, sink: LedgerSink, key_names: KeyNames) -> None:
+        self._sink = sink
+        self._key_names = key_names
+        self._lost = 0
+        price_list_version()  # reads a file the first time
+
+    @override
+    def ended(self, step: Try, attempt: Attempt, _: Failure | None) -> None:
+        if attempt.withdrawn:
+            return
+        try:
+            self._sink.append(record_of(step, attempt, self._key_names))
+        except Exception as error:  # noqa: BLE001 - the answer is worth more than its record
+            self._note_loss(error)
+
+    def _note_loss(self, error: Exception) -> None:
+        """Tell the log of the first, the tenth, the hundredth."""
+        self._lost += 1
+        if str(self._lost).rstrip("0") == "1":
+            log.error("the ledger has lost %d record(s): %s", self._lost, type(error).__name__)
+
+
+def record_of(step: Try, attempt: Attempt, key_names: KeyNames) -> AttemptRecord:
+    """The record of ``attempt``, which was made for ``step``."""
+    route, candidate = step.route, step.candidate
+    caller = route.caller
+    inward, outward, cached, cache_write, reasoning = _UNKNOWN if attempt.usage is None else attempt.usage
+    cost = _pico_dollars(attempt.cost_usd)
+    return AttemptRecord(
+        route.call_id,
+        step.place,
+        (attempt.started - _EPOCH) // _MICROSECOND,
+        attempt.duration // _MICROSECOND,
+        None if attempt.first_byte is None else attempt.first_byte // _MICROSECOND,
+        None if attempt.first_token is None else attempt.first_token // _MICROSECOND,
+        route.feature.name,
+        candidate.profile,
+        attempt.endpoint,
+        attempt.served_model,
+        attempt.request_id,
+        caller.user_id,
+        caller.tenant_id,
+        attempt.key_owner,
+        key_names.of(route, candidate),
+        attempt.account,
+        attempt.outcome,
+        attempt.category and attempt.category.value,
+        attempt.status,
+        attempt.finish_reason,
+        route.needs.streams,
+        attempt.hedge,
+        candidate is not route.preferred and route.is_degraded(candidate),
+        inward,
+        outward,
+        cached,
+        cache_write,
+        reasoning,
+        attempt.estimated,
+        cost,
+        None if cost is None else price_version(candidate.endpoint, route.table_hash),
+        route.table_hash,
+        SHADOW if route.is_shadow else route.arm,
+        _current_trace(),
+    )
+
+
+def _pico_dollars(cost: Decimal | None) -> int | None:
+    pico = None if cost is None else pico_usd(cost)
+    return None if pico is None or pico > MOST_PICO_DOLLARS else pico
+
+
+def _current_trace() -> str | None:
+    """The id of OpenTelemetry's current trace. Where nobody has imported it, nobody traces."""
+    telemetry = sys.modules.get("opentelemetry.trace")
+    if telemetry is None:
+        return None
+    with suppress(Exception):  # half imported, or another's fault
+        context = telemetry.get_current_span().get_span_context()
+        return f"{context.trace_id:032x}" if context.is_valid else None
+    return None
