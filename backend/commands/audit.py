@@ -17,7 +17,7 @@ from backend.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.database.audit import Verification
+    from backend.database.verification import Verification
     from backend.ledger.audit import Entry
 
 audit = typer.Typer(
@@ -58,6 +58,9 @@ def verify(
         str | None,
         typer.Option(metavar="HASH", help="Fail if no head has this hash, which you noted before."),
     ] = None,
+    attempts: Annotated[
+        bool, typer.Option(help="Also every attempt in the ledger: half a minute for a million.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Walk all chains, and name what does not hold.
@@ -67,7 +70,7 @@ def verify(
     the server's log does, and name it with --expect.
     """
     with storage_errors(as_json=as_json):
-        found = asyncio.run(_verified(expect))
+        found = asyncio.run(_verified(expect, attempts=attempts))
     if as_json:
         print_json(_report(found))
     else:
@@ -84,7 +87,10 @@ def _print(found: Verification) -> None:
     if found.unverified:
         err.print(f"Of {found.unverified} heads nobody can tell who signed them: their master key is gone.")
     verdict = "is broken" if found.breaks else "holds"
-    out.print(f"{found.entries} entries under {found.heads} signed heads: the trail {verdict}.", markup=False)
+    counts = f"{found.entries} entries and {found.attempts} attempts under {found.heads} signed heads"
+    out.print(f"{counts}: the trail {verdict}.", markup=False)
+    if found.beside_pruned:
+        out.print(f"{found.beside_pruned} attempts are beside pruned ones, so nobody can tell of these.")
     if found.last is not None:
         out.print(f"Last head, to be noted elsewhere: {found.last.number} {found.last.hash}", markup=False)
 
@@ -93,6 +99,8 @@ def _report(found: Verification) -> dict[str, Any]:
     return {
         "ok": not found.breaks and not found.unverified,
         "entries": found.entries,
+        "attempts": found.attempts,
+        "beside_pruned": found.beside_pruned,
         "heads": found.heads,
         "unverified_heads": found.unverified,
         "last_head": found.last and {"number": found.last.number, "hash": found.last.hash},
@@ -115,12 +123,12 @@ async def _entries(limit: int, kind: str | None, subject: str | None) -> Sequenc
         return await AuditTrail(sessions).entries(limit=limit, kind=kind, subject=subject)
 
 
-async def _verified(expect: str | None) -> Verification:
-    from backend.database.audit import AuditTrail
+async def _verified(expect: str | None, *, attempts: bool) -> Verification:
+    from backend.database import verification
     from backend.keys.master_keys import load_master_keys
     from backend.keys.signing import HeadKeys
 
     settings = Settings()
     async with database(settings) as sessions:
         keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
-        return await AuditTrail(sessions).verify(keys, expect=expect)
+        return await verification.verify(sessions, keys, expect=expect, attempts=attempts)

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import exists, insert, select, text, update
 from typing_extensions import override
 
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, UserKeyRow
-from backend.ledger.audit import ENTRIES, START, Entry, Event, Grown, Head, Tip
-from backend.ledger.verification import Break, ChainWalk, Signatures, check_heads
+from backend.ledger.audit import ENTRIES, START, Entry, Event, Head, Tip
 from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-    from backend.ledger.audit import Kind, SigningKey, Verifier
+    from backend.ledger.audit import Kind, SigningKey
 
 log = logging.getLogger(__name__)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_PAGE: Final = 1_000
-_ENTRIES: Final = select(*(getattr(AuditEntryRow, name) for name in Entry._fields))
-_HEADS: Final = select(*(getattr(AuditHeadRow, name) for name in Head._fields)).order_by(AuditHeadRow.number)
-_ALONE: Final = "SELECT pg_advisory_xact_lock(5077290463)"
+ALL_ENTRIES: Final = select(*(getattr(AuditEntryRow, name) for name in Entry._fields))
+_ALONE: Final = "SELECT pg_advisory_xact_lock(5077290471)"
 
 
 class _Writer(PerProcess):
@@ -89,7 +86,7 @@ async def _grown_by_one(session: AsyncSession) -> tuple[int, str]:
     return found.sequence, found.hash
 
 
-async def begin_chain(session: AsyncSession, chain: str, writer: str) -> None:
+async def begin_chain(session: AsyncSession | AsyncConnection, chain: str, writer: str) -> None:
     """Note a chain without links, unless there is one."""
     new = text(
         "INSERT INTO audit_chains (chain, writer, sequence, hash, signed) "
@@ -99,10 +96,11 @@ async def begin_chain(session: AsyncSession, chain: str, writer: str) -> None:
 
 
 class AuditTrail:
-    """All chains and heads.
+    """All chains and heads of one database.
 
     Args:
         sessions: The database.
+        has_keys: Whether users' keys are stored there, so that a master key may be made while there are none.
         clock: The wall clock, timezone-aware.
     """
 
@@ -110,9 +108,11 @@ class AuditTrail:
         self,
         sessions: async_sessionmaker[AsyncSession],
         *,
+        has_keys: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._sessions = sessions
+        self._has_keys = has_keys
         self._clock = clock
 
     async def sign(self, keys: Keys) -> Head | None:
@@ -135,10 +135,12 @@ class AuditTrail:
         last = (
             await session.execute(select(row.number, row.hash).order_by(row.number.desc()).limit(1))
         ).first()
-        has_keys = bool(await session.scalar(select(exists().where(UserKeyRow.id.is_not(None)))))
+        is_first = self._has_keys and not await session.scalar(
+            select(exists().where(UserKeyRow.id.is_not(None)))
+        )
         number, previous = (last.number, last.hash) if last else (0, START)
         at = (self._clock() - _EPOCH) // _MICROSECOND
-        return Head.signed(number + 1, at, tips, previous, keys.newest(is_first=not has_keys))
+        return Head.signed(number + 1, at, tips, previous, keys.newest(is_first=is_first))
 
     async def entries(
         self, *, limit: int, kind: str | None = None, subject: str | None = None
@@ -151,63 +153,13 @@ class AuditTrail:
             subject: What they are about.
         """
         row = AuditEntryRow
-        query = _ENTRIES.order_by(row.at.desc(), row.writer, row.sequence.desc()).limit(limit)
+        query = ALL_ENTRIES.order_by(row.at.desc(), row.writer, row.sequence.desc()).limit(limit)
         if kind is not None:
             query = query.where((row.kind == kind) | row.kind.startswith(f"{kind}.", autoescape=True))
         if subject is not None:
             query = query.where(row.subject == subject)
         async with self._sessions() as session:
             return [Entry._make(found) for found in await session.execute(query)]
-
-    async def verify(self, verifier: Verifier, *, expect: str | None = None) -> Verification:
-        """Walk all chains of entries and all heads. Nobody waits for it.
-
-        Args:
-            verifier: Knows the keys that signed heads.
-            expect: The hash of a head that has to be there.
-        """
-        async with self._sessions() as session:
-            await _at_one_moment(session)
-            heads = [Head._make(row) for row in await session.execute(_HEADS)]
-            signatures, breaks = check_heads(heads, verifier)
-            if expect is not None and all(head.hash != expect for head in heads):
-                breaks.append(Break("truncated", f"the head {expect}", "no head has this hash"))
-            chains = await _grown(session)
-            count = 0
-            for writer in await _writers(session, signatures, chains):
-                walk = ChainWalk(writer, chains.get(writer), signatures.of(ENTRIES, writer))
-                async for entry in _chain(session, writer):
-                    walk.see(entry)
-                walk.end()
-                breaks += walk.breaks
-                count += walk.count
-        return Verification(count, len(heads), signatures.unverified, signatures.last, tuple(breaks))
-
-
-class Verification(NamedTuple):
-    """What came of a walk over the trail.
-
-    Attributes:
-        entries: How many links were seen.
-        heads: How many heads were.
-        unverified: How many of them, the last ones, nobody can verify, because their master key is gone.
-        last: The last head, to be noted elsewhere.
-        breaks: What does not hold; the first one first.
-    """
-
-    entries: int
-    heads: int
-    unverified: int
-    last: Head | None
-    breaks: tuple[Break, ...]
-
-
-async def _at_one_moment(session: AsyncSession) -> None:
-    """Let all that is read next be as it was at one moment, whoever writes meanwhile."""
-    if session.get_bind().dialect.name == "postgresql":
-        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    else:
-        await session.execute(text("BEGIN"))
 
 
 async def _to_sign(session: AsyncSession) -> list[Tip]:
@@ -218,34 +170,6 @@ async def _to_sign(session: AsyncSession) -> list[Tip]:
     grown = update(row).where(row.signed < row.sequence).values(signed=row.sequence)
     found = await session.execute(grown.returning(row.chain, row.writer, row.sequence, row.hash))
     return [Tip(*tip) for tip in found]
-
-
-async def _grown(session: AsyncSession) -> dict[str, Grown]:
-    row = AuditChainRow
-    query = select(row.writer, row.sequence, row.hash, row.signed).where(row.chain == ENTRIES)
-    found = await session.execute(query)
-    return {row.writer: Grown(row.sequence, row.hash, row.signed) for row in found}
-
-
-async def _writers(session: AsyncSession, signatures: Signatures, chains: Mapping[str, Grown]) -> list[str]:
-    """Everybody of whose chain anything is left, in the order in which they began."""
-    written = await session.scalars(select(AuditEntryRow.writer).distinct())
-    signed = {writer for chain, writer in signatures.tips if chain == ENTRIES}
-    return sorted({*written, *signed, *chains})
-
-
-async def _chain(session: AsyncSession, writer: str) -> AsyncIterator[Entry]:
-    row, after = AuditEntryRow, None
-    while True:
-        query = _ENTRIES.where(row.writer == writer).order_by(row.sequence).limit(_PAGE)
-        if after is not None:
-            query = query.where(row.sequence > after)
-        page = [Entry._make(found) for found in await session.execute(query)]
-        for entry in page:
-            yield entry
-        if len(page) < _PAGE:
-            return
-        after = page[-1].sequence
 
 
 def _of(chain: str, writer: str) -> tuple[Any, Any]:

@@ -11,16 +11,20 @@ import psycopg
 from sqlalchemy.exc import DataError, IntegrityError
 from typing_extensions import override
 
+from backend.database.attempt_chains import grow
 from backend.database.faults import is_unavailable
 from backend.database.ledger_tables import COLUMNS, DAY
 from backend.database.partitions import Partitions
 from backend.database.rollups import roll_up
+from backend.ledger.chains import leaves
 from backend.ledger.store import RefusedRowError, Spooled, StoreAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from backend.ledger.chains import Leaf
 
 PATIENCE: Final = 30.0
 """Seconds after which a database that says nothing is away."""
@@ -66,10 +70,11 @@ class SqlLedger(ABC):
             if not all(0 <= row.record.at < _LAST for row in rows):
                 raise OverflowError("an attempt began at no time that has a date")
             async with asyncio.timeout(PATIENCE):
-                return await self._add(rows)
+                return await self._add(rows, await asyncio.to_thread(leaves, rows))
 
     @abstractmethod
-    async def _add(self, rows: Sequence[Spooled]) -> int: ...
+    async def _add(self, rows: Sequence[Spooled], chained: Sequence[Leaf]) -> int:
+        """Add ``rows``, and to their chains what these hold of them."""
 
 
 class SqliteLedger(SqlLedger):
@@ -83,7 +88,7 @@ class SqliteLedger(SqlLedger):
     _NEW: Final = "ledger_attempts WHERE rowid > {last:d}"
 
     @override
-    async def _add(self, rows: Sequence[Spooled]) -> int:
+    async def _add(self, rows: Sequence[Spooled], chained: Sequence[Leaf]) -> int:
         values = [(row.writer, row.sequence, *row.record) for row in rows]
         async with self._engine.begin() as connection:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -91,6 +96,7 @@ class SqliteLedger(SqlLedger):
             await connection.exec_driver_sql(self._INSERT, values)
             new = self._NEW.format(last=last)
             await roll_up(connection, new)
+            await grow(connection, chained)
             return await number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
 
 
@@ -110,23 +116,24 @@ class PostgresLedger(SqlLedger):
         self._partitions = Partitions(engine)
 
     @override
-    async def _add(self, rows: Sequence[Spooled]) -> int:
+    async def _add(self, rows: Sequence[Spooled], chained: Sequence[Leaf]) -> int:
         days = {row.record.at // DAY for row in rows}
         lines = await asyncio.to_thread(_lines, rows)
         await self._partitions.make(days)
         try:
-            return await self._inserted(lines)
+            return await self._inserted(lines, chained)
         except IntegrityError:  # another process has dropped one of them since
             await self._partitions.make(days, anew=True)
-            return await self._inserted(lines)
+            return await self._inserted(lines, chained)
 
-    async def _inserted(self, lines: bytes) -> int:
+    async def _inserted(self, lines: bytes, chained: Sequence[Leaf]) -> int:
         async with self._engine.begin() as connection:
             for each in self._TABLES:
                 await connection.exec_driver_sql(self._OWN.format(each))
             await _copy(connection, self._COPY, lines)
             found = await connection.exec_driver_sql(self._INSERT)
             await roll_up(connection, "ledger_fresh")
+            await grow(connection, chained)
             return found.rowcount
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .audit import START
+from .chains import End, longer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .audit import Entry, Grown, Head, Verifier
+    from .chains import Leaf
 
 Fault = Literal["changed", "removed", "inserted", "reordered", "truncated", "forged"]
+BESIDE_PRUNED: Final = 2 * 86_400_000_000
+"""Two days in microseconds: from when an attempt began until its end is signed, with a store that was away in between."""
 _SEARCHED: Final = 20_000
 """Places up to which an entry is looked for that may have been moved."""
 
@@ -30,21 +35,28 @@ class Break(NamedTuple):
     says: str
 
 
+class Signed(NamedTuple):
+    """The hash of a chain's link that a head holds, and when that was signed, in microseconds since 1970 (UTC)."""
+
+    hash: str
+    at: int
+
+
 class Signatures(NamedTuple):
     """What the heads vouch for.
 
     Attributes:
-        tips: Chain and writer to the signed hashes by sequence.
+        tips: Chain and writer to what is signed, by sequence.
         unverified: Heads, the last ones, whose master key is gone, so that nobody can tell whether they were signed.
         last: The last head.
     """
 
-    tips: Mapping[tuple[str, str], Mapping[int, str]]
+    tips: Mapping[tuple[str, str], Mapping[int, Signed]]
     unverified: int
     last: Head | None
 
-    def of(self, chain: str, writer: str) -> Mapping[int, str]:
-        """The signed hashes of one chain."""
+    def of(self, chain: str, writer: str) -> Mapping[int, Signed]:
+        """What is signed of one chain."""
         return self.tips.get((chain, writer), {})
 
 
@@ -59,7 +71,7 @@ def check_heads(heads: Iterable[Head], verifier: Verifier) -> tuple[Signatures, 
 class _Heads:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
-        self.tips: dict[tuple[str, str], dict[int, str]] = {}
+        self.tips: dict[tuple[str, str], dict[int, Signed]] = {}
         self.breaks: list[Break] = []
         self.unverified = 0
         self.last: Head | None = None
@@ -97,7 +109,7 @@ class _Heads:
             self._add("changed", where, "its tips cannot be read")
             return
         for tip in tips:
-            self.tips.setdefault((tip.chain, tip.writer), {})[tip.sequence] = tip.hash
+            self.tips.setdefault((tip.chain, tip.writer), {})[tip.sequence] = Signed(tip.hash, head.at)
 
     def _add(self, fault: Fault, where: str, says: str) -> None:
         self.breaks.append(Break(fault, where, says))
@@ -109,10 +121,10 @@ class ChainWalk:
     Args:
         writer: Whose.
         grown: What is noted beside the chain; None if nothing is.
-        signed: The signed hashes by sequence.
+        signed: What is signed of it, by sequence.
     """
 
-    def __init__(self, writer: str, grown: Grown | None, signed: Mapping[int, str]) -> None:
+    def __init__(self, writer: str, grown: Grown | None, signed: Mapping[int, Signed]) -> None:
         self._writer = writer
         self._grown = grown
         self._signed = signed
@@ -136,7 +148,8 @@ class ChainWalk:
         elif entry.sequence > expected:
             self._add("removed", self._range(expected, entry.sequence - 1), "there is a gap")
         self._check_content(entry, is_next=entry.sequence == expected)
-        if self._signed.get(entry.sequence, entry.hash) != entry.hash:
+        signed = self._signed.get(entry.sequence)
+        if signed is not None and signed.hash != entry.hash:
             self._add("changed", entry.name, "a signed head has another hash for it")
         self._sequence, self._hash = entry.sequence, entry.hash
 
@@ -147,19 +160,12 @@ class ChainWalk:
             by = "a signed head" if signed > self._sequence else "what is noted beside it"
             missing = self._range(self._sequence + 1, self._end())
             self._add("truncated", missing, f"by {by}, the chain goes on")
-        elif self._grown is None:
-            self._add(
-                "removed",
-                f"the tail of {self._writer}",
-                "nothing is noted of this chain: it was inserted, or that was removed",
-            )
-        elif (self._grown.sequence, self._grown.hash) != (self._sequence, self._hash):
+        elif self._grown is not None and (self._grown.sequence, self._grown.hash) != (
+            self._sequence,
+            self._hash,
+        ):
             self._add("changed", f"the tail of {self._writer}", "it is not what the chain ends with")
-        if self._grown is not None and self._grown.signed != signed:
-            fault: Fault = "truncated" if self._grown.signed > signed else "changed"
-            self._add(
-                fault, f"the heads over {self._writer}", f"they sign {signed}, not {self._grown.signed}"
-            )
+        self.breaks += _beside(self._writer, self._grown, self._signed)
 
     def _check_content(self, entry: Entry, *, is_next: bool) -> None:
         if entry.digest() == entry.hash:
@@ -186,12 +192,90 @@ class ChainWalk:
         self.breaks.append(Break(fault, where, says))
 
 
-def walk_chain(
-    entries: Iterable[Entry], writer: str, grown: Grown | None, signed: Mapping[int, str]
-) -> ChainWalk:
-    """The walk over all of a writer's ``entries``, to its end."""
-    walk = ChainWalk(writer, grown, signed)
-    for entry in entries:
-        walk.see(entry)
-    walk.end()
-    return walk
+class AttemptWalk:
+    """One writer's chain of attempts, from one signed end of it to the next. `see` takes the rows in order.
+
+    Numbers may be missing: a row that no store takes is set aside. So it is the hash at the next end that tells. What was pruned is
+    missing where a chain begins now; ends that were signed within `BESIDE_PRUNED` after are held against nobody.
+
+    Args:
+        writer: Whose.
+        grown: What is noted beside the chain; None if nothing is.
+        signed: What is signed of it, by sequence.
+        pruned: Microseconds since 1970 (UTC): attempts that began before may have been pruned.
+    """
+
+    def __init__(
+        self, writer: str, grown: Grown | None, signed: Mapping[int, Signed], pruned: int = 0
+    ) -> None:
+        self._writer = writer
+        self._grown = grown
+        self._signed = signed
+        self._pruned = pruned
+        ends = {sequence: one.hash for sequence, one in signed.items()}
+        if grown is not None:
+            ends.setdefault(grown.sequence, grown.hash)
+        self._ends = deque(End(*end) for end in sorted(ends.items()))
+        self._at = self._start = End()
+        self._seen = 0
+        self.breaks: list[Break] = []
+        self.count = 0
+        self.unverified = 0
+
+    def see(self, row: Leaf) -> None:
+        """Take ``row`` for the next link."""
+        while self._ends and self._ends[0].sequence < row.sequence:
+            self._pass(self._ends.popleft())
+        if self._ends:
+            self._at = longer(self._at, [row])
+        elif all(one.fault != "inserted" for one in self.breaks):
+            self._add("inserted", f"attempt {row.sequence} of {self._writer}", "its chain ends before it")
+        self._seen += 1
+
+    def end(self) -> None:
+        """Check that nothing is missing behind the last one."""
+        while self._ends:
+            self._pass(self._ends.popleft())
+        self.count += self._seen
+        if self._is_taken_back():
+            self._add("changed", f"the tail of {self._writer}", "it is not what a head has signed")
+        self.breaks += _beside(self._writer, self._grown, self._signed)
+
+    def _pass(self, end: End) -> None:
+        """Compare what was seen with what it should come to, and go on from there."""
+        if self._at != end:
+            first = self._start.sequence + 1
+            if self._may_be_pruned(end):
+                self.unverified += self._seen
+            else:
+                is_short = self._seen <= end.sequence - first
+                where = f"attempts {first} to {end.sequence} of {self._writer}"
+                self._add("removed" if is_short else "changed", where, "they are not what their chain says")
+        self.count += self._seen
+        self._seen = 0
+        self._at = self._start = end
+
+    def _is_taken_back(self) -> bool:
+        last = max(self._signed, default=0)
+        if self._grown is None or not last:
+            return False
+        is_other = self._grown.sequence == last and self._grown.hash != self._signed[last].hash
+        return self._grown.sequence < last or is_other
+
+    def _may_be_pruned(self, end: End) -> bool:
+        signed = self._signed.get(end.sequence)
+        return signed is not None and signed.at < self._pruned + BESIDE_PRUNED
+
+    def _add(self, fault: Fault, where: str, says: str) -> None:
+        self.breaks.append(Break(fault, where, says))
+
+
+def _beside(writer: str, grown: Grown | None, signed: Mapping[int, Signed]) -> Iterator[Break]:
+    """What does not hold of what is noted beside a chain of which heads have ``signed`` some links."""
+    last = max(signed, default=0)
+    if grown is None:
+        says = "nothing is noted of this chain: it was inserted, or that was removed"
+        yield Break("removed", f"the tail of {writer}", says)
+    elif grown.signed != last:
+        fault: Fault = "truncated" if grown.signed > last else "changed"
+        yield Break(fault, f"the heads over {writer}", f"they sign {last}, not {grown.signed}")

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from backend.database import audit
 from backend.database.audit import AuditTrail, record
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
+from backend.database.verification import verify
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
 from backend.keys.signing import HeadKeys
 from backend.ledger.audit import START, Entry, Event, Head
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.database.audit import Verification
+    from backend.database.verification import Verification
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MASTER = MasterKey.new().text()
@@ -59,7 +60,7 @@ async def write(sessions: Sessions, *subjects: str, **details: Any) -> None:
 
 
 async def verified(sessions: Sessions, *masters: str) -> Verification:
-    return await AuditTrail(sessions).verify(head_keys(*masters))
+    return await verify(sessions, head_keys(*masters))
 
 
 async def sign(sessions: Sessions, *masters: str) -> None:

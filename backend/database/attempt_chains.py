@@ -1,0 +1,43 @@
+"""Chains of attempts in the database: they grow with the ledger, in the transaction that adds to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from backend.database.audit import begin_chain
+from backend.database.tables import AuditChainRow
+from backend.ledger.audit import ATTEMPTS
+from backend.ledger.chains import End, longer, writers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from backend.ledger.chains import Leaf
+
+
+async def grow(connection: AsyncConnection, rows: Sequence[Leaf]) -> None:
+    """Add ``rows``, which this transaction inserts if they are not there yet, to the chains of their writers."""
+    for writer in writers(rows):
+        before = await _end(connection, writer)
+        end = longer(before, (row for row in rows if row.writer == writer))
+        change = update(AuditChainRow).where(*_of(writer)).values(**end._asdict())
+        await connection.execute(change)
+
+
+async def _end(connection: AsyncConnection, writer: str) -> End:
+    """Where the chain ends. Who else wants to add to it waits for the transaction's end."""
+    row = AuditChainRow
+    query = select(row.sequence, row.hash).where(*_of(writer)).with_for_update()
+    found = (await connection.execute(query)).first()
+    if found is None:
+        await begin_chain(connection, ATTEMPTS, writer)
+        found = (await connection.execute(query)).one()
+    return End(*found)
+
+
+def _of(writer: str) -> tuple[Any, Any]:
+    return AuditChainRow.chain == ATTEMPTS, AuditChainRow.writer == writer

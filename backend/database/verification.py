@@ -1,0 +1,174 @@
+"""Reads the audit trail and the ledger from the database, and verifies that they hold together."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import select, text
+
+from backend.database.audit import ALL_ENTRIES
+from backend.database.ledger_tables import ATTEMPTS, COLUMNS, DAY
+from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow
+from backend.ledger import audit
+from backend.ledger.audit import ENTRIES, Entry, Grown, Head
+from backend.ledger.chains import leaf
+from backend.ledger.store import Spooled
+from backend.ledger.verification import AttemptWalk, Break, ChainWalk, check_heads
+from backend.utils.llm.ledger.record import AttemptRecord
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy import Row, Select
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.ledger.audit import Verifier
+    from backend.ledger.chains import Leaf
+    from backend.ledger.verification import Signatures
+
+_HEADS: Final = select(*(getattr(AuditHeadRow, name) for name in Head._fields)).order_by(AuditHeadRow.number)
+_ROWS: Final = select(*(ATTEMPTS.c[name] for name in COLUMNS))
+_PAGE: Final = 1_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Verification(NamedTuple):
+    """What came of a walk over the trail.
+
+    Attributes:
+        entries: How many links were seen.
+        attempts: How many rows of the ledger were.
+        heads: How many heads were.
+        unverified: How many heads, the last ones, nobody can verify, because their master key is gone.
+        beside_pruned: How many rows of the ledger nobody can verify, because those beside them were pruned.
+        last: The last head, to be noted elsewhere.
+        breaks: What does not hold; the first one first.
+    """
+
+    entries: int = 0
+    attempts: int = 0
+    heads: int = 0
+    unverified: int = 0
+    beside_pruned: int = 0
+    last: Head | None = None
+    breaks: tuple[Break, ...] = ()
+
+
+async def verify(
+    sessions: async_sessionmaker[AsyncSession],
+    verifier: Verifier,
+    *,
+    expect: str | None = None,
+    attempts: bool = True,
+) -> Verification:
+    """Walk all chains and all heads of a database. Nobody waits for it.
+
+    Args:
+        sessions: The database.
+        verifier: Knows the keys that signed heads.
+        expect: The hash of a head that has to be there.
+        attempts: Whether to walk those of attempts, which takes half a minute for a million.
+    """
+    async with sessions() as session:
+        await _at_one_moment(session)
+        heads = [Head._make(row) for row in await session.execute(_HEADS)]
+        signatures, breaks = check_heads(heads, verifier)
+        if expect is not None and all(head.hash != expect for head in heads):
+            breaks.append(Break("truncated", f"the head {expect}", "no head has this hash"))
+        walk = _Walk(session, signatures, breaks)
+        await walk.entries()
+        if attempts:
+            await walk.attempts()
+    return walk.found._replace(
+        heads=len(heads), unverified=signatures.unverified, last=signatures.last, breaks=tuple(breaks)
+    )
+
+
+class _Walk:
+    """The way through all chains of a database."""
+
+    def __init__(self, session: AsyncSession, signatures: Signatures, breaks: list[Break]) -> None:
+        self._session = session
+        self._signatures = signatures
+        self._breaks = breaks
+        self._pruned = 0
+        self.found = Verification()
+
+    async def entries(self) -> None:
+        row = AuditEntryRow
+        chains = await self._grown(ENTRIES)
+        for writer in await self._writers(ENTRIES, chains, row.writer):
+            walk = ChainWalk(writer, chains.get(writer), self._signatures.of(ENTRIES, writer))
+            async for found in self._pages(ALL_ENTRIES.where(row.writer == writer), row.sequence):
+                entry = Entry._make(found)
+                walk.see(entry)
+                self._pruned = max(self._pruned, _pruned_before(entry))
+            walk.end()
+            self._breaks += walk.breaks
+            self.found = self.found._replace(entries=self.found.entries + walk.count)
+
+    async def attempts(self) -> None:
+        chain, columns = audit.ATTEMPTS, ATTEMPTS.c
+        chains = await self._grown(chain)
+        for writer in await self._writers(chain, chains, columns.writer):
+            walk = AttemptWalk(
+                writer, chains.get(writer), self._signatures.of(chain, writer), pruned=self._pruned
+            )
+            async for found in self._pages(_ROWS.where(columns.writer == writer), columns.sequence):
+                walk.see(_leaf(found))
+            walk.end()
+            self._breaks += walk.breaks
+            self.found = self.found._replace(
+                attempts=self.found.attempts + walk.count,
+                beside_pruned=self.found.beside_pruned + walk.unverified,
+            )
+
+    async def _grown(self, chain: str) -> dict[str, Grown]:
+        row = AuditChainRow
+        query = select(row.writer, row.sequence, row.hash, row.signed).where(row.chain == chain)
+        found = await self._session.execute(query)
+        return {row.writer: Grown(row.sequence, row.hash, row.signed) for row in found}
+
+    async def _writers(self, chain: str, chains: dict[str, Grown], column: Any) -> list[str]:
+        """Everybody of whose chain anything is left, in the order in which they began."""
+        written = await self._session.scalars(select(column).distinct())
+        signed = {writer for signed_chain, writer in self._signatures.tips if signed_chain == chain}
+        return sorted({*written, *signed, *chains})
+
+    async def _pages(self, query: Select[Any], sequence: Any) -> AsyncIterator[Row[Any]]:
+        """The rows of one writer in order, page by page."""
+        query, after = query.order_by(sequence).limit(_PAGE), None
+        while True:
+            page = (
+                await self._session.execute(query if after is None else query.where(sequence > after))
+            ).all()
+            for row in page:
+                yield row
+            if len(page) < _PAGE:
+                return
+            after = page[-1].sequence
+
+
+async def _at_one_moment(session: AsyncSession) -> None:
+    """Let all that is read next be as it was at one moment, whoever writes meanwhile."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    else:
+        await session.execute(text("BEGIN"))
+
+
+def _leaf(row: Row[Any]) -> Leaf:
+    writer, sequence, *record = tuple(row)
+    return leaf(Spooled(writer, sequence, AttemptRecord._make(record)))
+
+
+def _pruned_before(entry: Entry) -> int:
+    """Microseconds since 1970, if ``entry`` tells that attempts that began before were pruned; else 0."""
+    if entry.kind == "ledger.pruned":
+        with suppress(ValueError, KeyError, TypeError):
+            before = datetime.fromisoformat(json.loads(entry.details)["before"])
+            return (before.replace(tzinfo=UTC) - _EPOCH).days * DAY
+    return 0
