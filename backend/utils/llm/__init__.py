@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .clients import Patchbay, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
     from .diagnostics.explain import Explanation as Route
     from .diagnostics.qos import QosInfo
-    from .errors import LLMError, UnknownFeatureError
+    from .errors import LLMError, UnknownEndpointError, UnknownFeatureError
     from .ledger.record import AttemptRecord
     from .ledger.sinks import JsonLinesSink, LedgerSink, MemorySink
     from .model_config import Table
@@ -47,6 +47,7 @@ __all__ = [
     "Stop",
     "StructuredAnswer",
     "Table",
+    "UnknownEndpointError",
     "UnknownFeatureError",
     "Use",
     "carrying",
@@ -86,6 +87,7 @@ _ROOMS = {
     "Stop": "routing.selector",
     "StructuredAnswer": "structured_model",
     "Table": "model_config",
+    "UnknownEndpointError": "errors",
     "UnknownFeatureError": "errors",
     "Use": "routing.selector",
     "carrying": "caller",

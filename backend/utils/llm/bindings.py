@@ -32,6 +32,8 @@ _CALL_SETTINGS = frozenset(
     {
         "accept",
         "cache_key",
+        "endpoint",
+        "fallbacks",
         "parallel_tool_calls",
         "response_format",
         "schema",
@@ -162,8 +164,8 @@ class BindableChatModel(BaseChatModel, ABC):
         return (StructuredModelWithRaw if include_raw else StructuredModel)(bound, wanted)
 
 
-def ask_of(kwargs: Mapping[str, Any], feature: str, cache_key: str | None) -> Ask:
-    """What a call with these arguments asks for.
+def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
+    """What a call with these arguments asks for, over what its model asks for ``by_default``.
 
     Raises:
         TypeError: If one is not what it has to be. Nothing was sent then.
@@ -181,7 +183,11 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, cache_key: str | None) -> As
         tool_choice=_tool_choice(kwargs.get("tool_choice"), tools),
         parallel_tool_calls=_setting(kwargs, "parallel_tool_calls", bool) if tools else None,
         schema=schema,
-        cache_key=_setting(kwargs, "cache_key", str) if "cache_key" in kwargs else cache_key,
+        cache_key=_setting(kwargs, "cache_key", str) if "cache_key" in kwargs else by_default.cache_key,
+        endpoint=_setting(kwargs, "endpoint", str) if "endpoint" in kwargs else by_default.endpoint,
+        fallbacks=_setting(kwargs, "fallbacks", bool) is not False
+        if "fallbacks" in kwargs
+        else by_default.fallbacks,
     )
 
 

@@ -66,6 +66,8 @@ class FeatureChatModel(BindableChatModel):
         runtime: What it runs on.
         streaming: Stream even when invoked, for callbacks that want tokens.
         cache_key: Names the prompt prefix that calls share, on models that can use it.
+        endpoint: Is asked before those of the feature; see `get_llm`.
+        fallbacks: Whether others are asked if that does not serve.
         caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
             caller of the context in which the model was made.
         run_recorder: Records the run of the stream that this copy of the model is for.
@@ -79,6 +81,8 @@ class FeatureChatModel(BindableChatModel):
     runtime: Runtime = Field(exclude=True, repr=False)
     streaming: bool = False
     cache_key: str | None = None
+    endpoint: str | None = None
+    fallbacks: bool = True
     caller: Caller | None = Field(default=None, exclude=True, repr=False)
     if not TYPE_CHECKING:
         profile: ClassVar[Any]
@@ -137,7 +141,8 @@ class FeatureChatModel(BindableChatModel):
         get_llm = import_module(
             ".clients", __package__
         ).get_llm  # by its name, as pickle does: it stands above
-        return partial(get_llm, self.feature, streaming=self.streaming, cache_key=self.cache_key), ()
+        given = {name: getattr(self, name) for name in ("streaming", "cache_key", "endpoint", "fallbacks")}
+        return partial(get_llm, self.feature, **given), ()
 
     @override
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> FeatureChatModel:
@@ -300,11 +305,9 @@ class FeatureChatModel(BindableChatModel):
         runtime, caller = self.runtime, self._caller()
         if runtime.require_caller and caller is HOUSE:
             raise MissingCallerError(self.feature)
-        ask = (
-            ask_of(kwargs, self.feature, self.cache_key)
-            if kwargs
-            else Ask(NO_OPTIONS, cache_key=self.cache_key)
-        )
+        ask = Ask(NO_OPTIONS, cache_key=self.cache_key, endpoint=self.endpoint, fallbacks=self.fallbacks)
+        if kwargs:
+            ask = ask_of(kwargs, self.feature, ask)
         if stop is not None:
             stop = stops_of(stop)
         accept = kwargs.get("accept")

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from .caller import HOUSE, checked_caller, current_caller
 from .clock import Time
+from .errors import UnknownEndpointError
 from .forks import PerProcess, unforked
 from .model_config import Problems, Table, did_you_mean
 from .network_policy import network_policy_for
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .transport import LiveAddress
 
     Observer = Callable[[Explanation, Attempt], None]
+    _ModelKey = tuple[str, bool, str | None, str | None, bool]
 
 MOST_MODELS = 1024
 """How many models are kept by (feature, streaming, cache key). A cache key may be anything, so there must be a bound."""
@@ -97,7 +99,7 @@ class Patchbay(PerProcess):
         self._ledger_secret = ledger_secret
         self._require_caller = require_caller
         self._live = dict(live or {})
-        self._models: dict[tuple[str, bool, str | None], Any] = {}
+        self._models: dict[_ModelKey, Any] = {}
         self._runtime: Runtime | None = None
         super().__init__()
 
@@ -164,9 +166,11 @@ class Patchbay(PerProcess):
         streaming: bool = False,
         cache_key: str | None = None,
         caller: Caller | None = None,
+        endpoint: str | None = None,
+        fallbacks: bool = True,
     ) -> FeatureChatModel:
         """The chat model of ``feature``. See `get_llm` of this module."""
-        key = (feature, streaming, cache_key)
+        key = (feature, streaming, cache_key, endpoint, fallbacks)
         model = self._models.get(key)
         if model is None:
             model = self._make_model(key)
@@ -263,16 +267,25 @@ class Patchbay(PerProcess):
             await self._runtime.transport.pools.aclose()
 
     @unforked()
-    def _make_model(self, key: tuple[str, bool, str | None]) -> Any:
+    def _make_model(self, key: _ModelKey) -> Any:
         from .chat_model import FeatureChatModel
 
-        feature, streaming, cache_key = key
+        feature, streaming, cache_key, endpoint, fallbacks = key
         if not isinstance(feature, str):
             raise TypeError(f"a feature is named by a str, not by {type(feature).__name__}")
-        self.table.snapshot.features[feature]
+        snapshot = self.table.snapshot
+        snapshot.features[feature]
+        if endpoint is not None and endpoint not in snapshot.endpoints:
+            raise UnknownEndpointError(endpoint, feature, snapshot.endpoints)
         given: dict[str, Any] = {"streaming": True} if streaming else {}
         model = FeatureChatModel(
-            feature=feature, runtime=self.runtime, cache_key=cache_key, made_for=HOUSE, **given
+            feature=feature,
+            runtime=self.runtime,
+            cache_key=cache_key,
+            endpoint=endpoint,
+            fallbacks=fallbacks,
+            made_for=HOUSE,
+            **given,
         )
         if len(self._models) >= MOST_MODELS:
             self._models.clear()
@@ -349,6 +362,8 @@ def get_llm(
     streaming: bool = False,
     cache_key: str | None = None,
     caller: Caller | None = None,
+    endpoint: str | None = None,
+    fallbacks: bool = True,
 ) -> FeatureChatModel:
     """The chat model of a feature: a true `BaseChatModel`, which decides where it runs when it is invoked.
 
@@ -357,12 +372,23 @@ def get_llm(
         streaming: Stream even when invoked, for callbacks that want tokens.
         cache_key: Names the prompt prefix that calls share, on models that can use it.
         caller: On whose behalf; by default the caller of the context when the model is invoked.
+        endpoint: An endpoint of the table, ``provider:model``, that is asked before those of the feature, as far as the caller
+            may use it.
+        fallbacks: Whether others are asked if that one, or else the one that stands first, does not serve.
 
     Raises:
         UnknownFeatureError: If the table holds no such feature; it names the nearest.
+        UnknownEndpointError: If it holds no such ``endpoint``.
         ConfigError: On first use, if the table is wrong.
     """
-    return _in_force.get().get_llm(feature, streaming=streaming, cache_key=cache_key, caller=caller)
+    return _in_force.get().get_llm(
+        feature,
+        streaming=streaming,
+        cache_key=cache_key,
+        caller=caller,
+        endpoint=endpoint,
+        fallbacks=fallbacks,
+    )
 
 
 def get_model(feature: str) -> str:

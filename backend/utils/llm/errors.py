@@ -147,6 +147,21 @@ class UnknownFeatureError(LLMError):
         )
 
 
+class UnknownEndpointError(LLMError):
+    """A call named an endpoint that stands nowhere in the table."""
+
+    code = "unknown_endpoint"
+    http_status = 404
+
+    def __init__(self, endpoint: str, feature: str, known: Iterable[str]) -> None:
+        self.nearest = tuple(get_close_matches(endpoint, list(known), n=3, cutoff=0.6))
+        hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
+        super().__init__(
+            f"The table holds no endpoint {endpoint!r}.{hint} A call may name any that stands in a chain or a group.",
+            feature=feature,
+        )
+
+
 class CredentialError(LLMError):
     """No usable key for a call; the base of all errors about keys."""
 

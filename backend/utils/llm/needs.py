@@ -52,6 +52,8 @@ def history_and_needs(
         tokens=tokens_of_prompt(history, ask),
         streams=streams,
         options=ask.options,
+        endpoint=ask.endpoint,
+        fallbacks=ask.fallbacks,
     )
     return history, needs
 

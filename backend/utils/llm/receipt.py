@@ -153,6 +153,7 @@ class Receipt(NamedTuple):
         table_hash: The snapshot of the table that decided.
         answered: The attempt whose answer is handed on.
         arm: Which arm of the feature's split the call was in; None without one.
+        asked_for: The endpoint that the call itself named; None if the table decided alone.
         budgets: Those of which there is something to say.
         id: The call's id, a UUIDv7.
     """
@@ -164,6 +165,7 @@ class Receipt(NamedTuple):
     table_hash: str
     answered: Attempt
     arm: str | None = None
+    asked_for: str | None = None
     budgets: tuple[BudgetMark, ...] = ()
     id: str = ""
 
@@ -193,6 +195,7 @@ class Receipt(NamedTuple):
             "degraded": self.degraded,
             "accepted": answered.outcome == "ok",
             "arm": self.arm,
+            "asked_for": self.asked_for,
             "budgets": list(map(BudgetMark.as_dict, self.budgets)),
             "table_hash": self.table_hash,
         }
@@ -257,6 +260,7 @@ class ReceiptDict(TypedDict):
     degraded: bool
     accepted: bool
     arm: str | None
+    asked_for: str | None
     budgets: list[BudgetMarkDict]
     table_hash: str
 

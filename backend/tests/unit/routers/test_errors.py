@@ -94,6 +94,8 @@ def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) ->
         error: LLMError = llm_errors.ConfigError(["one"])
     elif kind is UnknownFeatureError:
         error = UnknownFeatureError("x", [])
+    elif kind is llm_errors.UnknownEndpointError:
+        error = llm_errors.UnknownEndpointError("x:y", "f", [])
     elif kind in {KeyNotFoundError, EndpointAndKeysError, KeyReusedError, StorageUnavailableError}:
         error = kind()
     elif kind is TooManyTrialsError or kind is UnderWayError:

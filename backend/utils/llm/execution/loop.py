@@ -459,6 +459,7 @@ class Dispatch:
             degraded=degraded,
             table_hash=self.route.table_hash,
             arm=self.route.arm,
+            asked_for=self.route.needs.endpoint,
             answered=answered,
             budgets=self._marks,
             id=self.route.call_id,

@@ -346,6 +346,12 @@ class Snapshot:
         features = {name: replace(one, split=(), shadow=()) for name, one in self.features.items()}
         return replace(self, profile=house, byok_profile=byok, features=Features(features), kept={})
 
+    @cached_property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """Every endpoint that stands in a chain, by name."""
+        chains = (chain for served in self.chains.values() for chain in served.values())
+        return {str(one): one for chain in chains for tier in chain.tiers for one in tier.endpoints}
+
     @property
     def selectors(self) -> dict[str, str]:
         """The custom selectors that it names, each with the place where it does."""

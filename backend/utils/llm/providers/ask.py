@@ -38,6 +38,8 @@ class Ask(NamedTuple):
     Attributes:
         tools: In OpenAI's form.
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
+        endpoint: Which the call itself names; None if the table decides.
+        fallbacks: Whether others may serve it.
     """
 
     options: Options
@@ -46,6 +48,8 @@ class Ask(NamedTuple):
     parallel_tool_calls: bool | None = None
     schema: Schema | None = None
     cache_key: str | None = None
+    endpoint: str | None = None
+    fallbacks: bool = True
 
 
 class ModelRequest(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..model_config import OWN, own_endpoint
 from ..secrets import fingerprint
 from ..state.rate_limiter import Meter
-from ..strategies import CostLadder
+from ..strategies import ORDERED, ByTier, CostLadder
 from .route import ON_TRIAL, Candidate
 from .rules import LASTING_RULES, OWN_RULES, rejected
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..caller import Caller, OwnEndpoint
     from ..model_config import Account, Endpoint, Feature, Limits, Share, Snapshot, Tier
     from ..options import Options
-    from ..types import KeyOwner
+    from ..types import KeyOwner, KeyPolicy
     from .route import Rejection
     from .rules import LastingRule, Terms
 
@@ -74,6 +74,27 @@ def with_users_key(candidate: Candidate, caller: Caller, feature: Feature) -> Ca
     provider = candidate.endpoint.provider
     key = fingerprint(caller.key_for(provider), provider.base_url if provider.access == OWN else "")
     return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
+
+
+def chosen_by_call(endpoint: Endpoint, terms: Terms, options: Options) -> Iterable[Known]:
+    """The endpoint that the call itself names, with the keys that may pay for it."""
+    return _fitted(_named(endpoint, terms), terms, options, LASTING_RULES)
+
+
+def _named(endpoint: Endpoint, terms: Terms) -> Iterator[Candidate]:
+    """Where a tier decides what a caller may use, the choice stays within what is theirs."""
+    snapshot, name = terms.snapshot, terms.feature.name
+    owners: dict[KeyPolicy, tuple[KeyOwner, ...]] = {"house_only": ("house",), "byok_only": ("user",)}
+    for owner in owners.get(terms.policy, ("user", "house")):
+        profile = snapshot.byok_profile if owner == "user" else snapshot.profile
+        select = next(
+            (tier.select for tier in snapshot.chain(name, profile).tiers if isinstance(tier.select, ByTier)),
+            ORDERED,
+        )
+        for account in _accounts(endpoint, owner):
+            yield Candidate(
+                endpoint, owner, profile, "the call", account=account, tier=ON_TRIAL, select=select
+            )
 
 
 def _in_order(terms: Terms, share: Share | None) -> Iterator[Candidate]:

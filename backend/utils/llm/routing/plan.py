@@ -9,11 +9,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ..errors import UnknownEndpointError
 from ..failures import POLICY, Category
 from ..model_config import NO_LIMITS, own_endpoint
 from ..state.experiments import CONTROL
 from ..state.health import MemoryHealth, Unavailable
-from .candidates import candidates, copied_to, own_candidate, with_users_key
+from .candidates import candidates, chosen_by_call, copied_to, own_candidate, with_users_key
 from .hedging import hedge_of
 from .route import ABILITIES, Rejection, Route, SkipCode
 from .rules import CALL_RULES, KEY_RULES, Case, Terms, rejected, unsupported
@@ -59,8 +60,9 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
         call_id: What the call is called; nothing for a look.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature. Nothing else: a call that no endpoint may serve is a
-            route without candidates.
+        UnknownFeatureError: If the table holds no such feature.
+        UnknownEndpointError: If the call names an endpoint that the table does not hold. Nothing else: a call that no
+            endpoint may serve is a route without candidates.
     """
     named = snapshot.features[feature]
     policy = _policy_for(caller, named)
@@ -74,6 +76,8 @@ def plan(  # noqa: PLR0913 - all that the decision depends on
     with health.traffic.lock:
         if own is not None:
             return _route(case, _own_endpoint_first(own, terms, needs.options))
+        if needs.endpoint is not None:
+            return _route(case._replace(feature=replace(named, split=())), _named_first(needs, terms))
         share, over = trial(named, caller, health.traffic) if named.split else (None, ())
         return _route(case, _cached_candidates(terms, needs.options, share), share, over)
 
@@ -131,6 +135,16 @@ def _cached_candidates(terms: Terms, options: Options, share: Share | None) -> I
             kept.clear()
         found = kept[name] = tuple(candidates(terms, options, share))
     return found
+
+
+def _named_first(needs: Needs, terms: Terms) -> Iterator[Known]:
+    """The endpoint that the call names, and behind it the feature's own, unless it wants no fallbacks."""
+    name, known = needs.endpoint or "", terms.snapshot.endpoints
+    if name not in known:
+        raise UnknownEndpointError(name, terms.feature.name, known)
+    yield from chosen_by_call(known[name], terms, needs.options)
+    if needs.fallbacks:
+        yield from _cached_candidates(terms, needs.options, None)
 
 
 def _own_endpoint_first(own: OwnEndpoint, terms: Terms, options: Options) -> Iterator[Known]:
@@ -196,7 +210,8 @@ def _arm(share: Share | None) -> str:
 
 
 def _in_order(able: list[Candidate], case: Case) -> list[Candidate]:
-    return ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
+    order = ordered(able, selection_context(case.needs, case.caller, case.health.traffic))
+    return order if case.needs.fallbacks else [one for one in order if one.endpoint == order[0].endpoint]
 
 
 def _without_unsupported(able: list[Candidate], case: Case, left_out: list[Rejection]) -> list[Candidate]:

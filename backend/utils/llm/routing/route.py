@@ -45,6 +45,8 @@ class Needs(NamedTuple):
         tokens: A careful estimate of the prompt's length; 0 if unknown.
         streams: Whether the answer is handed on as it comes.
         options: The options of the call, laid over the feature's.
+        endpoint: The endpoint that the call itself names, before those of the feature.
+        fallbacks: Whether others may serve it if that one does not; without a name, the one that stands first.
     """
 
     tools: bool = False
@@ -57,6 +59,8 @@ class Needs(NamedTuple):
     tokens: int = 0
     streams: bool = False
     options: Options = NO_OPTIONS
+    endpoint: str | None = None
+    fallbacks: bool = True
 
 
 class SkipCode(StrEnum):
