@@ -19,6 +19,7 @@ from rich.table import Table as Grid
 
 from backend.commands import adopt
 from backend.commands.audit import audit
+from backend.commands.budget import budget, counters
 from backend.commands.override import override, stored_overrides
 from backend.commands.terminal import (
     SHORT,
@@ -57,10 +58,12 @@ if TYPE_CHECKING:
     from backend.keys.rotation import Rotation
     from backend.tools.lmi_import import Import
     from backend.utils.llm import QosInfo, Route
+    from backend.utils.llm.state.budget_store import BudgetStore
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Patchbay: name the feature, not the model."
 )
+app.add_typer(budget, name="budget")
 app.add_typer(override, name="override")
 app.add_typer(audit, name="audit")
 keys = typer.Typer(no_args_is_help=True, help="The master keys, which lock the keys that users store.")
@@ -89,7 +92,7 @@ app.command("types")(adopt.types_command)
 @app.command()
 def features(*, as_json: Json = False) -> None:
     """Every feature, and what it runs on."""
-    qos = _patchbay(as_json=as_json).get_qos_info()
+    qos = _patchbay(_table(as_json=as_json)).get_qos_info()
     if as_json:
         print_json(qos.model_dump(mode="json"))
     else:
@@ -131,8 +134,9 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     )
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
-    with errors(as_json=as_json):
-        route = _patchbay(as_json=as_json).explain(feature, caller=caller, needs=needs)
+    table = _table(as_json=as_json)
+    with storage_errors(as_json=as_json), counters(table) as budgets:
+        route = _patchbay(table, budgets=budgets).explain(feature, caller=caller, needs=needs)
     if as_json:
         print_json(route.as_dict())
     else:
@@ -190,7 +194,7 @@ def model(
     as_json: Json = False,
 ) -> None:
     """Show what a model can do, until when it is on sale, and where each value comes from."""
-    snapshot = _patchbay(as_json=as_json).table.snapshot
+    snapshot = _table(as_json=as_json).snapshot
     endpoint = next((each for each in endpoint_uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name
@@ -452,29 +456,35 @@ def _today() -> date:
     return Time().now().date()
 
 
-def _patchbay(*, as_json: bool, local_model: LocalModel | None = None) -> Patchbay:
+def _table(*, as_json: bool) -> Table:
     with errors(as_json=as_json):
-        live = {"local": local_model} if local_model else None
-        table = Table(environ=environment(), overrides=stored_overrides)
-        # The application's own selectors are not here: what they choose from is taken as it is written.
-        selectors = dict.fromkeys(table.snapshot.selectors, in_order)
-        return Patchbay(table, live=live, selectors=selectors)
+        return Table(environ=environment(), overrides=stored_overrides)
+
+
+def _patchbay(
+    table: Table, *, local_model: LocalModel | None = None, budgets: BudgetStore | None = None
+) -> Patchbay:
+    live = {"local": local_model} if local_model else None
+    # The application's own selectors are not here: what they choose from is taken as it is written.
+    selectors = dict.fromkeys(table.snapshot.selectors, in_order)
+    return Patchbay(table, live=live, selectors=selectors, budgets=budgets)
 
 
 @contextmanager
 def _running(feature: str, *, as_json: bool) -> Iterator[Patchbay]:
     """A patchbay that can send; with the embedded model, if the feature runs on it."""
-    local_model = LocalModel(Settings().local_llm_gguf, environ=environment())
-    patchbay = _patchbay(as_json=as_json, local_model=local_model)
-    try:
-        if _embedded(patchbay.explain(feature)):
-            local_model.start()
-            if not as_json:
-                err.print(f"{feature} is served by {local_model.label}. Starting it…", markup=False)
-        yield patchbay
-    finally:
-        patchbay.close()
-        local_model.stop()
+    local_model, table = LocalModel(Settings().local_llm_gguf, environ=environment()), _table(as_json=as_json)
+    with storage_errors(as_json=as_json), counters(table) as budgets:
+        patchbay = _patchbay(table, local_model=local_model, budgets=budgets)
+        try:
+            if _embedded(patchbay.explain(feature, balances=False)):
+                local_model.start()
+                if not as_json:
+                    err.print(f"{feature} is served by {local_model.label}. Starting it…", markup=False)
+            yield patchbay
+        finally:
+            patchbay.close()
+            local_model.stop()
 
 
 def _embedded(route: Route) -> bool:

@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.background import Background
+from backend.budgets import Budgets
 from backend.conversations.creation import Creation
-from backend.database.audit import AuditTrail
+from backend.database.audit import AuditTrail, note
+from backend.database.budgets import SqlBudgets, counting
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import connected, opened
 from backend.database.journals import FileJournals
@@ -34,7 +36,19 @@ from backend.keys.removals import Removals
 from backend.keys.signing import HeadKeys
 from backend.keys.vault import Vault
 from backend.overrides import Overrides
-from backend.routers import chat, conversations, errors, health, keys, llm, metrics, overrides, pages, usage
+from backend.routers import (
+    budgets,
+    chat,
+    conversations,
+    errors,
+    health,
+    keys,
+    llm,
+    metrics,
+    overrides,
+    pages,
+    usage,
+)
 from backend.routers.bodies import GuardedBodies
 from backend.routers.dependencies import ADMIN, LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
@@ -102,7 +116,10 @@ def create_app(
         async with opened(path) as engine, connected(path) as apart:
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
-            async with _facade(patchbay, monitor) as facade:
+            async with (
+                counting(path, settings.database_url) as counters,
+                _facade(patchbay, monitor, counters) as facade,
+            ):
                 _warn_of_retirements(facade)
                 kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
                 overriding = await _overrides(facade, sessions)
@@ -123,6 +140,7 @@ def create_app(
                     background=background,
                     overrides=overriding,
                     usage=SqlUsageStore(engine),
+                    budgets=_budgets(facade, sessions),
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 if not await tokens.has_any():
@@ -158,22 +176,30 @@ def create_app(
         app.add_middleware(ServedAt, url=settings.public_url)
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, overrides, keys, usage, metrics, conversations, chat, pages):
+    for room in (health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages):
         app.include_router(room.router)
     return app
 
 
 @asynccontextmanager
-async def _facade(given: Facade | None, monitor: KeyMonitor) -> AsyncIterator[Facade]:
+async def _facade(given: Facade | None, monitor: KeyMonitor, counters: SqlBudgets) -> AsyncIterator[Facade]:
     """The one that was given; else one of our own, closed at the end."""
     if given is not None:
         yield given
         return
-    own = Patchbay(Table(environ=environment()), observer=monitor.observe, require_caller=True)
+    table = Table(environ=environment())
+    own = Patchbay(table, observer=monitor.observe, require_caller=True, budgets=counters)
     try:
         yield own
     finally:
         await own.aclose()
+
+
+def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budgets | None:
+    """The budgets that calls count for; None if the facade has no table of ours."""
+    if not isinstance(facade, Patchbay):
+        return None
+    return Budgets(facade.budgets, facade.table, partial(note, sessions))
 
 
 async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Overrides | None:

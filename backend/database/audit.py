@@ -75,6 +75,19 @@ async def record(
     await session.execute(update(row).where(*mine).values(hash=entry.hash))
 
 
+async def note(
+    sessions: async_sessionmaker[AsyncSession],
+    kind: Kind,
+    subject: str,
+    *,
+    actor: str,
+    details: Mapping[str, str],
+) -> None:
+    """Like `record`, in a transaction of its own, for what is kept elsewhere and has just happened."""
+    async with sessions.begin() as session:
+        await record(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
+
+
 async def _grown_by_one(session: AsyncSession) -> tuple[int, str]:
     """The number of the next link, and the hash of the last one. Who comes next waits for the transaction's end."""
     row, mine = AuditChainRow, _of(ENTRIES, _writer.name)

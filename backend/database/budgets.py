@@ -7,29 +7,35 @@ a loss of power takes is the last moments of the counters.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, insert, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import insert as insert_in_postgres
+from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from typing_extensions import override
 
+from backend.database import postgres
 from backend.database.budget_tables import COUNTERS, RESERVATIONS
+from backend.database.engine import UnusableDatabaseError, make_counting_engine
 from backend.utils.llm.budgets import NOTHING, Charge, Counter, Window
 from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetStoreAwayError, Shortage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
+    from pydantic import SecretStr
     from sqlalchemy import ColumnElement, Connection, Engine
 
     from backend.utils.llm.state.budget_store import Reservation
@@ -112,8 +118,46 @@ class _Leases:
         self.forget = delete(RESERVATIONS).where(is_over, _R.amount == 0)
 
 
+@asynccontextmanager
+async def counting(path: Path, url: SecretStr | None) -> AsyncIterator[SqlBudgets]:
+    """Like `open_counters`, closed at the end.
+
+    Raises:
+        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+    """
+    store = await open_counters(path, url)
+    try:
+        yield store
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+async def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
+    """The counters in the database at ``url``, or in the file ``path``, which has its tables.
+
+    Raises:
+        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+    """
+    return SqlBudgets(
+        make_counting_engine(path) if url is None else await _counting_at(url.get_secret_value())
+    )
+
+
+async def _counting_at(url: str) -> Engine:
+    """An engine on a server. If that is away now, it may be there later."""
+    made = postgres.make_counting_engine(url)
+    try:
+        async with postgres.opened_postgres(url):
+            return made
+    except UnusableDatabaseError as error:
+        log.warning(
+            "%s Until then, what counts for a budget is refused, unless that is open when away.", error
+        )
+        return made
+
+
 class SqlBudgets(PerProcess):
-    """A `BudgetStore` on ``engine``, whose database has its tables. Close it before the engine is disposed of."""
+    """A `BudgetStore` on ``engine``, whose database has its tables, and which is disposed of when this is closed."""
 
     waits = True
 
@@ -173,6 +217,7 @@ class SqlBudgets(PerProcess):
 
     def raise_by(self, window: Window, amount: int) -> Counter:
         """See `BudgetStore`."""
+        self._flush()
         with self._transaction() as connection:
             return _changed(connection, _stored(window), raised=amount)
 
@@ -197,9 +242,9 @@ class SqlBudgets(PerProcess):
         try:
             self._flush()
         except BudgetStoreAwayError:
-            log.warning(
-                "%d requests were not settled: their leases will free what they set aside", len(self._ended)
-            )
+            log.warning("%d requests were not settled: what they set aside is free later", len(self._ended))
+        finally:
+            self._engine.dispose()
 
     # Reservations ----------------------------------------------------------------------------------------------------
 
@@ -318,7 +363,7 @@ def _taken(connection: Connection, charge: Charge) -> Counter:
 def _make(connection: Connection, window: Window) -> None:
     """A counter of nothing, unless there is one."""
     nothing = {**window._asdict(), "spent": 0, "reserved": 0, "raised": 0}
-    made = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    made = insert_in_sqlite if connection.dialect.name == "sqlite" else insert_in_postgres
     connection.execute(made(COUNTERS).on_conflict_do_nothing(), nothing)
 
 

@@ -33,6 +33,8 @@ Kind = Literal[
     "session.revoked",
     "ledger.pruned",
     "ledger.repriced",
+    "budget.raised",
+    "budget.reset",
 ]
 SYSTEM: Final = "system"
 """The actor of what nobody decided: an end that came by itself, the first token."""

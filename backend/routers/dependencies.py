@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from backend.background import Background
+from backend.budgets import Budgets
 from backend.conversations.creation import Creation
 from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
@@ -91,9 +92,17 @@ class Facade(Protocol):
         ...
 
     def explain(
-        self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
+        self,
+        feature: str,
+        *,
+        caller: Caller | None = None,
+        needs: Needs | None = None,
+        balances: bool = True,
     ) -> Explanation:
-        """Explain how ``caller``, by default the one in context, would be served with what they need."""
+        """Explain how ``caller``, by default the one in context, would be served with what they need.
+
+        With ``balances`` it may wait for what is left of their budgets.
+        """
         ...
 
     def fault_of(self, base_url: str) -> str | None:
@@ -141,6 +150,7 @@ class Services:
         tokens: What a program may send with each request, and a browser may open a session with.
         overrides: The stored overrides; None if the facade's table takes none.
         usage: What was used; None if no ledger is kept.
+        budgets: What may be spent; None if the facade has no table of ours.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -156,6 +166,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     overrides: Overrides | None = None
     usage: UsageStore | None = None
+    budgets: Budgets | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
@@ -169,7 +180,7 @@ class Services:
         if self.has_own_weights:
             return False
         try:
-            return bool(self.facade.explain(feature).as_dict().get("demo"))
+            return bool(self.facade.explain(feature, balances=False).as_dict().get("demo"))
         except LLMError:
             return False  # the call itself tells
 

@@ -1,5 +1,7 @@
 """Shows the table in force (`/v1/llm/qos`), and how a call would be routed (`/v1/llm/explain`)."""
 
+import asyncio
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
@@ -37,7 +39,9 @@ async def qos(services: ServicesDep) -> QosInfo:
 
 
 @router.get("/explain/{feature}")
-async def explain(feature: str, services: ServicesDep, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
+async def explained(
+    feature: str, services: ServicesDep, wanted: Annotated[Wanted, Query()]
+) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent."""
     needs = Needs(
         tools=wanted.tools,
@@ -51,4 +55,5 @@ async def explain(feature: str, services: ServicesDep, wanted: Annotated[Wanted,
     caller = current_caller()
     if wanted.conversation is not None:
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})
-    return services.facade.explain(feature, caller=caller, needs=needs).as_dict()
+    work = partial(services.facade.explain, feature, caller=caller, needs=needs)
+    return (await asyncio.to_thread(work)).as_dict()

@@ -134,7 +134,14 @@ class FakeFacade:
     def fault_of(self, base_url: str) -> str | None:
         return "it is misplaced" if "misplaced" in base_url else None
 
-    def explain(self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None) -> FakeRoute:
+    def explain(
+        self,
+        feature: str,
+        *,
+        caller: Caller | None = None,
+        needs: Needs | None = None,
+        balances: bool = True,
+    ) -> FakeRoute:
         if self.demo:
             return FakeRoute({"feature": feature, "demo": True})
         if feature != "conv_folder":

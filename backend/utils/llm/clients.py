@@ -188,12 +188,26 @@ class Patchbay(PerProcess):
         return self._first(feature).provider.name
 
     def explain(
-        self, feature: str, *, caller: Caller | None = None, needs: Needs | None = None
+        self,
+        feature: str,
+        *,
+        caller: Caller | None = None,
+        needs: Needs | None = None,
+        balances: bool = True,
     ) -> Explanation:
-        """Explain how a call made now would be served. See `explain` of this module."""
+        """Explain how a call made now would be served. See `explain` of this module.
+
+        Args:
+            feature: A name in the table.
+            caller: On whose behalf; by default the caller of the context.
+            needs: What the call would need of an endpoint.
+            balances: Whether to look what is left of budgets. Where their store waits for a disk or a network, this does, too.
+        """
         from .diagnostics.balances import with_balances
 
         route = self._planned(feature, caller, needs)
+        if not balances:
+            return route
         return with_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
 
     def _planned(self, feature: str, caller: Caller | None, needs: Needs | None = None) -> Explanation:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from ..execution import outcome_errors
-from ..foreign import label
 from ..routing import route
 from ..state.tail_latency import ENOUGH
 from ..strategies import ORDERED
@@ -16,7 +15,7 @@ from .estimates import consequences, estimate
 
 if TYPE_CHECKING:
     from ..errors import LLMError
-    from ..routing.route import Balance, Candidate, Hedge, Rejection
+    from ..routing.route import Candidate, Hedge, Rejection
 
 _DECIDING = (
     "attempts",
@@ -62,7 +61,7 @@ class Explanation(route.Route):
             "layers": {name: self._layer(name) for name in _DECIDING},
             "candidates": [self._candidate(candidate) for candidate in self.candidates],
             "skipped": [_skip(skip) for skip in self.skipped],
-            "budgets": [_balance(one) for one in self.budgets],
+            "budgets": [one.as_dict() for one in self.budgets],
         }
 
     @override
@@ -77,7 +76,7 @@ class Explanation(route.Route):
                 head,
                 *(self._line(place, candidate) for place, candidate in enumerate(self.candidates, 1)),
                 *(f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped),
-                *(f"  $  {_balance_in_words(one)}" for one in self.budgets),
+                *(f"  $  {one}" for one in self.budgets),
                 *([] if refusal is None else [f"  ✗  {refusal}"]),
             ]
         )
@@ -168,34 +167,6 @@ def _skip(skip: Rejection) -> dict[str, Any]:
         "code": skip.code.value,
         "reason": skip.reason,
     }
-
-
-def _balance(balance: Balance) -> dict[str, Any]:
-    budget, window, counter, resets_at = balance
-    return {
-        "budget": budget.name,
-        "per": budget.per,
-        "subject": window.subject,
-        "period": budget.period,
-        "unit": budget.unit,
-        "cap": budget.amount(budget.cap + counter.raised),
-        "spent": budget.amount(counter.spent),
-        "reserved": budget.amount(counter.reserved),
-        "left": budget.amount(counter.left(budget.cap)),
-        "used": round(counter.used(budget.cap), 4),
-        "warning": counter.used(budget.cap) >= budget.warn_at,
-        "resets_at": None if resets_at is None else resets_at.isoformat(),
-        "layer": f"{budget.layer}, budgets.{budget.name}",
-    }
-
-
-def _balance_in_words(balance: Balance) -> str:
-    budget, window, counter, resets_at = balance
-    anew = "" if resets_at is None else f", anew at {resets_at:%Y-%m-%d %H:%M} UTC"
-    return (
-        f"budget {budget.name} of the {budget.per} {label(window.subject)}: {budget.shown(counter.left(budget.cap))} left "
-        f"of {budget.shown(budget.cap + counter.raised)}{anew}"
-    )
 
 
 def _hedge(hedge: Hedge) -> dict[str, Any]:

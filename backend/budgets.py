@@ -1,0 +1,187 @@
+"""Budgets as people see and change them: what is left of each, an allowance on top, a counter that begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from backend.utils.llm.budgets import NOTHING, begin, pico_usd, resets_at
+from backend.utils.llm.errors import BudgetUnavailableError, LLMError
+from backend.utils.llm.problems import did_you_mean
+from backend.utils.llm.routing.route import Balance
+from backend.utils.llm.state.budget_store import BudgetStoreAwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from backend.ledger.audit import Kind
+    from backend.utils.llm import Table
+    from backend.utils.llm.budgets import Budget, Counter, Unit, Window
+    from backend.utils.llm.state.budget_store import BudgetStore
+
+_MOST: Final[dict[Unit, int]] = {"usd": 1_000_000, "tokens": 10**15}
+_SHOWN: Final = 40
+"""Characters of what somebody wrote."""
+
+
+class UnknownBudgetError(LLMError):
+    """The table has no such budget, or the budget no such subject; names the nearest."""
+
+    code = "unknown_budget"
+    http_status = 404
+
+
+class InvalidAmountError(LLMError):
+    """No amount that a budget could be raised by."""
+
+    code = "invalid_amount"
+    http_status = 422
+
+
+class Noting(Protocol):
+    """Writes into the audit trail what a person decided."""
+
+    async def __call__(self, kind: Kind, subject: str, *, actor: str, details: Mapping[str, str]) -> None:
+        """Add an entry."""
+
+
+class Wanted(NamedTuple):
+    """Which counter a person means: that of ``subject`` in the budget called ``budget``, as of now."""
+
+    budget: str
+    subject: str
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Budgets:
+    """Those of a table, with their counters.
+
+    Args:
+        store: The counters.
+        table: Whose budgets.
+        note: Where decisions are written down.
+        clock: The wall clock, timezone-aware.
+    """
+
+    def __init__(
+        self, store: BudgetStore, table: Table, note: Noting, *, clock: Callable[[], datetime] = _utc_now
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._note = note
+        self._clock = clock
+
+    async def all(self) -> Sequence[Balance]:
+        """Every counter of this day or month that something is known of, the fullest first.
+
+        Raises:
+            BudgetUnavailableError: They cannot be read.
+        """
+        with _asked():
+            known = await asyncio.to_thread(self._store.known)
+        found = (self._balance(window, counter) for window, counter in known.items())
+        return sorted(filter(None, found), key=lambda one: -one.counter.used(one.budget.cap))
+
+    async def of_user(self, user: str) -> Sequence[Balance]:
+        """What is left for a user: of their own counters alone.
+
+        Raises:
+            BudgetUnavailableError: They cannot be read.
+        """
+        now, budgets = self._clock(), self._table.snapshot.budgets.values()
+        windows = [(one, one.window(user, now)) for one in budgets if one.per == "user"]
+        with _asked():
+            counters = await asyncio.to_thread(self._store.counters, [window for _, window in windows])
+        return [self._shown(budget, window, counters.get(window, NOTHING)) for budget, window in windows]
+
+    async def one(self, wanted: Wanted) -> Balance:
+        """The counter of ``wanted``.
+
+        Raises:
+            UnknownBudgetError: There is none.
+            BudgetUnavailableError: It cannot be read.
+        """
+        budget, window = self._found(wanted)
+        with _asked():
+            counters = await asyncio.to_thread(self._store.counters, [window])
+        return self._shown(budget, window, counters.get(window, NOTHING))
+
+    async def raise_by(self, wanted: Wanted, amount: str, by: str) -> Balance:
+        """Let ``amount`` more, in dollars or tokens, be spent in this day, month or in all. Less, if it is negative.
+
+        Raises:
+            UnknownBudgetError: There is no such counter.
+            InvalidAmountError: That is no amount.
+            BudgetUnavailableError: It cannot be changed.
+        """
+        budget, window = self._found(wanted)
+        added = _amount(budget, amount)
+        with _asked():
+            counter = await asyncio.to_thread(self._store.raise_by, window, added)
+        details = {"subject": wanted.subject, "begins": window.begins, "by": str(budget.amount(added))}
+        await self._note("budget.raised", budget.name, actor=by, details=details)
+        return self._shown(budget, window, counter)
+
+    async def reset(self, wanted: Wanted, by: str) -> Balance:
+        """Forget what was spent in this day, month or in all. What is under way stays set aside.
+
+        Raises:
+            UnknownBudgetError: There is no such counter.
+            BudgetUnavailableError: It cannot be changed.
+        """
+        before = await self.one(wanted)
+        with _asked():
+            counter = await asyncio.to_thread(self._store.reset, before.window)
+        spent = str(before.budget.amount(before.counter.spent))
+        details = {"subject": wanted.subject, "begins": before.window.begins, "spent": spent}
+        await self._note("budget.reset", before.budget.name, actor=by, details=details)
+        return self._shown(before.budget, before.window, counter)
+
+    def _found(self, wanted: Wanted) -> tuple[Budget, Window]:
+        snapshot = self._table.snapshot
+        budget = snapshot.budgets.get(wanted.budget)
+        if budget is None:
+            hint = did_you_mean(wanted.budget, snapshot.budgets)
+            raise UnknownBudgetError(f"There is no budget {wanted.budget[:_SHOWN]!r}. {hint}".strip())
+        known = {"feature": snapshot.features.keys(), "owner": {"house", "user"}}.get(budget.per)
+        if not wanted.subject or (known is not None and wanted.subject not in known):
+            hint = did_you_mean(wanted.subject, known or ())
+            raise UnknownBudgetError(f"There is no {budget.per} {wanted.subject[:_SHOWN]!r}. {hint}".strip())
+        return budget, budget.window(wanted.subject, self._clock())
+
+    def _balance(self, window: Window, counter: Counter) -> Balance | None:
+        """None of a day or month that is over, or of a budget that is in the table no more."""
+        budget = self._table.snapshot.budgets.get(window.budget)
+        is_now = budget is not None and window.begins == begin(budget.period, self._clock())
+        if budget is None or not is_now or budget.per != window.per:
+            return None
+        return self._shown(budget, window, counter)
+
+    def _shown(self, budget: Budget, window: Window, counter: Counter) -> Balance:
+        return Balance(budget, window, counter, resets_at(budget.period, self._clock()))
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    try:
+        yield
+    except BudgetStoreAwayError as error:
+        raise BudgetUnavailableError("The counters of budgets cannot be read now.") from error
+
+
+def _amount(budget: Budget, written: str) -> int:
+    try:
+        amount = Decimal(written)
+    except InvalidOperation:
+        amount = Decimal(0)
+    is_fitting = amount.is_finite() and 0 < abs(amount) <= _MOST[budget.unit]
+    if not is_fitting or (budget.unit == "tokens" and amount != int(amount)):
+        unit = "dollars, such as 2.50" if budget.unit == "usd" else "tokens, such as 100000"
+        raise InvalidAmountError(f"{written[:_SHOWN]!r} is no amount. Write {unit}.")
+    return pico_usd(amount) if budget.unit == "usd" else int(amount)

@@ -1,0 +1,153 @@
+"""``budget``: what is left, an allowance on top, a counter that begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from backend.commands.terminal import (
+    Json,
+    database,
+    deciding,
+    operator,
+    out,
+    print_json,
+    printable,
+    storage_errors,
+)
+from backend.settings import Settings, environment
+from backend.utils.llm import Table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+    from backend.budgets import Budgets, Wanted
+    from backend.database.budgets import SqlBudgets
+    from backend.utils.llm.routing.route import Balance
+
+budget = typer.Typer(
+    no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend."
+)
+_BAR = 20
+T = TypeVar("T")
+
+Name = Annotated[str, typer.Argument(metavar="BUDGET", help="A budget of the table.")]
+Subject = Annotated[
+    str, typer.Argument(help="Whose counter: a user, tenant or feature; of an owner, house or user.")
+]
+Author = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
+
+
+@budget.command("list")
+def list_budgets(*, as_json: Json = False) -> None:
+    """Every counter of this day or month, the fullest first."""
+    found = _asked(lambda budgets: budgets.all(), as_json=as_json)
+    if as_json:
+        print_json({"budgets": [one.as_dict() for one in found]})
+    else:
+        out.print(_grid(found))
+
+
+@budget.command()
+def show(name: Name, subject: Subject, *, as_json: Json = False) -> None:
+    """What is left of one counter."""
+    _print(_asked(lambda budgets: budgets.one(_wanted(name, subject)), as_json=as_json), as_json=as_json)
+
+
+@budget.command("raise")
+def raise_budget(
+    name: Name,
+    subject: Subject,
+    amount: Annotated[str, typer.Argument(help="Dollars, such as 2.50, or tokens.")],
+    *,
+    author: Author = None,
+    as_json: Json = False,
+) -> None:
+    """Let AMOUNT more be spent in this day, month or in all; it begins anew without."""
+    by = _author(author)
+    found = _asked(lambda budgets: budgets.raise_by(_wanted(name, subject), amount, by), as_json=as_json)
+    _print(found, as_json=as_json)
+
+
+@budget.command()
+def reset(name: Name, subject: Subject, *, author: Author = None, as_json: Json = False) -> None:
+    """Forget what was spent in this day, month or in all."""
+    by = _author(author)
+    _print(
+        _asked(lambda budgets: budgets.reset(_wanted(name, subject), by), as_json=as_json), as_json=as_json
+    )
+
+
+def _author(given: str | None) -> str:
+    return operator() if given is None else printable(given)
+
+
+def _wanted(name: str, subject: str) -> Wanted:
+    from backend.budgets import Wanted
+
+    return Wanted(name, subject)
+
+
+def _asked(ask: Callable[[Budgets], Awaitable[T]], *, as_json: bool) -> T:
+    async def asked() -> T:
+        async with _opened(Settings()) as budgets:
+            return await ask(budgets)
+
+    with storage_errors(as_json=as_json):
+        return asyncio.run(asked())
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Budgets]:
+    from backend.budgets import Budgets
+    from backend.database.audit import note
+    from backend.database.budgets import counting
+
+    async with (
+        deciding(settings) as sessions,
+        counting(settings.database_path, settings.database_url) as store,
+    ):
+        yield Budgets(store, Table(environ=environment()), partial(note, sessions))
+
+
+@contextmanager
+def counters(table: Table) -> Iterator[SqlBudgets | None]:
+    """Those that the calls of a command count for; None if ``table`` has no budgets."""
+    if not table.snapshot.budgets:
+        yield None
+        return
+    with closing(asyncio.run(_open_counters(Settings()))) as store:
+        yield store
+
+
+async def _open_counters(settings: Settings) -> SqlBudgets:
+    from backend.database.budgets import open_counters
+
+    async with database(settings):
+        return await open_counters(settings.database_path, settings.database_url)
+
+
+def _print(balance: Balance, *, as_json: bool) -> None:
+    if as_json:
+        print_json(balance.as_dict())
+    else:
+        out.print(str(balance), markup=False)
+
+
+def _grid(balances: Sequence[Balance]) -> Grid:
+    grid = Grid("budget", "of", "used", "", "left", "of", "anew", box=None, pad_edge=False)
+    for one in balances:
+        name, window, counter, resets_at = one
+        used = counter.used(name.cap)
+        full = min(_BAR, round(used * _BAR))
+        shown = (name.name, f"{name.per} {window.subject}", f"{used:.0%}", "█" * full + "·" * (_BAR - full))
+        left, cap = name.shown(counter.left(name.cap)), name.shown(name.cap + counter.raised)
+        anew = "never" if resets_at is None else f"{resets_at:%Y-%m-%d}"
+        grid.add_row(*map(escape, shown), left, cap, anew)
+    return grid

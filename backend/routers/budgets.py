@@ -1,0 +1,59 @@
+"""Budgets over HTTP: all for admins (`/v1/budgets`), one's own for everybody (`/v1/users/me/budgets`)."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, ConfigDict, Field
+
+from backend.budgets import Budgets, Wanted
+
+from .dependencies import AdminDep, OwnerDep, Services, ServicesDep
+from .json_bodies import JsonRoute
+
+router: Final = APIRouter(prefix="/v1", tags=["budgets"], route_class=JsonRoute)
+Subject = Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class Whose(BaseModel):
+    """Whose counter: a user, tenant, feature or owner of keys, as the budget has one for each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: Subject
+
+
+class Raise(Whose):
+    """What a counter is raised by: dollars as a decimal number in a text, such as ``"2.50"``, or tokens."""
+
+    amount: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+@router.get("/budgets")
+async def browse(_: AdminDep, services: ServicesDep) -> dict[str, Any]:
+    """Every counter of this day or month, the fullest first."""
+    return {"budgets": [one.as_dict() for one in await _budgets(services).all()]}
+
+
+@router.post("/budgets/{name}/raise")
+async def raise_by(name: str, wanted: Raise, admin: AdminDep, services: ServicesDep) -> dict[str, Any]:
+    """Let more be spent in this day, month or in all."""
+    asked = Wanted(name, wanted.subject)
+    return (await _budgets(services).raise_by(asked, wanted.amount, admin.user_id)).as_dict()
+
+
+@router.post("/budgets/{name}/reset")
+async def reset(name: str, wanted: Whose, admin: AdminDep, services: ServicesDep) -> dict[str, Any]:
+    """Forget what was spent in this day, month or in all."""
+    return (await _budgets(services).reset(Wanted(name, wanted.subject), admin.user_id)).as_dict()
+
+
+@router.get("/users/me/budgets")
+async def mine(owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
+    """What is left of one's own budgets."""
+    return {"budgets": [one.as_dict() for one in await _budgets(services).of_user(owner.user_id)]}
+
+
+def _budgets(services: Services) -> Budgets:
+    if services.budgets is None:
+        raise HTTPException(404, "This service has no budgets.")
+    return services.budgets

@@ -1,0 +1,194 @@
+"""Budgets by the command line and over HTTP: one counter for what is shown, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker
+from typer.testing import CliRunner, Result
+
+from backend.cli import app as commands
+from backend.database.budgets import counting
+from backend.database.engine import opened
+from backend.database.tokens import TokenStore
+from backend.main import create_app
+from backend.settings import Settings
+from backend.utils.llm import Caller
+from backend.utils.llm.errors import BudgetExceededError
+from backend.utils.llm.testing import Text, Usage
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from backend.utils.llm.testing import LoopbackProvider
+
+ADMIN = {"authorization": "Bearer pb_admin"}
+ROWS = """
+[features.greet]
+options = { max_output_tokens = 40 }
+[budgets.users]
+per = "user"
+tokens = 100
+period = "month"
+[budgets.house]
+per = "owner"
+usd = 2.5
+period = "total"
+"""
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table and a folder for data, in force by the environment."""
+    path = tmp_path / "llm.toml"
+    path.write_text(loopback_table(provider, {"greet": "openai:gpt-6-luna"}, ROWS))
+    monkeypatch.setenv("LLM_CONFIG", str(path))
+    monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
+    for name, key in HOUSE_KEYS.items():
+        monkeypatch.setenv(name, key)
+    return tmp_path / "data"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, list(arguments))
+
+
+def told(*arguments: str) -> Any:
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+@asynccontextmanager
+async def server(data: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, FastAPI]]:
+    """An application as in a process of its own."""
+    app = create_app(
+        Settings(_env_file=None, data_dir=data), announce=lambda _: None, launch_token="pb_admin"
+    )
+    async with app.router.lifespan_context(app):
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=ADMIN) as client:
+            yield client, app
+
+
+async def spend(app: FastAPI, provider: LoopbackProvider, user: str, tokens: int) -> None:
+    provider.script(Text("ok", usage=Usage(input_tokens=0, output_tokens=tokens)))
+    model = app.state.services.facade.get_llm("greet", caller=Caller(user_id=user))
+    await model.ainvoke("hi")
+
+
+class TestCommands:
+    def test_what_a_call_used_is_listed_shown_and_explained(self, provider: LoopbackProvider) -> None:
+        provider.script(Text("ok", usage=Usage(input_tokens=10, output_tokens=20)))
+        assert run("call", "greet", "hi").exit_code == 0
+
+        (listed,) = told("budget", "list")["budgets"]
+
+        assert (listed["budget"], listed["subject"], listed["cap"]) == ("house", "house", "2.5")
+        assert float(listed["spent"]) > 0
+        assert told("budget", "show", "house", "house") == listed
+        assert told("explain", "greet")["budgets"] == [listed]
+        assert "house" in run("budget", "list").stdout
+        assert run("budget", "show", "house", "house").stdout.startswith(
+            "budget house of the owner house: $2.4999"
+        )
+
+    def test_who_was_given_more_may_spend_it(self) -> None:
+        raised = told("budget", "raise", "users", "ann", "50", "--author", "eve")
+
+        assert (raised["cap"], raised["left"]) == (150, 150)
+        assert told("budget", "show", "users", "ann") == raised
+        assert "150 tokens left of 150" in run("explain", "greet", "--user", "ann").stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["show", "usres", "ann"], "There is no budget 'usres'. Did you mean 'users' or 'house'?"),
+            (["show", "house", "hause"], "There is no owner 'hause'. Did you mean 'house' or 'user'?"),
+            (["raise", "users", "ann", "2.5"], "'2.5' is no amount. Write tokens"),
+            (["raise", "house", "house", "much"], "'much' is no amount. Write dollars"),
+            (["raise", "house", "house", "nan"], "'nan' is no amount."),
+            (["raise", "house", "house", "1e30"], "'1e30' is no amount."),
+        ],
+    )
+    def test_what_does_not_fit_is_told_with_the_nearest_and_exits_1(
+        self, arguments: list[str], told: str
+    ) -> None:
+        result = run("budget", *arguments)
+
+        assert result.exit_code == 1
+        assert told in result.stderr
+
+    def test_what_was_decided_is_in_the_audit_trail(self) -> None:
+        run("budget", "raise", "house", "house", "7.5", "--author", "eve")
+        run("budget", "reset", "users", "ann", "--author", "bob")
+
+        reset, raised = told("audit", "list")
+
+        assert (raised["kind"], raised["subject"], raised["actor"]) == ("budget.raised", "house", "eve")
+        assert (reset["kind"], reset["subject"], reset["actor"]) == ("budget.reset", "users", "bob")
+        assert told("audit", "verify")["ok"]
+
+
+class TestHttp:
+    async def test_a_user_sees_their_own_and_an_admin_all(
+        self, data: Path, provider: LoopbackProvider
+    ) -> None:
+        async with server(data) as (client, app):
+            await spend(app, provider, "bob", 30)
+            await spend(app, provider, "admin", 10)
+            async with opened(data / "patchbay.sqlite3") as engine:
+                token = await TokenStore(async_sessionmaker(engine)).create("bob", "test")
+            bob = {"authorization": f"Bearer {token}"}
+
+            everybodys = (await client.get("/v1/budgets")).json()["budgets"]
+            own = (await client.get("/v1/users/me/budgets", headers=bob)).json()["budgets"]
+            refused = [
+                await client.get("/v1/budgets", headers=bob),
+                await client.post(
+                    "/v1/budgets/users/raise", headers=bob, json={"subject": "bob", "amount": "9"}
+                ),
+                await client.post("/v1/budgets/users/reset", headers=bob, json={"subject": "bob"}),
+            ]
+
+        assert [(one["subject"], one["spent"]) for one in everybodys[:2]] == [("bob", 30), ("admin", 10)]
+        assert [(one["subject"], one["left"]) for one in own] == [("bob", 70)]
+        assert [answer.status_code for answer in refused] == [403, 403, 403]
+
+    async def test_who_has_nothing_left_is_refused_in_every_process_until_they_are_given_more(
+        self, data: Path, provider: LoopbackProvider
+    ) -> None:
+        async with server(data) as (here, first), server(data) as (_, second):
+            await spend(first, provider, "bob", 35)
+            await spend(first, provider, "bob", 35)
+            with pytest.raises(BudgetExceededError):
+                await spend(second, provider, "bob", 1)
+
+            raised = await here.post("/v1/budgets/users/raise", json={"subject": "bob", "amount": "20"})
+            await spend(second, provider, "bob", 1)
+            unknown = await here.post("/v1/budgets/usres/reset", json={"subject": "bob"})
+            reset = await here.post("/v1/budgets/users/reset", json={"subject": "bob"})
+
+        assert (raised.status_code, raised.json()["left"]) == (200, 50)
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_budget")
+        assert (reset.status_code, reset.json()["spent"]) == (200, 0)
+
+    async def test_what_is_under_way_when_a_server_stops_is_settled(
+        self, data: Path, provider: LoopbackProvider
+    ) -> None:
+        async with server(data) as (_, app):
+            await spend(app, provider, "bob", 30)
+        async with counting(data / "patchbay.sqlite3", None) as counters:
+            known = await asyncio.to_thread(counters.known)
+
+        assert sorted((one.budget, one.subject, said.reserved) for one, said in known.items()) == [
+            ("house", "house", 0),
+            ("users", "bob", 0),
+        ]
