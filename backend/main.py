@@ -123,7 +123,7 @@ def create_app(
                 _warn_of_retirements(facade)
                 kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
                 overriding = await _overrides(facade, sessions)
-                sign = partial(AuditTrail(sessions).sign, HeadKeys(master_keys))
+                trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
@@ -152,7 +152,7 @@ def create_app(
                     background.repeating(
                         "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
-                    background.repeating("audit", sign, every=SIGN_SECONDS),
+                    trail.signing(head_keys, background, every=SIGN_SECONDS),
                     _looking_after(facade, overriding, background),
                 ):
                     yield

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.exports import MissingPackageError, csv_file, parquet_file
-from backend.commands.terminal import Json, database, duration, err, fail, out, print_json, storage_errors
+from backend.commands.terminal import (
+    Json,
+    database,
+    deciding,
+    duration,
+    err,
+    fail,
+    operator,
+    out,
+    print_json,
+    storage_errors,
+)
 from backend.commands.usage_grids import attempts_grid, usage_grid
 from backend.ledger.prices import UnusablePricesError, read_prices
 from backend.ledger.store import StoreAwayError
@@ -222,8 +233,8 @@ async def _requests(call: str | None, only: Only, limit: int, before: str | None
 async def _pruned(before: date, sums_before: date | None) -> Pruned:
     from backend.database.retention import prune
 
-    async with _engine() as engine:
-        return await prune(engine, before, sums_before)
+    async with deciding(Settings()) as sessions:
+        return await prune(sessions.kw["bind"], before, sums_before, by=operator())
 
 
 async def _exported(path: Path, period: Period, *, parquet: bool) -> int:
@@ -241,8 +252,9 @@ async def _exported(path: Path, period: Period, *, parquet: bool) -> int:
 async def _recomputed(period: Period, prices: Prices) -> int:
     from backend.database.recompute import recompute
 
-    async with _engine() as engine:
-        return await recompute(engine, period, prices.rates(), prices.version)
+    async with deciding(Settings()) as sessions:
+        engine, rates = sessions.kw["bind"], prices.rates()
+        return await recompute(engine, period, rates, prices.version, by=operator())
 
 
 @asynccontextmanager

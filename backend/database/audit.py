@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import exists, insert, select, text, update
@@ -15,10 +17,11 @@ from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
+    from backend.background import Background
     from backend.ledger.audit import Kind, SigningKey
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class Keys(Protocol):
 
 
 async def record(
-    session: AsyncSession,
+    session: AsyncSession | AsyncConnection,
     kind: Kind,
     subject: str,
     *,
@@ -88,7 +91,7 @@ async def note(
         await record(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
 
 
-async def _grown_by_one(session: AsyncSession) -> tuple[int, str]:
+async def _grown_by_one(session: AsyncSession | AsyncConnection) -> tuple[int, str]:
     """The number of the next link, and the hash of the last one. Who comes next waits for the transaction's end."""
     row, mine = AuditChainRow, _of(ENTRIES, _writer.name)
     grow = update(row).where(*mine).values(sequence=row.sequence + 1).returning(row.sequence, row.hash)
@@ -142,6 +145,16 @@ class AuditTrail:
         # Whoever keeps the log elsewhere has with it what nobody can cut off from the trail unseen.
         log.info("audit.head number=%d hash=%s", head.number, head.hash)
         return head
+
+    @asynccontextmanager
+    async def signing(self, keys: Keys, background: Background, *, every: float) -> AsyncIterator[None]:
+        """Sign again and again, with ``every`` seconds in between, while the context lasts, and at its end."""
+        async with background.repeating("audit", partial(self.sign, keys), every=every):
+            yield
+        try:
+            await self.sign(keys)
+        except Exception:  # a stop is in order all the same
+            log.exception("audit.not_signed")
 
     async def _next_head(self, session: AsyncSession, tips: Sequence[Tip], keys: Keys) -> Head:
         row = AuditHeadRow

@@ -40,6 +40,11 @@ class Partitions:
                 await _attach(connection, day)
         self._known = there | days
 
+    async def has_any(self, before: int) -> bool:
+        """Whether there are any of days before ``before``."""
+        async with self._engine.connect() as connection:
+            return any(day < before for day in await _days(connection))
+
     async def drop(self, before: int) -> int:
         """Drop those of days before ``before``, and say how many rows about that were.
 

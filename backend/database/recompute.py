@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
+from backend.database.audit import record
 from backend.database.ledger import number, store_errors
 from backend.database.ledger_tables import DAY, MEASURES
 from backend.database.rollups import roll_up
 from backend.database.usage import EPOCH
+from backend.ledger.audit import SYSTEM
+from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,11 +50,13 @@ _UPDATE: Final = text(
 )
 
 
-async def recompute(engine: AsyncEngine, period: Period, rates: Iterable[Rates], version: str) -> int:
+async def recompute(
+    engine: AsyncEngine, period: Period, rates: Iterable[Rates], version: str, *, by: str = SYSTEM
+) -> int:
     """Reckon the costs of ``period`` with ``rates``, all of them or none, and say how many rows changed.
 
     Rows of other endpoints, and those whose tokens are not known, stay as they are. Sums change by what their rows do, so
-    those of rows that are not kept any more stay.
+    those of rows that are not kept any more stay. The audit trail is told that it was done ``by`` them.
 
     Raises:
         StoreAwayError: The database is away.
@@ -65,7 +70,10 @@ async def recompute(engine: AsyncEngine, period: Period, rates: Iterable[Rates],
                 await connection.execute(_FIND, {**rate._asdict(), "since": since, "until": until})
             await roll_up(connection, _CHANGED, _DIFFERENCE)
             await connection.execute(_UPDATE, {"version": version})
-            return await _changed(connection)
+            changed = await _changed(connection)
+            facts = {"since": str(period.since), "until": str(period.until), "changed": changed}
+            await record(connection, "ledger.repriced", version, actor=by, now=Time().now(), details=facts)
+            return changed
 
 
 async def _changed(connection: AsyncConnection) -> int:

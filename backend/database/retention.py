@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import delete, text
 
+from backend.database.audit import record
 from backend.database.ledger import store_errors
 from backend.database.ledger_tables import DAY, ROLLUPS
 from backend.database.partitions import Partitions
 from backend.database.usage import EPOCH, HOURS
+from backend.ledger.audit import SYSTEM
 from backend.ledger.usage import Pruned
+from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,6 +37,7 @@ AHEAD: Final = 2
 """Days for which there is a partition before they begin."""
 EVERY: Final = 600.0
 """Seconds from one look of a server at what is old to the next."""
+_ANY_OLD: Final = text("SELECT 1 FROM ledger_attempts WHERE call < :call AND at < :before LIMIT 1")
 _OLD: Final = text(
     "DELETE FROM ledger_attempts WHERE rowid IN (SELECT rowid FROM ledger_attempts"
     " WHERE call < :call AND at < :before ORDER BY call LIMIT :most)"
@@ -64,18 +68,23 @@ async def _keep(engine: AsyncEngine, keep: Keep, today: Callable[[], date]) -> N
         await prune(engine, day - timedelta(days=keep.rows), sums_before)
 
 
-async def prune(engine: AsyncEngine, before: date, sums_before: date | None = None) -> Pruned:
+async def prune(
+    engine: AsyncEngine, before: date, sums_before: date | None = None, *, by: str = SYSTEM
+) -> Pruned:
     """Delete the rows of attempts that began before the day ``before``, and sums of days before ``sums_before``.
 
     Args:
         engine: Of the database.
         before: In UTC.
         sums_before: By default none go: they are small, and what was invoiced. Sums stay at least as long as their rows.
+        by: Who wants it, for the audit trail.
 
     Raises:
         StoreAwayError: The database is away, or a partition is in use for long. What is gone then is gone.
     """
     with store_errors():
+        if await _is_anything_old(engine, (before - EPOCH).days):
+            await _note(engine, before, by)
         rows = await _prune_rows(engine, (before - EPOCH).days)
         sums = (
             0 if sums_before is None else await _prune_sums(engine, (min(before, sums_before) - EPOCH).days)
@@ -88,6 +97,21 @@ async def make_ahead(engine: AsyncEngine, today: date) -> None:
     if engine.dialect.name == "postgresql":
         day = (today - EPOCH).days
         await Partitions(engine).make(range(day, day + AHEAD + 1))
+
+
+async def _is_anything_old(engine: AsyncEngine, before: int) -> bool:
+    if engine.dialect.name == "postgresql":
+        return await Partitions(engine).has_any(before)
+    async with engine.connect() as connection:
+        old = {"call": _first_call(before * DAY), "before": before * DAY}
+        return (await connection.execute(_ANY_OLD, old)).first() is not None
+
+
+async def _note(engine: AsyncEngine, before: date, by: str) -> None:
+    """Tell the audit trail first, so that nothing is ever missing of which it is not said why."""
+    async with engine.begin() as connection:
+        facts = {"before": before.isoformat()}
+        await record(connection, "ledger.pruned", "attempts", actor=by, now=Time().now(), details=facts)
 
 
 async def _prune_rows(engine: AsyncEngine, before: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from backend.database.audit import AuditTrail, record
 from backend.database.ledger import sql_ledger
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS
+from backend.database.recompute import recompute
+from backend.database.retention import prune
 from backend.database.tables import AuditChainRow
 from backend.database.verification import Verification, verify
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
 from backend.keys.signing import HeadKeys
+from backend.ledger.usage import Period
 from backend.tests.fakes.records import DAY, NOON, WRITER, spooled
 from backend.tests.fakes.records import record as attempt
+from backend.utils.llm.uuid7 import Uuid7Maker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,3 +219,30 @@ async def test_what_was_pruned_is_not_missed_and_what_was_removed_later_is(ledge
 
     assert (held.breaks, held.beside_pruned) == ((), 5)
     assert await ledger.faults() == [("removed", f"attempts 91 to 100 of {WRITER}")]
+
+
+async def test_who_prunes_is_in_the_trail_and_the_rest_holds(ledger: Ledger) -> None:
+    for number in range(4):
+        day = NOON + number * DAY
+        call = Uuid7Maker(now=partial(int, day * 1_000))()
+        await ledger.add(spooled([attempt(at=day, call=call)] * 5, first=number * 5 + 1))
+        await ledger.sign(MOMENT + timedelta(days=number, minutes=1))
+
+    before = (MOMENT + timedelta(days=2)).date()
+    pruned = [await prune(ledger.engine, before, by="ann") for _ in range(2)]
+
+    assert [one.rows for one in pruned] == [10, 0]
+    entries = await AuditTrail(ledger.sessions).entries(limit=9)
+    assert [(one.kind, one.actor) for one in entries] == [("ledger.pruned", "ann")]
+    found = await ledger.verified()
+    assert (found.attempts, found.breaks) == (10, ())
+
+
+async def test_who_reckons_costs_anew_is_in_the_trail(ledger: Ledger) -> None:
+    await ledger.add(rows(5))
+
+    await recompute(ledger.engine, Period(MOMENT.date(), MOMENT.date()), [], "of today", by="ann")
+
+    (entry,) = await AuditTrail(ledger.sessions).entries(limit=9)
+    assert (entry.kind, entry.subject, entry.actor) == ("ledger.repriced", "of today", "ann")
+    assert await ledger.faults() == []

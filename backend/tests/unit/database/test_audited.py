@@ -1,0 +1,112 @@
+"""Whoever makes, uses or ends a token or a key is in the audit trail, with what it is called and not with what it is."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from backend.background import Background
+from backend.database.audit import AuditTrail
+from backend.database.keys import SqlKeyStore
+from backend.database.sessions import SessionStore
+from backend.database.tokens import TokenStore
+from backend.keys.keychain import Keychain
+from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
+from backend.keys.signing import HeadKeys
+from backend.keys.store import Owner
+from backend.keys.vault import Vault
+
+if TYPE_CHECKING:
+    from .conftest import Sessions
+
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
+ANN = Owner("ann", "acme")
+MASTERS = EnvironmentMasterKeys(SecretStr(MasterKey.new().text()))
+
+
+@pytest.fixture
+def canary() -> str:
+    return f"sk-canary-{secrets.token_hex(12)}"
+
+
+async def told(sessions: Sessions) -> list[tuple[str, str]]:
+    """Kind and actor of each entry, in order."""
+    entries = await AuditTrail(sessions).entries(limit=99)
+    return [(one.kind, one.actor) for one in sorted(entries, key=lambda one: one.sequence)]
+
+
+async def test_a_token_is_made_and_revoked_by_somebody(sessions: Sessions) -> None:
+    store = TokenStore(sessions)
+
+    made, plain = await store.make("ann", "ci", by="operator")
+    await store.revoke(made.id, by="operator")
+    await store.revoke(made.id, by="operator")
+
+    assert await told(sessions) == [("token.made", "operator"), ("token.revoked", "operator")]
+    entries = await AuditTrail(sessions).entries(limit=9)
+    assert plain not in str(entries)
+    assert {one.subject for one in entries} == {made.id}
+
+
+async def test_a_session_that_is_revoked_is_in_it_and_one_that_logs_out_is_not(sessions: Sessions) -> None:
+    store = SessionStore(sessions)
+    left, right = await store.open("ann"), await store.open("ann")
+
+    await store.end(left)
+    found = await store.find(right)
+    assert found is not None
+    await store.revoke(found.id, by="operator")
+
+    assert await told(sessions) == [("session.revoked", "operator")]
+
+
+async def test_a_key_is_added_replaced_and_removed_by_its_owner(sessions: Sessions, canary: str) -> None:
+    keychain = Keychain(SqlKeyStore(sessions), Vault(MASTERS))
+
+    for key in (canary, f"{canary}-2"):
+        await keychain.enrol(ANN, "openai", SecretStr(key), overlap=timedelta())
+    await keychain.remove(ANN, "openai")
+
+    assert await told(sessions) == [
+        ("key.added", "ann"),
+        ("key.revoked", "ann"),
+        ("key.added", "ann"),
+        ("key.revoked", "ann"),
+    ]
+    assert canary not in str(await AuditTrail(sessions).entries(limit=9))
+
+
+async def test_a_keys_first_use_on_a_day_is_in_it(sessions: Sessions, canary: str) -> None:
+    store = SqlKeyStore(sessions)
+    kept = await Keychain(store, Vault(MASTERS)).enrol(ANN, "openai", SecretStr(canary), overlap=timedelta())
+
+    for hours in (0, 1, 11, 12, 13):
+        await store.record_use([kept.place.row], NOON + timedelta(hours=hours))
+
+    assert await told(sessions) == [("key.added", "ann"), ("key.used", "ann"), ("key.used", "ann")]
+
+
+async def test_a_server_that_stops_signs_for_the_last_minute(sessions: Sessions) -> None:
+    trail = AuditTrail(sessions)
+
+    async with trail.signing(HeadKeys(MASTERS), Background(), every=3600):
+        await TokenStore(sessions).make("ann", "ci")
+
+    assert await trail.sign(HeadKeys(MASTERS)) is None
+
+
+async def test_that_it_cannot_be_signed_stops_no_stop(
+    sessions: Sessions, caplog: pytest.LogCaptureFixture
+) -> None:
+    class NoKeys:
+        def newest(self, *, is_first: bool) -> HeadKeys:
+            raise RuntimeError("no master key")
+
+    async with AuditTrail(sessions).signing(NoKeys(), Background(), every=3600):  # type: ignore[arg-type]
+        await TokenStore(sessions).make("ann", "ci")
+
+    assert "audit.not_signed" in caplog.text
