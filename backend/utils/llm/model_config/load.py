@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from ..errors import ConfigError
 from ..problems import Problems
 from ..secrets import is_key
+from .aliases import Aliases
 from .clouds import key_fault
 from .document import read, values
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
@@ -60,9 +61,10 @@ def parse(
     """
     environ = _environment(environ)
     layer = f"file {source.name}" if source else "text"
-    document = values(text, source)
     problems = Problems()
-    table = Resolver(rows := fit(document, layer, problems), environ, layer, problems, overrides)
+    aliases = Aliases(document := values(text, source), layer, problems)
+    environ = aliases.environment(environ, FEATURE_OVERRIDE)
+    table = Resolver(rows := fit(aliases.document, layer, problems), environ, layer, problems, overrides)
     keys = _house_keys(table.providers, environ, problems)
     _check_holds_no_key(
         document,
@@ -84,6 +86,7 @@ def parse(
         source=source,
         house_keys=keys,
         private_networks=rows.head.private_networks,
+        aliases=aliases.names,
         overrides=tuple(overrides),
         disabled=table.disabled,
         budgets=table.budgets,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ..budgets import Budget
 from ..models import BY_NAME, GRAMMAR, LACKS, Capabilities, capabilities, vendor_of
 from ..problems import Problems, did_you_mean
-from ..strategies import ORDERED
+from ..strategies import ORDERED, ByTier
 from .choices import check_choices
 from .overrides import LAYER
 from .schema import FeatureRow, ModelRow, ProviderRow
@@ -68,9 +68,9 @@ class Resolver:
         self.providers = {name: _provider(name, row) for name, row in rows.providers.items()}
         self._check_providers()
         self.profile, self.profile_layer = self._house_profile()
+        self.byok_profile = self._byok_profile()
         self.step_down_to = self._steps_down()
         self.budgets = self._budgets()
-        self.byok_profile = self._byok_profile()
         self._check_lineages()
         self._check_groups()
         own = {name: self._profile_chains(name) for name in rows.profiles}
@@ -139,6 +139,8 @@ class Resolver:
 
     def _check_lineages(self) -> None:
         for name, row in self._rows.profiles.items():
+            if row.then is not None:
+                self._check_name("groups", row.then, f"profiles.{name}.then", self._layer)
             if row.extends is not None:
                 self._check_name("profiles", row.extends, f"profiles.{name}.extends", self._layer)
             if row.step_down_to is not None:
@@ -201,7 +203,9 @@ class Resolver:
         named = {
             link.removeprefix("group:") for links in chains for link in links if link.startswith("group:")
         }
-        return frozenset(named | {row.then for row in self._rows.groups.values() if row.then})
+        groups, profiles = self._rows.groups.values(), self._rows.profiles.values()
+        behind = [row.then for row in groups] + [row.then for row in profiles]
+        return frozenset(named | {group for group in behind if group})
 
     # Chains --------------------------------------------------------------------------------------------------------
 
@@ -212,7 +216,19 @@ class Resolver:
             row = self._rows.profiles.get(ancestor)
             for feature, links in (row.chains if row else {}).items():
                 chains[feature] = self._chain(feature, links, f"profiles.{ancestor}.{feature}", layer)
-        return chains
+        behind = list(self._behind(name))
+        return {feature: _with_behind(chain, behind) for feature, chain in chains.items()}
+
+    def _behind(self, profile: str) -> Iterator[Tier]:
+        """What stands behind every chain of ``profile``: the group that it, or the nearest that it starts from, names."""
+        for ancestor in _walk(profile, self._parent):
+            row = self._rows.profiles.get(ancestor)
+            if row is not None and row.then is not None:
+                for group in _walk(row.then, self._next_group) if row.then in self._rows.groups else ():
+                    yield Tier(
+                        self._group_endpoints(group), group=group, select=self._rows.groups[group].select
+                    )
+                return
 
     def _chain(self, feature: str, links: tuple[str, ...], path: str, layer: str) -> Chain:
         row = self._rows.features.get(feature, FeatureRow())
@@ -284,7 +300,7 @@ class Resolver:
 
     def _budgets(self) -> dict[str, Budget]:
         """Each; where the profiles in force have nothing below them, all of it is theirs."""
-        in_force = {self.profile, self._rows.head.byok_profile}
+        in_force = {self.profile, self.byok_profile}
         can_step_down = not in_force.isdisjoint(self.step_down_to)
         found = [
             Budget.of(
@@ -446,6 +462,15 @@ class Resolver:
             if getattr(feature, ability) and not getattr(endpoint.can, ability):
                 path = f"features.{feature.name}.{ability}"
                 self._problems.add(path, f"{endpoint} {lack}", value=True, layer=self._layer)
+
+
+def _with_behind(chain: Chain, behind: Sequence[Tier]) -> Chain:
+    """``chain`` with the tiers ``behind`` it, but for those that it has; one that goes by tier is whole as it is."""
+    if any(isinstance(tier.select, ByTier) for tier in chain.tiers):
+        return chain
+    known = {tier.group for tier in chain.tiers}
+    more = tuple(tier for tier in behind if tier.group not in known)
+    return replace(chain, tiers=chain.tiers + more) if more else chain
 
 
 def _walk(start: str, follow: Callable[[str], str | None]) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from ..budgets import BudgetRow
 from ..problems import Problems, did_you_mean
 from ..strategies import Strategy
+from .aliases import SECTION as ALIASES
 from .schema import FeatureRow, GroupRow, Head, ModelRow, ProfileRow, ProviderRow
 from .select import strategy_of
 
@@ -70,7 +71,7 @@ def fit(document: Mapping[str, Any], layer: str, problems: Problems) -> Rows:
 
 
 def _check_keys(document: Mapping[str, Any], layer: str, problems: Problems) -> None:
-    known = {*Head.model_fields, *SECTIONS}
+    known = {*Head.model_fields, *SECTIONS, ALIASES}
     for key in sorted(set(document) - known):
         problems.add(key, "unknown key", layer=layer, fix=did_you_mean(key, known))
 

@@ -261,6 +261,7 @@ class ProfileRow(BaseModel):
     __pydantic_extra__: dict[str, Chain] = Field(init=False)  # pyright: ignore - as pydantic documents it
 
     extends: str | None = None
+    then: str | None = None
     step_down_to: str | None = None
 
     @property

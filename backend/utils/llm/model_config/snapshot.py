@@ -305,6 +305,7 @@ class Snapshot:
         hash: Twelve hex digits over everything above except the keys themselves.
         source: The file it came from.
         private_networks: Where an endpoint may be that a caller brings, beside the public internet.
+        aliases: Alias, as it is written, to endpoint.
         overrides: The stored overrides that are laid over the table.
         disabled: The endpoints that those take out of every chain.
         budgets: By name.
@@ -323,6 +324,7 @@ class Snapshot:
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
     private_networks: tuple[Network, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     disabled: Mapping[str, Override] = field(default_factory=dict)
     budgets: Mapping[str, Budget] = field(default_factory=dict)
@@ -348,9 +350,10 @@ class Snapshot:
 
     @cached_property
     def endpoints(self) -> Mapping[str, Endpoint]:
-        """Every endpoint that stands in a chain, by name."""
+        """Every endpoint that stands in a chain, by its name and its aliases."""
         chains = (chain for served in self.chains.values() for chain in served.values())
-        return {str(one): one for chain in chains for tier in chain.tiers for one in tier.endpoints}
+        named = {str(one): one for chain in chains for one in chain}
+        return named | {alias: named[name] for alias, name in self.aliases.items() if name in named}
 
     @property
     def selectors(self) -> dict[str, str]:

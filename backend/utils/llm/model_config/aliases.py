@@ -1,0 +1,79 @@
+"""Names of one's own for endpoints: ``alias:NAME`` may stand wherever an endpoint is written."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ..problems import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..problems import Problems
+
+SECTION: Final = "aliases"
+PREFIX: Final = "alias:"
+_WRITTEN: Final = re.compile(r"(?<![^\s,])alias:([^\s,]*)")
+"""In a variable, where several endpoints may stand with commas between them."""
+
+
+class Aliases:
+    """The aliases of one document, and the document without them.
+
+    Args:
+        document: As it is written.
+        layer: What the document is called.
+        problems: Where findings go.
+
+    Attributes:
+        names: Alias, as it is written, to endpoint.
+        document: With the endpoints in the aliases' places.
+    """
+
+    def __init__(self, document: Mapping[str, Any], layer: str, problems: Problems) -> None:
+        self._layer = layer
+        self._problems = problems
+        self.names: dict[str, str] = {}
+        rows = document.get(SECTION, {})
+        if not isinstance(rows, dict):
+            problems.add(SECTION, "must be a section", value=rows, layer=layer, fix="Write [aliases].")
+            rows = {}
+        for name, endpoint in rows.items():
+            if not isinstance(endpoint, str) or endpoint.startswith(("group:", PREFIX)):
+                rule = "an alias stands for one endpoint, written provider:model"
+                problems.add(f"{SECTION}.{name}", rule, value=endpoint, layer=layer)
+            else:
+                self.names[PREFIX + name] = endpoint
+        self.document = {key: self._replaced(value, key) for key, value in document.items() if key != SECTION}
+
+    def environment(self, environ: Mapping[str, str], prefix: str) -> dict[str, str]:
+        """``environ`` with the endpoints in the aliases' places, in variables that begin with ``prefix``."""
+
+        def replaced(variable: str, value: str) -> str:
+            return _WRITTEN.sub(lambda found: self._endpoint(found[0], variable, "environment"), value)
+
+        return {
+            name: replaced(name, value) if name.startswith(prefix) else value
+            for name, value in environ.items()
+        }
+
+    def _replaced(self, value: Any, path: str) -> Any:
+        if isinstance(value, str):
+            return self._endpoint(value, path, self._layer)
+        if isinstance(value, list):
+            return [self._replaced(one, f"{path}.{number}") for number, one in enumerate(value)]
+        if isinstance(value, dict):
+            return {
+                self._endpoint(key, path, self._layer): self._replaced(one, f"{path}.{key}")
+                for key, one in value.items()
+            }
+        return value
+
+    def _endpoint(self, written: str, path: str, layer: str) -> str:
+        if not written.startswith(PREFIX):
+            return written
+        if written not in self.names:
+            fix = did_you_mean(written, self.names)
+            self._problems.add(path, "there is no such alias", value=written, layer=layer, fix=fix)
+        return self.names.get(written, written)
