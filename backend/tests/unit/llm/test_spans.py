@@ -16,6 +16,7 @@ from backend.tests.fakes.telemetry import Telemetry, configured, told
 from backend.utils.llm import Caller, carrying, get_llm
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.spans import _provider, _who
+from backend.utils.llm.ledger.sinks import MemorySink
 from backend.utils.llm.model_config import own_endpoint, parse
 from backend.utils.llm.testing import Hang, Status, Text, Usage
 
@@ -217,6 +218,20 @@ def test_observers_are_told_within_the_span_of_the_attempt(
     (attempt,) = telemetry.attempts
     assert attempt.context is not None
     assert current == [attempt.context.span_id]
+
+
+def test_a_record_of_the_ledger_names_the_trace_of_its_attempt(
+    make: Make, telemetry: Telemetry, call: Driver
+) -> None:
+    sink = MemorySink()
+
+    call(make("openai:gpt-6-luna", ledger=sink).get_llm("f"), PROMPT)
+
+    (attempt,), (record,) = telemetry.attempts, sink.records
+    assert attempt.context is not None
+    assert record.trace == f"{attempt.context.trace_id:032x}"
+    assert attempt.start_time == record.at * 1000
+    assert attempt.end_time == (record.at + record.duration) * 1000
 
 
 @pytest.mark.usefixtures("patchbay")

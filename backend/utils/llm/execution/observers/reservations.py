@@ -153,6 +153,7 @@ class Reservations(AttemptObserver):
             budget.shown(budget.cap + counter.raised),
             budget.per,
             label(window.subject),
+            extra={"event": "budget.warning", "budget": budget.name},
         )
 
 
