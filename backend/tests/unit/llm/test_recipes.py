@@ -83,8 +83,7 @@ def test_spans_arrive_at(
 ) -> None:
     reason = "opentelemetry-exporter-otlp-proto-http is not among the requirements"
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason=reason)
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
+    messages = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason=reason)
     for name, value in variables(service, receiver).items():
         monkeypatch.setenv(name, value)
     (code,) = blocks("OpenTelemetry", "python")
@@ -97,7 +96,7 @@ def test_spans_arrive_at(
     (posted,) = receiver.posted
     assert posted.path == path
     assert posted.headers[header[0]] == header[1]
-    request = ExportTraceServiceRequest.FromString(posted.body)
+    request = messages.ExportTraceServiceRequest.FromString(posted.body)
     spans = {
         span.name: {one.key: one.value for one in span.attributes}
         for resource in request.resource_spans
@@ -112,9 +111,10 @@ def test_spans_arrive_at(
 @pytest.fixture
 def _forgetful() -> Iterator[None]:
     """LangSmith remembers what it once read of the environment."""
-    get_env_var.cache_clear()
+    forget = get_env_var.cache_clear  # type: ignore[attr-defined]
+    forget()
     yield
-    get_env_var.cache_clear()
+    forget()
 
 
 @pytest.mark.usefixtures("_patchbay", "_forgetful")
