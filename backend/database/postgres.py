@@ -64,7 +64,7 @@ def make_counting_engine(url: str) -> Engine:
         hide_parameters=True,
         pool_pre_ping=True,
         pool_timeout=_CONNECT,
-        connect_args={"connect_timeout": _CONNECT},
+        connect_args={"connect_timeout": _CONNECT, "tcp_user_timeout": 1_000 * _CONNECT},
     )
     Connections(engine, _prepare_counting)
     return engine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,6 @@ class BudgetStoreContract:
     """The promises."""
 
     PARALLEL = 1_000
-    CPU_MS = 3.0
-    """What one reservation, and its settling, may take of a core at most."""
 
     def test_what_is_set_aside_is_no_longer_there(self, store: BudgetStore) -> None:
         ann = window()
@@ -164,16 +161,13 @@ class BudgetStoreContract:
             store.settle(held, [1])
             return True
 
-        began = time.process_time()
         with ThreadPoolExecutor(ready.parties) as pool:
             first = list(pool.map(ask, range(count)))
-            took = 1_000 * (time.process_time() - began) / count
             second = list(pool.map(ask, range(20)))
 
         assert all(first)
         assert sum(second) == 1
         assert counter(store, ann) == Counter(spent=count + 1)
-        assert took < self.CPU_MS
 
     def test_requests_that_set_aside_of_several_never_wait_for_each_other(self, store: BudgetStore) -> None:
         windows = sorted((window(name) for name in "abcd"), key=lambda one: one.order)

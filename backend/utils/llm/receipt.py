@@ -74,7 +74,7 @@ class Attempt(NamedTuple):
         finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
         request_id: What the provider calls the request, by a header of its answer.
         hedge: Whether it went out beside the first request, which took too long.
-        withdrawn: Whether it was to be a hedge and was given up before it was sent: no attempt of the call.
+        withdrawn: Whether it was not sent after all, as a hedge may be, or what is too dear for a budget: no attempt of the call.
         estimated: Whether usage and cost are our estimate: the provider did not tell them, or it was given up: cancelled, or for the other's
             answer, and is billed all the same.
     """

@@ -8,6 +8,7 @@ import pickle
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from backend.utils.llm import Caller, Use
 from backend.utils.llm.budgets import Budget, BudgetRow, Counter, Window, resets_at
 from backend.utils.llm.errors import BudgetExceededError, BudgetUnavailableError, LLMError, ProviderDownError
+from backend.utils.llm.execution.observers import reservations
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing.route import Needs, SkipCode
 from backend.utils.llm.state.budget_store import BudgetStoreAwayError, MemoryBudgets
@@ -256,6 +258,17 @@ async def test_an_event_loop_goes_on_while_a_store_takes_its_time(make: Make) ->
     assert (await call).text
 
 
+async def test_a_store_that_says_nothing_is_away(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reservations, "PATIENCE_SECONDS", 0.05)
+    store = SlowBudgets()
+    patchbay = make(LUNA, ROW, budgets=store)
+
+    with pytest.raises(BudgetUnavailableError):
+        await patchbay.get_llm("f", caller=ANN).ainvoke("hi")
+
+    store.go.set()
+
+
 async def test_who_is_cancelled_while_a_store_takes_its_time_leaves_nothing_set_aside(
     provider: LoopbackProvider, make: Make
 ) -> None:
@@ -280,17 +293,24 @@ async def test_many_at_once_never_overspend_and_are_told_to_come_back(
     provider: LoopbackProvider, make: Make
 ) -> None:
     patchbay = make(LUNA, ROW)
-    provider.always(SlowFirstByte(0.3, answer(20)))
+    provider.always(Hang())
+    model = patchbay.get_llm("f", caller=ANN)
+    calls = [asyncio.create_task(model.ainvoke("hi")) for _ in range(20)]
 
-    async def ask() -> object:
-        return await patchbay.get_llm("f", caller=ANN).ainvoke("hi")
+    for over in islice(asyncio.as_completed(calls), 15):
+        with pytest.raises(BudgetExceededError) as caught:
+            await over
+        assert (caught.value.retryable, caught.value.http_status, caught.value.retry_after) == (
+            True,
+            429,
+            1.0,
+        )
+    assert counter(patchbay) == Counter(reserved=100)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
 
-    outcomes = await asyncio.gather(*(ask() for _ in range(20)), return_exceptions=True)
-
-    refused = [one for one in outcomes if isinstance(one, BudgetExceededError)]
-    assert len(refused) == 15
-    assert counter(patchbay) == Counter(spent=100)
-    assert {(one.retryable, one.http_status, one.retry_after) for one in refused} == {(True, 429, 1.0)}
+    assert counter(patchbay) == Counter()
 
 
 def test_a_budget_begins_anew_with_its_period(provider: LoopbackProvider, make: Make) -> None:

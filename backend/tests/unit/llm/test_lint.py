@@ -124,6 +124,27 @@ class TestModels:
         assert reviewed(more=more, LLM_FEATURE_CHAT="openai:gpt-6-sol,gemini:gemini-3.5-flash") == []
 
 
+class TestBudgets:
+    BUDGET = '[budgets.users]\nper = "user"\ntokens = 1000\nperiod = "day"\n'
+
+    def test_one_that_holds_less_than_any_request_sets_aside_is_reported(self) -> None:
+        (told,) = said("tight_budget", reviewed(GOOD, self.BUDGET))
+
+        assert told.startswith("budgets.users: a request of chat sets aside ")
+        assert told.endswith("Write max_output_tokens in features.chat.options.")
+
+    def test_one_that_holds_a_request_is_not(self) -> None:
+        short = "[features.chat]\noptions = { max_output_tokens = 1000 }\n"
+
+        assert reviewed(GOOD, self.BUDGET + short) == []
+
+    def test_one_in_dollars_is_reckoned_by_the_price(self) -> None:
+        dollars = self.BUDGET.replace("tokens = 1000", "usd = 0.000001")
+
+        assert "sets aside $" in said("tight_budget", reviewed(GOOD, dollars))[0]
+        assert reviewed(GOOD, self.BUDGET.replace("tokens = 1000", "usd = 100")) == []
+
+
 class TestFeatures:
     def test_a_feature_that_only_one_provider_serves_is_reported(self) -> None:
         found = reviewed('["openai:gpt-6-luna", "openai:gpt-6-sol"]')

@@ -16,17 +16,27 @@ from ..models import UNKNOWN, is_known, retirement
 from ..pricing import cost
 from ..problems import Problems
 from ..receipt import Usage
+from ..routing.charges import most
+from ..routing.route import Needs
 from .retirements import HORIZON, Retires, endpoint_uses, instead, retiring, seen, when
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
+    from ..budgets import Budget
     from ..model_config import Endpoint, Feature, Snapshot
     from ..model_config.rows import Rows
 
 Kind = Literal[
-    "retires", "unknown_model", "no_price", "tools_refused", "one_provider", "no_hedge", "unused_row"
+    "retires",
+    "unknown_model",
+    "no_price",
+    "tools_refused",
+    "one_provider",
+    "no_hedge",
+    "unused_row",
+    "tight_budget",
 ]
 
 
@@ -81,6 +91,7 @@ def lint(
         *_single_provider(snapshot),
         *_unhedged(snapshot),
         *_unused(snapshot, rows),
+        *_tight_budgets(snapshot, today),
     )
 
 
@@ -167,6 +178,24 @@ def _unpriced(snapshot: Snapshot, today: date) -> Iterator[Finding]:
 def _is_priced(endpoint: Endpoint, moment: datetime) -> bool:
     a_word = Usage(input=1, output=1)
     return cost(endpoint, a_word, moment) is not None
+
+
+def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[Finding]:
+    """Budgets that hold less than the longest answer of whoever serves first, so that nothing is ever sent."""
+    for name, feature in snapshot.features.items():
+        chain = list(snapshot.chain(name, snapshot.profile))
+        for budget in feature.budgets if snapshot.lower is None else ():
+            needed = [_most(budget, feature, endpoint, today) for endpoint in chain]
+            least = min((amount for amount in needed if amount is not None), default=0)
+            if budget.keys != "user" and least > budget.cap:
+                fault = f"a request of {name} sets aside {budget.shown(least)} at least, more than all of it"
+                says = f"budgets.{budget.name}: {fault}. Write max_output_tokens in features.{name}.options."
+                yield Finding(kind="tight_budget", subject=budget.name, says=says, features=(name,))
+
+
+def _most(budget: Budget, feature: Feature, endpoint: Endpoint, today: date) -> int | None:
+    options = feature.options.over(endpoint.options)
+    return most(budget, endpoint, options, Needs(), today)
 
 
 def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:

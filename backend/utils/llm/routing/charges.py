@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ..budgets import Budget, Counter, Window
     from ..caller import Caller
-    from ..model_config import Feature
+    from ..model_config import Endpoint, Feature
+    from ..options import Options
     from ..types import KeyOwner
     from .route import Candidate, Needs, Route
 
@@ -53,18 +54,18 @@ class Claim(NamedTuple):
 def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[Claim, ...]:
     """All that a request to ``candidate`` sets aside, in the order in which counters are locked."""
     return tuple(
-        Claim(budget, Charge(window, most(budget, candidate, call.needs, call.today) or 0, ceiling))
+        Claim(budget, Charge(window, _most(budget, candidate, call) or 0, ceiling))
         for budget, window in _windows(call, candidate.owner, now)
         for ceiling in (budget.ceiling(is_stepped_down=candidate.is_lowered),)
     )
 
 
-def most(budget: Budget, candidate: Candidate, needs: Needs, today: date) -> int | None:
-    """The most that a request to ``candidate`` could use, in the unit of ``budget``; None if nobody knows its price.
+def most(budget: Budget, endpoint: Endpoint, options: Options, needs: Needs, today: date) -> int | None:
+    """The most that a request to ``endpoint`` could use, in the unit of ``budget``; None if nobody knows its price.
 
     That is the whole prompt, and the longest answer that its options or its model allow. Where nobody bills, nothing.
     """
-    endpoint, answer = candidate.endpoint, candidate.options.max_output_tokens
+    answer = options.max_output_tokens
     if budget.unit == "tokens":
         return needs.tokens + (answer or endpoint.can.max_output)
     if endpoint.provider.access != "key":
@@ -73,13 +74,17 @@ def most(budget: Budget, candidate: Candidate, needs: Needs, today: date) -> int
     return None if usd is None else pico_usd(usd)
 
 
+def _most(budget: Budget, candidate: Candidate, call: Sized) -> int | None:
+    return most(budget, candidate.endpoint, candidate.options, call.needs, call.today)
+
+
 def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
     """The first budget in dollars that ``candidate`` would count for at a price that nobody knows."""
     if candidate.endpoint.provider.access != "key":
         return None
     in_dollars = (one for one, _ in _counted(call, candidate.owner) if one.unit == "usd")
     first = next(in_dollars, None)
-    return first if first is not None and most(first, candidate, call.needs, call.today) is None else None
+    return first if first is not None and _most(first, candidate, call) is None else None
 
 
 def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, Window], ...]:

@@ -68,7 +68,7 @@ class TailLatencyObserver(AttemptObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         is_known = failure is None or POLICY[failure.category].is_rejection or attempt.first_token is not None
-        if not is_known and failure is not None and failure.category not in _GIVEN_UP:
+        if attempt.withdrawn or (not is_known and failure is not None and failure.category not in _GIVEN_UP):
             return
         feature, kind = step.route.feature.name, latency_kind(step.route.needs)
         with self._traffic.lock:

@@ -97,7 +97,8 @@ class DegradedObserver(AttemptObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         route, best = step.route, step.route.preferred
-        if failure is not None or best is None:
+        is_for_a_budget = any(skip.over is not None for skip in route.skipped)
+        if failure is not None or best is None or is_for_a_budget:
             return
         served = route.feature.name, best.circuit
         if route.is_degraded(step.candidate):

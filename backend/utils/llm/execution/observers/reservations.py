@@ -15,9 +15,11 @@ from ...foreign import label
 from ...pricing import price_on
 from ...receipt import Attempt, BudgetMark, Usage
 from ...routing.charges import claims, over_budget, unaccounted
+from ...routing.route import Rejection
 from ...state.budget_store import BudgetStoreAwayError, Reservation, Shortage
 from ...transport import ERROR_STATUS
 from ...types import Category
+from ..awaiting import within
 from .base import AttemptObserver
 from .rate_limits import NEVER_ARRIVED
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from ...clock import Time
     from ...failures import Failure
     from ...routing.charges import Claim
-    from ...routing.route import Rejection
     from ...state.budget_store import BudgetStore
     from ..steps import Try
 
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 """How long after a request's time is up what it has set aside is kept, if nobody settles it: its process has died."""
+PATIENCE_SECONDS = 5.0
+"""After which a store that says nothing is away."""
 MOST_WARNED = 10_000
 """Counters of which is known that the log was told."""
 
@@ -87,7 +90,10 @@ class Reservations(AttemptObserver):
         try:
             outcome = self._store.reserve(held.reservation)
         except BudgetStoreAwayError as error:
-            return self._away(step, held, error)
+            away = self._away(step, found, str(error))
+            if not isinstance(away, Rejection):
+                self._held[step.number] = held  # it may have been set aside without a word
+            return away
         if self._is_away:
             log.warning("the counters of budgets can be read again")
         self._is_away = False
@@ -98,10 +104,16 @@ class Reservations(AttemptObserver):
         return tuple(self._marks(found, outcome))
 
     async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """As `reserve`, in a thread. What is set aside after whoever waits was cancelled is given back."""
+        """As `reserve`, in a thread, and not for long. What is set aside when nobody waits any more is given back."""
         reserving = asyncio.ensure_future(asyncio.to_thread(self.reserve, step))
         try:
-            return await asyncio.shield(reserving)
+            async with within(PATIENCE_SECONDS):
+                return await asyncio.shield(reserving)
+        except TimeoutError:
+            outcome = self._away(step, claims(step.candidate, step.route, self._time.now()), "no answer")
+            if isinstance(outcome, Rejection):
+                reserving.add_done_callback(lambda _: self._settle(step, None))
+            return outcome
         except asyncio.CancelledError:
             reserving.add_done_callback(lambda _: self._settle(step, None))
             raise
@@ -116,15 +128,14 @@ class Reservations(AttemptObserver):
             used = [0 if usage is None else min(MOST, _amount(step, claim, usage)) for claim in held.claims]
             self._store.settle(held.reservation, used)
 
-    def _away(self, step: Try, held: Held, error: BudgetStoreAwayError) -> Rejection | tuple[BudgetMark, ...]:
+    def _away(self, step: Try, found: Sequence[Claim], why: str) -> Rejection | tuple[BudgetMark, ...]:
         if not self._is_away:
-            log.warning("the counters of budgets cannot be read: %s", error)
+            log.warning("the counters of budgets cannot be read: %s", why)
         self._is_away = True
-        concerned = [claim.budget for claim in held.claims]
+        concerned = [claim.budget for claim in found]
         closed = next((budget for budget in concerned if budget.when_away == "closed"), None)
         if closed is not None:
             return unaccounted(step.candidate, closed)
-        self._held[step.number] = held  # it may have been set aside without a word
         return tuple(BudgetMark(budget.name, budget.per, "uncounted") for budget in concerned)
 
     def _marks(self, found: Sequence[Claim], counters: Sequence[Counter]) -> list[BudgetMark]:
