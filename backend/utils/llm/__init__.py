@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import LLMError, UnknownEndpointError, UnknownFeatureError
     from .ledger.record import AttemptRecord
     from .ledger.sinks import JsonLinesSink, LedgerSink, MemorySink
+    from .ledger.texts import AttemptText, TextFolder, TextSink
     from .model_config import Table
     from .receipt import AttemptDict, receipt_of, receipts
     from .receipt import ReceiptDict as Receipt
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptDict",
     "AttemptRecord",
+    "AttemptText",
     "Caller",
     "Choosing",
     "FeatureChatModel",
@@ -47,6 +49,8 @@ __all__ = [
     "Stop",
     "StructuredAnswer",
     "Table",
+    "TextFolder",
+    "TextSink",
     "UnknownEndpointError",
     "UnknownFeatureError",
     "Use",
@@ -68,6 +72,7 @@ __all__ = [
 
 _ROOMS = {
     "AttemptRecord": "ledger.record",
+    "AttemptText": "ledger.texts",
     "AttemptDict": "receipt",
     "Caller": "caller",
     "Choosing": "routing.selector",
@@ -87,6 +92,8 @@ _ROOMS = {
     "Stop": "routing.selector",
     "StructuredAnswer": "structured_model",
     "Table": "model_config",
+    "TextFolder": "ledger.texts",
+    "TextSink": "ledger.texts",
     "UnknownEndpointError": "errors",
     "UnknownFeatureError": "errors",
     "Use": "routing.selector",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .diagnostics.qos import QosInfo
     from .execution.runtime import Runtime
     from .ledger.sinks import LedgerSink
+    from .ledger.texts import TextSink
     from .model_config import Endpoint, Snapshot
     from .receipt import Attempt
     from .routing.route import Needs, Route
@@ -59,6 +60,7 @@ class Patchbay(PerProcess):
         ledger: Takes the record of every attempt before its answer is handed on. What it raises changes nothing.
         ledger_secret: 16 to 64 bytes that stay the same: what keys are hashed with to be named in the ledger. Without it only
             stored keys of users are named there.
+        texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it none are kept.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
 
@@ -80,6 +82,7 @@ class Patchbay(PerProcess):
         observer: Observer | None = None,
         ledger: LedgerSink | None = None,
         ledger_secret: bytes | None = None,
+        texts: TextSink | None = None,
         selectors: Mapping[str, Selector] | None = None,
         require_caller: bool = False,
     ) -> None:
@@ -97,6 +100,7 @@ class Patchbay(PerProcess):
         if ledger_secret is not None and len(ledger_secret) not in SECRET_BYTES:
             raise ValueError("the ledger's secret has 16 to 64 bytes")
         self._ledger_secret = ledger_secret
+        self._texts = texts
         self._require_caller = require_caller
         self._live = dict(live or {})
         self._models: dict[_ModelKey, Any] = {}
@@ -154,6 +158,7 @@ class Patchbay(PerProcess):
                     observer=self._observer and _explaining(self._observer),
                     ledger=self._ledger,
                     ledger_secret=self._ledger_secret,
+                    texts=self._texts,
                     selectors=self._selectors,
                     require_caller=self._require_caller,
                 )

@@ -381,6 +381,9 @@ class RunningAttempt:
             finish_reason=reason,
             request_id=observed.request_id,
         )
+        if self._call.keeps_text:
+            question = self._call.question
+            self._call.runtime.texts.keep(step, self.record, question.messages, answer)
         return self.record
 
     def _handed_on(self) -> int:

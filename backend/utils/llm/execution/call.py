@@ -73,6 +73,7 @@ class Call:
 
     Attributes:
         hedges: Whether a second request may go out beside its first one.
+        keeps_text: Whether what is asked and answered is kept.
         repair: What a request adds to the messages that lets the model mend an answer that did not do.
         span: Around all of it, for whoever traces.
 
@@ -94,6 +95,7 @@ class Call:
             route, runtime.health, clock=time.clock, random=time.random, observers=observers
         )
         self.hedges = route.feature.hedge
+        self.keeps_text = route.feature.keep_text_days is not None
         self.repair: list[BaseMessage] = []
 
     # What comes next -----------------------------------------------------------------------------------------------

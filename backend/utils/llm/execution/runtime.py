@@ -18,11 +18,13 @@ from .observers.ledger import KeyNames, LedgerObserver
 from .observers.log import log_health
 from .observers.reservations import Reservations
 from .observers.shadow import Shadows
+from .texts import KeptTexts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..ledger.sinks import LedgerSink
+    from ..ledger.texts import TextSink
     from ..model_config import Table
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
@@ -44,6 +46,7 @@ class Runtime:
         observer: Told of every attempt. What it raises changes nothing.
         ledger: Takes the record of every attempt.
         ledger_secret: Names the keys in it.
+        texts: Takes prompts and answers of features whose rows say so.
         selectors: What the table's custom selections name.
         require_caller: Whether calls on nobody's behalf are refused.
     """
@@ -59,6 +62,7 @@ class Runtime:
         observer: Observer | None = None,
         ledger: LedgerSink | None = None,
         ledger_secret: bytes | None = None,
+        texts: TextSink | None = None,
         selectors: Mapping[str, Selector] | None = None,
         require_caller: bool = False,
     ) -> None:
@@ -70,6 +74,7 @@ class Runtime:
         key_names = KeyNames(ledger_secret, lambda: table.snapshot.house_keys)
         written = None if ledger is None else LedgerObserver(ledger, key_names)
         self.observers = ObserverRegistry(health, observer, self.reservations, written)
+        self.texts = KeptTexts(texts)
         self.selectors = dict(selectors or {})
         self.require_caller = require_caller
         self.shadows = Shadows(self.time.random)

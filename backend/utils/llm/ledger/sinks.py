@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from .line_file import LineFile
 from .record import AttemptRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_END = b"\n"
-_OWNER_ALONE = 0o600
 
 
 class LedgerSink(Protocol):
@@ -49,11 +46,9 @@ class MemorySink:
 
 
 class JsonLinesSink:
-    """Appends each record to a file on a local disk, as a line of JSON.
+    """Appends each record to a file on a local disk, as a line of JSON. Threads and processes may share it, as a `LineFile`.
 
-    Threads and processes may share the file, forked ones as well: a record is one write, and begins a line also after
-    one of which a full disk, or the end of its process, left only a part. Lines may be blank. What was appended outlasts
-    the end of the process, but not a loss of power.
+    What was appended outlasts the end of the process, but not a loss of power.
 
     Args:
         path: The file. It is made if it is not there, for its owner alone.
@@ -63,7 +58,7 @@ class JsonLinesSink:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._file = open(path, "a+b", buffering=0, opener=_opened)  # noqa: SIM115 - it stays open
+        self._file = LineFile(path)
 
     def append(self, record: AttemptRecord) -> None:
         """See `LedgerSink`.
@@ -72,11 +67,7 @@ class JsonLinesSink:
             OSError: The disk is full, or fails.
             ValueError: The file was closed.
         """
-        line = record.as_json().encode() + _END
-        if not self._is_at_a_line():
-            line = _END + line
-        if (written := self._file.write(line)) != len(line):
-            raise OSError(f"{written} of {len(line)} bytes of a record were written")
+        self._file.append(record.as_json())
 
     def close(self) -> None:
         """Take no more records."""
@@ -87,11 +78,6 @@ class JsonLinesSink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _is_at_a_line(self) -> bool:
-        descriptor = self._file.fileno()
-        size = os.fstat(descriptor).st_size
-        return not size or os.pread(descriptor, 1, size - 1) == _END
 
 
 def records_in(path: Path | str) -> Iterator[AttemptRecord]:
@@ -104,7 +90,3 @@ def records_in(path: Path | str) -> Iterator[AttemptRecord]:
         for line in file:
             with suppress(ValueError):
                 yield AttemptRecord.of_json(line)
-
-
-def _opened(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, _OWNER_ALONE)

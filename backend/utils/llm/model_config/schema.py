@@ -184,6 +184,7 @@ class FeatureRow(Row):
     on_invalid_output: OnInvalidOutput = "next"
     hedge: bool = False
     house_fallback: bool = False
+    keep_text_days: int | None = Field(default=None, ge=1, le=3650)
 
 
 SETTINGS = ("parallel_tool_calls", "strict")

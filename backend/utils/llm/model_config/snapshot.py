@@ -248,6 +248,7 @@ class Feature:
             with ``best`` whether the best of those that were scored, and rejected, is handed on if none was accepted.
         hedge: Whether a second endpoint is asked beside the first one when that takes longer than nearly ever.
         house_fallback: Whether the house may pay for callers with keys of their own who chose that.
+        keep_text_days: For how many days its prompts and answers are kept; None if they are not.
         override: The stored override that serves it, in every profile, if one does.
     """
 
@@ -275,6 +276,7 @@ class Feature:
     on_invalid_output: OnInvalidOutput = "next"
     hedge: bool = False
     house_fallback: bool = False
+    keep_text_days: int | None = None
     written: frozenset[str] = frozenset()
     layer: str = ""
     override: Override | None = None

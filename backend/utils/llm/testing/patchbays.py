@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..clients import Observer
     from ..clock import Time
     from ..ledger.sinks import LedgerSink
+    from ..ledger.texts import TextSink
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
     from ..transport import LiveAddress
@@ -88,6 +89,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     observer: Observer | None = None,
     ledger: LedgerSink | None = None,
     ledger_secret: bytes | None = None,
+    texts: TextSink | None = None,
     selectors: Mapping[str, Selector] | None = None,
     budgets: BudgetStore | None = None,
 ) -> Patchbay:
@@ -104,6 +106,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         observer: As of `Patchbay`.
         ledger: As of `Patchbay`.
         ledger_secret: As of `Patchbay`.
+        texts: As of `Patchbay`.
         selectors: As of `Patchbay`.
         budgets: As of `Patchbay`.
     """
@@ -120,6 +123,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         observer=observer,
         ledger=ledger,
         ledger_secret=ledger_secret,
+        texts=texts,
         selectors=selectors,
         budgets=budgets,
     )

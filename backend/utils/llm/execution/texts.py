@@ -1,0 +1,76 @@
+"""Hands what an attempt was asked and answered to a sink, if its feature's row says so."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+from ..ledger.texts import AttemptText
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from langchain_core.messages import AIMessage, BaseMessage
+
+    from ..ledger.texts import TextSink
+    from ..receipt import Attempt
+    from .steps import Try
+
+log = logging.getLogger(__name__)
+
+MOST_CHARACTERS = 200_000
+"""Of one attempt's prompt, its latest messages first, and of its answer. Longer ones are cut."""
+
+
+class KeptTexts:
+    """What that raises changes nothing; the log is told of the first text that is lost.
+
+    Args:
+        sink: Where they go; None keeps none, whatever a row says.
+    """
+
+    def __init__(self, sink: TextSink | None) -> None:
+        self._sink = sink
+        self._lost = 0
+
+    def keep(
+        self, step: Try, attempt: Attempt, messages: Sequence[BaseMessage], answer: AIMessage | None
+    ) -> None:
+        """Keep the text of ``attempt``, if its feature says so, and it was an attempt."""
+        days = step.route.feature.keep_text_days
+        if self._sink is None or days is None or attempt.withdrawn:
+            return
+        try:
+            self._sink.keep(_text_of(step, attempt, days, messages, answer))
+        except Exception as error:  # noqa: BLE001 - the answer is worth more
+            self._lost += 1
+            if self._lost == 1:
+                log.error("a text could not be kept: %s", type(error).__name__)  # noqa: TRY400 - it may be quoted there
+
+
+def _text_of(
+    step: Try, attempt: Attempt, days: int, messages: Iterable[BaseMessage], answer: AIMessage | None
+) -> AttemptText:
+    route = step.route
+    until = attempt.started.astimezone(UTC).date() + timedelta(days=days)
+    return AttemptText(
+        call=route.call_id,
+        number=step.place,
+        until=until.isoformat(),
+        feature=route.feature.name,
+        user=route.caller.user_id,
+        tenant=route.caller.tenant_id,
+        messages=_shortened([[one.type, one.text] for one in messages]),
+        answer=None if answer is None else answer.text[:MOST_CHARACTERS],
+        tool_calls=[] if answer is None else [[one["name"], one["args"]] for one in answer.tool_calls],
+    )
+
+
+def _shortened(messages: list[list[str]]) -> list[list[str]]:
+    """Without what does not fit of the earliest."""
+    left, kept = MOST_CHARACTERS, []
+    for speaker, text in reversed(messages):
+        kept.append([speaker, text[max(0, len(text) - left) :]])
+        left = max(0, left - len(text))
+    return kept[::-1]

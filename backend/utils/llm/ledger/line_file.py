@@ -1,0 +1,55 @@
+"""A file that grows line by line, whoever else writes to it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_END = b"\n"
+_OWNER_ALONE = 0o600
+
+
+class LineFile:
+    """A file on a local disk that threads and processes append to, forked ones as well.
+
+    A line is one write, and begins a line also after one of which a full disk, or the end of its process, left only a
+    part. Lines may be blank.
+
+    Args:
+        path: The file. It is made if it is not there, for its owner alone.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._file = open(path, "a+b", buffering=0, opener=_opened)  # noqa: SIM115 - it stays open
+
+    def append(self, text: str) -> None:
+        """Add ``text``, which has no line break, as a line.
+
+        Raises:
+            OSError: The disk is full, or fails.
+            ValueError: The file was closed.
+        """
+        line = text.encode() + _END
+        if not self._is_at_a_line():
+            line = _END + line
+        if (written := self._file.write(line)) != len(line):
+            raise OSError(f"{written} of {len(line)} bytes of a line were written")
+
+    def close(self) -> None:
+        """Take no more lines."""
+        self._file.close()
+
+    def _is_at_a_line(self) -> bool:
+        descriptor = self._file.fileno()
+        size = os.fstat(descriptor).st_size
+        return not size or os.pread(descriptor, 1, size - 1) == _END
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, _OWNER_ALONE)
