@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.panel import Panel
 from typing_extensions import override
 
 from backend.utils.llm.foreign import visible
@@ -13,6 +14,7 @@ from backend.utils.llm.foreign import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.console import RenderableType
     from rich.text import Text
 
     from backend.utils.llm.diagnostics.lint import Finding
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _ENDLESS = 100_000
 """Columns."""
+_PANEL = 100
+"""Columns of a panel at most: it is for people, also in a log."""
 
 
 class Terminal(Console):
@@ -33,6 +37,10 @@ class Terminal(Console):
         super().__init__(**options)
         if not self.is_terminal:
             self.width = _ENDLESS
+
+    def print_panel(self, text: RenderableType, title: str) -> None:
+        """Print ``text`` in a frame."""
+        self.print(Panel(text, title=title, width=min(self.width, _PANEL)))
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import uvicorn
 from rich.markup import escape
-from rich.panel import Panel
 from rich.table import Table as Grid
 from typing_extensions import override
 
@@ -193,7 +192,7 @@ class _Run:
                 " It shows that everything works, not how well. What a conversation is about it cannot tell: that is cut"
                 f" from the transcript.\nFor real answers set one of {variables}."
             )
-            out.print(Panel(note, title="demo"))
+            out.print_panel(note, "demo")
         self.local_model.start()
         with out.status(f"Starting {self.local_model.label}, about two seconds…"):
             try:
@@ -285,7 +284,7 @@ def _print_conversation(conversation: dict[str, Any]) -> None:
         part.replace("_", " ") for part, made_by in conversation["made_by"].items() if made_by == EXTRACT
     ]:
         lines.add_row("", f"[dim]Cut from the transcript without a model: {', '.join(cut)}.[/dim]")
-    out.print(Panel(lines, title="sample conversation"))
+    out.print_panel(lines, "sample conversation")
     for receipt in conversation["receipts"].values():
         _print(receipt_line(receipt))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -84,3 +85,12 @@ def test_json_is_in_letters_that_every_terminal_takes() -> None:
 
     assert set(text) <= {"\n", *map(chr, range(0x20, 0x7F))}
     assert json.loads(text) == {ACTS: f"{ACTS}\x7fGrüße"}
+
+
+def test_a_panel_in_a_pipe_is_as_wide_as_a_page() -> None:
+    written = io.StringIO()
+    Terminal(file=written).print_panel("word " * 100, "title")
+
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) == 100
+    assert sum(line.count("word") for line in lines) == 100
