@@ -18,7 +18,7 @@ from backend.routers.metrics import exposition
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import FakeFacade
 from backend.utils.llm.diagnostics.health import HealthInfo
-from backend.utils.llm.diagnostics.qos import TrialInfo
+from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo, TrialInfo
 from backend.utils.llm.diagnostics.retirements import Retiring
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.health import Circuit, HealthChange
@@ -28,6 +28,9 @@ from .names import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import BaseModel
+
+QOS = (ROOT / "docs" / "reference" / "qos.md").read_text(encoding="utf-8")
 MONITORING = ROOT / "docs" / "monitoring"
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 METRIC = re.compile(r"patchbay_\w+")
@@ -145,3 +148,24 @@ def test_the_reference_names_the_labels_of_each_metric(metric: str) -> None:
     (row,) = (line for line in REFERENCE.read_text(encoding="utf-8").splitlines() if f"`{family}`" in line)
 
     assert set(re.findall(r"`(\w+)`", row.split("|")[3])) == set(exposed()[metric]) - {"le"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("# What features run on, and what rests", QosInfo),
+        ("## A feature", FeatureInfo),
+        ("## What rests", HealthInfo),
+    ],
+)
+def test_the_reference_names_every_field_of_the_table_in_force(heading: str, kind: type[BaseModel]) -> None:
+    section = re.split(r"\n## ", f"\n{QOS}".partition(f"\n{heading}\n")[2])[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(kind.model_fields)
+
+
+def test_the_reference_is_of_the_version_that_is_told() -> None:
+    version = QosInfo.model_fields["schema_version"].default
+
+    assert f"The version of this page is {version}." in QOS
