@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks soak spine turns
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks ledger soak spine turns
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ turns: install ## Measure how long anything keeps the event loop from others; ha
 
 crash: install ## Kill and stop a busy server again and again, and look for what is lost or paid for twice; some minutes
 	PYTHONPATH=. $(PY) -m benchmarks.crash
+
+ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are missing or there twice; some ten minutes
+	PYTHONPATH=. $(PY) -m benchmarks.ledger_spool
+	PYTHONPATH=. $(PY) -m benchmarks.ledger_crash
 
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two
 	PYTHONPATH=. $(PY) -m benchmarks.forks

@@ -23,7 +23,9 @@ from backend.database.conversations import SqlConversationStore
 from backend.database.engine import connected, opened
 from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
+from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
+from backend.database.postgres import serving_postgres
 from backend.database.probe import Probe
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
@@ -31,10 +33,10 @@ from backend.database.usage import SqlUsageStore
 from backend.database.wal import emptying
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
-from backend.keys.monitor import KeyMonitor
 from backend.keys.removals import Removals
 from backend.keys.signing import HeadKeys
 from backend.keys.vault import Vault
+from backend.ledger.shipper import Shipper
 from backend.overrides import Overrides
 from backend.routers import (
     budgets,
@@ -57,10 +59,14 @@ from backend.routers.stopping import EndedByStop, Stop
 from backend.settings import Settings, environment
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.diagnostics.retirements import headline
+from backend.watchers import LedgerMetrics, Watchers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from backend.ledger.store import LedgerStore
     from backend.routers.dependencies import Facade, LocalModelView
 
 log = logging.getLogger(__name__)
@@ -83,7 +89,7 @@ def create_app(
     local_model: LocalModelView | None = None,
     announce: Callable[[str], None] | None = None,
     launch_token: str | None = None,
-    key_monitor: KeyMonitor | None = None,
+    watchers: Watchers | None = None,
 ) -> FastAPI:
     """The application. It opens nothing before it is started.
 
@@ -95,8 +101,8 @@ def create_app(
         local_model: The built-in model, to tell people about. Whoever passes it starts and stops it.
         announce: Is told the first access token, when the first start makes one; it can be had only this once.
             By default it goes to standard error, as a login link.
-        key_monitor: The observer of the ``patchbay`` that was passed: sees users' keys that are refused. Without it, nobody
-            hears of them.
+        watchers: Those of the ``patchbay`` that was passed. Without them, nobody hears of users' keys that are refused, and nothing is
+            counted or written down.
         launch_token: A further token of the first user, which holds until the application stops.
 
     Raises:
@@ -104,28 +110,30 @@ def create_app(
         UnusableDatabaseError: When it is started, if its database, or the folder of journals, cannot be made or read.
     """
     settings = settings or Settings()
-    monitor = key_monitor or KeyMonitor()
     print_token = announce or _link_printer(settings)
     master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
     vault = Vault(master_keys)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        path = settings.database_path
-        # With a connection of its own, what is removed is seen also while all others are busy.
-        async with opened(path) as engine, connected(path) as apart:
+        path, background = settings.database_path, Background()
+        async with (
+            _watchers(watchers, settings) as told,
+            opened(path) as engine,
+            connected(path) as apart,  # of its own, so that removals are seen also while all others are busy
+            _ledger_engine(settings, engine, background) as ledger_engine,
+        ):
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
             async with (
                 counting(path, settings.database_url) as counters,
-                _facade(patchbay, monitor, counters) as facade,
+                _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)
                 kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
                 creation = Creation(stored, FileJournals(settings.journals_path))
-                background = Background()
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
                 app.state.services = Services(
@@ -138,8 +146,9 @@ def create_app(
                     database=Probe(path),
                     local_model=local_model,
                     background=background,
+                    metrics=told.metrics,
                     overrides=overriding,
-                    usage=SqlUsageStore(engine),
+                    usage=SqlUsageStore(ledger_engine),
                     budgets=_budgets(facade, sessions),
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
@@ -147,13 +156,14 @@ def create_app(
                     print_token(await tokens.create(FIRST_USER, "first start"))
                 async with (
                     removals.polling(background),
-                    monitor.writing(kept, background),
+                    told.keys.writing(kept, background),
                     emptying(path, background),
                     background.repeating(
                         "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
                     trail.signing(head_keys, background, every=SIGN_SECONDS),
                     _looking_after(facade, overriding, background),
+                    _shipping(told, sql_ledger(ledger_engine), background),
                 ):
                     yield
                     await creation.drain(DRAIN_SECONDS, app.state.stop.hurry)
@@ -182,13 +192,23 @@ def create_app(
 
 
 @asynccontextmanager
-async def _facade(given: Facade | None, monitor: KeyMonitor, counters: SqlBudgets) -> AsyncIterator[Facade]:
+async def _watchers(given: Watchers | None, settings: Settings) -> AsyncIterator[Watchers]:
+    """Those that were given; else some of our own, whose spool is closed at the end."""
+    if given is not None:
+        yield given
+        return
+    own = Watchers.of(settings)
+    with own.spool:
+        yield own
+
+
+@asynccontextmanager
+async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets) -> AsyncIterator[Facade]:
     """The one that was given; else one of our own, closed at the end."""
     if given is not None:
         yield given
         return
-    table = Table(environ=environment())
-    own = Patchbay(table, observer=monitor.observe, require_caller=True, budgets=counters)
+    own = watchers.facade(Table(environ=environment()), budgets=counters)
     try:
         yield own
     finally:
@@ -200,6 +220,31 @@ def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budg
     if not isinstance(facade, Patchbay):
         return None
     return Budgets(facade.budgets, facade.table, partial(note, sessions))
+
+
+@asynccontextmanager
+async def _ledger_engine(
+    settings: Settings, engine: AsyncEngine, background: Background
+) -> AsyncIterator[AsyncEngine]:
+    """The database of the ledger: PostgreSQL where there is one, else ``engine``, where everything else is."""
+    if settings.database_url is None:
+        yield engine
+        return
+    async with serving_postgres(settings.database_url.get_secret_value(), background) as apart:
+        yield apart
+
+
+@asynccontextmanager
+async def _shipping(watchers: Watchers, store: LedgerStore, background: Background) -> AsyncIterator[None]:
+    """Ship what the facade writes down, and what processes wrote that are no more."""
+    shipper = Shipper(watchers.spool, store)
+    registry, figures = watchers.metrics.registry, LedgerMetrics(watchers.spool, shipper)
+    registry.register(figures)
+    try:
+        async with shipper.shipping(background):
+            yield
+    finally:
+        registry.unregister(figures)
 
 
 async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Overrides | None:

@@ -24,7 +24,6 @@ from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError, opened
 from backend.database.journals import FileJournals
 from backend.keys.errors import MasterKeyError
-from backend.keys.monitor import KeyMonitor
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import Terminal, receipt_line
@@ -33,6 +32,7 @@ from backend.routers.conversations import IDEMPOTENCY_KEY
 from backend.settings import environment
 from backend.signals import Signals
 from backend.utils.llm import LLMError, Patchbay, Table, use
+from backend.watchers import Watchers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -61,20 +61,15 @@ def serve(settings: Settings, *, once: bool) -> int:
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
     try:
-        monitor = KeyMonitor()
-        patchbay = Patchbay(
-            Table(environ=variables),
-            live={"local": local_model},
-            observer=monitor.observe,
-            require_caller=True,
-        )
+        watchers = Watchers.of(settings)
+        patchbay = watchers.facade(Table(environ=variables), live={"local": local_model})
         listener = _listen(settings, any_port=once)
     except (LLMError, OSError) as error:
         _print(str(error))
         return 1
-    with listener, use(patchbay):
+    with listener, watchers.spool, use(patchbay):
         try:
-            run = _Run(settings, patchbay, local_model, listener, monitor)
+            run = _Run(settings, patchbay, local_model, listener, watchers)
             with Signals(run.stop) as signals:
                 try:
                     whole = asyncio.run(run.go(once=once))
@@ -124,7 +119,7 @@ class _Run:
         patchbay: Patchbay,
         local_model: LocalModel,
         listener: socket.socket,
-        monitor: KeyMonitor,
+        watchers: Watchers,
     ) -> None:
         host, port = listener.getsockname()[:2]
         self.origin = f"http://{host}:{port}"
@@ -140,7 +135,7 @@ class _Run:
             local_model=local_model,
             announce=self._remember,
             launch_token=self.launch_token,
-            key_monitor=monitor,
+            watchers=watchers,
         )
         self.server = _Server(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
         self.requests: Stop = app.state.stop

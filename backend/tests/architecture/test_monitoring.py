@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, date, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,15 +14,19 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from backend.ledger.shipper import Shipper
+from backend.ledger.spool import Spool
 from backend.metrics import Metrics
 from backend.routers.metrics import exposition
 from backend.tests.fakes.records import record
 from backend.tests.fakes.services import FakeFacade
+from backend.tests.fakes.spools import MemoryLedgerStore
 from backend.utils.llm.diagnostics.health import HealthInfo
 from backend.utils.llm.diagnostics.qos import FeatureInfo, QosInfo, TrialInfo
 from backend.utils.llm.diagnostics.retirements import Retiring
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.health import Circuit, HealthChange
+from backend.watchers import LedgerMetrics
 
 from .names import ROOT
 
@@ -44,6 +49,8 @@ OF_A_HISTOGRAM = ("_bucket", "_sum", "_count")
 def exposed() -> dict[str, dict[str, set[str]]]:
     """Every sample that ``/metrics`` can have, with the values of its labels here."""
     metrics, now = Metrics(), datetime(2026, 11, 21, tzinfo=UTC)
+    spool = Spool(Path("nowhere"))
+    metrics.registry.register(LedgerMetrics(spool, Shipper(spool, MemoryLedgerStore())))
     for outcome in ("ok", "failed"):
         metrics.append(record(outcome=outcome, first_token=1))
     metrics.health_changed(HealthChange("opened", Circuit("openai:m", "k"), Category.SERVER, 30.0, 5))

@@ -18,6 +18,7 @@ from backend.conversations.sample import SAMPLE
 from backend.database.engine import opened
 from backend.database.probe import FRESH, Probe
 from backend.database.tokens import TokenStore, hashed
+from backend.keys.monitor import KeyMonitor
 from backend.main import FIRST_USER, create_app
 from backend.routers.stopping import STOPPING
 from backend.settings import Settings
@@ -25,6 +26,7 @@ from backend.tests.fakes.clock import Clock
 from backend.utils.llm.errors import MissingCallerError
 from backend.utils.llm.testing import Hang, Json, LoopbackProvider, Status, Text, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.watchers import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from backend.database.tokens import AccessToken
-    from backend.keys.monitor import KeyMonitor
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing.recording import RecordedRequest
 
@@ -75,16 +76,16 @@ class Started:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx2.AsyncClient]:
         settings = Settings(_env_file=None, data_dir=self.data_dir)
-        app = create_app(
-            settings, patchbay=self.patchbay, announce=self.told.append, key_monitor=self.monitor
-        )
-        async with app.router.lifespan_context(app):
-            headers = {"authorization": f"Bearer {self.told[0]}"}
-            transport = httpx2.ASGITransport(app)
-            async with httpx2.AsyncClient(
-                transport=transport, base_url="http://test", headers=headers
-            ) as client:
-                yield client
+        watchers = Watchers.of(settings)._replace(keys=self.monitor or KeyMonitor())
+        app = create_app(settings, patchbay=self.patchbay, announce=self.told.append, watchers=watchers)
+        with watchers.spool:
+            async with app.router.lifespan_context(app):
+                headers = {"authorization": f"Bearer {self.told[0]}"}
+                transport = httpx2.ASGITransport(app)
+                async with httpx2.AsyncClient(
+                    transport=transport, base_url="http://test", headers=headers
+                ) as client:
+                    yield client
 
 
 @pytest.fixture

@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import inspect, text
 
+from backend.background import Background
 from backend.database.engine import UnusableDatabaseError
+from backend.database.ledger import sql_ledger
 from backend.database.migrations import upgrade
-from backend.database.postgres import make_postgres_engine, opened_postgres
+from backend.database.postgres import make_postgres_engine, opened_postgres, serving_postgres
+from backend.ledger.store import StoreAwayError
 from backend.tests.fakes.children import fork
+from backend.tests.fakes.records import record, spooled
 
 from .test_migrations import differences
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.tests.fakes.postgres import Postgres
 
@@ -80,3 +86,27 @@ async def test_a_forked_child_has_connections_of_its_own(postgres: Postgres) -> 
 
             assert await asyncio.to_thread(child.result) != mine
             assert await served_by() == mine
+
+
+async def test_tables_are_made_beside_the_start_of_a_server(postgres: Postgres) -> None:
+    with postgres.empty() as url:
+        background = Background()
+        async with serving_postgres(url, background) as engine:
+            while "ledger_attempts" not in await tables_of(engine):  # noqa: ASYNC110 - of another server
+                await asyncio.sleep(0)
+
+
+async def test_a_ledger_whose_server_is_not_there_is_away_and_says_so(tmp_path: Path) -> None:
+    background = Background()
+    async with serving_postgres(f"postgresql://ann@/base?host={tmp_path}", background) as engine:
+        with pytest.raises(StoreAwayError):
+            await sql_ledger(engine).add(spooled([record()]))
+        while not background.failing:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    assert background.failing == ()
+
+
+async def tables_of(engine: AsyncEngine) -> list[str]:
+    async with engine.connect() as connection:
+        return await connection.run_sync(lambda sync: inspect(sync).get_table_names())

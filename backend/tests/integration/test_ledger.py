@@ -1,0 +1,103 @@
+"""From a call over HTTP to a row in the database."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from backend.conversations.sample import SAMPLE
+from backend.database.engine import opened
+from backend.ledger.folders import folders
+from backend.ledger.spool import Spool
+from backend.main import create_app
+from backend.settings import Settings
+from backend.tests.fakes.records import record
+from backend.tests.fakes.spools import crash
+from backend.utils.llm import Table
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
+from backend.watchers import Watchers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from backend.utils.llm.testing import LoopbackProvider
+
+
+STEPS = ("conv_discard", "conv_structure", "conv_action_items", "conv_folder")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(_env_file=None, data_dir=tmp_path)
+
+
+@asynccontextmanager
+async def running(settings: Settings, provider: LoopbackProvider) -> AsyncIterator[httpx2.AsyncClient]:
+    """The application, with a client that is logged in."""
+    watchers = Watchers.of(settings)
+    endpoints = dict.fromkeys(STEPS, "openai:gpt-6-luna")
+    table = Table(text=loopback_table(provider, endpoints), environ=HOUSE_KEYS)
+    with watchers.spool:
+        bay = watchers.facade(table)
+        app = create_app(
+            settings, patchbay=bay, announce=lambda _: None, launch_token="of-this-start", watchers=watchers
+        )
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(
+                transport=httpx2.ASGITransport(app),
+                base_url="http://test",
+                headers={"authorization": "Bearer of-this-start"},
+            ) as client,
+        ):
+            yield client
+        await bay.aclose()
+
+
+async def calls(settings: Settings) -> list[tuple[str, int, str]]:
+    """What is in the database."""
+    async with opened(settings.database_path) as engine, engine.connect() as connection:
+        found = await connection.execute(text("SELECT call, number, feature FROM ledger_attempts"))
+        return [(*row,) for row in found]
+
+
+async def test_a_call_over_http_has_its_row_in_the_database_when_the_server_has_stopped(
+    settings: Settings, provider: LoopbackProvider
+) -> None:
+    async with running(settings, provider) as client:
+        made = await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
+
+    receipts = made.json()["receipts"]
+    assert receipts
+    assert {(receipt["id"], 1, step) for step, receipt in receipts.items()} <= {*await calls(settings)}
+
+
+async def test_what_a_killed_server_left_is_in_the_database_after_the_next_start(
+    settings: Settings, provider: LoopbackProvider
+) -> None:
+    killed = Spool(settings.ledger_path)
+    killed.append(record(call="of-the-killed"))
+    crash(killed)
+
+    async with running(settings, provider):
+        pass
+
+    assert await calls(settings) == [("of-the-killed", 1, "conv_folder")]
+    assert len(folders(settings.ledger_path)) == 1
+
+
+async def test_metrics_tell_how_records_get_to_the_database(
+    settings: Settings, provider: LoopbackProvider
+) -> None:
+    async with running(settings, provider) as client:
+        told = (await client.get("/metrics")).text
+
+    assert "patchbay_ledger_records_total 0.0" in told
+    assert "patchbay_ledger_lost_records_total 0.0" in told
+    assert "patchbay_ledger_fault 0.0" in told
+    assert "patchbay_ledger_store_away 0.0" in told
