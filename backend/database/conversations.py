@@ -7,15 +7,15 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, LargeBinary, Text, and_, cast, func, literal, or_, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, Text, and_, func, literal_column, or_, select
 from typing_extensions import override
 
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import CONVERSATION
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
+from backend.database.dialects import insert_into, is_postgres, text_of
 from backend.database.faults import is_unavailable
 from backend.database.tables import ConversationRow
 
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 
+_WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
+    False: func.json_remove(ConversationRow.document, "$.transcript", type_=Text),
+    # As `json`, part by part: `jsonb` refuses a text with NUL in it.
+    True: literal_column(
+        "(SELECT json_object_agg(part.key, part.value)::text FROM json_each(document::json) AS part"
+        " WHERE part.key <> 'transcript')",
+        Text,
+    ),
+}
+"""By whether it is PostgreSQL."""
+
+
 class SqlConversationStore:
     """A `ConversationStore`. Pages by key, so a page costs the same however far back it lies."""
 
@@ -34,10 +46,13 @@ class SqlConversationStore:
 
     async def add(self, conversation: Conversation) -> None:
         """See `ConversationStore.add`."""
-        row = await asyncio.to_thread(_row, conversation)
+        document = await asyncio.to_thread(CONVERSATION.dump_json, conversation)
         try:
             async with self._sessions.begin() as session:
-                await session.execute(insert(ConversationRow).values(row).on_conflict_do_nothing())
+                new = insert_into(session, ConversationRow).values(
+                    _row(conversation, text_of(session, document))
+                )
+                await session.execute(new.on_conflict_do_nothing())
         except Exception as error:
             if is_unavailable(error):
                 raise StorageUnavailableError from error
@@ -61,10 +76,11 @@ class SqlConversationStore:
         """
         if limit < 1:
             raise ValueError("limit must be at least 1")
-        query = _newest_first(user_id).limit(limit + 1)
-        if cursor is not None:
-            query = query.where(_Place.parse(cursor).after())
+        after = None if cursor is None else _Place.parse(cursor).after()
         async with self._sessions() as session:
+            query = _newest_first(user_id, session).limit(limit + 1)
+            if after is not None:
+                query = query.where(after)
             found = (await session.scalars(query)).all()
         return _page(found, limit)
 
@@ -107,21 +123,21 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _row(conversation: Conversation) -> dict[str, Any]:
+def _row(conversation: Conversation, document: ColumnElement[str]) -> dict[str, Any]:
     return {
         "id": conversation.id,
         "user_id": conversation.user_id,
         "created_at": conversation.created_at,
         "status": conversation.status,
         "title": conversation.title,
-        "document": cast(literal(CONVERSATION.dump_json(conversation), LargeBinary), Text),
+        "document": document,
     }
 
 
-def _newest_first(user_id: str) -> Select[str]:
+def _newest_first(user_id: str, session: AsyncSession) -> Select[str]:
     """Documents without their transcripts, which may be megabytes each and which a page does not show."""
     return (
-        select(func.json_remove(ConversationRow.document, "$.transcript", type_=Text))
+        select(_WITHOUT_TRANSCRIPT[is_postgres(session)])
         .where(ConversationRow.user_id == user_id)
         .order_by(ConversationRow.created_at.desc(), ConversationRow.id)
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, text, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, update
 
 from backend.database.audit import record
+from backend.database.dialects import insert_into, one_by_one
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
 from backend.keys.problem import KeyProblem
@@ -44,7 +44,7 @@ class SqlKeyStore:
         row, mine = UserKeyRow, _versions(Owner(place.user_id, place.tenant_id), place.provider)
         ends = and_(mine, row.valid_until.is_not(None)) if until > now else mine
         async with self._sessions.begin() as session:
-            # A write comes first, so that of two who add at once, or rotate, one waits for the other.
+            await one_by_one(session)
             removed = await _remove(session, or_(ends, row.valid_until <= now), now)
             left = update(row).where(mine).values(valid_until=until).returning(row.id)
             await _note_removals(session, await session.scalars(left), until)
@@ -73,6 +73,7 @@ class SqlKeyStore:
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
         """See `KeyStore.remove`."""
         async with self._sessions.begin() as session:
+            await one_by_one(session)
             removed = await _remove(session, _versions(owner, provider), now)
             await _tell_of_ends(session, removed, now, owner.user_id)
         if removed:
@@ -88,11 +89,11 @@ class SqlKeyStore:
 
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
         """See `KeyStore.choose`."""
-        new = insert(KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
-        change = new.on_conflict_do_update(
-            index_elements=["user_id", "tenant_id"], set_={"house_fallback": house_fallback}
-        )
         async with self._sessions.begin() as session:
+            new = insert_into(session, KeyOwnerRow).values(**owner._asdict(), house_fallback=house_fallback)
+            change = new.on_conflict_do_update(
+                index_elements=["user_id", "tenant_id"], set_={"house_fallback": house_fallback}
+            )
             await session.execute(change)
 
     async def chosen(self, owner: Owner) -> bool:
@@ -128,7 +129,7 @@ class SqlKeyStore:
         async with self._sessions.begin() as session:
             if (await session.execute(change.returning(key.id))).first() is None:
                 return False
-            return (await session.execute(_new_notice(row, problem))).first() is not None
+            return (await session.execute(_new_notice(session, row, problem))).first() is not None
 
     async def record_success(self, row: str, endpoint: str) -> None:
         """See `KeyStore.record_success`."""
@@ -142,7 +143,7 @@ class SqlKeyStore:
     async def rewrap(self, renew: Renew) -> int:
         """See `KeyStore.rewrap`."""
         async with self._sessions.begin() as session:
-            await session.execute(text("BEGIN IMMEDIATE"))
+            await one_by_one(session)
             renewed = list(renew([_kept(found) for found in await session.scalars(select(UserKeyRow))]))
             for key in renewed:
                 change = update(UserKeyRow).where(UserKeyRow.id == key.place.row)
@@ -180,10 +181,10 @@ async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetim
     session.add_all(KeyRemovalRow(key_id=row, removed_at=at) for row in rows)
 
 
-def _new_notice(row: str, problem: KeyProblem) -> ReturningInsert[tuple[str]]:
+def _new_notice(session: AsyncSession, row: str, problem: KeyProblem) -> ReturningInsert[tuple[str]]:
     """Record that the owner is notified of ``problem`` on its day; returns nothing if they already were."""
     day = problem.last.date()
-    new = insert(KeyNoticeRow).values(key_id=row, reason=problem.reason, day=day)
+    new = insert_into(session, KeyNoticeRow).values(key_id=row, reason=problem.reason, day=day)
     newer = new.on_conflict_do_update(
         index_elements=["key_id", "reason"], set_={"day": day}, where=KeyNoticeRow.day < day
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 from alembic.util import CommandError
 from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.database.engine import Connections, UnusableDatabaseError
 from backend.database.migrations import upgrade
+from backend.database.probe import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _DRIVER: Final = "postgresql+psycopg"
 _NAMES: Final = {"postgres", "postgresql", _DRIVER}
+_READ_ONLY: Final = "SELECT current_setting('transaction_read_only')::bool FROM alembic_version"
+"""Whether nothing may be written, as at a standby; an error if there are no tables."""
 _CONNECT: Final = 5
 """Seconds that a server has to take a connection."""
 
@@ -35,9 +40,16 @@ async def opened_postgres(url: str) -> AsyncIterator[AsyncEngine]:
     Raises:
         UnusableDatabaseError: If it cannot be reached or read. It tells no password.
     """
+    async with connected_postgres(url) as engine:
+        await _upgraded(engine)
+        yield engine
+
+
+@asynccontextmanager
+async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
+    """Like `make_postgres_engine`, disposed of at the end."""
     engine = make_postgres_engine(url)
     try:
-        await _upgraded(engine)
         yield engine
     finally:
         await engine.dispose()
@@ -123,6 +135,25 @@ async def _upgraded(engine: AsyncEngine) -> None:
         raise UnusableDatabaseError(place, str(error.orig).splitlines()[0]) from error
     except CommandError as error:
         raise UnusableDatabaseError(place, "a newer version of Patchbay has made it") from error
+
+
+class PostgresProbe:
+    """Asks the database with a connection of the ``engine``, of which it may make a new one."""
+
+    def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
+        self._engine = engine
+        self._wait = wait
+
+    async def fault(self) -> str | None:
+        """Why the database cannot be read or written, as a code; None if it can. Answers within `WAIT` seconds."""
+        try:
+            async with asyncio.timeout(self._wait), self._engine.connect() as connection:
+                found = await connection.exec_driver_sql(_READ_ONLY)
+                return "database_read_only" if found.scalar_one() else None
+        except TimeoutError:
+            return "database_slow"
+        except (SQLAlchemyError, psycopg.Error, OSError):
+            return "database_unavailable"
 
 
 def _place(url: URL) -> str:

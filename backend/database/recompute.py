@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backend.ledger.prices import Rates
     from backend.ledger.usage import Period
 
-_ALONE: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5077290463)"}
+_ALONE: Final = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5077290464)"}
 _TABLE: Final = "CREATE TEMP TABLE ledger_recomputed AS SELECT writer, sequence, at, cost FROM ledger_attempts WHERE 1 = 0"
 _COST: Final = (
     "(input - coalesce(cached, 0) - coalesce(cache_write, 0)) * :input + output * :output"

@@ -164,6 +164,7 @@ Index(
     UserKeyRow.provider,
     unique=True,
     sqlite_where=UserKeyRow.valid_until.is_(None),
+    postgresql_where=UserKeyRow.valid_until.is_(None),
 )
 
 

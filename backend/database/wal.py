@@ -29,10 +29,15 @@ _WAIT_MS: Final = 250
 async def erase(sessions: async_sessionmaker[AsyncSession], table: str | None = None) -> bool:
     """Take what was deleted before out of the files of the database: out of ``table``, and out of the log.
 
+    Of SQLite: what PostgreSQL deletes is for its own vacuum, and for whoever keeps its log.
+
     False if that cannot be done whole now, because somebody is reading what is in the log. `emptying` empties it then,
     in any process.
     """
-    path = Path(sessions.kw["bind"].url.database)
+    engine = sessions.kw["bind"]
+    if engine.dialect.name != "sqlite":
+        return True
+    path = Path(engine.url.database)
     if done := await asyncio.to_thread(_erase, path, table):
         return done
     log.warning(

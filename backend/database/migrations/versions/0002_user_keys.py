@@ -33,6 +33,7 @@ def upgrade() -> None:
         ["user_id", "tenant_id", "provider"],
         unique=True,
         sqlite_where=sa.text("valid_until IS NULL"),
+        postgresql_where=sa.text("valid_until IS NULL"),
     )
 
 

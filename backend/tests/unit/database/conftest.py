@@ -1,18 +1,34 @@
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from backend.database.engine import make_engine
-from backend.database.migrations import upgrade
+from backend.database.engine import make_engine, opened
+from backend.database.postgres import make_postgres_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 Sessions = async_sessionmaker[AsyncSession]
+
+
+@pytest.fixture(scope="session")
+def with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of SQLite's with all tables, which tests copy."""
+    path = tmp_path_factory.mktemp("template") / "patchbay.sqlite3"
+
+    async def make() -> None:
+        async with opened(path):
+            pass
+
+    with ThreadPoolExecutor(1) as apart:  # a loop may be running here
+        apart.submit(asyncio.run, make()).result()
+    return path
 
 
 @pytest.fixture
@@ -23,6 +39,19 @@ async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def sessions(engine: AsyncEngine) -> Sessions:
-    await upgrade(engine)
+def sqlite_sessions(engine: AsyncEngine, tmp_path: Path, with_tables: Path) -> Sessions:
+    """On ``engine``, with all tables."""
+    (tmp_path / "data" / "patchbay.sqlite3").write_bytes(with_tables.read_bytes())
     return async_sessionmaker(engine)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def sessions(request: pytest.FixtureRequest, sqlite_sessions: Sessions) -> AsyncIterator[Sessions]:
+    """On a database of each kind, with all tables."""
+    if request.param == "sqlite":
+        yield sqlite_sessions
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        made = make_postgres_engine(url)
+        yield async_sessionmaker(made)
+        await made.dispose()

@@ -40,9 +40,11 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         make_engine(tmp_path / "file" / "patchbay.sqlite3")
 
 
-async def test_what_is_stored_is_in_no_log(sessions: Sessions, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_stored_is_in_no_log(
+    sqlite_sessions: Sessions, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
-    async with sessions.begin() as session:
+    async with sqlite_sessions.begin() as session:
         await session.execute(
             text("INSERT INTO access_tokens VALUES ('a', 'ann', :words, 'h', '2026-01-01', NULL, NULL)"),
             {"words": "said in private"},

@@ -102,21 +102,21 @@ class TestLost:
         return tmp_path / "data" / "patchbay.sqlite3"
 
     async def test_nothing_is_written_to_a_file_that_was_deleted(
-        self, sessions: Sessions, path: Path
+        self, sqlite_sessions: Sessions, path: Path
     ) -> None:
         delete(path)
 
         with pytest.raises(OperationalError, match="database_gone"):
-            async with sessions.begin() as session:
+            async with sqlite_sessions.begin() as session:
                 await session.execute(NOTE)
 
         assert not is_there(path)
 
     async def test_nothing_is_committed_to_a_database_that_was_deleted_meanwhile(
-        self, sessions: Sessions, path: Path
+        self, sqlite_sessions: Sessions, path: Path
     ) -> None:
         async def note() -> None:
-            async with sessions.begin() as session:
+            async with sqlite_sessions.begin() as session:
                 await session.execute(NOTE)
                 delete(path)
 
@@ -124,25 +124,25 @@ class TestLost:
             await note()
 
     async def test_nothing_is_committed_to_a_file_that_took_its_place(
-        self, sessions: Sessions, path: Path
+        self, sqlite_sessions: Sessions, path: Path
     ) -> None:
         put_a_copy_in_its_place(path)
 
         with pytest.raises(OperationalError, match="database_replaced"):
-            async with sessions.begin() as session:
+            async with sqlite_sessions.begin() as session:
                 await session.execute(NOTE)
 
-    async def test_when_it_is_back_it_is_used_again(self, sessions: Sessions, path: Path) -> None:
+    async def test_when_it_is_back_it_is_used_again(self, sqlite_sessions: Sessions, path: Path) -> None:
         aside = path.with_name("aside")
         move(path, aside)
         with pytest.raises(OperationalError):
-            async with sessions() as session:
+            async with sqlite_sessions() as session:
                 await session.execute(NOTE)
         move(aside, path)
 
-        async with sessions.begin() as session:
+        async with sqlite_sessions.begin() as session:
             await session.execute(NOTE)
-        async with sessions() as session:
+        async with sqlite_sessions() as session:
             assert await session.scalar(text("SELECT count(*) FROM conversations")) == 1
 
     async def test_a_connection_makes_no_new_file(self, path: Path) -> None:

@@ -227,6 +227,7 @@ class TestEveryStore:
 
 
 class TestTheDatabase:
+    @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
     async def test_another_process_sees_a_removal_at_once(self, sessions: Sessions, tmp_path: Path) -> None:
         here = SqlKeyStore(sessions)
         await add(here, version("1"), until=NOON)

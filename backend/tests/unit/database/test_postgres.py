@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import inspect, text
 
-from backend.background import Background
 from backend.database.engine import UnusableDatabaseError
 from backend.database.ledger import sql_ledger
 from backend.database.migrations import upgrade
-from backend.database.postgres import make_postgres_engine, opened_postgres, serving_postgres
+from backend.database.postgres import (
+    PostgresProbe,
+    connected_postgres,
+    make_postgres_engine,
+    opened_postgres,
+)
 from backend.ledger.store import StoreAwayError
 from backend.tests.fakes.children import fork
 from backend.tests.fakes.records import record, spooled
@@ -88,25 +92,35 @@ async def test_a_forked_child_has_connections_of_its_own(postgres: Postgres) -> 
             assert await served_by() == mine
 
 
-async def test_tables_are_made_beside_the_start_of_a_server(postgres: Postgres) -> None:
-    with postgres.empty() as url:
-        background = Background()
-        async with serving_postgres(url, background) as engine:
-            while "ledger_attempts" not in await tables_of(engine):  # noqa: ASYNC110 - of another server
-                await asyncio.sleep(0)
-
-
 async def test_a_ledger_whose_server_is_not_there_is_away_and_says_so(tmp_path: Path) -> None:
-    background = Background()
-    async with serving_postgres(f"postgresql://ann@/base?host={tmp_path}", background) as engine:
+    async with connected_postgres(f"postgresql://ann@/base?host={tmp_path}") as engine:
         with pytest.raises(StoreAwayError):
             await sql_ledger(engine).add(spooled([record()]))
-        while not background.failing:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-
-    assert background.failing == ()
 
 
-async def tables_of(engine: AsyncEngine) -> list[str]:
-    async with engine.connect() as connection:
-        return await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+class TestProbe:
+    async def test_a_database_that_can_be_written_has_no_fault(self, postgres: Postgres) -> None:
+        with postgres.database() as url:
+            async with connected_postgres(url) as engine:
+                assert await PostgresProbe(engine).fault() is None
+
+    async def test_one_that_may_only_be_read_is_told(self, postgres: Postgres) -> None:
+        with postgres.database() as url:
+            async with connected_postgres(f"{url}&options=-cdefault_transaction_read_only%3Don") as engine:
+                assert await PostgresProbe(engine).fault() == "database_read_only"
+
+    async def test_one_without_tables_is_told(self, postgres: Postgres) -> None:
+        with postgres.empty() as url:
+            async with connected_postgres(url) as engine:
+                assert await PostgresProbe(engine).fault() == "database_unavailable"
+
+    async def test_a_server_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        async with connected_postgres(f"postgresql://ann@/base?host={tmp_path}") as engine:
+            assert await PostgresProbe(engine).fault() == "database_unavailable"
+
+    async def test_a_server_that_says_nothing_is_slow(self, postgres: Postgres) -> None:
+        with postgres.database() as url:
+            async with connected_postgres(url) as engine, engine.begin() as connection:
+                await connection.exec_driver_sql("LOCK TABLE alembic_version")
+
+                assert await PostgresProbe(engine, wait=0.05).fault() == "database_slow"

@@ -129,6 +129,7 @@ class TestDatabase:
         assert plain not in repr(listed)
         assert (await kept.all(), await kept.find(plain)) == ([], None)
 
+    @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
     async def test_what_the_cookie_holds_is_in_no_file_and_its_hash_only_until_it_ends(
         self, kept: SessionStore, tmp_path: Path
     ) -> None:
@@ -140,6 +141,7 @@ class TestDatabase:
         assert (plain.encode() in during, hashed(plain).encode() in during) == (False, True)
         assert hashed(plain).encode() not in after
 
+    @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
     async def test_the_hash_of_a_revoked_token_is_in_no_file(
         self, tokens: TokenStore, tmp_path: Path
     ) -> None:

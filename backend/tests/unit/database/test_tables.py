@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .conftest import Sessions
 
 
-async def test_a_naive_time_is_refused(sessions: Sessions) -> None:
+async def test_a_naive_time_is_refused(sqlite_sessions: Sessions) -> None:
     naive = datetime(2026, 1, 1)  # noqa: DTZ001 - what is refused
     with pytest.raises(StatementError, match="no UTC offset"):
-        async with sessions.begin() as session:
+        async with sqlite_sessions.begin() as session:
             session.add(AccessTokenRow(id="a", user_id="u", name="n", hash="h", created_at=naive))

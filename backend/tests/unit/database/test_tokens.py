@@ -101,6 +101,7 @@ async def known(tokens: TokenStore, plain: str) -> AccessToken:
     return found
 
 
+@pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
 async def test_that_its_use_cannot_be_noted_is_no_reason_to_refuse_it(
     tokens: TokenStore, sessions: Sessions, caplog: pytest.LogCaptureFixture
 ) -> None:

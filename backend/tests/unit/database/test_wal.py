@@ -56,8 +56,8 @@ def master_keys(tmp_path: Path) -> MasterKeyFile:
 
 
 @pytest.fixture
-def keychain(sessions: Sessions, master_keys: MasterKeyFile) -> Keychain:
-    return Keychain(SqlKeyStore(sessions), Vault(master_keys))
+def keychain(sqlite_sessions: Sessions, master_keys: MasterKeyFile) -> Keychain:
+    return Keychain(SqlKeyStore(sqlite_sessions), Vault(master_keys))
 
 
 async def enrol(keychain: Keychain, key: SecretStr = KEY, owner: Owner = ANN) -> KeyVersion:
@@ -83,11 +83,11 @@ async def test_a_replaced_key_is_in_no_file(keychain: Keychain, files: Files) ->
 
 
 async def test_after_a_rotation_nothing_opens_with_the_old_master_key(
-    keychain: Keychain, sessions: Sessions, master_keys: MasterKeyFile, files: Files
+    keychain: Keychain, sqlite_sessions: Sessions, master_keys: MasterKeyFile, files: Files
 ) -> None:
     before = (await enrol(keychain)).sealed
 
-    await rotate(SqlKeyStore(sessions), master_keys)
+    await rotate(SqlKeyStore(sqlite_sessions), master_keys)
 
     assert not files.hold(before.wrapped)
     assert files.hold(before.box)
@@ -115,32 +115,32 @@ async def test_however_keys_come_and_go_none_is_left_behind(keychain: Keychain, 
 
 
 async def test_what_refers_to_other_keys_stays_when_one_is_removed(
-    keychain: Keychain, sessions: Sessions
+    keychain: Keychain, sqlite_sessions: Sessions
 ) -> None:
     bob = await enrol(keychain, owner=Owner("bob"))
     await enrol(keychain)
-    async with sessions.begin() as session:
+    async with sqlite_sessions.begin() as session:
         await session.execute(
             text("INSERT INTO key_notices VALUES (:row, 'revoked', '2026-11-21')"), {"row": bob.place.row}
         )
 
     await keychain.remove(ANN, "openai")
 
-    async with sessions() as session:
+    async with sqlite_sessions() as session:
         assert await session.scalar(text("SELECT count(*) FROM key_notices")) == 1
     assert [key.place for key in await keychain.of(Owner("bob"))] == [bob.place]
 
 
 async def test_while_somebody_reads_it_is_removed_and_later_taken_out(
     keychain: Keychain,
-    sessions: Sessions,
+    sqlite_sessions: Sessions,
     files: Files,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     box = (await enrol(keychain)).sealed.box
-    async with sessions() as reader:
+    async with sqlite_sessions() as reader:
         await reader.execute(text("BEGIN"))
         await reader.scalar(text("SELECT count(*) FROM user_keys"))
 

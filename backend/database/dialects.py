@@ -1,0 +1,41 @@
+"""Where SQLite and PostgreSQL differ in what both can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import LargeBinary, Text, cast, func, literal, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_ALONE: Final = {
+    "sqlite": text("BEGIN IMMEDIATE"),
+    "postgresql": text("SELECT pg_advisory_xact_lock(5077290465)"),
+}
+
+
+def is_postgres(session: AsyncSession) -> bool:
+    """Whether ``session`` is of PostgreSQL."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def insert_into(session: AsyncSession, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
+    """An ``INSERT`` that takes an ``ON CONFLICT``."""
+    return postgresql.insert(table) if is_postgres(session) else sqlite.insert(table)
+
+
+def text_of(session: AsyncSession, utf8: bytes) -> ColumnElement[str]:
+    """A text that goes to the database as bytes: as a string, one wide letter would make all of it four times as large."""
+    value = literal(utf8, LargeBinary)
+    return func.convert_from(value, "UTF8", type_=Text) if is_postgres(session) else cast(value, Text)
+
+
+async def one_by_one(session: AsyncSession) -> None:
+    """Begin the transaction of ``session`` when all others that began so are over: what it reads is not changed meanwhile.
+
+    In SQLite, also all others that write.
+    """
+    await session.execute(_ALONE["postgresql" if is_postgres(session) else "sqlite"])
