@@ -20,17 +20,15 @@ from backend.conversations.creation import Creation
 from backend.database.audit import AuditTrail, note
 from backend.database.budgets import SqlBudgets, counting
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import connected, opened
 from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
-from backend.database.postgres import serving_postgres
-from backend.database.probe import Probe
+from backend.database.retention import Keep, keeping
 from backend.database.sessions import SessionStore
+from backend.database.storage import cleaned, connected_database, opened_database, probe
 from backend.database.tokens import TokenStore
 from backend.database.usage import SqlUsageStore
-from backend.database.wal import emptying
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
 from backend.keys.removals import Removals
@@ -63,8 +61,6 @@ from backend.watchers import LedgerMetrics, Watchers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.ledger.store import LedgerStore
     from backend.routers.dependencies import Facade, LocalModelView
@@ -116,17 +112,18 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        path, background = settings.database_path, Background()
+        background = Background()
         async with (
             _watchers(watchers, settings) as told,
-            opened(path) as engine,
-            connected(path) as apart,  # of its own, so that removals are seen also while all others are busy
-            _ledger_engine(settings, engine, background) as ledger_engine,
+            opened_database(settings) as engine,
+            connected_database(
+                settings
+            ) as apart,  # of its own, so that removals are seen also while all others are busy
         ):
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
             async with (
-                counting(path, settings.database_url) as counters,
+                counting(settings.database_path, settings.database_url) as counters,
                 _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)
@@ -143,12 +140,12 @@ def create_app(
                     sessions=SessionStore(sessions),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),
-                    database=Probe(path),
+                    database=probe(settings, engine),
                     local_model=local_model,
                     background=background,
                     metrics=told.metrics,
                     overrides=overriding,
-                    usage=SqlUsageStore(ledger_engine),
+                    usage=SqlUsageStore(engine),
                     budgets=_budgets(facade, sessions),
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
@@ -157,13 +154,14 @@ def create_app(
                 async with (
                     removals.polling(background),
                     told.keys.writing(kept, background),
-                    emptying(path, background),
+                    cleaned(settings, background),
+                    keeping(engine, Keep(settings.ledger_days, settings.usage_days), background),
                     background.repeating(
                         "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
                     trail.signing(head_keys, background, every=SIGN_SECONDS),
                     _looking_after(facade, overriding, background),
-                    _shipping(told, sql_ledger(ledger_engine), background),
+                    _shipping(told, sql_ledger(engine), background),
                 ):
                     yield
                     await creation.drain(DRAIN_SECONDS, app.state.stop.hurry)
@@ -220,18 +218,6 @@ def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budg
     if not isinstance(facade, Patchbay):
         return None
     return Budgets(facade.budgets, facade.table, partial(note, sessions))
-
-
-@asynccontextmanager
-async def _ledger_engine(
-    settings: Settings, engine: AsyncEngine, background: Background
-) -> AsyncIterator[AsyncEngine]:
-    """The database of the ledger: PostgreSQL where there is one, else ``engine``, where everything else is."""
-    if settings.database_url is None:
-        yield engine
-        return
-    async with serving_postgres(settings.database_url.get_secret_value(), background) as apart:
-        yield apart
 
 
 @asynccontextmanager

@@ -21,8 +21,9 @@ from typing_extensions import override
 
 from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
-from backend.database.engine import UnusableDatabaseError, opened
+from backend.database.engine import UnusableDatabaseError
 from backend.database.journals import FileJournals
+from backend.database.storage import opened_database
 from backend.keys.errors import MasterKeyError
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
@@ -156,7 +157,7 @@ class _Run:
     async def go(self, *, once: bool) -> bool:
         """Run until the server ends. With ``once``, tells whether the sample came out whole; else, whether it could start."""
         self.loop = asyncio.get_running_loop()
-        async with opened(self.settings.database_path):
+        async with opened_database(self.settings):
             FileJournals(self.settings.journals_path)
             # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
         await self._start_model()

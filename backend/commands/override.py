@@ -194,8 +194,9 @@ def stored_overrides() -> Sequence[Override]:
     from backend.database.engine import UnusableDatabaseError
 
     settings = Settings()
+    may_have_any = settings.database_url is not None or settings.database_path.exists()
     try:
-        return asyncio.run(_holding(settings)) if settings.database_path.exists() else ()
+        return asyncio.run(_holding(settings)) if may_have_any else ()
     except (UnusableDatabaseError, DBAPIError) as error:
         fault = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         err.print(f"Stored overrides are not shown: {fault}", markup=False)

@@ -96,7 +96,9 @@ def storage_errors(*, as_json: bool) -> Iterator[None]:
         except UnusableDatabaseError as error:
             fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
         except DBAPIError as error:
-            broken = UnusableDatabaseError(Settings().database_path, str(error.orig))
+            settings = Settings()
+            place = settings.database_path if settings.database_url is None else "of DATABASE_URL"
+            broken = UnusableDatabaseError(place, str(error.orig).splitlines()[0])
             fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
 
 
@@ -105,9 +107,9 @@ async def database(settings: Settings) -> AsyncIterator[async_sessionmaker[Async
     """Sessions on the database, which is made if it is not there."""
     from sqlalchemy.ext.asyncio import async_sessionmaker
 
-    from backend.database.engine import opened
+    from backend.database.storage import opened_database
 
-    async with opened(settings.database_path) as engine:
+    async with opened_database(settings) as engine:
         yield async_sessionmaker(engine)
 
 

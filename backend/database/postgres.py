@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, closing
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from backend.background import Background
 
 _DRIVER: Final = "postgresql+psycopg"
 _NAMES: Final = {"postgres", "postgresql", _DRIVER}
@@ -51,21 +49,6 @@ async def connected_postgres(url: str) -> AsyncIterator[AsyncEngine]:
     engine = make_postgres_engine(url)
     try:
         yield engine
-    finally:
-        await engine.dispose()
-
-
-@asynccontextmanager
-async def serving_postgres(url: str, background: Background) -> AsyncIterator[AsyncEngine]:
-    """Like `opened_postgres`, for a server: a database that is away when it starts has its tables as soon as it is there.
-
-    Raises:
-        UnusableDatabaseError: If that is no URL of PostgreSQL.
-    """
-    engine = make_postgres_engine(url)
-    try:
-        async with background.once("ledger.tables", partial(_upgraded, engine)):
-            yield engine
     finally:
         await engine.dispose()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -53,7 +53,11 @@ class Keep(NamedTuple):
 
 @asynccontextmanager
 async def keeping(
-    engine: AsyncEngine, keep: Keep, background: Background, *, today: Callable[[], date]
+    engine: AsyncEngine,
+    keep: Keep,
+    background: Background,
+    *,
+    today: Callable[[], date] = lambda: datetime.now(UTC).date(),
 ) -> AsyncIterator[None]:
     """Keep what ``keep`` says and no more, while the context lasts; and have partitions for the days to come."""
     async with background.repeating("ledger.retention", partial(_keep, engine, keep, today), every=EVERY):

@@ -24,8 +24,6 @@ from .test_migrations import differences
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from backend.tests.fakes.postgres import Postgres
 
 PASSWORD = "house-key-of-the-database"
