@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +75,6 @@ async def test_what_one_machine_keeps_another_has(
         assert len(whole["transcript"]["segments"]) == len(SAMPLE.segments)
         assert (await client.get("/v1/usage")).status_code == 200
     assert there.told == []
-
-
-async def test_no_file_of_sqlites_is_made(url: str, tmp_path: Path, provider: LoopbackProvider) -> None:
-    async with Machine(tmp_path, url, provider).client():
-        pass
-
-    assert not any("sqlite" in name for name in os.listdir(tmp_path))
 
 
 def test_commands_work_on_it(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
