@@ -267,15 +267,8 @@ async def _store() -> AsyncIterator[SqlUsageStore]:
 
 @asynccontextmanager
 async def _engine() -> AsyncIterator[AsyncEngine]:
-    settings = Settings()
-    if settings.database_url is None:
-        async with database(settings) as sessions:
-            yield sessions.kw["bind"]
-        return
-    from backend.database.postgres import opened_postgres
-
-    async with opened_postgres(settings.database_url.get_secret_value()) as engine:
-        yield engine
+    async with database(Settings()) as sessions:
+        yield sessions.kw["bind"]
 
 
 @contextmanager
