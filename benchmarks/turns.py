@@ -208,6 +208,10 @@ def _transcript() -> bytes:
     return json.dumps({"started_at": "2026-01-01T00:00:00Z", "segments": [said] * SEGMENTS}).encode()
 
 
+async def _qos_info(patchbay: Patchbay) -> None:
+    patchbay.get_qos_info()
+
+
 async def _all(words: list[str]) -> dict[str, Round]:
     port = _Provider().server_address[1]
     served = Patchbay(Table(text=_table(port), environ={"KEY": "house-key-of-benchmarks"}))
@@ -236,6 +240,7 @@ async def _all(words: list[str]) -> dict[str, Round]:
             await measure("GET qos", partial(_get, client, "/v1/llm/qos"))
             await measure("GET metrics", partial(_get, client, "/metrics"))
             await measure("GET start page", partial(_get, client, "/"))
+    await measure("get_qos_info on the loop", partial(_qos_info, served))
     with tempfile.TemporaryDirectory() as folder:
         async with _edge(keyless, folder) as client:
             place = await _post(client, transcript)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .caller import Caller
     from .chat_model import FeatureChatModel
     from .diagnostics.explain import Explanation
-    from .diagnostics.qos import QosInfo
+    from .diagnostics.qos import QosInfo, TableInfo
     from .execution.runtime import Runtime
     from .ledger.sinks import LedgerSink
     from .ledger.texts import TextSink
@@ -105,6 +105,7 @@ class Patchbay(PerProcess):
         self._live = dict(live or {})
         self._models: dict[_ModelKey, Any] = {}
         self._runtime: Runtime | None = None
+        self._table_info: TableInfo | None = None
         super().__init__()
 
     @override
@@ -215,7 +216,13 @@ class Patchbay(PerProcess):
             return route
         return with_balances(route, self.table.snapshot, self.budgets, self.health, self._time.now())
 
-    def _planned(self, feature: str, caller: Caller | None, needs: Needs | None = None) -> Explanation:
+    def _planned(
+        self,
+        feature: str,
+        caller: Caller | None,
+        needs: Needs | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> Explanation:
         """How a call would be served whose budgets all have enough left."""
         from .diagnostics.explain import Explanation
         from .routing.plan import plan
@@ -223,7 +230,7 @@ class Patchbay(PerProcess):
 
         return Explanation._make(
             plan(
-                self.table.snapshot,
+                snapshot or self.table.snapshot,
                 feature,
                 checked_caller(caller or current_caller()),
                 needs or Needs(),
@@ -250,11 +257,15 @@ class Patchbay(PerProcess):
     def get_qos_info(self) -> QosInfo:
         """Everything that the table says and the process knows about it.
 
-        Each feature is planned, which takes some 30 µs: on an event loop, a large table is for a thread.
+        What of it depends on the table alone is kept. A feature whose endpoints rest, are chosen by how busy or how quick
+        they are, or have limits is planned anew, which takes some 30 µs: many of these are for a thread.
         """
         from .diagnostics.qos import qos_info
 
-        return qos_info(self.table, self._planned, self.health, self._time.now())
+        info, self._table_info = qos_info(
+            self.table, self._table_info, self._planned, self.health, self._time.now()
+        )
+        return info
 
     def fault_of(self, base_url: str) -> str | None:
         """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""

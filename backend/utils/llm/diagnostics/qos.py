@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from ..caller import HOUSE
+from ..routing.route import SkipCode
+from ..strategies import Ordered
 from .health import HealthInfo, health_infos
 from .retirements import Retires, Retiring, next_retirement, retiring
 
@@ -16,9 +19,21 @@ if TYPE_CHECKING:
 
     from ..caller import Caller
     from ..model_config import Override, Snapshot, Table
-    from ..state.health import Health
+    from ..state.health import Circuit, Health
     from ..state.traffic import Traffic
     from .explain import Explanation
+
+_LASTING = frozenset(
+    {
+        SkipCode.DISABLED,
+        SkipCode.NO_KEY,
+        SkipCode.NO_PACKAGE,
+        SkipCode.RETIRED,
+        SkipCode.OPTION,
+        SkipCode.PRICE,
+    }
+)
+"""Why an endpoint may not serve as long as the table and the day stay the same."""
 
 
 class FeatureInfo(BaseModel):
@@ -133,15 +148,65 @@ class QosInfo(BaseModel):
 class Explain(Protocol):
     """Explains how a call made now would be served."""
 
-    def __call__(self, feature: str, caller: Caller | None) -> Explanation:
+    def __call__(
+        self, feature: str, caller: Caller | None, *, snapshot: Snapshot | None = None
+    ) -> Explanation:
         """See `explain`."""
         ...
 
 
-def qos_info(table: Table, explain: Explain, health: Health, now: datetime) -> QosInfo:
-    """Everything that the table says and the process knows about it, ``now``."""
+class _Settled(NamedTuple):
+    info: FeatureInfo
+    circuits: tuple[Circuit, ...]
+
+
+class TableInfo:
+    """What is told of one table on one day, as far as it stays so: all but what goes on in the process."""
+
+    def __init__(self, snapshot: Snapshot, today: date) -> None:
+        self._snapshot = snapshot
+        self._today = today
+        self._settled: dict[str, _Settled] = {}
+        self._names = sorted(snapshot.features)
+        self.providers = _provider_infos(snapshot)
+        self.retirements = retiring(snapshot, today)
+
+    def is_of(self, snapshot: Snapshot, today: date) -> bool:
+        """Whether it is that of ``snapshot`` on this day."""
+        return snapshot is self._snapshot and today == self._today
+
+    def features(self, explain: Explain, health: Health) -> dict[str, FeatureInfo]:
+        """Of each feature. It is planned, unless nothing but the health of its endpoints could change what is known."""
+        settled = {} if health.traffic.unsupported.until else self._settled
+        return {
+            name: known.info
+            if (known := settled.get(name)) and health.availability(*known.circuits) is None
+            else self._planned(explain(name, HOUSE, snapshot=self._snapshot))
+            for name in self._names
+        }
+
+    def _planned(self, route: Explanation) -> FeatureInfo:
+        info = _feature_info(route, self._snapshot, self._today)
+        if _is_settled(route):
+            circuits = chain.from_iterable((one.key_circuit, one.circuit) for one in route.candidates)
+            self._settled[route.feature.name] = _Settled(info, tuple(dict.fromkeys(circuits)))
+        return info
+
+
+def _is_settled(route: Explanation) -> bool:
+    """Whether all are well, and neither what is used, nor how busy or how quick somebody is, can change it."""
+    is_plain = all(isinstance(one.select, Ordered) and not one.meters for one in route.candidates)
+    return is_plain and not route.feature.split and all(skip.code in _LASTING for skip in route.skipped)
+
+
+def qos_info(
+    table: Table, known: TableInfo | None, explain: Explain, health: Health, now: datetime
+) -> tuple[QosInfo, TableInfo]:
+    """Everything that the table says and the process knows about it, ``now``; and what of it is ``known`` the next time."""
     snapshot, today = table.snapshot, now.date()
-    return QosInfo(
+    if known is None or not known.is_of(snapshot, today):
+        known = TableInfo(snapshot, today)
+    info = QosInfo(
         table_hash=snapshot.hash,
         source=str(snapshot.source) if snapshot.source else None,
         profile=snapshot.profile,
@@ -150,15 +215,14 @@ def qos_info(table: Table, explain: Explain, health: Health, now: datetime) -> Q
         demo=str(snapshot.demo) if snapshot.demo else None,
         demo_active=snapshot.demo_active,
         problems=table.problems,
-        features={
-            name: _feature_info(explain(name, HOUSE), snapshot, today) for name in sorted(snapshot.features)
-        },
-        providers=_provider_infos(snapshot),
+        features=known.features(explain, health),
+        providers=known.providers,
         overrides=override_infos(table),
-        retirements=retiring(snapshot, today),
+        retirements=known.retirements,
         trials=_trials(health.traffic),
         health=health_infos(health, now),
     )
+    return info, known
 
 
 def override_infos(table: Table) -> tuple[OverrideInfo, ...]:
