@@ -98,7 +98,7 @@ _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.
 KINDS: Final = {
     "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 146, 24, 55),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 202, 29, 103
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 203, 29, 104
     ),
     "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 396, 27, 168),
     "structured call": Kind(

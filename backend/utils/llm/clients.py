@@ -289,7 +289,10 @@ class Patchbay(PerProcess):
             self._runtime.transport.pools.close()
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop and of synchronous calls."""
+        """Close the connections of this event loop and of synchronous calls, each as soon as no request is under way on it.
+
+        It does not wait for calls: they are answered, as long as their loop goes on.
+        """
         if self._runtime is not None:
             import asyncio
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +84,8 @@ def happen(made: Patchbay, virtual: VirtualTime, event: tuple[str, int, float]) 
                 health.traffic.unsupported.add((made.table.snapshot.hash, circuit), "temperature")
         case "take":
             take(made, place)
+        case _:
+            pass
     virtual.sleep(seconds)
 
 
@@ -114,7 +116,7 @@ def counting(made: Patchbay, monkeypatch: pytest.MonkeyPatch) -> Callable[[], li
     """Which features were planned anew to tell of them all."""
     usual, planned = made._planned, []
 
-    def seen(feature: str, *args: object, **settings: object) -> object:
+    def seen(feature: str, *args: Any, **settings: Any) -> object:
         planned.append(feature)
         return usual(feature, *args, **settings)
 

@@ -297,9 +297,11 @@ class Pools(PerProcess):
         """As `send`, from an event loop."""
         large = len(request.content) > LARGE_BODY
         failure: BaseException
+        pool = await self.for_this_loop(ticket.provider.network_policy)
+        pool.in_flight.add(ticket.number)
+        response: aiohttp.ClientResponse | None = None
         try:
             async with Patience(ticket):
-                pool = await self.for_this_loop(ticket.provider.network_policy)
                 response = await pool.session.request(
                     request.method,
                     _url(request.url),
@@ -313,7 +315,11 @@ class Pools(PerProcess):
         except asyncio.CancelledError as error:
             failure = asyncio.CancelledError(*error.args)
         else:
-            return AsyncResponse(ticket, response.status, response.headers, response.content, response.close)
+            finish = partial(pool.finish, response, ticket.number)
+            return AsyncResponse(ticket, response.status, response.headers, response.content, finish)
+        finally:
+            if response is None:
+                pool.fail(ticket.number)
         raise failure
 
     def for_threads(self, policy: NetworkPolicy | None = None) -> httpcore2.ConnectionPool:
@@ -346,9 +352,9 @@ class Pools(PerProcess):
         del pools  # outside the lock
 
     async def aclose(self) -> None:
-        """Close the running loop's pools, and those of synchronous calls."""
+        """Let go of the running loop's pools, too, each of which is closed as soon as no request is under way on it."""
         with self._lock:
             pools = self._loops.pop(asyncio.get_running_loop(), {})
         for pool in pools.values():
-            await pool.lifetime.aclose()
+            await pool.leave()
         self.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from typing_extensions import override
 
+from ..caller import context_without_caller
 from .patience import LoopSeconds
 from .resolver import Resolver
 from .sockets import Sockets
@@ -57,9 +58,14 @@ class LoopPool:
 
     Attributes:
         lifetime: To be begun in the loop; its end closes all.
+        in_flight: The requests that are not answered to their end, by the numbers of their tickets.
     """
 
     def __init__(self, tls: ssl.SSLContext, policy: NetworkPolicy | None) -> None:
+        self.in_flight: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._is_left = False
+        self._closing: asyncio.Task[None] | None = None
         self._sockets = Sockets()
         keeps = keeps_connections(policy)
         connector = _Connector(
@@ -82,6 +88,32 @@ class LoopPool:
             trust_env=False,
         )
         self.lifetime = _until_closed(self.session, self._sockets)
+
+    def finish(self, response: aiohttp.ClientResponse, number: str) -> None:
+        """The answer to the request ``number`` is read, or given up."""
+        response.close()
+        self.in_flight.discard(number)
+        if self._is_left:
+            self._close_if_idle()
+
+    def fail(self, number: str) -> None:
+        """The request ``number`` came to nothing."""
+        self.in_flight.discard(number)
+        if self._is_left:
+            self._close_if_idle()
+
+    async def leave(self) -> None:
+        """Close it as soon as no request is under way; now, if there is none."""
+        self._is_left = True
+        if (closing := self._close_if_idle()) is not None:
+            await closing
+
+    def _close_if_idle(self) -> asyncio.Task[None] | None:
+        """Begin to close it, unless a request is under way. To be called in its loop."""
+        if self._closing is None and not (self.in_flight or self._loop.is_closed()):
+            close = self.lifetime.aclose()
+            self._closing = self._loop.create_task(close, context=context_without_caller())
+        return self._closing
 
     def _socket(self, address: Any) -> socket.socket:
         family, kind, protocol, *_ = address
