@@ -109,7 +109,7 @@ KINDS: Final = {
         29,
         66,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1180, 47, 312),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 47, 312),
 }
 
 
