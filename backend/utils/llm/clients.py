@@ -104,6 +104,7 @@ class Patchbay(PerProcess):
         self._require_caller = require_caller
         self._live = dict(live or {})
         self._models: dict[_ModelKey, Any] = {}
+        self._model: type[FeatureChatModel] | None = None
         self._runtime: Runtime | None = None
         self._table_info: TableInfo | None = None
         super().__init__()
@@ -277,10 +278,8 @@ class Patchbay(PerProcess):
         Takes about two seconds of a core in a fresh process, so it is meant for a thread beside the start of a server.
         Nothing is sent. What goes wrong is logged, and left to the calls that it concerns.
         """
-        with unforked():
-            from . import chat_model  # noqa: F401 - what calls are made with
-
-            self.runtime.warm_up()
+        self._import_models()
+        self.runtime.warm_up()
 
     def close(self) -> None:
         """Close the connections of synchronous calls, each as soon as no request is under way on it."""
@@ -300,9 +299,14 @@ class Patchbay(PerProcess):
             await self._runtime.transport.pools.aclose()
 
     @unforked()
-    def _make_model(self, key: _ModelKey) -> Any:
+    def _import_models(self) -> type[FeatureChatModel]:
         from .chat_model import FeatureChatModel
 
+        self._model = FeatureChatModel
+        return FeatureChatModel
+
+    def _make_model(self, key: _ModelKey) -> Any:
+        """Nobody waits here for what else is imported meanwhile: this may be an event loop."""
         feature, streaming, cache_key, endpoint, fallbacks = key
         if not isinstance(feature, str):
             raise TypeError(f"a feature is named by a str, not by {type(feature).__name__}")
@@ -311,7 +315,7 @@ class Patchbay(PerProcess):
         if endpoint is not None and endpoint not in snapshot.endpoints:
             raise UnknownEndpointError(endpoint, feature, snapshot.endpoints)
         given: dict[str, Any] = {"streaming": True} if streaming else {}
-        model = FeatureChatModel(
+        model = (self._model or self._import_models())(
             feature=feature,
             runtime=self.runtime,
             cache_key=cache_key,

@@ -14,6 +14,7 @@ import pytest
 
 from backend.main import create_app
 from backend.settings import Settings
+from backend.utils.llm.forks import unforked
 from backend.utils.llm.providers.client_cache import ClientKey
 
 if TYPE_CHECKING:
@@ -137,3 +138,48 @@ def test_calls_that_come_at_once_wait_for_one_client_from_one_thread(
     assert len(begun) == 1
     begun.pop().result()
     assert (endpoint in patchbay.runtime.clients, len(built)) == (True, 1)
+
+
+def test_a_model_is_made_while_another_thread_imports_what_calls_need(make: Make) -> None:
+    """It may be an event loop that waits."""
+    imports, is_over, made = threading.Event(), threading.Event(), list[str]()
+    patchbay = make(CHAIN)
+    patchbay.get_llm("f")
+
+    def import_much() -> None:
+        with unforked():
+            imports.set()
+            is_over.wait(60)
+
+    def make_another() -> None:
+        made.append(patchbay.get_llm("f", streaming=True).feature)
+
+    importer, maker = threading.Thread(target=import_much), threading.Thread(target=make_another)
+    importer.start()
+    imports.wait()
+    maker.start()
+    maker.join(30)
+    is_over.set()
+    importer.join()
+    maker.join()
+
+    assert made == ["f"]
+
+
+def test_the_warm_up_lets_others_import_between_its_steps(make: Make) -> None:
+    patchbay, built = make(CHAIN), list[bool]()
+
+    class Clients:
+        def client(self, _: object) -> None:
+            other = threading.Thread(target=take_the_gate)
+            other.start()
+            other.join(30)
+
+    def take_the_gate() -> None:
+        with unforked():
+            built.append(True)
+
+    patchbay.runtime.clients = Clients()  # type: ignore[assignment]
+    patchbay.warm_up()
+
+    assert built == [True] * len(CHAIN)
