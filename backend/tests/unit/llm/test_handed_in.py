@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import re
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,11 @@ def ways(model: Any, accept: Any) -> dict[str, Callable[[], Any]]:
 WAYS = list(ways(None, None))
 
 
+def str_of_setting(value: Any) -> str:
+    """Without the address of a function, which is another one in each process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
 class TestLookedAtBeforehand:
     """Nothing is sent, and nothing paid, that cannot come to a good end."""
 
@@ -147,7 +153,7 @@ class TestLookedAtBeforehand:
             ({"stop": [5]}, "list of words"),
             ({"temperature": "hot"}, "temperature"),
         ],
-        ids=repr,
+        ids=str_of_setting,
     )
     def test_a_setting_that_no_endpoint_could_use(
         self, provider: LoopbackProvider, make: Make, call: Driver, setting: dict[str, Any], fault: str
