@@ -309,13 +309,16 @@ class SqlBudgets(PerProcess):
 
     def _write(self) -> None:
         """Settle what is over, soon, and now and then free what others have left."""
+        swept_at = time.monotonic()
         while not self._closed.is_set():
             if self._wake.wait(IDLE_SECONDS):
                 self._closed.wait(BATCH_SECONDS)
             self._wake.clear()
             try:
                 self._flush()
-                self._sweep()
+                if time.monotonic() - swept_at >= IDLE_SECONDS:
+                    self._sweep()
+                    swept_at = time.monotonic()
             except Exception as error:
                 if not isinstance(error, BudgetStoreAwayError):
                     log.exception("budgets could not be settled; it is tried again")

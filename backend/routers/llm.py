@@ -11,7 +11,7 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.routing.route import Needs
 
-from .dependencies import ServicesDep, identify
+from .dependencies import ADMIN, IdentityDep, ServicesDep, identify
 
 
 class Wanted(BaseModel):
@@ -39,10 +39,13 @@ async def qos(services: ServicesDep) -> QosInfo:
 
 
 @router.get("/explain/{feature}")
-async def explained(
-    feature: str, services: ServicesDep, wanted: Annotated[Wanted, Query()]
+async def explain(
+    feature: str, services: ServicesDep, identity: IdentityDep, wanted: Annotated[Wanted, Query()]
 ) -> dict[str, Any]:
-    """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent."""
+    """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
+
+    What is left of budgets is told of the caller's own; of all, to an admin.
+    """
     needs = Needs(
         tools=wanted.tools,
         structured_output=wanted.structured,
@@ -56,4 +59,7 @@ async def explained(
     if wanted.conversation is not None:
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})
     work = partial(services.facade.explain, feature, caller=caller, needs=needs)
-    return (await asyncio.to_thread(work)).as_dict()
+    route = (await asyncio.to_thread(work)).as_dict()
+    if identity.user_id != ADMIN and "budgets" in route:
+        route["budgets"] = [one for one in route["budgets"] if one["per"] == "user"]
+    return route

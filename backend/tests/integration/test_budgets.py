@@ -150,6 +150,8 @@ class TestHttp:
 
             everybodys = (await client.get("/v1/budgets")).json()["budgets"]
             own = (await client.get("/v1/users/me/budgets", headers=bob)).json()["budgets"]
+            theirs = (await client.get("/v1/llm/explain/greet", headers=bob)).json()["budgets"]
+            admins = (await client.get("/v1/llm/explain/greet")).json()["budgets"]
             refused = [
                 await client.get("/v1/budgets", headers=bob),
                 await client.post(
@@ -160,6 +162,8 @@ class TestHttp:
 
         assert [(one["subject"], one["spent"]) for one in everybodys[:2]] == [("bob", 30), ("admin", 10)]
         assert [(one["subject"], one["left"]) for one in own] == [("bob", 70)]
+        assert theirs == own
+        assert {one["per"] for one in admins} == {"user", "owner"}
         assert [answer.status_code for answer in refused] == [403, 403, 403]
 
     async def test_who_has_nothing_left_is_refused_in_every_process_until_they_are_given_more(

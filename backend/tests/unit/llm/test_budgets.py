@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.tests.fakes.clock import Clock
 from backend.utils.llm import Caller, Use
 from backend.utils.llm.budgets import Budget, BudgetRow, Counter, Window, resets_at
-from backend.utils.llm.errors import BudgetExceededError, BudgetUnavailableError, LLMError, ProviderDownError
+from backend.utils.llm.errors import (
+    BudgetExceededError,
+    BudgetUnavailableError,
+    CallTimeoutError,
+    LLMError,
+    ProviderDownError,
+)
+from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import reservations
+from backend.utils.llm.execution.steps import Reserve
 from backend.utils.llm.options import Options
 from backend.utils.llm.routing.route import Needs, SkipCode
 from backend.utils.llm.state.budget_store import BudgetStoreAwayError, MemoryBudgets
+from backend.utils.llm.state.health import MemoryHealth
 from backend.utils.llm.state.tail_latency import ENOUGH
 from backend.utils.llm.testing import Hang, SlowFirstByte, Status, Text, Trickle, Usage
 from backend.utils.llm.testing.patchbays import loopback_patchbay
@@ -519,6 +529,58 @@ def test_one_closed_budget_is_enough_to_refuse(make: Make) -> None:
 
     with pytest.raises(BudgetUnavailableError, match="'c'"):
         patchbay.get_llm("f", caller=ANN).invoke("hi")
+
+
+class TardyBudgets(MemoryBudgets):
+    """A store that takes its time, of a time of its own."""
+
+    def __init__(self, virtual: VirtualTime, seconds: float) -> None:
+        super().__init__(virtual.clock)
+        self._virtual, self._seconds = virtual, seconds
+
+    def reserve(self, reservation: Reservation) -> Any:
+        self._virtual.sleep(self._seconds)
+        return super().reserve(reservation)
+
+
+def test_what_a_store_takes_is_taken_from_the_deadline(make: Make) -> None:
+    clock = Clock()
+    row = ROW.replace("attempts = 1", "attempts = 1\ndeadline = 10")
+    route = make(LUNA, row).explain("f", caller=ANN)
+    dispatch = Dispatch(route, MemoryHealth(clock), clock=clock)
+    asked = dispatch.next()
+    assert isinstance(asked, Reserve)
+
+    clock.now += 9
+    step = dispatch.grant(asked.step, ())
+
+    assert (asked.step.seconds, asked.step.most_seconds) == (10, 10)
+    assert (step.seconds, step.most_seconds, step.number) == (1, 1, asked.step.number)
+
+
+def test_a_store_that_takes_longer_than_the_call_may_lets_nothing_out(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    virtual = VirtualTime()
+    store = TardyBudgets(virtual, 10.0)
+    patchbay = make(
+        LUNA, ROW.replace("attempts = 1", "attempts = 1\ndeadline = 10"), time=virtual.time, budgets=store
+    )
+
+    with pytest.raises(CallTimeoutError):
+        call(patchbay.get_llm("f", caller=ANN), "hi")
+
+    assert not provider.requests
+    assert counter(patchbay) == Counter()
+
+
+def test_a_reason_tells_no_amount_of_what_others_have_spent(provider: LoopbackProvider, make: Make) -> None:
+    patchbay = make(LUNA, ROW.replace('"user"', '"tenant"'))
+    spend(provider, patchbay, 93, BOB)
+
+    (skip,) = patchbay.explain("f", caller=ANN).skipped
+
+    assert skip.reason == "it could use 20 tokens, and the budget b has less left"
 
 
 # Values --------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from .hedged_dispatch import HedgedDispatch
 from .loop import Dispatch
 from .observers.reservations import withdrawn
 from .own_thread import StillRunningError, answer_of, awaited_in_time, in_time
-from .steps import Consult, Reserve, Try
+from .steps import LEAST_SECONDS, Consult, Reserve, Try
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,7 +148,10 @@ class Call:
             dispatch.withdraw(step, unsent)
             raise
         if not isinstance(outcome, Rejection):
-            return dispatch.grant(step, outcome)
+            if dispatch.seconds_left >= LEAST_SECONDS:
+                return dispatch.grant(step, outcome)
+            dispatch.withdraw(step, unsent)
+            return None
         if dispatch.decline(step, unsent, outcome):
             self._step_down()
         return None

@@ -393,11 +393,10 @@ class Dispatch:
     def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
         """``step`` goes out: what it could use is set aside. Its time is what that has left of it."""
         self._marks += marks
-        late = step.lost_at - GRACE_SECONDS - step.most_seconds + LEAST_SECONDS < self._clock()
-        if not late:
+        left = self.seconds_left
+        if step.most_seconds <= left + LEAST_SECONDS:
             return step
-        left = max(LEAST_SECONDS, self.seconds_left)
-        sooner = replace(step, seconds=min(step.seconds, left), most_seconds=min(step.most_seconds, left))
+        sooner = replace(step, seconds=min(step.seconds, left), most_seconds=left)
         self._sent = [sooner if one is step else one for one in self._sent]
         self._racing = tuple(sooner if one is step else one for one in self._racing)
         return sooner

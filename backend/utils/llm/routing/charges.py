@@ -128,10 +128,10 @@ def over_budget(candidate: Candidate, claim: Claim, counter: Counter, now: datet
     budget, charge = claim
     resets, is_held = resets_at(budget.period, now), counter.will_have_room(charge)
     left = max(0, charge.ceiling + counter.raised - counter.spent - counter.reserved)
-    why = (
-        f"it could use {budget.shown(charge.amount)}, and the budget {budget.name} has {budget.shown(left)} left"
-        f"{' for this profile' if charge.ceiling < budget.cap else ''}"
-    )
+    # What is left of a user's own is told; what others have spent is not, by whatever shows a reason.
+    enough = f"has {budget.shown(left)} left" if budget.per == "user" else "has less left"
+    here = " for this profile" if charge.ceiling < budget.cap else ""
+    why = f"it could use {budget.shown(charge.amount)}, and the budget {budget.name} {enough}{here}"
     overrun = Overrun(
         budget.name,
         budget.per,
