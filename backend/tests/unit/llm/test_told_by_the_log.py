@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from backend.tests.fakes.simulation import World, settle
+from backend.tests.fakes.clock import Clock
+from backend.tests.fakes.simulation import World, settle, users_own
 from backend.tests.fakes.threads import hammer
 from backend.utils.llm import Caller, get_llm, use
+from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import ObserverRegistry
-from backend.utils.llm.execution.observers.log import CALM_SECONDS, DegradedObserver, log_health
+from backend.utils.llm.execution.observers.log import CALM_SECONDS, DegradedObserver, HealthLog
 from backend.utils.llm.execution.steps import Try
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.health import Circuit, HealthChange
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 class Call(Protocol):
     """A call of ``feature`` whose first choice answers, or does not."""
 
-    def __call__(self, *, is_well: bool, feature: str = "f") -> None: ...
+    def __call__(self, *, is_well: bool, feature: str = "f", caller: Caller = HOUSE) -> None: ...
 
 
 CHAIN = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
@@ -133,10 +135,26 @@ def test_a_users_key_is_no_warning_and_says_nothing_of_the_user(
 
 
 def test_the_model_of_a_users_own_endpoint_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    log_health(HealthChange("opened", Circuit("own:my-secret-model", "k", "user"), Category.SERVER, 30.0, 5))
+    told = HealthLog(lambda: 0.0)
+    told(HealthChange("opened", Circuit("own:my-secret-model", "k", "user"), Category.SERVER, 30.0, 5))
 
     assert "my-secret-model" not in caplog.text
     assert fields(caplog, "breaker.opened")["endpoint"] == "own"
+
+
+def test_a_thousand_keys_of_users_are_a_line_a_minute_and_the_house_s_one_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    told = HealthLog(clock)
+    for number in range(1000):
+        clock.now = number / 10
+        told(HealthChange("opened", Circuit("red:m", str(number), "user"), Category.SERVER, 30.0, 5))
+    for account in ("eu", "us"):
+        told(HealthChange("opened", Circuit("red:m", account, "house", account), Category.SERVER, 30.0, 5))
+
+    lines = [(vars(record)["key_owner"], vars(record)["keys"]) for record in caplog.records]
+    assert lines == [("user", 1), ("user", 600), ("house", 1), ("house", 1)]
 
 
 class TestDegraded:
@@ -150,8 +168,8 @@ class TestDegraded:
     def call(self, world: World) -> Call:
         registry = ObserverRegistry(world.health)
 
-        def call(*, is_well: bool, feature: str = "f") -> None:
-            route = world.plan(feature)
+        def call(*, is_well: bool, feature: str = "f", caller: Caller = HOUSE) -> None:
+            route = world.plan(feature, caller)
             dispatch = Dispatch(route, world.health, clock=world.clock, observers=registry.of(route))
             for category in (None,) if is_well else (Category.UNSUPPORTED, None):
                 step = dispatch.next()
@@ -186,6 +204,15 @@ class TestDegraded:
             call(is_well=False, feature=feature)
 
         assert [record.feature for record in caplog.records if hasattr(record, "feature")] == ["f", "g"]
+
+    def test_all_users_are_one_line_which_is_no_warning(
+        self, call: Call, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for number in range(5):
+            call(is_well=False, caller=users_own("red", "blue", name=f"user-{number}"))
+
+        (line,) = (record for record in caplog.records if hasattr(record, "event"))
+        assert (line.levelname, vars(line)["key_owner"]) == ("INFO", "user")
 
     def test_calls_that_are_well_say_nothing(self, call: Call, caplog: pytest.LogCaptureFixture) -> None:
         for feature in ("f", "alone"):

@@ -15,7 +15,7 @@ from ..transport import SigningTransport
 from .loop_thread import LoopThread
 from .observers import ObserverRegistry
 from .observers.ledger import KeyNames, LedgerObserver
-from .observers.log import log_health
+from .observers.log import HealthLog
 from .observers.reservations import Reservations
 from .observers.shadow import Shadows
 from .texts import KeptTexts
@@ -69,7 +69,7 @@ class Runtime:
         self.table = table
         self.time = time or Time()
         self.health = health
-        health.subscribe(log_health)
+        health.subscribe(HealthLog(self.time.clock))
         self.reservations = Reservations(budgets or MemoryBudgets(self.time.clock), self.time)
         key_names = KeyNames(ledger_secret, lambda: table.snapshot.house_keys)
         written = None if ledger is None else LedgerObserver(ledger, key_names)

@@ -16,19 +16,20 @@ from ...receipt import called
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...failures import Failure
     from ...receipt import Attempt
     from ...routing.route import Candidate
     from ...state.health import Circuit, HealthChange
+    from ...state.load import Target
     from ...state.traffic import Traffic
     from ..steps import Try
 
 log = logging.getLogger(__name__)
 
-MOST_DEGRADED = 10_000
-"""Beyond this many, those that are served second best are forgotten: users bring any number of keys."""
 CALM_SECONDS = 60.0
-"""A feature is well again once its first choice answers, and no other has for so long."""
+"""A feature is well again once its first choice answers, and no other has for so long; nor is a crowd of keys told more often."""
 
 _EVENTS = {
     "opened": ("breaker.opened", "%s %s: its breaker opened, and it is left alone for %.0f s"),
@@ -38,18 +39,55 @@ _EVENTS = {
 }
 
 
-def log_health(change: HealthChange) -> None:
-    """Log ``change``: as a warning what befalls a key of the house."""
-    circuit, is_bad = change.circuit, change.kind in {"opened", "rests"}
-    event, text = _EVENTS[change.kind]
-    facts = (POLICY[change.category].sentence, change.seconds) if is_bad else ()
-    fields = _fields(event, circuit) | {
+class HealthLog:
+    """Logs changes of health: as a warning what befalls a key of the house.
+
+    Of users' keys, which may be thousands and have no names here, one line of a kind a minute, with how many it is about.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._crowds: dict[tuple[str, ...], _Crowd] = {}
+
+    def __call__(self, change: HealthChange) -> None:
+        """Log ``change``, if it is to be told now."""
+        event, text = _EVENTS[change.kind]
+        circuit, keys = change.circuit, 1
+        if circuit.owner == "user":
+            kind = event, endpoint_for_all(circuit.endpoint), change.category.value
+            keys = self._crowds.setdefault(kind, _Crowd()).told(self._clock())
+        if keys:
+            is_bad = change.kind in {"opened", "rests"}
+            facts = (POLICY[change.category].sentence, change.seconds) if is_bad else ()
+            level = logging.WARNING if is_bad and circuit.owner == "house" else logging.INFO
+            log.log(level, text, _called(circuit), *facts, extra=_facts(event, change) | {"keys": keys})
+
+
+class _Crowd:
+    """Changes that are told together."""
+
+    def __init__(self) -> None:
+        self._at = -CALM_SECONDS
+        self._untold = 0
+
+    def told(self, now: float) -> int:
+        """One more: how many are to be told now; 0 if it is too soon."""
+        self._untold += 1
+        if now - self._at < CALM_SECONDS:
+            return 0
+        self._at, untold, self._untold = now, self._untold, 0
+        return untold
+
+
+def _facts(event: str, change: HealthChange) -> dict[str, Any]:
+    return _fields(event, change.circuit) | {
         "category": change.category.value,
         "seconds": round(change.seconds, 1),
         "failures": change.failures,
     }
-    level = logging.WARNING if is_bad and circuit.owner == "house" else logging.INFO
-    log.log(level, text, _called(circuit), *facts, extra=fields)
 
 
 def endpoint_for_all(endpoint: str) -> str:
@@ -87,46 +125,42 @@ class _Spell:
 class DegradedObserver(AttemptObserver):
     """Tells the log when a feature begins to be served second best, and when its first choice serves it again.
 
-    Not of every call, however often the two take turns: see `CALM_SECONDS`.
+    Not of every call, however often the two take turns: see `CALM_SECONDS`. All users' keys count as one.
     """
 
     def __init__(self, traffic: Traffic) -> None:
         self._clock = traffic.clock
-        self._spells: dict[tuple[str, Circuit], _Spell] = {}
+        self._spells: dict[tuple[str, Target], _Spell] = {}
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         route, best = step.route, step.route.preferred
-        is_for_a_budget = any(skip.over is not None for skip in route.skipped)
-        if failure is not None or best is None or is_for_a_budget:
+        if failure is not None or best is None:
             return
-        served = route.feature.name, best.circuit
+        feature = route.feature.name
         if route.is_degraded(step.candidate):
-            self._degraded(served, step.candidate)
-        elif (spell := self._spells.get(served)) is not None:
-            self._restored(served, spell)
+            self._degraded(feature, best, step.candidate)
+        elif (spell := self._spells.get((feature, best.target))) is not None:
+            self._restored(feature, best, spell)
 
-    def _degraded(self, served: tuple[str, Circuit], by: Candidate) -> None:
-        if len(self._spells) >= MOST_DEGRADED:
-            self._spells.clear()
+    def _degraded(self, feature: str, best: Candidate, by: Candidate) -> None:
         now = self._clock()
         begun = _Spell(now)
-        spell = self._spells.setdefault(served, begun)
+        spell = self._spells.setdefault((feature, best.target), begun)
         spell.last = now
         if spell is begun:
-            self._log("feature.degraded", served, "%s is served by %s instead of %s", by)
+            fields = _of_feature("feature.degraded", feature, best)
+            fields["served_by"] = served_by = endpoint_for_all(by.circuit.endpoint)
+            level = logging.WARNING if best.owner == "house" else logging.INFO
+            text = "%s is served by %s instead of %s"
+            log.log(level, text, feature, served_by, fields["endpoint"], extra=fields)
 
-    def _restored(self, served: tuple[str, Circuit], spell: _Spell) -> None:
+    def _restored(self, feature: str, best: Candidate, spell: _Spell) -> None:
         is_calm = self._clock() - spell.last >= CALM_SECONDS
-        if is_calm and self._spells.pop(served, None) is not None:
-            self._log("feature.restored", served, "%s is served by its first choice again, %s")
+        if is_calm and self._spells.pop((feature, best.target), None) is not None:
+            fields = _of_feature("feature.restored", feature, best)
+            log.info("%s is served by its first choice again, %s", feature, fields["endpoint"], extra=fields)
 
-    def _log(self, event: str, served: tuple[str, Circuit], text: str, by: Candidate | None = None) -> None:
-        feature, best = served
-        fields = _fields(event, best) | {"feature": feature}
-        facts = [feature, fields["endpoint"]]
-        if by is not None:
-            fields["served_by"] = endpoint_for_all(by.circuit.endpoint)
-            facts.insert(1, fields["served_by"])
-        level = logging.WARNING if by is not None and best.owner == "house" else logging.INFO
-        log.log(level, text, *facts, extra=fields)
+
+def _of_feature(event: str, feature: str, best: Candidate) -> dict[str, Any]:
+    return _fields(event, best.circuit) | {"feature": feature}
