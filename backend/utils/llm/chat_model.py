@@ -25,6 +25,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.load.serializable import SerializedNotImplemented
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, RunInfo
 from langchain_core.runnables import RunnableConfig
@@ -149,6 +150,19 @@ class FeatureChatModel(BindableChatModel):
         return self._with()
 
     @override
+    def to_json(self) -> SerializedNotImplemented:
+        """What callbacks are told of the model. LangChain's own takes long, and swallows what is raised meanwhile."""
+        kind = type(self)
+        place = [*kind.__module__.split("."), kind.__name__]
+        return {
+            "lc": 1,
+            "type": "not_implemented",
+            "id": place,
+            "repr": f"{kind.__name__}(feature={self.feature!r})",
+            "name": self.get_name(),
+        }
+
+    @override
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens ``text`` has, as routing reckons; no tokenizer is loaded."""
         return tokens_of_text(text) or int(bool(text))
@@ -253,12 +267,16 @@ class FeatureChatModel(BindableChatModel):
             yield in_one_chunk(_answer(call, run))
             return
         with call.span:
-            while True:
-                with _attempt(call, run, streams=True) as attempt:
-                    yield from attempt.stream()
-                    return
-                del attempt  # what failed stays in no frame of an error
-                call.go_on()
+            try:
+                while True:
+                    with _attempt(call, run, streams=True) as attempt:
+                        yield from attempt.stream()
+                        return
+                    del attempt  # what failed stays in no frame of an error
+                    call.go_on()
+            except BaseException:
+                call.dispatch.abandon()
+                raise
 
     @override
     async def _astream(
@@ -274,14 +292,18 @@ class FeatureChatModel(BindableChatModel):
             yield in_one_chunk(await _aanswer(call, run))
             return
         with call.span:
-            while True:
-                async with await _aattempt(call, run, streams=True) as attempt:
-                    async with aclosing(attempt.astream()) as chunks:
-                        async for chunk in chunks:
-                            yield chunk
-                    return
-                del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
-                call.go_on()
+            try:
+                while True:
+                    async with await _aattempt(call, run, streams=True) as attempt:
+                        async with aclosing(attempt.astream()) as chunks:
+                            async for chunk in chunks:
+                                yield chunk
+                        return
+                    del attempt, chunks  # pyright: ignore - bound, as nothing else comes here
+                    call.go_on()
+            except BaseException:
+                call.dispatch.abandon()
+                raise
 
     def _recorded_run(self) -> CallbackManager | None:
         return self.run_recorder.run() if self.run_recorder is not None else None
@@ -358,6 +380,9 @@ def _answer(call: Call, run: Any) -> ChatResult:
                 call.go_on()
         except CallError as error:
             return in_new_wrapping(*call.second_best(error))
+        except BaseException:
+            call.dispatch.abandon()
+            raise
 
 
 async def _aanswer(call: Call, run: Any) -> ChatResult:
@@ -370,3 +395,6 @@ async def _aanswer(call: Call, run: Any) -> ChatResult:
                 call.go_on()
         except CallError as error:
             return in_new_wrapping(*call.second_best(error))
+        except BaseException:
+            call.dispatch.abandon()
+            raise

@@ -50,6 +50,16 @@ def interruption_in(error: BaseException) -> BaseException | None:
     return next(filter(_is_from_outside, _chain(error)), None)
 
 
+def is_raised_by_nobody(error: BaseException) -> bool:
+    """Whether ``error``, which came out of what may be the application's code, was raised into it from outside."""
+    if interruption_in(error) is not error:
+        return False
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    theirs = (pair for pair in pairwise(frames) if not _is_on_the_way(pair[1].f_globals.get("__name__", "")))
+    first = next(theirs, None)
+    return first is None or _is_handler(*first)
+
+
 def raise_as_it_was(interruption: BaseException) -> NoReturn:
     """Raise it out of what was made of it, without a trace of that."""
     try:

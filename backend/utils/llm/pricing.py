@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .forks import unforked
+from .interruptions import interruption_in
 from .receipt import Usage
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | N
             is_plain = _is_ordinary(usage) and _is_by_token(prices)
             found = _reckoned(usage, prices) if is_plain else looked_up(*endpoint.priced_as, usage, when)
         return found if found is None or found == (whole := round(found, _PICO)) else whole
-    except Exception as error:  # noqa: BLE001 - it is told, once
+    except Exception as error:
+        if interruption_in(error) is not None:
+            raise
         _warn_once(type(error).__name__)
         return None
 

@@ -95,6 +95,8 @@ class RunningAttempt:
             return False
         is_ours = self._observed.refusal is not None or isinstance(error, BadAnswer)
         interruption = None if is_ours else interruption_in(error)
+        if interruption is not None and self._ticket is not None:
+            self._call.runtime.transport.pools.renew(self._ticket.provider.network_policy)
         is_handled = self._failed(interruption or error)
         if interruption is not None and interruption is not error:
             raise_as_it_was(interruption)

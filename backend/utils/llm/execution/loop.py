@@ -86,6 +86,8 @@ class Dispatch:
         self._gives_up_at = self._ends_at
         """When it no longer waits for a retry on loan."""
         self._sent: list[Try] = []
+        self._open: dict[int, tuple[Try, Attempt | None]] = {}
+        """Requests for which something is set aside, by their number; with what became of one, while observers are told."""
         self._shares: dict[Circuit, float] = {}
         self._looked: dict[Circuit, tuple[float, int]] = {}
         """When this call first saw that a circuit rests, and how often that had been decided by then."""
@@ -307,9 +309,6 @@ class Dispatch:
             self.leave_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
         number, lost_at = next(traffic.numbers), now + most + GRACE_SECONDS
-        if candidate.meters:
-            tokens = tokens_of(candidate, route.needs)
-            traffic.rate_limiter.take(candidate.meters, tokens, number, lost_at)
         step = Try(
             candidate,
             seconds,
@@ -322,6 +321,10 @@ class Dispatch:
             hedge=hedge,
             place=len(self._sent) + 1,
         )
+        self._open[number] = step, None
+        if candidate.meters:
+            tokens = tokens_of(candidate, route.needs)
+            traffic.rate_limiter.take(candidate.meters, tokens, number, lost_at)
         self._sent.append(step)
         if self.observers.see_starts:
             self.observers.started(step)
@@ -527,11 +530,20 @@ class Dispatch:
 
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         """Attempts stand in the order in which they began: a hedge may end before the first does."""
+        self._open[step.number] = step, attempt
         if not attempt.withdrawn:
             self.attempts.insert(0 if step is self._sent[0] else len(self.attempts), attempt)
         if self._racing:
             self._racing = tuple(one for one in self._racing if one is not step)
         self.observers.ended(step, attempt, failure)
+        del self._open[step.number]
+
+    def abandon(self) -> None:
+        """The call ends out of its turn: nothing stays set aside for it, wherever it was when that was raised."""
+        self.leave_queue()
+        for step, attempt in self._open.values():
+            self.observers.abandoned(step, attempt)
+        self._open.clear()
 
     @property
     def _requests_left(self) -> int:

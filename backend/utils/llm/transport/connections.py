@@ -31,7 +31,7 @@ from typing_extensions import override
 from yarl import URL
 
 from ..forks import PerProcess
-from ..interruptions import interruption_in
+from ..interruptions import interruption_in, raise_as_it_was
 from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
 from .patience import Patience
 from .resolver import addresses
@@ -174,7 +174,12 @@ class _BoundedStream(httpcore2.NetworkStream):
     def write(self, buffer: bytes, timeout: Any = None) -> None:
         for start in range(0, len(buffer), WRITE_BYTES):
             piece = buffer[start : start + WRITE_BYTES]
-            self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+            try:
+                self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
+            except (httpcore2.WriteError, httpcore2.WriteTimeout) as error:
+                if (interruption := interruption_in(error)) is not None:
+                    raise_as_it_was(interruption)  # else httpcore2 would go on, and read
+                raise
 
     @override
     def close(self) -> None:
@@ -198,13 +203,16 @@ class _BoundedStream(httpcore2.NetworkStream):
 
 def _pool(policy: NetworkPolicy | None) -> httpcore2.ConnectionPool:
     logging.getLogger("httpcore2.http11").addFilter(_log_no_answer)
-    return httpcore2.ConnectionPool(
+    pool = httpcore2.ConnectionPool(
         ssl_context=_tls(),
         max_connections=MOST_CONNECTIONS,
         max_keepalive_connections=MOST_IDLE if keeps_connections(policy) else 0,
         keepalive_expiry=KEEPALIVE_SECONDS,
         network_backend=BoundedBackend(httpcore2.SyncBackend(), partial(addresses, policy)),
     )
+    # Its own is written in Python: an exception from outside may leave it held, and everybody would wait for ever.
+    pool._optional_thread_lock = threading.RLock()  # type: ignore[assignment]  # noqa: SLF001
+    return pool
 
 
 def _log_no_answer(record: logging.LogRecord) -> bool:
@@ -341,6 +349,16 @@ class Pools(PerProcess):
                 self._loops.setdefault(loop, {})[policy] = pool
             await anext(pool.lifetime)
         return pool
+
+    def renew(self, policy: NetworkPolicy | None) -> None:
+        """Make the connections of synchronous calls anew from now on; requests under way go on.
+
+        What the application raises into a call comes out between any two lines of the HTTP library. It may leave there a
+        request without a caller, or a connection in the middle of an answer.
+        """
+        with self._lock:
+            pool = self._threads.pop(policy, None)
+        del pool  # outside the lock
 
     def close(self) -> None:
         """Let go of the pools of synchronous calls. A connection is closed as soon as no request is under way on it.

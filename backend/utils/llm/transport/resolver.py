@@ -43,6 +43,8 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
         httpcore2.ConnectError: It has none, or the look-up took too long.
         httpcore2.ConnectTimeout: It took longer than ``seconds``, which are fewer.
     """
+    if _is_address(host):
+        return _permitted(policy, [host])
     lookup = _begun(policy, host, port)
     try:
         return _permitted(policy, lookup.result(min(RESOLVE_SECONDS, seconds)))
@@ -105,6 +107,14 @@ def _begun(policy: NetworkPolicy | None, host: str, port: int) -> Future[list[st
 def _looked_up(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _permitted(policy: NetworkPolicy | None, found: list[str]) -> list[str]:

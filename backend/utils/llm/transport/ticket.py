@@ -10,6 +10,7 @@ import secrets
 from dataclasses import InitVar, dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from typing_extensions import override
 
@@ -105,7 +106,10 @@ class Ticket:
 
 
 class TicketRegistry(PerProcess):
-    """Hands out tickets and takes them back. A number that is not out admits nothing."""
+    """Hands out tickets and takes them back. A number that is not out admits nothing.
+
+    A ticket is out no longer than its attempt holds it, even if an exception from outside keeps that from closing it.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -115,7 +119,7 @@ class TicketRegistry(PerProcess):
     @override
     def _begin(self) -> None:
         self._prefix = secrets.token_urlsafe(12)
-        self._out: dict[str, Ticket] = {}
+        self._out: WeakValueDictionary[str, Ticket] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._out)

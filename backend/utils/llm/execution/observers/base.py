@@ -32,6 +32,15 @@ class AttemptObserver(Protocol):
         """The endpoint is done with it, though it is not known yet whether its answer will do."""
         return
 
+    def abandoned(self, step: Try, attempt: Attempt | None) -> None:  # noqa: ARG002
+        """Of `ended` nobody could tell, or not to its end: what the application raised came between. Give back what it has.
+
+        Args:
+            step: Which request.
+            attempt: What became of it; None if it was not sent.
+        """
+        return
+
     @abstractmethod
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
         """It was answered, or failed. Told before it is decided what comes next."""

@@ -39,6 +39,10 @@ class LoadObserver(AttemptObserver):
     def ended(self, step: Try, _: Attempt, __: Failure | None) -> None:
         self.received(step)
 
+    @override
+    def abandoned(self, step: Try, _: Attempt | None) -> None:
+        self.received(step)
+
 
 class LatencyObserver(AttemptObserver):
     """Times answers, and failures that are the endpoint's fault."""

@@ -36,10 +36,16 @@ class RateLimitObserver(AttemptObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         arrived = not (attempt.withdrawn or (failure is not None and failure.category in NEVER_ARRIVED))
+        self._settle(step, _used(attempt, failure), arrived=arrived)
+
+    @override
+    def abandoned(self, step: Try, attempt: Attempt | None) -> None:
+        used = 0 if attempt is None else _used(attempt, None)
+        self._settle(step, used, arrived=attempt is not None)
+
+    def _settle(self, step: Try, used: int | None, *, arrived: bool) -> None:
         with self._traffic.lock:
-            self._traffic.rate_limiter.settle(
-                step.candidate.meters, step.number, _used(attempt, failure), arrived=arrived
-            )
+            self._traffic.rate_limiter.settle(step.candidate.meters, step.number, used, arrived=arrived)
 
 
 class TierObserver(AttemptObserver):

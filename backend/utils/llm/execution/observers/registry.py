@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...failures import POLICY
+from ...interruptions import is_raised_by_nobody
 from ...strategies import ByTier, CostLadder
 from .base import AttemptObserver, was_patient
 from .load import LatencyObserver, LoadObserver, TailLatencyObserver
@@ -60,6 +61,11 @@ class HealthObserver(AttemptObserver):
                 health.earn_retry(candidate.budget_key)
         elif was_probe:
             health.release(circuit, key)
+
+    @override
+    def abandoned(self, step: Try, _: Attempt | None) -> None:
+        if step.probe:
+            self._health.release(step.candidate.circuit, step.candidate.key_circuit)
 
 
 class Substitutes:
@@ -124,24 +130,39 @@ class Observers:
         for one in self.see_starts:
             try:
                 one.started(step)
-            except Exception:
-                log.exception(_FAILED, type(one).__name__)
+            except Exception as error:  # noqa: BLE001 - an observer changes no outcome
+                _complain(one, error)
 
     def received(self, step: Try) -> None:
         """See `AttemptObserver`."""
         for one in self.see_receipts:
             try:
                 one.received(step)
-            except Exception:
-                log.exception(_FAILED, type(one).__name__)
+            except Exception as error:  # noqa: BLE001 - an observer changes no outcome
+                _complain(one, error)
 
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         """See `AttemptObserver`."""
         for one in self._all:
             try:
                 one.ended(step, attempt, failure)
-            except Exception:
-                log.exception(_FAILED, type(one).__name__)
+            except Exception as error:  # noqa: BLE001 - an observer changes no outcome
+                _complain(one, error)
+
+    def abandoned(self, step: Try, attempt: Attempt | None) -> None:
+        """See `AttemptObserver`."""
+        for one in self._all:
+            try:
+                one.abandoned(step, attempt)
+            except Exception as error:  # noqa: BLE001 - an observer changes no outcome
+                _complain(one, error)
+
+
+def _complain(observer: AttemptObserver, error: Exception) -> None:
+    """Log what ``observer`` raised. What was raised into it from outside is the call's to raise."""
+    if is_raised_by_nobody(error):
+        raise error
+    log.error(_FAILED, type(observer).__name__, exc_info=error)
 
 
 class ObserverRegistry:
