@@ -116,7 +116,6 @@ class AuditTrail:
 
     Args:
         sessions: The database.
-        has_keys: Whether users' keys are stored there, so that a master key may be made while there are none.
         clock: The wall clock, timezone-aware.
     """
 
@@ -124,11 +123,9 @@ class AuditTrail:
         self,
         sessions: async_sessionmaker[AsyncSession],
         *,
-        has_keys: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._sessions = sessions
-        self._has_keys = has_keys
         self._clock = clock
 
     async def sign(self, keys: Keys) -> Head | None:
@@ -161,9 +158,7 @@ class AuditTrail:
         last = (
             await session.execute(select(row.number, row.hash).order_by(row.number.desc()).limit(1))
         ).first()
-        is_first = self._has_keys and not await session.scalar(
-            select(exists().where(UserKeyRow.id.is_not(None)))
-        )
+        is_first = not await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
         number, previous = (last.number, last.hash) if last else (0, START)
         at = (self._clock() - _EPOCH) // _MICROSECOND
         return Head.signed(number + 1, at, tips, previous, keys.newest(is_first=is_first))

@@ -20,7 +20,9 @@ from backend.database.engine import opened
 from backend.database.tokens import TokenStore
 from backend.main import create_app
 from backend.settings import Settings, environment
-from backend.utils.llm import Patchbay, Table
+from backend.utils.llm import Caller, Patchbay, Table
+from backend.utils.llm.caller import use_caller
+from backend.utils.llm.testing import Status, Text
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
 if TYPE_CHECKING:
@@ -281,6 +283,23 @@ class TestHttp:
         ]
         assert CANARY not in json.dumps(entries)
         assert (await asyncio.to_thread(told, "audit", "verify"))["breaks"] == []
+
+
+async def test_every_attempt_of_a_server_is_in_the_trail(data: Path, provider: LoopbackProvider) -> None:
+    provider.script(Status(503), Text("Hello."))
+    app = create_app(Settings(_env_file=None, data_dir=data), announce=lambda _: None)
+    async with app.router.lifespan_context(app):
+        with use_caller(Caller(user_id="ann")):
+            await app.state.services.facade.get_llm("greet").ainvoke("Hello?")
+
+    report = await asyncio.to_thread(told, "audit", "verify")
+    with sqlite3.connect(data / "patchbay.sqlite3") as connection:
+        connection.execute("UPDATE ledger_attempts SET output = 1 WHERE outcome = 'ok'")
+    connection.close()
+    tampered = await asyncio.to_thread(run, "audit", "verify")
+
+    assert (report["ok"], report["attempts"]) == (True, 2)
+    assert (tampered.exit_code, tampered.stderr.split(":")[0]) == (BROKEN, "changed")
 
 
 async def _until(condition: Any) -> None:
