@@ -37,8 +37,8 @@ class Settings(BaseSettings):
         master_keys: The keys that lock users' stored keys, the newest first, with commas between them. Without them,
             there is a file.
         master_keys_file: That file; by default it lies beside the database, and is made when it is first needed.
-        database_url: A PostgreSQL server for the ledger, such as ``postgresql://patchbay@db.example/patchbay``. Without one the ledger
-            is in SQLite, as everything else is.
+        database_url: A PostgreSQL server for everything that is kept, such as ``postgresql://patchbay@db.example/patchbay``. Without one
+            it is in SQLite.
         ledger_spool_mb: Megabytes that records of calls may take on the disk while the store does not take them. Half an hour
             of a hundred calls a second is about 80.
         ledger_days: For how many days single attempts are kept in the ledger; without, for ever.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 50
 """Which a start may take: a hundred times what it does."""
-_HASTY = " -F -c full_page_writes=off -c shared_buffers=32MB -c autovacuum=off"
+_HASTY = " -F -c wal_level=logical -c full_page_writes=off -c shared_buffers=32MB -c autovacuum=off"
 _TEMPLATE = "with_tables"
 _CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
 _CLEAR = """
