@@ -5,10 +5,14 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
+<<<<<<< HEAD
 .PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks ledger soak spine turns
+=======
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks interruptions late soak spine turns
+>>>>>>> 09d5d78 (benchmarks: a late loop; docs: what is raised from outside)
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install the locked requirements into .venv; does nothing when they are there
 	@set -euo pipefail; source backend/setup.sh; prepare dev
@@ -59,6 +63,12 @@ edge: install ## Measure what hostile requests cost the server; a minute
 
 turns: install ## Measure how long anything keeps the event loop from others; half a minute
 	PYTHONPATH=. $(PY) -m benchmarks.turns
+
+late: install ## Make 2,000 calls at once on a loop that is late by seconds, and look for a failure; a minute
+	PYTHONPATH=. $(PY) -m benchmarks.late_loop
+
+interruptions: install ## Raise something into calls at thousands of moments, and look for what is left of them; some minutes
+	$(PY) -m pytest --hypothesis-profile=soak --timeout=3600 backend/tests/unit/llm/test_any_moment.py
 
 crash: install ## Kill and stop a busy server again and again, and look for what is lost or paid for twice; some minutes
 	PYTHONPATH=. $(PY) -m benchmarks.crash

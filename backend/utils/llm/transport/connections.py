@@ -201,7 +201,8 @@ class _BoundedStream(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _pool(policy: NetworkPolicy | None) -> httpcore2.ConnectionPool:
+def _pool(policy: NetworkPolicy | None, lock: threading.RLock) -> httpcore2.ConnectionPool:
+    """A pool, with ``lock`` in the place of its own, which an exception from outside may leave held: that is no object of C."""
     logging.getLogger("httpcore2.http11").addFilter(_log_no_answer)
     pool = httpcore2.ConnectionPool(
         ssl_context=_tls(),
@@ -210,8 +211,7 @@ def _pool(policy: NetworkPolicy | None) -> httpcore2.ConnectionPool:
         keepalive_expiry=KEEPALIVE_SECONDS,
         network_backend=BoundedBackend(httpcore2.SyncBackend(), partial(addresses, policy)),
     )
-    # Its own is written in Python: an exception from outside may leave it held, and everybody would wait for ever.
-    pool._optional_thread_lock = threading.RLock()  # type: ignore[assignment]  # noqa: SLF001
+    pool._optional_thread_lock = lock  # type: ignore[assignment]  # noqa: SLF001
     return pool
 
 
@@ -266,7 +266,7 @@ class Pools(PerProcess):
 
     @override
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._lock_of_threads = threading.Lock(), threading.RLock()
         self._threads: dict[NetworkPolicy | None, httpcore2.ConnectionPool] = {}
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[NetworkPolicy | None, LoopPool]] = (
             WeakKeyDictionary()
@@ -334,7 +334,7 @@ class Pools(PerProcess):
         """The pool of synchronous calls."""
         with self._lock:
             if policy not in self._threads:
-                self._threads[policy] = _pool(policy)
+                self._threads[policy] = _pool(policy, self._lock_of_threads)
             return self._threads[policy]
 
     async def for_this_loop(self, policy: NetworkPolicy | None = None) -> LoopPool:
