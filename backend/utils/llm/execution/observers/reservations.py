@@ -89,18 +89,22 @@ class Reservations(AttemptObserver):
         held = Held(found, Reservation(os.urandom(16).hex(), charges, seconds))
         try:
             outcome = self._store.reserve(held.reservation)
+            if not isinstance(outcome, Shortage):
+                self._held[step.number] = held
         except BudgetStoreAwayError as error:
             away = self._away(step, found, str(error))
             if not isinstance(away, Rejection):
                 self._held[step.number] = held  # it may have been set aside without a word
             return away
+        except BaseException:  # raised into it from outside
+            self._store.settle(held.reservation, [0] * len(found))
+            raise
         if self._is_away:
             log.warning("the counters of budgets can be read again")
         self._is_away = False
         if isinstance(outcome, Shortage):
             claim = found[charges.index(outcome.charge)]
             return over_budget(step.candidate, claim, outcome.counter, now)
-        self._held[step.number] = held
         return tuple(self._marks(found, outcome))
 
     async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
@@ -121,6 +125,10 @@ class Reservations(AttemptObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         self._settle(step, None if attempt.withdrawn else _used(step, attempt, failure))
+
+    @override
+    def abandoned(self, step: Try, attempt: Attempt | None) -> None:
+        self._settle(step, None if attempt is None else _used(step, attempt, None))
 
     def _settle(self, step: Try, usage: Usage | None) -> None:
         held = self._held.pop(step.number, None)
