@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from ..errors import LLMError
 from ..failures import is_control_flow
+from ..interruptions import is_raised_by_nobody
 from ..model_config import OWN
 from .observers import Observers
 
@@ -137,7 +138,10 @@ class CallSpan:
             self.context = trace.set_span_in_context(self._span)
             if not route.needs.streams:
                 self._token = contexts.attach(self.context)
-        except Exception:
+        except Exception as error:
+            if is_raised_by_nobody(error):
+                self.__exit__(type(error), error, None)
+                raise
             log.exception(_FAILED)
         return self
 
@@ -151,7 +155,9 @@ class CallSpan:
             if error is not None:
                 _fail(self._span, error)
             self._span.end(_nanoseconds(self._now()))
-        except Exception:
+        except Exception as fault:
+            if is_raised_by_nobody(fault):
+                raise
             log.exception(_FAILED)
 
     def _outcome(self) -> Attributes:
@@ -206,7 +212,9 @@ class SpannedObservers(Observers):
                 attributes=_known(_asked(step)),
                 start_time=_nanoseconds(attempt.started),
             )
-        except Exception:
+        except Exception as error:
+            if is_raised_by_nobody(error):
+                raise
             log.exception(_FAILED)
             return None
 
@@ -217,7 +225,9 @@ class SpannedObservers(Observers):
                 span.set_status(trace.StatusCode.ERROR, attempt.category and attempt.category.value)
             span.end(_nanoseconds(attempt.started + attempt.duration))
             self._measure(step, attempt)
-        except Exception:
+        except Exception as error:
+            if is_raised_by_nobody(error):
+                raise
             log.exception(_FAILED)
 
     def _measure(self, step: Try, attempt: Attempt) -> None:

@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Final
 
+from ..interruptions import is_raised_by_nobody
+
 if TYPE_CHECKING:
     from .call import Call
 
@@ -27,6 +29,8 @@ def with_spans(call: Call) -> Call:
             from .spans import CallSpan
 
             call.span = CallSpan(call)
-    except Exception:
+    except Exception as error:
+        if is_raised_by_nobody(error):
+            raise
         log.exception("a call is not traced; it goes on")
     return call

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from ...budgets import pico_usd
+from ...interruptions import is_raised_by_nobody
 from ...ledger.record import AttemptRecord
 from ...model_config import OWN
 from ...pricing import price_list_version, price_version
@@ -89,7 +89,9 @@ class LedgerObserver(AttemptObserver):
             return
         try:
             self._sink.append(record_of(step, attempt, self._key_names))
-        except Exception as error:  # noqa: BLE001 - the answer is worth more than its record
+        except Exception as error:
+            if is_raised_by_nobody(error):
+                raise
             self._note_loss(error)
 
     def _note_loss(self, error: Exception) -> None:
@@ -153,7 +155,10 @@ def _current_trace() -> str | None:
     telemetry = sys.modules.get("opentelemetry.trace")
     if telemetry is None:
         return None
-    with suppress(Exception):  # half imported, or another's fault
+    try:
         context = telemetry.get_current_span().get_span_context()
-        return f"{context.trace_id:032x}" if context.is_valid else None
-    return None
+    except Exception as error:  # half imported, or another's fault
+        if is_raised_by_nobody(error):
+            raise
+        return None
+    return f"{context.trace_id:032x}" if context.is_valid else None

@@ -131,7 +131,7 @@ class Observers:
             try:
                 one.started(step)
             except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _complain(one, error)
+                _log(one, error)
 
     def received(self, step: Try) -> None:
         """See `AttemptObserver`."""
@@ -139,26 +139,29 @@ class Observers:
             try:
                 one.received(step)
             except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _complain(one, error)
+                _log(one, error)
 
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        """See `AttemptObserver`."""
+        """See `AttemptObserver`. What is raised into one from outside is raised once the others were told."""
+        interruption: BaseException | None = None
         for one in self._all:
             try:
-                one.ended(step, attempt, failure)
-            except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _complain(one, error)
+                try:
+                    one.ended(step, attempt, failure)
+                except Exception as error:  # noqa: BLE001 - an observer changes no outcome
+                    _log(one, error)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     def abandoned(self, step: Try, attempt: Attempt | None) -> None:
         """See `AttemptObserver`."""
         for one in self._all:
-            try:
-                one.abandoned(step, attempt)
-            except Exception as error:  # noqa: BLE001 - an observer changes no outcome
-                _complain(one, error)
+            one.abandoned(step, attempt)
 
 
-def _complain(observer: AttemptObserver, error: Exception) -> None:
+def _log(observer: AttemptObserver, error: Exception) -> None:
     """Log what ``observer`` raised. What was raised into it from outside is the call's to raise."""
     if is_raised_by_nobody(error):
         raise error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...forks import PerProcess
+from ...interruptions import is_raised_by_nobody
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
@@ -97,5 +98,7 @@ class ShadowObserver(AttemptObserver):
             try:
                 if self._shadows.random() * 100.0 < share.percent and (send := self._copy(share)) is not None:
                     self._shadows.start(feature.name, send)
-            except Exception:
+            except Exception as error:
+                if is_raised_by_nobody(error):
+                    raise
                 log.exception("a copy could not be sent; the call goes on")
