@@ -5,11 +5,8 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-<<<<<<< HEAD
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks ledger soak spine turns
-=======
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks interruptions late soak spine turns
->>>>>>> 09d5d78 (benchmarks: a late loop; docs: what is raised from outside)
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks interruptions late ledger soak spine \
+	turns
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
