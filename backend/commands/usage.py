@@ -88,6 +88,8 @@ def by_feature(
     context: typer.Context, *, since: Since = None, until: Until = None, as_json: Json = False
 ) -> None:
     """What calls used and cost in the last 30 days, by feature."""
+    if context.invoked_subcommand is not None and (since or until or as_json):
+        raise typer.BadParameter(f"Options of {context.invoked_subcommand} stand behind it.")
     if context.invoked_subcommand is None:
         _tell("feature", _period(since, until), Only(), 100, as_json=as_json)
 
@@ -213,6 +215,8 @@ def _tell(by: Dimension, period: Period, only: Only, limit: int, *, as_json: boo
         out.print(f"Nothing from {period.since} to {period.until}.", markup=False)
     else:
         out.print(usage_grid(by, used, total))
+        if len(used) == limit:
+            err.print(f"There may be more than these {limit}: --limit shows them. The total is of all.")
         if total.unpriced:
             err.print(f"{total.unpriced} attempts have no known price, and are in no cost.")
 

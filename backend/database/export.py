@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from backend.ledger.usage import Period
 
-BATCH: Final = 2_000
+BATCH: Final = 10_000
 
 
 async def exported(engine: AsyncEngine, period: Period) -> AsyncIterator[Sequence[tuple[Any, ...]]]:

@@ -107,8 +107,9 @@ class PostgresLedger(SqlLedger):
     _OWN: Final = "CREATE TEMP TABLE IF NOT EXISTS ledger_{} (LIKE ledger_attempts) ON COMMIT DELETE ROWS"
     _COPY: Final = f"COPY ledger_arrived ({_NAMES}) FROM STDIN"
     _INSERT: Final = (
-        "WITH new AS (INSERT INTO ledger_attempts SELECT * FROM ledger_arrived ORDER BY writer, sequence"
-        " ON CONFLICT DO NOTHING RETURNING *) INSERT INTO ledger_fresh SELECT * FROM new"
+        f"WITH new AS (INSERT INTO ledger_attempts ({_NAMES})"  # noqa: S608
+        f" SELECT {_NAMES} FROM ledger_arrived ORDER BY writer, sequence ON CONFLICT DO NOTHING"
+        f" RETURNING {_NAMES}) INSERT INTO ledger_fresh ({_NAMES}) SELECT {_NAMES} FROM new"
     )
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -89,6 +89,17 @@ def test_a_name_is_no_markup() -> None:
     assert "[red]chat" in run("by", "feature", *PERIOD).stdout
 
 
+def test_a_list_that_is_cut_says_so() -> None:
+    result = run("by", "feature", *PERIOD, "--limit", "1")
+
+    assert result.stdout.splitlines()[2].split()[:2] == ["total", "3"]
+    assert "more than these 1" in result.stderr
+
+
+def test_options_before_a_command_are_not_ignored_in_silence() -> None:
+    assert run("--since", "7d", "by", "day").exit_code == 2
+
+
 def test_days_that_nothing_happened_on_are_no_table() -> None:
     assert (
         run("--since", "2025-01-01", "--until", "2025-01-02").stdout

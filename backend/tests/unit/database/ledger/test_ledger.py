@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import func, select
 
+from backend.database.engine import opened
 from backend.database.ledger import sql_ledger
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
-from backend.ledger.store import RefusedRowError
+from backend.ledger.store import RefusedRowError, StoreAwayError
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 OTHER = "0193a1b2c3d47e5f8a9b0c1d2e3f4a5c"
@@ -150,7 +153,8 @@ async def test_shippers_that_come_at_once_wait_for_each_other_and_lose_nothing(e
 
     def batch(shipper: int) -> list[Any]:
         # Each in an order of its own, with one batch of all that everybody sends.
-        mixed = [record(feature=features[(number * (shipper + 1)) % 7]) for number in range(70)]
+        places = [(number * (shipper + 1)) % 7 for number in range(70)]
+        mixed = [record(feature=features[at], tenant=f"t{6 - at}", user=f"u{at}") for at in places]
         return spooled([record()] * 5) + spooled(mixed, f"{shipper:032x}")
 
     counts = await asyncio.gather(*(store.add(batch(shipper)) for shipper in range(8)))
@@ -179,3 +183,14 @@ async def test_a_row_that_no_database_takes_is_refused_with_its_batch(
 
     assert await all_rows(engine) == []
     assert await store.add(spooled([record()])) == 1
+
+
+async def test_a_file_that_is_gone_is_a_store_that_is_away(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.sqlite3") as engine:
+        store = sql_ledger(engine)
+        (tmp_path / "ledger.sqlite3").rename(tmp_path / "elsewhere")
+        with pytest.raises(StoreAwayError):
+            await store.add(spooled([record()]))
+
+        (tmp_path / "elsewhere").rename(tmp_path / "ledger.sqlite3")
+        assert await store.add(spooled([record()])) == 1
