@@ -213,7 +213,8 @@ def _idle(one: Override, snapshot: Snapshot, now: datetime) -> Iterator[str]:
     """Why it would change nothing, or serve nobody."""
     if not one.links:
         return
-    if snapshot.features[one.subject].override != one:
+    holds = snapshot.features[one.subject].override
+    if holds is None or holds.id != one.id:
         yield f"{one.path}: the environment says what serves {one.subject}, and stands above it."
     elif snapshot.house_keys and not (route := _route(snapshot, one.subject, now)).candidates:
         reasons = "; ".join(dict.fromkeys(f"{skip.name}: {skip.reason}" for skip in route.skipped))

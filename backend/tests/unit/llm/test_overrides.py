@@ -105,6 +105,17 @@ class TestWhatServes:
 
         assert len({table(Store(*kept)).snapshot.hash for kept in several}) == 4
 
+    def test_an_alias_stands_for_its_endpoint(self) -> None:
+        text = f'{TABLE}\n[aliases]\nbig = "{SOL}"\nsmall = "{LUNA}"'
+        kept = stored("greet", "alias:big", FLASH), stored("alias:small", number=2)
+
+        made = table(Store(*kept), text)
+
+        assert chain(made.snapshot) == [SOL, FLASH]
+        assert set(made.snapshot.disabled) == {LUNA}
+        assert [info.state for info in Patchbay(made).get_qos_info().overrides] == ["in_force", "in_force"]
+        assert "there is no such alias" in table(Store(stored("greet", "alias:no"))).ignored[0].problems[0]
+
 
 class TestDisabled:
     @pytest.mark.parametrize("keys", [{}, {"openai": "sk-anns"}])

@@ -236,8 +236,8 @@ def override_infos(table: Table) -> tuple[OverrideInfo, ...]:
 
 
 def _state(one: Override, snapshot: Snapshot) -> Literal["in_force", "environment"]:
-    in_force = snapshot.features[one.subject].override == one if one.links else True
-    return "in_force" if in_force else "environment"
+    holds = snapshot.features[one.subject].override if one.links else one
+    return "in_force" if holds is not None and holds.id == one.id else "environment"
 
 
 def _feature_info(route: Explanation, snapshot: Snapshot, today: date) -> FeatureInfo:

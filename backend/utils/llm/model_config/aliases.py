@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ..problems import did_you_mean
+from .overrides import LAYER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..problems import Problems
+    from .overrides import Override
 
 SECTION: Final = "aliases"
 PREFIX: Final = "alias:"
@@ -57,6 +59,12 @@ class Aliases:
             name: replaced(name, value) if name.startswith(prefix) else value
             for name, value in environ.items()
         }
+
+    def override(self, one: Override) -> Override:
+        """``one`` with the endpoints in the aliases' places."""
+        links = tuple(self._endpoint(link, one.path, LAYER) for link in one.links)
+        subject = one.subject if links else self._endpoint(one.subject, one.path, LAYER)
+        return one._replace(subject=subject, links=links)
 
     def _replaced(self, value: Any, path: str) -> Any:
         if isinstance(value, str):

@@ -64,7 +64,8 @@ def parse(
     problems = Problems()
     aliases = Aliases(document := values(text, source), layer, problems)
     environ = aliases.environment(environ, FEATURE_OVERRIDE)
-    table = Resolver(rows := fit(aliases.document, layer, problems), environ, layer, problems, overrides)
+    rows, stored = fit(aliases.document, layer, problems), [aliases.override(one) for one in overrides]
+    table = Resolver(rows, environ, layer, problems, stored)
     keys = _house_keys(table.providers, environ, problems)
     _check_holds_no_key(
         document,

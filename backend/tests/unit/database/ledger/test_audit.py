@@ -237,7 +237,7 @@ class TestTampering:
         self, sessions: Sessions, rows: dict[str, list[Row]], name: str
     ) -> None:
         unseen = []
-        for at, row in enumerate(rows[name]):
+        for at, row in enumerate(rows[name][:5]):
             for column, value in row.items():
                 changed = value + 1000 if isinstance(value, int) else f"{value}0"
                 tampered = [*rows[name][:at], {**row, column: changed}, *rows[name][at + 1 :]]
