@@ -140,6 +140,7 @@ class Overrides:
         self._table = table
         self._clock = clock
         self._known: Sequence[Override] = ()
+        self._looking = asyncio.Lock()
         table.lay_over(lambda: self._known)
 
     async def put_in_force(self) -> None:
@@ -147,10 +148,11 @@ class Overrides:
 
         The table is read anew, too, if it has changed; also if it cannot be seen what holds.
         """
-        try:
-            self._known = await self._store.holding(self._clock())
-        finally:
-            await asyncio.to_thread(self._table.reload_if_changed)
+        async with self._looking:  # else who looked before a decision could have the last word after it
+            try:
+                self._known = await self._store.holding(self._clock())
+            finally:
+                await asyncio.to_thread(self._table.reload_if_changed)
 
     def infos(self) -> Sequence[OverrideInfo]:
         """Those that hold, each with whether it is in force, and why if it is not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,30 @@ async def test_its_end_puts_back_what_was_before() -> None:
     assert chain(desk.table.snapshot) == [LUNA, FLASH]
     with pytest.raises(OverrideNotFoundError):
         await desk.overrides.revert(made.override.id, "bob")
+
+
+async def test_who_looked_before_a_decision_does_not_have_the_last_word_after_it() -> None:
+    desk = Desk()
+    looks, goes_on = asyncio.Event(), asyncio.Event()
+    holding = desk.store.holding
+
+    async def slow(now: datetime) -> Sequence[Override]:
+        found = await holding(now)
+        if not looks.is_set():
+            looks.set()
+            await goes_on.wait()
+        return found
+
+    desk.store.holding = slow  # type: ignore[method-assign]
+    before = asyncio.create_task(desk.overrides.put_in_force())
+    await looks.wait()
+    await desk.decide("greet", SOL)
+    after = asyncio.create_task(desk.overrides.put_in_force())
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(before, after)
+
+    assert chain(desk.table.snapshot) == [SOL]
 
 
 async def test_while_nobody_can_tell_what_holds_the_end_still_comes() -> None:
