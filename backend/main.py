@@ -123,7 +123,7 @@ def create_app(
             sessions = async_sessionmaker(engine)
             tokens = TokenStore(sessions)
             async with (
-                counting(settings.database_path, settings.database_url) as counters,
+                counting(settings.database_path, settings.database_url, background) as counters,
                 _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)

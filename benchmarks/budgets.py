@@ -66,7 +66,7 @@ def in_sqlite() -> Iterator[BudgetStore]:
                 pass
 
         asyncio.run(made())
-        with closing(asyncio.run(open_counters(path, None))) as store:
+        with closing(open_counters(path, None)) as store:
             yield store
 
 
@@ -76,7 +76,7 @@ def in_postgres() -> Iterator[BudgetStore]:
     with (
         running() as server,
         server.database() as url,
-        closing(asyncio.run(open_counters(Path(), SecretStr(url)))) as store,
+        closing(open_counters(Path(), SecretStr(url))) as store,
     ):
         yield store
 

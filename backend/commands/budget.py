@@ -107,13 +107,11 @@ def _asked(ask: Callable[[Budgets], Awaitable[T]], *, as_json: bool) -> T:
 async def _opened(settings: Settings) -> AsyncIterator[Budgets]:
     from backend.budgets import Budgets
     from backend.database.audit import note
-    from backend.database.budgets import counting
+    from backend.database.budgets import open_counters
 
-    async with (
-        deciding(settings) as sessions,
-        counting(settings.database_path, settings.database_url) as store,
-    ):
-        yield Budgets(store, Table(environ=environment()), partial(note, sessions))
+    async with deciding(settings) as sessions:
+        with closing(open_counters(settings.database_path, settings.database_url)) as store:
+            yield Budgets(store, Table(environ=environment()), partial(note, sessions))
 
 
 @contextmanager
@@ -130,7 +128,7 @@ async def _open_counters(settings: Settings) -> SqlBudgets:
     from backend.database.budgets import open_counters
 
     async with database(settings):
-        return await open_counters(settings.database_path, settings.database_url)
+        return open_counters(settings.database_path, settings.database_url)
 
 
 def _print(balance: Balance, *, as_json: bool) -> None:

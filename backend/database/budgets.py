@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, insert, literal_column, select, update
@@ -25,7 +26,7 @@ from typing_extensions import override
 
 from backend.database import postgres
 from backend.database.budget_tables import COUNTERS, RESERVATIONS
-from backend.database.engine import UnusableDatabaseError, make_counting_engine
+from backend.database.engine import make_counting_engine
 from backend.utils.llm.budgets import NOTHING, Charge, Counter, Window
 from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetStoreAwayError, Shortage
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from sqlalchemy import ColumnElement, Connection, Engine
 
+    from backend.background import Background
     from backend.utils.llm.state.budget_store import Reservation
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,9 @@ REST_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 30.0
 """How often a process looks for what others have set aside and died."""
 BATCH_SECONDS: Final = 0.02
+KEPT: Final = timedelta(days=400)
+"""How long counters of days and months are kept."""
+DAY_SECONDS: Final = 86_400.0
 MOST_AT_ONCE: Final = 500
 """Requests that are settled in one transaction."""
 MOST_UNSETTLED: Final = 100_000
@@ -118,42 +123,36 @@ class _Leases:
         self.forget = delete(RESERVATIONS).where(is_over, _R.amount == 0)
 
 
-@asynccontextmanager
-async def counting(path: Path, url: SecretStr | None) -> AsyncIterator[SqlBudgets]:
-    """Like `open_counters`, closed at the end.
+def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
+    """The counters in the database at ``url``, or in the file ``path``, which has its tables. Whoever opens them closes them.
 
     Raises:
         UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
     """
-    store = await open_counters(path, url)
+    made = (
+        make_counting_engine(path) if url is None else postgres.make_counting_engine(url.get_secret_value())
+    )
+    return SqlBudgets(made)
+
+
+@asynccontextmanager
+async def counting(path: Path, url: SecretStr | None, background: Background) -> AsyncIterator[SqlBudgets]:
+    """Like `open_counters`, closed at the end. Those of long ago are dropped now and then.
+
+    Raises:
+        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+    """
+    store = open_counters(path, url)
+
+    async def drop_old() -> None:
+        oldest = datetime.now(UTC) - KEPT
+        await asyncio.to_thread(store.prune, f"{oldest:%Y-%m-%d}")
+
     try:
-        yield store
+        async with background.repeating("budgets", drop_old, every=DAY_SECONDS):
+            yield store
     finally:
         await asyncio.to_thread(store.close)
-
-
-async def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
-    """The counters in the database at ``url``, or in the file ``path``, which has its tables.
-
-    Raises:
-        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
-    """
-    return SqlBudgets(
-        make_counting_engine(path) if url is None else await _counting_at(url.get_secret_value())
-    )
-
-
-async def _counting_at(url: str) -> Engine:
-    """An engine on a server. If that is away now, it may be there later."""
-    made = postgres.make_counting_engine(url)
-    try:
-        async with postgres.opened_postgres(url):
-            return made
-    except UnusableDatabaseError as error:
-        log.warning(
-            "%s Until then, what counts for a budget is refused, unless that is open when away.", error
-        )
-        return made
 
 
 class SqlBudgets(PerProcess):

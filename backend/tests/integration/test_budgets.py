@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from typer.testing import CliRunner, Result
 
 from backend.cli import app as commands
-from backend.database.budgets import counting
+from backend.database.budgets import open_counters
 from backend.database.engine import opened
 from backend.database.tokens import TokenStore
 from backend.main import create_app
@@ -189,7 +189,7 @@ class TestHttp:
     ) -> None:
         async with server(data) as (_, app):
             await spend(app, provider, "bob", 30)
-        async with counting(data / "patchbay.sqlite3", None) as counters:
+        with closing(open_counters(data / "patchbay.sqlite3", None)) as counters:
             known = await asyncio.to_thread(counters.known)
 
         assert sorted((one.budget, one.subject, said.reserved) for one, said in known.items()) == [

@@ -323,6 +323,19 @@ async def test_many_at_once_never_overspend_and_are_told_to_come_back(
     assert counter(patchbay) == Counter()
 
 
+def test_a_copy_counts_for_the_house_and_for_no_user(provider: LoopbackProvider, make: Make) -> None:
+    shadowed = ROW.replace("attempts = 1", f'attempts = 1\nshadow = {{ "{GEMINI}" = 100 }}')
+    house = '[budgets.h]\nper = "owner"\ntokens = 1000\nperiod = "month"\n'
+    patchbay = make(LUNA, shadowed + house)
+    provider.always(answer(7))
+    patchbay.get_llm("f", caller=ANN).invoke("hi")
+    patchbay.runtime.shadows.join(10)
+
+    balances = patchbay.explain("f", caller=ANN).budgets
+
+    assert {one.budget.name: one.counter.spent for one in balances} == {"b": 7, "h": 14}
+
+
 def test_a_budget_begins_anew_with_its_period(provider: LoopbackProvider, make: Make) -> None:
     virtual = VirtualTime()
     patchbay = make(LUNA, ROW.replace("month", "day"), time=virtual.time)
