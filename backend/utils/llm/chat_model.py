@@ -36,14 +36,14 @@ from typing_extensions import override
 from .answers import in_new_wrapping, in_one_chunk
 from .bindings import BindableChatModel, ask_of, options_of, stops_of
 from .caller import CURRENT, HOUSE, Caller, current_caller
-from .errors import CallError, MissingCallerError
+from .errors import CallError, LLMError, MissingCallerError
 from .execution.acceptance import check_accept
 from .execution.attempt import RunningAttempt
 from .execution.call import Call, Question
 from .execution.copies import with_copies
 from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
-from .execution.telemetry import API, with_spans
+from .execution.telemetry import API, trace_refusal, with_spans
 from .execution.tracing import RunRecorder, recording, shows_attempts
 from .model_profile import model_profile
 from .needs import history_and_needs, tokens_of_text
@@ -343,7 +343,12 @@ class FeatureChatModel(BindableChatModel):
         route = plan(snapshot, self.feature, caller, needs, today=today, health=health, call_id=call_id)
         if route.feature.split:
             health.traffic.planned()
-        call = Call(runtime, snapshot, route, question)
+        try:
+            call = Call(runtime, snapshot, route, question)
+        except LLMError as error:
+            if API in modules:
+                trace_refusal(runtime, route, error)
+            raise
         call = with_copies(call) if route.feature.shadow else call
         return with_spans(call) if API in modules else call
 

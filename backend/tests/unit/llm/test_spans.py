@@ -142,6 +142,30 @@ def test_a_call_that_fails_says_so_in_our_words(
     assert telemetry.call.status.description == str(caught.value)
 
 
+def test_a_call_that_no_endpoint_may_serve_is_a_span_that_says_so(
+    make: Make, telemetry: Telemetry, call: Driver
+) -> None:
+    patchbay = make("openai:gpt-6-luna", environ={"LOOPBACK_GEMINI_KEY": "house-key-of-gemini"})
+
+    with pytest.raises(LLMError) as caught:
+        call(patchbay.get_llm("f"), PROMPT)
+
+    assert telemetry.attempts == []
+    assert told(telemetry.call)["error.type"] == caught.value.code
+    assert telemetry.call.status.description == str(caught.value)
+
+
+@pytest.mark.usefixtures("patchbay")
+def test_spans_name_the_call_as_its_receipt_does_and_the_request_as_its_provider_does(
+    telemetry: Telemetry, call: Driver
+) -> None:
+    receipt = call(get_llm("over_openai"), PROMPT).response_metadata["receipt"]
+
+    (attempt,) = telemetry.attempts
+    assert told(telemetry.call)["patchbay.call_id"] == told(attempt)["patchbay.call_id"] == receipt["id"]
+    assert told(attempt).get("patchbay.request_id") == receipt["attempts"][0]["request_id"]
+
+
 @pytest.mark.usefixtures("patchbay")
 def test_a_stream_that_is_left_is_no_failure(provider: LoopbackProvider, telemetry: Telemetry) -> None:
     provider.script(Text(ANSWER, chunks=5))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..model_config import Endpoint, Provider
     from ..options import Options
     from ..receipt import Attempt
+    from ..routing.route import Route
     from .call import Call
     from .observers.base import AttemptObserver
     from .steps import Try
@@ -121,18 +122,8 @@ class CallSpan:
         route = self._dispatch.route
         try:
             self._span = self.instruments.tracer.start_span(
-                f"invoke_workflow {route.feature.name}",
-                attributes=_known(
-                    {
-                        "gen_ai.operation.name": "invoke_workflow",
-                        "gen_ai.workflow.name": route.feature.name,
-                        "gen_ai.conversation.id": route.caller.conversation_id,
-                        "patchbay.feature": route.feature.name,
-                        "patchbay.profile": route.profile,
-                        "patchbay.table_hash": route.table_hash,
-                        "patchbay.arm": route.arm,
-                    }
-                ),
+                _name(route),
+                attributes=_of_call(route),
                 start_time=_nanoseconds(self._now()),
             )
             self.context = trace.set_span_in_context(self._span)
@@ -248,6 +239,34 @@ class SpannedObservers(Observers):
             instruments.tokens.record(attempt.usage.output, where | {"gen_ai.token.type": "output"})
 
 
+def refusal_span(route: Route, error: LLMError, now: datetime) -> None:
+    """The span of a call that no endpoint may serve."""
+    tracer = _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()).tracer
+    span = tracer.start_span(_name(route), attributes=_of_call(route), start_time=_nanoseconds(now))
+    _fail(span, error)
+    span.end(_nanoseconds(now))
+
+
+def _name(route: Route) -> str:
+    return f"invoke_workflow {route.feature.name}"
+
+
+def _of_call(route: Route) -> Attributes:
+    """What is known of a call before any attempt."""
+    return _known(
+        {
+            "gen_ai.operation.name": "invoke_workflow",
+            "gen_ai.workflow.name": route.feature.name,
+            "gen_ai.conversation.id": route.caller.conversation_id,
+            "patchbay.call_id": route.call_id,
+            "patchbay.feature": route.feature.name,
+            "patchbay.profile": route.profile,
+            "patchbay.table_hash": route.table_hash,
+            "patchbay.arm": route.arm,
+        }
+    )
+
+
 def _asked(step: Try) -> Attributes:
     """What is asked, of whom."""
     candidate, route = step.candidate, step.route
@@ -257,6 +276,7 @@ def _asked(step: Try) -> Attributes:
         "gen_ai.conversation.id": route.caller.conversation_id,
         "gen_ai.output.type": "json" if route.needs.structured_output else None,
         "gen_ai.request.stream": True if route.needs.streams else None,
+        "patchbay.call_id": route.call_id,
         "patchbay.feature": route.feature.name,
         "patchbay.profile": candidate.profile,
         "patchbay.endpoint": _shown(candidate.endpoint),
@@ -279,6 +299,7 @@ def _answered(attempt: Attempt) -> Attributes:
         "error.type": attempt.category and attempt.category.value,
         "http.response.status_code": attempt.status,
         "patchbay.outcome": attempt.outcome,
+        "patchbay.request_id": attempt.request_id,
         "patchbay.estimated": attempt.estimated,
         "patchbay.cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
     }

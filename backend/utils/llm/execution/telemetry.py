@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final
 from ..interruptions import is_raised_by_nobody
 
 if TYPE_CHECKING:
+    from ..errors import LLMError
+    from ..routing.route import Route
     from .call import Call
+    from .runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -34,3 +37,17 @@ def with_spans(call: Call) -> Call:
             raise
         log.exception("a call is not traced; it goes on")
     return call
+
+
+def trace_refusal(runtime: Runtime, route: Route, error: LLMError) -> None:
+    """Tell whoever traces of a call that no endpoint may serve: its span is over at once."""
+    try:
+        trace = sys.modules[API]
+        if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            from .spans import refusal_span
+
+            refusal_span(route, error, runtime.time.now())
+    except Exception as fault:
+        if is_raised_by_nobody(fault):
+            raise
+        log.exception("a refusal is not traced")
