@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from backend.tests.fakes.postgres import Postgres
+
 Sessions = async_sessionmaker[AsyncSession]
 
 
@@ -45,13 +47,17 @@ def sqlite_sessions(engine: AsyncEngine, tmp_path: Path, with_tables: Path) -> S
     return async_sessionmaker(engine)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def sessions(request: pytest.FixtureRequest, sqlite_sessions: Sessions) -> AsyncIterator[Sessions]:
-    """On a database of each kind, with all tables."""
-    if request.param == "sqlite":
-        yield sqlite_sessions
-        return
-    with request.getfixturevalue("postgres").database() as url:
+@pytest.fixture
+async def postgresql_sessions(postgres: Postgres) -> AsyncIterator[Sessions]:
+    """On a database of the server, with all tables."""
+    with postgres.database() as url:
         made = make_postgres_engine(url)
         yield async_sessionmaker(made)
         await made.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sessions(request: pytest.FixtureRequest) -> Sessions:
+    """On a database of each kind, with all tables."""
+    made: Sessions = request.getfixturevalue(f"{request.param}_sessions")
+    return made

@@ -52,9 +52,11 @@ async def problems(store: KeyStore) -> list[KeyProblem | None]:
     return [key.problem for key in await store.of(ANN, NOON)]
 
 
-@pytest.fixture(params=["memory", "database"])
-def store(request: pytest.FixtureRequest, sessions: Sessions) -> KeyStore:
-    return InMemoryKeys() if request.param == "memory" else SqlKeyStore(sessions)
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> KeyStore:
+    if request.param == "memory":
+        return InMemoryKeys()
+    return SqlKeyStore(request.getfixturevalue(f"{request.param}_sessions"))
 
 
 class TestEveryStore:

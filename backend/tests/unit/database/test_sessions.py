@@ -40,9 +40,11 @@ async def user(store: Store, plain: str) -> str | None:
 
 
 class TestEveryStore:
-    @pytest.fixture(params=["memory", "database"])
-    def store(self, request: pytest.FixtureRequest, clock: Clock[datetime], kept: SessionStore) -> Store:
-        return InMemorySessions(clock) if request.param == "memory" else kept
+    @pytest.fixture(params=["memory", "sqlite", "postgresql"])
+    def store(self, request: pytest.FixtureRequest, clock: Clock[datetime]) -> Store:
+        if request.param == "memory":
+            return InMemorySessions(clock)
+        return SessionStore(request.getfixturevalue(f"{request.param}_sessions"), clock=clock)
 
     async def test_a_session_is_found_by_what_its_cookie_holds(self, store: Store) -> None:
         ann, bob = await store.open("ann"), await store.open("bob")
