@@ -211,7 +211,8 @@ class SpannedObservers(Observers):
 
     def _end(self, span: Span, step: Try, attempt: Attempt) -> None:
         try:
-            span.set_attributes(_known(_answered(attempt)))
+            if span.is_recording():  # else the sampler has left it out
+                span.set_attributes(_known(_answered(attempt)))
             if attempt.outcome in {"failed", "rejected"}:
                 span.set_status(trace.StatusCode.ERROR, attempt.category and attempt.category.value)
             span.end(_nanoseconds(attempt.started + attempt.duration))
