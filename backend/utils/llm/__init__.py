@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .routing.route import Needs
     from .routing.selector import Choosing, Pause, Stop, Use, in_order
     from .serving import serving
+    from .state.budget_store import BudgetStore, MemoryBudgets
     from .structured_model import StructuredAnswer
     from .types import KeyPolicy
 
@@ -31,6 +32,7 @@ __all__ = [
     "AttemptDict",
     "AttemptRecord",
     "AttemptText",
+    "BudgetStore",
     "Caller",
     "Choosing",
     "FeatureChatModel",
@@ -38,6 +40,7 @@ __all__ = [
     "KeyPolicy",
     "LLMError",
     "LedgerSink",
+    "MemoryBudgets",
     "MemorySink",
     "Needs",
     "OwnEndpoint",
@@ -74,6 +77,7 @@ _ROOMS = {
     "AttemptRecord": "ledger.record",
     "AttemptText": "ledger.texts",
     "AttemptDict": "receipt",
+    "BudgetStore": "state.budget_store",
     "Caller": "caller",
     "Choosing": "routing.selector",
     "FeatureChatModel": "chat_model",
@@ -81,6 +85,7 @@ _ROOMS = {
     "KeyPolicy": "types",
     "LLMError": "errors",
     "LedgerSink": "ledger.sinks",
+    "MemoryBudgets": "state.budget_store",
     "MemorySink": "ledger.sinks",
     "Needs": "routing.route",
     "OwnEndpoint": "caller",
