@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .caller import Caller, OwnEndpoint, carrying, current_caller, use_caller
     from .chat_model import FeatureChatModel
-    from .clients import Patchbay, explain, get_llm, get_model, get_provider, get_qos_info, rate, use
+    from .clients import (
+        Patchbay,
+        explain,
+        get_embeddings,
+        get_llm,
+        get_model,
+        get_provider,
+        get_qos_info,
+        rate,
+        use,
+    )
     from .diagnostics.explain import Explanation as Route
     from .diagnostics.qos import QosInfo
+    from .embeddings import FeatureEmbeddings
     from .errors import LLMError, UnknownEndpointError, UnknownFeatureError
     from .ledger.record import AttemptRecord
     from .ledger.sinks import JsonLinesSink, LedgerSink, MemorySink
@@ -36,6 +47,7 @@ __all__ = [
     "Caller",
     "Choosing",
     "FeatureChatModel",
+    "FeatureEmbeddings",
     "JsonLinesSink",
     "KeyPolicy",
     "LLMError",
@@ -60,6 +72,7 @@ __all__ = [
     "carrying",
     "current_caller",
     "explain",
+    "get_embeddings",
     "get_llm",
     "get_model",
     "get_provider",
@@ -81,6 +94,7 @@ _ROOMS = {
     "Caller": "caller",
     "Choosing": "routing.selector",
     "FeatureChatModel": "chat_model",
+    "FeatureEmbeddings": "embeddings",
     "JsonLinesSink": "ledger.sinks",
     "KeyPolicy": "types",
     "LLMError": "errors",
@@ -105,6 +119,7 @@ _ROOMS = {
     "carrying": "caller",
     "current_caller": "caller",
     "explain": "clients",
+    "get_embeddings": "clients",
     "get_llm": "clients",
     "get_model": "clients",
     "get_provider": "clients",

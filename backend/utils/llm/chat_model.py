@@ -241,7 +241,7 @@ class FeatureChatModel(BindableChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _answer(self._call(messages, stop, kwargs), run_manager)
+        return answer_of(self._call(messages, stop, kwargs), run_manager)
 
     @override
     async def _agenerate(
@@ -251,7 +251,7 @@ class FeatureChatModel(BindableChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await _aanswer(self._call(messages, stop, kwargs), run_manager)
+        return await aanswer_of(self._call(messages, stop, kwargs), run_manager)
 
     @override
     def _stream(
@@ -264,7 +264,7 @@ class FeatureChatModel(BindableChatModel):
         call = self._call(messages, stop, kwargs, streams=True)
         run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield in_one_chunk(_answer(call, run))
+            yield in_one_chunk(answer_of(call, run))
             return
         with call.span:
             try:
@@ -289,7 +289,7 @@ class FeatureChatModel(BindableChatModel):
         call = self._call(messages, stop, kwargs, streams=True)
         run = run_manager or self._recorded_run()
         if call.question.wants_whole_answer:
-            yield in_one_chunk(await _aanswer(call, run))
+            yield in_one_chunk(await aanswer_of(call, run))
             return
         with call.span:
             try:
@@ -324,9 +324,6 @@ class FeatureChatModel(BindableChatModel):
         *,
         streams: bool = False,
     ) -> Call:
-        runtime, caller = self.runtime, self._caller()
-        if runtime.require_caller and caller is HOUSE:
-            raise MissingCallerError(self.feature)
         ask = Ask(NO_OPTIONS, cache_key=self.cache_key, endpoint=self.endpoint, fallbacks=self.fallbacks)
         if kwargs:
             ask = ask_of(kwargs, self.feature, ask)
@@ -338,19 +335,30 @@ class FeatureChatModel(BindableChatModel):
         streams = streams and ask.schema is None and accept is None
         history, needs = history_and_needs(messages, ask, streams=streams)
         question = Question(messages, history, stop, ask, accept)
-        snapshot, today = runtime.table.snapshot, runtime.time.now().date()
-        health, call_id = runtime.health, uuid7()
-        route = plan(snapshot, self.feature, caller, needs, today=today, health=health, call_id=call_id)
-        if route.feature.split:
-            health.traffic.planned()
-        try:
-            call = Call(runtime, snapshot, route, question)
-        except LLMError as error:
-            if API in modules:
-                trace_refusal(runtime, route, error)
-            raise
-        call = with_copies(call) if route.feature.shadow else call
-        return with_spans(call) if API in modules else call
+        return call_of(self.feature, self.runtime, self._caller(), question, needs)
+
+
+def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, needs: Needs) -> Call:
+    """A call of ``feature`` by ``caller``, planned and ready to be made.
+
+    Raises:
+        LLMError: Nobody called where somebody has to, or no endpoint may serve it.
+    """
+    if runtime.require_caller and caller is HOUSE:
+        raise MissingCallerError(feature)
+    snapshot, today = runtime.table.snapshot, runtime.time.now().date()
+    health, call_id = runtime.health, uuid7()
+    route = plan(snapshot, feature, caller, needs, today=today, health=health, call_id=call_id)
+    if route.feature.split:
+        health.traffic.planned()
+    try:
+        call = Call(runtime, snapshot, route, question)
+    except LLMError as error:
+        if API in modules:
+            trace_refusal(runtime, route, error)
+        raise
+    call = with_copies(call) if route.feature.shadow else call
+    return with_spans(call) if API in modules else call
 
 
 def _attempt(
@@ -373,7 +381,8 @@ async def _aattempt(
     return RunningAttempt(call, step)
 
 
-def _answer(call: Call, run: Any) -> ChatResult:
+def answer_of(call: Call, run: Any = None) -> ChatResult:
+    """What ``call`` comes to; ``run`` is LangChain's run manager of it."""
     if (accept := call.question.accept) is not None:
         check_accept(accept, blocks=True)
     with call.span:
@@ -390,7 +399,8 @@ def _answer(call: Call, run: Any) -> ChatResult:
             raise
 
 
-async def _aanswer(call: Call, run: Any) -> ChatResult:
+async def aanswer_of(call: Call, run: Any = None) -> ChatResult:
+    """As `answer_of`."""
     with call.span:
         try:
             while True:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .chat_model import FeatureChatModel
     from .diagnostics.explain import Explanation
     from .diagnostics.qos import QosInfo, TableInfo
+    from .embeddings import FeatureEmbeddings
     from .execution.runtime import Runtime
     from .ledger.sinks import LedgerSink
     from .ledger.texts import TextSink
@@ -186,6 +187,14 @@ class Patchbay(PerProcess):
             model = model.on_behalf_of(caller and checked_caller(caller), made_for)
         return model  # type: ignore[no-any-return]
 
+    def get_embeddings(self, feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
+        """The embeddings of ``feature``. See `get_embeddings` of this module."""
+        from .embeddings import FeatureEmbeddings, not_of_embeddings
+
+        if self.table.snapshot.features[feature].embedding is None:
+            raise ValueError(not_of_embeddings(feature))
+        return FeatureEmbeddings(feature, self.runtime, caller and checked_caller(caller), current_caller())
+
     def get_model(self, feature: str) -> str:
         """The model that the house's call of ``feature`` tries first."""
         return self._first(feature).model
@@ -311,7 +320,8 @@ class Patchbay(PerProcess):
         if not isinstance(feature, str):
             raise TypeError(f"a feature is named by a str, not by {type(feature).__name__}")
         snapshot = self.table.snapshot
-        snapshot.features[feature]
+        if snapshot.features[feature].embedding is not None:
+            raise ValueError(f"{feature!r} is a feature of embeddings: use get_embeddings")
         if endpoint is not None and endpoint not in snapshot.endpoints:
             raise UnknownEndpointError(endpoint, feature, snapshot.endpoints)
         given: dict[str, Any] = {"streaming": True} if streaming else {}
@@ -426,6 +436,21 @@ def get_llm(
         endpoint=endpoint,
         fallbacks=fallbacks,
     )
+
+
+def get_embeddings(feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
+    """The embeddings of a feature: LangChain's `Embeddings`, by the same table, keys, limits and attempts as a chat model.
+
+    Args:
+        feature: A name in the table whose row says ``embedding``.
+        caller: On whose behalf; by default the caller of the context when it is asked.
+
+    Raises:
+        UnknownFeatureError: If the table holds no such feature; it names the nearest.
+        ValueError: If it is a feature of chat.
+        ConfigError: On first use, if the table is wrong.
+    """
+    return _in_force.get().get_embeddings(feature, caller=caller)
 
 
 def get_model(feature: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .models import Capabilities, Vendor
 
 Api = Literal["openai", "gemini", "anthropic"]
-ApiMode = Literal["chat", "responses"]
+ApiMode = Literal["chat", "responses", "embeddings"]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_above"]
@@ -48,7 +48,7 @@ class Parameter:
 
     def name(self, api: Api, mode: ApiMode = "chat") -> str | None:
         """The option's name on the wire of ``api``."""
-        if self.chat_only and mode == "responses":
+        if mode == "embeddings" or (self.chat_only and mode == "responses"):
             return None
         return {"openai": self.openai, "gemini": self.gemini, "anthropic": self.anthropic}[api]
 
@@ -197,7 +197,8 @@ def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
     parameter = parameter_of(option)
     if parameter.ours or parameter.intent or parameter.name(api, mode) is not None:
         return None
-    return f"the {api} API has no such option" + (" in Responses" if parameter.name(api) is not None else "")
+    where = {"chat": "", "responses": " in Responses", "embeddings": " for embeddings"}[mode]
+    return f"the {api} API has no such option" + (where if parameter.name(api) is not None else "")
 
 
 @lru_cache

@@ -233,9 +233,25 @@ class Resolver:
     def _chain(self, feature: str, links: tuple[str, ...], path: str, layer: str) -> Chain:
         row = self._rows.features.get(feature, FeatureRow())
         tiers = tuple(tier for link in links for tier in self._tiers(link, path, layer))
+        if row.embedding is not None:
+            self._check_embeddings(feature, tiers, path, layer)
+            tiers = tuple(map(_for_embeddings, tiers))
         if row.select != ORDERED:
             tiers = tuple(_gathered(tiers, row.select))
         return Chain(tiers, layer, path, links)
+
+    def _check_embeddings(self, feature: str, tiers: Iterable[Tier], path: str, layer: str) -> None:
+        """One model alone may serve it: vectors of two cannot be compared, and those that are stored stay."""
+        wanted = self._rows.features[feature].embedding
+        assert wanted is not None  # noqa: S101 - asked for only then
+        for endpoint in (one for tier in tiers for one in tier.endpoints):
+            if endpoint.provider.api not in {"openai", "gemini"}:
+                rule = f"the {endpoint.provider.api} API has no embeddings"
+                self._problems.add(path, rule, value=str(endpoint), layer=layer)
+            elif endpoint.model.rpartition("/")[2] != wanted.model:
+                rule = f"features.{feature}.embedding.model is {wanted.model!r}, and vectors of two models cannot be compared"
+                fix = "Change both, and make all stored vectors anew."
+                self._problems.add(path, rule, value=str(endpoint), layer=layer, fix=fix)
 
     def _tiers(self, link: str, path: str, layer: str) -> Iterator[Tier]:
         if link.startswith("group:"):
@@ -344,6 +360,9 @@ class Resolver:
             self._problems.add(f"features.{name}.split", rule, layer=self._layer, fix=fix)
         for provider in row.extra_body:
             self._check_name("providers", provider, f"features.{name}.extra_body.{provider}", self._layer)
+        for key in ("split", "shadow", "tools", "structured_output", "images", "audio", "video", "pdf"):
+            if row.embedding is not None and getattr(row, key):
+                self._problems.add(f"features.{name}.{key}", "does not go with embeddings", layer=self._layer)
         return Feature(
             name=name,
             budgets=tuple(budget for budget in self.budgets.values() if budget.is_for(name)),
@@ -462,6 +481,10 @@ class Resolver:
             if getattr(feature, ability) and not getattr(endpoint.can, ability):
                 path = f"features.{feature.name}.{ability}"
                 self._problems.add(path, f"{endpoint} {lack}", value=True, layer=self._layer)
+
+
+def _for_embeddings(tier: Tier) -> Tier:
+    return replace(tier, endpoints=tuple(replace(one, api_mode="embeddings") for one in tier.endpoints))
 
 
 def _with_behind(chain: Chain, behind: Sequence[Tier]) -> Chain:

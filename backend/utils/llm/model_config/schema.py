@@ -20,7 +20,7 @@ from pydantic import (
 
 from ..models import BY_NAME, ChatTools, Effort, SchemaForm
 from ..network_policy import PRIVATE, Network
-from ..options import Api, ApiMode, Options
+from ..options import Api, Options
 from ..problems import broken, did_you_mean
 from ..rate_limits import NO_LIMITS, Limits
 from ..secrets import looks_like_key
@@ -153,14 +153,28 @@ OnInvalidOutput = Literal["raise", "next", "best"]
 Percent = Annotated[float, Field(gt=0, le=100)]
 
 
+class EmbeddingRow(Row):
+    """What makes a feature one of embeddings. Stored vectors are worth nothing beside those of another model.
+
+    Attributes:
+        model: The only model that may serve it, without its provider.
+        dimensions: Numbers of each vector, where the model can give fewer; else as many as it gives.
+    """
+
+    model: str = Field(min_length=1)
+    dimensions: int | None = Field(default=None, gt=0, le=65_536)
+
+
 class FeatureRow(Row):
     """Settings of a feature in every profile.
 
     Attributes:
         extra_body: Fields of its requests, by the provider that knows them.
+        embedding: Makes it a feature of embeddings.
     """
 
     about: str = ""
+    embedding: EmbeddingRow | None = None
     pin: Chain | None = None
     select: Selection = ORDERED
     split: dict[str, Percent] = Field(default_factory=dict)
@@ -222,7 +236,7 @@ class ModelRow(Row):
         priced_as: The provider and the model of the price list at whose price it is billed.
     """
 
-    api_mode: ApiMode = "chat"
+    api_mode: Literal["chat", "responses"] = "chat"
     attempts: int | None = Field(default=None, ge=1, le=10)
     limits: Limits = NO_LIMITS
     options: Options = Options()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..network_policy import Network, NetworkPolicy
     from ..options import Api, ApiMode
     from .overrides import Override
-    from .schema import OnInvalidOutput, Price
+    from .schema import EmbeddingRow, OnInvalidOutput, Price
 
 Access = Literal["key", "open", "embedded", "own"]
 OWN: Final = "own"
@@ -104,7 +104,7 @@ class Endpoint:
     """One provider and one of its models.
 
     Attributes:
-        api_mode: Which of OpenAI's two APIs it is spoken to by: Chat Completions or Responses.
+        api_mode: Which of OpenAI's two APIs it is spoken to by, Chat Completions or Responses; or whether it gives vectors.
         attempts: The most requests that one call may send to it; None leaves it to the feature.
         options: What holds for it whichever feature it serves; a feature's own options lie over them.
         limits: What is let out to it, with each key.
@@ -232,6 +232,7 @@ class Feature:
 
     Attributes:
         extra_body: Fields that its requests have beside ours, by provider.
+        embedding: What its vectors are, if it is a feature of embeddings.
         split: Endpoints on trial: each is tried first by its share of the callers.
         stop: When a trial ends by itself.
         shadow: Endpoints that get a copy of a share of the calls; their answers are thrown away.
@@ -254,6 +255,7 @@ class Feature:
 
     name: str
     about: str = ""
+    embedding: EmbeddingRow | None = None
     structured_output: bool = False
     tools: bool = False
     images: bool = False

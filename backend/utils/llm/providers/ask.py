@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,18 @@ Nobody else can read them. What Gemini wants back stands under a key of its adap
 """
 
 
+class EmbeddingAsk(NamedTuple):
+    """What is asked of vectors.
+
+    Attributes:
+        dimensions: How many numbers each has; None for as many as the model gives.
+        kind: Whether the texts are kept to be found, or look for others: some models make different vectors of them.
+    """
+
+    dimensions: int | None = None
+    kind: Literal["document", "query"] = "document"
+
+
 class Ask(NamedTuple):
     """The settings of one call, the same for every endpoint it may go to.
 
@@ -40,6 +52,7 @@ class Ask(NamedTuple):
         tool_choice: ``auto``, ``none``, ``required``, or the name of the tool that must be called.
         endpoint: Which the call itself names; None if the table decides.
         fallbacks: Whether others may serve it.
+        embedding: What is asked of vectors, of a feature that gives them.
     """
 
     options: Options
@@ -50,6 +63,7 @@ class Ask(NamedTuple):
     cache_key: str | None = None
     endpoint: str | None = None
     fallbacks: bool = True
+    embedding: EmbeddingAsk | None = None
 
 
 class ModelRequest(NamedTuple):

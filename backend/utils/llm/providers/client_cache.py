@@ -41,6 +41,10 @@ class ClientKey(NamedTuple):
 
     def chat_api(self) -> ChatApi:
         """Serializer and reader of the API. Imports its SDK."""
+        if self.mode == "embeddings":
+            from .embeddings import GeminiEmbeddings, OpenAIEmbeddings
+
+            return GeminiEmbeddings() if self.api == "gemini" else OpenAIEmbeddings()
         if self.api == "gemini":
             from .gemini_api import Gemini
 

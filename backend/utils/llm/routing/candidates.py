@@ -103,7 +103,7 @@ def _in_order(terms: Terms, share: Share | None) -> Iterator[Candidate]:
         yield from _of_the_chain(terms, "user", snapshot.byok_profile, share)
     if terms.policy == "byok_only":
         return
-    if snapshot.demo_active and snapshot.demo is not None:
+    if snapshot.demo_active and snapshot.demo is not None and terms.feature.embedding is None:
         yield Candidate(snapshot.demo, "house", snapshot.profile, "demo: the house has no key configured")
     else:
         yield from _of_the_chain(terms, "house", snapshot.profile, share)

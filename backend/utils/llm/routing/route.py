@@ -87,6 +87,7 @@ class SkipCode(StrEnum):
     BUDGET = "budget"
     BUDGET_AWAY = "budget_unavailable"
     UNSUPPORTED = "unsupported"
+    EMBEDDING = "embedding"
     ADDRESS = "address"
     DISABLED = "disabled"
     SPLIT_OVER = "split_over"

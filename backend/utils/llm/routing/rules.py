@@ -173,6 +173,14 @@ def _chat_tools_missing(candidate: Candidate, terms: Terms) -> Rejection | None:
     return Rejection(candidate, SkipCode.NO_TOOLS, why)
 
 
+def _no_vectors(candidate: Candidate, terms: Terms) -> Rejection | None:
+    """Of a caller's own endpoint, whose vectors nobody could compare with those that are stored."""
+    if terms.feature.embedding is None:
+        return None
+    why = f"{terms.feature.name} keeps vectors of {terms.feature.embedding.model} only"
+    return Rejection(candidate, SkipCode.EMBEDDING, why)
+
+
 def _out_of_reach(candidate: Candidate, _: object) -> Rejection | None:
     """Of a caller's own endpoint: what its address alone tells. Where its name leads is tested when it is looked up."""
     provider = candidate.endpoint.provider
@@ -238,7 +246,7 @@ LASTING_RULES: tuple[LastingRule, ...] = (
     _option_refused,
 )
 """For the table's endpoints. What nobody has a key for is not worth another word."""
-OWN_RULES: tuple[LastingRule, ...] = (_no_package, _out_of_reach, _ability_missing)
+OWN_RULES: tuple[LastingRule, ...] = (_no_vectors, _no_package, _out_of_reach, _ability_missing)
 """For an endpoint that a caller brings. It stands in for all others, as the demo endpoint does, and takes what it has a
 word for; and whether a vendor still sells its model is nothing to it."""
 KEY_RULES: tuple[CallRule, ...] = (_not_your_key,)

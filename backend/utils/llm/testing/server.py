@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from .anthropic_wire import AnthropicWire
 from .delivery import ClosingError, Peer, PeerGoneError, deliver
+from .embedding_wires import GeminiEmbeddingWire, OpenAIEmbeddingWire
 from .gemini_wire import GeminiWire
 from .openai_wire import OpenAIWire
 from .recording import Headers, RecordedRequest
@@ -40,13 +41,16 @@ _OPENAI = OpenAIWire()
 _RESPONSES = ResponsesWire()
 _GEMINI = GeminiWire()
 _ANTHROPIC = AnthropicWire()
+_GEMINI_EMBEDDINGS = GeminiEmbeddingWire()
 _PATHS: Mapping[str, Wire] = {
     "/v1/chat/completions": _OPENAI,
+    "/v1/embeddings": OpenAIEmbeddingWire(),
     "/v1/messages": _ANTHROPIC,
     "/v1/responses": _RESPONSES,
 }
 _GEMINI_PATH = re.compile(
-    r"/v1(?:beta|alpha)?/(?:publishers/google/)?models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)"
+    r"/v1(?:beta|alpha)?/(?:publishers/google/)?models/(?P<model>.+):"
+    r"(?P<verb>generateContent|streamGenerateContent|batchEmbedContents)"
 )
 
 
@@ -215,7 +219,8 @@ def _target(method: str, url: str, headers: Message) -> _Target:
     if method == "POST" and path in _PATHS:
         return _Target(_PATHS[path], "generate")
     if method == "POST" and (match := _GEMINI_PATH.fullmatch(path)):
-        return _Target(_GEMINI, "generate", match["model"], match["verb"] == "streamGenerateContent")
+        wire = _GEMINI_EMBEDDINGS if match["verb"] == "batchEmbedContents" else _GEMINI
+        return _Target(wire, "generate", match["model"], match["verb"] == "streamGenerateContent")
     if method == "GET" and path == "/v1beta/models":
         return _Target(_GEMINI, "models")
     if method == "GET" and path == "/v1/models":

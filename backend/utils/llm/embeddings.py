@@ -1,0 +1,141 @@
+"""The embeddings that product code holds: a feature's name, by the same table, keys, limits and attempts as a chat model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.messages import HumanMessage
+from typing_extensions import override
+
+from .caller import CURRENT, HOUSE
+from .chat_model import aanswer_of, answer_of, call_of
+from .execution.call import Question
+from .needs import tokens_of_text
+from .options import NO_OPTIONS
+from .providers import Ask
+from .providers.ask import EmbeddingAsk
+from .providers.embeddings import vectors_of
+from .routing.route import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Literal
+
+    from langchain_core.messages import AIMessage
+    from langchain_core.outputs import ChatResult
+
+    from .caller import Caller
+    from .execution.call import Call
+    from .execution.runtime import Runtime
+
+MOST_TEXTS: Final = 64
+"""Of one request. Gemini takes 100; but of an answer no more than 300,000 values are read, and a vector may have 4,096."""
+MOST_TOKENS: Final = 60_000
+"""Of one request, as we estimate them: OpenAI takes 300,000, and many servers less."""
+AT_ONCE: Final = 4
+"""Requests of one asynchronous call of ours that are under way together."""
+
+
+class FeatureEmbeddings(Embeddings):
+    """LangChain's `Embeddings` of a feature whose row says ``embedding``.
+
+    Many texts go out in several requests, each a call of its own, with retries, fallbacks and a receipt, which `receipts`
+    collects. Only providers of the one model that the row names serve it.
+
+    Args:
+        feature: The feature's name in the table.
+        runtime: What it runs on.
+        caller: On whose behalf; by default the caller of the context when it is asked.
+        made_for: The caller of the context in which it was made, for a context that has none.
+    """
+
+    def __init__(self, feature: str, runtime: Runtime, caller: Caller | None, made_for: Caller) -> None:
+        self.feature = feature
+        self._runtime = runtime
+        self._caller = caller
+        self._made_for = made_for
+
+    @override
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """A vector for each of ``texts``, which are kept to be found.
+
+        Raises:
+            LLMError: As of any call of a feature. What was made before it is lost.
+        """
+        return [
+            vector for part in _parts(texts) for vector in _vectors(answer_of(self._call(part, "document")))
+        ]
+
+    @override
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of a text that looks for others.
+
+        Raises:
+            LLMError: As of any call of a feature.
+        """
+        (vector,) = _vectors(answer_of(self._call([text], "query")))
+        return vector
+
+    @override
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """As `embed_documents`, four requests at a time."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def made(part: list[str]) -> list[list[float]]:
+            async with places:
+                return _vectors(await aanswer_of(self._call(part, "document")))
+
+        under_way = [asyncio.ensure_future(made(part)) for part in _parts(texts)]
+        try:
+            return [vector for vectors in await asyncio.gather(*under_way) for vector in vectors]
+        finally:
+            for task in under_way:
+                task.cancel()
+
+    @override
+    async def aembed_query(self, text: str) -> list[float]:
+        """As `embed_query`."""
+        (vector,) = _vectors(await aanswer_of(self._call([text], "query")))
+        return vector
+
+    def _call(self, texts: Sequence[str], kind: Literal["document", "query"]) -> Call:
+        embedding = self._runtime.table.snapshot.features[self.feature].embedding
+        if embedding is None:
+            raise ValueError(not_of_embeddings(self.feature))
+        ask = Ask(NO_OPTIONS, embedding=EmbeddingAsk(embedding.dimensions, kind))
+        messages = [HumanMessage(text) for text in texts]
+        question = Question(list(messages), messages, None, ask)
+        needs = Needs(tokens=sum(map(tokens_of_text, texts)))
+        return call_of(self.feature, self._runtime, self._on_behalf_of(), question, needs)
+
+    def _on_behalf_of(self) -> Caller:
+        if self._caller is not None:
+            return self._caller
+        now = CURRENT.get()
+        return self._made_for if now is HOUSE else now
+
+
+def not_of_embeddings(feature: str) -> str:
+    """What is wrong with a feature that is to give vectors."""
+    return f'{feature!r} is a feature of chat: its row has no embedding = {{ model = "…" }}'
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """``texts`` as one request takes them."""
+    part: list[str] = []
+    tokens = 0
+    for text in texts:
+        more = tokens_of_text(text)
+        if part and (len(part) == MOST_TEXTS or tokens + more > MOST_TOKENS):
+            yield part
+            part, tokens = [], 0
+        part.append(text)
+        tokens += more
+    if part:
+        yield part
+
+
+def _vectors(result: ChatResult) -> list[list[float]]:
+    return vectors_of(cast("AIMessage", result.generations[0].message))

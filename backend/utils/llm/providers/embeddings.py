@@ -1,0 +1,161 @@
+"""The APIs of embeddings: texts go out, a vector for each comes back."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..failures import BadAnswer, Category
+from .answer import Answer, usage_of
+from .ask import NotWordedError, Serialized, raise_for
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+    from .ask import ModelRequest
+
+BLOCK = "embeddings"
+"""The type of the block that an answer's content is."""
+_VECTORS = "vectors"
+_TASKS = {"document": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
+
+
+def vectors_of(answer: AIMessage) -> list[list[float]]:
+    """The vectors of an answer, in the order of the texts."""
+    block = answer.content[0]
+    return block[_VECTORS] if isinstance(block, dict) else []
+
+
+class OpenAIEmbeddings:
+    """``POST /embeddings``, which many servers speak beside OpenAI."""
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """See `ChatApi.serialize`."""
+        _check(request, streams=streams)
+        body: dict[str, Any] = {
+            "model": request.endpoint.model_id,
+            "input": _texts(request),
+            "encoding_format": "float",
+        }
+        if (dimensions := _dimensions(request)) is not None:
+            body["dimensions"] = dimensions
+        return Serialized("/embeddings", body, {"content-type": "application/json"})
+
+    def reader(self, request: ModelRequest) -> OpenAIVectors:
+        """See `ChatApi.reader`."""
+        return OpenAIVectors(request)
+
+
+class GeminiEmbeddings:
+    """``POST /models/MODEL:batchEmbedContents``. It tells no tokens."""
+
+    def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
+        """See `ChatApi.serialize`."""
+        embedding = _check(request, streams=streams)
+        model = f"models/{request.endpoint.model_id}"
+        each: dict[str, Any] = {"model": model, "taskType": _TASKS[embedding.kind]}
+        if embedding.dimensions is not None:
+            each["outputDimensionality"] = embedding.dimensions
+        requests = [{**each, "content": {"parts": [{"text": text}]}} for text in _texts(request)]
+        path = f"/v1beta/{model}:batchEmbedContents"
+        return Serialized(path, {"requests": requests}, {"content-type": "application/json"})
+
+    def reader(self, request: ModelRequest) -> GeminiVectors:
+        """See `ChatApi.reader`."""
+        return GeminiVectors(request)
+
+
+class OpenAIVectors:
+    """Reads an answer of `OpenAIEmbeddings`."""
+
+    is_over = True
+
+    def __init__(self, request: ModelRequest) -> None:
+        self._request = request
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.answer`."""
+        raise_for(document.get("error"))
+        data = document.get("data")
+        found = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+        if all(type(one.get("index")) is int for one in found):
+            found = sorted(found, key=lambda one: int(one["index"]))
+        usage = document.get("usage")
+        counts = usage if isinstance(usage, dict) else {}
+        told = counts.get("prompt_tokens") or counts.get("total_tokens") or 0
+        return Answer(
+            media=_block([one.get("embedding") for one in found], self._request),
+            usage=usage_of({"input": told}, {}, {}) if type(told) is int else None,
+            reason="stop",
+            metadata=_named(document.get("model")),
+        )
+
+    def event(self, document: dict[str, Any]) -> Answer | None:
+        """See `AnswerReader.event`."""
+        return self.answer(document)
+
+
+class GeminiVectors:
+    """Reads an answer of `GeminiEmbeddings`."""
+
+    is_over = True
+
+    def __init__(self, request: ModelRequest) -> None:
+        self._request = request
+
+    def answer(self, document: dict[str, Any]) -> Answer:
+        """See `AnswerReader.answer`."""
+        raise_for(document.get("error"))
+        told = document.get("embeddings")
+        found = (
+            [one.get("values") if isinstance(one, dict) else None for one in told]
+            if isinstance(told, list)
+            else []
+        )
+        return Answer(media=_block(found, self._request), reason="stop")
+
+    def event(self, document: dict[str, Any]) -> Answer | None:
+        """See `AnswerReader.event`."""
+        return self.answer(document)
+
+
+def _named(model: object) -> dict[str, Any]:
+    return {"model_name": model} if isinstance(model, str) else {}
+
+
+def _check(request: ModelRequest, *, streams: bool) -> Any:
+    """What is asked of the vectors."""
+    if request.ask.embedding is None or streams:
+        raise NotWordedError("a feature of embeddings gives vectors only: use get_embeddings")
+    return request.ask.embedding
+
+
+def _dimensions(request: ModelRequest) -> int | None:
+    return request.ask.embedding.dimensions if request.ask.embedding is not None else None
+
+
+def _texts(request: ModelRequest) -> list[str]:
+    """Nobody takes an empty text."""
+    return [str(message.content) or " " for message in request.messages]
+
+
+def _block(vectors: list[Any], request: ModelRequest) -> list[dict[str, Any]]:
+    """``vectors`` as the block that an answer consists of.
+
+    Raises:
+        BadAnswer: They are not one for each text, all of the length that was asked for, of numbers.
+    """
+    wanted = _dimensions(request)
+    lengths = {len(one) if isinstance(one, list) else 0 for one in vectors}
+    is_right = (
+        len(vectors) == len(request.messages)
+        and len(lengths) == 1
+        and lengths <= {wanted or next(iter(lengths))}
+    )
+    if not is_right or 0 in lengths or not all(map(_is_number, (value for one in vectors for value in one))):
+        raise BadAnswer(Category.UNREADABLE, "there is not one vector for each text")
+    return [{"type": BLOCK, _VECTORS: [[float(value) for value in one] for one in vectors]}]
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
