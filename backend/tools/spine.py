@@ -96,20 +96,20 @@ _ANSWER: Final = Text('{"text": "hi"}')
 _FAILURES: Final = (Status(503),) * 3
 _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite")
 KINDS: Final = {
-    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 146, 24, 55),
+    "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 147, 24, 56),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 203, 29, 104
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 204, 29, 105
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 396, 27, 168),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 397, 27, 168),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
         _ALONE,
-        166,
+        167,
         29,
-        66,
+        67,
     ),
-    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 47, 312),
+    "failover": Kind(lambda model: model.invoke("Hello"), (*_FAILURES, _ANSWER), _CHAIN, 1181, 47, 313),
 }
 
 
