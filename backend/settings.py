@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 ROOT: Final = Path(__file__).parents[1]
 DOTENV: Final = ROOT / ".env"
 MASTER_KEYS: Final = "PATCHBAY_MASTER_KEYS"
 DATABASE_URL: Final = "DATABASE_URL"
-_OURS: Final = {MASTER_KEYS, DATABASE_URL}
+_OURS: Final = {MASTER_KEYS, DATABASE_URL, "PATCHBAY_LEDGER_SECRET"}
 
 
 def _blank_is_none(value: object) -> object:
@@ -21,6 +21,12 @@ def _blank_is_none(value: object) -> object:
 
 
 Days = Annotated[Annotated[int, Field(ge=1, le=36_500)] | None, BeforeValidator(_blank_is_none)]
+
+
+def _in_ascii(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().isascii():
+        raise ValueError("only ASCII characters")
+    return secret
 
 
 class Settings(BaseSettings):
@@ -39,6 +45,8 @@ class Settings(BaseSettings):
         master_keys_file: That file; by default it lies beside the database, and is made when it is first needed.
         database_url: A PostgreSQL server for everything that is kept, such as ``postgresql://patchbay@db.example/patchbay``. Without one
             it is in SQLite.
+        ledger_secret: 16 to 64 bytes with which keys are hashed, so that the ledger can tell them apart. The same at every start and
+            in every process; without it only stored keys of users have a name there.
         ledger_spool_mb: Megabytes that records of calls may take on the disk while the store does not take them. Half an hour
             of a hundred calls a second is about 80.
         ledger_days: For how many days single attempts are kept in the ledger; without, for ever.
@@ -56,6 +64,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # some of it is secret
         validate_by_name=True,
     )
 
@@ -70,6 +79,10 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr | None, BeforeValidator(_blank_is_none)] = Field(
         default=None, validation_alias=DATABASE_URL
     )
+    ledger_secret: Annotated[
+        Annotated[SecretStr, Field(min_length=16, max_length=64), AfterValidator(_in_ascii)] | None,
+        BeforeValidator(_blank_is_none),
+    ] = None
     ledger_spool_mb: Annotated[int, Field(ge=8)] = 1_024
     ledger_days: Days = None
     usage_days: Days = None

@@ -16,6 +16,8 @@ from backend.utils.llm import Patchbay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import SecretStr
+
     from backend.ledger.shipper import Shipper
     from backend.settings import Settings
     from backend.utils.llm import Table
@@ -29,17 +31,19 @@ class Watchers(NamedTuple):
         keys: Sees which users' keys are refused.
         metrics: Counts.
         spool: Writes records down, to be shipped to the ledger. Whoever makes the watchers closes it.
+        secret: What names keys in the records.
     """
 
     keys: KeyMonitor
     metrics: Metrics
     spool: Spool
+    secret: SecretStr | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
         """Those of an application with ``settings``."""
         bounds = Bounds(on_disk=settings.ledger_spool_mb * 1024**2)
-        return cls(KeyMonitor(), Metrics(), Spool(settings.ledger_path, bounds))
+        return cls(KeyMonitor(), Metrics(), Spool(settings.ledger_path, bounds), settings.ledger_secret)
 
     def append(self, record: AttemptRecord) -> None:
         """See `LedgerSink`."""
@@ -53,7 +57,14 @@ class Watchers(NamedTuple):
             table: Its table.
             more: As of `Patchbay`.
         """
-        made = Patchbay(table, observer=self.keys.observe, ledger=self, require_caller=True, **more)
+        made = Patchbay(
+            table,
+            observer=self.keys.observe,
+            ledger=self,
+            ledger_secret=None if self.secret is None else self.secret.get_secret_value().encode(),
+            require_caller=True,
+            **more,
+        )
         made.health.subscribe(self.metrics.health_changed)
         return made
 

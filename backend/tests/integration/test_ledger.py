@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from backend.conversations.sample import SAMPLE
@@ -75,6 +77,19 @@ async def test_a_call_over_http_has_its_row_in_the_database_when_the_server_has_
     receipts = made.json()["receipts"]
     assert receipts
     assert {(receipt["id"], 1, step) for step, receipt in receipts.items()} <= {*await calls(settings)}
+
+
+async def test_the_houses_key_has_a_name_in_the_ledger_that_is_not_the_key(
+    settings: Settings, provider: LoopbackProvider
+) -> None:
+    named = settings.model_copy(update={"ledger_secret": SecretStr("canary-of-16-bytes")})
+
+    async with running(named, provider) as client:
+        await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
+
+    async with opened(settings.database_path) as engine, engine.connect() as connection:
+        (key,) = (await connection.execute(text("SELECT DISTINCT key FROM ledger_attempts"))).scalars()
+    assert re.fullmatch("[0-9a-f]{16}", key)
 
 
 async def test_what_a_killed_server_left_is_in_the_database_after_the_next_start(

@@ -95,6 +95,24 @@ def test_the_databases_url_is_not_for_the_facade(tmp_path: Path, monkeypatch: py
     assert Settings(_env_file=None).database_url == SecretStr("postgresql://ann:canary@db/patchbay")
 
 
+def test_the_ledgers_secret_is_not_for_the_facades_environment_and_is_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHBAY_LEDGER_SECRET", "canary-of-16-bytes")
+
+    assert "PATCHBAY_LEDGER_SECRET" not in environment(tmp_path / "absent")
+    assert "canary" not in repr(Settings(_env_file=None))
+    assert Settings(_env_file=None).ledger_secret == SecretStr("canary-of-16-bytes")
+
+
+@pytest.mark.parametrize("wrong", ["canary-too-short"[:15], "c" * 65, "ä" * 20])
+def test_a_secret_of_the_ledger_that_is_none_is_refused_and_not_repeated(wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="ledger_secret") as refused:
+        settings(f"PATCHBAY_LEDGER_SECRET={wrong}\n", tmp_path)
+
+    assert wrong not in str(refused.value)
+
+
 def test_the_ledger_waits_beside_the_database(tmp_path: Path) -> None:
     assert settings(f"PATCHBAY_DATA_DIR={tmp_path}\n", tmp_path).ledger_path == tmp_path / "ledger"
 
