@@ -140,7 +140,7 @@ def create_app(
                     sessions=SessionStore(sessions),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),
-                    database=probe(settings, engine),
+                    database=probe(settings, apart),
                     local_model=local_model,
                     background=background,
                     metrics=told.metrics,

@@ -11,10 +11,11 @@ from alembic.util import CommandError
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
+from typing_extensions import override
 
 from backend.database.engine import Connections, UnusableDatabaseError
 from backend.database.migrations import upgrade
-from backend.database.probe import WAIT
+from backend.database.probe import WAIT, Probe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,17 +121,18 @@ async def _upgraded(engine: AsyncEngine) -> None:
         raise UnusableDatabaseError(place, "a newer version of Patchbay has made it") from error
 
 
-class PostgresProbe:
-    """Asks the database with a connection of the ``engine``, of which it may make a new one."""
+class PostgresProbe(Probe):
+    """Asks with a connection of ``engine``, which best has one left while all others are busy."""
 
     def __init__(self, engine: AsyncEngine, *, wait: float = WAIT) -> None:
+        super().__init__(wait=wait)
         self._engine = engine
-        self._wait = wait
 
-    async def fault(self) -> str | None:
-        """Why the database cannot be read or written, as a code; None if it can. Answers within `WAIT` seconds."""
+    @override
+    async def _ask(self) -> str | None:
         try:
-            async with asyncio.timeout(self._wait), self._engine.connect() as connection:
+            # Before nobody waits any more, so that no question is left behind.
+            async with asyncio.timeout(self._wait / 2), self._engine.connect() as connection:
                 found = await connection.exec_driver_sql(_READ_ONLY)
                 return "database_read_only" if found.scalar_one() else None
         except TimeoutError:

@@ -7,8 +7,11 @@ import errno
 import sqlite3
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
+
+from typing_extensions import override
 
 from backend.database.file import DatabaseFile, reserve
 from backend.database.tables import Base
@@ -51,13 +54,10 @@ class DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-class Probe:
-    """Asks the database with a connection of its own, so that it is answered while all others are busy."""
+class Probe(ABC):
+    """Asks the database, so often at most and once at a time, however many want to know."""
 
-    def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
-    ) -> None:
-        self._file = DatabaseFile.at(path)
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT) -> None:
         self._clock = clock
         self._wait = wait
         self._asking: asyncio.Future[str | None] | None = None
@@ -70,13 +70,30 @@ class Probe:
         """
         if self._asking is None or (self._asking.done() and self._clock() - self._asked_at >= FRESH):
             self._asked_at = self._clock()
-            self._asking = asyncio.ensure_future(asyncio.to_thread(fault_of, self._file))
+            self._asking = asyncio.ensure_future(self._ask())
         done, _ = await asyncio.wait([self._asking], timeout=self._wait)
         return self._asking.result() if done else "database_slow"
 
+    @abstractmethod
+    async def _ask(self) -> str | None: ...
+
+
+class SqliteProbe(Probe):
+    """Asks with a connection of its own, so that it is answered while all others are busy."""
+
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.monotonic, wait: float = WAIT
+    ) -> None:
+        super().__init__(clock=clock, wait=wait)
+        self._file = DatabaseFile.at(path)
+
+    @override
+    async def _ask(self) -> str | None:
+        return await asyncio.to_thread(fault_of, self._file)
+
 
 def fault_of(file: DatabaseFile) -> str | None:
-    """Like `Probe.fault`, in this thread, and without a bound on the time that a disk takes."""
+    """Like `SqliteProbe.fault`, in this thread, and without a bound on the time that a disk takes."""
     if (fault := file.fault()) is not None:
         return fault
     try:

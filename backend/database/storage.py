@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from backend.database.engine import connected, opened
 from backend.database.postgres import PostgresProbe, connected_postgres, opened_postgres
-from backend.database.probe import Probe
+from backend.database.probe import Probe, SqliteProbe
 from backend.database.wal import emptying
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def connected_database(settings: Settings) -> AbstractAsyncContextManager[AsyncE
     return connected(settings.database_path) if url is None else connected_postgres(url.get_secret_value())
 
 
-def probe(settings: Settings, engine: AsyncEngine) -> Probe | PostgresProbe:
-    """Tells whether it can be read and written now."""
-    return Probe(settings.database_path) if settings.database_url is None else PostgresProbe(engine)
+def probe(settings: Settings, apart: AsyncEngine) -> Probe:
+    """Tells whether it can be read and written now; with connections of ``apart``, that of `connected_database`."""
+    return SqliteProbe(settings.database_path) if settings.database_url is None else PostgresProbe(apart)
 
 
 def cleaned(settings: Settings, background: Background) -> AbstractAsyncContextManager[None]:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from backend.database import probe as room
 from backend.database.migrations import upgrade
-from backend.database.probe import Probe
+from backend.database.probe import SqliteProbe
 
 from .test_file import move, put_a_copy_in_its_place
 
@@ -45,15 +45,15 @@ async def path(engine: AsyncEngine, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def probe(path: Path) -> Probe:
-    return Probe(path, clock=Clock())
+def probe(path: Path) -> SqliteProbe:
+    return SqliteProbe(path, clock=Clock())
 
 
-async def test_a_database_that_is_well_has_no_fault(probe: Probe) -> None:
+async def test_a_database_that_is_well_has_no_fault(probe: SqliteProbe) -> None:
     assert [await probe.fault() for _ in range(2)] == [None, None]
 
 
-async def test_a_missing_database_is_reported_until_it_is_back(probe: Probe, path: Path) -> None:
+async def test_a_missing_database_is_reported_until_it_is_back(probe: SqliteProbe, path: Path) -> None:
     aside = path.with_name("aside")
     move(path, aside)
     gone = await probe.fault()
@@ -62,13 +62,13 @@ async def test_a_missing_database_is_reported_until_it_is_back(probe: Probe, pat
     assert (gone, await probe.fault()) == ("database_gone", None)
 
 
-async def test_a_replaced_database_is_reported(probe: Probe, path: Path) -> None:
+async def test_a_replaced_database_is_reported(probe: SqliteProbe, path: Path) -> None:
     put_a_copy_in_its_place(path)
 
     assert await probe.fault() == "database_replaced"
 
 
-async def test_a_locked_database_is_reported_until_it_is_unlocked(probe: Probe, path: Path) -> None:
+async def test_a_locked_database_is_reported_until_it_is_unlocked(probe: SqliteProbe, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         locked = await probe.fault()
@@ -78,7 +78,7 @@ async def test_a_locked_database_is_reported_until_it_is_unlocked(probe: Probe, 
 
 @pytest.mark.parametrize("page", [0, 1, 3, 5])
 async def test_an_overwritten_database_is_reported_until_it_is_restored(
-    page: int, probe: Probe, path: Path, engine: AsyncEngine
+    page: int, probe: SqliteProbe, path: Path, engine: AsyncEngine
 ) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
@@ -102,7 +102,7 @@ async def test_an_overwritten_database_is_reported_until_it_is_restored(
     ],
 )
 async def test_a_disk_that_takes_nothing_is_reported_before_anybody_writes(
-    number: int, code: str, probe: Probe, monkeypatch: pytest.MonkeyPatch
+    number: int, code: str, probe: SqliteProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -144,7 +144,7 @@ class TestAskedOften:
     async def test_who_asks_while_it_is_asked_waits_for_the_same_answer(
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
-        probe = Probe(path, clock=Clock(), wait=60)
+        probe = SqliteProbe(path, clock=Clock(), wait=60)
         waiting = [asyncio.create_task(probe.fault()) for _ in range(50)]
         while not asked:  # noqa: ASYNC110 - it is on a thread
             await asyncio.sleep(0)
@@ -157,7 +157,7 @@ class TestAskedOften:
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
         now = [0.0]
-        probe = Probe(path, clock=lambda: now[0], wait=60)
+        probe = SqliteProbe(path, clock=lambda: now[0], wait=60)
         for moment, times in [(0.0, 1), (0.49, 1), (0.5, 2)]:
             now[0] = moment
             waiting = asyncio.create_task(probe.fault())
@@ -170,7 +170,7 @@ class TestAskedOften:
     async def test_a_disk_that_hangs_is_reported_and_holds_one_thread(
         self, path: Path, asked: list[Callable[[], None]]
     ) -> None:
-        probe = Probe(path, clock=Clock(), wait=0.001)
+        probe = SqliteProbe(path, clock=Clock(), wait=0.001)
 
         told = [await probe.fault() for _ in range(3)]
         while not asked:  # noqa: ASYNC110
