@@ -14,7 +14,7 @@ from backend.tests.fakes.simulation import KEYS, OK, Called, Reply, World, fails
 from backend.utils.llm.caller import HOUSE, Caller
 from backend.utils.llm.execution.steps import LEAST_SECONDS
 from backend.utils.llm.failures import POLICY, Category, Failure
-from backend.utils.llm.routing.plan import availability, is_worth_waiting
+from backend.utils.llm.routing.plan import PROBE_POLL_SECONDS, availability, is_worth_waiting
 from backend.utils.llm.secrets import fingerprint
 
 if TYPE_CHECKING:
@@ -285,6 +285,72 @@ def test_what_explain_shows_is_what_is_tried(
     assert set(called.tried) <= {*expected, *resting}
 
 
+LIMITS = """
+[models."red:m"]
+limits = { requests = "1/minute" }
+[models."blue:m"]
+limits = { requests = "1/minute" }
+"""
+
+
+@given(
+    history=st.lists(events, max_size=12),
+    guesses=st.sets(st.integers(0, len(CHAIN) - 1)),
+    taken=st.integers(0, 3),
+    size=st.integers(1, len(CHAIN)),
+    row=st.sampled_from(
+        [
+            "",
+            'select = "least_busy"',
+            'select = "latency"',
+            'select = "weighted"',
+            'limits = { requests = "2/minute" }',
+        ]
+    ),
+    more=st.sampled_from(["", LIMITS]),
+)
+def test_whom_explain_shows_first_is_asked_first_unless_it_has_to_be_waited_for(
+    history: list[tuple[str, int, float, Category, float]],
+    guesses: set[int],
+    taken: int,
+    size: int,
+    row: str,
+    more: str,
+) -> None:
+    world = World({"f": CHAIN[:size]}, f"[features.f]\n{row}\n{more}")
+    for event in history:
+        if event[1] < size:
+            _happen(world, event)
+    for place in guesses:
+        if place < size:
+            world.health.cool(world.circuit(place=place), 30, C.RATE_LIMIT, is_guess=True)
+    for _ in range(taken):
+        _take_room(world)
+    shown = world.plan("f").candidates
+
+    called = world.call()
+
+    assert bool(called.tried) <= bool(shown)
+    if shown and (shown[0].rest is None or shown[0].rest.is_probeable):
+        room = _until_room(world, shown[0])
+        assert called.tried[:1] == [str(shown[0].endpoint)] or room > 0
+
+
+def _take_room(world: World) -> None:
+    limiter, traffic = world.health.traffic.rate_limiter, world.health.traffic
+    with traffic.lock:
+        for one in world.plan("f").candidates[:1]:
+            limiter.take(one.meters, 1, next(traffic.numbers), world.now + 5)
+
+
+def _until_room(world: World, candidate: Candidate) -> float:
+    """Seconds until its limits have room."""
+    traffic = world.health.traffic
+    with traffic.lock:
+        limit = traffic.rate_limiter.full(candidate.meters, 0, 0)
+    return 0.0 if limit is None else limit.look_in
+
+
 def _waits(candidate: Candidate) -> float:
     return candidate.rest.seconds if candidate.rest and candidate.rest.kind == "cooling" else 0.0
 
@@ -367,6 +433,8 @@ def _may_be_asked(world: World, one: Candidate, called: Called) -> bool:
     """Whether it may serve now, or be probed or waited for in the time that is left."""
     left = called.route.deadline - called.seconds - 2 * LEAST_SECONDS
     why = availability(one, world.health, called.route.needs)
-    if why is None or why.is_probeable or why.kind == "probing":
+    if why is None or why.is_probeable:
         return left > 0
+    if why.kind == "probing":
+        return left > PROBE_POLL_SECONDS
     return is_worth_waiting(why, called.route.feature) and why.seconds < left

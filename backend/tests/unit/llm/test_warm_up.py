@@ -18,7 +18,7 @@ from backend.utils.llm.forks import unforked
 from backend.utils.llm.providers.client_cache import ClientKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from fastapi import FastAPI
 
@@ -68,16 +68,37 @@ async def served(make: Make, tmp_path: Path) -> AsyncIterator[tuple[FastAPI, Pat
     await patchbay.aclose()
 
 
-async def test_a_server_warms_up_beside_its_start(served: tuple[FastAPI, Patchbay]) -> None:
+@pytest.fixture
+def may_warm_up(
+    served: tuple[FastAPI, Patchbay], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[threading.Event]:
+    """When its warm-up goes on."""
+    may_go_on, (_, patchbay) = threading.Event(), served
+    warm_up = patchbay.warm_up
+
+    def later() -> None:
+        may_go_on.wait(60)
+        warm_up()
+
+    monkeypatch.setattr(patchbay, "warm_up", later)
+    yield may_go_on
+    may_go_on.set()
+
+
+async def test_a_server_warms_up_beside_its_start(
+    served: tuple[FastAPI, Patchbay], may_warm_up: threading.Event
+) -> None:
     app, patchbay = served
 
     async with app.router.lifespan_context(app):
         before = len(patchbay.runtime.clients)
+        may_warm_up.set()
         await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "warm-up"])
 
     assert (before, len(patchbay.runtime.clients)) == (0, len(CHAIN))
 
 
+@pytest.mark.usefixtures("may_warm_up")
 async def test_a_server_that_is_stopped_at_once_does_not_warm_up_first(
     served: tuple[FastAPI, Patchbay],
 ) -> None:

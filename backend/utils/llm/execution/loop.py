@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..cached import cached_property
 from ..failures import POLICY, Category, Failure
 from ..receipt import Receipt
-from ..routing.plan import availability, is_worth_waiting, tokens_of
+from ..routing.plan import PROBE_POLL_SECONDS, availability, is_worth_waiting, tokens_of
 from ..routing.selection import chosen, ordered, selection_context
 from ..routing.selector import Pause
 from ..state.circuit_breaker import IN_A_ROW
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 SHARE_OF_THE_REST = 2 / 3
 """What an attempt may take of the deadline while other endpoints are left for which there must be time."""
-PROBE_POLL_SECONDS = 0.5
-"""How often a call that has nothing but a circuit under probe looks again."""
 GRACE_SECONDS = 5.0
 """A request of which nothing is told counts as over so many seconds after its time was up."""
 _RANK = attrgetter("candidate.rank")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ..errors import UnknownEndpointError
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .candidates import Known
     from .route import Candidate, Needs
 
+PROBE_POLL_SECONDS = 0.5
+"""How often a call that has nothing but a circuit under probe looks again."""
 MOST_TERMS = 4096
 """The most entries of a table's cache of candidates, which is cleared when it is full."""
 
@@ -284,19 +287,27 @@ def _exceeded(candidate: Candidate, health: Health, needs: Needs, number: int = 
 
 def _last_resort(able: list[Candidate], case: Case) -> list[Candidate]:
     """For when nothing is available: candidates whose breaker may be probed, then those that can be waited for."""
-    worth = [one for one in able if one.rest is not None and is_within_reach(one.rest, case.feature)]
-    return sorted(worth, key=lambda one: _earliest(one, case))
+    worth = [
+        (_earliest(one, one.rest, case), one)
+        for one in able
+        if one.rest is not None and is_within_reach(one.rest, case.feature)
+    ]
+    return [one for _, one in sorted(worth, key=itemgetter(0))]
 
 
-def _earliest(candidate: Candidate, case: Case) -> float:
-    """Seconds until an unavailable ``candidate`` may be asked: its cooldown is over and its limits have room.
+def _earliest(candidate: Candidate, why: Unavailable, case: Case) -> tuple[float, bool]:
+    """Seconds until an unavailable ``candidate`` may be asked, and whether it is to be probed even then.
 
-    What may be probed may be asked as soon as there is room.
+    Its cooldown is over then, and its limits have room. What may be probed may be asked as soon as there is room; for a
+    probe that is under way a call waits before it looks again.
     """
-    why = candidate.rest
-    cooldown = why.seconds if why and why.kind == "cooling" and not why.is_probeable else 0.0
     limit = _exceeded(candidate, case.health, case.needs)
-    return cooldown if limit is None else max(cooldown, limit.look_in)
+    seconds = 0.0 if limit is None else limit.look_in
+    if why.kind == "limited":
+        return seconds, False
+    if not why.is_probeable:
+        seconds = max(seconds, min(why.seconds, PROBE_POLL_SECONDS) if why.kind == "probing" else why.seconds)
+    return seconds, why.seconds > seconds
 
 
 def is_within_reach(why: Unavailable, feature: Feature) -> bool:
