@@ -206,6 +206,17 @@ def test_what_never_arrived_or_was_refused_costs_nothing(
     assert counter(patchbay) == Counter()
 
 
+def test_what_nothing_came_of_in_time_is_counted_by_its_prompt(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, ROW.replace("max_output_tokens = 20", "max_output_tokens = 20, timeout = 0.2"))
+    provider.always(Hang())
+    with pytest.raises(CallTimeoutError):
+        call(patchbay.get_llm("f", caller=ANN), "hi" * 20)
+
+    assert counter(patchbay) == Counter(spent=10)
+
+
 def test_each_retry_is_counted(provider: LoopbackProvider, make: Make, call: Driver) -> None:
     patchbay = make(LUNA, ROW.replace("attempts = 1", "attempts = 3"), time=VirtualTime().time)
     provider.script(answer(5), Text("", usage=Usage(0, 3)), answer(5))
@@ -488,6 +499,24 @@ def test_explain_says_who_would_serve_and_why_the_others_do_not(
     assert [(skip.name, skip.code) for skip in route.skipped] == [(LUNA, SkipCode.BUDGET)]
     assert "19 tokens left for this profile" in route.skipped[0].reason
     assert "budget b of the user ann: 69 tokens left of 100 tokens" in str(route)
+
+
+@pytest.mark.parametrize("spent", [0, 29, 30, 31, 79, 80, 81, 200])
+def test_explain_says_what_a_call_then_does(
+    provider: LoopbackProvider, stepping: Patchbay, call: Driver, spent: int
+) -> None:
+    spend(provider, stepping, spent)
+    route = stepping.explain("f", caller=ANN)
+    model = stepping.get_llm("f", caller=ANN)
+
+    if not route.candidates:
+        with pytest.raises(BudgetExceededError) as caught:
+            call(model, "hi")
+        assert str(caught.value) == str(route.refusal())
+    else:
+        served = call(model, "hi").response_metadata["receipt"]["endpoint"]
+        assert served == str(route.candidates[0].endpoint)
+    assert bool(route.candidates) == (spent <= 80)
 
 
 def test_the_cheaper_profile_ends_at_the_budget_too(
