@@ -158,11 +158,11 @@ class Backlog:
         self._lock = lock
         self.mark = _mark(os.pread(lock.descriptor, _LONGEST_MARK, 0))
 
-    def read(self, most: int) -> Batch:
-        """The next rows, up to ``most``. A folder that is gone has none."""
+    def read(self, most: int, after: Mark | None = None) -> Batch:
+        """The next rows behind the mark, or behind ``after``, up to ``most``. A folder that is gone has none."""
         rows: list[Spooled] = []
-        end, damaged = self.mark, 0
-        for name, size_then, is_complete in _segments(self._folder, self.mark):
+        end, damaged = after or self.mark, 0
+        for name, size_then, is_complete in _segments(self._folder, end):
             is_marked = name == end.segment and end.offset <= size_then  # what is beyond the end was lost
             start = end.offset if is_marked else 0
             try:

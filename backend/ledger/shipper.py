@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.background import Background
-    from backend.ledger.folders import Backlog
+    from backend.ledger.folders import Backlog, Batch
     from backend.ledger.spool import Spool
     from backend.ledger.store import LedgerStore, Spooled
 
@@ -143,14 +143,23 @@ class Shipper:
                 await asyncio.to_thread(backlog.remove)
 
     async def _ship_backlog(self, backlog: Backlog) -> None:
-        while (batch := await asyncio.to_thread(backlog.read, BATCH_ROWS)).end != backlog.mark:
-            if batch.rows:
-                await self._add(batch.rows)
-            is_next = batch.end.segment != backlog.mark.segment
-            backlog.advance(batch.end)
-            self._count(damaged=batch.damaged)
-            if is_next:
-                await asyncio.to_thread(backlog.prune)
+        """Ship all of it; while the store is at work on a batch, the next one is read."""
+        batch = await asyncio.to_thread(backlog.read, BATCH_ROWS)
+        while batch.end != backlog.mark:
+            ahead = asyncio.ensure_future(asyncio.to_thread(backlog.read, BATCH_ROWS, batch.end))
+            try:
+                await self._ship_batch(backlog, batch)
+            finally:
+                batch = await ahead
+
+    async def _ship_batch(self, backlog: Backlog, batch: Batch) -> None:
+        if batch.rows:
+            await self._add(batch.rows)
+        is_next = batch.end.segment != backlog.mark.segment
+        backlog.advance(batch.end)
+        self._count(damaged=batch.damaged)
+        if is_next:
+            await asyncio.to_thread(backlog.prune)
 
     async def _add(self, rows: Sequence[Spooled]) -> None:
         """Add ``rows`` but for those that the store refuses, which are set aside."""
