@@ -161,7 +161,7 @@ def test_a_feature_of_which_all_rests_has_a_problem(patchbay: Patchbay) -> None:
     open_up(patchbay, circuit(patchbay))
     told = feature(patchbay, "alone")
 
-    assert told.problem == "blue:m it failed on its own side again and again; left alone for 30 s more"
+    assert told.problem == "blue:m: it failed on its own side again and again; left alone for 30 s more"
     assert not told.degraded
 
 

@@ -261,7 +261,7 @@ def _problem(route: Explanation) -> str | None:
     if (refusal := route.refusal()) is not None:
         return str(refusal)
     first = route.candidates[0]
-    return None if first.rest is None else f"{first.name} {first.rest}"
+    return None if first.rest is None else f"{first.name}: {first.rest}"
 
 
 def _trials(traffic: Traffic) -> tuple[TrialInfo, ...]:
