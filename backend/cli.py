@@ -47,7 +47,8 @@ from backend.utils.llm.diagnostics.retirements import HORIZON, endpoint_uses, he
 from backend.utils.llm.errors import ConfigError
 from backend.utils.llm.failures import POLICY
 from backend.utils.llm.model_config.document import read, values
-from backend.utils.llm.models import capabilities, retirement, sources
+from backend.utils.llm.models import FAMILIES, capabilities, is_known, retirement, sources
+from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -122,7 +123,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show where a call of FEATURE would run now, and why. Sends nothing."""
+    """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing."""
     needs = Needs(
         tools=tools,
         structured_output=structured,
@@ -143,6 +144,8 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         out.print(str(route), markup=False)
         if failures:
             _print_failures(route)
+    if not route.candidates:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -193,18 +196,25 @@ def model(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what a model can do, until when it is on sale, and where each value comes from."""
+    """Show what a model can do, until when it is on sale, and where each value comes from; exit 1 if nobody knows it."""
     snapshot = _table(as_json=as_json).snapshot
     endpoint = next((each for each in endpoint_uses(snapshot) if name in {str(each), each.model}), None)
     provider, _, rest = name.partition(":")
     asked = rest if provider in snapshot.providers else name
     can, gone = endpoint.can if endpoint else capabilities(asked), retirement(asked)
     origins = endpoint.sources() if endpoint else sources(asked)
+    known = endpoint is not None or is_known(asked)
     if as_json:
         retires = gone and gone.model_dump(mode="json")
-        print_json({"model": asked, "can": can.model_dump(), "sources": origins, "retires": retires})
+        print_json(
+            {"model": asked, "known": known, "can": can.model_dump(), "sources": origins, "retires": retires}
+        )
     else:
         out.print("\n".join(capability_lines(asked, can, origins, gone)), markup=False)
+    if not known:
+        hint = did_you_mean(asked, FAMILIES)
+        err.print(f"Nothing is known of {asked!r}: all of this is assumed. {hint}".strip(), markup=False)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -527,7 +537,9 @@ def _print_failures(route: Route) -> None:
 
 
 def _print_features(qos: QosInfo) -> None:
-    grid = Grid("feature", "runs on", "then", "set by", box=None, pad_edge=False)
+    grid = Grid(box=None, pad_edge=False)
+    for column in ("feature", "runs on", "then", "set by"):
+        grid.add_column(column, overflow="fold")
     for name, feature in qos.features.items():
         runs_on = feature.endpoint or f"nothing: {feature.problem}"
         grid.add_row(name, runs_on, ", ".join(feature.chain[1:]), feature.layer)

@@ -83,6 +83,12 @@ class TestExplain:
         assert "1. openai:gpt-6-luna  house's key" in run("explain", "conv_folder").stdout
         assert provider.requests == ()
 
+    def test_a_call_that_nothing_can_serve_exits_with_1(self) -> None:
+        served, unserved = run("explain", "conv_folder"), run("explain", "conv_folder", "--byok", "nobody")
+
+        assert (served.exit_code, unserved.exit_code) == (0, 1)
+        assert "✗" in unserved.stdout
+
     def test_explain_shows_what_a_call_would_cost_and_what_would_follow_a_failure(self) -> None:
         output = run("explain", "conv_folder", "--tokens", "1000", "--failures").stdout
         first = told("explain", "conv_folder", "--tokens", "1000")["candidates"][0]
@@ -225,6 +231,14 @@ class TestModel:
 
         assert document["can"]["context_window"] == 9000
         assert document["sources"]["context_window"] == DECLARED
+
+    def test_one_that_nobody_knows_is_told_loudly_with_the_nearest(self) -> None:
+        result = run("model", "gpt-6-lunar")
+
+        assert result.exit_code == 1
+        assert "Nothing is known of 'gpt-6-lunar'" in result.stderr
+        assert "Did you mean 'gpt-6-luna'?" in result.stderr
+        assert told("model", "gpt-9")["known"] is False
 
     def test_the_last_day_is_shown_with_its_source(self) -> None:
         last = run("model", "gpt-4o").stdout.splitlines()[-1]
