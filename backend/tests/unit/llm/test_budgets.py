@@ -279,6 +279,13 @@ async def test_an_event_loop_goes_on_while_a_store_takes_its_time(make: Make) ->
     assert (await call).text
 
 
+async def test_a_caller_without_a_budget_does_not_wait_for_a_store(make: Make) -> None:
+    store = SlowBudgets()
+
+    assert (await make(LUNA, ROW, budgets=store).get_llm("f").ainvoke("hi")).text
+    assert not store.asked.is_set()
+
+
 async def test_a_store_that_says_nothing_is_away(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reservations, "PATIENCE_SECONDS", 0.05)
     store = SlowBudgets()

@@ -81,9 +81,30 @@ class Reservations(AttemptObserver):
         Returns:
             Why it may not go out; else what its receipt says of its budgets.
         """
-        found = claims(step.candidate, step.route, now := self._time.now())
-        if not found:
+        found = self._claims(step)
+        return self._reserved(step, found) if found else ()
+
+    async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
+        """As `reserve`, in a thread, and not for long. What is set aside when nobody waits any more is given back."""
+        if not (found := self._claims(step)):
             return ()
+        reserving = asyncio.ensure_future(asyncio.to_thread(self._reserved, step, found))
+        try:
+            async with within(PATIENCE_SECONDS):
+                return await asyncio.shield(reserving)
+        except TimeoutError:
+            outcome = self._away(step, found, "no answer")
+            if isinstance(outcome, Rejection):
+                reserving.add_done_callback(lambda _: self._settle(step, None))
+            return outcome
+        except asyncio.CancelledError:
+            reserving.add_done_callback(lambda _: self._settle(step, None))
+            raise
+
+    def _claims(self, step: Try) -> tuple[Claim, ...]:
+        return claims(step.candidate, step.route, self._time.now())
+
+    def _reserved(self, step: Try, found: tuple[Claim, ...]) -> Rejection | tuple[BudgetMark, ...]:
         seconds = step.most_seconds + LEASE_SECONDS
         charges = tuple(claim.charge for claim in found)
         held = Held(found, Reservation(os.urandom(16).hex(), charges, seconds))
@@ -104,23 +125,8 @@ class Reservations(AttemptObserver):
         self._is_away = False
         if isinstance(outcome, Shortage):
             claim = found[charges.index(outcome.charge)]
-            return over_budget(step.candidate, claim, outcome.counter, now)
+            return over_budget(step.candidate, claim, outcome.counter, self._time.now())
         return tuple(self._marks(found, outcome))
-
-    async def areserve(self, step: Try) -> Rejection | tuple[BudgetMark, ...]:
-        """As `reserve`, in a thread, and not for long. What is set aside when nobody waits any more is given back."""
-        reserving = asyncio.ensure_future(asyncio.to_thread(self.reserve, step))
-        try:
-            async with within(PATIENCE_SECONDS):
-                return await asyncio.shield(reserving)
-        except TimeoutError:
-            outcome = self._away(step, claims(step.candidate, step.route, self._time.now()), "no answer")
-            if isinstance(outcome, Rejection):
-                reserving.add_done_callback(lambda _: self._settle(step, None))
-            return outcome
-        except asyncio.CancelledError:
-            reserving.add_done_callback(lambda _: self._settle(step, None))
-            raise
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
