@@ -237,7 +237,7 @@ class TestModel:
 
         assert result.exit_code == 1
         assert "Nothing is known of 'gpt-6-lunar'" in result.stderr
-        assert "Did you mean 'gpt-6-luna'?" in result.stderr
+        assert "Did you mean 'gpt-6-luna'" in result.stderr
         assert told("model", "gpt-9")["known"] is False
 
     def test_the_last_day_is_shown_with_its_source(self) -> None:
