@@ -27,17 +27,20 @@ print(repr((loud, files, spent)))
 
 LIFTED = """
 import sys
-from utils.llm import Caller, Patchbay, Table, get_llm, use, use_caller
+from utils.llm import AttemptRecord, Caller, JsonLinesSink, Patchbay, Table, get_llm, use, use_caller
 from utils.llm.testing import LoopbackProvider
 from utils.llm.testing.patchbays import loopback_patchbay
 
 assert not any(name.split(".")[0] == "backend" for name in sys.modules)
 with LoopbackProvider() as provider:
-    patchbay = loopback_patchbay(provider, {"greet": ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]})
+    chain = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite"]
+    patchbay = loopback_patchbay(provider, {"greet": chain}, ledger=JsonLinesSink("ledger.jsonl"))
     with use(patchbay), use_caller(Caller(keys={"gemini": "mine"})):
         answer = get_llm("greet").invoke("hi")
     patchbay.close()
-print(answer.response_metadata["receipt"]["endpoint"], provider.requests[0].key)
+record = AttemptRecord.of_json(open("ledger.jsonl").read())
+assert record.call == answer.response_metadata["receipt"]["id"]
+print(record.endpoint, provider.requests[0].key)
 """
 
 

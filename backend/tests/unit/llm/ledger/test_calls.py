@@ -19,6 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from pydantic import SecretStr
 from typing_extensions import override
 
+from backend.ledger.spool import Spool
 from backend.tests.fakes.hedging import learn
 from backend.utils.llm import AttemptRecord, Caller, JsonLinesSink, LLMError, MemorySink
 from backend.utils.llm.secrets import KeptSecret
@@ -523,11 +524,15 @@ class TestKeys:
             make(OPENAI, ledger=MemorySink(), ledger_secret=secret)
 
 
+@pytest.mark.parametrize("kind", [JsonLinesSink, Spool])
 def test_no_key_prompt_or_answer_is_in_what_a_sink_writes(
-    make: Make, call: Driver, provider: LoopbackProvider, tmp_path: Path
+    kind: Callable[[Path], JsonLinesSink | Spool],
+    make: Make,
+    call: Driver,
+    provider: LoopbackProvider,
+    tmp_path: Path,
 ) -> None:
-    """The guard over the suite looks for keys in the file besides."""
-    path = tmp_path / "ledger.jsonl"
+    """The guard over the suite looks for keys in the files besides."""
     caller = Caller(user_id="u", keys={"openai": SecretStr("sk-canary-of-a-user")})
     replies = (
         Text("the answer is canary-A"),
@@ -535,12 +540,12 @@ def test_no_key_prompt_or_answer_is_in_what_a_sink_writes(
         Refusal("canary-A"),
     )
 
-    with JsonLinesSink(path) as sink:
+    with kind(tmp_path / "ledger") as sink:
         model = make(OPENAI, ledger=sink, ledger_secret=SECRET).get_llm("f", caller=caller)
         for reply in replies:
             provider.script(reply)
             attempts_of(model, call, [HumanMessage("the question is canary-Q")])
 
-    written = path.read_text(encoding="utf-8")
-    assert len(written.splitlines()) == len(replies)
+    written = "".join(path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file())
+    assert written.count("openai:gpt-6-luna") == len(replies)
     assert "canary" not in written
