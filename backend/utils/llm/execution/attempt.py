@@ -84,6 +84,7 @@ class RunningAttempt:
     def __enter__(self) -> Self:
         self._outer = sys.exception()
         self._started_at = self._time.clock()
+        self._call.dispatch.late[self.step.number] = self._late_record
         return self
 
     def __exit__(
@@ -342,6 +343,12 @@ class RunningAttempt:
         return self._call.dispatch.ends_with(self.step, self._failure(error))
 
     # Its record ----------------------------------------------------------------------------------------------------
+
+    def _late_record(self) -> Attempt | None:
+        """What became of it, when something was raised from outside in the middle of its books; None if it was not sent."""
+        if self.record is None and self._observed.sent_at is not None:
+            self._recorded("cancelled", Failure(Category.CANCELLED, self._observed.status))
+        return self.record
 
     def _recorded(self, outcome: Outcome, failure: Failure | None = None) -> Attempt:
         step, candidate, observed, answer = self.step, self.step.candidate, self._observed, self._answer

@@ -86,6 +86,8 @@ class Dispatch:
         self._sent: list[Try] = []
         self._open: dict[int, tuple[Try, Attempt | None]] = {}
         """Requests for which something is set aside, by their number; with what became of one, while observers are told."""
+        self.late: dict[int, Callable[[], Attempt | None]] = {}
+        """Tells of those that are under way what became of them, if the call ends out of its turn; None of one that was not sent."""
         self._shares: dict[Circuit, float] = {}
         self._looked: dict[Circuit, tuple[float, int]] = {}
         """When this call first saw that a circuit rests, and how often that had been decided by then."""
@@ -535,12 +537,14 @@ class Dispatch:
             self._racing = tuple(one for one in self._racing if one is not step)
         self.observers.ended(step, attempt, failure)
         del self._open[step.number]
+        self.late.pop(step.number, None)
 
     def abandon(self) -> None:
         """The call ends out of its turn: nothing stays set aside for it, wherever it was when that was raised."""
         self.leave_queue()
-        for step, attempt in self._open.values():
-            self.observers.abandoned(step, attempt)
+        for number, (step, attempt) in self._open.items():
+            late = self.late.pop(number, None)
+            self.observers.abandoned(step, late() if attempt is None and late is not None else attempt)
         self._open.clear()
 
     @property

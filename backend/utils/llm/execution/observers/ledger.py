@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ SHADOW = "shadow"
 """The arm of a copy, whose answer is thrown away."""
 MOST_PICO_DOLLARS = 2**63 - 1
 """What a database can hold; some nine million dollars. A cost beyond it is not believed."""
+_REMEMBERED = 1000
+"""Numbers of the latest attempts that were written: the call of one may end out of its turn just then."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNKNOWN = (None, None, None, None, None)
@@ -81,6 +84,7 @@ class LedgerObserver(AttemptObserver):
         self._sink = sink
         self._key_names = key_names
         self._lost = 0
+        self._written: deque[int] = deque(maxlen=_REMEMBERED)
         price_list_version()  # reads a file the first time
 
     @override
@@ -89,10 +93,16 @@ class LedgerObserver(AttemptObserver):
             return
         try:
             self._sink.append(record_of(step, attempt, self._key_names))
+            self._written.append(step.number)
         except Exception as error:
             if is_raised_by_nobody(error):
                 raise
             self._note_loss(error)
+
+    @override
+    def abandoned(self, step: Try, attempt: Attempt | None) -> None:
+        if attempt is not None and step.number not in self._written:
+            self.ended(step, attempt, None)
 
     def _note_loss(self, error: Exception) -> None:
         """Tell the log of the first, the tenth, the hundredth."""
