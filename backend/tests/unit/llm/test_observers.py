@@ -10,18 +10,18 @@ import pytest
 from backend.tests.fakes.simulation import World, settle
 from backend.utils.llm.execution.loop import Dispatch
 from backend.utils.llm.execution.observers import ObserverRegistry
+from backend.utils.llm.execution.observers.base import AttemptObserver
 from backend.utils.llm.execution.steps import Try
 from backend.utils.llm.failures import Category
 
 if TYPE_CHECKING:
-    from backend.utils.llm.execution.observers.base import AttemptObserver
     from backend.utils.llm.failures import Failure
     from backend.utils.llm.receipt import Attempt
 
 EVENTS = ["started", "received", "ended"]
 
 
-class Recorder:
+class Recorder(AttemptObserver):
     """Notes what it is told, and fails where it should."""
 
     def __init__(self, fails_at: str = "") -> None:
