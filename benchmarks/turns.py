@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -30,6 +31,8 @@ from typing_extensions import override
 from backend.main import create_app
 from backend.settings import Settings
 from backend.utils.llm import Patchbay, Table
+from backend.utils.llm.failures import classify
+from backend.utils.llm.observed import Observed
 
 from .tables import table
 
@@ -208,6 +211,11 @@ def _transcript() -> bytes:
     return json.dumps({"started_at": "2026-01-01T00:00:00Z", "segments": [said] * SEGMENTS}).encode()
 
 
+async def _classified(sentence: str) -> None:
+    body = json.dumps({"error": {"message": sentence * 2_000}})[:65_536].encode()
+    classify(RuntimeError(), Observed(status=400, error_body=body), "openai", now=datetime.now(UTC))
+
+
 async def _qos_info(patchbay: Patchbay) -> None:
     patchbay.get_qos_info()
 
@@ -234,6 +242,8 @@ async def _all(words: list[str]) -> dict[str, Round]:
         await measure(f"ainvoke of {case}", partial(served.get_llm(case).ainvoke, "Hello"))
     for case in ("prose", "prose_thoughts", "prose_found"):
         await measure(f"structured {case}", partial(_structured, served, case))
+    for sentence in ("model not supported ", "tools: not allowed ", "word [0] "):
+        await measure(f"classify a long 400: {sentence.strip()}", partial(_classified, sentence))
     transcript = _transcript()
     with tempfile.TemporaryDirectory() as folder:
         async with _edge(served, folder) as client:

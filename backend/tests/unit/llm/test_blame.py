@@ -377,3 +377,14 @@ def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:
     seen = gather(ValueError(), Observed(requests=1, status=403, error_body=body, sent_at=0.0), "openai")
 
     assert 0 < len(seen.codes) <= 16
+
+
+def test_of_many_details_of_one_error_the_first_are_read() -> None:
+    """Each code is held against each row of the table: hundreds of them would keep an event loop for milliseconds."""
+    details = [{"reason": f"REASON_{number}"} for number in range(900)]
+    body = json.dumps({"error": {"message": "no", "details": details}}).encode()
+
+    seen = gather(ValueError(), Observed(requests=1, status=400, error_body=body, sent_at=0.0), "gemini")
+
+    assert "reason_0" in seen.codes
+    assert len(seen.codes) < 20

@@ -172,9 +172,11 @@ def _embedded(text: str) -> Any:
 
 def _codes(layer: Mapping[str, Any]) -> Iterator[str]:
     named = [layer.get(key) for key in _CODES]
-    for detail in _dicts_in(layer.get("details")):
+    for detail in _dicts_in(layer.get("details"))[:_MOST_LAYERS]:
         named.append(detail.get("reason"))
-        named += [violation.get("quotaId") for violation in _dicts_in(detail.get("violations"))]
+        named += [
+            violation.get("quotaId") for violation in _dicts_in(detail.get("violations"))[:_MOST_LAYERS]
+        ]
     yield from (str(code) for code in named if isinstance(code, str | int) and code)
     yield from _TELLING.intersection(layer)
 

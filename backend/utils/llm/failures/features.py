@@ -53,11 +53,14 @@ def lacking(seen: Evidence) -> str | None:
     """The need, or the option, that an endpoint says it does not take; None if it does not say so, or not of which."""
     if _OF_ONE_REQUEST.search(seen.sentence):
         return None
-    says_so = seen.codes & _CODES or _ANY_LACK.search(seen.sentence)
-    named = (
-        {name for name, words in _NAMED.items() if any(map(words.fullmatch, seen.params))}
-        if says_so
-        else set()
-    )
-    found = named or {name for name, words in _LACKING.items() if words.search(seen.sentence)}
+    if not (seen.codes & _CODES or _ANY_LACK.search(seen.sentence)):
+        return None
+    found = {name for name, words in _NAMED.items() if any(map(words.fullmatch, seen.params))} or {
+        name for name, words in _NAMED.items() if _is_lacking(name, words, seen.sentence)
+    }
     return found.pop() if len(found) == 1 else None
+
+
+def _is_lacking(name: str, words: re.Pattern[str], sentence: str) -> bool:
+    """Whether it is said of ``name``. Where the word stands nowhere, what would stand around it is not looked for."""
+    return words.search(sentence) is not None and _LACKING[name].search(sentence) is not None
