@@ -74,6 +74,12 @@ def chain(snapshot: Snapshot, feature: str = "greet", profile: str = "premium") 
     return [str(endpoint) for endpoint in snapshot.chain(feature, profile)]
 
 
+def events(caplog: pytest.LogCaptureFixture, field: str) -> list[tuple[str, str]]:
+    """What the log told, each with one of its fields."""
+    told = (vars(record) for record in caplog.records)
+    return [(one["event"], one[field]) for one in told if "event" in one]
+
+
 class TestWhatServes:
     def test_an_override_stands_above_every_profile(self) -> None:
         found = table(Store(stored("greet", FLASH, LUNA))).snapshot
@@ -177,7 +183,8 @@ class TestMisfits:
         assert chain(made.snapshot, "part") == [FLASH]
         assert [one.override for one in made.ignored] == [bad]
         assert reason in made.ignored[0].problems[0]
-        assert "override.ignored override=o1" in caplog.text
+        assert events(caplog, "override") == [("override.ignored", "o1")]
+        assert reason in caplog.text
 
     def test_an_override_that_fits_no_more_is_left_out_and_comes_back(self, tmp_path: Path) -> None:
         file = tmp_path / "llm.toml"
@@ -270,6 +277,22 @@ class TestInTime:
         assert made.reload_if_changed()
         assert chain(made.snapshot) == [FLASH]
         assert made.problems
+
+    def test_the_log_tells_when_one_comes_and_when_it_goes(self, caplog: pytest.LogCaptureFixture) -> None:
+        made = table(store := Store())
+        caplog.set_level("INFO")
+
+        for kept in ((stored("greet", SOL),), (stored("greet", SOL), stored("part", SOL, number=2)), ()):
+            store.kept = kept
+            made.reload_if_changed()
+
+        assert events(caplog, "subject") == [
+            ("override.in_force", "greet"),
+            ("override.in_force", "part"),
+            ("override.over", "greet"),
+            ("override.over", "part"),
+        ]
+        assert f"{stored('greet', SOL)}: is in force" in caplog.text
 
 
 class TestShown:

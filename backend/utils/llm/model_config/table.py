@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from ..clock import Time
 from ..errors import ConfigError
+from ..foreign import label
 from ..forks import PerProcess
 from .document import read
 from .load import parse, table_path
@@ -127,7 +128,7 @@ class Table(PerProcess):
                 snapshot = self._parsed(reading.text, (*snapshot.overrides, one))
             except ConfigError as error:
                 ignored.append(IgnoredOverride(one, error.problems))
-                log.warning("override.ignored override=%s %s", one.id, "; ".join(error.problems))
+                _tell(one, "override.ignored", "; ".join(error.problems), logging.WARNING)
         return reading._replace(snapshot=snapshot, ignored=tuple(ignored))
 
     def _parsed(self, text: str, overrides: tuple[Override, ...]) -> Snapshot:
@@ -169,8 +170,13 @@ class Table(PerProcess):
         return self.snapshot is not before
 
     def _put_in_force(self, reading: _Reading) -> None:
+        before, now = self.snapshot.overrides, reading.snapshot.overrides
         self._reading, self.snapshot = reading, reading.snapshot
         log.info("Table %s is in force.", self.snapshot.hash)
+        for one in (one for one in now if one not in before):
+            _tell(one, "override.in_force", "is in force")
+        for one in (one for one in before if one not in now):
+            _tell(one, "override.over", "is over")
 
     def _file_stamp(self) -> tuple[int, ...] | None:
         if self.path is None:
@@ -180,6 +186,11 @@ class Table(PerProcess):
         except (OSError, ValueError):
             return None
         return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+
+
+def _tell(one: Override, event: str, what: str, level: int = logging.INFO) -> None:
+    fields = {"event": event, "override": one.id, "subject": label(one.subject)}
+    log.log(level, "%s, %s: %s", label(one.path), one, what, extra=fields)
 
 
 class _Stored:
