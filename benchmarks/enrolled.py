@@ -27,11 +27,11 @@ from pydantic import SecretStr
 
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
-from backend.keys.monitor import KeyMonitor
 from backend.keys.store import Owner
 from backend.main import create_app
 from backend.settings import Settings
-from backend.utils.llm import Patchbay, Table
+from backend.utils.llm import Table
+from backend.watchers import Watchers
 
 from .callers import Cost, cost, faults_of, in_a_fresh_process, print_header, print_row, read, tell
 from .witness import Witness
@@ -77,22 +77,19 @@ def told(users: int) -> None:
 
 async def _measured(folder: Path, witness: Witness, users: int) -> tuple[Cost, Cost]:
     """One user's requests, warmed up by a tenth of them; then as many users."""
-    monitor = KeyMonitor()
-    patchbay = Patchbay(_table(witness.origin), observer=monitor.observe)
-    app = create_app(
-        Settings(_env_file=None, data_dir=folder),
-        patchbay=patchbay,
-        announce=lambda _: None,
-        key_monitor=monitor,
-    )
-    async with app.router.lifespan_context(app), _client(app) as client:
-        guests = await _enrolled(app.state.services, users)
-        await _ask(client, users // 10, lambda _: guests[0])
-        readings = [read(patchbay, witness)]
-        for who in (lambda _: guests[0], lambda number: guests[number]):
-            await _ask(client, users, who)
-            readings.append(read(patchbay, witness))
-    await patchbay.aclose()
+    settings = Settings(_env_file=None, data_dir=folder)
+    watchers = Watchers.of(settings)
+    patchbay = watchers.facade(_table(witness.origin))
+    app = create_app(settings, patchbay=patchbay, announce=lambda _: None, watchers=watchers)
+    with watchers.spool:
+        async with app.router.lifespan_context(app), _client(app) as client:
+            guests = await _enrolled(app.state.services, users)
+            await _ask(client, users // 10, lambda _: guests[0])
+            readings = [read(patchbay, witness)]
+            for who in (lambda _: guests[0], lambda number: guests[number]):
+                await _ask(client, users, who)
+                readings.append(read(patchbay, witness))
+        await patchbay.aclose()
     first, second, third = readings
     return cost(first, second), cost(second, third)
 
