@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -52,6 +52,8 @@ BATCH_SECONDS: Final = 0.02
 KEPT: Final = timedelta(days=400)
 """How long counters of days and months are kept."""
 DAY_SECONDS: Final = 86_400.0
+MOST_CONNECTIONS: Final = 8
+"""Of one process, to a server."""
 MOST_AT_ONCE: Final = 500
 """Requests that are settled in one transaction."""
 MOST_UNSETTLED: Final = 100_000
@@ -168,7 +170,10 @@ class SqlBudgets(PerProcess):
     @override
     def _begin(self) -> None:
         is_file = self._engine.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[Any] = threading.Lock() if is_file else nullcontext()
+        # Whoever waits here waits in turn; before a busy database, or for a connection, time may run out.
+        self._turn: AbstractContextManager[Any] = (
+            threading.Lock() if is_file else threading.BoundedSemaphore(MOST_CONNECTIONS)
+        )
         self._flushing = threading.Lock()
         self._starting = threading.Lock()
         self._ended: deque[_Ended] = deque(maxlen=MOST_UNSETTLED)

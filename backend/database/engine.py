@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 _SWITCHES: Final = 20
+_BUSY: Final = 20
+"""Seconds that a counter waits for other processes' turns: who comes later is not always later, so some wait for long."""
 _READ_AT_START: Final = 64 * 1024 * 1024
 """Bytes up to which a database is read whole before it is used: less than a second."""
 
@@ -101,7 +103,9 @@ def make_counting_engine(path: Path) -> Engine:
         OSError: If the file cannot be made.
     """
     file = DatabaseFile.at(path)
-    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args={"timeout": _BUSY}
+    )
     _watch(engine, file, _prepare_counting)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine

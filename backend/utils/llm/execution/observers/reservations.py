@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 """How long after a request's time is up what it has set aside is kept, if nobody settles it: its process has died."""
-PATIENCE_SECONDS = 5.0
-"""After which a store that says nothing is away."""
+PATIENCE_SECONDS = 30.0
+"""After which a store that says nothing is away: more than a thousand calls at once wait for their turn."""
 MOST_WARNED = 10_000
 """Counters of which is known that the log was told."""
 
