@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks interruptions late ledger soak spine \
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks interruptions late ledger soak spine storm \
 	turns
 
 help: ## Show this list
@@ -60,6 +60,9 @@ edge: install ## Measure what hostile requests cost the server; a minute
 
 turns: install ## Measure how long anything keeps the event loop from others; half a minute
 	PYTHONPATH=. $(PY) -m benchmarks.turns
+
+storm: install ## Make calls in every way for two minutes, in bad weather, and look whether what is promised holds
+	PYTHONPATH=. $(PY) -m benchmarks.storm
 
 late: install ## Make 2,000 calls at once on a loop that is late by seconds, and look for a failure; a minute
 	PYTHONPATH=. $(PY) -m benchmarks.late_loop

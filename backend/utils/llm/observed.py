@@ -22,7 +22,8 @@ class Observed:
         request_id: What the provider calls the request, by a header.
         error_body: The body of an error answer, without the key if it repeated it.
         headers: The answer's headers that say something about limits and identity, without the key.
-        sent_at: When the request left.
+        sent_at: When the request was ready to leave.
+        has_left: Whether there was a connection for it.
         first_byte_at: When the answer's first byte arrived.
         bytes_sent: Length of the request's body.
         was_late: Whether a wait ended long after its time: this process was busy, or stopped.
@@ -35,6 +36,7 @@ class Observed:
     error_body: bytes = field(default=b"", repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     sent_at: float | None = None
+    has_left: bool = False
     first_byte_at: float | None = None
     bytes_sent: int = 0
     was_late: bool = False

@@ -727,6 +727,9 @@ class TestSynchronous:
             answer = joined(model.stream("hi")) if streams else model.invoke("hi")
 
         assert answer.text
+        assert told(answer) == [
+            ("openai:gpt-6-luna", "ok", True)
+        ]  # the other one never left: it is no attempt
         assert_nothing_is_left(patchbay)
 
     def test_many_at_once_leave_nothing(self, hedged: Hedged, chain: str, provider: Gated) -> None:

@@ -356,7 +356,8 @@ class RunningAttempt:
         if answer is None and self._stream is not None:
             answer = self._stream.joined()
         category = failure.category if failure is not None else None
-        withdrawn = step.hedge and category is Category.CANCELLED and observed.sent_at is None
+        is_of_a_race = step.hedge or self.is_beaten
+        withdrawn = is_of_a_race and category is Category.CANCELLED and not observed.has_left
         known = Usage.of(answer.usage_metadata) if answer is not None else None
         served = served_model(answer) if answer is not None else None
         reason = finish_reason(answer) if answer is not None else None

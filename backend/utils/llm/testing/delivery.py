@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -64,6 +65,11 @@ class Peer:
                 return
             self._closing.wait(min(left, _POLL_SECONDS))
 
+    def reset(self) -> None:
+        """Close the connection so that the client's next read fails."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.close()
+
     def _has_gone(self) -> bool:
         try:
             return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -86,6 +92,9 @@ def deliver(transmission: Transmission, peer: Peer) -> bool:
     if transmission.ending == "never":
         peer.wait(float("inf"))
     peer.wait(transmission.delay_seconds)
+    if transmission.ending == "reset":
+        peer.reset()
+        return False
     head = _head(transmission)
     for piece in transmission.opening:
         peer.send(head + _framed(piece, transmission))

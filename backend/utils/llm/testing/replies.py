@@ -216,6 +216,11 @@ class Hang:
     """The request is accepted and never answered, until one side closes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The request is read, and the connection reset: not a byte comes back."""
+
+
 Answer: TypeAlias = Text | ToolCalls | Json | Refusal | Empty
 Fault: TypeAlias = (
     Status
@@ -229,5 +234,6 @@ Fault: TypeAlias = (
     | WrongJson
     | Html
     | Hang
+    | Reset
 )
 Reply: TypeAlias = Answer | Fault

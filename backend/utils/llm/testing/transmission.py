@@ -16,6 +16,7 @@ from .replies import (
     KeepAlive,
     Raw,
     Refusal,
+    Reset,
     SlowFirstByte,
     Status,
     StreamError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from .wire import Prompt, Wire
 
 Framing: TypeAlias = Literal["length", "chunked"]
-Ending: TypeAlias = Literal["clean", "cut", "never"]
+Ending: TypeAlias = Literal["clean", "cut", "never", "reset"]
 
 _BODY_SLICES = 4
 _REASONING_TOKENS = 16
@@ -74,7 +75,8 @@ class Transmission:
         pieces: The body; each is sent at once.
         framing: By Content-Length, which is that of all pieces, or as HTTP chunks.
         send: How many pieces of the body to send before the ending; None for all.
-        ending: ``clean``; ``cut``: the connection drops; ``never``: not even a status is sent.
+        ending: ``clean``; ``cut``: the connection drops; ``never`` and
+            ``reset``: not even a status is sent.
         delay_seconds: The wait before the first byte.
         gap_seconds: The wait before each further piece of the body.
     """
@@ -131,10 +133,12 @@ def _broken_off(fault: Cut | CleanEnd | StreamError, exchange: Exchange) -> Tran
             assert_never(fault)
 
 
-def _anything(fault: Status | Raw | WrongJson | Html | Hang, exchange: Exchange) -> Transmission:
+def _anything(fault: Status | Raw | WrongJson | Html | Hang | Reset, exchange: Exchange) -> Transmission:
     match fault:
         case Hang():
             return Transmission(ending="never")
+        case Reset():
+            return Transmission(ending="reset")
         case Status():
             return _error(fault, exchange.wire)
         case Html():

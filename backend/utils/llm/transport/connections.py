@@ -24,7 +24,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, finalize
 
-import aiohttp
 import httpcore2
 import httpx2
 from typing_extensions import override
@@ -32,7 +31,7 @@ from yarl import URL
 
 from ..forks import PerProcess
 from ..interruptions import interruption_in, raise_as_it_was
-from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, keeps_connections
+from .loop_pool import KEEPALIVE_SECONDS, MOST_CONNECTIONS, LoopPool, TicketTimeout, keeps_connections
 from .patience import Patience
 from .resolver import addresses
 from .response import BROKEN, TOO_LATE, AsyncResponse, Response, failure_of
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
+
+    import aiohttp
 
     from ..network_policy import NetworkPolicy
     from .ticket import Ticket
@@ -174,6 +175,7 @@ class _BoundedStream(httpcore2.NetworkStream):
     def write(self, buffer: bytes, timeout: Any = None) -> None:
         for start in range(0, len(buffer), WRITE_BYTES):
             piece = buffer[start : start + WRITE_BYTES]
+            timeout.observed.has_left = True
             try:
                 self._stream.write(piece, _left(timeout, httpcore2.WriteTimeout))
             except (httpcore2.WriteError, httpcore2.WriteTimeout) as error:
@@ -316,7 +318,7 @@ class Pools(PerProcess):
                     data=BytesIO(request.content) if large else request.content,
                     headers=request.headers,
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(sock_connect=ticket.connect_seconds),
+                    timeout=TicketTimeout(ticket),
                 )
         except BROKEN as error:
             failure = failure_of(error)

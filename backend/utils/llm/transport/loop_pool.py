@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from ..network_policy import NetworkPolicy
+    from .ticket import Ticket
 
 KEEPALIVE_SECONDS = 60.0
 """How long an idle connection is kept. The SDKs' 5 s costs a TLS handshake for nearly every call of a quiet backend."""
@@ -41,8 +42,27 @@ def keeps_connections(policy: NetworkPolicy | None) -> bool:
 _NO_CLOCK = aiohttp.ClientTimeout()
 
 
+class TicketTimeout(aiohttp.ClientTimeout):
+    """aiohttp's, by which the connector knows whose request it is."""
+
+    ticket: Ticket
+
+    def __init__(self, ticket: Ticket) -> None:
+        super().__init__(sock_connect=ticket.connect_seconds)
+        object.__setattr__(self, "ticket", ticket)
+
+
 class _Connector(aiohttp.TCPConnector):
     """aiohttp's, whose clock for a connection stands still while the loop is held up."""
+
+    @override
+    async def connect(
+        self, req: Any, traces: Any, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        if isinstance(timeout, TicketTimeout):
+            timeout.ticket.observed.has_left = True
+        return connection
 
     @override
     async def _wrap_create_connection(self, *args: Any, timeout: aiohttp.ClientTimeout, **given: Any) -> Any:
