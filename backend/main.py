@@ -72,6 +72,8 @@ FIRST_USER: Final = ADMIN
 WATCH_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 5.0
 """How long a stop waits for answers of models that its requests did not wait for: they are being paid for."""
+TEXTS_SECONDS: Final = 600.0
+"""From one look at texts whose day has come to the next."""
 SIGN_SECONDS: Final = 60.0
 """From one signed head of the audit trail to the next, if it has grown."""
 STORE_SECONDS: Final = 1.0
@@ -149,6 +151,7 @@ def create_app(
                     budgets=_budgets(facade, sessions),
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
+                prune = partial(asyncio.to_thread, told.prune_texts)
                 if not await tokens.has_any():
                     print_token(await tokens.create(FIRST_USER, "first start"))
                 async with (
@@ -159,6 +162,8 @@ def create_app(
                     background.repeating(
                         "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
+                    background.once("texts", prune),
+                    background.repeating("texts.old", prune, every=TEXTS_SECONDS),
                     trail.signing(head_keys, background, every=SIGN_SECONDS),
                     _looking_after(facade, overriding, background),
                     _shipping(told, sql_ledger(engine), background),

@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         return self.data_dir.expanduser() / "ledger"
 
     @property
+    def texts_path(self) -> Path:
+        """The folder of prompts and answers that a feature's row wants kept for some days."""
+        return self.data_dir.expanduser() / "texts"
+
+    @property
     def journals_path(self) -> Path:
         """The folder of what is made and not stored yet."""
         return self.data_dir.expanduser() / "unstored"

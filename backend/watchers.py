@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,7 +12,7 @@ from typing_extensions import override
 from backend.keys.monitor import KeyMonitor
 from backend.ledger.spool import Bounds, Spool
 from backend.metrics import Metrics
-from backend.utils.llm import Patchbay
+from backend.utils.llm import Patchbay, TextFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,23 +33,31 @@ class Watchers(NamedTuple):
         metrics: Counts.
         spool: Writes records down, to be shipped to the ledger. Whoever makes the watchers closes it.
         secret: What names keys in the records.
+        texts: Keeps the prompts and answers of features whose rows say so; None keeps none.
     """
 
     keys: KeyMonitor
     metrics: Metrics
     spool: Spool
     secret: SecretStr | None = None
+    texts: TextFolder | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
         """Those of an application with ``settings``."""
         bounds = Bounds(on_disk=settings.ledger_spool_mb * 1024**2)
-        return cls(KeyMonitor(), Metrics(), Spool(settings.ledger_path, bounds), settings.ledger_secret)
+        spool, texts = Spool(settings.ledger_path, bounds), TextFolder(settings.texts_path)
+        return cls(KeyMonitor(), Metrics(), spool, settings.ledger_secret, texts)
 
     def append(self, record: AttemptRecord) -> None:
         """See `LedgerSink`."""
         self.spool.append(record)
         self.metrics.append(record)
+
+    def prune_texts(self) -> None:
+        """Remove the texts whose day has come."""
+        if self.texts is not None:
+            self.texts.prune(datetime.now(UTC).date())
 
     def facade(self, table: Table, **more: Any) -> Patchbay:
         """A facade that tells them. Whoever makes it closes it.
@@ -62,6 +71,7 @@ class Watchers(NamedTuple):
             observer=self.keys.observe,
             ledger=self,
             ledger_secret=None if self.secret is None else self.secret.get_secret_value().encode(),
+            texts=self.texts,
             require_caller=True,
             **more,
         )

@@ -19,7 +19,7 @@ from backend.main import create_app
 from backend.settings import Settings
 from backend.tests.fakes.records import record
 from backend.tests.fakes.spools import crash
-from backend.utils.llm import Table
+from backend.utils.llm import AttemptText, Table, TextFolder
 from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 from backend.watchers import Watchers
 
@@ -39,11 +39,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @asynccontextmanager
-async def running(settings: Settings, provider: LoopbackProvider) -> AsyncIterator[httpx2.AsyncClient]:
+async def running(
+    settings: Settings, provider: LoopbackProvider, rows: str = ""
+) -> AsyncIterator[httpx2.AsyncClient]:
     """The application, with a client that is logged in."""
     watchers = Watchers.of(settings)
     endpoints = dict.fromkeys(STEPS, "openai:gpt-6-luna")
-    table = Table(text=loopback_table(provider, endpoints), environ=HOUSE_KEYS)
+    table = Table(text=loopback_table(provider, endpoints, rows), environ=HOUSE_KEYS)
     with watchers.spool:
         bay = watchers.facade(table)
         app = create_app(
@@ -90,6 +92,21 @@ async def test_the_houses_key_has_a_name_in_the_ledger_that_is_not_the_key(
     async with opened(settings.database_path) as engine, engine.connect() as connection:
         (key,) = (await connection.execute(text("SELECT DISTINCT key FROM ledger_attempts"))).scalars()
     assert re.fullmatch("[0-9a-f]{16}", key)
+
+
+async def test_texts_of_a_feature_that_says_so_are_kept_and_old_ones_are_gone_at_the_next_start(
+    settings: Settings, provider: LoopbackProvider
+) -> None:
+    old = AttemptText("of-long-ago", 1, "2026-01-31", "chat", None, None, [["human", "hi"]], "well", [])
+    TextFolder(settings.texts_path).keep(old)
+
+    async with running(settings, provider, "[features.conv_structure]\nkeep_text_days = 7") as client:
+        made = await client.post("/v1/conversations", json=SAMPLE.model_dump(mode="json"))
+
+    receipts, folder = made.json()["receipts"], TextFolder(settings.texts_path)
+    kept = {step: [*folder.of(receipt["id"])] for step, receipt in receipts.items()}
+    assert {step for step, texts in kept.items() if texts} == {"conv_structure"}
+    assert [*folder.of("of-long-ago")] == []
 
 
 async def test_what_a_killed_server_left_is_in_the_database_after_the_next_start(
