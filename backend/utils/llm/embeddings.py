@@ -87,11 +87,11 @@ class FeatureEmbeddings(Embeddings):
             async with places:
                 return _vectors(await aanswer_of(self._call(part, "document")))
 
-        under_way = [asyncio.ensure_future(made(part)) for part in _parts(texts)]
+        tasks = [asyncio.ensure_future(made(part)) for part in _parts(texts)]
         try:
-            return [vector for vectors in await asyncio.gather(*under_way) for vector in vectors]
+            return [vector for vectors in await asyncio.gather(*tasks) for vector in vectors]
         finally:
-            for task in under_way:
+            for task in tasks:
                 task.cancel()
 
     @override
