@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from typing_extensions import override
 
-from backend.ledger.segments import is_at, read_segment
+from backend.ledger.segments import is_at, is_filled, read_segment
 from backend.utils.llm.forks import PerProcess, cut_off, unforked
 from backend.utils.llm.uuid7 import Uuid7Maker
 
@@ -162,11 +162,15 @@ class Backlog:
         """The next rows behind the mark, or behind ``after``, up to ``most``. A folder that is gone has none."""
         rows: list[Spooled] = []
         end, damaged = after or self.mark, 0
-        for name, size_then, is_complete in _segments(self._folder, end):
-            is_marked = name == end.segment and end.offset <= size_then  # what is beyond the end was lost
+        names = [name for name in _names(self._folder) if name >= end.segment]
+        for place, name in enumerate(names, 1):
+            path = self._folder / name
+            # Asked before it is read: what is written to a segment stands in it before a later one has content.
+            is_complete = any(is_filled(self._folder / later) for later in names[place:])
+            is_marked = name == end.segment and end.offset <= _size(path)  # what is beyond the end was lost
             start = end.offset if is_marked else 0
             try:
-                found = read_segment(self._folder / name, start, most - len(rows))
+                found = read_segment(path, start, most - len(rows))
             except FileNotFoundError:
                 break
             rows += found.rows
@@ -214,16 +218,6 @@ def _mark(written: bytes) -> Mark:
     """What was marked. What was not marked whole is shipped again, which the store does not mind."""
     found = _MARKED.fullmatch(written)
     return Mark(found[1].decode(), int(found[2])) if found else Mark()
-
-
-def _segments(folder: Path, mark: Mark) -> list[tuple[str, int, bool]]:
-    """The names of the segments that are left, in their order, with their sizes, and whether each is complete.
-
-    Sizes are taken before anything is read: what is written to a segment stands in it before a later one has content.
-    """
-    names = [name for name in _names(folder) if name >= mark.segment]
-    sizes = [_size(folder / name) for name in names]
-    return [(name, sizes[number], any(sizes[number + 1 :])) for number, name in enumerate(names)]
 
 
 def _names(folder: Path) -> list[str]:

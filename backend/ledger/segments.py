@@ -13,14 +13,18 @@ from backend.utils.llm.forks import cut_off
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FOR_APPENDING: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CANNOT: Final = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What file systems say that cannot set room aside."""
 _FIRST_LINE: Final = 8_192
 """Bytes, and more than it has."""
 _sync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has no such call
 
 
 class Segment:
-    """A file that is appended to. Nothing is in it before the first line.
+    """A file that is appended to. Nothing but zeros is in it before the first line, and behind the last one.
+
+    Its room is set aside: who writes to a file that grows waits while it is synced, for 5 ms and longer on a busy disk.
 
     Attributes:
         path: Where it was made.
@@ -28,21 +32,27 @@ class Segment:
         size: How many bytes of whole lines it has.
     """
 
-    def __init__(self, path: Path, heading: bytes = b"") -> None:
+    def __init__(self, path: Path, room: int, heading: bytes = b"") -> None:
         """Make it, for its owner alone.
 
         Args:
             path: Where.
+            room: Bytes to set aside. It may have more.
             heading: What stands before the first line.
 
         Raises:
             OSError: It cannot be made.
         """
         self.path = path
-        self.descriptor = os.open(path, _FOR_APPENDING, 0o600)
+        self.descriptor = os.open(path, _NEW, 0o600)
         self.size = 0
         self._heading = heading
         self._is_entered = False
+        try:
+            _set_aside(self.descriptor, room)
+        except OSError:
+            self.close()
+            raise
 
     def write(self, lines: bytes) -> None:
         """Append whole lines. They outlive the process.
@@ -52,7 +62,7 @@ class Segment:
         """
         if not self.size:
             lines = self._heading + lines
-        written = os.write(self.descriptor, lines)
+        written = os.pwrite(self.descriptor, lines, self.size)
         if written != len(lines):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += written
@@ -119,6 +129,25 @@ def read_segment(path: Path, start: int, most: int) -> Found:
         return read(content, most, names_in(os.pread(descriptor, _FIRST_LINE, 0)))
     finally:
         os.close(descriptor)
+
+
+def is_filled(path: Path) -> bool:
+    """Whether a line was written to the segment at ``path``."""
+    try:
+        with path.open("rb") as segment:
+            return segment.read(1) not in {b"", b"\0"}
+    except OSError:
+        return False
+
+
+def _set_aside(descriptor: int, room: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, room)
+    except AttributeError:  # macOS has no such call
+        return
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
 
 
 def _sync_folder(path: Path) -> None:

@@ -39,6 +39,8 @@ AGAIN_SECONDS: Final = 1.0
 """From one try to the next when lines cannot be written."""
 PATIENCE_SECONDS: Final = 5.0
 """How long closing waits for the thread, which may be waiting for a disk."""
+_FULL: Final = 0.9
+"""The share of a segment at which the next one begins: while that is made, there is room for some more."""
 _STOP: Final = "stop"
 
 
@@ -47,7 +49,7 @@ class Bounds(NamedTuple):
 
     Attributes:
         on_disk: Bytes of all that is below the root, whoever wrote it, to within one segment for each process.
-        segment: Bytes after which the next file begins.
+        segment: Bytes of a file, which are set aside when it is made.
         in_memory: Rows that wait when they cannot be written. Those beyond are lost.
     """
 
@@ -281,7 +283,7 @@ class Spool(PerProcess):
 
     def _rotate(self) -> None:
         """Begin the next file if this one is large enough."""
-        if self._segment is None or self._segment.size < self._bounds.segment:
+        if self._segment is None or self._segment.size < self._bounds.segment * _FULL:
             return
         fresh = self._next_segment()
         with self._lock:
@@ -300,7 +302,7 @@ class Spool(PerProcess):
             self._folder = Folder.make(self.root)
         self._segments += 1
         path = self._folder.segment(self._segments)
-        return Segment(path, self._heading if heading is None else heading)
+        return Segment(path, self._bounds.segment, self._heading if heading is None else heading)
 
     def _tell(self) -> None:
         """Tell the log what has become of it, once."""

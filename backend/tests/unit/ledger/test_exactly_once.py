@@ -94,7 +94,7 @@ class World:
         segments = sorted(self.spool.folder.glob("*.log")) if self.spool.folder else []
         crash(self.spool)
         if segments:
-            content = segments[-1].read_bytes()
+            content = segments[-1].read_bytes().rstrip(b"\0")
             left = content[: max(0, len(content) - cut)]
             segments[-1].write_bytes(left)
             for number in range(content.count(b"\n") - max(1, left.count(b"\n"))):

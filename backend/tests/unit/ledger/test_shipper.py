@@ -9,6 +9,7 @@ import pytest
 from backend.background import Background
 from backend.ledger.folders import Mark, claimed, folders
 from backend.ledger.lines import read
+from backend.ledger.segments import Segment
 from backend.ledger.shipper import OTHERS_SECONDS, REFUSED, Shipped, Shipper
 from backend.ledger.spool import Bounds, Spool
 from backend.tests.fakes.clock import Clock
@@ -108,6 +109,19 @@ async def test_files_that_are_shipped_are_deleted_and_the_one_that_is_written_to
     await shipper.ship()
 
     assert len(segments(root)) == 1
+
+
+async def test_a_file_that_the_next_one_was_made_for_is_not_left_before_that_has_a_line(
+    spool: Spool, shipper: Shipper, store: MemoryLedgerStore
+) -> None:
+    spool.append(RECORD)
+    assert spool.folder is not None
+    Segment(spool.folder / "00000002.log", 10_000)
+    await shipper.ship()
+    spool.append(RECORD)
+    await shipper.ship()
+
+    assert sorted(sequence for _, sequence in store.rows) == [1, 2]
 
 
 async def test_a_store_that_is_away_loses_nothing_and_is_asked_after_longer_and_longer_pauses(

@@ -108,6 +108,19 @@ def test_a_large_file_is_followed_by_the_next(root: Path) -> None:
         assert sequences(root) == list(range(1, 13))
 
 
+def test_the_room_of_a_file_is_set_aside_and_given_back_at_the_end(root: Path) -> None:
+    """Whoever writes to a file that grows waits while it is synced."""
+    with Spool(root) as spool:
+        spool.append(RECORD)
+        (segment,) = root.rglob("*.log")
+        before = segment.stat().st_size
+        spool.append(RECORD)
+        assert segment.stat().st_size == before
+
+    assert segment.stat().st_size < before
+    assert sequences(root) == [1, 2]
+
+
 def test_a_full_spool_keeps_rows_in_memory_then_counts_what_is_lost_and_never_raises(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,7 +161,7 @@ def test_a_line_that_was_written_in_part_is_written_whole_when_there_is_room(roo
     def go() -> object:
         with Spool(root) as spool:
             spool.append(RECORD)
-            used = next(root.rglob("*.log")).stat().st_size
+            used = len(next(root.rglob("*.log")).read_bytes().rstrip(b"\0"))
             resource.setrlimit(resource.RLIMIT_FSIZE, (used + 100, resource.RLIM_INFINITY))
             spool.append(RECORD)
             spool.append(RECORD)
