@@ -6,7 +6,7 @@ import asyncio
 import logging
 import pickle
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -663,3 +663,23 @@ def test_a_budget_in_dollars_is_kept_in_pico_dollars() -> None:
 
     assert (budget.cap, budget.ceiling(is_stepped_down=False)) == (10**11, 3 * 10**10)
     assert budget.shown(budget.cap) == "$0.1"
+
+
+@pytest.mark.parametrize("most", ["usd = 0.001", "tokens = 100"])
+@pytest.mark.parametrize("feature", ["openai:text-embedding-3-small", "gemini:gemini-embedding-001"])
+async def test_vectors_are_no_answer_of_which_anything_is_set_aside(
+    provider: LoopbackProvider, feature: str, most: str
+) -> None:
+    rows = (
+        f'[features.f]\nembedding = {{ model = "{feature.partition(":")[2]}" }}\n'
+        f'[budgets.b]\nper = "user"\n{most}\nperiod = "month"\n'
+    )
+    patchbay = loopback_patchbay(provider, {"f": feature}, rows)
+    embeddings = patchbay.get_embeddings("f", caller=ANN)
+    with closing(patchbay):
+        embeddings.embed_documents(["some words"])
+        await embeddings.aembed_documents(["some more words"])
+        (balance,) = patchbay.explain("f", caller=ANN).budgets
+
+    assert balance.counter.spent > 0
+    assert balance.counter.reserved == 0

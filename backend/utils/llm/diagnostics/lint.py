@@ -195,7 +195,7 @@ def _tight_budgets(snapshot: Snapshot, today: date) -> Iterator[Finding]:
 
 def _most(budget: Budget, feature: Feature, endpoint: Endpoint, today: date) -> int | None:
     options = feature.options.over(endpoint.options)
-    return most(budget, endpoint, options, Needs(), today)
+    return most(budget, endpoint, feature, options, Needs(), today)
 
 
 def _refused_tools(snapshot: Snapshot) -> Iterator[Finding]:

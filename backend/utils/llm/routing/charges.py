@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..budgets import NOTHING, Charge, pico_usd, resets_at
-from ..pricing import most_usd
+from ..pricing import price_on
+from ..receipt import Usage
 from .route import Balance, Overrun, Rejection, SkipCode
 
 if TYPE_CHECKING:
@@ -60,22 +61,25 @@ def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[Claim, ...
     )
 
 
-def most(budget: Budget, endpoint: Endpoint, options: Options, needs: Needs, today: date) -> int | None:
-    """The most that a request to ``endpoint`` could use, in the unit of ``budget``; None if nobody knows its price.
+def most(
+    budget: Budget, endpoint: Endpoint, feature: Feature, options: Options, needs: Needs, today: date
+) -> int | None:
+    """The most that a request of ``feature`` could use, in the unit of ``budget``; None if nobody knows its price.
 
-    That is the whole prompt, and the longest answer that its options or its model allow. Where nobody bills, nothing.
+    That is the whole prompt, and the longest answer that its options or its model allow; vectors are none. Where nobody bills,
+    nothing.
     """
-    answer = options.max_output_tokens
+    answer = 0 if feature.embedding else options.max_output_tokens or endpoint.can.max_output
     if budget.unit == "tokens":
-        return needs.tokens + (answer or endpoint.can.max_output)
+        return needs.tokens + answer
     if endpoint.provider.access != "key":
         return 0
-    usd = most_usd(endpoint, needs.tokens, answer, today)
+    usd = price_on(today, endpoint, Usage(input=needs.tokens, output=answer))
     return None if usd is None else pico_usd(usd)
 
 
 def _most(budget: Budget, candidate: Candidate, call: Sized) -> int | None:
-    return most(budget, candidate.endpoint, candidate.options, call.needs, call.today)
+    return most(budget, candidate.endpoint, call.feature, candidate.options, call.needs, call.today)
 
 
 def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
