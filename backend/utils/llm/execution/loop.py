@@ -480,6 +480,9 @@ class Dispatch:
         """
         self._note(step, attempt, failure)
         self._failed = step, failure
+        if failure.category is Category.CONTEXT:  # it is longer than we thought
+            tokens = max(self._context.tokens, step.candidate.room + 1)
+            vars(self)["_context"] = self._context._replace(tokens=tokens)
         self._retry.failed(step.candidate, failure)
         delay = None if partial is not None else self._retry.delay(step, failure, self._left_for(step))
         is_granted = delay is not None and self._retry.is_granted(step, failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ class QualityScores:
             return None
         lately.forget(self._clock() - remember)
         return lately.total / len(lately.scores) if len(lately.scores) >= least else None
+
+    def quality(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
+        """As `mean`, or that of the last ``least`` scores if it is better: what has recovered need not make up for what it was."""
+        mean = self.mean(feature, endpoint, least=least, remember=remember)
+        if mean is None:
+            return None
+        last = islice(reversed(self._scores[feature, endpoint].scores), least)
+        return max(mean, sum(score for _, score in last) / least)
 
     def add(self, feature: str, endpoint: str, score: float) -> None:
         """One more, from 0 to 1."""

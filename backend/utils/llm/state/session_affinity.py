@@ -1,26 +1,39 @@
-"""Which endpoint served a conversation last."""
+"""Where a conversation stands on a ladder of endpoints."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 MOST_CONVERSATIONS = 10_000
 """Beyond this many the one that was heard of longest ago is forgotten."""
 
 
+class Rung(NamedTuple):
+    """An endpoint, and the longest prompt that it is for, in tokens."""
+
+    endpoint: str
+    longest: int
+
+
 class SessionAffinity:
-    """The endpoint that served each conversation last. Its owner has the lock."""
+    """The rung on which each conversation stands. Its owner has the lock."""
 
     def __init__(self) -> None:
-        self._last: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._last: OrderedDict[tuple[str, str], Rung] = OrderedDict()
 
-    def last(self, scope: str, conversation: str) -> str | None:
-        """The endpoint that served ``conversation`` last."""
+    def last(self, scope: str, conversation: str) -> Rung | None:
+        """Where ``conversation`` stands."""
         return self._last.get((scope, conversation))
 
-    def served(self, scope: str, conversation: str, endpoint: str) -> None:
-        """``endpoint`` serves ``conversation`` now."""
-        self._last[scope, conversation] = endpoint
+    def served(self, scope: str, conversation: str, rung: Rung, tokens: int) -> None:
+        """Note that ``rung`` serves ``conversation`` now, whose prompt has so many tokens.
+
+        If the prompt still fits where it stood, something else kept it from being served there, and it stands there still.
+        """
+        last = self._last.get((scope, conversation))
+        if last is None or tokens > last.longest or rung.longest < last.longest:
+            self._last[scope, conversation] = rung
         self._last.move_to_end((scope, conversation))
         if len(self._last) > MOST_CONVERSATIONS:
             self._last.popitem(last=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 from typing_extensions import override
 
+from ..state.session_affinity import Rung
 from .base import Stateless, Strategy
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ContextLadder(Strategy):
         """From the first rung that is long enough upwards, then the shorter ones: those that the prompt fits, if only just."""
         names, affinity = [one.target[0] for one in tier], context.traffic.session_affinity
         last = affinity.last(tier[0].scope, context.conversation) if context.conversation else None
-        stood = names.index(last) if last in names else 0
+        stood = names.index(last.endpoint) if last is not None and last.endpoint in names else 0
         for place, one in enumerate(tier):
             share = 1.0 if place >= stood else self.back_at
             if context.tokens <= share * min(one.room, self.up_to.get(names[place], one.room)):
@@ -43,7 +44,9 @@ class ContextLadder(Strategy):
     @override
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
         if context.conversation:
-            context.traffic.session_affinity.served(one.scope, context.conversation, one.target[0])
+            name = one.target[0]
+            rung = Rung(name, min(one.room, self.up_to.get(name, one.room)))
+            context.traffic.session_affinity.served(one.scope, context.conversation, rung, context.tokens)
 
     @override
     def named(self) -> Iterator[tuple[str, str]]:
@@ -56,7 +59,8 @@ class CostLadder(Stateless):
     Attributes:
         enough: The mean score from which an endpoint's answers are good enough. An accepted answer scores 1, one that
             is rejected 0, unless whoever judges says a figure between.
-        least: With fewer scores than this an endpoint is unknown, and is tried.
+        least: With fewer scores than this an endpoint is unknown, and is tried. So many that are good on the whole bring
+            back one that was not.
         remember: Seconds after which a score is forgotten.
         explore: Which share of the calls starts at the bottom all the same.
     """
@@ -75,7 +79,7 @@ class CostLadder(Stateless):
         if context.traffic.round_robin.explores(scope, self.explore):
             return tier
         for place, one in enumerate(tier):
-            mean = scores.mean(scope, one.target[0], least=self.least, remember=self.remember)
-            if mean is None or mean >= self.enough:
+            quality = scores.quality(scope, one.target[0], least=self.least, remember=self.remember)
+            if quality is None or quality >= self.enough:
                 return [*tier[place:], *tier[:place]]
         return tier[::-1]

@@ -222,6 +222,24 @@ class TestConversations:
 
         assert lab.asked == ["small"]
 
+    def test_a_fault_below_does_not_make_it_climb(self, lab: Lab, call: Driver) -> None:
+        lab.runs_on(SMALL, LONG, row=f"attempts = 1\n{SELECT}", more=WINDOWS)
+        lab.answers("small", Status(503), "small")
+
+        for _ in range(2):
+            lab.ask(call, tokens(900), caller=self.ANN)
+
+        assert lab.asked == ["small", "long", "small"]
+
+    def test_a_prompt_that_turns_out_too_long_makes_it_climb(self, lab: Lab, call: Driver) -> None:
+        lab.runs_on(SMALL, LONG, row=SELECT, more=WINDOWS)
+        lab.answers("small", Status(400, error_code="context_length_exceeded"), "small")
+
+        for _ in range(2):
+            lab.ask(call, tokens(900), caller=self.ANN)
+
+        assert lab.asked == ["small", "long", "long"]
+
     def test_explain_shows_where_it_stands(self, lab: Lab, call: Driver) -> None:
         self.climb(lab, call)
 

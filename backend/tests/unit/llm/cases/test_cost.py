@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.utils.llm.errors import AllAttemptsFailedError, InvalidOutputError, NoEndpointError
+from backend.utils.llm.routing.candidates import ladders
 from backend.utils.llm.testing import Json, Status, Text
 
 from ..drivers import ainvoke, invoke
@@ -216,6 +217,21 @@ class TestAcrossCalls:
         for _ in range(12):
             lab.ask(call, accept=lambda _: True)
         lab.asked  # noqa: B018 - only what comes now matters
+        for _ in range(4):
+            lab.ask(call)
+
+        assert lab.asked == ["cheap"] * 4
+
+    def test_twenty_good_scores_bring_back_what_gave_a_hundred_poor_ones(
+        self, lab: Lab, call: Driver
+    ) -> None:
+        lab.runs_on(CHEAP, MID, row=ladder(explore=0.5))
+        named(lab)
+        scores = lab.patchbay.health.traffic.quality_scores
+        (scope,) = ladders(lab.patchbay.table.snapshot, "f", "premium", CHEAP, "house")
+        for score in [0.0] * 100 + [1.0] * 20:
+            scores.add(scope, CHEAP, score)
+
         for _ in range(4):
             lab.ask(call)
 

@@ -50,3 +50,21 @@ def test_it_is_the_mean_of_the_last_hundred(given_scores: list[float]) -> None:
 
     last = given_scores[-MOST_SCORES:]
     assert scores.mean("f", SMALL, least=1, remember=HOUR) == pytest.approx(sum(last) / len(last))
+
+
+@pytest.mark.parametrize(("good", "quality"), [(0, 0.0), (15, 0.75), (16, 0.8), (20, 1.0)])
+def test_what_has_recovered_need_not_make_up_for_what_it_was(
+    scores: QualityScores, good: int, quality: float
+) -> None:
+    for score in [0.0] * 100 + [1.0] * good:
+        scores.add("f", SMALL, score)
+
+    assert scores.quality("f", SMALL, least=20, remember=HOUR) == pytest.approx(quality)
+
+
+def test_what_was_good_does_not_fall_by_a_few_poor_ones(scores: QualityScores) -> None:
+    for score in [1.0] * 90 + [0.0] * 10:
+        scores.add("f", SMALL, score)
+
+    assert scores.quality("f", SMALL, least=20, remember=HOUR) == pytest.approx(0.9)
+    assert scores.quality("f", LARGE, least=20, remember=HOUR) is None
