@@ -73,6 +73,7 @@ class Attempt(NamedTuple):
         cost_usd: None if unknown, never 0 for that.
         finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
         request_id: What the provider calls the request, by a header of its answer.
+        number: Its place among the attempts of the call, from 1, in the order in which they began.
         hedge: Whether it went out beside the first request, which took too long.
         withdrawn: Whether it was not sent after all, as a hedge may be, or what is too dear for a budget: no attempt of the call.
         estimated: Whether usage and cost are our estimate: the provider did not tell them, or it was given up: cancelled, or for the other's
@@ -100,6 +101,7 @@ class Attempt(NamedTuple):
     withdrawn: bool = False
     finish_reason: str | None = None
     request_id: str | None = None
+    number: int = 1
 
     def as_dict(self) -> AttemptDict:
         """JSON-ready."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -12,6 +13,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from typing_extensions import override
 
+from backend.utils.llm import MemorySink
 from backend.utils.llm.clock import Time
 from backend.utils.llm.errors import (
     AllAttemptsFailedError,
@@ -395,6 +397,24 @@ class TestConnecting:
             call(patchbay.get_llm("f"), "hi")
 
         assert caught.value.attempts[0].status is None
+
+    def test_what_is_cancelled_while_it_connects_has_used_nothing(self, full: Exceeded, make: Make) -> None:
+        sink = MemorySink()
+        row = "[features.f]\noptions = { connect_timeout = 30 }"
+        patchbay = make(ENDPOINTS["over_openai"], row, server=full, ledger=sink)
+        patchbay.warm_up()
+
+        async def cancel() -> None:
+            task = asyncio.create_task(patchbay.get_llm("f").ainvoke("hi"))
+            while not len(patchbay.runtime.transport.tickets):  # noqa: ASYNC110 - a ticket tells nobody
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        asyncio.run(cancel())
+
+        assert [(one.outcome, one.input, one.cost) for one in sink.records] == [("cancelled", 0, 0)]
 
     def test_it_leaves_time_for_the_next_endpoint(
         self, call: Driver, provider: LoopbackProvider, full: Exceeded, make: Make

@@ -18,6 +18,7 @@ from typing_extensions import override
 from backend.tests.fakes.children import in_child
 from backend.tests.fakes.hedging import learn
 from backend.tests.fakes.threads import hammer
+from backend.utils.llm import MemorySink
 from backend.utils.llm.caller import Caller, current_caller, use_caller
 from backend.utils.llm.errors import AllAttemptsFailedError, RejectedRequestError, StreamInterruptedError
 from backend.utils.llm.execution import hedged_request
@@ -719,7 +720,8 @@ class TestSynchronous:
     ) -> None:
         gone = f'[providers.gone]\napi = "openai"\nbase_url = "{full.openai_url}"'
         row = f"[features.f]\nhedge = true\noptions = {{ connect_timeout = 4.0 }}\n{gone}"
-        patchbay = make(["gone:m", "openai:gpt-6-luna"], row)
+        sink = MemorySink()
+        patchbay = make(["gone:m", "openai:gpt-6-luna"], row, ledger=sink)
         learn(patchbay, AT_ONCE)
         model = patchbay.get_llm("f")
 
@@ -730,6 +732,7 @@ class TestSynchronous:
         assert told(answer) == [
             ("openai:gpt-6-luna", "ok", True)
         ]  # the other one never left: it is no attempt
+        assert [(one.endpoint, one.number) for one in sink.records] == [("openai:gpt-6-luna", 1)]
         assert_nothing_is_left(patchbay)
 
     def test_many_at_once_leave_nothing(self, hedged: Hedged, chain: str, provider: Gated) -> None:

@@ -390,6 +390,7 @@ class RunningAttempt:
             withdrawn=withdrawn,
             finish_reason=reason,
             request_id=observed.request_id,
+            number=self._call.dispatch.order.index(step.number) + 1,
         )
         if self._call.keeps_text:
             question = self._call.question
@@ -402,7 +403,7 @@ class RunningAttempt:
 
     def _estimate(self, answer: AIMessage | None) -> Usage:
         """What a provider bills that did not say so, or on which we hung up: what was asked, and what had come by then."""
-        if self._observed.sent_at is None or (self._observed.status or 0) >= ERROR_STATUS:
+        if not self._observed.has_left or (self._observed.status or 0) >= ERROR_STATUS:
             return Usage()
         prompt = self._call.dispatch.route.needs.tokens
         return Usage(input=prompt, output=tokens_of_answer(answer) if answer is not None else 0)

@@ -84,6 +84,8 @@ class Dispatch:
         self._gives_up_at = self._ends_at
         """When it no longer waits for a retry on loan."""
         self._sent: list[Try] = []
+        self.order: list[int] = []
+        """The numbers of its attempts, in the order in which they began."""
         self._open: dict[int, tuple[Try, Attempt | None]] = {}
         """Requests for which something is set aside, by their number; with what became of one, while observers are told."""
         self.late: dict[int, Callable[[], Attempt | None]] = {}
@@ -319,13 +321,13 @@ class Dispatch:
             repair=pending.repair,
             probe=probe,
             hedge=hedge,
-            place=len(self._sent) + 1,
         )
         self._open[number] = step, None
         if candidate.meters:
             tokens = tokens_of(candidate, route.needs)
             traffic.rate_limiter.take(candidate.meters, tokens, number, lost_at)
         self._sent.append(step)
+        self.order.append(number)
         if self.observers.see_starts:
             self.observers.started(step)
         return Reserve(step) if route.feature.budgets else step
@@ -534,7 +536,9 @@ class Dispatch:
     def _note(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         """Attempts stand in the order in which they began: a hedge may end before the first does."""
         self._open[step.number] = step, attempt
-        if not attempt.withdrawn:
+        if attempt.withdrawn:
+            self.order.remove(step.number)
+        else:
             self.attempts.insert(0 if step is self._sent[0] else len(self.attempts), attempt)
         if self._racing:
             self._racing = tuple(one for one in self._racing if one is not step)

@@ -39,7 +39,6 @@ class Try:
         most_seconds: The most that it may take once they do not matter any more: part of its answer was handed on.
         route: Of the call.
         number: What no other request of this process has.
-        place: Its place among the requests of the call, from 1, in the order in which they began.
         lost_at: When it counts as over if nothing was told of it, in seconds of the monotonic clock.
         repair: Feed the last answer's fault back.
         probe: Others wait for its outcome.
@@ -55,7 +54,6 @@ class Try:
     repair: bool = False
     probe: bool = False
     hedge: bool = False
-    place: int = 1
 
 
 @dataclass(frozen=True)

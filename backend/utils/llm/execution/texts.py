@@ -56,7 +56,7 @@ def _text_of(
     until = attempt.started.astimezone(UTC).date() + timedelta(days=days)
     return AttemptText(
         call=route.call_id,
-        number=step.place,
+        number=attempt.number,
         until=until.isoformat(),
         feature=route.feature.name,
         user=route.caller.user_id,

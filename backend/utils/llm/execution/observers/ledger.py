@@ -119,7 +119,7 @@ def record_of(step: Try, attempt: Attempt, key_names: KeyNames) -> AttemptRecord
     cost = _pico_dollars(attempt.cost_usd)
     return AttemptRecord(
         route.call_id,
-        step.place,
+        attempt.number,
         (attempt.started - _EPOCH) // _MICROSECOND,
         attempt.duration // _MICROSECOND,
         None if attempt.first_byte is None else attempt.first_byte // _MICROSECOND,
