@@ -143,7 +143,7 @@ class Storm:
 
     def __post_init__(self) -> None:
         self._lateness = OwnLateness()
-        self._versions = count(1)
+        self._versions, self._writing = count(1), threading.Lock()
         self._write(0)
         table = Table(self.path, environ=HOUSE_KEYS)
         self.patchbay = Patchbay(table, observer=self._note)
@@ -243,8 +243,9 @@ class Storm:
         self.path.write_text(loopback_table(self.provider, chains, rows(version)), encoding="utf-8")
 
     def _reload(self) -> None:
-        self._write(next(self._versions))
-        self.patchbay.table.reload()
+        with self._writing:  # half a table would be none
+            self._write(next(self._versions))
+            self.patchbay.table.reload()
 
     def _held(self) -> dict[str, int]:
         limiter, now = self.patchbay.health.traffic.rate_limiter, time.monotonic()

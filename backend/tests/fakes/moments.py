@@ -62,14 +62,12 @@ def moments_of(work: Callable[[], object]) -> int:
 
 def _is_fit(frame: FrameType) -> bool:
     """Whether it runs for the call, in our code or a library that sends; others may swallow what is raised in them."""
-    on_the_way = []
     for code in _stack(frame):
-        on_the_way.append(f"{code.co_filename}:{code.co_name}")
-        if _CALL in code.co_filename:
-            return all(
-                any(part in place for part in _OURS) and _SWALLOWING not in place and "__del__" not in place
-                for place in on_the_way
-            )
+        place = f"{code.co_filename}:{code.co_name}"
+        if not any(part in place for part in _OURS) or _SWALLOWING in place or code.co_name == "__del__":
+            return False
+        if _CALL in place:
+            return True
     return False
 
 

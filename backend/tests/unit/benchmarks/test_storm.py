@@ -15,7 +15,7 @@ from benchmarks.storm_weather import BROWN_OUTS, Weather, is_signed_by_its_payer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CALLS, PER_SECOND = 160, 60
+CALLS, PER_SECOND = 100, 100
 SEED = 1745
 """In whose weather nothing hangs for long, and most ends soon."""
 MEMORY = "memory, MB"
