@@ -98,7 +98,7 @@ _ALONE, _CHAIN = ("openai:gpt-6-luna",), ("openai:gpt-6-luna", "gemini:gemini-3.
 KINDS: Final = {
     "plain call": Kind(lambda model: model.invoke("Hello"), (_ANSWER,), _ALONE, 147, 24, 56),
     "asynchronous call": Kind(
-        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 204, 29, 105
+        lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 208, 29, 105
     ),
     "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 397, 27, 168),
     "structured call": Kind(
