@@ -55,9 +55,8 @@ def is_raised_by_nobody(error: BaseException) -> bool:
     if interruption_in(error) is not error:
         return False
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    theirs = (pair for pair in pairwise(frames) if not _is_on_the_way(pair[1].f_globals.get("__name__", "")))
-    first = next(theirs, None)
-    return first is None or _is_handler(*first)
+    is_ours_alone = all(_is_on_the_way(frame.f_globals.get("__name__", "")) for frame in frames)
+    return is_ours_alone or any(starmap(_is_handler, pairwise(frames)))
 
 
 def raise_as_it_was(interruption: BaseException) -> NoReturn:

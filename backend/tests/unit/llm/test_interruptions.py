@@ -134,3 +134,40 @@ def test_what_a_caller_handles_anyway_is_not_taken_for_one(make: Make) -> None:
 
 def test_an_error_that_was_never_raised_is_none() -> None:
     assert interruption_in(ValueError()) is None
+
+
+@pytest.fixture
+def _raising_handler() -> Iterator[None]:
+    def handler(*_: Any) -> None:
+        raise OutOfTimeError("from outside")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("_raising_handler")
+def test_what_is_raised_into_an_observer_comes_out_once_the_others_were_told(make: Make) -> None:
+    told: list[str] = []
+
+    def observe(_: object, attempt: Any) -> None:
+        told.append(attempt.outcome)
+        signal.raise_signal(signal.SIGUSR1)
+
+    patchbay = make(ENDPOINTS[0], "[features.f]\nlimits = { concurrency = 1 }", observer=observe)
+
+    with pytest.raises(OutOfTimeError):
+        invoke(patchbay.get_llm("f"), "hi")
+
+    assert told == ["ok"]
+    assert nothing_is_left_of(patchbay, ENDPOINTS[0])
+    assert patchbay.explain("f").candidates[0].rest is None
+
+
+def test_what_an_observer_raises_itself_changes_nothing(make: Make) -> None:
+    def observe(*_: object) -> None:
+        raise OutOfTimeError("its own")
+
+    patchbay = make(ENDPOINTS[0], observer=observe)
+
+    assert invoke(patchbay.get_llm("f"), "hi").text
