@@ -225,28 +225,43 @@ async def test_health_is_answered_beside_too_many_requests(
     assert (busy, told["error"]["code"], headers["retry-after"], healthy) == (503, "too_busy", "1", 200)
 
 
-@pytest.mark.parametrize("reads", [True, False])
+LONG = 20_000_000
+
+
+async def long_answer(_scope: Any, _receive: Any, send: Any) -> None:
+    head = [(b"content-length", str(LONG).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": b" " * LONG})
+
+
 async def test_who_reads_nothing_of_a_long_answer_is_not_waited_for(
-    reads: bool,  # noqa: FBT001 - a case
-    server: Server,
-    monkeypatch: pytest.MonkeyPatch,
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "READING_SECONDS", 0.02)
-    length = 20_000_000
-
-    async def long(_scope: Any, _receive: Any, send: Any) -> None:
-        head = [(b"content-length", str(length).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": b" " * length})
-
-    server.config.loaded_app = long
+    server.config.loaded_app = long_answer
     async with connected(server) as client:
         client.writer.write(HEALTH)
-        if reads:
-            await client.reader.readuntil(b"\r\n\r\n")
-            assert len(await client.reader.readexactly(length)) == length
-        else:
-            while not server.server_state.connections:  # noqa: ASYNC110 - uvicorn offers no event
-                await asyncio.sleep(0)
-            while server.server_state.connections:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        while not server.server_state.connections:  # noqa: ASYNC110 - uvicorn offers no event
+            await asyncio.sleep(0)
+        while server.server_state.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_who_reads_some_of_a_long_answer_from_one_look_to_the_next_is_waited_for(
+    server: Server,
+) -> None:
+    server.config.loaded_app = long_answer
+    async with connected(server) as client:
+        client.writer.write(HEALTH)
+        await client.reader.readuntil(b"\r\n\r\n")
+        (connection,) = server.server_state.connections
+        assert isinstance(connection, protocol.BoundedProtocol)
+        left = LONG
+        for _ in range(3):
+            before = connection.transport.get_write_buffer_size()
+            while connection.transport.get_write_buffer_size() == before:
+                left -= len(await client.reader.read(1_000_000))
+            connection._mind_reading(before)
+            assert not connection.transport.is_closing()
+
+        assert len(await client.reader.readexactly(left)) == left
