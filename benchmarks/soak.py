@@ -37,7 +37,7 @@ from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.circuit_breaker import WINDOW_COUNT
 from backend.utils.llm.state.health import MOST_CIRCUITS, Circuit
 from backend.utils.llm.state.rate_limiter import MOST_SCOPES, Meter
-from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS
+from backend.utils.llm.state.session_affinity import MOST_CONVERSATIONS, Rung
 
 from .process import descriptors, objects_of, settled_rss_mb, threads
 from .soak_mix import FAULTS, HOUSE_KEYS, Deed, WrongOutcomeError, table
@@ -173,7 +173,7 @@ class Soak:
             health.traffic.rate_limiter.settle((meter,), number, 30)
         for number in range(MOST_CONVERSATIONS):
             health.traffic.session_affinity.served(
-                "feature context", f"conversation {number} of old", "alpha:a2"
+                "feature context", f"conversation {number} of old", Rung("alpha:a2", 1_000), 100
             )
 
 

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
@@ -155,6 +156,17 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "No such file" in result.stderr
+
+
+def test_parquet_has_every_row_with_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+
+    assert told("export", "--parquet", str(path), *PERIOD) == {"rows": 3, "file": str(path)}
+
+    rows = parquet.read_table(path).to_pylist()
+    assert [row["endpoint"] for row in rows] == [each.endpoint for each in ROWS]
+    assert [row["cost"] for row in rows] == [450_000_000, 900_000_000_000, None]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_parquet_without_pyarrow_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
