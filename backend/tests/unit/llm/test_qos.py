@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +21,6 @@ from backend.utils.llm.types import Category
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from backend.utils.llm.state.health import Circuit
 
@@ -109,7 +108,26 @@ def test_whatever_happens_it_is_told_as_if_nothing_had_been_kept(
         happen(made, virtual, event)
 
     fresh, _ = qos_info(made.table, None, made._planned, made.health, virtual.now())
-    assert made.get_qos_info() == fresh
+    told = made.get_qos_info()
+    assert (told.features, told.providers, told.retirements) == (
+        fresh.features,
+        fresh.providers,
+        fresh.retirements,
+    )
+
+
+@pytest.mark.parametrize("rests", ["red:m", "blue:m", "green:m"])
+def test_what_rested_when_it_was_told_is_told_anew_when_it_is_back(rests: str) -> None:
+    virtual = VirtualTime()
+    made = patchbay(virtual)
+    for circuit in circuits(made):
+        if circuit.endpoint == rests:
+            made.health.cool(circuit, 10, Category.RATE_LIMIT)
+    made.get_qos_info()
+
+    virtual.sleep(11)
+
+    assert [one.problem for one in made.get_qos_info().features.values()] == [None] * len(FEATURES)
 
 
 def counting(made: Patchbay, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:

@@ -195,8 +195,15 @@ class TableInfo:
 
 def _is_settled(route: Explanation) -> bool:
     """Whether all are well, and neither what is used, nor how busy or how quick somebody is, can change it."""
-    is_plain = all(isinstance(one.select, Ordered) and not one.meters for one in route.candidates)
-    return is_plain and not route.feature.split and all(skip.code in _LASTING for skip in route.skipped)
+    is_plain = all(
+        one.rest is None and isinstance(one.select, Ordered) and not one.meters for one in route.candidates
+    )
+    return (
+        is_plain
+        and not route.resting
+        and not route.feature.split
+        and all(skip.code in _LASTING for skip in route.skipped)
+    )
 
 
 def qos_info(
