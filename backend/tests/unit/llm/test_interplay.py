@@ -35,6 +35,7 @@ from backend.utils.llm.errors import (
     ProviderDownError,
     RejectedCredentialError,
     StreamInterruptedError,
+    UnknownEndpointError,
     UnknownFeatureError,
 )
 from backend.utils.llm.failures import Category
@@ -479,6 +480,8 @@ def example(kind: type[LLMError]) -> LLMError:
         return kind(["a.b: wrong", "c: wrong"])
     if issubclass(kind, UnknownFeatureError):
         return kind("conv_action_item", ["conv_action_items"])
+    if issubclass(kind, UnknownEndpointError):
+        return kind("openai:gpt-6-lunar", "conv_action_items", ["openai:gpt-6-luna"])
     if issubclass(kind, MissingCallerError):
         return kind("conv_action_items")
     error = kind("what happened", feature="f", attempts=[ATTEMPT], retry_after=1.5)

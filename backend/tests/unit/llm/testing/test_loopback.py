@@ -127,7 +127,7 @@ def test_what_is_not_served_is_an_error_of_its_wire(
     provider: LoopbackProvider, client: httpx2.Client
 ) -> None:
     """Unknown paths are 404, bodies that are no object 400; both are recorded."""
-    unknown = client.post(f"{provider.openai_url}/embeddings", json={})
+    unknown = client.post(f"{provider.openai_url}/images/generations", json={})
     theirs = client.post(
         f"{provider.gemini_url}/v1beta/models/m:embed", json={}, headers={"x-goog-api-key": KEY}
     )
