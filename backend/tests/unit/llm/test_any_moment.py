@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,14 @@ def astructured(model: Any, prompt: Any) -> Any:
 CALLS = [*DRIVERS, structured, astructured]
 KINDS = [OutOfTimeError, TimeoutError, ConnectionResetError, RuntimeError]
 """LangChain's gathering of answers knows no other than `Exception` on an event loop."""
+
+
+@pytest.fixture(autouse=True)
+def _silent_log() -> Iterator[None]:
+    """What comes while `logging` takes a handler's lock leaves it taken, and every other thread that logs waits for ever."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from ctypes import c_ulong, py_object, pythonapi
@@ -36,6 +37,14 @@ class ExitError(BaseException):
 
 
 KINDS = [OutOfTimeError, ExitError, TimeoutError, ConnectionResetError, ValueError, RuntimeError]
+
+
+@pytest.fixture(autouse=True)
+def _silent_log() -> Iterator[None]:
+    """What comes while `logging` takes a handler's lock leaves it taken, and every other thread that logs waits for ever."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture
