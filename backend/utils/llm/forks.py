@@ -14,7 +14,7 @@ import threading
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from typing_extensions import override
 
@@ -35,14 +35,15 @@ class PerProcess(ABC):
 
     def __init__(self) -> None:
         self._begin()
-        _living.add(self)
+        _living[self] = None
 
     @abstractmethod
     def _begin(self) -> None:
         """Have nothing of another process: no lock, no thread, no connection, nothing that is under way."""
 
 
-_living: WeakSet[PerProcess] = WeakSet()
+_living: WeakKeyDictionary[PerProcess, None] = WeakKeyDictionary()
+"""In the order in which they were made, and begin again: one may use another, made before it, to begin."""
 _inherited: list[dict[str, Any]] = []
 """What the parent had. It is held so that nothing of it is ever finalised here: that would write to its connections."""
 

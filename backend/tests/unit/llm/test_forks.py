@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import pytest
+from typing_extensions import override
 
 from backend.tests.fakes.children import Child, fork, forking, in_child
 from backend.utils.llm import forks
@@ -170,6 +171,23 @@ class TestLocks:
             told = in_child(lambda: wrong(bay, "child"))
 
         assert told == []
+
+    def test_what_was_made_first_begins_again_first(self) -> None:
+        begun: list[int] = []
+
+        class One(PerProcess):
+            def __init__(self, number: int) -> None:
+                self.number = number
+                super().__init__()
+
+            @override
+            def _begin(self) -> None:
+                begun.append(self.number)
+
+        kept = [One(number) for number in range(50)]
+        begun.clear()
+
+        assert in_child(lambda: begun) == [one.number for one in kept]
 
     def test_a_child_waits_for_no_look_up_of_another_thread(self) -> None:
         look_up.addresses(None, "127.0.0.1", 80, 5.0)
