@@ -759,7 +759,7 @@ class TestAnyTable:
                 self.check(Explanation._make(route), snapshot)
 
         check()
-        assert loaded[True] > loaded[False]
+        assert loaded[True] > loaded[False] / 4, "else it says little"
 
     def check(self, route: Explanation, snapshot: Snapshot) -> None:
         """It serves, or says why not; and what it does not use it tells of."""

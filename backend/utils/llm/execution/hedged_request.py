@@ -284,6 +284,10 @@ async def _next(chunks: AsyncGenerator[ChatGenerationChunk]) -> ChatGenerationCh
 
 
 async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
+    while (
+        chunks.ag_running
+    ):  # what was to come next is just being cancelled, because its caller was interrupted
+        await asyncio.sleep(0)
     await chunks.aclose()
 
 
