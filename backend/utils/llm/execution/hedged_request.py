@@ -284,9 +284,8 @@ async def _next(chunks: AsyncGenerator[ChatGenerationChunk]) -> ChatGenerationCh
 
 
 async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
-    while (
-        chunks.ag_running
-    ):  # what was to come next is just being cancelled, because its caller was interrupted
+    # What was to come next is just being cancelled, because its caller was interrupted.
+    while chunks.ag_running:  # noqa: ASYNC110 - a generator has no event for it
         await asyncio.sleep(0)
     await chunks.aclose()
 
