@@ -285,7 +285,7 @@ async def _next(chunks: AsyncGenerator[ChatGenerationChunk]) -> ChatGenerationCh
 
 async def _closed(chunks: AsyncGenerator[ChatGenerationChunk]) -> None:
     # What was to come next is just being cancelled, because its caller was interrupted.
-    while chunks.ag_running:  # noqa: ASYNC110 - a generator has no event for it
+    while getattr(chunks, "ag_running", False):  # noqa: ASYNC110 - a generator has no event for it
         await asyncio.sleep(0)
     await chunks.aclose()
 
