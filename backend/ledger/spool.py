@@ -21,7 +21,7 @@ from backend.ledger.folders import Folder, size
 from backend.ledger.lines import heading, line, values
 from backend.ledger.segments import Segment
 from backend.utils.llm.forks import PerProcess
-from backend.utils.llm.uuid7 import Uuid7Maker
+from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ class Spool(PerProcess):
 
     def _be_new(self) -> None:
         """Be a writer that has written nothing."""
-        self.writer = Uuid7Maker()().replace("-", "")
+        self.writer = uuid7().replace("-", "")
         self._name = self.writer.encode()
         self._heading = heading(self._name)
         self._folder: Folder | None = None
