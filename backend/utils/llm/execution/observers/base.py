@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from ...failures import POLICY, Category
+from ...transport import ERROR_STATUS
 
 if TYPE_CHECKING:
     from ...failures import Failure
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 5.0
 """A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
 _OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
+_NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
 _OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
 
 
@@ -44,6 +46,16 @@ class AttemptObserver(Protocol):
     @abstractmethod
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
         """It was answered, or failed. Told before it is decided what comes next."""
+
+
+def never_arrived(failure: Failure | None) -> bool:
+    """Whether no provider knows of the request."""
+    return failure is not None and failure.category in _NEVER_ARRIVED
+
+
+def used_nothing(failure: Failure | None) -> bool:
+    """Whether the request has cost nobody a token: it never arrived, or was refused."""
+    return never_arrived(failure) or (failure is not None and (failure.status or 0) >= ERROR_STATUS)
 
 
 def was_patient(step: Try, failure: Failure) -> bool:

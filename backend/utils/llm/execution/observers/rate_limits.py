@@ -6,20 +6,15 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from ...failures import Category
 from ...routing.rules import tier_scope
 from ...strategies import ByTier
-from ...transport import ERROR_STATUS
-from .base import AttemptObserver
+from .base import AttemptObserver, never_arrived, used_nothing
 
 if TYPE_CHECKING:
     from ...failures import Failure
     from ...receipt import Attempt
     from ...state.traffic import Traffic
     from ..steps import Try
-
-NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
-"""Of what failed so, no provider knows."""
 
 
 class RateLimitObserver(AttemptObserver):
@@ -35,7 +30,7 @@ class RateLimitObserver(AttemptObserver):
 
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
-        arrived = not (attempt.withdrawn or (failure is not None and failure.category in NEVER_ARRIVED))
+        arrived = not (attempt.withdrawn or never_arrived(failure))
         self._settle(step, _used(attempt, failure), arrived=arrived)
 
     @override
@@ -69,6 +64,6 @@ def _used(attempt: Attempt, failure: Failure | None) -> int | None:
     """The tokens of an attempt; none if it never arrived, or was refused; None if nobody knows: nothing came in time."""
     if attempt.usage is not None:
         return attempt.usage.total
-    if failure is not None and (failure.category in NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS):
+    if used_nothing(failure):
         return 0
     return None

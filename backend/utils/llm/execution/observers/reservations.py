@@ -17,11 +17,9 @@ from ...receipt import Attempt, BudgetMark, Usage
 from ...routing.charges import claims, over_budget, unaccounted
 from ...routing.route import Rejection
 from ...state.budget_store import BudgetStoreAwayError, Reservation, Shortage
-from ...transport import ERROR_STATUS
 from ...types import Category
 from ..awaiting import within
-from .base import AttemptObserver
-from .rate_limits import NEVER_ARRIVED
+from .base import AttemptObserver, used_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,7 +200,7 @@ def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
     """
     if attempt.usage is not None:
         return attempt.usage
-    if failure is not None and (failure.category in NEVER_ARRIVED or (failure.status or 0) >= ERROR_STATUS):
+    if used_nothing(failure):
         return None
     return Usage(input=step.route.needs.tokens)
 
