@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
-from typer.testing import CliRunner, Result
 
-from backend.cli import app as commands
 from backend.database.budgets import open_counters
 from backend.database.engine import opened
 from backend.database.tokens import TokenStore
 from backend.main import create_app
 from backend.settings import Settings
+from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm import Caller
 from backend.utils.llm.errors import BudgetExceededError
 from backend.utils.llm.testing import Text, Usage
-from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
+from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,21 +47,7 @@ period = "total"
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A table and a folder for data, in force by the environment."""
-    path = tmp_path / "llm.toml"
-    path.write_text(loopback_table(provider, {"greet": "openai:gpt-6-luna"}, ROWS))
-    monkeypatch.setenv("LLM_CONFIG", str(path))
-    monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
-    for name, key in HOUSE_KEYS.items():
-        monkeypatch.setenv(name, key)
-    return tmp_path / "data"
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, list(arguments))
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
+    return in_force(loopback_table(provider, {"greet": "openai:gpt-6-luna"}, ROWS), tmp_path, monkeypatch)
 
 
 @asynccontextmanager

@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
-from typer.testing import CliRunner, Result
 
-from backend.cli import app as commands
 from backend.commands.audit import BROKEN, UNVERIFIED
 from backend.database.engine import opened
 from backend.database.tokens import TokenStore
 from backend.main import create_app
 from backend.settings import Settings, environment
+from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm import Caller, Patchbay, Table
 from backend.utils.llm.caller import use_caller
 from backend.utils.llm.testing import Status, Text
-from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
+from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from typer.testing import Result
 
     from backend.utils.llm.testing import LoopbackProvider
 
@@ -42,21 +43,7 @@ FOREVER = 30
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, provider: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A table and a folder for data, in force by the environment."""
-    path = tmp_path / "llm.toml"
-    path.write_text(loopback_table(provider, {"greet": [LUNA, FLASH], "part": LUNA}))
-    monkeypatch.setenv("LLM_CONFIG", str(path))
-    monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
-    for name, key in HOUSE_KEYS.items():
-        monkeypatch.setenv(name, key)
-    return tmp_path / "data"
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, list(arguments))
-
-
-def told(*arguments: str) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
+    return in_force(loopback_table(provider, {"greet": [LUNA, FLASH], "part": LUNA}), tmp_path, monkeypatch)
 
 
 def set_override(*arguments: str, reason: str = "an outage") -> Result:
