@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 from sqlalchemy import text
+from uuid_utils import uuid7
 
 from backend.database.engine import opened
 from backend.database.ledger import sql_ledger
@@ -31,7 +32,6 @@ from backend.database.usage import EPOCH, SqlUsageStore
 from backend.ledger.usage import DIMENSIONS, Only, Period
 from backend.tests.fakes.postgres import running
 from backend.tests.fakes.records import DAY, NOON, record, spooled
-from backend.utils.llm.uuid7 import Uuid7Maker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -49,10 +49,10 @@ DAYS, FEATURES, ENDPOINTS, TENANTS, USERS = 30, 20, 8, 1_000, 5_000
 
 def batches(count: int) -> list[list[Spooled]]:
     """Of rows as a busy process sends them: in the order of time, a few hours of one day."""
-    chance, make = random.Random(7), Uuid7Maker()  # noqa: S311 - no secret
+    chance = random.Random(7)  # noqa: S311 - no secret
     made = [
         record(
-            call=str(make()),
+            call=str(uuid7()),
             at=NOON + number * 1_000,
             feature=f"feature_{chance.randrange(FEATURES)}",
             endpoint=f"provider:model-{chance.randrange(ENDPOINTS)}",

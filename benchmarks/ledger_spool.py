@@ -18,6 +18,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from uuid_utils import uuid7
+
 from backend.database.engine import opened
 from backend.database.ledger import sql_ledger
 from backend.database.postgres import opened_postgres
@@ -25,7 +27,6 @@ from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
 from backend.tests.fakes.postgres import running
 from backend.tests.fakes.records import record
-from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +50,7 @@ def records(count: int) -> list[AttemptRecord]:
     """Of a busy hour."""
     return [
         record(
-            call=uuid7(),
+            call=str(uuid7()),
             feature=f"feature_{number % 20}",
             user=f"user-{number % 5_000}",
             tenant=f"tenant-{number % 1_000}",

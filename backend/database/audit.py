@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import exists, insert, select, text, update
 from typing_extensions import override
+from uuid_utils import uuid7
 
 from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, UserKeyRow
 from backend.ledger.audit import ENTRIES, START, Entry, Event, Head, Tip
 from backend.utils.llm.forks import PerProcess
-from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ class _Writer(PerProcess):
 
     @override
     def _begin(self) -> None:
-        self.name = uuid7().replace("-", "")
+        self.name = uuid7().hex
 
 
 _writer = _Writer()

@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from typing_extensions import override
+from uuid_utils import uuid7
 
 from backend.ledger.segments import is_at, is_filled, read_segment
 from backend.utils.llm.forks import PerProcess, cut_off, unforked
-from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ class Folder(NamedTuple):
             OSError: It cannot be made.
         """
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = root / uuid7().replace("-", "")
+        path = root / uuid7().hex
         unnamed = root / f".{path.name}"  # nobody looks at it before it is locked
         unnamed.mkdir(mode=0o700)
         lock = Lock(unnamed)

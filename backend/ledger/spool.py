@@ -16,12 +16,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from typing_extensions import override
+from uuid_utils import uuid7
 
 from backend.ledger.folders import Folder, size
 from backend.ledger.lines import heading, line, values
 from backend.ledger.segments import Segment
 from backend.utils.llm.forks import PerProcess
-from backend.utils.llm.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ class Spool(PerProcess):
 
     def _be_new(self) -> None:
         """Be a writer that has written nothing."""
-        self.writer = uuid7().replace("-", "")
+        self.writer = uuid7().hex
         self._name = self.writer.encode()
         self._heading = heading(self._name)
         self._folder: Folder | None = None

@@ -32,6 +32,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 from typing_extensions import override
+from uuid_utils import uuid7
 
 from .answers import in_new_wrapping, in_one_chunk
 from .bindings import BindableChatModel, ask_of, options_of, stops_of
@@ -39,11 +40,10 @@ from .caller import CURRENT, HOUSE, Caller, current_caller
 from .errors import CallError, LLMError, MissingCallerError
 from .execution.acceptance import check_accept
 from .execution.attempt import RunningAttempt
-from .execution.call import Call, Question
+from .execution.call import TRACING, Call, Question, trace_refusal, with_spans
 from .execution.copies import with_copies
 from .execution.hedged_request import HedgedAttempt, ahedged, hedged
 from .execution.runtime import Runtime
-from .execution.telemetry import API, trace_refusal, with_spans
 from .execution.tracing import RunRecorder, recording, shows_attempts
 from .model_profile import model_profile
 from .needs import history_and_needs, tokens_of_text
@@ -51,7 +51,6 @@ from .options import NO_OPTIONS
 from .providers import Ask
 from .routing.plan import foremost, plan
 from .routing.route import Needs
-from .uuid7 import uuid7
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -347,18 +346,18 @@ def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, 
     if runtime.require_caller and caller is HOUSE:
         raise MissingCallerError(feature)
     snapshot, today = runtime.table.snapshot, runtime.time.now().date()
-    health, call_id = runtime.health, uuid7()
+    health, call_id = runtime.health, str(uuid7())
     route = plan(snapshot, feature, caller, needs, today=today, health=health, call_id=call_id)
     if route.feature.split:
         health.traffic.planned()
     try:
         call = Call(runtime, snapshot, route, question)
     except LLMError as error:
-        if API in modules:
+        if TRACING in modules:
             trace_refusal(runtime, route, error)
         raise
     call = with_copies(call) if route.feature.shadow else call
-    return with_spans(call) if API in modules else call
+    return with_spans(call) if TRACING in modules else call
 
 
 def _attempt(

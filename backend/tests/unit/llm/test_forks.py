@@ -15,6 +15,7 @@ from weakref import ref
 
 import pytest
 from typing_extensions import override
+from uuid_utils import uuid7
 
 from backend.tests.fakes.children import Child, fork, forking, in_child
 from backend.utils.llm import forks
@@ -299,6 +300,7 @@ class TestWhatIsUnderWay:
         pytest.param(lambda made: made.health.traffic.round_robin.draw, id="dice"),
         pytest.param(lambda made: made.health.traffic.round_robin.variant_draw, id="toss"),
         pytest.param(lambda made: made.runtime.transport.tickets._prefix, id="ticket"),
+        pytest.param(lambda _: str(uuid7())[-8:], id="the random end of a call's id"),
     ],
 )
 def test_no_two_processes_draw_the_same(bay: Patchbay, draw: Callable[[Patchbay], Any]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_core.messages import AIMessage, HumanMessage
 
 from ..caller import without_caller
 from ..errors import LLMError
 from ..failures import Category
+from ..interruptions import is_raised_by_nobody
 from ..receipt import BudgetMark
 from ..routing.plan import plan
 from ..routing.route import Rejection
@@ -38,6 +41,11 @@ if TYPE_CHECKING:
     from .runtime import Runtime
     from .steps import Wait
 
+log = logging.getLogger(__name__)
+
+TRACING: Final = "opentelemetry.trace"
+"""The module without which nobody can have configured anything. It is not imported here: who traces has imported it."""
+_NO_METERS: Final = "_ProxyMeterProvider"
 _NO_SPAN = nullcontext()
 _ASYNC_SELECTOR = "the selector is asynchronous: it works with ainvoke and astream only"
 _ADVICE = {
@@ -256,6 +264,41 @@ class Call:
             raise error
         answer, attempt = self._best
         return answer, self.dispatch.settled_for(attempt)
+
+
+def with_spans(call: Call) -> Call:
+    """``call``, with spans and metrics, if OpenTelemetry has a provider of either."""
+    try:
+        metrics = sys.modules.get("opentelemetry.metrics")
+        # Of a meter's provider that is none yet only the name of its class tells.
+        is_measured = metrics is not None and type(metrics.get_meter_provider()).__name__ != _NO_METERS
+        if is_measured or _is_traced():
+            from .spans import CallSpan
+
+            call.span = CallSpan(call.dispatch, call.runtime.time.now)
+    except Exception as error:
+        if is_raised_by_nobody(error):
+            raise
+        log.exception("a call is not traced; it goes on")
+    return call
+
+
+def trace_refusal(runtime: Runtime, route: Route, error: LLMError) -> None:
+    """Tell whoever traces of a call that no endpoint may serve: its span is over at once."""
+    try:
+        if _is_traced():
+            from .spans import refusal_span
+
+            refusal_span(route, error, runtime.time.now())
+    except Exception as fault:
+        if is_raised_by_nobody(fault):
+            raise
+        log.exception("a refusal is not traced")
+
+
+def _is_traced() -> bool:
+    trace = sys.modules[TRACING]
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _overruns(route: Route) -> Iterator[Overrun]:

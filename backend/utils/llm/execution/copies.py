@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from uuid_utils import uuid7
+
 from ..routing.plan import shadow
-from ..uuid7 import uuid7
 from .attempt import RunningAttempt
 from .call import Call
 from .observers.shadow import ShadowObserver
@@ -34,7 +35,7 @@ def _copy_for(call: Call, share: Share) -> Callable[[], None] | None:
     if route.policy != "house_only":
         return None
     today = runtime.time.now().date()
-    copied = shadow(call.snapshot, route, share, today=today, health=runtime.health, call_id=uuid7())
+    copied = shadow(call.snapshot, route, share, today=today, health=runtime.health, call_id=str(uuid7()))
     if not copied.candidates or copied.candidates[0].rest is not None:
         return None
     return partial(_send, Call(runtime, call.snapshot, copied, call.question._replace(accept=None)))

@@ -27,7 +27,7 @@ from ..model_config import OWN
 from .observers import Observers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..options import Options
     from ..receipt import Attempt
     from ..routing.route import Route
-    from .call import Call
+    from .loop import Dispatch
     from .observers.base import AttemptObserver
     from .steps import Try
 
@@ -104,19 +104,20 @@ class CallSpan:
     """The span of one call, as a context. It is the current one meanwhile, except for a stream: whose reader has their own.
 
     Args:
-        call: The call. Its attempts are observed from now on.
+        dispatch: Of the call. Its attempts are observed from now on.
+        now: The time of day.
     """
 
     _span: Span = trace.INVALID_SPAN
     _token: Any = None
 
-    def __init__(self, call: Call) -> None:
-        self._dispatch = call.dispatch
-        self._now = call.runtime.time.now
+    def __init__(self, dispatch: Dispatch, now: Callable[[], datetime]) -> None:
+        self._dispatch = dispatch
+        self._now = now
         self.instruments = _instruments(trace.get_tracer_provider(), metrics.get_meter_provider())
         self.context: Context = contexts.get_current()
-        self._observed = SpannedObservers(call.dispatch.observers, self)
-        call.dispatch.observers = self._observed
+        self._observed = SpannedObservers(dispatch.observers, self)
+        dispatch.observers = self._observed
 
     def __enter__(self) -> Self:
         route = self._dispatch.route

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from uuid_utils import uuid7
 
 from backend.database.audit import AuditTrail, record
 from backend.database.ledger import sql_ledger
@@ -24,7 +24,6 @@ from backend.keys.signing import HeadKeys
 from backend.ledger.usage import Period
 from backend.tests.fakes.records import DAY, NOON, WRITER, spooled
 from backend.tests.fakes.records import record as attempt
-from backend.utils.llm.uuid7 import Uuid7Maker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,7 +223,7 @@ async def test_what_was_pruned_is_not_missed_and_what_was_removed_later_is(ledge
 async def test_who_prunes_is_in_the_trail_and_the_rest_holds(ledger: Ledger) -> None:
     for number in range(4):
         day = NOON + number * DAY
-        call = Uuid7Maker(now=partial(int, day * 1_000))()
+        call = str(uuid7(day // 1_000_000, 0))
         await ledger.add(spooled([attempt(at=day, call=call)] * 5, first=number * 5 + 1))
         await ledger.sign(MOMENT + timedelta(days=number, minutes=1))
 
