@@ -1,1 +1,1 @@
-"""Groups of commands, each in a module of its own; `backend.cli` puts them together."""
+"""Commands, each or each group of them in a module of its own, named like it; `backend.cli` lists them."""

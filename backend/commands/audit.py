@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from backend.commands.terminal import Json, database, err, out, print_json, storage_errors
-from backend.settings import Settings
+from backend.commands.groups import commands
+from backend.commands.terminal import Json, database, err, out, print_json, read_settings, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
     from backend.database.verification import Verification
     from backend.ledger.audit import Entry
 
-audit = typer.Typer(
-    no_args_is_help=True, help="What persons decided, in chains of hashes that signed heads join."
-)
+app = commands(no_args_is_help=True, help="What persons decided, in chains of hashes that signed heads join.")
 BROKEN = 3
 """The exit status if a link is broken."""
 UNVERIFIED = 4
 """The exit status if all links hold, but the last heads' master key is gone."""
 
 
-@audit.command("list")
+@app.command("list")
 def list_entries(
     *,
     kind: Annotated[
@@ -51,7 +49,7 @@ def list_entries(
     out.print(grid)
 
 
-@audit.command()
+@app.command()
 def verify(
     *,
     expect: Annotated[
@@ -119,7 +117,7 @@ def _moment(microseconds: int) -> str:
 async def _entries(limit: int, kind: str | None, subject: str | None) -> Sequence[Entry]:
     from backend.database.audit import AuditTrail
 
-    async with database(Settings()) as sessions:
+    async with database(read_settings()) as sessions:
         return await AuditTrail(sessions).entries(limit=limit, kind=kind, subject=subject)
 
 
@@ -128,7 +126,7 @@ async def _verified(expect: str | None, *, attempts: bool) -> Verification:
     from backend.keys.master_keys import load_master_keys
     from backend.keys.signing import HeadKeys
 
-    settings = Settings()
+    settings = read_settings()
     async with database(settings) as sessions:
         keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
         return await verification.verify(sessions, keys, expect=expect, attempts=attempts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -11,29 +11,26 @@ import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from backend.commands.groups import commands
 from backend.commands.terminal import (
     Json,
-    database,
     deciding,
     operator,
     out,
     print_json,
     printable,
+    read_settings,
     storage_errors,
 )
-from backend.settings import Settings, environment
-from backend.utils.llm import Table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from backend.budgets import Budgets, Wanted
-    from backend.database.budgets import SqlBudgets
+    from backend.settings import Settings
     from backend.utils.llm.routing.route import Balance
 
-budget = typer.Typer(
-    no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend."
-)
+app = commands(no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend.")
 _BAR = 20
 T = TypeVar("T")
 
@@ -44,7 +41,7 @@ Subject = Annotated[
 Author = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
 
 
-@budget.command("list")
+@app.command("list")
 def list_budgets(*, as_json: Json = False) -> None:
     """Every counter of this day or month, the fullest first."""
     found = _asked(lambda budgets: budgets.all(), as_json=as_json)
@@ -54,13 +51,13 @@ def list_budgets(*, as_json: Json = False) -> None:
         out.print(_grid(found))
 
 
-@budget.command()
+@app.command()
 def show(name: Name, subject: Subject, *, as_json: Json = False) -> None:
     """What is left of one counter."""
     _print(_asked(lambda budgets: budgets.one(_wanted(name, subject)), as_json=as_json), as_json=as_json)
 
 
-@budget.command("raise")
+@app.command("raise")
 def raise_budget(
     name: Name,
     subject: Subject,
@@ -75,7 +72,7 @@ def raise_budget(
     _print(found, as_json=as_json)
 
 
-@budget.command()
+@app.command()
 def reset(name: Name, subject: Subject, *, author: Author = None, as_json: Json = False) -> None:
     """Forget what was spent in this day, month or in all."""
     by = _author(author)
@@ -96,7 +93,7 @@ def _wanted(name: str, subject: str) -> Wanted:
 
 def _asked(ask: Callable[[Budgets], Awaitable[T]], *, as_json: bool) -> T:
     async def asked() -> T:
-        async with _opened(Settings()) as budgets:
+        async with _opened(read_settings()) as budgets:
             return await ask(budgets)
 
     with storage_errors(as_json=as_json):
@@ -108,27 +105,12 @@ async def _opened(settings: Settings) -> AsyncIterator[Budgets]:
     from backend.budgets import Budgets
     from backend.database.audit import note
     from backend.database.budgets import open_counters
+    from backend.settings import environment
+    from backend.utils.llm import Table
 
     async with deciding(settings) as sessions:
         with closing(open_counters(settings.database_path, settings.database_url)) as store:
             yield Budgets(store, Table(environ=environment()), partial(note, sessions))
-
-
-@contextmanager
-def counters(table: Table) -> Iterator[SqlBudgets | None]:
-    """Those that the calls of a command count for; None if ``table`` has no budgets."""
-    if not table.snapshot.budgets:
-        yield None
-        return
-    with closing(asyncio.run(_open_counters(Settings()))) as store:
-        yield store
-
-
-async def _open_counters(settings: Settings) -> SqlBudgets:
-    from backend.database.budgets import open_counters
-
-    async with database(settings):
-        return open_counters(settings.database_path, settings.database_url)
 
 
 def _print(balance: Balance, *, as_json: bool) -> None:

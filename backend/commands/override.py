@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from backend.commands.groups import commands
 from backend.commands.terminal import (
     SHORT,
     Json,
@@ -21,10 +22,9 @@ from backend.commands.terminal import (
     out,
     print_json,
     printable,
+    read_settings,
     storage_errors,
 )
-from backend.settings import Settings, environment
-from backend.utils.llm import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.diagnostics.qos import OverrideInfo
     from backend.utils.llm.model_config import Override
 
-override = typer.Typer(
+app = commands(
     no_args_is_help=True, help="What serves a feature for a while, or an endpoint that serves nobody."
 )
 _SHOWN = 50
@@ -60,7 +60,7 @@ Reason = Annotated[str, typer.Option(help="Why, for everybody who looks.")]
 Author = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
 
 
-@override.command("set")
+@app.command("set")
 def set_override(
     feature: Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")],
     links: Annotated[list[str], typer.Argument(metavar="ENDPOINT…", help="What serves it, in this order.")],
@@ -77,7 +77,7 @@ def set_override(
     _decide(feature, tuple(links), until=until, reason=reason, author=author, as_json=as_json)
 
 
-@override.command()
+@app.command()
 def disable(
     endpoint: Annotated[str, typer.Argument(help="provider:model")],
     *,
@@ -90,7 +90,7 @@ def disable(
     _decide(endpoint, (), until=until, reason=reason, author=author, as_json=as_json)
 
 
-@override.command("list")
+@app.command("list")
 def list_overrides(
     *,
     past: Annotated[bool, typer.Option("--past", help="Also those that have ended.")] = False,
@@ -111,7 +111,7 @@ def list_overrides(
         out.print(f"ended {kept.ended_at:%Y-%m-%dT%H:%MZ} by {kept.ended_by}: {kept.override}", markup=False)
 
 
-@override.command()
+@app.command()
 def revert(
     which: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `list` shows it.")],
     *,
@@ -148,17 +148,17 @@ def _author(given: str | None) -> str:
 
 
 async def _decided(wanted: Decision) -> Outcome:
-    async with deciding(Settings()) as sessions:
+    async with deciding(read_settings()) as sessions:
         return await (await _overrides(sessions)).decide(wanted)
 
 
 async def _reverted(which: str, by: str) -> Override:
-    async with deciding(Settings()) as sessions:
+    async with deciding(read_settings()) as sessions:
         return await (await _overrides(sessions)).revert(which, by)
 
 
 async def _listed(past: int) -> tuple[Sequence[OverrideInfo], Sequence[KeptOverride]]:
-    async with database(Settings()) as sessions:
+    async with database(read_settings()) as sessions:
         overrides = await _overrides(sessions)
         ended = [one for one in await overrides.all(past) if one.ended_at is not None] if past else []
         return overrides.infos(), ended
@@ -167,6 +167,8 @@ async def _listed(past: int) -> tuple[Sequence[OverrideInfo], Sequence[KeptOverr
 async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> Overrides:
     from backend.database.overrides import SqlOverrideStore
     from backend.overrides import Overrides
+    from backend.settings import environment
+    from backend.utils.llm import Table
 
     overrides = Overrides(SqlOverrideStore(sessions), Table(environ=environment()))
     await overrides.put_in_force()
@@ -185,26 +187,3 @@ def _grid(holding: Sequence[OverrideInfo]) -> Grid:
 def _past(kept: KeptOverride) -> dict[str, Any]:
     at = kept.ended_at and kept.ended_at.isoformat()
     return {**kept.override.as_dict(), "ended_at": at, "ended_by": kept.ended_by}
-
-
-def stored_overrides() -> Sequence[Override]:
-    """Those that hold, for commands that only read; none if there is no database yet, or it cannot be read."""
-    from sqlalchemy.exc import DBAPIError
-
-    from backend.database.engine import UnusableDatabaseError
-
-    settings = Settings()
-    may_have_any = settings.database_url is not None or settings.database_path.exists()
-    try:
-        return asyncio.run(_holding(settings)) if may_have_any else ()
-    except (UnusableDatabaseError, DBAPIError) as error:
-        fault = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        err.print(f"Stored overrides are not shown: {fault}", markup=False)
-        return ()
-
-
-async def _holding(settings: Settings) -> Sequence[Override]:
-    from backend.database.overrides import SqlOverrideStore
-
-    async with database(settings) as sessions:
-        return await SqlOverrideStore(sessions).holding(datetime.now(UTC))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from backend.printing import Terminal, json_text
-from backend.settings import Settings
-from backend.utils.llm.errors import LLMError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.settings import Settings
 
 out = Terminal(highlight=False, emoji=False, soft_wrap=True)
 err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -77,6 +77,8 @@ def fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoRetu
 @contextmanager
 def errors(*, as_json: bool) -> Iterator[None]:
     """Exit with 1 on an `LLMError`, and tell of it."""
+    from backend.utils.llm.errors import LLMError
+
     try:
         yield
     except LLMError as error:
@@ -96,7 +98,7 @@ def storage_errors(*, as_json: bool) -> Iterator[None]:
         except UnusableDatabaseError as error:
             fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
         except DBAPIError as error:
-            settings = Settings()
+            settings = read_settings()
             place = settings.database_path if settings.database_url is None else "of DATABASE_URL"
             broken = UnusableDatabaseError(place, str(error.orig).splitlines()[0])
             fail(broken, {"code": broken.code, "message": str(broken)}, as_json=as_json)
@@ -131,6 +133,13 @@ async def _sign(sessions: async_sessionmaker[AsyncSession], settings: Settings) 
     with suppress(MasterKeyError):
         keys = HeadKeys(load_master_keys(settings.master_keys, settings.master_keys_path))
         await AuditTrail(sessions).sign(keys)
+
+
+def read_settings() -> Settings:
+    """The application's settings, as the environment has them now."""
+    from backend.settings import Settings
+
+    return Settings()
 
 
 def operator() -> str:

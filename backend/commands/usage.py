@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.exports import MissingPackageError, csv_file, parquet_file
+from backend.commands.groups import commands
 from backend.commands.terminal import (
     Json,
     database,
@@ -22,13 +22,10 @@ from backend.commands.terminal import (
     operator,
     out,
     print_json,
+    read_settings,
     storage_errors,
 )
-from backend.commands.usage_grids import attempts_grid, usage_grid
-from backend.ledger.prices import UnusablePricesError, read_prices
-from backend.ledger.store import StoreAwayError
 from backend.ledger.usage import Dimension, Only, Period, UnkeptError, report
-from backend.settings import Settings
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
     from backend.ledger.prices import Prices
     from backend.ledger.usage import Pruned, Request, Total, Used
 
-usage = typer.Typer(help="What calls used and cost, by feature if nothing else is asked for.")
+app = commands(help="What calls used and cost, by feature if nothing else is asked for.")
 DAYS = 30
 """Of which usage is told unless others are named: today, and those before it."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -83,7 +80,7 @@ Owner = Annotated[str | None, typer.Option(help="Of house or user keys alone.")]
 Outcome = Annotated[str | None, typer.Option(help="Of attempts with this outcome alone, such as failed.")]
 
 
-@usage.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True)
 def by_feature(
     context: typer.Context, *, since: Since = None, until: Until = None, as_json: Json = False
 ) -> None:
@@ -94,7 +91,7 @@ def by_feature(
         _tell("feature", _period(since, until), Only(), 100, as_json=as_json)
 
 
-@usage.command()
+@app.command()
 def by(  # noqa: PLR0913 - one for each option of the command line
     dimension: Annotated[Dimension, typer.Argument(help="What to tell it by.")],
     *,
@@ -114,7 +111,7 @@ def by(  # noqa: PLR0913 - one for each option of the command line
     _tell(dimension, _period(since, until), only, limit, as_json=as_json)
 
 
-@usage.command()
+@app.command()
 def requests(  # noqa: PLR0913 - one for each option of the command line
     call: Annotated[str | None, typer.Argument(help="One call, by its id.")] = None,
     *,
@@ -138,10 +135,12 @@ def requests(  # noqa: PLR0913 - one for each option of the command line
     if as_json:
         print_json([request.as_dict() for request in found])
     else:
+        from backend.commands.usage_grids import attempts_grid
+
         out.print(attempts_grid(found))
 
 
-@usage.command()
+@app.command()
 def prune(
     *,
     older_than: Annotated[
@@ -165,7 +164,7 @@ def prune(
         out.print(f"{gone.rows} attempts from before {before} are gone, and {gone.sums} sums.", markup=False)
 
 
-@usage.command()
+@app.command()
 def export(
     *,
     csv: CsvPath = None,
@@ -186,7 +185,7 @@ def export(
         out.print(f"{count} attempts are in {path}.", markup=False)
 
 
-@usage.command()
+@app.command()
 def recompute(
     *,
     prices: PricesPath,
@@ -195,6 +194,8 @@ def recompute(
     as_json: Json = False,
 ) -> None:
     """Reckon the costs of a period anew, of every attempt of the file's endpoints whose tokens are known."""
+    from backend.ledger.prices import read_prices
+
     period = _period(since, until)
     with _asking(as_json=as_json):
         count = asyncio.run(_recomputed(period, read_prices(prices)))
@@ -207,6 +208,8 @@ def recompute(
 
 
 def _tell(by: Dimension, period: Period, only: Only, limit: int, *, as_json: bool) -> None:
+    from backend.commands.usage_grids import usage_grid
+
     with _asking(as_json=as_json):
         used, total = asyncio.run(_used(by, period, only, limit))
     if as_json:
@@ -237,11 +240,12 @@ async def _requests(call: str | None, only: Only, limit: int, before: str | None
 async def _pruned(before: date, sums_before: date | None) -> Pruned:
     from backend.database.retention import prune
 
-    async with deciding(Settings()) as sessions:
+    async with deciding(read_settings()) as sessions:
         return await prune(sessions.kw["bind"], before, sums_before, by=operator())
 
 
 async def _exported(path: Path, period: Period, *, parquet: bool) -> int:
+    from backend.commands.exports import csv_file, parquet_file
     from backend.database.export import exported
 
     count = 0
@@ -256,7 +260,7 @@ async def _exported(path: Path, period: Period, *, parquet: bool) -> int:
 async def _recomputed(period: Period, prices: Prices) -> int:
     from backend.database.recompute import recompute
 
-    async with deciding(Settings()) as sessions:
+    async with deciding(read_settings()) as sessions:
         engine, rates = sessions.kw["bind"], prices.rates()
         return await recompute(engine, period, rates, prices.version, by=operator())
 
@@ -271,12 +275,16 @@ async def _store() -> AsyncIterator[SqlUsageStore]:
 
 @asynccontextmanager
 async def _engine() -> AsyncIterator[AsyncEngine]:
-    async with database(Settings()) as sessions:
+    async with database(read_settings()) as sessions:
         yield sessions.kw["bind"]
 
 
 @contextmanager
 def _asking(*, as_json: bool) -> Iterator[None]:
+    from backend.commands.exports import MissingPackageError
+    from backend.ledger.prices import UnusablePricesError
+    from backend.ledger.store import StoreAwayError
+
     with storage_errors(as_json=as_json):
         try:
             yield

@@ -1,4 +1,4 @@
-"""For projects that take the facade in: a copy of it, and the names of their features for type checkers."""
+"""``lift``: a copy of the facade, for a project that takes it in."""
 
 from __future__ import annotations
 
@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backend.commands.terminal import Json, err, errors, fail, out, print_json
-from backend.tools.lift import PLACE, LiftError, lift
-from backend.utils.llm import Table
-from backend.utils.llm.version import VERSION
+from backend.commands.groups import commands
+from backend.commands.terminal import Json, err, fail, out, print_json
 
 if TYPE_CHECKING:
     from backend.tools.lift import Change
 
-_TYPES = '''"""The features of the table, for type checkers. Made by `python -m backend types`; not to be edited."""
-
-from typing import Literal
-
-FeatureName = Literal[
-{names}
-]
-'''
+app = commands()
 _NEXT = """What is left to do:
   pip install -r {place}/requirements.txt   (and requirements-gemini.txt for api = "gemini")
   llm.toml says which model serves which feature; LLM_CONFIG names another file.
@@ -39,6 +30,7 @@ _NEXT = """What is left to do:
   Around a request: with use_caller(Caller(user_id=…)): …"""
 
 
+@app.command()
 def lift_command(
     project: Annotated[Path, typer.Argument(help="The folder that your modules are imported from.")],
     *,
@@ -52,6 +44,9 @@ def lift_command(
     as_json: Json = False,
 ) -> None:
     """Copy the facade into PROJECT, as utils/llm, or bring the copy there to this version."""
+    from backend.tools.lift import PLACE, LiftError, lift
+    from backend.utils.llm.version import VERSION
+
     try:
         changes = lift(project, update=update, dry_run=dry_run, force=force)
     except LiftError as error:
@@ -75,34 +70,3 @@ def lift_command(
 
 def _shown(change: Change) -> list[str]:
     return [] if change.state in {"same", "yours"} else list(change.diff())
-
-
-def types_command(
-    file: Annotated[
-        Path | None, typer.Argument(help="The module to write; by default it is printed.")
-    ] = None,
-    *,
-    table: Annotated[Path | None, typer.Option(help="A table; by default the one in force.")] = None,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Write nothing; exit with 1 if FILE is not as it would be written."),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Write the names of the features as a Literal type, so that a misspelt one is found before it runs."""
-    with errors(as_json=as_json):
-        features = Table(table).snapshot.features
-    made = _TYPES.format(names="\n".join(f'    "{name}",' for name in features))
-    if file is None:
-        out.print(made, markup=False, end="")
-    elif check:
-        _check(file, made, as_json=as_json)
-    else:
-        file.write_text(made, encoding="utf-8")
-
-
-def _check(file: Path, made: str, *, as_json: bool) -> None:
-    if file.is_file() and file.read_text(encoding="utf-8") == made:
-        return
-    message = f"{file} is not as the table has it. Run: python -m backend types {file}"
-    fail(ValueError(message), {"code": "stale_types", "message": message}, as_json=as_json)

@@ -1,0 +1,84 @@
+"""``explain``: where a call would run, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.groups import commands
+from backend.commands.in_force import FeatureName, counters, patchbay_of, table_in_force
+from backend.commands.terminal import Json, out, print_json, storage_errors
+
+if TYPE_CHECKING:
+    from backend.utils.llm import Route
+
+app = commands()
+
+
+@app.command()
+def explain(  # noqa: PLR0913 - one for each option of the command line
+    feature: FeatureName,
+    *,
+    tools: Annotated[bool, typer.Option(help="The call binds tools.")] = False,
+    structured: Annotated[bool, typer.Option(help="The call wants structured output.")] = False,
+    images: Annotated[bool, typer.Option(help="The call sends images.")] = False,
+    audio: Annotated[bool, typer.Option(help="The call sends sounds.")] = False,
+    video: Annotated[bool, typer.Option(help="The call sends videos.")] = False,
+    pdf: Annotated[bool, typer.Option(help="The call sends PDFs.")] = False,
+    tokens: Annotated[int, typer.Option(help="Length of the prompt, in tokens.", min=0)] = 0,
+    byok: Annotated[
+        list[str] | None,
+        typer.Option(help="As a caller who brought a key for this provider. May be repeated."),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="As this user.")] = None,
+    tier: Annotated[str | None, typer.Option(help="As a caller of this tier.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="As part of this conversation.")] = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Also what would follow each failure.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing."""
+    from backend.utils.llm import Caller, Needs
+
+    needs = Needs(
+        tools=tools,
+        structured_output=structured,
+        images=images,
+        audio=audio,
+        video=video,
+        pdf=pdf,
+        tokens=tokens,
+    )
+    keys = dict.fromkeys(byok or (), "a-key")
+    caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
+    table = table_in_force(as_json=as_json)
+    with storage_errors(as_json=as_json), counters(table) as budgets:
+        route = patchbay_of(table, budgets=budgets).explain(feature, caller=caller, needs=needs)
+    if as_json:
+        print_json(route.as_dict())
+    else:
+        out.print(str(route), markup=False)
+        if failures:
+            _print_failures(route)
+    if not route.candidates:
+        raise typer.Exit(1)
+
+
+def _print_failures(route: Route) -> None:
+    """Print what would follow each kind of failure of the first endpoint."""
+    from rich.table import Table as Grid
+
+    from backend.utils.llm.diagnostics.estimates import consequences
+    from backend.utils.llm.failures import POLICY
+
+    if not route.candidates:
+        return
+    first = route.candidates[0]
+    grid = Grid(
+        "if it", "requests", "then", title=f"{first.endpoint}, {first.owner}'s key", title_justify="left"
+    )
+    for category, what in consequences(route.feature, first.endpoint, first.owner).items():
+        grid.add_row(POLICY[category].sentence, str(what.requests), what.then)
+    out.print(grid)

@@ -1,0 +1,88 @@
+"""Groups of commands, whose help shows every command whole; the first one imports a command once it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class Group(TyperGroup):
+    """A group whose help folds what is said of a command, and cuts nothing."""
+
+    @override
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, self.commands[name].get_short_help_str(_WHOLE)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+_WHOLE = 1_000
+"""Letters of a summary: more than any has."""
+
+
+class Deferred(TyperCommand):
+    """A command of which only its name and its summary are known; its module is imported once it is asked for.
+
+    Args:
+        name: What is typed. The module is named like it, with underscores.
+        summary: The first sentence of its help.
+    """
+
+    def __init__(self, name: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self.module = f"backend.commands.{name.replace('-', '_')}"
+
+    def load(self) -> Any:
+        """The command itself, which its module calls ``app``."""
+        command = get_command(import_module(self.module).app)
+        command.name = self.name
+        return command
+
+
+class DeferredGroup(Group):
+    """A group that knows its commands by their summaries alone, so that its help imports none of them."""
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, Deferred) else command, rest
+
+
+def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A002 - Typer's own name for it
+    """The ``app`` of a module: one command, or a group of several.
+
+    Help is plain text: a table of Rich's cuts the names of options on a narrow screen, and takes three times as long.
+    """
+    return typer.Typer(
+        cls=Group,
+        help=help,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings=SETTINGS,
+        **options,
+    )
+
+
+def deferred(summaries: Mapping[str, str], *, help: str) -> typer.Typer:  # noqa: A002 - Typer's own name for it
+    """The command line: a group of what ``backend.commands`` has by these names."""
+
+    class Known(DeferredGroup):
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            self.commands = {name: Deferred(name, summary) for name, summary in summaries.items()}
+
+    app = typer.Typer(
+        cls=Known, help=help, no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS
+    )
+    app.callback()(lambda: None)
+    return app

@@ -1,0 +1,59 @@
+"""``import-config``: another system's configuration as a table."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.groups import commands
+from backend.commands.terminal import Json, err, print_json
+
+if TYPE_CHECKING:
+    from backend.tools.lmi_import import Import
+
+app = commands()
+
+
+@app.command()
+def import_config(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="JSON, TOML or YAML, as its name ends.")],
+    *,
+    feature: Annotated[
+        str | None, typer.Option(help="Name the feature of a file that holds one config.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print LMI's configuration as a table, and report what is not in it; exit 1 if it cannot be one."""
+    made = _imported(path, feature, as_json=as_json)
+    if as_json:
+        print_json({"ok": made.table is not None, **asdict(made)})
+    else:
+        _print_import(made)
+    if made.table is None:
+        raise typer.Exit(1)
+
+
+def _imported(path: Path, feature: str | None, *, as_json: bool) -> Import:
+    from backend.tools.lmi_import import UnusableInputError, import_file
+
+    try:
+        return import_file(path, feature=feature)
+    except UnusableInputError as error:
+        if as_json:
+            print_json({"error": {"code": "unusable_input", "message": str(error)}})
+        else:
+            err.print(str(error), markup=False)
+        raise typer.Exit(2) from None
+
+
+def _print_import(made: Import) -> None:
+    for finding in made.findings:
+        err.print(str(finding), markup=False)
+    if made.table is None:
+        err.print("There is no table: mend what is wrong, and import again.")
+    else:
+        sys.stdout.write(made.table)

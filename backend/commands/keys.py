@@ -1,0 +1,72 @@
+"""``keys``: the master keys."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from backend.commands.groups import commands
+from backend.commands.terminal import (
+    Json,
+    deciding,
+    err,
+    operator,
+    out,
+    print_json,
+    read_settings,
+    storage_errors,
+)
+
+if TYPE_CHECKING:
+    from backend.keys.rotation import Rotation
+    from backend.settings import Settings
+
+app = commands("The master keys, which lock the keys that users store.", no_args_is_help=True)
+
+
+@app.command()
+def rotate(*, as_json: Json = False) -> None:
+    """Lock every user's key anew under a new master key. Servers may be running.
+
+    Where PATCHBAY_MASTER_KEYS tells the master keys, put the new one in front of it first, and start the servers again.
+    """
+    with storage_errors(as_json=as_json):
+        done = asyncio.run(_rotate(read_settings()))
+    if as_json:
+        print_json(done._asdict())
+        return
+    out.print(f"{done.locked_anew} keys were locked anew, under the master key {done.master}.", markup=False)
+    if done.unreadable:
+        err.print(
+            f"{done.unreadable} could not be opened: their master key is gone. Their users can store them again."
+        )
+
+
+@app.command()
+def new(*, as_json: Json = False) -> None:
+    """Print a new master key, for PATCHBAY_MASTER_KEYS. Nothing uses it yet."""
+    from backend.keys.master_keys import MasterKey
+
+    made = MasterKey.new()
+    if as_json:
+        print_json({"name": made.name, "master_key": made.text()})
+    else:
+        sys.stdout.write(f"{made.text()}\n")
+
+
+async def _rotate(settings: Settings) -> Rotation:
+    from backend.database.audit import record
+    from backend.database.keys import SqlKeyStore
+    from backend.keys.master_keys import load_master_keys
+    from backend.keys.rotation import rotate
+    from backend.utils.llm.clock import Time
+
+    async with deciding(settings) as sessions:
+        master_keys = load_master_keys(settings.master_keys, settings.master_keys_path)
+        done = await rotate(SqlKeyStore(sessions), master_keys)
+        async with sessions.begin() as session:
+            facts = {"locked_anew": done.locked_anew, "unreadable": done.unreadable}
+            now = Time().now()
+            await record(session, "master_key.rotated", done.master, actor=operator(), now=now, details=facts)
+        return done

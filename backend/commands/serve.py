@@ -1,0 +1,23 @@
+"""``serve``: the server, in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from backend.commands.groups import commands
+from backend.commands.terminal import read_settings
+
+app = commands()
+
+
+@app.command()
+def serve(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Run the sample conversation, then exit.")] = False,
+) -> None:
+    """Start the server, run the sample conversation through it, and stay up."""
+    from backend.serve import serve as run
+
+    raise typer.Exit(run(read_settings(), once=once))
