@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short crash edge forks interruptions late ledger soak spine storm \
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short clients crash edge forks interruptions late ledger soak spine storm \
 	turns
 
 help: ## Show this list
@@ -57,6 +57,9 @@ bench-short: install ## Measure the gates of performance; a minute and a half
 
 edge: install ## Measure what hostile requests cost the server; a minute
 	PYTHONPATH=. $(PY) -m benchmarks.edge
+
+clients: install ## Let clients of others, from npm, ask the service; two minutes, and more when it installs them
+	PYTHONPATH=. $(PY) -m benchmarks.clients
 
 turns: install ## Measure how long anything keeps the event loop from others; half a minute
 	PYTHONPATH=. $(PY) -m benchmarks.turns

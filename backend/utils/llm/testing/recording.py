@@ -48,6 +48,7 @@ class RecordedRequest:
         wire: The wire that its path belongs to.
         method: ``GET`` or ``POST``.
         path: Without the query.
+        query: What follows the ``?``; empty if nothing does.
         model: The model asked for; empty for a list of models.
         stream: Whether it asks for server-sent events.
         headers: By lower-case name; a ``repr`` that is safe to print.
@@ -66,6 +67,7 @@ class RecordedRequest:
     body: Mapping[str, Any]
     arrived_at: float = 0.0
     closed_by_client: bool = False
+    query: str = ""
 
     @property
     def key(self) -> str | None:

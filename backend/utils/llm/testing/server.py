@@ -198,6 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             wire=target.wire.name,
             method=self.command,
             path=urlsplit(self.path).path,
+            query=urlsplit(self.path).query,
             model=str(body.get("model") or "") if target.model is None else target.model,
             stream=bool(body.get("stream")) if target.stream is None else target.stream,
             headers=Headers(dict(self.headers.items())),
