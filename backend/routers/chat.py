@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from backend.conversations.chat import MAX_QUESTION, Delta, Finished, answer
@@ -22,6 +21,7 @@ from .conversations import find
 from .dependencies import IdentityDep, ServicesDep
 from .disconnect import while_connected
 from .errors import INTERNAL
+from .event_stream import EventStream, json_event
 from .json_bodies import JsonRoute
 
 log = logging.getLogger(__name__)
@@ -64,27 +64,31 @@ async def begin(
     if conversation.transcript.is_empty:
         raise HTTPException(409, "Nothing was said in this conversation, so there is nothing to ask about.")
     async with aclosing(answer(conversation, question.question, services.facade.get_llm)) as pieces:
-        async with while_connected(request):
+        async with while_connected(request.receive):
             first = await anext(pieces)
         yield Begun(first, pieces)
 
 
-@router.post("", response_class=EventSourceResponse)
-async def chat(begun: Annotated[Begun, Depends(begin)]) -> AsyncIterator[ServerSentEvent]:
+@router.post("", response_class=EventStream)
+async def chat(begun: Annotated[Begun, Depends(begin)]) -> EventStream:
     """Answer a question over a conversation."""
+    return EventStream(_events(begun))
+
+
+async def _events(begun: Begun) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in begun.pieces():
             yield _event(piece)
     except LLMError as error:
-        yield ServerSentEvent(event="error", data=error.as_dict())
+        yield json_event(error.as_dict(), "error")
     except Exception:  # the status line is long gone: this is the only way to tell
         log.exception("http.stream_broke")
-        yield ServerSentEvent(event="error", data=INTERNAL)
+        yield json_event(INTERNAL, "error")
     else:
-        yield ServerSentEvent(event="done", data={})
+        yield json_event({}, "done")
 
 
-def _event(piece: Piece) -> ServerSentEvent:
+def _event(piece: Piece) -> bytes:
     if isinstance(piece, Delta):
-        return ServerSentEvent(event="delta", data={"text": piece.text})
-    return ServerSentEvent(event="receipt", data=piece.receipt or {})
+        return json_event({"text": piece.text}, "delta")
+    return json_event(piece.receipt or {}, "receipt")

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException
+from starlette.types import Receive
 
 
 class ClientGoneError(HTTPException):
@@ -15,8 +16,8 @@ class ClientGoneError(HTTPException):
 
 
 @asynccontextmanager
-async def while_connected(request: Request) -> AsyncIterator[None]:
-    """Cancel what is done within as soon as the client of ``request``, whose body has been read, is gone.
+async def while_connected(receive: Receive) -> AsyncIterator[None]:
+    """Cancel what is done within as soon as the client is gone, as ``receive`` of a request tells whose body has been read.
 
     Raises:
         ClientGoneError: If it went away.
@@ -24,7 +25,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            monitor = asyncio.create_task(_end_when_gone(request, limit))
+            monitor = asyncio.create_task(_end_when_gone(receive, limit))
             try:
                 yield
             finally:
@@ -37,7 +38,7 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
         raise ClientGoneError from None
 
 
-async def _end_when_gone(request: Request, limit: asyncio.Timeout) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _end_when_gone(receive: Receive, limit: asyncio.Timeout) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
     limit.reschedule(asyncio.get_running_loop().time())

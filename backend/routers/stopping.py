@@ -1,15 +1,15 @@
 """Ends requests that take too long when the server stops, with an error that says so."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
 from fastapi.responses import JSONResponse
-from fastapi.sse import format_sse_event
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .event_stream import STOPPING_EVENT, json_event
 
 STOPPING: Final[Mapping[str, Any]] = {
     "code": "server_stopping",
@@ -93,5 +93,5 @@ class _Answer:
             response = JSONResponse({"error": STOPPING}, 503, {"Retry-After": "1"})
             await response(scope, receive, self._send)
         elif not self._is_whole and self._headers.get("content-type", "").startswith("text/event-stream"):
-            event = format_sse_event(event="error", data_str=json.dumps(STOPPING))
+            event = scope.get("state", {}).get(STOPPING_EVENT) or json_event(STOPPING, "error")
             await self._send({"type": "http.response.body", "body": event, "more_body": False})

@@ -114,7 +114,8 @@ def test_a_stream_that_outlasts_the_grace_ends_with_an_error_event(
 
         assert running.process.wait(SOON) == 0
 
-    assert rest[-2:] == ["event: error", f"data: {json.dumps(STOPPING)}"]
+    name, data = rest[-2:]
+    assert (name, json.loads(data.removeprefix("data: "))) == ("event: error", STOPPING)
     assert provider.wait_until(lambda requests: requests[-1].closed_by_client)
     assert "Traceback" not in running.said
 

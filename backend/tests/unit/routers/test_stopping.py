@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.routers.event_stream import json_event
 from backend.routers.headers import SECURITY_HEADERS, SecurityHeaders
 from backend.routers.stopping import STOPPING, EndedByStop, Stop
 
@@ -67,7 +68,7 @@ async def test_a_stream_that_outlasts_the_stop_ends_with_an_error_event() -> Non
     await running
 
     assert request.was_cancelled
-    assert request.body == b"some" + b"event: error\ndata: " + json.dumps(STOPPING).encode() + b"\n\n"
+    assert request.body == b"some" + json_event(STOPPING, "error")
     assert [one.get("more_body") for one in request.sent] == [None, True, False]
 
 

@@ -1,0 +1,186 @@
+"""Server-sent events, as they are written.
+
+What a source yields without waiting goes out in one piece, as soon as the event loop is free: an event of its own write would
+cost more than the event. And a source that never waits lets others have a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+from typing_extensions import override
+
+from .disconnect import ClientGoneError, while_connected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+MOST_UNSENT: Final = 64 * 1024
+"""Bytes that wait for a slow client, beside what the server buffers, before the source waits, too."""
+TURN_SECONDS: Final = 0.002
+"""How long a source may yield without letting others have a turn."""
+PING_SECONDS: Final = 15.0
+
+STOPPING_EVENT: Final = "stopping_event"
+"""Where the state of a request holds the event with which its stream ends when the server stops."""
+
+_PING: Final = b": ping\n\n"
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def event(data: str, name: str | None = None) -> bytes:
+    """One event; each line of ``data`` in a field of its own. ``name`` is one line."""
+    head = f"event: {name}\n" if name else ""
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    return f"{head}data: {lines}\n\n".encode(errors="backslashreplace")
+
+
+def json_event(value: Any, name: str | None = None) -> bytes:
+    """One event that carries ``value`` as JSON. Half a surrogate pair in it is escaped, as JSON does."""
+    return event(_to_json(value), name)
+
+
+class EventStream(Response):
+    """An answer of server-sent events.
+
+    Its source is closed when the last event is written, and as soon as the client is gone. An error that the source raises
+    breaks the connection off: a source tells of its errors itself, in an event.
+
+    Args:
+        events: Yields whole events, one or several at a time.
+        status_code: FastAPI looks for it here, to document it.
+        headers: Further headers.
+        stopping: The event with which the stream ends if the server stops before; by default one by the name of ``error``.
+        ping_seconds: How long the stream is silent before it says that it lives, lest somebody in between closes it.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        status_code: int = 200,
+        *,
+        headers: Mapping[str, str] | None = None,
+        stopping: bytes | None = None,
+        ping_seconds: float = PING_SECONDS,
+    ) -> None:
+        super().__init__(status_code=status_code, headers={"x-accel-buffering": "no", **(headers or {})})
+        del self.headers["content-length"]
+        self._events = events
+        self._stopping = stopping
+        self._ping_seconds = ping_seconds
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._stopping is not None:
+            scope.setdefault("state", {})[STOPPING_EVENT] = self._stopping
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async with (
+                aclosing(self._events),
+                _writing(send, self._ping_seconds) as writer,
+                while_connected(receive),
+            ):
+                async for some in self._events:
+                    await writer.write(some)
+                writer.end()
+        except ClientGoneError:
+            return
+
+
+class _Writer:
+    """Writes events together that came together."""
+
+    def __init__(self, send: Send, ping_seconds: float) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._unsent: list[bytes] = []
+        self._size = 0
+        self._since = self._last_sent = self._loop.time()
+        self._is_whole = False
+        self._has_some = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._ping_seconds = ping_seconds
+        self._ping = self._loop.call_later(ping_seconds, self._ping_if_silent)
+        self._sending = self._loop.create_task(self._send_all())
+
+    async def write(self, some: bytes) -> None:
+        """Take ``some`` events; wait while too much is unsent, or if others have waited for long."""
+        if self._sending.done():
+            await self._sending
+        now = self._loop.time()
+        if not self._unsent:
+            self._since = now
+        self._add(some)
+        if self._size >= MOST_UNSENT:
+            self._has_room.clear()
+            await self._has_room.wait()
+        elif now - self._since >= TURN_SECONDS:
+            await asyncio.sleep(0)
+
+    def end(self) -> None:
+        """That is all: the next that is sent is the last."""
+        self._is_whole = True
+        self._has_some.set()
+
+    async def sent(self) -> None:
+        """Wait until all is sent."""
+        await self._sending
+
+    async def close(self) -> None:
+        """Stop, if that is not over."""
+        self._ping.cancel()
+        if not self._sending.done():
+            self._sending.cancel()
+            await asyncio.wait({self._sending})
+
+    def _add(self, some: bytes) -> None:
+        self._unsent.append(some)
+        self._size += len(some)
+        self._has_some.set()
+
+    async def _send_all(self) -> None:
+        try:
+            is_last = False
+            while not is_last:
+                await self._has_some.wait()
+                is_last = self._is_whole
+                await self._send(
+                    {"type": "http.response.body", "body": self._taken(), "more_body": not is_last}
+                )
+                self._last_sent = self._loop.time()
+                self._has_room.set()
+        finally:
+            self._has_room.set()
+
+    def _taken(self) -> bytes:
+        body = b"".join(self._unsent)
+        self._unsent.clear()
+        self._size = 0
+        self._has_some.clear()
+        return body
+
+    def _ping_if_silent(self) -> None:
+        now, next_at = self._loop.time(), self._last_sent + self._ping_seconds
+        if now >= next_at:
+            self._add(_PING)
+            next_at = now + self._ping_seconds
+        self._ping = self._loop.call_at(next_at, self._ping_if_silent)
+
+
+@asynccontextmanager
+async def _writing(send: Send, ping_seconds: float) -> AsyncIterator[_Writer]:
+    """A writer; in the end, all is sent that was written."""
+    writer = _Writer(send, ping_seconds)
+    try:
+        yield writer
+        await writer.sent()
+    finally:
+        await writer.close()

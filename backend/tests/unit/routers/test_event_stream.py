@@ -1,0 +1,214 @@
+"""Server-sent events: what came together is written together, and nobody waits for anybody longer than they must."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.routers.event_stream import MOST_UNSENT, EventStream, event, json_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = pytest.mark.timeout(10)
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
+
+
+class Client:
+    """Reads a stream. It stops reading while ``reads`` is not set, and leaves when ``leaves`` is."""
+
+    def __init__(self) -> None:
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.leaves = asyncio.Event()
+        self.got_some = asyncio.Event()
+        self.bodies: list[bytes] = []
+        self.is_over = False
+
+    async def receive(self) -> Any:
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        await self.reads.wait()
+        if message["type"] == "http.response.body":
+            self.bodies.append(message["body"])
+            self.is_over = not message["more_body"]
+            self.got_some.set()
+
+    async def read(self, stream: EventStream) -> None:
+        await stream(dict(SCOPE), self.receive, self.send)
+
+
+async def yielding(*some: bytes) -> AsyncGenerator[bytes, None]:
+    for one in some:
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "written"),
+    [
+        ("[DONE]", None, b"data: [DONE]\n\n"),
+        ("x", "delta", b"event: delta\ndata: x\n\n"),
+        ("a\nb\r\nc\rd", None, b"data: a\ndata: b\ndata: c\ndata: d\n\n"),
+        ("\u2028\x00", None, "data: \u2028\x00\n\n".encode()),
+    ],
+    ids=["plain", "named", "lines", "no ends of lines"],
+)
+def test_an_event_is_framed_line_by_line(data: str, name: str | None, written: bytes) -> None:
+    assert event(data, name) == written
+
+
+@pytest.mark.parametrize("text", ["é\n🜁", "\ud800", 'a "b" \\ \r'])
+def test_any_text_comes_out_of_json_as_it_was(text: str) -> None:
+    head, data, *rest = json_event({"text": text}, "delta").decode().split("\n")
+
+    assert (head, rest) == ("event: delta", ["", ""])
+    assert json.loads(data.removeprefix("data: ")) == {"text": text}
+
+
+async def test_what_came_together_is_written_together_with_the_end() -> None:
+    client = Client()
+
+    await client.read(EventStream(yielding(b"one", b"two", b"three")))
+
+    assert (client.bodies, client.is_over) == ([b"onetwothree"], True)
+
+
+async def test_what_has_come_does_not_wait_for_what_is_to_come() -> None:
+    client, more = Client(), asyncio.Event()
+
+    async def halting() -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        yield b"two"
+        await more.wait()
+        yield b"three"
+
+    reading = asyncio.create_task(client.read(EventStream(halting())))
+    await client.got_some.wait()
+    assert client.bodies == [b"onetwo"]
+    more.set()
+    await reading
+
+    assert client.bodies == [b"onetwo", b"three"]
+
+
+async def test_a_source_that_never_waits_lets_others_have_a_turn() -> None:
+    client, turns = Client(), 0
+
+    async def count() -> None:
+        nonlocal turns
+        while not client.is_over:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await client.read(EventStream(yielding(*[b"x"] * 50_000)))
+    await counting
+
+    assert b"".join(client.bodies) == b"x" * 50_000
+    assert turns > 3
+
+
+async def test_a_source_waits_for_a_client_that_reads_nothing() -> None:
+    client, yielded = Client(), 0
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        nonlocal yielded
+        while True:
+            yielded += 1
+            client.reads.clear()
+            yield b"x" * 1024
+
+    reading = asyncio.create_task(client.read(EventStream(endless())))
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    client.leaves.set()
+    client.reads.set()
+    await reading
+
+    assert yielded <= 2 * MOST_UNSENT / 1024
+
+
+async def test_a_client_that_is_slow_at_the_end_gets_all_of_it() -> None:
+    client = Client()
+
+    async def two() -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        client.reads.clear()
+        await asyncio.sleep(0)
+        yield b"two"
+
+    reading = asyncio.create_task(client.read(EventStream(two())))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not client.bodies
+    client.reads.set()
+    await reading
+
+    assert (client.bodies, client.is_over) == ([b"one", b"two"], True)
+
+
+async def test_a_client_that_leaves_closes_the_source() -> None:
+    client, closed = Client(), False
+
+    async def silent() -> AsyncGenerator[bytes, None]:
+        nonlocal closed
+        try:
+            yield b"one"
+            await asyncio.Event().wait()
+        finally:
+            closed = True
+
+    reading = asyncio.create_task(client.read(EventStream(silent())))
+    await client.got_some.wait()
+    client.leaves.set()
+    await reading
+
+    assert (closed, client.is_over) == (True, False)
+
+
+async def test_a_silent_stream_says_that_it_lives() -> None:
+    client, goes_on = Client(), asyncio.Event()
+
+    async def silent() -> AsyncGenerator[bytes, None]:
+        await goes_on.wait()
+        yield b"one"
+
+    reading = asyncio.create_task(client.read(EventStream(silent(), ping_seconds=0.001)))
+    await client.got_some.wait()
+    goes_on.set()
+    await reading
+
+    assert (client.bodies[0], client.bodies[-1][-3:]) == (b": ping\n\n", b"one")
+
+
+async def test_a_source_that_breaks_breaks_the_answer_off() -> None:
+    client = Client()
+
+    async def broken() -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await client.read(EventStream(broken()))
+
+    assert not client.is_over
+
+
+async def test_a_server_that_cannot_send_ends_the_source() -> None:
+    client = Client()
+
+    async def broken_send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"x" * 1024
+
+    with pytest.raises(OSError, match="gone"):
+        await EventStream(endless())(dict(SCOPE), client.receive, broken_send)
