@@ -32,6 +32,7 @@ _CALL_SETTINGS = frozenset(
     {
         "accept",
         "cache_key",
+        "call_id",
         "endpoint",
         "fallbacks",
         "parallel_tool_calls",
@@ -188,6 +189,7 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
         fallbacks=_setting(kwargs, "fallbacks", bool) is not False
         if "fallbacks" in kwargs
         else by_default.fallbacks,
+        call_id=_setting(kwargs, "call_id", str),
     )
 
 

@@ -346,7 +346,7 @@ def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, 
     if runtime.require_caller and caller is HOUSE:
         raise MissingCallerError(feature)
     snapshot, today = runtime.table.snapshot, runtime.time.now().date()
-    health, call_id = runtime.health, str(uuid7())
+    health, call_id = runtime.health, question.ask.call_id or str(uuid7())
     route = plan(snapshot, feature, caller, needs, today=today, health=health, call_id=call_id)
     if route.feature.split:
         health.traffic.planned()

@@ -187,6 +187,18 @@ class Patchbay(PerProcess):
             model = model.on_behalf_of(caller and checked_caller(caller), made_for)
         return model  # type: ignore[no-any-return]
 
+    def chat_models(self) -> dict[str, str]:
+        """The names that `get_llm` takes, with what each is for: features, then groups. Nothing is planned."""
+        features = self.table.snapshot.features
+        named = {**features, **features.groups}
+        return {name: one.about for name, one in named.items() if one.embedding is None}
+
+    def has_chat_model(self, name: str) -> bool:
+        """Whether `get_llm` takes ``name``."""
+        features = self.table.snapshot.features
+        found = features.get(name) or features.groups.get(name)
+        return found is not None and found.embedding is None
+
     def get_embeddings(self, feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
         """The embeddings of ``feature``. See `get_embeddings` of this module."""
         from .embeddings import FeatureEmbeddings, not_of_embeddings

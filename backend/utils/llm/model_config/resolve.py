@@ -82,6 +82,7 @@ class Resolver:
         self.chains = {
             profile: {**served, **laid_over, **from_environment} for profile, served in written.items()
         }
+        self.groups = self._group_chains()
         self._check_endpoints()
         self._check_choices(written, {LAYER: laid_over, "environment": from_environment})
         self.demo = self._endpoint(rows.head.demo, "demo", layer) if rows.head.demo else None
@@ -344,6 +345,28 @@ class Resolver:
 
     # Features ------------------------------------------------------------------------------------------------------
 
+    def of_group(self, name: str) -> Feature:
+        """A group as a feature that nothing is written of."""
+        budgets = tuple(budget for budget in self.budgets.values() if budget.is_for(name))
+        return Feature(
+            name=name, about=f"the group {name.removeprefix('group:')}", budgets=budgets, layer=self._layer
+        )
+
+    def _group_chains(self) -> dict[str, Chain]:
+        """What a call by ``group:NAME`` is served by. Groups that give vectors are called by their feature only."""
+        for_vectors = {
+            tier.group
+            for served in self.chains.values()
+            for feature, chain in served.items()
+            if self._rows.features.get(feature, FeatureRow()).embedding is not None
+            for tier in chain.tiers
+        }
+        links = [f"group:{name}" for name in self._rows.groups if name not in for_vectors]
+        return {
+            link: Chain(tuple(self._tiers(link, link, self._layer)), self._layer, link, (link,))
+            for link in links
+        }
+
     def _features(self, chains: Mapping[str, Mapping[str, Chain]]) -> dict[str, Feature]:
         served = {feature for profile in chains.values() for feature in profile}
         pinned = {name for name, row in self._rows.features.items() if row.pin}
@@ -422,12 +445,8 @@ class Resolver:
 
     def _named(self) -> frozenset[str]:
         """Every endpoint that a call may be sent to."""
-        in_chains = {
-            str(endpoint)
-            for served in self.chains.values()
-            for chain in served.values()
-            for endpoint in chain
-        }
+        chains = [chain for served in self.chains.values() for chain in served.values()]
+        in_chains = {str(endpoint) for chain in (*chains, *self.groups.values()) for endpoint in chain}
         beside = {
             str(share.endpoint)
             for feature in self.features.values()

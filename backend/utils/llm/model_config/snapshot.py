@@ -290,10 +290,20 @@ class Feature:
 
 
 class Features(dict[str, Feature]):
-    """The features of a table by name. To ask for one that is not there is an `UnknownFeatureError`."""
+    """The features of a table by name. To ask for one that is not there is an `UnknownFeatureError`.
+
+    Attributes:
+        groups: Each group by ``group:NAME``, as a feature that is not listed among the others.
+    """
+
+    def __init__(self, features: Mapping[str, Feature], groups: Mapping[str, Feature] | None = None) -> None:
+        super().__init__(features)
+        self.groups = groups or {}
 
     def __missing__(self, name: str) -> Feature:
-        raise UnknownFeatureError(name, self)
+        if (group := self.groups.get(name)) is not None:
+            return group
+        raise UnknownFeatureError(name, [*self, *self.groups])
 
 
 @dataclass(frozen=True)
@@ -304,6 +314,8 @@ class Snapshot:
         profile: The house's profile.
         profile_layer: The layer that chose it.
         byok_profile: The profile for callers who bring keys.
+        chains: By profile and feature.
+        groups: What a call by ``group:NAME`` is served by, whatever the profile.
         demo: The endpoint that serves every feature while no house key is configured.
         house_keys: The house's own keys, by the slot of their account.
         hash: Twelve hex digits over everything above except the keys themselves.
@@ -324,6 +336,7 @@ class Snapshot:
     providers: Mapping[str, Provider]
     features: Features
     chains: Mapping[str, Mapping[str, Chain]]
+    groups: Mapping[str, Chain]
     hash: str
     source: Path | None = None
     house_keys: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
@@ -336,8 +349,14 @@ class Snapshot:
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, feature: str, profile: str) -> Chain:
-        """The chain of a known feature in a known profile."""
-        return self.chains[profile][feature]
+        """The chain of a known feature, or group, in a known profile."""
+        return self.chains[profile].get(feature) or self.groups[feature]
+
+    @property
+    def all_chains(self) -> Iterator[Chain]:
+        """Every feature's in every profile, and every group's."""
+        yield from (chain for served in self.chains.values() for chain in served.values())
+        yield from self.groups.values()
 
     @cached_property
     def lower(self) -> Snapshot | None:
@@ -350,13 +369,14 @@ class Snapshot:
         if (house, byok) == (self.profile, self.byok_profile):
             return None
         features = {name: replace(one, split=(), shadow=()) for name, one in self.features.items()}
-        return replace(self, profile=house, byok_profile=byok, features=Features(features), kept={})
+        return replace(
+            self, profile=house, byok_profile=byok, features=Features(features, self.features.groups), kept={}
+        )
 
     @cached_property
     def endpoints(self) -> Mapping[str, Endpoint]:
-        """Every endpoint that stands in a chain, by its name and its aliases."""
-        chains = (chain for served in self.chains.values() for chain in served.values())
-        named = {str(one): one for chain in chains for one in chain}
+        """Every endpoint that stands in a chain or a group, by its name and its aliases."""
+        named = {str(one): one for chain in self.all_chains for one in chain}
         return named | {alias: named[name] for alias, name in self.aliases.items() if name in named}
 
     @property
@@ -373,8 +393,7 @@ class Snapshot:
     @cached_property
     def is_balanced(self) -> bool:
         """Whether any choice may depend on what goes on: not everything is tried as it is written."""
-        chains = (chain for served in self.chains.values() for chain in served.values())
-        return any(not isinstance(tier.select, Ordered) for chain in chains for tier in chain.tiers)
+        return any(not isinstance(tier.select, Ordered) for chain in self.all_chains for tier in chain.tiers)
 
     @cached_property
     def demo_active(self) -> bool:

@@ -53,6 +53,7 @@ class Ask(NamedTuple):
         endpoint: Which the call itself names; None if the table decides.
         fallbacks: Whether others may serve it.
         embedding: What is asked of vectors, of a feature that gives them.
+        call_id: What the call is called in receipt and ledger: a UUIDv7 that no other call has; None for a new one.
     """
 
     options: Options
@@ -64,6 +65,7 @@ class Ask(NamedTuple):
     endpoint: str | None = None
     fallbacks: bool = True
     embedding: EmbeddingAsk | None = None
+    call_id: str | None = None
 
 
 class ModelRequest(NamedTuple):

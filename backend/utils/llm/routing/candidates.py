@@ -61,7 +61,7 @@ def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner
         UnknownFeatureError: If the table holds no such feature.
     """
     named = snapshot.features[feature]
-    chain = snapshot.chains.get(profile, {}).get(feature)
+    chain = snapshot.chain(feature, profile) if profile in snapshot.chains else None
     return [
         _scope(named, tier, number, owner)
         for number, tier in enumerate(chain.tiers if chain else ())

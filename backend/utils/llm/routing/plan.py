@@ -93,7 +93,7 @@ def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
     if policy != "byok_only" and snapshot.demo is not None and snapshot.demo_active:
         return snapshot.demo
     profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
-    return snapshot.chains[profile][feature.name].tiers[0].endpoints[0]
+    return snapshot.chain(feature.name, profile).tiers[0].endpoints[0]
 
 
 def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:

@@ -1,0 +1,65 @@
+"""Several calls at a time: their answers, or their streams as one, in the order in which events come."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
+
+T = TypeVar("T")
+
+_HELD = 16
+"""Events of all streams together that wait to be taken: a reader who is slow slows the streams."""
+
+
+class _Ended(NamedTuple):
+    """A stream is over, by itself or with this error."""
+
+    error: Exception | None
+
+
+async def merged(streams: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
+    """The events of all ``streams``. The first that fails ends the others, and its exception is raised."""
+    queue = asyncio.Queue[T | _Ended](_HELD)
+    tasks = [asyncio.create_task(_pass_on(stream, queue)) for stream in streams]
+    running = len(tasks)
+    try:
+        while running:
+            event = await queue.get()
+            if not isinstance(event, _Ended):
+                yield event
+                continue
+            running -= 1
+            if event.error is not None:
+                raise event.error
+    finally:
+        await _cancelled(tasks)
+
+
+async def all_of(calls: Sequence[Coroutine[object, object, T]]) -> list[T]:
+    """What all ``calls`` come to. The first that fails ends the others, and its exception is raised."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _cancelled(tasks)
+
+
+async def _pass_on(stream: AsyncGenerator[T], queue: asyncio.Queue[T | _Ended]) -> None:
+    try:
+        async with aclosing(stream):
+            async for event in stream:
+                await queue.put(event)
+    except Exception as error:  # noqa: BLE001 - the reader raises it
+        await queue.put(_Ended(error))
+    else:
+        await queue.put(_Ended(None))
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[T]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

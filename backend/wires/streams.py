@@ -1,0 +1,33 @@
+"""A stream that has begun: whatever fails from now on is an event of it, as the status line is gone."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from backend.utils.llm.errors import LLMError
+
+from .answer import Failed
+from .faults import INTERNAL, FaultError, fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from .answer import Event
+
+log = logging.getLogger(__name__)
+
+
+async def begun(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """``first``, and what follows it. An error is its last event; it raises none."""
+    yield first
+    try:
+        async for event in rest:
+            yield event
+    except LLMError as error:
+        yield Failed(fault_of(error))
+    except FaultError as error:
+        yield Failed(error.fault)
+    except Exception:
+        log.exception("http.stream_broke")
+        yield Failed(INTERNAL)
