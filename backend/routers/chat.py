@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from backend.conversations.chat import MAX_QUESTION, Delta, Finished, answer
 from backend.conversations.text import WHOLE
 from backend.utils.llm.errors import LLMError
+from backend.wires.sse import json_event
 
 from .conversations import find
 from .dependencies import IdentityDep, ServicesDep
 from .disconnect import while_connected
 from .errors import INTERNAL
-from .event_stream import EventStream, json_event
+from .event_stream import EventStream
 from .json_bodies import JsonRoute
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Server-sent events, as they are written.
+"""A response of server-sent events.
 
 What a source yields without waiting goes out in one piece, as soon as the event loop is free: an event of its own write would
 cost more than the event. And a source that never waits lets others have a turn.
@@ -7,9 +7,8 @@ cost more than the event. And a source that never waits lets others have a turn.
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 from typing_extensions import override
@@ -31,19 +30,6 @@ STOPPING_EVENT: Final = "stopping_event"
 """Where the state of a request holds the event with which its stream ends when the server stops."""
 
 _PING: Final = b": ping\n\n"
-_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def event(data: str, name: str | None = None) -> bytes:
-    """One event; each line of ``data`` in a field of its own. ``name`` is one line."""
-    head = f"event: {name}\n" if name else ""
-    lines = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
-    return f"{head}data: {lines}\n\n".encode(errors="backslashreplace")
-
-
-def json_event(value: Any, name: str | None = None) -> bytes:
-    """One event that carries ``value`` as JSON. Half a surrogate pair in it is escaped, as JSON does."""
-    return event(_to_json(value), name)
 
 
 class EventStream(Response):

@@ -9,7 +9,9 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .event_stream import STOPPING_EVENT, json_event
+from backend.wires.sse import json_event
+
+from .event_stream import STOPPING_EVENT
 
 STOPPING: Final[Mapping[str, Any]] = {
     "code": "server_stopping",

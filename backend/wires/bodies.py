@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
+import zstandard
 from pydantic_core import from_json
 
 from .faults import Fault, FaultError, InvalidRequestError
@@ -82,25 +82,19 @@ def _inflated(window: int) -> Callable[[bytes], bytes]:
     return unpack
 
 
+def _unpacked_zstd(body: bytes) -> bytes:
+    machine = zstandard.ZstdDecompressor(max_window_size=LONGEST)
+    try:
+        return machine.stream_reader(body).read(LONGEST + 1)
+    except zstandard.ZstdError:
+        raise ValueError from None
+
+
 _UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": _inflated(_GZIP),
     "deflate": _inflated(_ANY_ZLIB),
+    "zstd": _unpacked_zstd,
 }
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-
-    def _unpacked_zstd(body: bytes) -> bytes:
-        machine = zstd.ZstdDecompressor()
-        try:
-            plain = machine.decompress(body, LONGEST + 1)
-        except zstd.ZstdError:
-            raise ValueError from None
-        if len(plain) <= LONGEST and not machine.eof:
-            raise ValueError
-        return plain
-
-    _UNPACKERS["zstd"] = _unpacked_zstd
 
 
 # What JSON holds, without building it -----------------------------------------------------------------------------------

@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-_as_it_is: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_escaped: Final = json.JSONEncoder(separators=(",", ":")).encode
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def json_bytes(value: Any) -> bytes:
-    """``value`` as JSON. Half of a surrogate pair, as models write it at the end of a piece, is escaped."""
-    try:
-        return _as_it_is(value).encode()
-    except UnicodeEncodeError:
-        return _escaped(value).encode()
+def event(data: str, name: str | None = None) -> bytes:
+    """One event; each line of ``data`` in a field of its own. ``name`` is one line."""
+    head = f"event: {name}\n" if name else ""
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    return f"{head}data: {lines}\n\n".encode(errors="backslashreplace")
 
 
-def data_event(value: Any) -> bytes:
-    """An event that has only data."""
-    return b"data: " + json_bytes(value) + b"\n\n"
-
-
-def named_event(name: str, value: Any) -> bytes:
-    """An event with its name."""
-    return b"event: " + name.encode() + b"\ndata: " + json_bytes(value) + b"\n\n"
+def json_event(value: Any, name: str | None = None) -> bytes:
+    """One event that carries ``value`` as JSON. Half a surrogate pair in it is escaped, as JSON does."""
+    return event(_to_json(value), name)

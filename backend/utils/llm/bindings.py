@@ -189,7 +189,7 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
         fallbacks=_setting(kwargs, "fallbacks", bool) is not False
         if "fallbacks" in kwargs
         else by_default.fallbacks,
-        call_id=_setting(kwargs, "call_id", str),
+        call_id=_setting(kwargs, "call_id", str) if "call_id" in kwargs else None,
     )
 
 

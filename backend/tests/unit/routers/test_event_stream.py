@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.event_stream import MOST_UNSENT, EventStream, event, json_event
+from backend.routers.event_stream import MOST_UNSENT, EventStream
+from backend.wires.sse import event, json_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.event_stream import json_event
 from backend.routers.headers import SECURITY_HEADERS, SecurityHeaders
 from backend.routers.stopping import STOPPING, EndedByStop, Stop
+from backend.wires.sse import json_event
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

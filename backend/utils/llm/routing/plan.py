@@ -93,7 +93,8 @@ def foremost(snapshot: Snapshot, feature: Feature, caller: Caller) -> Endpoint:
     if policy != "byok_only" and snapshot.demo is not None and snapshot.demo_active:
         return snapshot.demo
     profile = snapshot.profile if policy == "house_only" else snapshot.byok_profile
-    return snapshot.chain(feature.name, profile).tiers[0].endpoints[0]
+    chain = snapshot.chains[profile].get(feature.name) or snapshot.groups[feature.name]
+    return chain.tiers[0].endpoints[0]
 
 
 def _policy_for(caller: Caller, feature: Feature) -> KeyPolicy:
