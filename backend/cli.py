@@ -25,7 +25,7 @@ SUMMARIES: Final = {
     "audit": "What persons decided, in chains of hashes that signed heads join.",
     "lift": "Copy the facade into PROJECT, as utils/llm, or bring the copy there to this version.",
     "types": "Write the names of the features as a Literal type, so that a misspelt one is found before it runs.",
-    "import-config": "Print LMI's configuration as a table, and report what is not in it; exit 1 if it cannot be one.",
+    "import-config": "Print a configuration of LiteLLM, LMI or TensorZero as a table, and report what is not in it; exit 1 if it cannot be one.",
 }
 """In the order in which help shows them."""
 

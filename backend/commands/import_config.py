@@ -13,7 +13,7 @@ from backend.commands.groups import commands
 from backend.commands.terminal import Json, err, print_json
 
 if TYPE_CHECKING:
-    from backend.tools.lmi_import import Import
+    from backend.tools.config_import import Import, System
 
 app = commands()
 
@@ -25,10 +25,17 @@ def import_config(
     feature: Annotated[
         str | None, typer.Option(help="Name the feature of a file that holds one config.")
     ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option("--as", metavar="SYSTEM", help="litellm, lmi or tensorzero; by default its keys tell."),
+    ] = None,
+    partly: Annotated[
+        bool, typer.Option("--partly", help="Leave out what is wrong, in place of printing nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print LMI's configuration as a table, and report what is not in it; exit 1 if it cannot be one."""
-    made = _imported(path, feature, as_json=as_json)
+    """Print a configuration of LiteLLM, LMI or TensorZero as a table, and report what is not in it; exit 1 if it cannot be one."""
+    made = _imported(path, feature, system, partly=partly, as_json=as_json)
     if as_json:
         print_json({"ok": made.table is not None, **asdict(made)})
     else:
@@ -37,17 +44,26 @@ def import_config(
         raise typer.Exit(1)
 
 
-def _imported(path: Path, feature: str | None, *, as_json: bool) -> Import:
-    from backend.tools.lmi_import import UnusableInputError, import_file
+def _imported(path: Path, feature: str | None, system: str | None, *, partly: bool, as_json: bool) -> Import:
+    from backend.tools.config_import import UnusableInputError, import_file
 
     try:
-        return import_file(path, feature=feature)
+        return import_file(path, feature=feature, system=_system(system), partly=partly)
     except UnusableInputError as error:
         if as_json:
             print_json({"error": {"code": "unusable_input", "message": str(error)}})
         else:
             err.print(str(error), markup=False)
         raise typer.Exit(2) from None
+
+
+def _system(name: str | None) -> System | None:
+    from backend.tools.config_import import SYSTEMS
+
+    found = next((system for system in SYSTEMS if system == name), None)
+    if name is not None and found is None:
+        raise typer.BadParameter(f"it is one of {', '.join(SYSTEMS)}.", param_hint="--as")
+    return found
 
 
 def _print_import(made: Import) -> None:

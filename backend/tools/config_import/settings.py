@@ -1,4 +1,4 @@
-"""LMI's settings for a model: our options, the number of its attempts, and its API."""
+"""The settings of a model: our options, the number of its attempts, and its API."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from backend.tools.lmi_import.advice import INSTEAD, MISPLACED, NAMES
-from backend.tools.lmi_import.nodes import given
+from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES
+from backend.tools.config_import.nodes import given
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.models import capabilities
 from backend.utils.llm.options import Options, Safety, Threshold, parameter_of
@@ -18,22 +18,21 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from backend.tools.lmi_import.accounts import Account
-    from backend.tools.lmi_import.nodes import Node
-    from backend.tools.lmi_import.specs import Spec
+    from backend.tools.config_import.accounts import Account
+    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.origins import Origin
+    from backend.tools.config_import.specs import Spec
     from backend.utils.llm.options import Api, ApiMode
 
-TIMEOUT = 60.0
-"""Seconds, where LMI is told none."""
-RETRIES = 3
-"""After the first request, where LMI is told none."""
 _TOML_BITS = 64
 
 Wants = dict[str, Any]
 """Options by their names, and ``attempts`` and ``api_mode`` among them."""
+CLOCKS = frozenset({"timeout", "first_chunk_timeout"})
+"""The options that requests for vectors have, too."""
 
 
-def wants_of(spec: Spec, account: Account, model: str) -> Wants:
+def wants_of(spec: Spec, account: Account, model: str, origin: Origin) -> Wants:
     """The settings of ``spec`` for ``model``, without those that the model cannot take."""
     mode = _api_mode(given(spec.responses_api), account)
     options, origins = _options(spec.params)
@@ -43,8 +42,13 @@ def wants_of(spec: Spec, account: Account, model: str) -> Wants:
     if "effort" in options:
         _tell_effort(origins["effort"], options["effort"], model)
     retries = given(spec.max_retries)
-    attempts = _attempts(retries) if retries else RETRIES + 1
-    return {**options, **_clocks(spec.timeout), "attempts": attempts, "api_mode": mode}
+    attempts = _attempts(retries) if retries else origin.attempts
+    return {
+        **options,
+        **_clocks(spec, origin.timeout),
+        **({"attempts": attempts} if attempts else {}),
+        "api_mode": mode,
+    }
 
 
 def _refused(options: Wants, api: Api, mode: ApiMode, model: str) -> dict[str, str]:
@@ -172,13 +176,16 @@ _NESTED = {
 # Limits -----------------------------------------------------------------------------------------------------------
 
 
-def _clocks(node: Node | None) -> Wants:
-    timeout = TIMEOUT if node is None else _timeout(node)
-    first_chunk: float = Options.model_fields["first_chunk_timeout"].default
-    return {"timeout": timeout} | ({"first_chunk_timeout": timeout} if timeout > first_chunk else {})
+def _clocks(spec: Spec, usual: float | None) -> Wants:
+    timeout = usual if spec.timeout is None else _timeout(spec.timeout, usual)
+    first = None if spec.first_chunk is None else _checked("first_chunk_timeout", spec.first_chunk)
+    longest: float = Options.model_fields["first_chunk_timeout"].default
+    if first is None and timeout is not None and timeout > longest:
+        first = {"first_chunk_timeout": timeout}
+    return ({} if timeout is None else {"timeout": timeout}) | (first or {})
 
 
-def _timeout(node: Node) -> float:
+def _timeout(node: Node, usual: float | None) -> float | None:
     longest = largest(Options, "timeout")
     if node.value is None:
         node.report("changed", f"no timeout becomes the longest, {longest:g} seconds.")
@@ -186,7 +193,8 @@ def _timeout(node: Node) -> float:
     if isinstance(node.value, int | float) and node.value > longest:
         node.report("changed", f"becomes the longest, {longest:g} seconds.")
         return longest
-    return float(_checked("timeout", node).get("timeout", TIMEOUT))
+    fitted = _checked("timeout", node).get("timeout")
+    return usual if fitted is None else float(fitted)
 
 
 def _attempts(node: Node) -> int:

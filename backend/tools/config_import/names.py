@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from backend.tools.lmi_import.findings import looks_secret, shown
-from backend.tools.lmi_import.nodes import given
-from backend.tools.lmi_import.vendors import ELSEWHERE, VENDORS
+from backend.tools.config_import.findings import looks_secret, shown
+from backend.tools.config_import.nodes import given
+from backend.tools.config_import.kinds import SERVED, kind_of_model, unserved
+from backend.tools.config_import.vendors import KNOWN, elsewhere
 from backend.utils.llm.secrets import is_key
 
 if TYPE_CHECKING:
-    from backend.tools.lmi_import.nodes import Node
-    from backend.tools.lmi_import.specs import Spec
+    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.specs import Spec
 
 
 class Name(NamedTuple):
@@ -22,6 +23,8 @@ class Name(NamedTuple):
     model: str
 
 
+_ADDRESSED = {"bedrock", "bedrock_converse", "vertex_ai", "vertex_ai_beta"}
+"""Clouds that serve some addresses as other servers do."""
 _BARE = {
     "openai": re.compile(r"(ft:)?gpt-|chatgpt-|o[134](?![0-9a-z])"),
     "anthropic": re.compile(r"claude-"),
@@ -48,10 +51,24 @@ def name_of(spec: Spec) -> Name | None:
             "wrong", f"{shown(written)} is not a model's name, which has no white space and is no key."
         )
         return None
-    return _taken_apart(node, written, addressed=given(spec.api_base) is not None)
+    name = _taken_apart(node, written, addressed=given(spec.api_base) is not None)
+    return name if name and _is_served(node, name, spec.kind) else None
+
+
+def _is_served(node: Node, name: Name, kind: str | None) -> bool:
+    kind = kind or kind_of_model(name.model)
+    if kind not in SERVED:
+        node.report("wrong", unserved(kind))
+    return kind in SERVED
 
 
 def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
+    if "*" in written:
+        node.report(
+            "wrong",
+            f"{shown(written)} stands for many models, and a table names each. Write an entry for each that is used.",
+        )
+        return None
     provider, slash, model = written.partition("/")
     if not slash:
         return _bare(node, written)
@@ -62,8 +79,11 @@ def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
         model = model.removeprefix("responses/")
         node.report("wrong", f"names an API. Write {provider}/{model}, and responses_api: true beside it.")
         return None
-    if provider not in VENDORS and not addressed:
-        node.report("wrong", f"there is no provider {shown(provider)} here. {_elsewhere(provider)}")
+    vendor = KNOWN.get(provider)
+    signed = provider in _ADDRESSED and addressed
+    if not (signed or (vendor and (addressed or not vendor.anywhere))):
+        where = "" if vendor else f"there is no provider {shown(provider)} here. "
+        node.report("wrong", f"{where}{elsewhere(provider, model)}")
         return None
     return Name(provider, model)
 
@@ -77,7 +97,3 @@ def _bare(node: Node, written: str) -> Name | None:
     says = _NOT_VERTEX if vendor == "gemini" else _AS_LITELLM
     node.report("guessed", says.format(f"{vendor}/{written}"))
     return Name(vendor, written)
-
-
-def _elsewhere(provider: str) -> str:
-    return ELSEWHERE.get(provider, "Give its api_base, where it speaks OpenAI's Chat Completions.")

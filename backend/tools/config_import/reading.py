@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from backend.tools.lmi_import.findings import looks_secret, shown
+from backend.tools.config_import.findings import looks_secret, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

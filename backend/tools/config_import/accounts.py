@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr, ValidationError
 
-from backend.tools.lmi_import.findings import SECRET_LENGTH, looks_secret
-from backend.tools.lmi_import.nodes import given
-from backend.tools.lmi_import.vendors import VENDORS, house_variable
+from backend.tools.config_import.addresses import fitted, split
+from backend.tools.config_import.findings import SECRET_LENGTH, looks_secret
+from backend.tools.config_import.nodes import given
+from backend.tools.config_import.vendors import KNOWN, house_variable
 from backend.utils.llm.model_config.schema import LOOPBACK, ProviderRow
 from backend.utils.llm.secrets import is_key
 
 if TYPE_CHECKING:
-    from backend.tools.lmi_import.nodes import Node
-    from backend.tools.lmi_import.specs import Spec
+    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.specs import Spec
     from backend.utils.llm.options import Api
 
 Placeholder = Literal["nothing", "key", "mask", "filler", "variable"]
@@ -39,11 +39,6 @@ _FILLERS = {
     "null",
     "sk-no-key-required",
     "x",
-}
-_PROTOCOL = {
-    "anthropic": "Anthropic's Messages API",
-    "gemini": "Google's Gemini API",
-    "openai": "OpenAI's Chat Completions",
 }
 
 
@@ -77,16 +72,16 @@ class Account:
     key: Key
 
 
-def account_of(spec: Spec, provider: str) -> tuple[Account, Placeholder]:
-    """The account that ``spec`` is asked of, and what the input has in place of a key."""
+def account_of(spec: Spec, provider: str, model: str) -> tuple[Account, Placeholder]:
+    """The account that ``model`` of ``spec`` is asked of, and what the input has in place of a key."""
     placeholder, key = _key(given(spec.api_key))
-    vendor = VENDORS.get(provider)
+    vendor = KNOWN.get(provider)
     address = _address(given(spec.api_base))
     if vendor and (address is None or address.rstrip("/") in vendor.addresses):
-        return Account(provider, vendor.api, None, _house_key(key, provider)), placeholder
-    api = vendor.api if vendor else "openai"
-    account = Account(provider, api, address, _server_key(placeholder, key, address or ""))
-    return _checked(spec.api_base, account), placeholder
+        kept = replace(key, needed=False) if vendor.keyless and placeholder == "nothing" else key
+        return Account(provider, vendor.api, None, _house_key(kept, provider)), placeholder
+    account = Account(provider, "openai", address, _server_key(placeholder, key, address or ""))
+    return _checked(spec.api_base, account, model), placeholder
 
 
 # Keys -------------------------------------------------------------------------------------------------------------
@@ -117,13 +112,13 @@ def _variable(node: Node, name: str) -> str:
 
 def _house_key(key: Key, vendor: str) -> Key:
     """``key``, or what stands for the one that is in the vendor's usual variable."""
-    usual = key.secret is None and key.variable in {None, house_variable(vendor)}
+    usual = key.needed and key.secret is None and key.variable in {None, house_variable(vendor)}
     return Key() if usual else key
 
 
 def _server_key(placeholder: Placeholder, key: Key, address: str) -> Key:
     """A server at an address of its own needs a key if it was given one, or can be reached from everywhere."""
-    parts = _split(address)
+    parts = split(address)
     if placeholder != "nothing" or (parts.scheme == "https" and parts.hostname not in LOOPBACK):
         return key
     return Key(needed=False)
@@ -136,41 +131,49 @@ def _address(node: Node | None) -> str | None:
     return (node.text() or None) if node else None
 
 
-def _checked(node: Node | None, account: Account) -> Account:
+def _checked(node: Node | None, account: Account, model: str) -> Account:
+    """``account`` at the address where it can be asked, if there is one."""
     if node is None or account.base_url is None:
         return account
-    if refusal := _refusal(account.base_url, account):
-        node.report("wrong", f"{refusal}. What is secret belongs in api_key.")
-        return replace(account, base_url=None)
-    if account.provider != "openai":
-        node.report("guessed", f"is taken for a server that speaks {_PROTOCOL[account.api]}.")
-    return account
+    address = fitted(account.provider, model, account.base_url)
+    asked = replace(account, api=address.api, base_url=address.base_url)
+    # What is no address at all, or holds a key, is told before what it could be.
+    if refusal := _refusal(account.base_url, asked) or address.refusal or _unfit(asked):
+        hint = " What is secret belongs in api_key." if "key" in refusal or "password" in refusal else ""
+        node.report("wrong", f"{refusal.rstrip('.')}.{hint}")
+        return replace(asked, base_url=None)
+    if address.note:
+        node.report("changed", address.note)
+    return asked
 
 
 def _refusal(address: str, account: Account) -> str | None:
-    """Why a row cannot hold ``address``."""
+    """Why no row could hold ``address``, whoever is asked there."""
     if address.startswith(_REFERENCE):
         return "names a variable, and a table says the address itself"
     if _holds_key(address, account.key):
         return "must not hold a key"
     if not is_key(address):
         return "must be ASCII without white space"
+    parts = split(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "must be an http or https address"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return "must hold no user, password, query or fragment"
+    return None
+
+
+def _unfit(account: Account) -> str | None:
+    """Why a row cannot be as ``account`` is."""
     variable = "KEY" if account.key.needed else None
     try:
-        ProviderRow(api=account.api, api_key_env=variable, base_url=address)
+        ProviderRow(api=account.api, api_key_env=variable, base_url=account.base_url)
     except ValidationError as error:
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return None
 
 
 def _holds_key(address: str, key: Key) -> bool:
-    path = _split(address).path
+    path = split(address).path
     secret = key.secret.get_secret_value() if key.secret else ""
     return looks_secret(path) or (len(secret) >= SECRET_LENGTH and secret in path)
-
-
-def _split(address: str) -> SplitResult:
-    try:
-        return urlsplit(address)
-    except ValueError:
-        return urlsplit("")

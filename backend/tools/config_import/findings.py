@@ -12,7 +12,7 @@ from backend.utils.llm.secrets import KEY_LIKE, looks_like_key
 SECRET_LENGTH = 6
 """What is shorter is no key: hiding it would hide half the report."""
 
-Kind = Literal["wrong", "guessed", "dropped", "changed", "todo"]
+Kind = Literal["wrong", "carried", "guessed", "dropped", "changed", "todo"]
 
 _HIDDEN = "[hidden]"
 _SHOWN = 80
@@ -23,8 +23,8 @@ class Finding:
     """One thing that a person should know.
 
     Attributes:
-        kind: ``wrong`` could not be imported, and no table is written. ``guessed`` was not said and had to be chosen;
-            ``dropped`` is in the input and not in the table; ``changed`` means something else here than in LMI;
+        kind: ``wrong`` could not be imported. ``carried`` is in the table; ``guessed`` was not said and had to be chosen;
+            ``dropped`` is in the input and not in the table; ``changed`` means something else here than there;
             ``todo`` is left to do.
         path: Where it stands in the input; empty for the input as a whole.
         says: What happened to it, as a sentence.
@@ -40,15 +40,26 @@ class Finding:
 
 
 class Findings:
-    """Collects findings while the input is read; the reader goes on after each. A finding made twice is one."""
+    """Collects findings while the input is read; the reader goes on after each. A finding made twice is one.
 
-    def __init__(self) -> None:
+    Args:
+        whole: What these findings are a part of, which has them, too.
+    """
+
+    def __init__(self, whole: Findings | None = None) -> None:
+        self._whole = whole
         self._found: dict[Finding, None] = {}
-        self._secrets: set[str] = set()
+        self._secrets: set[str] = set() if whole is None else whole._secrets
+
+    def part(self) -> Findings:
+        """Findings about one part of the input, that tell whether anything is wrong with that part."""
+        return Findings(self)
 
     def add(self, kind: Kind, path: str, says: str) -> None:
         """Note one finding."""
         self._found.setdefault(Finding(kind, path, says))
+        if self._whole is not None:
+            self._whole.add(kind, path, says)
 
     def hide(self, secret: str) -> None:
         """Let ``secret`` appear in no finding, whichever was made before or is made after."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from backend.tools.lmi_import.vendors import VENDORS, house_variable
+from backend.tools.config_import.vendors import KNOWN, VENDORS, house_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from backend.tools.lmi_import.accounts import Account
+    from backend.tools.config_import.accounts import Account
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Provider:
 
     def row(self) -> dict[str, object]:
         """The row as it stands in the table."""
-        vendor = VENDORS.get(self.account.provider)
+        vendor = KNOWN.get(self.account.provider)
         base_url = self.account.base_url or (vendor.base_url if vendor else None)
         row = {"api": self.account.api, "base_url": base_url, "api_key_env": self.variable}
         return {key: value for key, value in row.items() if value is not None}

@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from backend.tools.lmi_import.advice import DUMPS, NAMES, SIBLINGS
-from backend.tools.lmi_import.router import router
-from backend.tools.lmi_import.specs import SPEC_KEYS, Config, Spec, take_spec
+from backend.tools.config_import.advice import DUMPS, NAMES, SIBLINGS
+from backend.tools.config_import.origins import LMI
+from backend.tools.config_import.router import router
+from backend.tools.config_import.specs import SPEC_KEYS, Config, Spec, take_spec
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
-    from backend.tools.lmi_import.nodes import Node
+    from backend.tools.config_import.nodes import Node
 
 _MARKS = {"models", "model_list", "name", "fallbacks", "router_kwargs"}
+LMI_MARKS = (_MARKS | SIBLINGS.keys()) - {"model_list"}
+"""Keys beside a list of models that only LMI reads."""
 _FITS = "Write `models`, `model_list` or `name`, or a mapping from features to these."
 
 
@@ -58,11 +61,11 @@ def _feature(key: str, node: Node) -> str:
 
 def _config(feature: str, node: Node) -> Config:
     if isinstance(node.value, str):
-        return Config(feature, node, (Spec(node, {}, name=node),))
+        return Config(feature, node, (Spec(node, {}, name=node),), LMI)
     if is_one_config(node.value):
-        return Config(feature, node, _specs(node))
+        return Config(feature, node, _specs(node), LMI)
     node.report("wrong", f"is no config that LMI reads. {_FITS}")
-    return Config(feature, node, ())
+    return Config(feature, node, (), LMI)
 
 
 def _specs(node: Node) -> tuple[Spec, ...]:
@@ -85,7 +88,7 @@ def _typed(node: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
             other.report("wrong", f"is no key of a config. {did_you_mean(key, ['models'])}")
     if models.value == []:
         models.report("wrong", "is empty: a chain has one model at least.")
-    return tuple(spec for model in models.elements() if (spec := _spec(model)))
+    return tuple(spec for model in models.elements() if (spec := _spec(model.apart())))
 
 
 def _spec(node: Node) -> Spec | None:

@@ -10,10 +10,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.tools.lmi_import.advice import SIBLINGS
-from backend.tools.lmi_import.findings import shown
-from backend.tools.lmi_import.nodes import Node, given
-from backend.tools.lmi_import.specs import Spec
+from backend.tools.config_import.advice import SIBLINGS
+from backend.tools.config_import.findings import shown
+from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.specs import Spec
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def router(place: Node, entries: dict[str, Node]) -> tuple[Spec, ...]:
     defaults = _defaults(given(entries.pop("router_kwargs", None)))
     for key, node in entries.items():
         node.report("dropped", SIBLINGS.get(key, _NO_USE))
-    deployments = [made for node in _listed(place, models) if (made := _deployment(node, defaults))]
+    deployments = [made for node in _listed(place, models) if (made := _deployment(node.apart(), defaults))]
     groups = _groups(deployments)
     listed = _fallbacks(fallbacks, groups, deployments[0].name if deployments else "")
     return tuple(made.spec for name in _order(groups, listed) for made in groups[name])

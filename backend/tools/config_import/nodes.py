@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from backend.tools.lmi_import.findings import shown
+from backend.tools.config_import.findings import shown
 
 if TYPE_CHECKING:
-    from backend.tools.lmi_import.findings import Findings, Kind
+    from backend.tools.config_import.findings import Findings, Kind
 
 _PLAIN = re.compile(r"[\w./:@-]{1,60}", re.ASCII)
 
@@ -26,6 +26,10 @@ class Node:
     def report(self, kind: Kind, says: str) -> None:
         """Note a finding about this value."""
         self.findings.add(kind, self.path, says)
+
+    def apart(self) -> Node:
+        """The same, with findings of its own, which are among those of the whole."""
+        return Node(self.value, self.path, self.findings.part())
 
     @property
     def is_mapping(self) -> bool:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backend.tools.lmi_import import UnusableInputError, import_config, import_file
-from backend.tools.lmi_import.advice import INSTEAD, MISPLACED, NAMES
-from backend.tools.lmi_import.specs import SPEC_KEYS
-from backend.tools.lmi_import.vendors import VENDORS, house_variable
+from backend.tools.config_import import UnusableInputError, import_config, import_file
+from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES
+from backend.tools.config_import.specs import SPEC_KEYS
+from backend.tools.config_import.vendors import VENDORS, house_variable
 from backend.utils.llm.model_config import load, parse
 from backend.utils.llm.options import Options
 
@@ -33,21 +33,21 @@ FEATURE = "lmi"
 
 def snapshot(config: object) -> Snapshot:
     """The table that ``config`` becomes, loaded."""
-    made = import_config(config, source="lmi.json")
+    made = import_config(config, source="lmi.json", system="lmi")
     assert made.table is not None, "\n".join(map(str, made.findings))
     return parse(made.table, environ={})
 
 
 def told(config: object, kind: str = "") -> list[str]:
     """What the report says about ``config`` in particular."""
-    findings = import_config(config, source="lmi.json").findings
+    findings = import_config(config, source="lmi.json", system="lmi").findings
     general = {found for found in findings if found.kind == "changed" and not found.path}
     return [str(found) for found in findings if found.kind.startswith(kind) and found not in general]
 
 
 def wrong(config: object) -> list[str]:
     """What is wrong with ``config``, by path; nothing is written then."""
-    made = import_config(config, source="lmi.json")
+    made = import_config(config, source="lmi.json", system="lmi")
     assert made.table is None
     return [found.path for found in made.findings if found.kind == "wrong"]
 
@@ -285,7 +285,7 @@ class TestNames:
     def test_a_missing_name_is_wrong(self) -> None:
         assert wrong({"models": [{}, {"name": None}]}) == ["models.0", "models.1"]
 
-    @pytest.mark.parametrize("name", ["azure/gpt-4o", "bedrock/x", "vertex_ai/gemini-2.5-pro", "groq/llama"])
+    @pytest.mark.parametrize("name", ["azure/gpt-4o", "bedrock/x", "vertex_ai/gemini-2.5-pro", "nobody/llama"])
     def test_a_provider_without_a_row_or_an_address_is_an_error_with_a_remedy(self, name: str) -> None:
         (problem,) = told(models(name), "wrong")
 
@@ -328,11 +328,17 @@ class TestAddresses:
 
             assert only(config).provider.name == vendor
 
-    def test_another_provider_with_an_address_gets_a_row_of_its_name_with_a_note(self) -> None:
+    def test_a_server_that_speaks_openais_protocol_gets_a_row_of_its_name(self) -> None:
         config = models(spec("hosted_vllm/org/qwen3", api_base="http://localhost:8000/v1"))
 
         assert chain(config) == ["hosted_vllm:org/qwen3"]
-        assert told(config, "guessed")[0].startswith("guessed  models.0.api_base: ")
+        assert told(config, "guessed") == []
+
+    def test_a_provider_of_which_nothing_tells_what_it_speaks_is_wrong(self) -> None:
+        config = models(spec("nobody/qwen3", api_base="http://localhost:8000/v1"))
+
+        assert wrong(config) == ["models.0.name"]
+        assert "write openai/MODEL" in told(config, "wrong")[0]
 
     def test_each_address_has_a_row_of_its_own(self) -> None:
         names = [
@@ -342,9 +348,6 @@ class TestAddresses:
         ]
 
         assert chain(models(*names)) == ["vllm:a", "vllm-localhost-2:b", "vllm:c"]
-
-    def test_no_row_has_the_reserved_name_of_groups(self) -> None:
-        assert chain(models(spec("group/a", api_base="http://localhost:1/v1"))) == ["group-2:a"]
 
     def test_a_server_without_a_key_is_reported_to_need_one(self) -> None:
         config = models(spec("vllm/a", api_base="https://llm.example.com/v1"))
@@ -412,7 +415,7 @@ class TestKeys:
 
     def test_a_variable_that_the_input_names_is_given_to_no_other_key(self) -> None:
         config = models(
-            spec("vllm/a", api_base="https://a.example/v1", api_key="os.environ/OPENAI_API_KEY"),
+            spec("hosted_vllm/a", api_base="https://a.example/v1", api_key="os.environ/OPENAI_API_KEY"),
             spec(api_key=CANARY),
         )
 
@@ -454,7 +457,7 @@ class TestKeys:
         ],
     )
     def test_no_key_gets_out(self, config: object) -> None:
-        made = import_config(config, source="lmi.json")
+        made = import_config(config, source="lmi.json", system="lmi")
 
         assert CANARY not in f"{made}"
         assert CANARY.removeprefix("sk-") not in f"{made}"
@@ -462,7 +465,7 @@ class TestKeys:
     def test_a_key_that_looks_like_no_key_is_hidden_where_it_stands_again(self) -> None:
         config = models(spec(api_key="correct horse"), spec("correct horse"))
 
-        assert "correct horse" not in str(import_config(config, source="lmi.json"))
+        assert "correct horse" not in str(import_config(config, source="lmi.json", system="lmi"))
 
 
 class TestOptions:
@@ -582,7 +585,7 @@ class TestOptions:
 
 
 def _table(config: object) -> str:
-    return import_config(config, source="lmi.json").table or ""
+    return import_config(config, source="lmi.json", system="lmi").table or ""
 
 
 class TestRouter:
@@ -911,7 +914,7 @@ class TestAnyInput:
     def test_every_configuration_becomes_a_table_that_loads_or_a_report(self, value: object) -> None:
         before = deepcopy(value)
 
-        made = import_config(value, source="lmi.json")
+        made = import_config(value, source="lmi.json", system="lmi")
 
         assert repr(value) == repr(before)
         assert CANARY not in str(made)
@@ -919,11 +922,11 @@ class TestAnyInput:
         assert (made.table is None) == any(found.kind == "wrong" for found in made.findings)
         if made.table is not None:
             parse(made.table, environ={})
-        assert made == import_config(before, source="lmi.json")
+        assert made == import_config(before, source="lmi.json", system="lmi")
 
     @given(SPECS.map(lambda spec: {"models": [spec]}))
     def test_every_key_of_a_model_is_in_the_table_or_in_the_report(self, config: dict[str, Any]) -> None:
-        made = import_config(config, source="lmi.json")
+        made = import_config(config, source="lmi.json", system="lmi")
         spoken = " ".join([made.table or "", *map(str, made.findings)])
 
         params = config["models"][0].get("extra_params", {}) if made.table else ()
@@ -932,7 +935,7 @@ class TestAnyInput:
 
 
 def test_the_command_line_imports_it_when_it_is_asked_to_and_not_before() -> None:
-    program = "import sys, backend.cli; print([name for name in sys.modules if 'lmi_import' in name or name == 'tomli_w'])"
+    program = "import sys, backend.cli; print([name for name in sys.modules if 'config_import' in name or name == 'tomli_w'])"
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,0 +1,224 @@
+"""Features and chains, whichever system they came from, as a table that loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from backend.tools.config_import.accounts import account_of
+from backend.tools.config_import.kinds import kind_of_model
+from backend.tools.config_import.names import name_of
+from backend.tools.config_import.nodes import given
+from backend.tools.config_import.providers import providers
+from backend.tools.config_import.settings import wants_of
+from backend.tools.config_import.table import Link, document, only_clocks, plan
+from backend.utils.llm.errors import ConfigError
+from backend.utils.llm.model_config import parse
+from backend.utils.llm.models import retirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from backend.tools.config_import.accounts import Account, Placeholder
+    from backend.tools.config_import.findings import Finding, Findings
+    from backend.tools.config_import.origins import Origin
+    from backend.tools.config_import.providers import Provider
+    from backend.tools.config_import.settings import Wants
+    from backend.tools.config_import.specs import Config, Spec
+    from backend.tools.config_import.table import Plan
+
+_FALLS_OVER = "`on_refusal` is next: a refusal goes to the next model, as in LMI, but once only."
+_FILTERS = "`safety` of Gemini is only_high where nothing is said. LMI did the same for a name, and nothing for `models`."
+
+
+@dataclass(frozen=True)
+class Import:
+    """The result of importing a configuration.
+
+    Attributes:
+        table: The table as TOML; None if anything is wrong, or nothing could be taken over.
+        findings: What to know about it, what is wrong first.
+    """
+
+    table: str | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model of a chain, resolved: its account, its name and its options.
+
+    Attributes:
+        placeholder: What stood in the place of its key.
+        embeds: Whether it gives vectors.
+    """
+
+    spec: Spec
+    account: Account
+    placeholder: Placeholder
+    model: str
+    wants: Wants
+    embeds: bool
+
+
+@dataclass(frozen=True)
+class _Chained:
+    """A feature, and those of its models that can be served."""
+
+    config: Config
+    targets: tuple[Target, ...]
+
+
+def assemble(configs: Sequence[Config], findings: Findings, heading: str, *, leave_out: bool = False) -> Import:
+    """The table of ``configs``.
+
+    Args:
+        configs: Features with their chains, in any order.
+        findings: Gets what there is to tell, and has what was told about ``configs`` before.
+        heading: The table's first line, a comment.
+        leave_out: Make a table without what is wrong; else nothing is made if anything is.
+    """
+    chained = [_Chained(config, _targets(config)) for config in configs]
+    if leave_out:
+        chained = _without_wrong(chained)
+    text = _written(chained, heading)
+    if (findings.any_wrong and not leave_out) or not any(one.targets for one in chained):
+        return Import(None, findings.all)
+    if not _loads(text, findings):
+        return Import(None, findings.all)
+    _report_general(chained, findings)
+    return Import(text, findings.all)
+
+
+def _targets(config: Config) -> tuple[Target, ...]:
+    made = tuple(target for spec in config.specs if (target := _target(spec, config.origin)))
+    embeds = any(target.embeds for target in made)
+    for target in made:
+        if target.embeds != embeds:
+            target.spec.place.report("wrong", "is a model for chats, in a chain of models for vectors.")
+    return made
+
+
+def _target(spec: Spec, origin: Origin) -> Target | None:
+    name = name_of(spec)
+    provider, model = name or ("openai", "the model")
+    account, placeholder = account_of(spec, provider, model)
+    wants = wants_of(spec, account, model, origin)
+    if name is None:
+        return None
+    embeds = (spec.kind or kind_of_model(model)) == "embedding"
+    if embeds and account.api == "anthropic":
+        spec.place.report("wrong", "asks for vectors, and Anthropic's API has none.")
+    return Target(spec, account, placeholder, model, only_clocks(wants) if embeds else wants, embeds)
+
+
+# The table --------------------------------------------------------------------------------------------------------
+
+
+def _without_wrong(chained: Iterable[_Chained]) -> list[_Chained]:
+    """``chained`` without the models that something is wrong with, looked at again until nothing is."""
+    left = [_good(one) for one in chained]
+    while True:
+        _document(left)
+        kept = [_good(one) for one in left]
+        if kept == left:
+            return left
+        left = kept
+
+
+def _good(one: _Chained) -> _Chained:
+    good = tuple(target for target in one.targets if not target.spec.place.findings.any_wrong)
+    return replace(one, targets=good)
+
+
+def _written(chained: Sequence[_Chained], heading: str) -> str:
+    table, rows = _document(chained)
+    for target in chain.from_iterable(one.targets for one in chained):
+        _report(target, rows[target.account])
+    variables = sorted({row.variable for row in rows.values() if row.variable})
+    keys = f"# The house's keys are read from {', '.join(variables)}.\n" if variables else ""
+    return f"# {heading}\n{keys}\n{tomli_w.dumps(table)}"
+
+
+def _document(chained: Iterable[_Chained]) -> tuple[dict[str, Any], Mapping[Account, Provider]]:
+    served = [one for one in chained if one.targets]
+    rows = providers(target.account for one in served for target in one.targets)
+    return document(
+        [_plan(one, rows) for one in served], {row.name: row.row() for row in rows.values()}
+    ), rows
+
+
+def _plan(one: _Chained, rows: Mapping[Account, Provider]) -> Plan:
+    config = one.config
+    links = [
+        Link(
+            target.spec.place,
+            f"{rows[target.account].name}:{target.model}",
+            target.wants,
+            target.spec.group,
+            target.spec.weight,
+            target.spec.row,
+        )
+        for target in one.targets
+    ]
+    about = {"about": config.about} if config.about else {}
+    return replace(
+        plan(config.feature, links),
+        row={**about, **dict.fromkeys(config.needs, True)},
+        embeds=any(target.embeds for target in one.targets),
+        refusals_fall_over=config.refusals_fall_over or config.origin.refusals_fall_over,
+    )
+
+
+def _loads(text: str, findings: Findings) -> bool:
+    try:
+        parse(text, environ={})
+    except ConfigError as error:
+        for problem in error.problems:
+            findings.add("wrong", "", f"our own fault, please report it: {problem}")
+        return False
+    return True
+
+
+# The report -------------------------------------------------------------------------------------------------------
+
+
+def _report(target: Target, row: Provider) -> None:
+    _report_key(target, row)
+    if gone := retirement(target.model):
+        instead = f"; its vendor names {gone.replacement} instead" if gone.replacement else ""
+        target.spec.place.report("todo", f"{target.model} is off sale from {gone.day}{instead}.")
+
+
+def _report_key(target: Target, row: Provider) -> None:
+    node, variable = given(target.spec.api_key), row.variable
+    if node is None and target.account.base_url and variable:
+        says = f"set {variable} to the key of {row.name}, or take out its api_key_env if it needs none."
+        target.spec.place.report("todo", says)
+    elif node is not None and target.placeholder == "key":
+        node.report("todo", f"set {variable} to this key; a table holds none.")
+    elif node is not None and target.placeholder == "mask":
+        node.report("todo", f"set {variable} to the key. This is a mask, which stands in a key's place.")
+    elif node is not None and target.placeholder == "filler":
+        node.report("dropped", f"is taken for no key.{f' Set {variable} to one.' if variable else ''}")
+
+
+def _report_general(chained: Iterable[_Chained], findings: Findings) -> None:
+    """Add what a reader of any such table should know, once."""
+    served = [one for one in chained if one.targets]
+    for origin in dict.fromkeys(one.config.origin for one in served):
+        own = [one for one in served if one.config.origin == origin]
+        falls_over = origin.refusals_fall_over and any(len(one.targets) > 1 for one in own)
+        unfiltered = origin.refusals_fall_over and any(
+            _is_unfiltered(each) for one in own for each in one.targets
+        )
+        notes = (*origin.notes, _FALLS_OVER if falls_over else "", _FILTERS if unfiltered else "")
+        for says in filter(None, notes):
+            findings.add("changed", "", says)
+
+
+def _is_unfiltered(target: Target) -> bool:
+    return target.account.api == "gemini" and "safety_settings" not in target.spec.params

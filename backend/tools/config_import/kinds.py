@@ -1,0 +1,56 @@
+"""What a model is for: a chat, vectors, or something that is not served here."""
+
+from __future__ import annotations
+
+import re
+
+_MODES = {
+    "audio_speech": "speech",
+    "audio_transcription": "transcripts",
+    "batch": "answers in batches",
+    "chat": "chat",
+    "completion": "completions of a text",
+    "embedding": "embedding",
+    "image_edit": "images",
+    "image_generation": "images",
+    "moderation": "moderation",
+    "moderations": "moderation",
+    "ocr": "text from scans",
+    "realtime": "talk in real time",
+    "rerank": "rankings",
+    "responses": "chat",
+    "search": "searches",
+    "vector_store": "vector stores",
+    "video_generation": "videos",
+}
+"""LiteLLM's ``mode`` to what comes of it."""
+_SPELT = (
+    ("embedding", re.compile(r"embed|^(bge|e5|gte)-|^voyage-")),
+    ("images", re.compile(r"^dall-e|^gpt-image|^imagen|^flux|stable-diffusion")),
+    ("transcripts", re.compile(r"whisper|-transcribe")),
+    ("speech", re.compile(r"^tts-|-tts($|-)")),
+    ("rankings", re.compile(r"rerank")),
+    ("moderation", re.compile(r"moderation")),
+    ("videos", re.compile(r"^(sora|veo)-")),
+    ("talk in real time", re.compile(r"realtime")),
+    ("completions of a text", re.compile(r"^(davinci|babbage|curie|ada)(-|$)|^text-davinci|-instruct-0914$")),
+)
+"""Spelling of the last part of a model's name to what comes of it."""
+
+SERVED = frozenset({"chat", "embedding"})
+
+
+def kind_of_mode(mode: str) -> str | None:
+    """What LiteLLM's ``mode`` stands for; None if there is no such mode."""
+    return _MODES.get(mode)
+
+
+def kind_of_model(model: str) -> str:
+    """What ``model`` is for, as its name tells: a chat, unless it tells otherwise."""
+    name = model.lower().rpartition("/")[2]
+    return next((kind for kind, spelt in _SPELT if spelt.search(name)), "chat")
+
+
+def unserved(kind: str) -> str:
+    """The sentence on a model that is for something else."""
+    return f"is a model for {kind}; only chats and embeddings are served here. Take it out, and keep it where it is."

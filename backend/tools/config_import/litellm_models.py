@@ -1,0 +1,215 @@
+"""One entry of LiteLLM's model_list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backend.tools.config_import.advice import told_of
+from backend.tools.config_import.findings import shown
+from backend.tools.config_import.kinds import kind_of_mode, kind_of_model
+from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.specs import Spec
+from backend.utils.llm.models import capabilities, is_known
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MILLION = 1_000_000
+_MOST_WEIGHT = 1000
+_ENTRA = ("azure_ad_token", "azure_ad_token_provider", "client_id", "client_secret", "tenant_id")
+_SIZES = {"max_input_tokens": "max_input", "max_output_tokens": "max_output"}
+_ABILITIES = {
+    "supports_audio_input": "audio",
+    "supports_function_calling": "tools",
+    "supports_pdf_input": "pdf",
+    "supports_response_schema": "structured_output",
+    "supports_vision": "images",
+}
+"""What model_info says a model can do, by the names of its row."""
+_OF_DEPLOYMENT = ("context_window", "max_output", "images", "temperature", "efforts")
+"""What a row of an Azure deployment says, where only its name would be known."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An entry of ``model_list``.
+
+    Attributes:
+        order: Those of a lower one are asked first.
+    """
+
+    name: str
+    place: Node
+    spec: Spec
+    order: int = 0
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it gives vectors."""
+        model = str(self.spec.name.value) if self.spec.name else ""
+        return (self.spec.kind or kind_of_model(model)) == "embedding"
+
+
+def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deployment | None:
+    """The entry at ``node``; None, and a finding, if it names no model."""
+    entries = node.entries()
+    name = given(entries.pop("model_name", None))
+    params = given(entries.pop("litellm_params", None))
+    info = given(entries.pop("model_info", None))
+    for key, other in entries.items():
+        other.report("dropped", told_of(key))
+    for key, there in (("model_name", name), ("litellm_params", params)):
+        if there is None and node.is_mapping:
+            node.report("wrong", f"has no {key}.")
+    text = name.text() if name else None
+    if not text or params is None:
+        return None
+    if "*" in text:
+        node.report(
+            "wrong",
+            f"{shown(text)} stands for many models, and a table names each. Write an entry for each that is used.",
+        )
+    return _read(text, node, params.entries(), info, credentials)
+
+
+def _read(
+    name: str,
+    place: Node,
+    entries: dict[str, Node],
+    info: Node | None,
+    credentials: Mapping[str, dict[str, Node]],
+) -> Deployment:
+    _lay_credential(entries, credentials)
+    for key in [key for key in _ENTRA if given(entries.get(key)) is not None]:
+        entries.pop(key).report("wrong", "gets a token of Entra's, which ends within the hour. Give an api_key of the resource.")
+    limits, order, weight = _limits(entries), _whole(entries.pop("order", None)), _weight(entries)
+    mode, row = _info(info)
+    row = _of_deployment(info, entries) | row
+    own = {key: given(entries.pop(key, None)) for key in ("api_base", "api_key", "timeout")}
+    retries = given(entries.pop("max_retries", None)) or given(entries.pop("num_retries", None))
+    first = given(entries.pop("stream_timeout", None))
+    own["api_base"] = own["api_base"] or given(entries.pop("base_url", None))
+    model, api = _model(entries)
+    for key in ("api_version", "custom_llm_provider", "num_retries"):
+        if (other := given(entries.pop(key, None))) is not None and key == "api_version":
+            other.report("dropped", "is not needed: Azure's v1 API has none.")
+    is_responses = mode == "responses" or api
+    kind = kind_of_mode(mode) if mode else None
+    if mode and kind is None:
+        (info or place).report("wrong", f"has a mode that is not known: {shown(mode)}.")
+    spec = Spec(
+        place,
+        entries,
+        name=model,
+        api_base=own["api_base"],
+        api_key=own["api_key"],
+        timeout=own["timeout"],
+        max_retries=retries,
+        first_chunk=first,
+        responses_api=Node(value=True, path=place.path, findings=place.findings) if is_responses else None,
+        kind=kind,
+        weight=weight,
+        row={**limits, **row},
+    )
+    return Deployment(name, place, spec, order or 0)
+
+
+def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str, Node]]) -> None:
+    """Put the values of the credential that the entry names below its own."""
+    named = given(entries.pop("litellm_credential_name", None))
+    text = named.text() if named else None
+    if named is None or text is None:
+        return
+    if text not in credentials:
+        named.report("wrong", f"there is no credential {shown(text)} in credential_list.")
+    for key, node in credentials.get(text, {}).items():
+        entries.setdefault(key, node)
+
+
+def _model(entries: dict[str, Node]) -> tuple[Node | None, bool]:
+    """The model with its provider, and whether its name asks for the Responses API."""
+    node, provider = given(entries.pop("model", None)), given(entries.get("custom_llm_provider"))
+    text = node.text() if node else None
+    if node is None or text is None:
+        return node, False
+    if provider is not None and not text.startswith(f"{provider.value}/"):
+        text = f"{provider.value}/{text}"
+    start, slash, rest = text.partition("/responses/")
+    return Node(f"{start}/{rest}" if slash else text, node.path, node.findings), bool(slash)
+
+
+# Limits and weights -----------------------------------------------------------------------------------------------
+
+
+def _limits(entries: dict[str, Node]) -> dict[str, Any]:
+    found = {key: _whole(entries.pop(key, None)) for key in ("rpm", "tpm", "max_parallel_requests")}
+    limits = {
+        "requests": found["rpm"] and f"{found['rpm']}/minute",
+        "tokens": found["tpm"] and f"{found['tpm']}/minute",
+        "concurrency": found["max_parallel_requests"],
+    }
+    said = {key: value for key, value in limits.items() if value}
+    return {"limits": said} if said else {}
+
+
+def _weight(entries: dict[str, Node]) -> int | None:
+    weight = _whole(entries.pop("weight", None))
+    return None if not weight else min(weight, _MOST_WEIGHT)
+
+
+def _whole(node: Node | None) -> int | None:
+    if node is None or node.value is None:
+        return None
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float) or node.value < 0:
+        node.report("wrong", "must be a number from 0.")
+        return None
+    return round(node.value)
+
+
+# What is said of the model ----------------------------------------------------------------------------------------
+
+
+def _info(info: Node | None) -> tuple[str | None, dict[str, Any]]:
+    """The model's mode, and what its row says of it."""
+    entries = info.entries() if info else {}
+    mode = given(entries.pop("mode", None))
+    prices = [given(entries.pop(f"{side}_cost_per_token", None)) for side in ("input", "output")]
+    row: dict[str, Any] = {}
+    for key, name in (_SIZES | _ABILITIES).items():
+        node = given(entries.pop(key, None))
+        if node is not None and _fits(node.value, bool if key in _ABILITIES else int):
+            row[name] = node.value
+    if all(price is not None for price in prices):
+        row["price"] = dict(zip(("input", "output"), map(_per_million, prices), strict=True))
+    elif half := next(filter(None, prices), None):
+        half.report("dropped", "is half a price: a row has both, `input` and `output`.")
+    for key, node in entries.items():
+        node.report("dropped", told_of(key))
+    return (mode.text() if mode else None), row
+
+
+def _fits(value: object, kind: type) -> bool:
+    return type(value) is kind and (kind is bool or (isinstance(value, int) and value > 0))
+
+
+def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, Any]:
+    """What is known of the model behind a deployment of Azure's, whose name tells nothing."""
+    base = given((info.entries() if info and info.is_mapping else {}).get("base_model"))
+    model = str(given(entries.get("model")) and entries["model"].value)
+    text = base.text() if base else None
+    if not text or not model.startswith("azure"):
+        return {}
+    name = text.removeprefix("azure/")
+    if not is_known(name):
+        return {}
+    can = capabilities(name).model_dump(mode="json")
+    return {"priced_as": f"azure:{name}", **{key: can[key] for key in _OF_DEPLOYMENT}}
+
+
+def _per_million(price: Node | None) -> float:
+    if price is None or isinstance(price.value, bool) or not isinstance(price.value, int | float):
+        if price is not None:
+            price.report("wrong", "must be a number of dollars.")
+        return 0.0
+    return float(f"{price.value * _MILLION:.6g}")

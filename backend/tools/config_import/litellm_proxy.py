@@ -1,0 +1,270 @@
+"""LiteLLM's proxy and its Router: each model_name is a feature, models that share one are chosen among.
+
+Fallbacks follow as LiteLLM follows them: those of a fallback, too, each once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from backend.tools.config_import.advice import STRATEGIES, told_of
+from backend.tools.config_import.findings import shown
+from backend.tools.config_import.kinds import kind_of_mode
+from backend.tools.config_import.litellm_models import Deployment, deployment
+from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.origins import LITELLM
+from backend.tools.config_import.shapes import identifier
+from backend.tools.config_import.specs import Config, Group, Spec
+from backend.utils.llm.problems import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_SECTIONS = ("litellm_settings", "router_settings")
+PROXY_MARKS = (*_SECTIONS, "general_settings", "environment_variables", "credential_list")
+"""Keys beside a list of models that only the proxy reads."""
+_LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+_ALIASES = ("model_group_alias", "model_alias_map")
+_ANY = "*"
+
+
+@dataclass
+class _Settings:
+    """What the sections say about all models.
+
+    Attributes:
+        fallbacks: Of each of LiteLLM's lists, model_name to those that follow.
+        everywhere: Those that follow behind every model_name.
+        aliases: A further name to the model_name that it stands for.
+    """
+
+    timeout: Node | None = None
+    first_chunk: Node | None = None
+    retries: Node | None = None
+    select: str = "weighted"
+    fallbacks: dict[str, dict[str, list[Node]]] = field(default_factory=lambda: defaultdict(dict))
+    everywhere: list[Node] = field(default_factory=list)
+    aliases: dict[str, Node] = field(default_factory=dict)
+
+
+def deployments(document: Node) -> list[Config]:
+    """The features of a proxy's file, or of a Router's arguments."""
+    entries = document.entries()
+    listed, credentials = entries.pop("model_list", None), _credentials(entries.pop("credential_list", None))
+    settings = _settings(entries)
+    named = _named(document, listed, credentials, settings)
+    return _configs(named, settings)
+
+
+# Settings ---------------------------------------------------------------------------------------------------------
+
+
+def _settings(entries: dict[str, Node]) -> _Settings:
+    settings = _Settings()
+    # A Router's own arguments stand beside its list; the router's section goes over the library's.
+    sections = [node.entries() for name in _SECTIONS if (node := given(entries.pop(name, None)))]
+    for section in (*sections, entries):
+        for key in list(section):
+            if _take(settings, key, section[key]):
+                del section[key]
+    for section in (*sections, entries):
+        for key, node in section.items():
+            _tell(key, node)
+    return settings
+
+
+def _take(settings: _Settings, key: str, node: Node) -> bool:
+    """Note what the setting says, if it is one that a table can hold."""
+    if given(node) is None:
+        return True
+    if key in {"timeout", "request_timeout"}:
+        settings.timeout = node
+    elif key == "stream_timeout":
+        settings.first_chunk = node
+    elif key in {"num_retries", "max_retries"}:
+        settings.retries = node
+    elif key == "routing_strategy":
+        settings.select = _strategy(node)
+    elif key in _LISTS:
+        _note_fallbacks(settings, key, node)
+    elif key == "default_fallbacks":
+        settings.everywhere = [*_texts(node.elements())]
+    elif key in _ALIASES:
+        settings.aliases.update(_aliases(node))
+    else:
+        return False
+    return True
+
+
+def _tell(key: str, node: Node) -> None:
+    if key == "include":
+        node.report("wrong", "names other files, which are not followed. Import each of them, or write them into one.")
+    else:
+        node.report("dropped", told_of(key))
+
+
+def _strategy(node: Node) -> str:
+    name = node.text() or ""
+    select = STRATEGIES.get(name)
+    if select is None:
+        node.report("dropped", f"{shown(name)} is no strategy here; they are chosen in turn. See `select`.")
+    elif select != "weighted":
+        node.report("changed", f"is `select = \"{select}\"` here.")
+    return select or "weighted"
+
+
+def _note_fallbacks(settings: _Settings, key: str, node: Node) -> None:
+    for element in node.elements():
+        for name, listed in element.entries().items():
+            follow = [*_texts(listed.elements())]
+            if name == _ANY:
+                settings.everywhere = follow
+            else:
+                settings.fallbacks[key][name] = follow
+
+
+def _texts(nodes: Iterable[Node]) -> Iterator[Node]:
+    return (node for node in nodes if node.text() is not None)
+
+
+def _aliases(node: Node) -> dict[str, Node]:
+    """A further name to the model_name that it stands for; it may be hidden from lists of models, which is all one here."""
+    found: dict[str, Node] = {}
+    for name, other in node.entries().items():
+        entries = other.entries() if other.is_mapping else {"model": other}
+        target = given(entries.pop("model", None))
+        if target is not None and target.text() is not None:
+            found[name] = target
+        elif target is None:
+            other.report("wrong", "names no model.")
+    return found
+
+
+def _credentials(node: Node | None) -> dict[str, dict[str, Node]]:
+    """Values that models name by their credential's name."""
+    found: dict[str, dict[str, Node]] = {}
+    for element in node.elements() if node and node.value is not None else ():
+        entries = element.entries()
+        name, values = given(entries.get("credential_name")), given(entries.get("credential_values"))
+        if name is not None and values is not None and (text := name.text()):
+            found[text] = values.entries()
+    return found
+
+
+# Models -----------------------------------------------------------------------------------------------------------
+
+
+def _named(
+    document: Node, listed: Node | None, credentials: Mapping[str, dict[str, Node]], settings: _Settings
+) -> dict[str, list[Deployment]]:
+    """The models of each model_name."""
+    if listed is None or not listed.value:
+        (listed or document).report("wrong", "has no model_list, which holds the models.")
+        return {}
+    named: dict[str, list[Deployment]] = defaultdict(list)
+    for node in listed.elements():
+        if made := deployment(node.apart(), credentials):
+            named[made.name].append(made)
+    return {name: _grouped(name, made, settings) for name, made in named.items()}
+
+
+def _grouped(name: str, made: list[Deployment], settings: _Settings) -> list[Deployment]:
+    """``made`` as one group, with the settings of all models where a model says nothing."""
+    ordered = sorted(made, key=lambda one: one.order)
+    select = "ordered" if ordered[0].order != ordered[-1].order else settings.select
+    weighs = select == "weighted" and any(one.spec.weight is not None for one in made)
+    group = Group(identifier(name), select)
+    return [replace(one, spec=_completed(one.spec, group, settings, weighs=weighs)) for one in ordered]
+
+
+def _completed(spec: Spec, group: Group, settings: _Settings, *, weighs: bool) -> Spec:
+    return replace(
+        spec,
+        timeout=spec.timeout or settings.timeout,
+        first_chunk=spec.first_chunk or settings.first_chunk,
+        max_retries=spec.max_retries or settings.retries,
+        group=group,
+        weight=(spec.weight or 1) if weighs else None,
+    )
+
+
+# Features ---------------------------------------------------------------------------------------------------------
+
+
+def _configs(named: Mapping[str, list[Deployment]], settings: _Settings) -> list[Config]:
+    _check_names(named, settings)
+    configs: dict[str, Config] = {}
+    for name in (*named, *(alias for alias in settings.aliases if alias not in named)):
+        target = settings.aliases[name] if name not in named else None
+        shown_name = name if target is None else target.text() or ""
+        if not (models := named.get(shown_name)):
+            continue
+        place = target or models[0].place
+        config = _config(identifier(name), place, shown_name, named, settings)
+        if config.feature in configs:
+            place.report("wrong", f"is the feature {config.feature} here, as another model_name is. Rename one.")
+        elif config.feature != name:
+            place.report("changed", f"{shown(name)} is the feature {config.feature} here.")
+        configs.setdefault(config.feature, config)
+    return list(configs.values())
+
+
+def _config(
+    feature: str, place: Node, name: str, named: Mapping[str, list[Deployment]], settings: _Settings
+) -> Config:
+    chain = list(_followed(name, settings, {name}))
+    embeds = _embeds(named[name])
+    follow = [other for other in chain if embeds == _embeds(named.get(other, []))]
+    specs = [one.spec for each in (name, *follow) for one in named.get(each, [])]
+    policy = name in settings.fallbacks["content_policy_fallbacks"]
+    return Config(feature, place, tuple(specs), LITELLM, refusals_fall_over=policy)
+
+
+def _embeds(models: Iterable[Deployment]) -> bool:
+    return any(one.embeds for one in models)
+
+
+def _followed(name: str, settings: _Settings, seen: set[str]) -> Iterator[str]:
+    """What is asked after ``name``, in order: its fallbacks and theirs, those for long prompts, those for refusals."""
+    listed = [node for key in _LISTS for node in settings.fallbacks[key].get(name, ())]
+    for node in (*listed, *settings.everywhere):
+        follower = node.text() or ""
+        follower = (settings.aliases[follower].text() or "") if follower in settings.aliases else follower
+        if follower not in seen:
+            seen.add(follower)
+            yield follower
+            yield from _followed(follower, settings, seen)
+
+
+def _check_names(named: Mapping[str, object], settings: _Settings) -> None:
+    """Tell names that stand for no model, and what lists of fallbacks mean here."""
+    known = {*named, *settings.aliases}
+    for key, lists in settings.fallbacks.items():
+        for name, follow in lists.items():
+            for node in follow:
+                _check_name(node, node.text() or "", known)
+                if key != "fallbacks":
+                    node.report("changed", _OF_LISTS[key])
+            if name not in known and follow:
+                follow[0].report("wrong", _unknown(name, known))
+    for node in (*settings.everywhere, *settings.aliases.values()):
+        _check_name(node, node.text() or "", known)
+
+
+def _check_name(node: Node, name: str, known: set[str]) -> None:
+    if name not in known:
+        node.report("wrong", _unknown(name, known))
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    return f"there is no model_name {shown(name)} in model_list. {did_you_mean(name, known)}".rstrip()
+
+
+_OF_LISTS = {
+    "context_window_fallbacks": "follows in the chain, so it is asked after other failures, too. A prompt that is too "
+    "long skips what it does not fit.",
+    "content_policy_fallbacks": "follows in the chain, so it is asked after other failures, too; `on_refusal` is next.",
+}

@@ -1,0 +1,66 @@
+"""Whose configuration is read, and what holds where it is silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_REQUESTS = "`attempts` is the number of requests sent, the first among them."
+_WHOLE = "`timeout` is for a whole attempt."
+_SHORTER = "`deadline` is what all attempts may take together"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A system that configurations come from.
+
+    Attributes:
+        title: How the table's first line and the report call it.
+        timeout: Seconds of an attempt where nothing is said; None leaves them to the table.
+        attempts: Requests to one model where nothing is said; None leaves them to the table.
+        refusals_fall_over: Whether a refusal goes to the next model of a chain.
+        notes: What a reader of any of its tables should know.
+    """
+
+    title: str
+    timeout: float | None = None
+    attempts: int | None = None
+    refusals_fall_over: bool = False
+    notes: tuple[str, ...] = ()
+
+
+LMI = Origin(
+    "LMI",
+    timeout=60.0,
+    attempts=4,
+    refusals_fall_over=True,
+    notes=(
+        f"{_REQUESTS} LMI sent up to three times as many: OpenAI's SDK retried below it.",
+        f"{_WHOLE[:-1]}; LMI's was for the time between two bytes.",
+        f"{_SHORTER}; LMI had none. Choose a shorter one.",
+    ),
+)
+LITELLM = Origin(
+    "LiteLLM",
+    attempts=3,
+    notes=(
+        "each model_name is a feature. Name it by what product code does with it, and give two uses two features.",
+        f"{_REQUESTS} Where nothing was said they are LiteLLM's three.",
+        "where no timeout was said ours holds, 120 seconds; LiteLLM's was 6000.",
+        "health is told by kinds of failures, and each request is signed for itself: see docs/reference/attempts.md.",
+    ),
+)
+TENSORZERO = Origin(
+    "TensorZero",
+    attempts=1,
+    notes=(
+        "each function is a feature. Prompts, schemas and tools stay in product code.",
+        f"{_REQUESTS} Where nothing was said it is one, as in TensorZero.",
+    ),
+)
+CODE = Origin(
+    "the code",
+    notes=(
+        "each call is a feature, named after the function, class or variable that it stands in. Rename as you see fit.",
+        "`attempts`, `timeout` and `deadline` are ours where the code said nothing: see docs/reference/table.md.",
+    ),
+)

@@ -1,0 +1,83 @@
+"""A configuration, whichever system and shape it came from: features, each with its models in the order of the chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from backend.tools.config_import.nodes import given
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.origins import Origin
+
+SPEC_KEYS = ("name", "api_base", "api_key", "timeout", "max_retries", "extra_params", "responses_api")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Models that one is chosen among.
+
+    Attributes:
+        select: The strategy that chooses.
+    """
+
+    name: str
+    select: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One model of a chain. What is None here was absent.
+
+    Attributes:
+        place: Where it stands.
+        params: What it adds to each request, by litellm's names.
+        first_chunk: The longest until a stream begins.
+        kind: What the model is for, if that was said.
+        group: The group that it is one of.
+        weight: How often it is chosen, against the others of its group.
+        row: What else its endpoint's row says: limits, prices.
+    """
+
+    place: Node
+    params: Mapping[str, Node]
+    name: Node | None = None
+    api_base: Node | None = None
+    api_key: Node | None = None
+    timeout: Node | None = None
+    max_retries: Node | None = None
+    responses_api: Node | None = None
+    first_chunk: Node | None = None
+    kind: str | None = None
+    group: Group | None = None
+    weight: int | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One feature and its chain.
+
+    Attributes:
+        needs: What its calls ask of an endpoint: ``structured_output``, ``tools``.
+        about: What the row says of it.
+        refusals_fall_over: Whether a refusal goes to the next model, where its system does not settle that.
+    """
+
+    feature: str
+    place: Node
+    specs: tuple[Spec, ...]
+    origin: Origin
+    needs: tuple[str, ...] = ()
+    about: str = ""
+    refusals_fall_over: bool = False
+
+
+def take_spec(place: Node, entries: dict[str, Node]) -> Spec:
+    """The spec of those ``entries`` that LMI keeps apart; they are taken out."""
+    own = {key: entries.pop(key, None) for key in SPEC_KEYS}
+    extra = given(own.pop("extra_params"))
+    return Spec(place, extra.entries() if extra else {}, **own)

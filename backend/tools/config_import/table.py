@@ -1,0 +1,263 @@
+"""The table: chains, groups, what holds for a feature, and what holds for one endpoint whichever feature it serves.
+
+What all models of a feature share stands with the feature, whose options lie over those of an endpoint. What differs
+stands with the endpoint, and so holds for every feature that leaves it open: two that want it otherwise cannot both
+be served.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from backend.tools.config_import.settings import CLOCKS, largest
+from backend.utils.llm.cached import cached_property
+from backend.utils.llm.model_config.schema import FeatureRow
+from backend.utils.llm.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from backend.tools.config_import.nodes import Node
+    from backend.tools.config_import.settings import Wants
+    from backend.tools.config_import.specs import Group
+
+_ROW_KEYS = ("attempts", "api_mode")
+_OPEN = {"api_mode": "chat"}
+"""What holds where nobody says anything."""
+_SAID_AS = {"attempts": "max_retries", "api_mode": "responses_api"}
+
+
+@dataclass(frozen=True)
+class Link:
+    """One endpoint of a chain, and what is wanted of it there.
+
+    Attributes:
+        row: What else its row says.
+    """
+
+    place: Node
+    endpoint: str
+    wants: Wants
+    group: Group | None = None
+    weight: int | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """The endpoint without its provider."""
+        return self.endpoint.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One feature and its chain.
+
+    Attributes:
+        row: What its row says beside what its links want.
+        embeds: Whether it is for vectors.
+        refusals_fall_over: Whether a refusal goes to the next link.
+    """
+
+    feature: str
+    links: tuple[Link, ...]
+    row: Mapping[str, Any] = field(default_factory=dict)
+    embeds: bool = False
+    refusals_fall_over: bool = False
+
+    @cached_property
+    def shared(self) -> Wants:
+        """The feature's own settings: options that all its endpoints share, and the usual number of attempts."""
+        first, *others = (link.wants for link in self.links)
+        options = {
+            key: value
+            for key, value in first.items()
+            if key not in _ROW_KEYS and all(wants.get(key) == value for wants in others)
+        }
+        said = Counter(link.wants["attempts"] for link in self.links if "attempts" in link.wants)
+        return {**options, "attempts": said.most_common(1)[0][0]} if said else options
+
+    def own(self, link: Link) -> Wants:
+        """The settings that must stand with the endpoint of ``link``."""
+        settled = {**_OPEN, **self.shared}
+        return {key: value for key, value in link.wants.items() if settled.get(key) != value}
+
+    def open_to(self, key: str) -> bool:
+        """Whether what stands with an endpoint decides ``key`` here."""
+        return key in _ROW_KEYS or key not in self.shared
+
+
+def plan(feature: str, links: Iterable[Link]) -> Plan:
+    """A feature's plan, with each endpoint once in each group and once beside them."""
+    first: dict[tuple[Group | None, str], Link] = {}
+    for link in links:
+        kept = first.setdefault((link.group, link.endpoint), link)
+        if kept is not link:
+            _tell_repeat(link, kept)
+    return Plan(feature, tuple(first.values()))
+
+
+def _tell_repeat(link: Link, kept: Link) -> None:
+    keys = link.wants.keys() | kept.wants.keys()
+    differ = sorted(_SAID_AS.get(key, key) for key in keys if link.wants.get(key) != kept.wants.get(key))
+    where = f"is {link.endpoint}, as {kept.place.path} is"
+    if differ:
+        link.place.report("wrong", f"{where}, with another {', '.join(differ)}. Keep one of them.")
+    else:
+        link.place.report("dropped", f"{where}: once is enough.")
+
+
+def document(plans: Iterable[Plan], providers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The whole table as values."""
+    plans = [plan for plan in plans if plan.links]
+    _check_vectors(plans)
+    rows = {"groups": _groups(plans), "models": _model_rows(plans)}
+    table = {
+        "profile": "premium",
+        "byok_profile": "byok",
+        "providers": providers,
+        "profiles": {
+            "premium": {plan.feature: _chain(plan) for plan in plans},
+            "byok": {"extends": "premium"},
+        },
+        "features": {plan.feature: _feature_row(plan) for plan in plans},
+    }
+    return table | {key: row for key, row in rows.items() if row}
+
+
+def _chain(plan: Plan) -> str | list[str]:
+    links = list(dict.fromkeys(name for link in plan.links for name in [_link(plan, link)]))
+    return links if len(links) > 1 else links[0]
+
+
+def _link(plan: Plan, link: Link) -> str:
+    grouped = link.group is not None and _is_choice(plan, link.group)
+    return f"group:{link.group.name}" if grouped and link.group else link.endpoint
+
+
+def _is_choice(plan: Plan, group: Group) -> bool:
+    """Whether there is more than one to choose from."""
+    return sum(link.group == group for link in plan.links) > 1
+
+
+def _groups(plans: Iterable[Plan]) -> dict[str, Any]:
+    """The groups of all chains. One that several features name has the same models in each."""
+    rows: dict[str, Any] = {}
+    for plan in plans:
+        for group, found in groupby(plan.links, key=lambda link: link.group):
+            links = list(found)
+            if group is not None and len(links) > 1:
+                rows.setdefault(group.name, _group_row(group, links))
+    return rows
+
+
+def _group_row(group: Group, links: list[Link]) -> dict[str, Any]:
+    weights = {link.endpoint: link.weight for link in links if link.weight is not None}
+    select = {"by": "weighted", "weights": weights} if weights else group.select
+    return {"endpoints": [link.endpoint for link in links]} | (
+        {} if select == "ordered" else {"select": select}
+    )
+
+
+def _check_vectors(plans: Iterable[Plan]) -> None:
+    """Tell the links whose vectors cannot be compared with those of the first."""
+    for plan in plans:
+        if not plan.embeds:
+            continue
+        first, *others = plan.links
+        for link in others:
+            if link.model != first.model:
+                says = f"gives other vectors than {first.model}: what is stored could not be compared. Keep one of them."
+                link.place.report("wrong", says)
+
+
+def _feature_row(plan: Plan) -> dict[str, Any]:
+    """The feature's row; its limits leave room for all that would have been tried."""
+    wants = [link.wants for link in plan.links]
+    row = {**plan.row, **_row(plan.shared)}
+    if plan.embeds:
+        row = {"embedding": {"model": plan.links[0].model}, **row}
+    if any("timeout" in wanted for wanted in wants):
+        row["deadline"] = _short(min(_seconds(wants), largest(FeatureRow, "deadline")))
+    requests = sum(_attempts(wanted) for wanted in wants)
+    if requests > FeatureRow.model_fields["max_attempts"].default:
+        row["max_attempts"] = int(min(requests, largest(FeatureRow, "max_attempts")))
+    if len(wants) > 1 and plan.refusals_fall_over:
+        row["on_refusal"] = "next"
+    return row
+
+
+def _seconds(wants: Iterable[Wants]) -> float:
+    usual: float = Options.model_fields["timeout"].default
+    return float(sum(_attempts(wanted) * wanted.get("timeout", usual) for wanted in wants))
+
+
+def _attempts(wanted: Wants) -> int:
+    return int(wanted.get("attempts", FeatureRow.model_fields["attempts"].default))
+
+
+def _row(wants: Wants) -> dict[str, Any]:
+    limits = {key: wants[key] for key in _ROW_KEYS if key in wants}
+    options = {key: _short(value) for key, value in sorted(wants.items()) if key not in _ROW_KEYS}
+    return {**limits, "options": options} if options else limits
+
+
+def _short(value: Any) -> Any:
+    """A whole number without its point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Endpoints --------------------------------------------------------------------------------------------------------
+
+
+def _model_rows(plans: Iterable[Plan]) -> dict[str, Any]:
+    uses: dict[str, list[tuple[Plan, Link]]] = defaultdict(list)
+    for plan in plans:
+        for link in plan.links:
+            uses[link.endpoint].append((plan, link))
+    rows = {
+        endpoint: {**_more(link for _, link in used), **_row(_endpoint_wants(used))}
+        for endpoint, used in uses.items()
+    }
+    return {endpoint: row for endpoint, row in rows.items() if row}
+
+
+def _more(links: Iterable[Link]) -> dict[str, Any]:
+    """What else the row of an endpoint says. Limits and prices of one endpoint are told where it is first named."""
+    row: dict[str, Any] = {}
+    for link in links:
+        row = {**link.row, **row}
+    return row
+
+
+def _endpoint_wants(uses: list[tuple[Plan, Link]]) -> Wants:
+    """The settings that must stand with one endpoint; features that differ get a finding."""
+    wants: Wants = {}
+    for plan, link in uses:
+        wants = {**plan.own(link), **wants}
+    for key in sorted(wants):
+        _check_agreement(key, [link for plan, link in uses if plan.open_to(key)])
+    return wants
+
+
+def _check_agreement(key: str, links: list[Link]) -> None:
+    first, *others = links
+    for link in others:
+        if (wanted := _wanted(link, key)) != (before := _wanted(first, key)):
+            link.place.report(
+                "wrong",
+                f"wants {key} {wanted} of {link.endpoint}, and {first.place.path} wants {before}. One endpoint has one "
+                f"for all features that leave it open: give both the same {_SAID_AS.get(key, key)}, or "
+                "all models of one feature the same.",
+            )
+
+
+def _wanted(link: Link, key: str) -> object:
+    return link.wants.get(key, _OPEN.get(key, "unset"))
+
+
+def only_clocks(wants: Wants) -> Wants:
+    """What of ``wants`` a request for vectors has."""
+    return {key: value for key, value in wants.items() if key in CLOCKS or key == "attempts"}

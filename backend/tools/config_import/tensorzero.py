@@ -1,0 +1,294 @@
+"""TensorZero's gateway: each function is a feature, its variants are chosen among by weight.
+
+A variant's model names the providers that are asked one after the other; those behind the first, and the variants that
+are only fallbacks, follow behind the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from backend.tools.config_import.findings import shown
+from backend.tools.config_import.nodes import Node, given
+from backend.tools.config_import.origins import TENSORZERO
+from backend.tools.config_import.shapes import identifier
+from backend.tools.config_import.specs import Config, Group, Spec
+from backend.utils.llm.problems import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PROVIDERS = {
+    "aws_bedrock": "bedrock",
+    "aws_sagemaker": "sagemaker",
+    "fireworks": "fireworks_ai",
+    "gcp_vertex_anthropic": "vertex_ai",
+    "gcp_vertex_gemini": "vertex_ai",
+    "google_ai_studio_gemini": "gemini",
+    "sglang": "hosted_vllm",
+    "tgi": "hosted_vllm",
+    "together": "together_ai",
+    "vllm": "hosted_vllm",
+}
+"""TensorZero's names of providers, where LiteLLM has another."""
+_SETTINGS = {
+    "max_tokens": "max_tokens",
+    "reasoning_effort": "reasoning_effort",
+    "seed": "seed",
+    "service_tier": "service_tier",
+    "temperature": "temperature",
+    "thinking_budget_tokens": "thinking_budget",
+    "top_p": "top_p",
+    "verbosity": "verbosity",
+}
+"""Settings of a variant, by the names that are translated."""
+_IN_CODE = "is not imported: prompts, schemas and tools stay in product code."
+_TOLD = {
+    "description": "is not imported. Write it as `about`.",
+    "extra_body": "is not imported. Write it as `extra_body` into the row of the provider or the endpoint.",
+    "extra_headers": "is not imported. Write headers into the provider's row.",
+    "json_mode": "is not imported: each endpoint gets the form of a schema that it knows.",
+    "parallel_tool_calls": "is not imported: it belongs to a call. Use bind_tools.",
+    "stop_sequences": "is not imported: it belongs to a call. Give the call stop=.",
+    "tool_choice": "is not imported: it belongs to a call. Use bind_tools.",
+}
+_SECTIONS = {
+    "evaluations": "is not imported: see docs/how-to/test-your-product-code.md.",
+    "gateway": "is not imported: it is of the gateway's own server.",
+    "metrics": "is not imported: `accept=` and `rate` say how good an answer was.",
+    "rate_limiting": "is not imported. Use `limits` of a provider, an endpoint or a feature.",
+    "tools": _IN_CODE,
+}
+_MILLISECONDS = 1000
+_MOST_WEIGHT = 1000
+
+
+class _Variant(NamedTuple):
+    name: str
+    place: Node
+    specs: tuple[Spec, ...]
+    weight: float | None
+
+
+def functions(document: Node) -> list[Config]:
+    """The features of a gateway's file."""
+    entries = document.entries()
+    models = _entries(entries.pop("models", None))
+    vectors = _entries(entries.pop("embedding_models", None))
+    named = _entries(entries.pop("functions", None))
+    for key, node in entries.items():
+        node.report("dropped", _SECTIONS.get(key, "is not imported: a table has nothing of the kind."))
+    used: set[str] = set()
+    found = [_function(name, node, models, used) for name, node in named.items()]
+    alone = [(name, node, None) for name, node in models.items() if name not in used]
+    alone += [(name, node, "embedding") for name, node in vectors.items()]
+    for name, node, kind in alone:
+        specs = tuple(replace(spec, kind=kind) for spec in _routed(node))
+        found.append(Config(_feature(name, node), node, specs, TENSORZERO))
+    return found
+
+
+def _entries(node: Node | None) -> dict[str, Node]:
+    return node.entries() if node is not None and node.value is not None else {}
+
+
+def _feature(name: str, node: Node) -> str:
+    feature = identifier(name)
+    if feature != name:
+        node.report("changed", f"is the feature {feature} here: that is what get_llm must be given.")
+    return feature
+
+
+# Functions --------------------------------------------------------------------------------------------------------
+
+
+def _function(name: str, node: Node, models: Mapping[str, Node], used: set[str]) -> Config:
+    entries = node.entries()
+    kind, tools = given(entries.pop("type", None)), given(entries.pop("tools", None))
+    trial = _entries(entries.pop("experimentation", None))
+    listed = _entries(entries.pop("variants", None))
+    for key, other in entries.items():
+        other.report("dropped", _TOLD.get(key, _IN_CODE))
+    if not listed:
+        node.report("wrong", "has no variant, which says the model.")
+    variants = [_variant(each, one.apart(), models, used) for each, one in listed.items()]
+    feature = _feature(name, node)
+    needs = (("structured_output",) if kind and kind.value == "json" else ()) + (("tools",) if tools else ())
+    specs = _chosen(feature, [each for each in variants if each.specs], trial)
+    return Config(feature, node, specs, TENSORZERO, needs=needs)
+
+
+def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) -> _Variant:
+    entries = node.entries()
+    kind, weight = given(entries.pop("type", None)), given(entries.pop("weight", None))
+    model = given(entries.pop("model", None))
+    if kind is not None and kind.value not in {"chat_completion", "experimental_chain_of_thought"}:
+        node.report("wrong", f"is of the type {shown(str(kind.value))}, and one call is made here. Take it out, or ask in product code.")
+        return _Variant(name, node, (), None)
+    if model is None or (text := model.text()) is None:
+        node.report("wrong", "names no model.")
+        return _Variant(name, node, (), None)
+    used.add(text)
+    specs = _of_model(text, model, node, models)
+    share = weight.value if weight is not None and isinstance(weight.value, int | float) else None
+    return _Variant(name, node, tuple(_set(specs, entries)), share)
+
+
+def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
+    """``specs`` with the variant's own settings over those of their providers."""
+    retries = _entries(entries.pop("retries", None))
+    clocks = _clocks(_entries(entries.pop("timeouts", None)))
+    again = given(retries.get("num_retries"))
+    params = {_SETTINGS[key]: entries.pop(key) for key in [key for key in entries if key in _SETTINGS]}
+    for key, node in entries.items():
+        node.report("dropped", _TOLD.get(key, _IN_CODE))
+    for spec in specs:
+        yield replace(
+            spec,
+            params={**spec.params, **params},
+            max_retries=again or spec.max_retries,
+            timeout=clocks.get("timeout") or spec.timeout,
+            first_chunk=clocks.get("first_chunk") or spec.first_chunk,
+        )
+
+
+def _clocks(timeouts: dict[str, Node]) -> dict[str, Node]:
+    """TensorZero's milliseconds as seconds."""
+    whole = _entries(timeouts.get("non_streaming")).get("total_ms")
+    first = _entries(timeouts.get("streaming")).get("ttft_ms")
+    return {
+        name: Node(node.value / _MILLISECONDS, node.path, node.findings)
+        for name, node in (("timeout", whole), ("first_chunk", first))
+        if node is not None and isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    }
+
+
+def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -> tuple[Spec, ...]:
+    """The variants' models: those that are chosen among, then those that follow."""
+    shares = _shares(variants, trial)
+    among = [each for each in variants if shares.get(each.name)]
+    among = among or variants
+    follow = _fallbacks(variants, trial)
+    group = Group(feature, "weighted") if len(among) > 1 else None
+    most = max((shares.get(each.name, 1.0) for each in among), default=1.0)
+    least = min((share for each in among if (share := shares.get(each.name, 1.0))), default=1.0)
+    scale = 1.0 if len({shares.get(each.name, 1.0) for each in among}) == 1 else min(100 / most, 1 / least * 10)
+    chosen = [
+        replace(each.specs[0], group=group, weight=_weight(shares.get(each.name, 1.0) * scale) if group else None)
+        for each in among
+    ]
+    behind = [spec for each in among for spec in each.specs[1:]] + [
+        spec for each in follow if each not in among for spec in each.specs
+    ]
+    return (*chosen, *behind)
+
+
+def _weight(share: float) -> int:
+    return min(max(round(share), 1), _MOST_WEIGHT)
+
+
+def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str, float]:
+    """How often each variant is chosen, against the others."""
+    listed = given(trial.get("candidate_variants"))
+    kind = given(trial.get("type"))
+    if kind is not None and kind.value in {"adaptive", "track_and_stop"}:
+        kind.report("changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md.")
+    if listed is None:
+        return {each.name: float(each.weight) for each in variants if each.weight}
+    if isinstance(listed.value, Mapping):
+        return {name: float(share) for name, share in listed.value.items() if isinstance(share, int | float)}
+    return {str(name.value): 1.0 for name in listed.elements()}
+
+
+def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[_Variant]:
+    """Variants that are asked when those of the choice have failed: the named ones, in order; else all others."""
+    by_name = {each.name: each for each in variants}
+    listed = given(trial.get("fallback_variants"))
+    if listed is None:
+        return list(by_name.values()) if not trial else []
+    return [by_name[text] for node in listed.elements() if (text := node.text()) in by_name and text]
+
+
+# Models -----------------------------------------------------------------------------------------------------------
+
+
+def _of_model(name: str, place: Node, spec_place: Node, models: Mapping[str, Node]) -> list[Spec]:
+    """The models behind a name: one of the file's, or ``provider::model``."""
+    if name in models:
+        return [replace(spec, place=spec_place) for spec in _routed(models[name], spec_place)]
+    provider, mark, model = name.partition("::")
+    if not mark:
+        place.report("wrong", f"there is no model {shown(name)}. {did_you_mean(name, models)}".rstrip())
+        return []
+    written = f"{_PROVIDERS.get(provider, provider)}/{model}"
+    return [Spec(spec_place, {}, name=Node(written, place.path, spec_place.findings), api_key=_usual_key(provider, place))]
+
+
+def _usual_key(provider: str, place: Node) -> Node | None:
+    """The variable of a provider whose key TensorZero looks for elsewhere than we do."""
+    if provider == "google_ai_studio_gemini":
+        return Node("os.environ/GOOGLE_AI_STUDIO_API_KEY", place.path, place.findings)
+    return None
+
+
+def _routed(node: Node, part: Node | None = None) -> list[Spec]:
+    """The providers of a model, in the order of its routing."""
+    entries = node.entries()
+    listed, named = given(entries.pop("routing", None)), _entries(entries.pop("providers", None))
+    for key, other in entries.items():
+        if key != "timeouts":
+            other.report("dropped", _TOLD.get(key, "is not imported: a table has nothing of the kind."))
+    specs: list[Spec] = []
+    for name in listed.elements() if listed else ():
+        text = name.text() or ""
+        if text in named:
+            specs.append(_provider(named[text], (part or node).findings))
+        else:
+            name.report("wrong", f"there is no provider {shown(text)} of this model. {did_you_mean(text, named)}".rstrip())
+    if not specs:
+        node.report("wrong", "names no provider in its routing.")
+    return specs
+
+
+def _provider(node: Node, findings: object) -> Spec:
+    place = node.apart()
+    entries = place.entries()
+    kind = given(entries.pop("type", None))
+    provider = str(kind.value) if kind else ""
+    model = given(entries.pop("model_name", None)) or given(entries.pop("deployment_id", None)) or given(entries.pop("model_id", None))
+    base = given(entries.pop("api_base", None)) or given(entries.pop("endpoint", None))
+    api, clocks = given(entries.pop("api_type", None)), _clocks(_entries(entries.pop("timeouts", None)))
+    key = _key(given(entries.pop("api_key_location", None)), provider, place)
+    for other, value in entries.items():
+        value.report("dropped", _TOLD.get(other, "is not imported: a table has nothing of the kind."))
+    written = f"{_PROVIDERS.get(provider, provider)}/{model.value if model else 'MODEL'}"
+    return Spec(
+        place,
+        {},
+        name=Node(written, place.path, place.findings),
+        api_base=base,
+        api_key=key,
+        responses_api=Node(value=True, path=place.path, findings=place.findings) if api and api.value == "responses" else None,
+        timeout=clocks.get("timeout"),
+        first_chunk=clocks.get("first_chunk"),
+    )
+
+
+def _key(location: Node | None, provider: str, place: Node) -> Node | None:
+    """Where a key stands, as LiteLLM would say it."""
+    if location is not None and isinstance(location.value, Mapping):
+        location = given(location.entries().get("default"))
+    if location is None or (text := location.text()) is None:
+        return _usual_key(provider, place)
+    source, _, name = text.partition("::")
+    if source == "env":
+        return Node(f"os.environ/{name}", location.path, location.findings)
+    if source == "none":
+        return Node("none", location.path, location.findings)
+    if source == "dynamic":
+        location.report("changed", "comes with each call: `Caller(keys={…})` brings it. The house's stands in a variable.")
+        return None
+    location.report("todo", f"keys stand in variables here: {shown(source)} is not read.")
+    return None
