@@ -70,6 +70,6 @@ def _print_import(made: Import) -> None:
     for finding in made.findings:
         err.print(str(finding), markup=False)
     if made.table is None:
-        err.print("There is no table: mend what is wrong, and import again.")
+        err.print("There is no table: mend what is wrong and import again, or leave it out with --partly.")
     else:
         sys.stdout.write(made.table)

@@ -52,9 +52,7 @@ def _azure(model: str, written: str) -> Address:
         claude = model.startswith("claude") and host.endswith(".services.ai.azure.com")
         api: Api = "anthropic" if claude else "openai"
         asked = f"https://{host}{'/anthropic' if claude else '/openai/v1'}"
-        note = (
-            f"the same resource is asked at {asked}, which takes no api-version; {model} has to be a deployment there."
-        )
+        note = f"the same resource is asked at {asked}, which takes no api-version; {model} has to be a deployment there."
         return Address(api, asked, "" if written.rstrip("/") == asked else note)
     if path.endswith("/openai/v1"):
         return Address("openai", written)

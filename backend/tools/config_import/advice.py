@@ -126,9 +126,9 @@ _OF_LITELLM = {
     "routing_strategy_args": "is not imported. See `select` in docs/reference/table.md for the keys of each strategy.",
     "service_callback": _WATCHED,
     "success_callback": _WATCHED,
-    "tag_filtering": "is not imported: a caller's tier chooses (`select = \"tier\"`).",
-    "enable_tag_filtering": "is not imported: a caller's tier chooses (`select = \"tier\"`).",
-    "tags": "is not imported: a caller's tier chooses (`select = \"tier\"`).",
+    "tag_filtering": 'is not imported: a caller\'s tier chooses (`select = "tier"`).',
+    "enable_tag_filtering": 'is not imported: a caller\'s tier chooses (`select = "tier"`).',
+    "tags": 'is not imported: a caller\'s tier chooses (`select = "tier"`).',
     "turn_off_message_logging": "is not imported: prompts and answers are not kept, unless a feature's row says so.",
 }
 

@@ -72,7 +72,9 @@ class _Chained:
     targets: tuple[Target, ...]
 
 
-def assemble(configs: Sequence[Config], findings: Findings, heading: str, *, leave_out: bool = False) -> Import:
+def assemble(
+    configs: Sequence[Config], findings: Findings, heading: str, *, leave_out: bool = False
+) -> Import:
     """The table of ``configs``.
 
     Args:
@@ -130,7 +132,7 @@ def _without_wrong(chained: Iterable[_Chained]) -> list[_Chained]:
 
 
 def _good(one: _Chained) -> _Chained:
-    good = tuple(target for target in one.targets if not target.spec.place.findings.any_wrong)
+    good = tuple(target for target in one.targets if not target.spec.is_wrong)
     return replace(one, targets=good)
 
 

@@ -49,7 +49,7 @@ class Findings:
     def __init__(self, whole: Findings | None = None) -> None:
         self._whole = whole
         self._found: dict[Finding, None] = {}
-        self._secrets: set[str] = set() if whole is None else whole._secrets
+        self._secrets: set[str] = set()
 
     def part(self) -> Findings:
         """Findings about one part of the input, that tell whether anything is wrong with that part."""
@@ -65,11 +65,18 @@ class Findings:
         """Let ``secret`` appear in no finding, whichever was made before or is made after."""
         if len(secret) >= SECRET_LENGTH:
             self._secrets.add(secret)
+        if self._whole is not None:
+            self._whole.hide(secret)
 
     @property
     def any_wrong(self) -> bool:
         """Whether there is anything that could not be imported."""
         return any(finding.kind == "wrong" for finding in self._found)
+
+    @property
+    def is_spoilt_part(self) -> bool:
+        """Whether these are about one part, and something is wrong with it."""
+        return self._whole is not None and self.any_wrong
 
     @property
     def all(self) -> tuple[Finding, ...]:

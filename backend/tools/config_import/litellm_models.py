@@ -82,7 +82,9 @@ def _read(
 ) -> Deployment:
     _lay_credential(entries, credentials)
     for key in [key for key in _ENTRA if given(entries.get(key)) is not None]:
-        entries.pop(key).report("wrong", "gets a token of Entra's, which ends within the hour. Give an api_key of the resource.")
+        entries.pop(key).report(
+            "wrong", "gets a token of Entra's, which ends within the hour. Give an api_key of the resource."
+        )
     limits, order, weight = _limits(entries), _whole(entries.pop("order", None)), _weight(entries)
     mode, row = _info(info)
     row = _of_deployment(info, entries) | row

@@ -5,14 +5,12 @@ Fallbacks follow as LiteLLM follows them: those of a fallback, too, each once.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backend.tools.config_import.advice import STRATEGIES, told_of
 from backend.tools.config_import.findings import shown
-from backend.tools.config_import.kinds import kind_of_mode
 from backend.tools.config_import.litellm_models import Deployment, deployment
 from backend.tools.config_import.nodes import Node, given
 from backend.tools.config_import.origins import LITELLM
@@ -28,6 +26,13 @@ PROXY_MARKS = (*_SECTIONS, "general_settings", "environment_variables", "credent
 """Keys beside a list of models that only the proxy reads."""
 _LISTS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 _ALIASES = ("model_group_alias", "model_alias_map")
+_CLOCKS = {
+    "max_retries": "retries",
+    "num_retries": "retries",
+    "request_timeout": "timeout",
+    "stream_timeout": "first_chunk",
+    "timeout": "timeout",
+}
 _ANY = "*"
 
 
@@ -80,12 +85,8 @@ def _take(settings: _Settings, key: str, node: Node) -> bool:
     """Note what the setting says, if it is one that a table can hold."""
     if given(node) is None:
         return True
-    if key in {"timeout", "request_timeout"}:
-        settings.timeout = node
-    elif key == "stream_timeout":
-        settings.first_chunk = node
-    elif key in {"num_retries", "max_retries"}:
-        settings.retries = node
+    if key in _CLOCKS:
+        setattr(settings, _CLOCKS[key], node)
     elif key == "routing_strategy":
         settings.select = _strategy(node)
     elif key in _LISTS:
@@ -101,7 +102,9 @@ def _take(settings: _Settings, key: str, node: Node) -> bool:
 
 def _tell(key: str, node: Node) -> None:
     if key == "include":
-        node.report("wrong", "names other files, which are not followed. Import each of them, or write them into one.")
+        node.report(
+            "wrong", "names other files, which are not followed. Import each of them, or write them into one."
+        )
     else:
         node.report("dropped", told_of(key))
 
@@ -112,7 +115,7 @@ def _strategy(node: Node) -> str:
     if select is None:
         node.report("dropped", f"{shown(name)} is no strategy here; they are chosen in turn. See `select`.")
     elif select != "weighted":
-        node.report("changed", f"is `select = \"{select}\"` here.")
+        node.report("changed", f'is `select = "{select}"` here.')
     return select or "weighted"
 
 
@@ -205,8 +208,10 @@ def _configs(named: Mapping[str, list[Deployment]], settings: _Settings) -> list
         place = target or models[0].place
         config = _config(identifier(name), place, shown_name, named, settings)
         if config.feature in configs:
-            place.report("wrong", f"is the feature {config.feature} here, as another model_name is. Rename one.")
-        elif config.feature != name:
+            place.report(
+                "wrong", f"is the feature {config.feature} here, as another model_name is. Rename one."
+            )
+        elif config.feature != name and not models[0].spec.is_wrong:
             place.report("changed", f"{shown(name)} is the feature {config.feature} here.")
         configs.setdefault(config.feature, config)
     return list(configs.values())

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from backend.tools.config_import.findings import looks_secret, shown
-from backend.tools.config_import.nodes import given
 from backend.tools.config_import.kinds import SERVED, kind_of_model, unserved
+from backend.tools.config_import.nodes import given
 from backend.tools.config_import.vendors import KNOWN, elsewhere
 from backend.utils.llm.secrets import is_key
 

@@ -56,6 +56,12 @@ class Spec:
     weight: int | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something is wrong with it, rather than with what it shares with others."""
+        nodes = (self.place, self.name, self.api_base, self.api_key, self.timeout, *self.params.values())
+        return any(node is not None and node.findings.is_spoilt_part for node in nodes)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -79,5 +85,14 @@ class Config:
 def take_spec(place: Node, entries: dict[str, Node]) -> Spec:
     """The spec of those ``entries`` that LMI keeps apart; they are taken out."""
     own = {key: entries.pop(key, None) for key in SPEC_KEYS}
-    extra = given(own.pop("extra_params"))
-    return Spec(place, extra.entries() if extra else {}, **own)
+    extra = given(own["extra_params"])
+    return Spec(
+        place,
+        extra.entries() if extra else {},
+        name=own["name"],
+        api_base=own["api_base"],
+        api_key=own["api_key"],
+        timeout=own["timeout"],
+        max_retries=own["max_retries"],
+        responses_api=own["responses_api"],
+    )

@@ -82,7 +82,9 @@ def functions(document: Node) -> list[Config]:
         node.report("dropped", _SECTIONS.get(key, "is not imported: a table has nothing of the kind."))
     used: set[str] = set()
     found = [_function(name, node, models, used) for name, node in named.items()]
-    alone = [(name, node, None) for name, node in models.items() if name not in used]
+    alone: list[tuple[str, Node, str | None]] = [
+        (name, node, None) for name, node in models.items() if name not in used
+    ]
     alone += [(name, node, "embedding") for name, node in vectors.items()]
     for name, node, kind in alone:
         specs = tuple(replace(spec, kind=kind) for spec in _routed(node))
@@ -125,7 +127,10 @@ def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) 
     kind, weight = given(entries.pop("type", None)), given(entries.pop("weight", None))
     model = given(entries.pop("model", None))
     if kind is not None and kind.value not in {"chat_completion", "experimental_chain_of_thought"}:
-        node.report("wrong", f"is of the type {shown(str(kind.value))}, and one call is made here. Take it out, or ask in product code.")
+        node.report(
+            "wrong",
+            f"is of the type {shown(str(kind.value))}, and one call is made here. Take it out, or ask in product code.",
+        )
         return _Variant(name, node, (), None)
     if model is None or (text := model.text()) is None:
         node.report("wrong", "names no model.")
@@ -174,9 +179,13 @@ def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -
     group = Group(feature, "weighted") if len(among) > 1 else None
     most = max((shares.get(each.name, 1.0) for each in among), default=1.0)
     least = min((share for each in among if (share := shares.get(each.name, 1.0))), default=1.0)
-    scale = 1.0 if len({shares.get(each.name, 1.0) for each in among}) == 1 else min(100 / most, 1 / least * 10)
+    scale = (
+        1.0 if len({shares.get(each.name, 1.0) for each in among}) == 1 else min(100 / most, 1 / least * 10)
+    )
     chosen = [
-        replace(each.specs[0], group=group, weight=_weight(shares.get(each.name, 1.0) * scale) if group else None)
+        replace(
+            each.specs[0], group=group, weight=_weight(shares.get(each.name, 1.0) * scale) if group else None
+        )
         for each in among
     ]
     behind = [spec for each in among for spec in each.specs[1:]] + [
@@ -194,7 +203,9 @@ def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str
     listed = given(trial.get("candidate_variants"))
     kind = given(trial.get("type"))
     if kind is not None and kind.value in {"adaptive", "track_and_stop"}:
-        kind.report("changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md.")
+        kind.report(
+            "changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md."
+        )
     if listed is None:
         return {each.name: float(each.weight) for each in variants if each.weight}
     if isinstance(listed.value, Mapping):
@@ -207,7 +218,7 @@ def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[
     by_name = {each.name: each for each in variants}
     listed = given(trial.get("fallback_variants"))
     if listed is None:
-        return list(by_name.values()) if not trial else []
+        return [each for each in by_name.values() if each.weight is None] if not trial else []
     return [by_name[text] for node in listed.elements() if (text := node.text()) in by_name and text]
 
 
@@ -217,13 +228,20 @@ def _fallbacks(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> list[
 def _of_model(name: str, place: Node, spec_place: Node, models: Mapping[str, Node]) -> list[Spec]:
     """The models behind a name: one of the file's, or ``provider::model``."""
     if name in models:
-        return [replace(spec, place=spec_place) for spec in _routed(models[name], spec_place)]
+        return _routed(models[name])
     provider, mark, model = name.partition("::")
     if not mark:
         place.report("wrong", f"there is no model {shown(name)}. {did_you_mean(name, models)}".rstrip())
         return []
     written = f"{_PROVIDERS.get(provider, provider)}/{model}"
-    return [Spec(spec_place, {}, name=Node(written, place.path, spec_place.findings), api_key=_usual_key(provider, place))]
+    return [
+        Spec(
+            spec_place,
+            {},
+            name=Node(written, place.path, spec_place.findings),
+            api_key=_usual_key(provider, place),
+        )
+    ]
 
 
 def _usual_key(provider: str, place: Node) -> Node | None:
@@ -233,7 +251,7 @@ def _usual_key(provider: str, place: Node) -> Node | None:
     return None
 
 
-def _routed(node: Node, part: Node | None = None) -> list[Spec]:
+def _routed(node: Node) -> list[Spec]:
     """The providers of a model, in the order of its routing."""
     entries = node.entries()
     listed, named = given(entries.pop("routing", None)), _entries(entries.pop("providers", None))
@@ -244,20 +262,27 @@ def _routed(node: Node, part: Node | None = None) -> list[Spec]:
     for name in listed.elements() if listed else ():
         text = name.text() or ""
         if text in named:
-            specs.append(_provider(named[text], (part or node).findings))
+            specs.append(_provider(named[text]))
         else:
-            name.report("wrong", f"there is no provider {shown(text)} of this model. {did_you_mean(text, named)}".rstrip())
+            name.report(
+                "wrong",
+                f"there is no provider {shown(text)} of this model. {did_you_mean(text, named)}".rstrip(),
+            )
     if not specs:
         node.report("wrong", "names no provider in its routing.")
     return specs
 
 
-def _provider(node: Node, findings: object) -> Spec:
+def _provider(node: Node) -> Spec:
     place = node.apart()
     entries = place.entries()
     kind = given(entries.pop("type", None))
     provider = str(kind.value) if kind else ""
-    model = given(entries.pop("model_name", None)) or given(entries.pop("deployment_id", None)) or given(entries.pop("model_id", None))
+    model = (
+        given(entries.pop("model_name", None))
+        or given(entries.pop("deployment_id", None))
+        or given(entries.pop("model_id", None))
+    )
     base = given(entries.pop("api_base", None)) or given(entries.pop("endpoint", None))
     api, clocks = given(entries.pop("api_type", None)), _clocks(_entries(entries.pop("timeouts", None)))
     key = _key(given(entries.pop("api_key_location", None)), provider, place)
@@ -270,7 +295,9 @@ def _provider(node: Node, findings: object) -> Spec:
         name=Node(written, place.path, place.findings),
         api_base=base,
         api_key=key,
-        responses_api=Node(value=True, path=place.path, findings=place.findings) if api and api.value == "responses" else None,
+        responses_api=Node(value=True, path=place.path, findings=place.findings)
+        if api and api.value == "responses"
+        else None,
         timeout=clocks.get("timeout"),
         first_chunk=clocks.get("first_chunk"),
     )
@@ -288,7 +315,9 @@ def _key(location: Node | None, provider: str, place: Node) -> Node | None:
     if source == "none":
         return Node("none", location.path, location.findings)
     if source == "dynamic":
-        location.report("changed", "comes with each call: `Caller(keys={…})` brings it. The house's stands in a variable.")
+        location.report(
+            "changed", "comes with each call: `Caller(keys={…})` brings it. The house's stands in a variable."
+        )
         return None
     location.report("todo", f"keys stand in variables here: {shown(source)} is not read.")
     return None

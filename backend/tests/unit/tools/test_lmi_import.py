@@ -285,7 +285,9 @@ class TestNames:
     def test_a_missing_name_is_wrong(self) -> None:
         assert wrong({"models": [{}, {"name": None}]}) == ["models.0", "models.1"]
 
-    @pytest.mark.parametrize("name", ["azure/gpt-4o", "bedrock/x", "vertex_ai/gemini-2.5-pro", "nobody/llama"])
+    @pytest.mark.parametrize(
+        "name", ["azure/gpt-4o", "bedrock/x", "vertex_ai/gemini-2.5-pro", "nobody/llama"]
+    )
     def test_a_provider_without_a_row_or_an_address_is_an_error_with_a_remedy(self, name: str) -> None:
         (problem,) = told(models(name), "wrong")
 
