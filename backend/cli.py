@@ -29,4 +29,12 @@ SUMMARIES: Final = {
 }
 """In the order in which help shows them."""
 
-app = deferred(SUMMARIES, help="Patchbay: name the feature, not the model.")
+_HELP: Final = "Patchbay: name the feature, not the model."
+
+app = deferred(SUMMARIES, help=_HELP, add_completion=False)
+"""``python -m backend``. A shell completes one word, so it is the program ``patchbay`` that it can complete."""
+
+
+def patchbay() -> None:
+    """Run as the program ``patchbay``, which `backend/patchbay` starts."""
+    deferred(SUMMARIES, help=_HELP, add_completion=True)(prog_name="patchbay")

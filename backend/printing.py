@@ -1,21 +1,23 @@
-"""Formats receipts, findings and capabilities for a terminal, with control characters escaped."""
+"""Formats tables, receipts, findings and capabilities for a terminal, with control characters escaped."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
+from rich.table import Table as Grid
+from rich.text import Text
 from typing_extensions import override
 
 from backend.utils.llm.foreign import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from rich.console import RenderableType
-    from rich.text import Text
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
     from backend.utils.llm.diagnostics.lint import Finding
     from backend.utils.llm.models import Capabilities, Retirement
@@ -25,6 +27,10 @@ _ENDLESS = 100_000
 """Columns."""
 _PANEL = 100
 """Columns of a panel at most: it is for people, also in a log."""
+_NARROW = 12
+"""Columns of a screen for each of a table's, below which nobody could read it."""
+_BETWEEN = 2
+"""Columns between two of a table's."""
 
 
 class Terminal(Console):
@@ -35,7 +41,7 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        if not self.is_terminal:
+        if "width" not in options and not self.file.isatty():  # colours may be forced there
             self.width = _ENDLESS
 
     def print_panel(self, text: RenderableType, title: str) -> None:
@@ -46,6 +52,52 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """``text`` of a line or a table's cell, escaped."""
         return super().render_str(visible(text, keep="\n\t"), **options)
+
+
+class Rows(NamedTuple):
+    """A table: as wide as it is where there is room, folded where there is less.
+
+    On a screen that is narrower still each cell has a line of its own, behind its column's head.
+
+    Attributes:
+        heads: The columns.
+        rows: The cells, as plain text.
+        right: Which columns stand to the right, by number.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Collection[int] = ()
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's protocol."""
+        room = options.max_width
+        is_narrow = self._width() > room and room < _NARROW * len(self.heads)
+        yield self._list() if is_narrow else self._table()
+
+    def _width(self) -> int:
+        columns = zip(self.heads, *self.rows, strict=True)
+        return sum(max(map(cell_len, column)) + _BETWEEN for column in columns) - _BETWEEN
+
+    def _table(self) -> Grid:
+        grid = Grid(box=None, pad_edge=False)
+        for number, head in enumerate(self.heads):
+            grid.add_column(head, overflow="fold", justify="right" if number in self.right else "left")
+        for row in self.rows:
+            grid.add_row(*map(_plain, row))
+        return grid
+
+    def _list(self) -> Text:
+        wide = max(map(cell_len, self.heads))
+        found = [
+            "\n".join(f"{head:<{wide}}  {cell}" for head, cell in zip(self.heads, row, strict=True) if cell)
+            for row in self.rows
+        ]
+        return _plain("\n\n".join(found))
+
+
+def _plain(cell: str) -> Text:
+    return Text(visible(cell, keep="\n\t"))
 
 
 def json_text(value: Any) -> str:

@@ -116,6 +116,12 @@ class Settings(BaseSettings):
         return (self.master_keys_file or self.data_dir / "master.keys").expanduser()
 
 
+def variable(setting: str) -> str:
+    """The variable of the environment that holds a setting, by the setting's name."""
+    field = Settings.model_fields.get(setting)
+    return setting if field is None else str(field.validation_alias or f"PATCHBAY_{setting.upper()}")
+
+
 def environment(dotenv: Path = DOTENV) -> dict[str, str]:
     """The process environment, with the values of ``dotenv`` below it: for the facade and the local model's child.
 

@@ -8,11 +8,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table as Grid
 
 from backend.commands.groups import commands
-from backend.commands.terminal import Json, database, err, out, print_json, read_settings, storage_errors
+from backend.commands.terminal import (
+    ExitStatus,
+    Json,
+    database,
+    err,
+    out,
+    print_json,
+    read_settings,
+    storage_errors,
+)
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +29,6 @@ if TYPE_CHECKING:
     from backend.ledger.audit import Entry
 
 app = commands(no_args_is_help=True, help="What persons decided, in chains of hashes that signed heads join.")
-BROKEN = 3
-"""The exit status if a link is broken."""
-UNVERIFIED = 4
-"""The exit status if all links hold, but the last heads' master key is gone."""
 
 
 @app.command("list")
@@ -43,10 +47,8 @@ def list_entries(
     if as_json:
         print_json([_shown(entry) for entry in found])
         return
-    grid = Grid("at", "who", "what", "of", "details", box=None, pad_edge=False)
-    for entry in found:
-        grid.add_row(*map(escape, (_moment(entry.at), entry.actor, entry.kind, entry.subject, entry.details)))
-    out.print(grid)
+    rows = [(_moment(entry.at), entry.actor, entry.kind, entry.subject, entry.details) for entry in found]
+    out.print(Rows(("at", "who", "what", "of", "details"), rows))
 
 
 @app.command()
@@ -74,9 +76,9 @@ def verify(
     else:
         _print(found)
     if found.breaks:
-        raise typer.Exit(BROKEN)
+        raise typer.Exit(ExitStatus.BROKEN)
     if found.unverified:
-        raise typer.Exit(UNVERIFIED)
+        raise typer.Exit(ExitStatus.UNVERIFIED)
 
 
 def _print(found: Verification) -> None:

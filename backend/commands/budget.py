@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.markup import escape
-from rich.table import Table as Grid
 
+from backend.commands import completion
 from backend.commands.groups import commands
 from backend.commands.terminal import (
     Json,
@@ -22,6 +21,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -34,7 +34,9 @@ app = commands(no_args_is_help=True, help="What each user, tenant, feature and o
 _BAR = 20
 T = TypeVar("T")
 
-Name = Annotated[str, typer.Argument(metavar="BUDGET", help="A budget of the table.")]
+Name = Annotated[
+    str, typer.Argument(metavar="BUDGET", help="A budget of the table.", autocompletion=completion.budgets)
+]
 Subject = Annotated[
     str, typer.Argument(help="Whose counter: a user, tenant or feature; of an owner, house or user.")
 ]
@@ -120,14 +122,15 @@ def _print(balance: Balance, *, as_json: bool) -> None:
         out.print(str(balance), markup=False)
 
 
-def _grid(balances: Sequence[Balance]) -> Grid:
-    grid = Grid("budget", "of", "used", "", "left", "of", "anew", box=None, pad_edge=False)
-    for one in balances:
-        name, window, counter, resets_at = one
-        used = counter.used(name.cap)
-        full = min(_BAR, round(used * _BAR))
-        shown = (name.name, f"{name.per} {window.subject}", f"{used:.0%}", "█" * full + "·" * (_BAR - full))
-        left, cap = name.shown(counter.left(name.cap)), name.shown(name.cap + counter.raised)
-        anew = "never" if resets_at is None else f"{resets_at:%Y-%m-%d}"
-        grid.add_row(*map(escape, shown), left, cap, anew)
-    return grid
+def _grid(balances: Sequence[Balance]) -> Rows:
+    return Rows(("budget", "of", "used", "", "left", "of", "anew"), [_row(one) for one in balances])
+
+
+def _row(one: Balance) -> Sequence[str]:
+    name, window, counter, resets_at = one
+    used = counter.used(name.cap)
+    full = min(_BAR, round(used * _BAR))
+    bar = "█" * full + "·" * (_BAR - full)
+    left, cap = name.shown(counter.left(name.cap)), name.shown(name.cap + counter.raised)
+    anew = "never" if resets_at is None else f"{resets_at:%Y-%m-%d}"
+    return name.name, f"{name.per} {window.subject}", f"{used:.0%}", bar, left, cap, anew

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backend.commands.groups import commands
-from backend.commands.terminal import Json, duration, err, errors, out, print_json
+from backend.commands.terminal import ExitStatus, Json, duration, err, errors, out, print_json
 from backend.printing import finding_line
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def check(
         counts = f"{_mark(table)['features']} features, {_verdict(len(failing), len(found) - len(failing))}"
         out.print(f"{table.path}: {counts}. Hash {table.snapshot.hash}.", markup=False)
     if failing:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NO)
 
 
 def _loaded(path: Path | None, *, as_json: bool) -> Table:
@@ -86,7 +86,7 @@ def _loaded(path: Path | None, *, as_json: bool) -> Table:
             print_json({"ok": False, "problems": list(error.problems)})
         else:
             err.print(str(error), markup=False)
-        raise typer.Exit(1) from None
+        raise typer.Exit(ExitStatus.NO) from None
 
 
 def _document(table: Table, *, as_json: bool) -> dict[str, Any]:

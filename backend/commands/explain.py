@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.commands import completion
 from backend.commands.groups import commands
 from backend.commands.in_force import FeatureName, counters, patchbay_of, table_in_force
-from backend.commands.terminal import Json, out, print_json, storage_errors
+from backend.commands.terminal import ExitStatus, Json, out, print_json, storage_errors
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from backend.utils.llm import Route
@@ -29,7 +31,10 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     tokens: Annotated[int, typer.Option(help="Length of the prompt, in tokens.", min=0)] = 0,
     byok: Annotated[
         list[str] | None,
-        typer.Option(help="As a caller who brought a key for this provider. May be repeated."),
+        typer.Option(
+            help="As a caller who brought a key for this provider. May be repeated.",
+            autocompletion=completion.providers,
+        ),
     ] = None,
     user: Annotated[str | None, typer.Option(help="As this user.")] = None,
     tier: Annotated[str | None, typer.Option(help="As a caller of this tier.")] = None,
@@ -63,22 +68,20 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         if failures:
             _print_failures(route)
     if not route.candidates:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NO)
 
 
 def _print_failures(route: Route) -> None:
     """Print what would follow each kind of failure of the first endpoint."""
-    from rich.table import Table as Grid
-
     from backend.utils.llm.diagnostics.estimates import consequences
     from backend.utils.llm.failures import POLICY
 
     if not route.candidates:
         return
     first = route.candidates[0]
-    grid = Grid(
-        "if it", "requests", "then", title=f"{first.endpoint}, {first.owner}'s key", title_justify="left"
-    )
-    for category, what in consequences(route.feature, first.endpoint, first.owner).items():
-        grid.add_row(POLICY[category].sentence, str(what.requests), what.then)
-    out.print(grid)
+    rows = [
+        (POLICY[category].sentence, str(what.requests), what.then)
+        for category, what in consequences(route.feature, first.endpoint, first.owner).items()
+    ]
+    out.print(f"\n{first.endpoint}, {first.owner}'s key", markup=False)
+    out.print(Rows(("if it", "requests", "then"), rows))

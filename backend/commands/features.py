@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from backend.commands.groups import commands
 from backend.commands.in_force import patchbay_of, table_in_force
 from backend.commands.terminal import Json, out, print_json
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from backend.utils.llm import QosInfo
@@ -25,18 +26,18 @@ def features(*, as_json: Json = False) -> None:
 
 
 def _print_features(qos: QosInfo) -> None:
-    from rich.table import Table as Grid
-
     from backend.utils.llm.diagnostics.retirements import headline
 
-    grid = Grid(box=None, pad_edge=False)
-    for column in ("feature", "runs on", "then", "set by"):
-        grid.add_column(column, overflow="fold")
+    rows = [
+        (name, one.endpoint or "nothing", ", ".join(one.chain[1:]), one.layer)
+        for name, one in qos.features.items()
+    ]
+    out.print(Rows(("feature", "runs on", "then", "set by"), rows))
+    out.print()
     for name, feature in qos.features.items():
-        runs_on = feature.endpoint or f"nothing: {feature.problem}"
-        grid.add_row(name, runs_on, ", ".join(feature.chain[1:]), feature.layer)
-    out.print(grid)
-    out.print(f"\nprofile {qos.profile} ({qos.profile_layer}), table {qos.table_hash}", markup=False)
+        if feature.problem:
+            out.print(f"{name}: {feature.problem}", markup=False)
+    out.print(f"profile {qos.profile} ({qos.profile_layer}), table {qos.table_hash}", markup=False)
     if (line := headline(qos.retirements)) is not None:
         out.print(line, markup=False)
     if qos.demo_active:

@@ -73,8 +73,8 @@ def commands(help: str | None = None, **options: Any) -> typer.Typer:  # noqa: A
     )
 
 
-def deferred(summaries: Mapping[str, str], *, help: str) -> typer.Typer:  # noqa: A002 - Typer's own name for it
-    """The command line: a group of what ``backend.commands`` has by these names."""
+def deferred(summaries: Mapping[str, str], **options: Any) -> typer.Typer:
+    """The command line: a group of what ``backend.commands`` has by these names. ``options`` are Typer's."""
 
     class Known(DeferredGroup):
         def __init__(self, **attributes: Any) -> None:
@@ -82,7 +82,7 @@ def deferred(summaries: Mapping[str, str], *, help: str) -> typer.Typer:  # noqa
             self.commands = {name: Deferred(name, summary) for name, summary in summaries.items()}
 
     app = typer.Typer(
-        cls=Known, help=help, no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS
+        cls=Known, no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS, **options
     )
     app.callback()(lambda: None)
     return app

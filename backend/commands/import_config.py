@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.groups import commands
-from backend.commands.terminal import Json, err, print_json
+from backend.commands.terminal import ExitStatus, Json, err, print_json
 
 if TYPE_CHECKING:
     from backend.tools.config_import import Import, System
@@ -41,7 +41,7 @@ def import_config(
     else:
         _print_import(made)
     if made.table is None:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NO)
 
 
 def _imported(path: Path, feature: str | None, system: str | None, *, partly: bool, as_json: bool) -> Import:
@@ -54,7 +54,7 @@ def _imported(path: Path, feature: str | None, system: str | None, *, partly: bo
             print_json({"error": {"code": "unusable_input", "message": str(error)}})
         else:
             err.print(str(error), markup=False)
-        raise typer.Exit(2) from None
+        raise typer.Exit(ExitStatus.MISUSE) from None
 
 
 def _system(name: str | None) -> System | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.commands import completion
 from backend.commands.terminal import database, err, errors
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from backend.utils.llm.model_config import Override
     from backend.utils.llm.state.budget_store import BudgetStore
 
-FeatureName = Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")]
+FeatureName = Annotated[
+    str,
+    typer.Argument(help="A feature of the table, such as conv_folder.", autocompletion=completion.features),
+]
 
 
 def table_in_force(*, as_json: bool) -> Table:

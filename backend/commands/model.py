@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from backend.commands import completion
 from backend.commands.groups import commands
 from backend.commands.in_force import table_in_force
-from backend.commands.terminal import Json, err, out, print_json
+from backend.commands.terminal import ExitStatus, Json, err, out, print_json
 from backend.printing import capability_lines
 
 app = commands()
@@ -16,7 +17,12 @@ app = commands()
 
 @app.command()
 def model(
-    name: Annotated[str, typer.Argument(help="A model, or an endpoint of the table in force.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model, or an endpoint of the table in force.", autocompletion=completion.models
+        ),
+    ],
     *,
     as_json: Json = False,
 ) -> None:
@@ -42,4 +48,4 @@ def model(
     if not known:
         hint = did_you_mean(asked, FAMILIES)
         err.print(f"Nothing is known of {asked!r}: all of this is assumed. {hint}".strip(), markup=False)
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NO)

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table as Grid
 
+from backend.commands import completion
 from backend.commands.groups import commands
 from backend.commands.terminal import (
     SHORT,
@@ -25,6 +24,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,18 @@ Author = Annotated[str | None, typer.Option(help="Who decides; by default the us
 
 @app.command("set")
 def set_override(
-    feature: Annotated[str, typer.Argument(help="A feature of the table, such as conv_folder.")],
-    links: Annotated[list[str], typer.Argument(metavar="ENDPOINT…", help="What serves it, in this order.")],
+    feature: Annotated[
+        str,
+        typer.Argument(
+            help="A feature of the table, such as conv_folder.", autocompletion=completion.features
+        ),
+    ],
+    links: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENDPOINT…", help="What serves it, in this order.", autocompletion=completion.endpoints
+        ),
+    ],
     *,
     until: Until,
     reason: Reason,
@@ -79,7 +89,7 @@ def set_override(
 
 @app.command()
 def disable(
-    endpoint: Annotated[str, typer.Argument(help="provider:model")],
+    endpoint: Annotated[str, typer.Argument(help="provider:model", autocompletion=completion.endpoints)],
     *,
     until: Until,
     reason: Reason,
@@ -175,13 +185,15 @@ async def _overrides(sessions: async_sessionmaker[AsyncSession]) -> Overrides:
     return overrides
 
 
-def _grid(holding: Sequence[OverrideInfo]) -> Grid:
-    grid = Grid("id", "of", "served by", "until", "author", "reason", "state", box=None, pad_edge=False)
-    for one in holding:
-        served = ", ".join(one.links) or "nobody (disabled)"
-        shown = (one.id[:SHORT], one.subject, served, f"{one.until:%Y-%m-%dT%H:%MZ}", one.author, one.reason)
-        grid.add_row(*map(escape, shown), one.state.replace("_", " "))
-    return grid
+def _grid(holding: Sequence[OverrideInfo]) -> Rows:
+    heads = ("id", "of", "served by", "until", "author", "reason", "state")
+    return Rows(heads, [_row(one) for one in holding])
+
+
+def _row(one: OverrideInfo) -> Sequence[str]:
+    served, until = ", ".join(one.links) or "nobody (disabled)", f"{one.until:%Y-%m-%dT%H:%MZ}"
+    state = one.state.replace("_", " ")
+    return one.id[:SHORT], one.subject, served, until, one.author, one.reason, state
 
 
 def _past(kept: KeptOverride) -> dict[str, Any]:

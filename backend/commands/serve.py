@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from backend.commands.groups import commands
-from backend.commands.terminal import read_settings
+from backend.commands.terminal import errors, read_settings
 
 app = commands()
 
@@ -20,4 +20,6 @@ def serve(
     """Start the server, run the sample conversation through it, and stay up."""
     from backend.serve import serve as run
 
-    raise typer.Exit(run(read_settings(), once=once))
+    with errors(as_json=False):
+        settings = read_settings()
+    raise typer.Exit(run(settings, once=once))

@@ -7,6 +7,7 @@ import re
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
+from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -26,6 +27,25 @@ err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SHORT = 8
 """How much of an id is shown to people."""
+
+
+class ExitStatus(IntEnum):
+    """What a command exits with, for scripts. 0 is success, and "yes" where a question was asked."""
+
+    NO = 1
+    """It failed, or the answer is "no"."""
+    MISUSE = 2
+    """The command line, or a file that it names, cannot be understood."""
+    BROKEN = 3
+    """A link of the audit trail is broken."""
+    UNVERIFIED = 4
+    """All links of the audit trail hold, but the master key of its last heads is gone."""
+    LATER = 75
+    """It failed, and the same may succeed later: a limit, a provider that is down. sysexits' EX_TEMPFAIL."""
+    CONFIGURATION = 78
+    """The table or the settings cannot be used. sysexits' EX_CONFIG."""
+
+
 _LONGEST = 100
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -60,29 +80,45 @@ def print_json(value: Any) -> None:
 
 
 def fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoReturn:
-    """Tell of ``error`` and exit with 1.
+    """Tell of ``error``, and exit with the `ExitStatus` that it has.
 
     Args:
         error: Is printed for people.
-        facts: Of it, for programs: its ``code`` and ``message`` at least.
+        facts: Of it, for programs: its ``code`` and ``message`` at least; ``retryable`` if the same may succeed later.
         as_json: Whether programs ask.
     """
     if as_json:
         print_json({"error": facts})
     else:
         err.print(str(error), markup=False)
-    raise typer.Exit(1) from error
+    raise typer.Exit(_status(error, facts)) from error
+
+
+def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
+    from backend.utils.llm.errors import ConfigError
+
+    if isinstance(error, ConfigError | UnusableSettingsError):
+        return ExitStatus.CONFIGURATION
+    return ExitStatus.LATER if facts.get("retryable") else ExitStatus.NO
+
+
+class UnusableSettingsError(Exception):
+    """Variables of the environment, or lines of ``.env``, cannot be understood; names each, and tells no value."""
+
+    code = "unusable_settings"
 
 
 @contextmanager
 def errors(*, as_json: bool) -> Iterator[None]:
-    """Exit with 1 on an `LLMError`, and tell of it."""
+    """End the command on an `LLMError` and on `UnusableSettingsError`, and tell of it."""
     from backend.utils.llm.errors import LLMError
 
     try:
         yield
     except LLMError as error:
         fail(error, error.as_dict(), as_json=as_json)
+    except UnusableSettingsError as error:
+        fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
 
 
 @contextmanager
@@ -136,10 +172,20 @@ async def _sign(sessions: async_sessionmaker[AsyncSession], settings: Settings) 
 
 
 def read_settings() -> Settings:
-    """The application's settings, as the environment has them now."""
-    from backend.settings import Settings
+    """The application's settings, as the environment has them now.
 
-    return Settings()
+    Raises:
+        UnusableSettingsError: If it has what cannot be one.
+    """
+    from pydantic import ValidationError
+
+    from backend.settings import Settings, variable
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [f"{variable(str(one['loc'][0]))}: {one['msg']}." for one in error.errors()]
+        raise UnusableSettingsError("\n".join(problems)) from None
 
 
 def operator() -> str:

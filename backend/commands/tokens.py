@@ -9,8 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table as Grid
 
 from backend.commands.groups import commands
 from backend.commands.terminal import (
@@ -27,6 +25,7 @@ from backend.commands.terminal import (
     read_settings,
     storage_errors,
 )
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,13 +134,15 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
         return [name for name, _ in found]
 
 
-def _grid(kind: str, columns: Sequence[str], rows: Iterable[AccessToken | LoginSession]) -> Grid:
+def _grid(kind: str, columns: Sequence[str], rows: Iterable[AccessToken | LoginSession]) -> Rows:
     heads = (column.removesuffix("_id").removesuffix("_at").replace("_", " ") for column in columns)
-    grid = Grid(kind, *heads, box=None, pad_edge=False)
-    for row in rows:
-        shown = _shown(asdict(row))
-        grid.add_row(row.id[:SHORT], *(escape(_cell(column, shown[column])) for column in columns))
-    return grid
+    cells = [(row.id[:SHORT], *_cells(columns, row)) for row in rows]
+    return Rows((kind, *heads), cells)
+
+
+def _cells(columns: Sequence[str], row: AccessToken | LoginSession) -> Iterable[str]:
+    shown = _shown(asdict(row))
+    return (_cell(column, shown[column]) for column in columns)
 
 
 def _cell(column: str, value: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backend.commands import completion
 from backend.commands.groups import commands
 from backend.commands.terminal import (
     Json,
@@ -72,8 +73,12 @@ PricesPath = Annotated[
     Path, typer.Option("--prices", metavar="FILE", help="Prices by endpoint, as JSON or TOML.")
 ]
 Count = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
-Feature = Annotated[str | None, typer.Option(help="Of this feature alone.")]
-Model = Annotated[str | None, typer.Option(help="Of this provider:model alone.")]
+Feature = Annotated[
+    str | None, typer.Option(help="Of this feature alone.", autocompletion=completion.features)
+]
+Model = Annotated[
+    str | None, typer.Option(help="Of this provider:model alone.", autocompletion=completion.endpoints)
+]
 User = Annotated[str | None, typer.Option(help="Of this user alone.")]
 Tenant = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
 Owner = Annotated[str | None, typer.Option(help="Of house or user keys alone.")]

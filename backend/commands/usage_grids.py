@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.table import Table as Grid
-
 from backend.commands.terminal import out
 from backend.ledger.usage import dollars
+from backend.printing import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,29 +20,20 @@ _BAR = 20
 _HEADS = ("calls", "attempts", "failed", "degraded", "input", "cached", "output", "USD", "unpriced")
 
 
-def usage_grid(by: Dimension, used: Sequence[Used], total: Total) -> Grid:
+def usage_grid(by: Dimension, used: Sequence[Used], total: Total) -> Rows:
     """A line for each of ``used``, with a bar for what it cost, or for its tokens where nothing has a price."""
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column(by, overflow="fold")
-    for head in _HEADS:
-        grid.add_column(head, justify="right", overflow="fold")
-    grid.add_column()
     weights = [each.total.cost if total.cost else each.total.input + each.total.output for each in used]
-    for each, weight in zip(used, weights, strict=True):
-        grid.add_row(_label(each.key), *_cells(each.total), _bar(weight, max(weights)))
-    grid.add_row("total", *_cells(total), style="bold")
-    return grid
+    rows = [
+        (each.key or "-", *_cells(each.total), _bar(weight, max(weights)))
+        for each, weight in zip(used, weights, strict=True)
+    ]
+    return Rows((by, *_HEADS, ""), [*rows, ("total", *_cells(total), "")], range(1, len(_HEADS) + 1))
 
 
-def attempts_grid(found: Sequence[Request]) -> Grid:
+def attempts_grid(found: Sequence[Request]) -> Rows:
     """A line for each attempt."""
-    grid = Grid(box=None, pad_edge=False)
-    for head in ("call", "at", "feature", "endpoint", "user", "outcome", "ms", "tokens", "USD"):
-        grid.add_column(head, overflow="fold")
-    for request in found:
-        for record in request.attempts:
-            grid.add_row(*map(escape, _facts(record)))
-    return grid
+    heads = ("call", "at", "feature", "endpoint", "user", "outcome", "ms", "tokens", "USD")
+    return Rows(heads, [_facts(record) for request in found for record in request.attempts])
 
 
 def _facts(record: AttemptRecord) -> Sequence[str]:
@@ -64,10 +53,6 @@ def _facts(record: AttemptRecord) -> Sequence[str]:
 
 def _known(count: int | None) -> str:
     return "?" if count is None else str(count)
-
-
-def _label(key: str | None) -> str:
-    return "-" if key is None else escape(key)
 
 
 def _cells(total: Total) -> list[str]:

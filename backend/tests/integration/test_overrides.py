@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.commands.audit import BROKEN, UNVERIFIED
+from backend.commands.terminal import ExitStatus
 from backend.database.engine import opened
 from backend.database.tokens import TokenStore
 from backend.main import create_app
@@ -134,7 +134,7 @@ class TestAudit:
 
         assert (report["ok"], report["entries"], report["heads"], report["breaks"]) == (True, 2, 2, [])
         assert run("audit", "verify", "--expect", report["last_head"]["hash"]).exit_code == 0
-        assert run("audit", "verify", "--expect", "0" * 64).exit_code == BROKEN
+        assert run("audit", "verify", "--expect", "0" * 64).exit_code == ExitStatus.BROKEN
 
     def test_a_broken_link_is_named_and_exits_3(self, data: Path) -> None:
         set_override("greet", FLASH)
@@ -145,7 +145,7 @@ class TestAudit:
 
         result = run("audit", "verify")
 
-        assert result.exit_code == BROKEN
+        assert result.exit_code == ExitStatus.BROKEN
         assert result.stderr.startswith("changed: entry 1 of ")
         assert "(override.set greet)" in result.stderr
 
@@ -153,7 +153,7 @@ class TestAudit:
         set_override("greet", FLASH)
         (data / "master.keys").unlink()
 
-        assert run("audit", "verify").exit_code == UNVERIFIED
+        assert run("audit", "verify").exit_code == ExitStatus.UNVERIFIED
         assert told("audit", "verify")["unverified_heads"] == 1
 
     def test_a_rotation_of_the_master_key_leaves_the_trail_whole(self) -> None:
@@ -286,7 +286,7 @@ async def test_every_attempt_of_a_server_is_in_the_trail(data: Path, provider: L
     tampered = await asyncio.to_thread(run, "audit", "verify")
 
     assert (report["ok"], report["attempts"]) == (True, 2)
-    assert (tampered.exit_code, tampered.stderr.split(":")[0]) == (BROKEN, "changed")
+    assert (tampered.exit_code, tampered.stderr.split(":")[0]) == (ExitStatus.BROKEN, "changed")
 
 
 async def _until(condition: Any) -> None:

@@ -1,0 +1,227 @@
+"""Whether Patchbay can run here: what is examined, what was found, and what to do about it.
+
+Nothing is changed: no database is made or upgraded, no provider is asked, and no key's value is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import http.client
+import importlib.util
+import platform
+import shutil
+import socket
+import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from packaging.markers import Marker
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.database.condition import condition
+from backend.database.engine import UnusableDatabaseError
+from backend.tools.lock import ROOT, read_lock
+from backend.utils.llm import Table
+from backend.utils.llm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from backend.settings import Settings
+    from backend.utils.llm.model_config import Snapshot
+
+State = Literal["ok", "warning", "fault"]
+OLDEST: Final = (3, 11)
+NEWEST: Final = (3, 14)
+_INSTALLED: Final = ("requirements.txt", "requirements-model.txt")
+_INSTALL: Final = "Run ./backend/run.sh: it installs the lock."
+_GIBIBYTE: Final = 1024**3
+_SMALL: Final = _GIBIBYTE // 8
+"""Free bytes below which a server soon stops to keep anything."""
+_DRIFT: Final = timedelta(seconds=5)
+_WRITTEN: Final = datetime(2026, 11, 1, tzinfo=UTC)
+"""No clock that is right shows less."""
+_MOST: Final = 5
+"""How many names are told."""
+
+
+class Check(NamedTuple):
+    """One thing that was examined.
+
+    Attributes:
+        name: The thing.
+        state: ``ok``; ``warning`` if it serves, and may not for long or not as one wants; ``fault`` if it does not.
+        says: What was found.
+        advice: What to do about it; empty if nothing is.
+    """
+
+    name: str
+    state: State
+    says: str
+    advice: str = ""
+
+
+def examine(settings: Settings, environ: Mapping[str, str], now: datetime) -> Iterator[Check]:
+    """Each check in its turn, the first of which others rest on."""
+    yield python()
+    yield packages()
+    yield from table(environ)
+    found = asyncio.run(condition(settings))
+    yield database(found.fault, place=found.place, exists=found.exists)
+    yield migrations(found.revision, found.head, exists=found.exists)
+    yield port(settings.host, settings.port)
+    yield disk(settings.data_dir.expanduser(), settings.ledger_spool_mb * 1024**2)
+    yield clock(now, found.now)
+    yield demo_model(settings.local_llm_gguf)
+
+
+def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
+    """Whether the lock has packages for this version of Python."""
+    says = f"{platform.python_version()} at {sys.executable}"
+    if OLDEST <= running <= NEWEST:
+        return Check("python", "ok", says)
+    state: State = "fault" if running < OLDEST else "warning"
+    return Check("python", state, says, "Use Python 3.11 to 3.14, then remove .venv and run ./backend/run.sh.")
+
+
+def packages(installed: Callable[[str], str] = version) -> Check:
+    """Whether what is installed is what the lock says."""
+    wanted = [
+        release
+        for release in read_lock(*((ROOT / name).read_text("utf-8") for name in _INSTALLED))
+        if release.marker is None or Marker(release.marker).evaluate()
+    ]
+    others = [f"{one.name} {has}" for one in wanted if (has := _version(one.name, installed)) != one.version]
+    if not others:
+        return Check("packages", "ok", f"{len(wanted)}, as the lock has them")
+    return Check("packages", "fault", f"{len(others)} are not as the lock has them: {_some(others)}", _INSTALL)
+
+
+def _version(name: str, installed: Callable[[str], str]) -> str:
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return "is missing"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST]) + (f" and {len(names) - _MOST} more" if len(names) > _MOST else "")
+
+
+def table(environ: Mapping[str, str]) -> Iterator[Check]:
+    """Whether the table loads, and which of its keys are there."""
+    try:
+        made = Table(environ=environ)
+    except ConfigError as error:
+        says = f"{len(error.problems)} problems, the first: {error.problems[0]}"
+        yield Check("table", "fault", says, "Run: python -m backend check")
+        return
+    snapshot = made.snapshot
+    yield Check("table", "ok", f"{made.path}, {len(snapshot.features)} features, profile {snapshot.profile}")
+    yield keys(snapshot)
+
+
+def keys(snapshot: Snapshot) -> Check:
+    """For which providers the house has a key, by the names of the variables that hold them."""
+    accounts = [account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env]
+    there = [one.api_key_env for one in accounts if one.slot in snapshot.house_keys]
+    missing = [one.api_key_env for one in accounts if one.slot not in snapshot.house_keys]
+    if there:
+        absent = f"; not set: {', '.join(missing)}" if missing else ""
+        return Check("keys", "ok", f"{', '.join(there)}{absent}")
+    advice = f"Set one of {', '.join(missing)}, in the environment or in .env." if missing else ""
+    served = f"the demo model {snapshot.demo} serves" if snapshot.demo else "nothing serves"
+    return Check("keys", "warning", f"none is set: {served}", advice)
+
+
+def database(fault: str | None, *, place: str, exists: bool) -> Check:
+    """Whether it can be read."""
+    if fault is not None:
+        return Check("database", "fault", fault, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR.")
+    return Check("database", "ok", place if exists else f"{place} is made at the first start")
+
+
+def migrations(revision: str | None, head: str, *, exists: bool) -> Check:
+    """Whether it has the tables of this version."""
+    if revision == head:
+        return Check("migrations", "ok", f"at {head}, the newest")
+    if not exists or revision is None:
+        return Check("migrations", "ok", "none yet: the first start applies them")
+    return Check(
+        "migrations", "warning", f"at {revision}, and this version's is {head}", "The next start upgrades it; back it up first."
+    )
+
+
+def port(host: str, number: int) -> Check:
+    """Whether the server can listen there, or does."""
+    where = f"{host}:{number}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with closing(socket.socket(family, kind, protocol)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and _answers(host, number):
+            return Check("port", "ok", f"{where}: a server answers there")
+        advice = "Stop what listens there, or set PATCHBAY_PORT (0 takes a free one) or PATCHBAY_HOST."
+        return Check("port", "fault", f"{where}: {error.strerror or error}", advice)
+    return Check("port", "ok", f"{where} is free")
+
+
+def _answers(host: str, number: int) -> bool:
+    """Whether a Patchbay is there."""
+    with closing(http.client.HTTPConnection(host, number, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().read(64) == b'{"status":"ok"}'
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def disk(folder: Path, spool: int) -> Check:
+    """Whether there is room for what is kept.
+
+    Args:
+        folder: Where it is kept; it need not be there yet.
+        spool: Bytes that the ledger's spool may take.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    says = f"{free / _GIBIBYTE:.1f} GiB free at {folder}"
+    if free >= max(spool, _SMALL):
+        return Check("disk", "ok", says)
+    advice = "Make room, set PATCHBAY_DATA_DIR to a larger disk, or PATCHBAY_LEDGER_SPOOL_MB to less."
+    return Check("disk", "fault" if free < _SMALL else "warning", says, advice)
+
+
+def clock(now: datetime, elsewhere: datetime | None) -> Check:
+    """Whether this machine's clock can be right.
+
+    Args:
+        now: What it shows.
+        elsewhere: What the database's server shows; None if it has no clock of its own.
+    """
+    advice = "Set the clock, and let NTP keep it: retirements, budgets and TLS go by it."
+    if now < _WRITTEN:
+        return Check("clock", "fault", f"{now:%Y-%m-%d %H:%M}Z, which is long ago", advice)
+    if elsewhere is not None and abs(now - elsewhere) > _DRIFT:
+        apart = abs(now - elsewhere).total_seconds()
+        return Check("clock", "warning", f"{apart:.0f} s from that of the database's server", advice)
+    return Check("clock", "ok", f"{now:%Y-%m-%d %H:%M}Z")
+
+
+def demo_model(gguf: Path | None) -> Check:
+    """Whether the embedded model can be started: its file, and what runs it."""
+    from backend.local_model.server import CannotStartError, gguf_path
+
+    try:
+        path = gguf_path("" if gguf is None else str(gguf.expanduser()))
+    except CannotStartError as error:
+        return Check("demo model", "warning", str(error), "Without it, a provider's key is needed.")
+    if importlib.util.find_spec("xllamacpp") is None:
+        return Check("demo model", "warning", "xllamacpp is not installed", _INSTALL)
+    return Check("demo model", "ok", path.name)
