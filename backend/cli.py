@@ -19,6 +19,7 @@ SUMMARIES: Final = {
     "usage": "What calls used and cost, by feature if nothing else is asked for.",
     "budget": "What each user, tenant, feature and owner of keys may spend.",
     "override": "What serves a feature for a while, or an endpoint that serves nobody.",
+    "doctor": "Look whether Patchbay can run here, and say what to do where it cannot.",
     "serve": "Start the server, run the sample conversation through it, and stay up.",
     "tokens": "Access tokens, and the sessions of browsers.",
     "keys": "The master keys, which lock the keys that users store.",

@@ -87,11 +87,16 @@ def _serve(environ: Mapping[str, str], *, name: str) -> Any:
     key = environ.get("LOCAL_LLM_KEY", "")
     if not key:
         raise CannotStartError("LOCAL_LLM_KEY is not set: the local model is never served without a key.")
-    path = _gguf_path(environ.get("LOCAL_LLM_GGUF", ""))
-    return _load(_runtime(), path=path, name=name, key=key)
+    path = gguf_path(environ.get("LOCAL_LLM_GGUF", ""))
+    return _load(runtime(), path=path, name=name, key=key)
 
 
-def _gguf_path(given: str) -> Path:
+def gguf_path(given: str) -> Path:
+    """The model file: the one that is given, or the demo model's.
+
+    Raises:
+        CannotStartError: If it is none.
+    """
     path = Path(given) if given else _demo_path()
     if not path.is_file():
         raise CannotStartError(f"There is no model file at {path}. Correct or unset LOCAL_LLM_GGUF.")
@@ -119,7 +124,12 @@ def _demo_path() -> Path:
     return Path(spec.submodule_search_locations[0]) / DEMO_FILE
 
 
-def _runtime() -> Any:  # a compiled module without types
+def runtime() -> Any:  # a compiled module without types
+    """What runs a model file.
+
+    Raises:
+        CannotStartError: If it is not installed, or cannot be loaded.
+    """
     try:
         import xllamacpp
     except ModuleNotFoundError as error:

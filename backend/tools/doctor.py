@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import http.client
-import importlib.util
 import platform
 import shutil
 import socket
@@ -16,20 +15,18 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from packaging.markers import Marker
-from sqlalchemy.exc import SQLAlchemyError
-
 from backend.database.condition import condition
-from backend.database.engine import UnusableDatabaseError
+from backend.database.migrations import revisions
+from backend.local_model.server import CannotStartError, gguf_path, runtime
 from backend.tools.lock import ROOT, read_lock
 from backend.utils.llm import Table
 from backend.utils.llm.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from backend.settings import Settings
     from backend.utils.llm.model_config import Snapshot
@@ -72,7 +69,8 @@ def examine(settings: Settings, environ: Mapping[str, str], now: datetime) -> It
     yield from table(environ)
     found = asyncio.run(condition(settings))
     yield database(found.fault, place=found.place, exists=found.exists)
-    yield migrations(found.revision, found.head, exists=found.exists)
+    if found.fault is None:
+        yield migrations(found.revision, revisions())
     yield port(settings.host, settings.port)
     yield disk(settings.data_dir.expanduser(), settings.ledger_spool_mb * 1024**2)
     yield clock(now, found.now)
@@ -85,7 +83,9 @@ def python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
     if OLDEST <= running <= NEWEST:
         return Check("python", "ok", says)
     state: State = "fault" if running < OLDEST else "warning"
-    return Check("python", state, says, "Use Python 3.11 to 3.14, then remove .venv and run ./backend/run.sh.")
+    return Check(
+        "python", state, says, "Use Python 3.11 to 3.14, then remove .venv and run ./backend/run.sh."
+    )
 
 
 def packages(installed: Callable[[str], str] = version) -> Check:
@@ -93,12 +93,14 @@ def packages(installed: Callable[[str], str] = version) -> Check:
     wanted = [
         release
         for release in read_lock(*((ROOT / name).read_text("utf-8") for name in _INSTALLED))
-        if release.marker is None or Marker(release.marker).evaluate()
+        if release.is_wanted_here
     ]
     others = [f"{one.name} {has}" for one in wanted if (has := _version(one.name, installed)) != one.version]
     if not others:
         return Check("packages", "ok", f"{len(wanted)}, as the lock has them")
-    return Check("packages", "fault", f"{len(others)} are not as the lock has them: {_some(others)}", _INSTALL)
+    return Check(
+        "packages", "fault", f"{len(others)} are not as the lock has them: {_some(others)}", _INSTALL
+    )
 
 
 def _version(name: str, installed: Callable[[str], str]) -> str:
@@ -117,7 +119,8 @@ def table(environ: Mapping[str, str]) -> Iterator[Check]:
     try:
         made = Table(environ=environ)
     except ConfigError as error:
-        says = f"{len(error.problems)} problems, the first: {error.problems[0]}"
+        count = len(error.problems)
+        says = f"{count} problem{'s' * (count != 1)}, the first: {error.problems[0]}"
         yield Check("table", "fault", says, "Run: python -m backend check")
         return
     snapshot = made.snapshot
@@ -127,7 +130,9 @@ def table(environ: Mapping[str, str]) -> Iterator[Check]:
 
 def keys(snapshot: Snapshot) -> Check:
     """For which providers the house has a key, by the names of the variables that hold them."""
-    accounts = [account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env]
+    accounts = [
+        account for one in snapshot.providers.values() for account in one.accounts if account.api_key_env
+    ]
     there = [one.api_key_env for one in accounts if one.slot in snapshot.house_keys]
     missing = [one.api_key_env for one in accounts if one.slot not in snapshot.house_keys]
     if there:
@@ -141,19 +146,30 @@ def keys(snapshot: Snapshot) -> Check:
 def database(fault: str | None, *, place: str, exists: bool) -> Check:
     """Whether it can be read."""
     if fault is not None:
-        return Check("database", "fault", fault, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR.")
+        return Check(
+            "database", "fault", fault, "Mend it, or name another in DATABASE_URL or PATCHBAY_DATA_DIR."
+        )
     return Check("database", "ok", place if exists else f"{place} is made at the first start")
 
 
-def migrations(revision: str | None, head: str, *, exists: bool) -> Check:
-    """Whether it has the tables of this version."""
-    if revision == head:
-        return Check("migrations", "ok", f"at {head}, the newest")
-    if not exists or revision is None:
+def migrations(revision: str | None, known: Sequence[str]) -> Check:
+    """Whether it has the tables of this version.
+
+    Args:
+        revision: The last migration that it has seen.
+        known: The migrations of this version, the newest first.
+    """
+    if revision is None:
         return Check("migrations", "ok", "none yet: the first start applies them")
-    return Check(
-        "migrations", "warning", f"at {revision}, and this version's is {head}", "The next start upgrades it; back it up first."
-    )
+    if revision not in known:
+        says = f"{revision} is unknown: a newer version of Patchbay has made it"
+        return Check("migrations", "fault", says, "Run the version that made it, or name another database.")
+    if (behind := known.index(revision)) > 0:
+        advice = "The next start upgrades the database. Back it up first."
+        return Check(
+            "migrations", "warning", f"{behind} behind: at {revision}, and the newest is {known[0]}", advice
+        )
+    return Check("migrations", "ok", f"at {revision}, the newest")
 
 
 def port(host: str, number: int) -> Check:
@@ -216,12 +232,9 @@ def clock(now: datetime, elsewhere: datetime | None) -> Check:
 
 def demo_model(gguf: Path | None) -> Check:
     """Whether the embedded model can be started: its file, and what runs it."""
-    from backend.local_model.server import CannotStartError, gguf_path
-
     try:
         path = gguf_path("" if gguf is None else str(gguf.expanduser()))
+        runtime()
     except CannotStartError as error:
-        return Check("demo model", "warning", str(error), "Without it, a provider's key is needed.")
-    if importlib.util.find_spec("xllamacpp") is None:
-        return Check("demo model", "warning", "xllamacpp is not installed", _INSTALL)
+        return Check("demo model", "warning", str(error), "Without it a provider's key is needed.")
     return Check("demo model", "ok", path.name)

@@ -60,6 +60,11 @@ class Release:
         """Whether the lock's marker holds on a platform."""
         return self.marker is None or Marker(self.marker).evaluate(dict(platform.markers))
 
+    @property
+    def is_wanted_here(self) -> bool:
+        """Whether the lock's marker holds where this runs."""
+        return self.marker is None or Marker(self.marker).evaluate()
+
 
 @dataclass(frozen=True)
 class Metadata:

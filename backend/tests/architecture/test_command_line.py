@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ from typer.core import TyperGroup
 
 from backend.cli import SUMMARIES
 from backend.commands.groups import Deferred
+from backend.commands.terminal import ExitStatus
+from backend.tests.fakes.commands import run
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {"aiohttp", "cryptography", "fastapi", "httpx", "langchain_core", "pydantic", "sqlalchemy", "uvicorn"}
@@ -78,3 +82,55 @@ def test_a_group_of_commands_says_something_of_each(name: str) -> None:
         if isinstance(command, TyperGroup)
         else command.help
     )
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_help_of_a_command_tells_all_of_it_however_narrow_the_screen(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    told = run(name, "--help").stdout
+
+    assert "…" not in told.replace("ENDPOINT…", "")
+    assert "..." not in told.replace("[ARGS]...", "").replace("}...", "")
+
+
+def test_the_page_names_every_exit_status() -> None:
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text("utf-8")
+    told = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+
+    assert set(map(int, told)) == {0, *ExitStatus, 130}
+
+
+def test_the_page_names_every_command() -> None:
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text("utf-8")
+
+    assert list(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE)) == list(SUMMARIES)
+
+
+def completed(words: str, environ: dict[str, str]) -> list[str]:
+    """What the program ``patchbay`` offers for the last of ``words``."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_PATCHBAY_COMPLETE": "complete_bash"}
+    program = str(ROOT / "backend" / "patchbay")
+    environ = {"PATH": "/usr/bin:/bin", **environ}
+    done = subprocess.run([program], env=asked | environ, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the program is a script of bash")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("patchbay expl", ["explain"]),
+        ("patchbay explain conv_fo", ["conv_folder"]),
+        ("patchbay explain chat --byok open", ["openai", "openrouter"]),
+        ("patchbay override disable anthropic:claude-h", ["anthropic:claude-haiku-5-5"]),
+    ],
+)
+def test_a_shell_completes_names_of_the_table(words: str, offered: list[str]) -> None:
+    assert completed(words, {}) == offered
+
+
+def test_a_table_that_does_not_load_completes_nothing(tmp_path: Path) -> None:
+    assert completed("patchbay explain conv_fo", {"LLM_CONFIG": str(tmp_path / "none.toml")}) == []

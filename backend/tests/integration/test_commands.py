@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from typer.testing import CliRunner, Result
 
 from backend.cli import app
+from backend.commands.terminal import ExitStatus
 from backend.database.engine import opened
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
@@ -674,3 +675,51 @@ async def enrol(settings: Settings) -> None:
         await app.state.services.keychain.enrol(
             Owner(FIRST_USER), "openai", SecretStr(CANARY), overlap=timedelta(0)
         )
+
+
+def test_what_may_pass_exits_with_another_status_than_what_may_not(provider: LoopbackProvider) -> None:
+    provider.always(Status(429, retry_after=60))
+    limited = run("call", "conv_folder", "hi")
+    provider.always(Status(400))
+    malformed = run("call", "conv_folder", "hi")
+
+    assert (limited.exit_code, malformed.exit_code) == (ExitStatus.LATER, ExitStatus.NO)
+
+
+@pytest.mark.parametrize("arguments", [("tokens", "list"), ("usage",), ("serve",), ("doctor",)])
+def test_a_setting_that_cannot_be_understood_is_named_and_its_value_is_not(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHBAY_PORT", CANARY)
+
+    result = run(*arguments)
+
+    assert result.exit_code == ExitStatus.CONFIGURATION
+    assert result.stderr.startswith("PATCHBAY_PORT: ")
+    assert CANARY not in result.output
+
+
+def test_a_table_that_does_not_load_exits_with_a_status_of_its_own(table: Path) -> None:
+    table.write_text("nonsense = 1")
+
+    assert run("features").exit_code == ExitStatus.CONFIGURATION
+    assert run("check").exit_code == ExitStatus.NO
+
+
+class TestDoctor:
+    def test_it_says_what_is_well_and_what_is_not(self, table: Path) -> None:
+        well = run("doctor")
+        table.write_text("nonsense = 1")
+        ill = run("doctor")
+
+        assert (well.exit_code, ill.exit_code) == (0, ExitStatus.NO)
+        assert "ok      table: " in well.stdout
+        assert "fault   table: " in ill.stdout
+        assert "Run: python -m backend check" in ill.stdout
+
+    def test_its_json_says_the_same(self) -> None:
+        told = json.loads(run("doctor", "--json").stdout)
+
+        assert told["ok"]
+        assert {check["name"]: check["state"] for check in told["checks"]}["keys"] == "ok"
+        assert CANARY not in str(told)

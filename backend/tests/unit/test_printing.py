@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table as Grid
 
-from backend.printing import Terminal, json_text
+from backend.printing import Rows, Terminal, json_text
 from backend.serve import _print_conversation
 
 if TYPE_CHECKING:
@@ -94,3 +94,50 @@ def test_a_panel_in_a_pipe_is_as_wide_as_a_page() -> None:
     lines = written.getvalue().splitlines()
     assert max(map(len, lines)) == 100
     assert sum(line.count("word") for line in lines) == 100
+
+
+CELLS = Rows(("feature", "runs on", "left"), [("conv_folder", "gemini:gemini-3.5-flash-lite", "7")], {2})
+
+
+def shown(width: int) -> str:
+    terminal = Terminal(file=(written := StringIO()), force_terminal=True, no_color=True, width=width)
+    terminal.print(CELLS)
+    return written.getvalue()
+
+
+def test_a_table_is_as_wide_as_it_is_where_there_is_room() -> None:
+    assert shown(80).splitlines()[1] == "conv_folder  gemini:gemini-3.5-flash-lite     7"
+
+
+@pytest.mark.parametrize("width", range(36, 49))
+def test_a_table_folds_on_a_screen_that_is_narrow(width: int) -> None:
+    lines = shown(width).splitlines()
+
+    assert all(len(line.replace("\x1b[1m", "").replace("\x1b[0m", "")) <= width for line in lines)
+    assert "".join(line[12:].strip().removesuffix("7").strip() for line in lines[1:]).endswith("flash-lite")
+    assert "…" not in shown(width)
+
+
+def test_a_table_is_a_list_on_a_screen_that_is_narrower_still() -> None:
+    assert shown(34) == "feature  conv_folder\nruns on  \ngemini:gemini-3.5-flash-lite\nleft     7\n"
+
+
+def test_what_goes_to_a_pipe_is_not_cut_where_colours_are_forced_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    terminal = Terminal(file=(written := StringIO()))
+
+    terminal.print(CELLS)
+
+    assert "\x1b[1mfeature" in written.getvalue()
+    assert "gemini:gemini-3.5-flash-lite" in written.getvalue()
+
+
+def test_a_cell_that_acts_on_a_terminal_does_not() -> None:
+    terminal = Terminal(file=(written := StringIO()))
+
+    terminal.print(Rows(("who",), [(ACTS,)]))
+
+    assert SHOWN in written.getvalue()

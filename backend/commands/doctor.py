@@ -1,0 +1,45 @@
+"""``doctor``: whether Patchbay can run here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from backend.commands.groups import commands
+from backend.commands.terminal import ExitStatus, Json, errors, out, print_json, read_settings
+
+if TYPE_CHECKING:
+    from backend.tools.doctor import Check
+
+app = commands()
+_SIGNS = {"ok": "ok      ", "warning": "warning ", "fault": "fault   "}
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Look whether Patchbay can run here, and say what to do where it cannot.
+
+    Examines Python, the packages, the table, keys by the names of their variables, the database and its migrations, the port,
+    the disk, the clock and the demo model. Changes nothing, and asks no provider. Exits with 1 if there is a fault.
+    """
+    from backend.settings import environment
+    from backend.tools.doctor import examine
+    from backend.utils.llm.clock import Time
+
+    with errors(as_json=as_json):
+        found = list(examine(read_settings(), environment(), Time().now()))
+    is_well = all(check.state != "fault" for check in found)
+    if as_json:
+        print_json({"ok": is_well, "checks": [check._asdict() for check in found]})
+    else:
+        for check in found:
+            _print(check)
+    if not is_well:
+        raise typer.Exit(ExitStatus.NO)
+
+
+def _print(check: Check) -> None:
+    out.print(f"{_SIGNS[check.state]}{check.name}: {check.says}", markup=False)
+    if check.advice:
+        out.print(f"        {check.advice}", markup=False)
