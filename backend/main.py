@@ -39,12 +39,14 @@ from backend.overrides import Overrides
 from backend.routers import (
     budgets,
     chat,
+    chat_completions,
     conversations,
     errors,
     health,
     keys,
     llm,
     metrics,
+    models,
     overrides,
     pages,
     usage,
@@ -189,7 +191,10 @@ def create_app(
         app.add_middleware(ServedAt, url=settings.public_url)
     app.add_middleware(SecurityHeaders)
     errors.install(app)
-    for room in (health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages):
+    for room in (
+        *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
+        *(chat_completions, models),
+    ):
         app.include_router(room.router)
     return app
 

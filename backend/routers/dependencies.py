@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Protocol, cast
 
 from fastapi import Depends, HTTPException
-from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -34,6 +33,8 @@ from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.routing.route import Needs
+from backend.wires.features import Models
+from backend.wires.responders import Responders, ResponderSource
 
 from .headers import KEY_HEADER
 from .logins import Sessions, TokenOwner, held
@@ -80,12 +81,8 @@ class Explanation(Protocol):
         ...
 
 
-class Facade(Protocol):
+class Facade(Models, Protocol):
     """The part of the facade that the HTTP edge needs; `Patchbay` is one."""
-
-    def get_llm(self, feature: str) -> BaseChatModel:
-        """The chat model of ``feature``."""
-        ...
 
     def get_qos_info(self) -> QosInfo:
         """The table in force."""
@@ -151,6 +148,7 @@ class Services:
         overrides: The stored overrides; None if the facade's table takes none.
         usage: What was used; None if no ledger is kept.
         budgets: What may be spent; None if the facade has no table of ours.
+        responder_sources: Who answers for models beside features and groups.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -167,9 +165,15 @@ class Services:
     overrides: Overrides | None = None
     usage: UsageStore | None = None
     budgets: Budgets | None = None
+    responder_sources: tuple[ResponderSource, ...] = ()
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
+
+    @property
+    def responders(self) -> Responders:
+        """Who answers for which model."""
+        return Responders(self.facade, self.responder_sources)
 
     async def qos_info(self) -> QosInfo:
         """The table in force. Each of its features is planned, beside the event loop: a thousand of them take some 30 ms."""

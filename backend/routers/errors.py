@@ -58,7 +58,7 @@ def install(app: FastAPI) -> None:
 
 async def answer(_: Request, error: Exception) -> JSONResponse:
     """The response for ``error``."""
-    problem = describe(_what_was_raised(error))
+    problem = describe(error)
     return JSONResponse({"error": problem.error}, problem.status, problem.headers)
 
 
@@ -69,6 +69,7 @@ def _what_was_raised(error: Exception) -> Exception:
 
 def describe(error: Exception) -> Problem:
     """The public description of ``error``; of one that was not foreseen, nothing."""
+    error = _what_was_raised(error)
     if isinstance(error, UnknownFeatureError):
         return Problem(error.http_status, error.as_dict() | {"nearest": list(error.nearest)})
     if isinstance(error, LLMError):

@@ -49,7 +49,7 @@ class _JsonRequest(Request):
     @override
     async def body(self) -> bytes:
         body = await super().body()
-        if body and not _is_plain_json(self):
+        if body and not (is_json(self) and _is_not_packed(self)):
             raise InvalidBodyError([_NOT_JSON])
         return body
 
@@ -62,8 +62,12 @@ class _JsonRequest(Request):
             return await asyncio.to_thread(self._model.read, body)
 
 
-def _is_plain_json(request: Request) -> bool:
+def is_json(request: Request) -> bool:
+    """Whether ``request`` says that its body is JSON."""
     kind = Message()
     kind["content-type"] = request.headers.get("content-type", "")
-    is_json = kind.get_content_type() == "application/json" or kind.get_content_type().endswith("+json")
-    return is_json and request.headers.get("content-encoding", "identity").lower() == "identity"
+    return kind.get_content_type() == "application/json" or kind.get_content_type().endswith("+json")
+
+
+def _is_not_packed(request: Request) -> bool:
+    return request.headers.get("content-encoding", "identity").lower() == "identity"

@@ -117,6 +117,12 @@ class FakeFacade:
     def get_llm(self, feature: str) -> BaseChatModel:
         return self.models(feature)
 
+    def chat_models(self) -> dict[str, str]:
+        return {"conv_folder": "which folder it belongs to"}
+
+    def has_chat_model(self, name: str) -> bool:
+        return name in self.chat_models()
+
     def get_qos_info(self) -> QosInfo:
         return QosInfo(
             table_hash="abc",

@@ -1,0 +1,147 @@
+"""Routes of a wire: a body is read, a responder answers, and whatever goes wrong is said in the wire's own words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from typing_extensions import override
+from uuid_utils import uuid7
+
+from backend.utils.llm.errors import LLMError
+from backend.wires.bodies import LONGEST, read_object
+from backend.wires.faults import Fault, FaultError, fault_of
+from backend.wires.streams import begun
+from backend.wires.wire import written
+
+from .dependencies import get_services
+from .disconnect import while_connected
+from .errors import describe
+from .event_stream import EventStream
+from .json_bodies import is_json
+from .stopping import STOPPING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from backend.wires.request import CompletionRequest
+    from backend.wires.wire import Wire
+
+log = logging.getLogger(__name__)
+
+LONGEST_BODY: Final = LONGEST
+RECEIPT_WANTED: Final = "x-patchbay-receipt"
+"""With ``body`` in this header, the answer's body holds the receipts."""
+RECEIPT_ID: Final = "x-patchbay-receipt-id"
+"""Under which the ledger has the call; several, with commas, if there were several choices."""
+IGNORED: Final = "x-patchbay-ignored"
+"""What was asked for and is not served, by the names of the request."""
+REQUEST_ID: Final = "x-request-id"
+
+_READ_AT_ONCE: Final = 256 * 1024
+"""Bytes that are read in less than a millisecond. Longer ones are read beside the event loop, one at a time."""
+
+
+def route_of(wire: Wire) -> type[APIRoute]:
+    """A kind of route that speaks ``wire``."""
+
+    class WireRoute(APIRoute):
+        @override
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def handle_in_its_words(request: Request) -> Response:
+                request_id = f"req_{uuid7().hex}"
+                try:
+                    response = await handle(request)
+                except Exception as error:  # noqa: BLE001 - described, and logged if nobody foresaw it
+                    response = _refusal(wire, error, request_id)
+                response.headers[REQUEST_ID] = request_id
+                return response
+
+            return handle_in_its_words
+
+    return WireRoute
+
+
+async def answered(request: Request, wire: Wire) -> Response:
+    """The answer to ``request``, whole or as it comes. When the client leaves, the provider's request ends."""
+    services = get_services(request)
+    tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
+    exchange = wire.read(await read_body(request), tells_receipt=tells_receipt)
+    asked = exchange.request
+    responder = services.responders.responder(asked.model)
+    if asked.streams:
+        stream = responder.stream(asked)
+        async with while_connected(request.receive):
+            first = await anext(stream)
+        ignored = getattr(first, "ignored", ())
+        return EventStream(
+            written(begun(first, stream), exchange.writer()),
+            headers=_headers(asked, ignored),
+            stopping=wire.stopped(_STOPPED),
+        )
+    async with while_connected(request.receive):
+        answer = await responder.answer(asked)
+    return json_response(exchange.document(answer), headers=_headers(asked, answer.ignored))
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The body of ``request`` as the JSON object that it is.
+
+    Raises:
+        FaultError: It is none, or too much.
+        HTTPException: It is too long, comes too slowly, or its sender has no token.
+    """
+    body, encoding = await request.body(), request.headers.get("content-encoding", "")
+    if not is_json(request):
+        raise FaultError(
+            Fault(415, "unsupported_media_type", "The body has to be JSON: `Content-Type: application/json`.")
+        )
+    if len(body) <= _READ_AT_ONCE and not encoding:
+        return read_object(body)
+    async with get_services(request).long_bodies:
+        return await asyncio.to_thread(read_object, body, encoding)
+
+
+def json_response(
+    document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """``document`` as JSON."""
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
+    return Response(
+        content.encode(errors="backslashreplace"), status, dict(headers or {}), "application/json"
+    )
+
+
+def fault_from(error: Exception) -> tuple[Fault, Mapping[str, str]]:
+    """What ``error`` says, and the headers that go with it."""
+    if isinstance(error, FaultError):
+        return error.fault, {}
+    if isinstance(error, LLMError):
+        fault = fault_of(error)
+        wait = {} if fault.retry_after is None else {"retry-after": str(ceil(fault.retry_after))}
+        return fault, wait if fault.call_id is None else {**wait, RECEIPT_ID: fault.call_id}
+    problem = describe(error)
+    return Fault(problem.status, problem.error["code"], problem.error["message"]), problem.headers or {}
+
+
+_STOPPED: Final = Fault(503, STOPPING["code"], STOPPING["message"])
+
+
+def _refusal(wire: Wire, error: Exception, request_id: str) -> Response:
+    fault, headers = fault_from(error)
+    status, body = wire.error(fault, request_id)
+    return json_response(body, status, headers)
+
+
+def _headers(asked: CompletionRequest, ignored: Any) -> dict[str, str]:
+    headers = {RECEIPT_ID: ",".join(asked.ids)}
+    if names := [*asked.ignored, *ignored]:
+        headers[IGNORED] = ", ".join(names)
+    return headers

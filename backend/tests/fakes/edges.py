@@ -1,0 +1,68 @@
+"""The whole service on a loopback port, in a thread, for clients that know nothing of us."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import uvicorn
+from typing_extensions import override
+
+from backend.main import create_app
+from backend.protocol import configured
+from backend.settings import Settings
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from backend.utils.llm import Patchbay
+
+TOKEN = "token-of-this-test"
+
+
+class Edge(NamedTuple):
+    """Where the service is."""
+
+    origin: str
+    token: str = TOKEN
+
+    @property
+    def openai_url(self) -> str:
+        """The base URL for clients of OpenAI's."""
+        return f"{self.origin}/v1"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = threading.Event()
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+@contextmanager
+def edge_of(patchbay: Patchbay, folder: Path) -> Iterator[Edge]:
+    """The service over ``patchbay``, with its data in ``folder``, until the end of the block."""
+    app = create_app(
+        Settings(_env_file=None, data_dir=folder),
+        patchbay=patchbay,
+        launch_token=TOKEN,
+        announce=lambda _: None,
+    )
+    config = configured(app)
+    config.port = 0
+    server = _Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert server.is_up.wait(30), "The service did not start."
+        yield Edge(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,97 @@
+"""The fields of a request: each is taken as what it has to be, or refused by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from backend.utils.llm.options import NO_OPTIONS, Options
+
+from .faults import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+T = TypeVar("T")
+
+_WORDS: dict[type, str] = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+}
+_MOST_NAMES = 20
+"""Of fields that are told as ignored."""
+_LONGEST_NAME = 64
+
+
+def taken(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T | None:
+    """The value of the field ``name``; None if it is absent or null.
+
+    Raises:
+        InvalidRequestError: It is of another ``kind``.
+    """
+    value = body.get(name)
+    if value is None or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
+        return value
+    raise InvalidRequestError(f"`{within}{name}` has to be {_WORDS[kind]}.", f"{within}{name}")
+
+
+def required(body: Mapping[str, Any], name: str, kind: type[T], within: str = "") -> T:
+    """As `taken`, of a field that has to be there.
+
+    Raises:
+        InvalidRequestError: It is not, or is of another ``kind``.
+    """
+    value = taken(body, name, kind, within)
+    if value is None:
+        raise InvalidRequestError(
+            f"`{within}{name}` is missing.", f"{within}{name}", "missing_required_parameter"
+        )
+    return value
+
+
+def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each of ``values``, with its own place.
+
+    Raises:
+        InvalidRequestError: One is no object.
+    """
+    for number, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise InvalidRequestError(f"`{place}[{number}]` has to be an object.", f"{place}[{number}]")
+        yield value, f"{place}[{number}]"
+
+
+def options_from(body: Mapping[str, Any], names: Mapping[str, str]) -> Options:
+    """The options among the fields of ``body``.
+
+    Args:
+        body: The request.
+        names: Field to option. Of several that are the same option, the first that is there counts.
+
+    Raises:
+        InvalidRequestError: A value is not what the option takes.
+    """
+    given: dict[str, Any] = {}
+    fields: dict[str, str] = {}
+    for field, option in names.items():
+        if (value := body.get(field)) is not None and option not in given:
+            given[option], fields[option] = value, field
+    if not given:
+        return NO_OPTIONS
+    try:
+        return Options.model_validate(given, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    field = fields.get(str(first["loc"][0]), str(first["loc"][0]))
+    raise InvalidRequestError(f"`{field}`: {first['msg']}.", field)
+
+
+def ignored_in(body: Mapping[str, Any], known: frozenset[str]) -> list[str]:
+    """The fields of ``body`` that are not ``known``, unless they say nothing; names that a header can hold."""
+    asked = (name for name, value in body.items() if name not in known and value not in (None, 0, "", [], {}))
+    clean = (name for name in asked if name.isascii() and name.replace("_", "").isalnum())
+    return [name[:_LONGEST_NAME] for name, _ in zip(clean, range(_MOST_NAMES), strict=False)]

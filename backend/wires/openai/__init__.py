@@ -1,0 +1,1 @@
+"""OpenAI's two wires, Chat Completions and Responses, and what they share."""

@@ -1,0 +1,57 @@
+"""Chat Completions as a wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..fields import taken
+from ..sse import json_event
+from .chat_answer import ChatWriter, chat_document
+from .chat_request import read_chat
+from .errors import openai_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..answer import Answer
+    from ..faults import Fault
+    from ..request import CompletionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ChatExchange:
+    """One request of Chat Completions."""
+
+    request: CompletionRequest
+    own_usage_chunk: bool = False
+    tells_receipt: bool = False
+
+    def document(self, answer: Answer) -> Mapping[str, Any]:
+        """See `Exchange.document`."""
+        return chat_document(self.request, answer, tells_receipt=self.tells_receipt)
+
+    def writer(self) -> ChatWriter:
+        """See `Exchange.writer`."""
+        return ChatWriter(
+            self.request, own_usage_chunk=self.own_usage_chunk, tells_receipt=self.tells_receipt
+        )
+
+
+class ChatWire:
+    """Chat Completions."""
+
+    def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ChatExchange:
+        """See `Wire.read`."""
+        options = taken(body, "stream_options", dict) or {}
+        own_chunk = taken(options, "include_usage", bool, "stream_options.") or False
+        return ChatExchange(read_chat(body), own_chunk, tells_receipt)
+
+    def error(self, fault: Fault, request_id: str) -> tuple[int, Mapping[str, Any]]:  # noqa: ARG002 - told in a header only
+        """See `Wire.error`."""
+        status, error = openai_error(fault)
+        return status, {"error": error}
+
+    def stopped(self, fault: Fault) -> bytes:
+        """See `Wire.stopped`."""
+        return json_event({"error": openai_error(fault)[1]})

@@ -1,0 +1,182 @@
+"""Answers of Chat Completions, whole and as a stream."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..answer import (
+    Failed,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    total_usage,
+)
+from ..sse import json_event
+from .errors import openai_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from backend.utils.llm.receipt import Usage
+
+    from ..answer import Answer, Choice, Event, ToolCall
+    from ..request import CompletionRequest
+
+DONE: Final = b"data: [DONE]\n\n"
+
+
+def chat_document(request: CompletionRequest, answer: Answer, *, tells_receipt: bool) -> dict[str, Any]:
+    """The whole answer."""
+    document = {
+        **_head(request, "chat.completion"),
+        "choices": [_choice(number, choice) for number, choice in enumerate(answer.choices)],
+        "usage": chat_usage(answer.usage),
+    }
+    if tells_receipt:
+        document["patchbay"] = {"receipts": [choice.receipt for choice in answer.choices]}
+    return document
+
+
+def _head(request: CompletionRequest, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{request.id}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": request.model,
+    }
+
+
+def _choice(number: int, choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text or (None if choice.calls or choice.refusal else ""),
+        "refusal": choice.refusal or None,
+        "annotations": [],
+    }
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.calls:
+        message["tool_calls"] = [_call(call) for call in choice.calls]
+    return {
+        "index": number,
+        "message": message,
+        "logprobs": _logprobs(choice.logprobs),
+        "finish_reason": choice.finish_reason,
+    }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _logprobs(tokens: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    return {"content": list(tokens), "refusal": None} if tokens else None
+
+
+def chat_usage(usage: Usage) -> dict[str, Any]:
+    """What was used, by this wire's names."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+class ChatWriter:
+    """Writes the events of one stream.
+
+    What was used is told always: with the last word of the last choice, or in a chunk of its own behind it.
+
+    Args:
+        request: What was asked.
+        own_usage_chunk: Whether it is in a chunk of its own; then every other one has ``"usage": null``.
+        tells_receipt: Whether the last chunk holds the receipts.
+    """
+
+    def __init__(
+        self, request: CompletionRequest, *, own_usage_chunk: bool = False, tells_receipt: bool = False
+    ) -> None:
+        self._own_usage_chunk = own_usage_chunk
+        self._tells_receipt = tells_receipt
+        self._head = _head(request, "chat.completion.chunk")
+        self._waiting = request.choices
+        self._used: list[Usage] = []
+        self._receipts: list[Mapping[str, Any]] = []
+
+    def write(self, event: Event) -> bytes:
+        """See `EventWriter.write`."""
+        if isinstance(event, TextDelta):
+            return self._chunk([_part(event.choice, {"content": event.text}, logprobs=event.logprobs)])
+        if isinstance(event, Finished):
+            return self._finished(event)
+        if isinstance(event, Failed):
+            return json_event({"error": openai_error(event.fault)[1]})
+        delta = _delta(event)
+        return self._chunk([_part(event.choice, delta)]) if delta is not None else b""
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        chunk = {**self._head, "choices": choices}
+        if self._own_usage_chunk:
+            chunk["usage"] = None
+        return json_event(chunk | more if more else chunk)
+
+    def _finished(self, event: Finished) -> bytes:
+        self._waiting -= 1
+        self._used.append(event.usage)
+        self._receipts.append(event.receipt)
+        last = _part(event.choice, {}, reason=event.reason)
+        if self._waiting:
+            return self._chunk([last])
+        end: dict[str, Any] = {"usage": chat_usage(total_usage(self._used))}
+        if self._tells_receipt:
+            end["patchbay"] = {"receipts": self._receipts}
+        if self._own_usage_chunk:
+            return self._chunk([last]) + self._chunk([], **end) + DONE
+        return self._chunk([last], **end) + DONE
+
+
+def _delta(event: Event) -> dict[str, Any] | None:
+    """What an event adds that is no text; None if this wire has no words for it."""
+    match event:
+        case Started():
+            return {"role": "assistant", "content": "", "refusal": None}
+        case ToolCallDelta():
+            return {"tool_calls": [_piece(event)]}
+        case ReasoningDelta():
+            return {"reasoning_content": event.text}
+        case RefusalDelta():
+            return {"refusal": event.text}
+        case _:
+            return None
+
+
+def _part(
+    choice: int,
+    delta: Mapping[str, Any],
+    *,
+    reason: str | None = None,
+    logprobs: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    return {"index": choice, "delta": delta, "logprobs": _logprobs(logprobs), "finish_reason": reason}
+
+
+def _piece(event: ToolCallDelta) -> dict[str, Any]:
+    if event.id is None and event.name is None:
+        return {"index": event.place, "function": {"arguments": event.arguments}}
+    return {
+        "index": event.place,
+        "id": event.id,
+        "type": "function",
+        "function": {"name": event.name, "arguments": event.arguments},
+    }

@@ -1,0 +1,135 @@
+"""Tools, the choice among them, and the form of an answer, in the form of Chat Completions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from backend.utils.llm.structured import schema_of_response_format
+
+from ..faults import InvalidRequestError
+from ..fields import required, taken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MODES = frozenset({"auto", "none", "required"})
+LONGEST_NAME = 128
+LONGEST_NAME_OF_A_FORMAT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which tools may be called.
+
+    Attributes:
+        mode: ``auto``, ``none``, ``required``, or a tool's name; None if the client said nothing.
+        allowed: The names of those that may be; None for all.
+    """
+
+    mode: str | None = None
+    allowed: frozenset[str] | None = None
+
+    def among(self, tools: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """The ``tools`` that may be called.
+
+        Raises:
+            InvalidRequestError: The choice names one that is not there.
+        """
+        names = {tool["function"]["name"] for tool in tools}
+        wanted = self.allowed or frozenset[str]()
+        if self.mode is not None and self.mode not in MODES:
+            wanted |= {self.mode}
+        if missing := sorted(wanted - names):
+            raise InvalidRequestError(
+                f"`tool_choice` names {missing[0]!r}, which is none of the tools.", "tool_choice"
+            )
+        if not tools and self.mode == "required":
+            raise InvalidRequestError("`tool_choice` is required, and there are no tools.", "tool_choice")
+        return (
+            tools
+            if self.allowed is None
+            else [tool for tool in tools if tool["function"]["name"] in self.allowed]
+        )
+
+
+def function_tool(described: Mapping[str, Any], place: str, name: str | None = None) -> dict[str, Any]:
+    """A function in the form of Chat Completions.
+
+    Args:
+        described: With ``name``, and maybe ``description``, ``parameters`` and ``strict``.
+        place: Where it stands.
+        name: What it is called instead.
+
+    Raises:
+        InvalidRequestError: It is not described as it should be.
+    """
+    within = f"{place}."
+    own = tool_name(described, within)
+    function: dict[str, Any] = {"name": name or own}
+    for field, kind in (("description", str), ("parameters", dict), ("strict", bool)):
+        if (value := taken(described, field, kind, within)) is not None:
+            function[field] = value
+    return {"type": "function", "function": function}
+
+
+def tool_name(described: Mapping[str, Any], within: str) -> str:
+    """The name in ``described``.
+
+    Raises:
+        InvalidRequestError: There is none, or it is too long.
+    """
+    name = required(described, "name", str, within)
+    if not name or len(name) > LONGEST_NAME:
+        raise InvalidRequestError(
+            f"`{within}name` has to have 1 to {LONGEST_NAME} characters.", f"{within}name"
+        )
+    return name
+
+
+def check_names_differ(tools: Iterable[Mapping[str, Any]]) -> None:
+    """Test whether a call tells which tool it is of.
+
+    Raises:
+        InvalidRequestError: Two have the same name.
+    """
+    seen = set[str]()
+    for tool in tools:
+        if (name := tool["function"]["name"]) in seen:
+            raise InvalidRequestError(f"Two tools are called {name!r}.", "tools")
+        seen.add(name)
+
+
+def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict[str, Any] | None:
+    """The form of an answer; None if it is a text.
+
+    Args:
+        kind: ``text``, ``json_object`` or ``json_schema``.
+        described: Of a schema: ``name``, ``schema``, and maybe ``strict``.
+        place: Where it stands.
+
+    Raises:
+        InvalidRequestError: It is another kind, or no schema.
+    """
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": kind}
+    if kind != "json_schema":
+        raise InvalidRequestError(
+            f"`{place}.type` is `text`, `json_object` or `json_schema`.", f"{place}.type"
+        )
+    within = f"{place}."
+    form: dict[str, Any] = {
+        "name": required(described, "name", str, within)[:LONGEST_NAME_OF_A_FORMAT],
+        "schema": required(described, "schema", dict, within),
+        "strict": taken(described, "strict", bool, within),
+    }
+    wanted = {"type": kind, "json_schema": form}
+    try:
+        schema_of_response_format(wanted)
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidRequestError(
+            f"`{within}schema` is no JSON Schema that can be checked.", f"{within}schema"
+        ) from None
+    return wanted
