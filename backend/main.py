@@ -72,6 +72,8 @@ log = logging.getLogger(__name__)
 FIRST_USER: Final = ADMIN
 
 WATCH_SECONDS: Final = 1.0
+FIGURES_SECONDS: Final = 1.0
+"""How old the ledger's figures among the metrics are at most."""
 DRAIN_SECONDS: Final = 5.0
 """How long a stop waits for answers of models that its requests did not wait for: they are being paid for."""
 TEXTS_SECONDS: Final = 600.0
@@ -234,13 +236,19 @@ def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budg
 async def _shipping(watchers: Watchers, store: LedgerStore, background: Background) -> AsyncIterator[None]:
     """Ship what the facade writes down, and what processes wrote that are no more."""
     shipper = Shipper(watchers.spool, store)
-    registry, figures = watchers.metrics.registry, LedgerMetrics(watchers.spool, shipper)
-    registry.register(figures)
+    figures = LedgerMetrics(watchers.metrics.registry, watchers.spool, shipper)
+
+    async def update() -> None:
+        figures.update()
+
     try:
-        async with shipper.shipping(background):
+        async with (
+            shipper.shipping(background),
+            background.repeating("ledger.figures", update, every=FIGURES_SECONDS),
+        ):
             yield
     finally:
-        registry.unregister(figures)
+        figures.withdraw()
 
 
 async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Overrides | None:

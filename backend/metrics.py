@@ -8,7 +8,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MutexValue, ValueClass
 from typing_extensions import override
 
 from backend.utils.llm.execution.observers.log import endpoint_for_all
@@ -50,10 +52,11 @@ class _Series(NamedTuple):
 class Metrics(PerProcess):
     """Counts attempts, as a `LedgerSink`, and openings of circuit breakers, as a listener to health.
 
-    A forked child begins at nothing.
+    A forked child begins at nothing. Where PROMETHEUS_MULTIPROC_DIR names a folder, all processes that share it are counted
+    together, those that have ended included.
 
     Attributes:
-        registry: What it has counted, ready to be exposed.
+        registry: What this process has counted. `exposition` has all of it.
     """
 
     registry: CollectorRegistry
@@ -76,6 +79,14 @@ class Metrics(PerProcess):
         self._degraded = self._counter("degraded_answers", "Answers of another than the first choice.")
         circuit = ("endpoint", "key_owner", "account")
         self._openings = self._counter("breaker_openings", "How often circuit breakers opened.", circuit)
+
+    def exposition(self) -> str:
+        """What was counted, in Prometheus's text format."""
+        if ValueClass is MutexValue:
+            return generate_latest(self.registry).decode()
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together).decode()
 
     def append(self, record: AttemptRecord) -> None:
         """Count ``record``. See `LedgerSink`."""

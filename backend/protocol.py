@@ -236,6 +236,7 @@ class BoundedProtocol(H11Protocol):
         self.waits_since = self.loop.time()
         self._asked = self.app
         self.app = self._serve
+        self._is_leaving = False
         self._head_clock: asyncio.TimerHandle | None = None
         self._reading_clock: asyncio.TimerHandle | None = None
 
@@ -278,6 +279,18 @@ class BoundedProtocol(H11Protocol):
         self._mind_head()
         if self.conn.is_held:
             self.flow.pause_reading()
+
+    @override
+    def shutdown(self) -> None:
+        """Close when what is under way is answered.
+
+        A stop that has the time for it leaves a connection that is idle to its client, whose next request may be on its way, until
+        it has been idle for `IDLE_SECONDS`.
+        """
+        if self.is_waiting and (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
+            self._is_leaving = True
+        else:
+            super().shutdown()
 
     @override
     def on_response_complete(self) -> None:
@@ -360,7 +373,7 @@ class BoundedProtocol(H11Protocol):
     def _last(self, start: Message) -> Message:
         if self.conn.holds_all:
             self._release()
-        if self.conn.is_unread:
+        if self.conn.is_unread or self._is_leaving:
             return {**start, "headers": [*start.get("headers", ()), CLOSE]}
         return start
 

@@ -10,50 +10,50 @@ import errno
 import secrets
 import socket
 import threading
-from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import uvicorn
 from rich.markup import escape
 from rich.table import Table as Grid
-from typing_extensions import override
+from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError
 from backend.database.journals import FileJournals
 from backend.database.storage import opened_database
+from backend.database.tokens import TokenStore
 from backend.keys.errors import MasterKeyError
+from backend.keys.master_keys import load_master_keys
 from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import Terminal, receipt_line
-from backend.protocol import configured
 from backend.routers.conversations import IDEMPOTENCY_KEY
+from backend.routers.dependencies import ADMIN
+from backend.server import GRACE_SECONDS, Server
 from backend.settings import environment
 from backend.signals import Signals
 from backend.utils.llm import LLMError, Patchbay, Table, use
 from backend.watchers import Watchers
+from backend.workers.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from backend.routers.stopping import Stop
     from backend.settings import Settings
 
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
-GRACE_SECONDS = 3
-"""How long a stop waits for answers that are under way. What takes longer is told so, and ended."""
-ENDING_SECONDS = 2
-"""How long what was ended may take to end, before the server breaks it off."""
 out = Terminal(highlight=False, emoji=False)
 
 
-def serve(settings: Settings, *, once: bool) -> int:
+def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
     """Run the service until it is interrupted; with ``once``, until the sample conversation is through.
 
     SIGINT and SIGTERM stop it in order. A second one waits for no answers, a third one for nothing.
+
+    Args:
+        settings: The application's.
+        once: Whether it ends after the sample.
+        workers: In how many processes it serves. With more than one, SIGHUP starts others in their place.
 
     Returns:
         The exit status: 0 if it was stopped in order; 1 if it could not start, or if ``once`` and the sample did not come out
@@ -70,7 +70,21 @@ def serve(settings: Settings, *, once: bool) -> int:
         return 1
     with listener, watchers.spool, use(patchbay):
         try:
-            run = _Run(settings, patchbay, local_model, listener, watchers)
+            launch_token = secrets.token_urlsafe(32)
+            server = (
+                Supervisor(workers, local_model, launch_token)
+                if workers > 1
+                else Server(
+                    create_app(
+                        settings,
+                        patchbay=patchbay,
+                        local_model=local_model,
+                        launch_token=launch_token,
+                        watchers=watchers,
+                    )
+                )
+            )
+            run = _Run(settings, patchbay, local_model, listener, server, launch_token)
             with Signals(run.stop) as signals:
                 try:
                     whole = asyncio.run(run.go(once=once))
@@ -103,14 +117,6 @@ def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
         ) from None
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals alone. uvicorn would raise them anew at its end, and what comes after that would not be done."""
-
-    @override
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        return nullcontext()
-
-
 class _Run:
     """One run of the service."""
 
@@ -120,7 +126,8 @@ class _Run:
         patchbay: Patchbay,
         local_model: LocalModel,
         listener: socket.socket,
-        watchers: Watchers,
+        server: Server | Supervisor,
+        launch_token: str,
     ) -> None:
         host, port = listener.getsockname()[:2]
         self.origin = f"http://{host}:{port}"
@@ -128,55 +135,44 @@ class _Run:
         self.patchbay = patchbay
         self.local_model = local_model
         self.listener = listener
-        self.launch_token = secrets.token_urlsafe(32)
+        self.server = server
+        self.launch_token = launch_token
         self.first_token: str | None = None
-        app = create_app(
-            settings,
-            patchbay=patchbay,
-            local_model=local_model,
-            announce=self._remember,
-            launch_token=self.launch_token,
-            watchers=watchers,
-        )
-        self.server = _Server(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
-        self.requests: Stop = app.state.stop
-        self.loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self) -> None:
         """Stop in order; called again, without waiting for answers. From any thread."""
-        seconds = 0 if self.server.should_exit else GRACE_SECONDS
-        is_starting = not self.server.started
-        self.server.should_exit = True
-        if self.loop is not None:
-            with suppress(RuntimeError):  # it is closed: nothing is under way
-                self.loop.call_soon_threadsafe(self.requests.begin, seconds)
+        is_starting = not self.server.is_started
+        self.server.stop(0 if self.server.is_stopping else GRACE_SECONDS)
         if is_starting:
             # Nobody asks it yet, and the start waits for it.
             threading.Thread(target=self.local_model.stop, daemon=True).start()
 
     async def go(self, *, once: bool) -> bool:
         """Run until the server ends. With ``once``, tells whether the sample came out whole; else, whether it could start."""
-        self.loop = asyncio.get_running_loop()
-        async with opened_database(self.settings):
-            FileJournals(self.settings.journals_path)
+        async with opened_database(self.settings) as engine:
             # uvicorn would tell of what is wrong with it by a stack, and only when the model has started
+            FileJournals(self.settings.journals_path)
+            load_master_keys(self.settings.master_keys, self.settings.master_keys_path)
+            tokens = TokenStore(async_sessionmaker(engine))
+            if not await tokens.has_any():
+                self.first_token = await tokens.create(ADMIN, "first start")
         await self._start_model()
-        serving = asyncio.create_task(self.server.serve(sockets=[self.listener]))
-        while not self.server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
+        serving = asyncio.create_task(self.server.serve(self.listener))
+        while not self.server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.02)
         if serving.done():
-            return self.server.started and not once
+            return self.server.is_started and not once
         whole = await self._shown_sample(again=once)
         if once:
-            self.server.should_exit = True
-        elif not self.server.should_exit:
+            self.server.stop(GRACE_SECONDS)
+        elif not self.server.is_stopping:
             self._print_link()
         await serving
         return whole or not once
 
     async def _start_model(self) -> None:
         """Start the built-in model, if anything runs on it. If it cannot start, the service does all the same."""
-        if not _runs_embedded(self.patchbay) or self.server.should_exit:
+        if not _runs_embedded(self.patchbay) or self.server.is_stopping:
             return
         qos = self.patchbay.get_qos_info()
         if qos.demo_active:
@@ -195,7 +191,7 @@ class _Run:
                 await asyncio.to_thread(self.local_model.address, START_SECONDS)
                 _print(f"{self.local_model.label} is ready.")
             except LocalModelUnavailable as unavailable:
-                if not self.server.should_exit:
+                if not self.server.is_stopping:
                     _print(f"The built-in model could not start: {unavailable}")
 
     async def _shown_sample(self, *, again: bool) -> bool:
@@ -203,7 +199,7 @@ class _Run:
         try:
             return await self._show_sample(again=again)
         except (httpx.HTTPError, ValueError) as error:
-            if not self.server.should_exit:
+            if not self.server.is_stopping:
                 _print(f"The sample conversation could not be sent: {type(error).__name__}")
             return False
 
@@ -248,9 +244,6 @@ class _Run:
         _print("The link holds until the service stops. Ctrl-C stops it.")
         if self.first_token is not None:
             _print(f"\nYour access token for the API, shown only this once:\n  {self.first_token}")
-
-    def _remember(self, token: str) -> None:
-        self.first_token = token
 
 
 def _print(text: str) -> None:

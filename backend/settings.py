@@ -133,6 +133,11 @@ def environment(dotenv: Path = DOTENV) -> dict[str, str]:
     return {name: value for name, value in merged.items() if name not in _OURS}
 
 
+def worker_environment(metrics: Path) -> dict[str, str]:
+    """The environment of a worker: that of this process, and the folder in which the workers' figures are put together."""
+    return {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}  # noqa: TID251 - handed on as it is
+
+
 def _read(dotenv: Path) -> dict[str, str]:
     file = DotEnvSettingsSource(
         Settings, env_file=dotenv, env_file_encoding="utf-8", case_sensitive=True, env_ignore_empty=True

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-from typing_extensions import override
+from prometheus_client import Counter, Gauge
 
 from backend.keys.monitor import KeyMonitor
 from backend.ledger.spool import Bounds, Spool
@@ -15,8 +13,9 @@ from backend.metrics import Metrics
 from backend.utils.llm import Patchbay, TextFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
+    from prometheus_client import CollectorRegistry
     from pydantic import SecretStr
 
     from backend.ledger.shipper import Shipper
@@ -79,29 +78,63 @@ class Watchers(NamedTuple):
         return made
 
 
-class LedgerMetrics(Collector):
-    """How the records of this process get to the store, read off when it is asked for."""
+class LedgerMetrics:
+    """How the records of this process get to the store.
 
-    def __init__(self, spool: Spool, shipper: Shipper) -> None:
-        self._spool = spool
-        self._shipper = shipper
+    They are figures of ours and not read off when somebody asks, so that those of several processes can be put together.
 
-    @override
-    def collect(self) -> Iterator[Metric]:
+    Args:
+        registry: Exposes them until they are withdrawn.
+        spool: Writes records down.
+        shipper: Ships them.
+    """
+
+    def __init__(self, registry: CollectorRegistry, spool: Spool, shipper: Shipper) -> None:
+        self._registry = registry
+        self._spool, self._shipper = spool, shipper
+        self._counters = {
+            name: Counter(f"patchbay_{name}", about, registry=registry) for name, about in _COUNTERS.items()
+        }
+        self._gauges = {
+            name: Gauge(f"patchbay_{name}", about, registry=registry, multiprocess_mode=together)
+            for name, (about, together) in _GAUGES.items()
+        }
+        self._counted = dict.fromkeys(_COUNTERS, 0)
+        self.update()
+
+    def update(self) -> None:
+        """Take over how it is now."""
         spool, shipper = self._spool.figures, self._shipper.figures
-        yield _counter("ledger_records", "Records that were written down, or were to be.", spool.appended)
-        yield _counter("ledger_lost_records", "Those for which there was no room.", spool.lost)
-        yield _gauge("ledger_waiting_records", "Those that wait in memory for room.", spool.waiting)
-        yield _gauge("ledger_fault", "Whether none can be written now.", spool.fault is not None)
-        yield _counter("ledger_shipped_rows", "Rows that the store took, whoever wrote them.", shipper.rows)
-        yield _counter("ledger_refused_rows", "Rows that it will never take.", shipper.refused)
-        yield _counter("ledger_damaged_lines", "Lines that were not as they were written.", shipper.damaged)
-        yield _gauge("ledger_store_away", "Whether the store is away.", shipper.away_since is not None)
+        counted = {
+            "ledger_records": spool.appended,
+            "ledger_lost_records": spool.lost,
+            "ledger_shipped_rows": shipper.rows,
+            "ledger_refused_rows": shipper.refused,
+            "ledger_damaged_lines": shipper.damaged,
+        }
+        for name, value in counted.items():
+            self._counters[name].inc(value - self._counted[name])
+        self._counted = counted
+        self._gauges["ledger_waiting_records"].set(spool.waiting)
+        self._gauges["ledger_fault"].set(spool.fault is not None)
+        self._gauges["ledger_store_away"].set(shipper.away_since is not None)
+
+    def withdraw(self) -> None:
+        """Expose them no more."""
+        for metric in (*self._counters.values(), *self._gauges.values()):
+            self._registry.unregister(metric)
 
 
-def _counter(name: str, about: str, value: float) -> Metric:
-    return CounterMetricFamily(f"patchbay_{name}", about, value)
-
-
-def _gauge(name: str, about: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"patchbay_{name}", about, value)
+_COUNTERS: Final = {
+    "ledger_records": "Records that were written down, or were to be.",
+    "ledger_lost_records": "Those for which there was no room.",
+    "ledger_shipped_rows": "Rows that the store took, whoever wrote them.",
+    "ledger_refused_rows": "Rows that it will never take.",
+    "ledger_damaged_lines": "Lines that were not as they were written.",
+}
+_GAUGES: Final[Mapping[str, tuple[str, Literal["livesum", "livemax"]]]] = {
+    "ledger_waiting_records": ("Those that wait in memory for room.", "livesum"),
+    "ledger_fault": ("Whether none can be written now.", "livemax"),
+    "ledger_store_away": ("Whether the store is away.", "livemax"),
+}
+"""Each with how those of several processes are put together."""

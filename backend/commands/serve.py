@@ -16,10 +16,16 @@ app = commands()
 def serve(
     *,
     once: Annotated[bool, typer.Option("--once", help="Run the sample conversation, then exit.")] = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="In how many processes. With more than one, SIGHUP restarts them one by one.", min=1
+        ),
+    ] = 1,
 ) -> None:
     """Start the server, run the sample conversation through it, and stay up."""
     from backend.serve import serve as run
 
     with errors(as_json=False):
         settings = read_settings()
-    raise typer.Exit(run(settings, once=once))
+    raise typer.Exit(run(settings, once=once, workers=workers))

@@ -27,7 +27,7 @@ async def metrics(services: ServicesDep) -> Response:
 
 def _exposition(services: Services) -> str:
     """It may have a hundred thousand lines: so it is made beside the event loop."""
-    return exposition(services.facade.get_qos_info()) + generate_latest(services.metrics.registry).decode()
+    return exposition(services.facade.get_qos_info()) + services.metrics.exposition()
 
 
 def exposition(qos: QosInfo) -> str:

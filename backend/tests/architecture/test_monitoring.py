@@ -50,7 +50,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     """Every sample that ``/metrics`` can have, with the values of its labels here."""
     metrics, now = Metrics(), datetime(2026, 11, 21, tzinfo=UTC)
     spool = Spool(Path("nowhere"))
-    metrics.registry.register(LedgerMetrics(spool, Shipper(spool, MemoryLedgerStore())))
+    LedgerMetrics(metrics.registry, spool, Shipper(spool, MemoryLedgerStore()))
     for outcome in ("ok", "failed"):
         metrics.append(record(outcome=outcome, first_token=1))
     metrics.health_changed(HealthChange("opened", Circuit("openai:m", "k"), Category.SERVER, 30.0, 5))

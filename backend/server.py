@@ -1,0 +1,70 @@
+"""The application, served by this process on a socket that listens."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext, suppress
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from typing_extensions import override
+
+from backend.protocol import configured
+
+if TYPE_CHECKING:
+    import socket
+    from contextlib import AbstractContextManager
+
+    from fastapi import FastAPI
+
+    from backend.routers.stopping import Stop
+
+ENDING_SECONDS: Final = 2
+"""How long what was ended may take to end, before the server breaks it off."""
+GRACE_SECONDS: Final = 3
+"""How long a stop waits for answers that are under way. What takes longer is told so, and ended."""
+
+
+class Server:
+    """One server of ``app``, for one run.
+
+    Args:
+        app: As `create_app` makes it.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._uvicorn = _Uvicorn(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
+        self._requests: Stop = app.state.stop
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it takes requests, or has."""
+        return self._uvicorn.started
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop has begun."""
+        return self._uvicorn.should_exit
+
+    def stop(self, seconds: float) -> None:
+        """Stop in order, and leave so many seconds to answers that are under way. From any thread."""
+        self._uvicorn.config.timeout_graceful_shutdown = ceil(seconds) + ENDING_SECONDS
+        self._uvicorn.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed: nothing is under way
+                self._loop.call_soon_threadsafe(self._requests.begin, seconds)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve until it is stopped, or cannot start."""
+        self._loop = asyncio.get_running_loop()
+        await self._uvicorn.serve(sockets=[listener])
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals alone. uvicorn would raise them anew at its end, and what comes after that would not be done."""
+
+    @override
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()

@@ -1,0 +1,76 @@
+"""The built-in model, as a worker sees it: the supervisor runs it, and tells of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from backend.local_model import LocalModelUnavailable
+from backend.local_model.process import Address
+from backend.utils.llm.forks import PerProcess
+
+if TYPE_CHECKING:
+    from backend.local_model.process import State
+
+    from .lines import ModelState
+
+
+class LentModel(PerProcess):
+    """A model that somebody else starts and stops. Every method may be called from any thread.
+
+    Args:
+        told: How it is at first.
+    """
+
+    def __init__(self, told: ModelState) -> None:
+        self._told = told
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._changed = threading.Condition()
+
+    def tell(self, told: ModelState) -> None:
+        """Take note of how it is now."""
+        with self._changed:
+            self._told = told
+            self._changed.notify_all()
+
+    @property
+    def label(self) -> str:
+        """The name of the model, for people."""
+        return self._told.label
+
+    @property
+    def state(self) -> State:
+        """The state of the model."""
+        return self._told.state
+
+    @property
+    def reason(self) -> str | None:
+        """A way out, if it failed."""
+        return self._told.reason
+
+    def current(self) -> Address | None:
+        """The address if the model is ready, without waiting."""
+        address = self._told.address
+        return None if address is None else Address(address.base_url, address.key.get_secret_value())
+
+    def address(self, timeout: float) -> Address:
+        """Wait until the model is ready, and return its address.
+
+        Args:
+            timeout: How many seconds at most.
+
+        Raises:
+            LocalModelUnavailable: It failed, was stopped or never started, or the time went by.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._told.state != "starting", timeout)
+            if (address := self.current()) is not None:
+                return address
+            if self._told.state == "starting":
+                raise LocalModelUnavailable(f"{self.label} is still starting. Try again in a moment.")
+            raise LocalModelUnavailable(self.reason or f"{self.label} is not running.")

@@ -1,0 +1,259 @@
+"""Starts workers, starts others in the place of those that end, and ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.multiprocess import mark_process_dead
+from pydantic import SecretStr
+
+from backend.settings import worker_environment
+
+from .lines import READY, LentAddress, ModelState, Start, Stop
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine, Iterator, Sequence
+
+    from backend.local_model import LocalModel
+
+    from .lines import Order
+
+log = logging.getLogger(__name__)
+
+COMMAND: Final = (sys.executable, "-m", "backend.workers.worker")
+PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before another worker takes the place of one that ended by itself; longer each time, while none stays up."""
+HEALTHY: Final = 60.0
+"""Seconds after which the end of a worker is a first one again."""
+DRAIN_SECONDS: Final = 300.0
+"""How long answers under way may take in a worker whose place another one has taken."""
+ENDING_SECONDS: Final = 10.0
+"""How long a worker may take beyond that to end, before it is killed."""
+MODEL_SECONDS: Final = 0.2
+"""How often it is looked whether the built-in model has changed."""
+
+
+class Worker:
+    """One process that serves, or is to.
+
+    Attributes:
+        settled: Is set once it serves, or has ended without.
+        serves: Whether it does, or did.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.began = asyncio.get_running_loop().time()
+        self.settled = asyncio.Event()
+        self.serves = False
+        self._listening = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        if self.process.stdout is not None:
+            async for line in self.process.stdout:
+                if line.decode(errors="replace").strip() == READY:
+                    self.serves = True
+                    self.settled.set()
+        self.settled.set()
+
+    def tell(self, order: Order) -> None:
+        """Tell it, if it is there to hear it."""
+        if self.process.stdin is not None and not self.process.stdin.is_closing():
+            self.process.stdin.write(f"{order.model_dump_json()}\n".encode())
+
+    async def ended(self) -> int:
+        """Wait for its end, and give its exit status."""
+        status = await self.process.wait()
+        await self._listening
+        return status
+
+    async def end(self, seconds: float, more: float = ENDING_SECONDS) -> None:
+        """Let it end, and leave so many seconds to answers under way. If it has not ended ``more`` seconds later, it is killed."""
+        self.tell(Stop(seconds=seconds))
+        try:
+            async with asyncio.timeout(seconds + more):
+                await self.process.wait()
+        except TimeoutError:
+            log.warning("workers.killed pid=%d", self.process.pid)
+            with suppress(ProcessLookupError):
+                self.process.kill()
+
+
+class Supervisor:
+    """Some workers on one port. SIGHUP starts others in their place, one after the other, without a failed request.
+
+    Args:
+        number: How many workers.
+        model: The built-in model, which all of them share. Whoever passes it starts and stops it.
+        launch_token: See `create_app`.
+        command: What starts a worker.
+        pauses: See `PAUSES`.
+        ending_seconds: See `ENDING_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        model: LocalModel,
+        launch_token: str,
+        command: Sequence[str] = COMMAND,
+        pauses: Sequence[float] = PAUSES,
+        ending_seconds: float = ENDING_SECONDS,
+    ) -> None:
+        self._number = number
+        self._model = model
+        self._launch_token = SecretStr(launch_token)
+        self._command = tuple(command)
+        self._pauses = tuple(pauses)
+        self._ending_seconds = ending_seconds
+        self._places: dict[int, Worker] = {}
+        self._living: set[Worker] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._endings = 0
+        self._over = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_started = False
+        self.is_stopping = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes of those that serve, or are about to."""
+        return tuple(worker.process.pid for worker in self._places.values())
+
+    def stop(self, seconds: float) -> None:
+        """End all of them, and leave so many seconds to answers that are under way. From any thread."""
+        self.is_stopping = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed: all have ended
+                self._loop.call_soon_threadsafe(self._end_all, seconds)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve until it is stopped, or a first worker cannot start."""
+        self._loop = asyncio.get_running_loop()
+        with tempfile.TemporaryDirectory(prefix="patchbay-metrics-") as folder, self._on_hangup():
+            self._listener, self._metrics = listener, Path(folder)
+            telling = asyncio.create_task(self._tell_of_model())
+            await asyncio.gather(*map(self._fill, range(self._number)))
+            self.is_started = all(worker.serves for worker in self._places.values())
+            if self._living:
+                await self._over.wait()
+            telling.cancel()
+            await asyncio.gather(telling, *self._tasks, return_exceptions=True)
+
+    async def restart(self) -> None:
+        """Put another worker in the place of each, one after the other. Where that does not start, all stays as it is."""
+        for place in range(self._number):
+            if self.is_stopping or not await self._replace(place):
+                return
+
+    async def _replace(self, place: int) -> bool:
+        fresh = await self._start(place)
+        await fresh.settled.wait()
+        if not fresh.serves:
+            log.error("workers.restart_failed: the others go on as they are")
+            return False
+        before, self._places[place] = self._places.get(place), fresh
+        if before is not None:
+            self._spawn(before.end(DRAIN_SECONDS))
+        return True
+
+    async def _fill(self, place: int) -> None:
+        """Start a worker there, and wait until it serves."""
+        if not self.is_stopping:
+            self._places[place] = worker = await self._start(place)
+            await worker.settled.wait()
+
+    async def _start(self, place: int) -> Worker:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(self._listener.fileno(),),
+            start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
+            env=worker_environment(self._metrics),
+        )
+        worker = Worker(process)
+        self._living.add(worker)
+        self._spawn(self._watch(worker, place))
+        model = model_state(self._model)
+        worker.tell(Start(listener=self._listener.fileno(), launch_token=self._launch_token, model=model))
+        if self.is_stopping:
+            self._spawn(worker.end(0, self._ending_seconds))
+        return worker
+
+    async def _watch(self, worker: Worker, place: int) -> None:
+        """Wait for the end of ``worker``. Unless that was wanted, start another in its place."""
+        status = await worker.ended()
+        self._living.discard(worker)
+        mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
+        if self.is_stopping:
+            self._end_if_alone()
+        elif self._places.get(place) is not worker:
+            return  # another has taken its place, or it never had one
+        elif not self.is_started:
+            self.is_stopping = True
+            self._end_all(0)
+        else:
+            await self._pause(worker, status)
+            await self._fill(place)
+
+    async def _pause(self, worker: Worker, status: int) -> None:
+        lasted = asyncio.get_running_loop().time() - worker.began
+        self._endings = 1 if lasted >= HEALTHY else self._endings + 1
+        seconds = self._pauses[min(self._endings, len(self._pauses)) - 1]
+        log.error("workers.ended pid=%d status=%d next_in_s=%g", worker.process.pid, status, seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+
+    async def _tell_of_model(self) -> None:
+        told = model_state(self._model)
+        while True:
+            await asyncio.sleep(MODEL_SECONDS)
+            now = model_state(self._model)
+            if now != told:
+                for worker in self._living:
+                    worker.tell(now)
+            told = now
+
+    def _end_all(self, seconds: float) -> None:
+        for worker in self._living:
+            self._spawn(worker.end(seconds, self._ending_seconds))
+        self._end_if_alone()
+
+    def _end_if_alone(self) -> None:
+        if not self._living:
+            self._over.set()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @contextmanager
+    def _on_hangup(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.restart()))
+        except (NotImplementedError, RuntimeError, ValueError):  # not in the main thread, or no such signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+
+def model_state(model: LocalModel) -> ModelState:
+    """How ``model`` is now, as workers are told."""
+    state, address = model.state, model.current()
+    lent = address and LentAddress(base_url=address.base_url, key=SecretStr(address.key))
+    return ModelState(label=model.label, state=state, reason=model.reason, address=lent)
