@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field
 from backend.local_model.process import State
 
 
-class _Line(BaseModel):
+class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
-class LentAddress(_Line):
+class ModelAddress(_Message):
     """Where the supervisor's model answers.
 
     Attributes:
@@ -32,7 +32,7 @@ class LentAddress(_Line):
         return key.get_secret_value()
 
 
-class ModelState(_Line):
+class ModelState(_Message):
     """How the built-in model is now. Told at the start, and whenever it changes.
 
     Attributes:
@@ -45,10 +45,10 @@ class ModelState(_Line):
     label: str
     state: State
     reason: str | None = None
-    address: LentAddress | None = None
+    address: ModelAddress | None = None
 
 
-class Start(_Line):
+class Start(_Message):
     """The first line to a worker.
 
     Attributes:
@@ -67,7 +67,7 @@ class Start(_Line):
         return token.get_secret_value()
 
 
-class Stop(_Line):
+class Stop(_Message):
     """Take no further connections, and end.
 
     Attributes:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from backend.settings import worker_environment
 
-from .lines import READY, LentAddress, ModelState, Start, Stop
+from .lines import READY, ModelAddress, ModelState, Start, Stop
 
 if TYPE_CHECKING:
     import socket
@@ -255,5 +255,5 @@ class Supervisor:
 def model_state(model: LocalModel) -> ModelState:
     """How ``model`` is now, as workers are told."""
     state, address = model.state, model.current()
-    lent = address and LentAddress(base_url=address.base_url, key=SecretStr(address.key))
-    return ModelState(label=model.label, state=state, reason=model.reason, address=lent)
+    told = address and ModelAddress(base_url=address.base_url, key=SecretStr(address.key))
+    return ModelState(label=model.label, state=state, reason=model.reason, address=told)

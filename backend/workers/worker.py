@@ -20,8 +20,8 @@ from backend.signals import Signals
 from backend.utils.llm import LLMError, Table, use
 from backend.watchers import Watchers
 
-from .lent_model import LentModel
 from .lines import ORDERS, READY, ModelState, Start, Stop
+from .shared_model import SharedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def work(orders: Iterator[Order], answers: TextIO) -> int:
 
 
 def _serve(start: Start, listener: socket.socket, orders: Iterator[Order], answers: TextIO) -> int:
-    settings, model = Settings(), LentModel(start.model)
+    settings, model = Settings(), SharedModel(start.model)
     watchers = Watchers.of(settings)
     patchbay = watchers.facade(Table(environ=environment()), live={"local": model})
     with watchers.spool, use(patchbay):
@@ -84,7 +84,7 @@ async def _run(server: Server, listener: socket.socket, answers: TextIO) -> None
     await serving
 
 
-def _follow(orders: Iterator[Order], server: Server, model: LentModel) -> None:
+def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None:
     for order in orders:
         if isinstance(order, ModelState):
             model.tell(order)

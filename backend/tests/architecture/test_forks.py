@@ -28,6 +28,7 @@ SHORT_LIVED = {
     "local_model/child.py Child": "follows the model's process, whose parent is another one after a fork",
     "local_model/server.py end_with_parent": "of the model's process, which runs nothing else",
     "local_model/server.py _end_after": "the same",
+    "workers/worker.py _serve": "follows the supervisor, whose worker a forked child is not",
     "testing/server.py Server": "the test kit's: it serves where it was started, and stands by itself",
     "testing/loopback.py LoopbackProvider": "the same",
     "testing/scripted.py ScriptedChatModel": "the same",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .lines import ModelState
 
 
-class LentModel(PerProcess):
+class SharedModel(PerProcess):
     """A model that somebody else starts and stops. Every method may be called from any thread.
 
     Args:

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from backend.local_model import LocalModelUnavailable
-from backend.workers.lent_model import LentModel
-from backend.workers.lines import ORDERS, LentAddress, ModelState, Start, Stop
+from backend.workers.lines import ORDERS, ModelAddress, ModelState, Start, Stop
+from backend.workers.shared_model import SharedModel
 
 if TYPE_CHECKING:
     from backend.workers.lines import Order
@@ -20,12 +20,12 @@ STARTING = ModelState(label="A model", state="starting")
 READY = ModelState(
     label="A model",
     state="ready",
-    address=LentAddress(base_url="http://127.0.0.1:1/v1", key=SecretStr(KEY)),
+    address=ModelAddress(base_url="http://127.0.0.1:1/v1", key=SecretStr(KEY)),
 )
 
 
 def test_it_is_as_was_told_last() -> None:
-    model = LentModel(STARTING)
+    model = SharedModel(STARTING)
     before = model.current()
 
     model.tell(READY)
@@ -37,7 +37,7 @@ def test_it_is_as_was_told_last() -> None:
 
 
 def test_who_waits_for_it_goes_on_when_it_is_ready() -> None:
-    model = LentModel(STARTING)
+    model = SharedModel(STARTING)
 
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(model.address, 20)
@@ -56,7 +56,7 @@ def test_who_waits_for_it_goes_on_when_it_is_ready() -> None:
 )
 def test_it_says_why_it_cannot_be_asked(told: ModelState, reason: str) -> None:
     with pytest.raises(LocalModelUnavailable, match=reason):
-        LentModel(told).address(0)
+        SharedModel(told).address(0)
 
 
 @pytest.mark.parametrize(
