@@ -35,6 +35,19 @@ Kind = Literal[
     "ledger.repriced",
     "budget.raised",
     "budget.reset",
+    "agent.answered",
+    "agent.asked",
+    "agent.approved",
+    "agent.denied",
+    "agent.edited",
+    "agent.executed",
+    "agent.expired",
+    "agent.failed",
+    "agent.recorded",
+    "agent.rejected",
+    "agent.superseded",
+    "agent.tool",
+    "agent.unknown",
 ]
 SYSTEM: Final = "system"
 """The actor of what nobody decided: an end that came by itself, the first token."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from backend.database import budget_tables, ledger_tables  # noqa: F401 - their tables are among those of `Base`
+from backend.database import agent_tables, budget_tables, ledger_tables  # noqa: F401 - theirs are tables of `Base`, too
 from backend.database.tables import Base
 
 context.configure(

@@ -1,0 +1,70 @@
+"""What a run may use, over all its pauses, together with the agents that it delegates to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from .steps import Spent
+
+Limit = Literal["turns", "tool_calls", "tokens", "usd", "unpriced", "seconds"]
+
+
+class RunBudget(BaseModel):
+    """What a run may use. Each is a bound on when something new begins: an answer under way may use more tokens.
+
+    Attributes:
+        turns: Model calls, failed ones included.
+        tokens: In and out, of all attempts; None for any number.
+        pico_usd: Money, in pico-dollars; None for any amount. An answer without a known price ends the run then.
+        seconds: Of work, without the time that a person takes. It ends also what is under way.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    turns: Annotated[int, Field(ge=1, le=100)] = 5
+    tool_calls: Annotated[int, Field(ge=0, le=1000)] = 20
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    pico_usd: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = 300.0
+
+    def reached(self, spent: Spent) -> Limit | None:
+        """The first limit at which no further answer is asked for; None if there is none."""
+        if spent.turns >= self.turns:
+            return "turns"
+        if self.tokens is not None and spent.tokens >= self.tokens:
+            return "tokens"
+        if self.pico_usd is not None:
+            if spent.unpriced:
+                return "unpriced"
+            if spent.pico_usd >= self.pico_usd:
+                return "usd"
+        return "seconds" if self.seconds_left(spent) <= 0 else None
+
+    def calls_left(self, spent: Spent) -> int:
+        """How many tools may still be called."""
+        return max(0, self.tool_calls - spent.tool_calls)
+
+    def seconds_left(self, spent: Spent) -> float:
+        """How long work may still take."""
+        return float("inf") if self.seconds is None else self.seconds - spent.seconds
+
+    def without(self, spent: Spent, most: RunBudget) -> RunBudget | None:
+        """What is left after ``spent``, and at most ``most``; None if that is nothing."""
+        if self.reached(spent) is not None:
+            return None
+        left = {
+            "turns": self.turns - spent.turns,
+            "tool_calls": self.calls_left(spent),
+            "tokens": None if self.tokens is None else self.tokens - spent.tokens,
+            "pico_usd": None if self.pico_usd is None else self.pico_usd - spent.pico_usd,
+            "seconds": None if self.seconds is None else self.seconds_left(spent),
+        }
+        bounds = {name: _least(value, getattr(most, name)) for name, value in left.items()}
+        return RunBudget.model_validate(bounds)
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)

@@ -1,0 +1,53 @@
+"""Canonical JSON: one text for one value, so that a hash of it stands for what somebody has read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final
+
+_encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False).encode
+
+
+def canonical(value: Any) -> str:
+    """``value`` as JSON in ASCII, with sorted names and without blanks.
+
+    Raises:
+        ValueError: It holds what JSON cannot say, such as NaN, or itself.
+        TypeError: It is none that JSON knows.
+    """
+    try:
+        return _encoded(value)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of ``parts`` as canonical JSON, in hex."""
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The object that ``text`` is.
+
+    Raises:
+        ValueError: It is no JSON, none that everybody reads alike (a name that comes twice, NaN), or no object.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(found, dict):
+        raise ValueError("it is no object")  # noqa: TRY004 - what came is text
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice in it")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

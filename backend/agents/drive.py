@@ -1,0 +1,337 @@
+"""One run, driven from where its steps end to where it is over, or waits for a person."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from langchain_core.messages import SystemMessage
+
+from backend.utils.llm.errors import LLMError
+
+from . import history, spending
+from .events import Asked, Called, Delta, Ended, Result, Started
+from .gate import observation_of, observed
+from .judging import Judge, joined, with_ids
+from .loop import AskModel, Delegate, Execute, Finish, Progress, Wait
+from .observations import Observation, of_fault
+from .runs import ENDED, Outcome, Run
+from .steps import Answered, Call, Failed, Observed, Opened, Spent
+from .tools import Execution
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessageChunk
+
+    from .agent import Agents
+    from .confirmations import Confirmation
+    from .events import Event
+    from .gate import Gate
+    from .loop import Move, Reason
+    from .runs import RunState, RunStore
+    from .steps import Step
+
+_STATES: Final[dict[Reason, RunState]] = {
+    "answered": "done",
+    "failed": "failed",
+    "expired": "expired",
+    "superseded": "superseded",
+}
+"""Of the reason for which a run ends; any other is a limit."""
+
+
+class Surroundings(NamedTuple):
+    """What every run of an application works with.
+
+    Attributes:
+        models: The chat model of a feature.
+        now: The wall clock, in microseconds since 1970.
+        clock: The monotonic clock, in seconds.
+    """
+
+    agents: Agents
+    models: Callable[[str], BaseChatModel]
+    runs: RunStore
+    gate: Gate
+    now: Callable[[], int]
+    clock: Callable[[], float]
+    lease: Callable[[Run], AbstractAsyncContextManager[Drive]]
+
+
+class Drive:
+    """Goes on with one run, whose lease is held.
+
+    Args:
+        run: Which.
+        steps: All of its steps so far.
+        around: What it works with.
+    """
+
+    def __init__(self, run: Run, steps: Sequence[Step], around: Surroundings) -> None:
+        self._run = run
+        self._around = around
+        self._agent = around.agents[run.agent]
+        self._judge = Judge(self._agent, around.agents)
+        self._progress = Progress.of(run.budget, steps)
+        self._left_open: set[str] = set()
+        """Calls that ran, and nobody knows what came of them."""
+        self._end: Ended | None = None
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """What happens, until the run is over or waits; `Ended` comes last. To note the `outcome` is left to the caller."""
+        yield Started(self._run)
+        while self._end is None:
+            async with aclosing(self._stage(self._progress.next_move())) as stage:
+                async for event in stage:
+                    yield event
+
+    def _stage(self, move: Move) -> AsyncGenerator[Event, None]:
+        match move:
+            case AskModel():
+                return self._ask(move.seconds)
+            case Execute():
+                return self._execute(move)
+            case Delegate():
+                return self._delegate(move.call)
+            case Wait():
+                return self._wait(move.gated)
+            case Finish():
+                return self._finish(move.reason)
+
+    async def _finish(self, reason: Reason) -> AsyncGenerator[Event, None]:
+        yield self._ended(_STATES.get(reason, "exhausted"), reason)
+
+    def outcome(self) -> Outcome:
+        """What is to be noted of the run, as far as it has come."""
+        ended = self._end
+        if ended is None:
+            return Outcome("running")
+        state = cast("RunState", ended.state)
+        if state not in ENDED:
+            return Outcome(state, ended.reason)
+        whole = all(one.status in ("ok", "error", "timed_out") for one in self._progress.results.values())
+        is_exchange = self._run.conversation is not None and self._run.parent is None
+        return Outcome(state, ended.reason, ended.text, state == "done" and is_exchange and whole)
+
+    # The model -----------------------------------------------------------------------------------------------------
+
+    async def _ask(self, seconds: float) -> AsyncGenerator[Event, None]:
+        clock = self._around.clock
+        chunks: list[AIMessageChunk] = []
+        began = clock()
+        try:
+            async with aclosing(self._chunks(seconds)) as answer:
+                async for chunk in answer:
+                    chunks.append(chunk)
+                    if chunk.text:
+                        yield Delta(self._run.id, chunk.text)
+        except TimeoutError:
+            await self._append(Failed(code="seconds", spent=Spent(turns=1, unpriced=1, seconds=seconds)))
+            return
+        except LLMError as error:
+            spent = spending.of_error(error, clock() - began)
+            await self._append(Failed(code=error.code, spent=spent, call_id=error.call_id))
+            yield self._ended("failed", error.code)
+            return
+        answered = self._answered(chunks, clock() - began)
+        await self._append(answered)
+        for call in answered.calls:
+            yield Called(self._run.id, call.key, call.name, call.verdict)
+
+    async def _chunks(self, seconds: float) -> AsyncGenerator[AIMessageChunk, None]:
+        """The answer as it comes. Its time is looked at between its chunks: what reads them may take its own.
+
+        Raises:
+            TimeoutError: If ``seconds`` are over.
+        """
+        model: Any = self._around.models(self._agent.feature)
+        if functions := self._judge.functions():
+            model = model.bind_tools(functions)
+        stream = model.astream(
+            [SystemMessage(self._agent.instructions), *history.messages(self._progress.steps)]
+        )
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds if seconds < float("inf") else None
+        async with aclosing(stream):
+            while True:
+                async with asyncio.timeout_at(until):
+                    chunk = await anext(stream, None)
+                if chunk is None:
+                    return
+                yield chunk
+
+    def _answered(self, chunks: Sequence[AIMessageChunk], seconds: float) -> Answered:
+        number = len(self._progress.steps)
+        message = with_ids(joined(chunks), number)
+        receipt = message.response_metadata.get("receipt") or {}
+        left = self._run.budget.calls_left(self._progress.spent)
+        return Answered(
+            message=history.stored(message),
+            text=message.text,
+            calls=self._judge.judge(message, number, left),
+            spent=spending.of_answer(message, seconds),
+            call_id=receipt.get("id"),
+            endpoint=receipt.get("endpoint"),
+        )
+
+    # Tools ---------------------------------------------------------------------------------------------------------
+
+    async def _execute(self, move: Execute) -> AsyncGenerator[Event, None]:
+        """Ask for what has to be asked for, before anything runs; then run the others, all at once."""
+        for call in move.gated:
+            await self._asked(call)
+        calls = [call for call in move.calls if call.key not in self._left_open]
+        if not calls:
+            async for event in self._wait((*move.calls, *move.gated)):
+                yield event
+            return
+        tasks = [asyncio.create_task(self._executed(call)) for call in calls]
+        try:
+            for each in asyncio.as_completed(tasks):
+                if (result := await each) is not None:
+                    yield await self._observe(result)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _executed(self, call: Call) -> Observed | None:
+        """The result of ``call``; None if it was begun before, and it is not known what came of it."""
+        tool = self._agent.tool(call.name)
+        if tool is None or (tool.definition, tool.terms) != (call.definition, call.terms):
+            return _observed(
+                call, of_fault("Changed", "This tool has changed. It was not called.", "refused")
+            )
+        began = self._around.clock()
+        if call.verdict == "run":
+            run, owner = self._run, self._run.owner
+            execution = Execution(owner.user_id, owner.tenant_id, run.id, f"{run.id}.{call.key}")
+            found = await observed(tool, json.loads(call.arguments), execution)
+            return _observed(call, found, seconds=self._around.clock() - began)
+        one = await self._around.gate.record(self._run, call, tool)
+        if one is None:
+            self._left_open.add(call.key)
+            return None
+        done = await self._around.gate.execute(one, tool)
+        return self._settled(call, done, self._around.clock() - began)
+
+    def _settled(self, call: Call, one: Confirmation, seconds: float = 0.0) -> Observed | None:
+        found = observation_of(one)
+        if found is None:
+            self._left_open.add(call.key)
+            return None
+        return _observed(call, found, one.id, seconds)
+
+    async def _asked(self, call: Call) -> Confirmation | None:
+        """The confirmation of ``call``, which is asked for if it is not yet; None if no more can be asked for."""
+        gate, tool = self._around.gate, self._agent.tool(call.name)
+        if (one := (await gate.of_run(self._run.id)).get(call.key)) is not None:
+            return one
+        if tool is None or (tool.definition, tool.terms) != (call.definition, call.terms):
+            return None
+        return await gate.ask(self._run, call, tool)
+
+    # Other agents --------------------------------------------------------------------------------------------------
+
+    async def _delegate(self, call: Call) -> AsyncGenerator[Event, None]:
+        """Let the other agent go on, within what is left to this run, and take its answer as the call's result."""
+        child = await self._child(call)
+        if child is None:
+            yield await self._observe(
+                _observed(call, of_fault("NothingLeft", "The run has nothing left for this.", "refused"))
+            )
+            return
+        ended = await self._past(child)
+        if ended is None:
+            async with self._around.lease(child) as drive, aclosing(drive.events()) as inner:
+                async for event in inner:
+                    ended = event if isinstance(event, Ended) and event.run_id == child.id else ended
+                    yield event
+        if ended is None or ended.state == "awaiting":
+            yield self._ended("awaiting", None)
+            return
+        yield await self._observe(_delegated(call, ended))
+
+    async def _past(self, child: Run) -> Ended | None:
+        """The end of another agent's run that is over; None if it is not."""
+        if child.state not in ENDED:
+            return None
+        spent = Progress.of(child.budget, await self._around.runs.steps(child.id)).spent
+        return Ended(child.id, child.state, child.reason, child.answer or "", spent)
+
+    async def _child(self, call: Call) -> Run | None:
+        """The run of the other agent: the same one whenever it is asked for."""
+        run, child_id = self._run, f"{self._run.id}.{call.key}"
+        if (known := await self._around.runs.get(run.owner, child_id)) is not None:
+            return known
+        budget = run.budget.without(self._progress.spent, self._around.agents[call.name].budget)
+        if budget is None:
+            return None
+        now = self._around.now()
+        child = Run(
+            child_id, call.name, run.owner, call.arguments, budget, now, parent=run.id, parent_call=call.key
+        )
+        await self._around.runs.begin(child, Opened(messages=(history.said(call.arguments),)))
+        return child
+
+    # Waiting -------------------------------------------------------------------------------------------------------
+
+    async def _wait(self, calls: Sequence[Call]) -> AsyncGenerator[Event, None]:
+        """Take what was decided as results; if nothing is, the run waits."""
+        before = len(self._progress.results)
+        asked = [(call, await self._asked(call)) for call in calls]
+        for call, one in asked:
+            if one is None:
+                refused = of_fault(
+                    "NotAsked", "Nobody can be asked for this now. It was not done.", "refused"
+                )
+                yield await self._observe(_observed(call, refused))
+            elif (result := self._settled(call, one)) is not None:
+                yield await self._observe(result)
+        if any(one is not None and one.shown_state(self._around.now()) == "expired" for _, one in asked):
+            yield self._ended("expired", "expired")
+        elif len(self._progress.results) == before:
+            for _, one in asked:
+                if one is not None:
+                    yield Asked(one._replace(state=one.shown_state(self._around.now())))
+            yield self._ended("awaiting", None)
+
+    # Steps ---------------------------------------------------------------------------------------------------------
+
+    async def _observe(self, result: Observed) -> Result:
+        await self._append(result)
+        return Result(self._run.id, result.call, result.name, result.status)
+
+    async def _append(self, step: Step) -> None:
+        """Keep a step, then fold it in."""
+        await self._around.runs.append(self._run, len(self._progress.steps), step, self._around.now())
+        self._progress.add(step)
+
+    def _ended(self, state: RunState, reason: str | None) -> Ended:
+        self._end = Ended(self._run.id, state, reason, self._progress.text, self._progress.spent)
+        return self._end
+
+
+def _observed(
+    call: Call, found: Observation, confirmation: str | None = None, seconds: float = 0.0
+) -> Observed:
+    ran = found.status in ("ok", "error", "timed_out")
+    return Observed(
+        call=call.key,
+        name=call.name,
+        status=found.status,
+        content=found.content,
+        confirmation=confirmation,
+        spent=Spent(tool_calls=int(ran), seconds=seconds),
+    )
+
+
+def _delegated(call: Call, ended: Ended) -> Observed:
+    """An agent that was stopped tells what it has, and why there is no more."""
+    note = "" if ended.state == "done" else f"\n[stopped: {ended.reason}]"
+    spent = ended.spent + Spent(tool_calls=1)
+    return Observed(call=call.key, name=call.name, status="ok", content=f"{ended.text}{note}", spent=spent)

@@ -1,0 +1,157 @@
+"""Errors of agents, each with the status that an HTTP edge answers with. No text holds an argument or a result of a tool."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from backend.utils.llm.errors import ConfirmationError, LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class UnknownAgentError(LLMError):
+    """No agent of that name."""
+
+    code = "unknown_agent"
+    http_status = 404
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        nearest = get_close_matches(name, list(known), n=3, cutoff=0.6)
+        hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
+        super().__init__(f"There is no agent {name[:100]!r}.{hint}")
+
+
+class RunNotFoundError(LLMError):
+    """No run of that id, or another user's, which is told in the same words."""
+
+    code = "run_not_found"
+    http_status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such run.")
+
+
+class RunBusyError(LLMError):
+    """Another process goes on with the run."""
+
+    code = "run_busy"
+    http_status = 409
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The run goes on elsewhere. Ask again in a moment.")
+
+
+class RunOverError(LLMError):
+    """A run that is over, or waits for a person, is not gone on with."""
+
+    code = "run_over"
+    http_status = 409
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"The run is {state}: there is nothing to go on with.")
+
+
+class StepTakenError(Exception):
+    """Somebody else has added a step of that number to the run, and goes on with it."""
+
+
+class ConfirmationNotFoundError(ConfirmationError):
+    """No confirmation of that id, or another user's, which is told in the same words."""
+
+    code = "confirmation_not_found"
+    http_status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such confirmation.")
+
+
+class AlreadyDecidedError(ConfirmationError):
+    """The confirmation was answered before. What it was for is not done again."""
+
+    code = "already_decided"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"This was answered before, and is {state}. Nothing was done again.")
+
+
+class UnknownOutcomeError(ConfirmationError):
+    """Whether the tool has run is not known, so running it takes a decision of its own."""
+
+    code = "outcome_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The process that ran this has ended, so it may be done. Reject it, or approve it with `again` to run it "
+            "once more."
+        )
+
+
+class ConfirmationChangedError(ConfirmationError):
+    """What is stored is not what the person was shown."""
+
+    code = "confirmation_changed"
+
+    def __init__(self) -> None:
+        super().__init__("What is to be confirmed is not what was shown. Nothing was done. Look at it again.")
+
+
+class ConfirmationStaleError(ConfirmationError):
+    """The tool, or its policy, has changed since the person was asked."""
+
+    code = "confirmation_stale"
+
+    def __init__(self, new: str | None) -> None:
+        more = "It is asked for anew." if new else "It cannot be called like this any more."
+        super().__init__(f"The tool has changed since this was asked. Nothing was done. {more}")
+        self.new = new
+
+    @override
+    def as_dict(self) -> dict[str, Any]:
+        """With the id of the confirmation that takes its place."""
+        return {**super().as_dict(), "confirmation": self.new}
+
+
+class ConfirmationExpiredError(ConfirmationError):
+    """Nobody answered in time."""
+
+    code = "confirmation_expired"
+    http_status = 410
+
+    def __init__(self) -> None:
+        super().__init__("The time to answer is over. Nothing was done.")
+
+
+class ConfirmationRevokedError(ConfirmationError):
+    """It may not be done any more."""
+
+    code = "confirmation_revoked"
+    http_status = 403
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"This may not be done any more: {why} Nothing was done.")
+
+
+class InvalidEditError(ConfirmationError):
+    """The arguments that the person wrote do not fit the tool."""
+
+    code = "invalid_edit"
+    http_status = 422
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"The tool does not take these arguments: {fault} It can be answered again.")
+
+
+class ConfirmationsAwayError(ConfirmationError):
+    """Confirmations cannot be read or written now, so nothing that needs one is done."""
+
+    code = "confirmations_away"
+    http_status = 503
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("Confirmations cannot be had now. Nothing was done. Try again.", retry_after=1)

@@ -1,0 +1,417 @@
+"""The gate before every call that changes something: it is written down, confirmed by whoever may, and made once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from backend.ledger.audit import SYSTEM
+
+from .confirmations import LIFETIME, Change, Confirmation
+from .errors import (
+    AlreadyDecidedError,
+    ConfirmationChangedError,
+    ConfirmationExpiredError,
+    ConfirmationNotFoundError,
+    ConfirmationRevokedError,
+    ConfirmationStaleError,
+    InvalidEditError,
+    UnknownAgentError,
+    UnknownOutcomeError,
+)
+from .observations import Observation, of_error, of_fault, of_result, of_time_out
+from .tools import ArgumentsError, Execution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from backend.keys.store import Owner
+    from backend.ledger.audit import Kind
+
+    from .agent import Agents
+    from .confirmations import ConfirmationStore, State
+    from .runs import Run
+    from .steps import Call
+    from .tools import Tool
+
+log = logging.getLogger(__name__)
+
+MOST_PENDING: Final = 100
+"""Open confirmations of one user. Nobody reads more, so no more are asked for."""
+GRACE: Final = 5_000_000
+"""Microseconds beyond a tool's own time before nobody is believed to run it."""
+LONGEST_REASON: Final = 500
+"""Characters of why something was rejected."""
+_SECOND: Final = 1_000_000
+_DUE: Final = 500
+
+
+class Authorize(Protocol):
+    """Tells whether something that is confirmed may still be done."""
+
+    async def __call__(self, confirmation: Confirmation, /) -> str | None:
+        """Why it may not, as a sentence; None if it may."""
+        ...
+
+
+class Decision(NamedTuple):
+    """What a person decided.
+
+    Attributes:
+        owner: Who they are, by their credentials; never by what a message says.
+        confirmation: The id of what they were shown.
+        digest: Of what they were shown.
+        again: Whether to run it although it may have run before.
+        arguments: Others in place of those that were shown.
+    """
+
+    owner: Owner
+    confirmation: str
+    digest: str
+    again: bool = False
+    arguments: Mapping[str, Any] | None = None
+
+
+async def _allowed(_: Confirmation) -> str | None:
+    return None
+
+
+def microseconds() -> int:
+    """Now, since 1970 (UTC)."""
+    return time.time_ns() // 1000
+
+
+class Gate:
+    """Asks, decides, and runs what is confirmed.
+
+    Args:
+        store: Keeps confirmations.
+        agents: Whose tools may be called, as of now.
+        authorize: Is asked again before anything runs.
+        now: The wall clock, in microseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: ConfirmationStore,
+        agents: Agents,
+        *,
+        authorize: Authorize = _allowed,
+        now: Callable[[], int] = microseconds,
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._authorize = authorize
+        self._now = now
+        self._running: set[asyncio.Task[Confirmation]] = set()
+
+    # Asking --------------------------------------------------------------------------------------------------------
+
+    async def ask(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
+        """Write down that a person is to be asked for ``call``; None if too many are open. Nothing is done by that."""
+        if len(await self._store.open(run.owner, MOST_PENDING)) >= MOST_PENDING:
+            return None
+        return await self._added(self._confirmation(run, call, tool))
+
+    async def record(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
+        """Write down that ``call``, which nobody has to be asked for, is made now; None if it was before."""
+        one = self._confirmation(run, call, tool)
+        one = one._replace(state="executing", leased_until=self._lease(tool))
+        return one if await self._store.add(one) else None
+
+    async def of_run(self, run_id: str) -> dict[str, Confirmation]:
+        """The last confirmation of each call of a run, by the call's key."""
+        found = await self._store.of_run(run_id)
+        return {one.call: one for one in sorted(found, key=lambda one: one.number)}
+
+    async def pending(self, owner: Owner, limit: int = 50) -> Sequence[Confirmation]:
+        """What waits for this person: to be answered, or because nobody knows what came of it. The newest first."""
+        now = self._now()
+        shown = [one._replace(state=one.shown_state(now)) for one in await self._store.open(owner, limit)]
+        return [one for one in shown if one.state in ("pending", "unknown")]
+
+    async def find(self, owner: Owner, confirmation_id: str) -> Confirmation:
+        """The confirmation of that id, in its state as of now.
+
+        Raises:
+            ConfirmationNotFoundError: If there is none, or it is another user's; that is noted in the audit trail.
+        """
+        one = await self._store.get(owner, confirmation_id)
+        if one is None:
+            await self._store.deny(owner, confirmation_id, self._now())
+            raise ConfirmationNotFoundError
+        return one._replace(state=one.shown_state(self._now()))
+
+    # Deciding ------------------------------------------------------------------------------------------------------
+
+    async def claim(self, decision: Decision) -> tuple[Confirmation, Tool]:
+        """Take what a person approved, so that nobody else can, and return it with its tool. It has to be `execute`d then.
+
+        Raises:
+            ConfirmationError: Nothing is done; its type says why not.
+        """
+        one = await self.find(decision.owner, decision.confirmation)
+        self._check_answerable(one, decision)
+        tool = await self._authorized(one)
+        if (tool.definition, tool.terms) != (one.definition, one.terms):
+            raise ConfirmationStaleError(await self._asked_anew(one, tool))
+        arguments = self._arguments(one, tool, decision)
+        if one.state == "unknown":
+            await self._note_unknown(one)
+        claimed = await self._store.change(
+            decision.owner, one.id, self._claim(one, tool, decision, arguments)
+        )
+        if claimed is None:
+            raise await self._refusal(decision)
+        return claimed, tool
+
+    def execute(self, one: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
+        """Begin to run what was claimed; what came of it is written down. Whoever waits for it may go: it goes on to its end."""
+        task = asyncio.create_task(self._execute(one, tool), name=f"confirmation {one.id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return asyncio.shield(task)
+
+    async def reject(self, owner: Owner, confirmation_id: str, reason: str = "") -> Confirmation:
+        """Say no, to what is pending or to what nobody knows the outcome of. It is not run.
+
+        Raises:
+            ConfirmationError: It cannot be answered any more.
+        """
+        one = await self.find(owner, confirmation_id)
+        if one.state == "expired":
+            await self.expire(one)
+        if one.state not in ("pending", "unknown"):
+            raise _closed(one.state)
+        if one.state == "unknown":
+            await self._note_unknown(one)
+        now = self._now()
+        values = {"decided_by": owner.user_id, "decided_at": now, "reason": reason[:LONGEST_REASON]}
+        change = Change(one.state, "rejected", now, "agent.rejected", owner.user_id, values)
+        if one.state == "pending":
+            change = change._replace(before="expires_at")
+        rejected = await self._store.change(owner, one.id, change)
+        if rejected is None:
+            raise _closed((await self.find(owner, confirmation_id)).state)
+        return rejected
+
+    async def supersede(self, one: Confirmation) -> bool:
+        """Withdraw what is pending, because it is not wanted any more; False if it was answered meanwhile."""
+        return await self._closed_as(one, "pending", "superseded")
+
+    async def expire(self, one: Confirmation) -> bool:
+        """Note that nobody answered in time."""
+        change = Change("pending", "expired", self._now(), "agent.expired", SYSTEM)
+        return await self._store.change(one.owner, one.id, change._replace(after="expires_at")) is not None
+
+    async def sweep(self) -> Sequence[Confirmation]:
+        """Note of everybody's what is expired, and of what nobody knows the outcome; return those that expired."""
+        now, expired = self._now(), []
+        for one in await self._store.due(now, _DUE):
+            if one.state == "executing":
+                await self._note_unknown(one)
+            elif await self.expire(one):
+                expired.append(one)
+        return expired
+
+    async def drain(self) -> None:
+        """Wait for what is being run. Each has its tool's time."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    # How -----------------------------------------------------------------------------------------------------------
+
+    def _confirmation(self, run: Run, call: Call, tool: Tool) -> Confirmation:
+        now = self._now()
+        one = Confirmation(
+            id=secrets.token_hex(16),
+            tenant_id=run.owner.tenant_id,
+            user_id=run.owner.user_id,
+            agent=run.agent,
+            run=run.id,
+            call=call.key,
+            number=0,
+            tool=tool.name,
+            title=tool.title or tool.name,
+            risk=tool.risk,
+            definition=call.definition,
+            terms=call.terms,
+            arguments=call.arguments,
+            digest="",
+            asked_at=now,
+            expires_at=now + LIFETIME,
+        )
+        return one._replace(digest=one.digest_of(one.arguments))
+
+    async def _added(self, one: Confirmation) -> Confirmation | None:
+        if await self._store.add(one):
+            return one
+        return (await self.of_run(one.run)).get(one.call)
+
+    def _lease(self, tool: Tool) -> int:
+        return self._now() + int(tool.seconds * _SECOND) + GRACE
+
+    def _check_answerable(self, one: Confirmation, decision: Decision) -> None:
+        if one.state == "unknown" and not decision.again:
+            raise UnknownOutcomeError
+        if one.state not in ("pending", "unknown"):
+            raise _closed(one.state)
+        if decision.digest != one.digest or one.digest_of(one.arguments) != one.digest:
+            raise ConfirmationChangedError
+
+    async def _authorized(self, one: Confirmation) -> Tool:
+        """The tool as the agent has it now."""
+        try:
+            tool = self._agents[one.agent].tool(one.tool)
+        except UnknownAgentError:
+            tool = None
+        if tool is None or tool.policy == "deny":
+            raise ConfirmationRevokedError("the agent may not use this tool any more.")
+        if (why := await self._authorize(one)) is not None:
+            raise ConfirmationRevokedError(why)
+        return tool
+
+    def _arguments(self, one: Confirmation, tool: Tool, decision: Decision) -> str:
+        try:
+            return one.arguments if decision.arguments is None else tool.accepted(decision.arguments)
+        except ArgumentsError as error:
+            raise InvalidEditError(str(error)) from None
+
+    def _claim(self, one: Confirmation, tool: Tool, decision: Decision, arguments: str) -> Change:
+        now, digest, who = self._now(), one.digest_of(arguments), decision.owner.user_id
+        values = {
+            "decided_by": who,
+            "decided_at": now,
+            "leased_until": self._lease(tool),
+            "arguments": arguments,
+            "digest": digest,
+            "edited_from": one.digest if digest != one.digest else one.edited_from,
+        }
+        kind: Kind = "agent.edited" if digest != one.digest else "agent.approved"
+        change = Change("pending", "executing", now, kind, who, values, _bound(one), "expires_at")
+        if one.state == "unknown":
+            return change._replace(source="unknown", before=None, details={"again": True})
+        return change
+
+    async def _refusal(self, decision: Decision) -> Exception:
+        """Why it could not be claimed: somebody was quicker, or its time came, or it was changed."""
+        one = await self.find(decision.owner, decision.confirmation)
+        if one.state in ("pending", "unknown"):
+            return ConfirmationChangedError()
+        return _closed(one.state)
+
+    async def _execute(self, one: Confirmation, tool: Tool) -> Confirmation:
+        observation = await observed(tool, json.loads(one.arguments), _execution(one))
+        # A tool that changes something and did not answer in time may have done it.
+        target: State = "unknown" if observation.status == "timed_out" else "done"
+        values = {"status": observation.status, "outcome": observation.content}
+        kind: Kind = "agent.unknown" if target == "unknown" else "agent.executed"
+        change = Change(
+            "executing", target, self._now(), kind, SYSTEM, values, details={"status": observation.status}
+        )
+        return await self._settled(one, change)
+
+    async def _settled(self, one: Confirmation, change: Change) -> Confirmation:
+        settled = await self._store.change(one.owner, one.id, change)
+        if settled is not None:
+            return settled
+        # It took longer than its lease, and somebody noted that. That it is done is known now.
+        late = await self._store.change(one.owner, one.id, change._replace(source="unknown"))
+        return late or await self.find(one.owner, one.id)
+
+    async def _note_unknown(self, one: Confirmation) -> None:
+        change = Change("executing", "unknown", self._now(), "agent.unknown", SYSTEM)
+        await self._store.change(one.owner, one.id, change._replace(after="leased_until"))
+
+    async def _closed_as(self, one: Confirmation, source: State, target: State) -> bool:
+        change = Change(source, target, self._now(), "agent.superseded", SYSTEM)
+        return await self._store.change(one.owner, one.id, change) is not None
+
+    async def _asked_anew(self, one: Confirmation, tool: Tool) -> str | None:
+        """Ask for the same call with the tool as it is now, and return the new id; None if it does not take this any more."""
+        if one.state != "pending" or not await self.supersede(one):
+            return None
+        try:
+            arguments = tool.accepted(json.loads(one.arguments))
+        except ArgumentsError:
+            return None
+        now = self._now()
+        new = one._replace(
+            id=secrets.token_hex(16),
+            number=one.number + 1,
+            title=tool.title or tool.name,
+            risk=tool.risk,
+            definition=tool.definition,
+            terms=tool.terms,
+            arguments=arguments,
+            asked_at=now,
+            expires_at=now + LIFETIME,
+        )
+        new = new._replace(digest=new.digest_of(arguments))
+        return new.id if await self._store.add(new) else None
+
+
+async def observed(tool: Tool, arguments: dict[str, Any], execution: Execution) -> Observation:
+    """Call ``tool`` within its time, and say what came of it. Whatever it raises is an observation."""
+    limit = asyncio.timeout(tool.seconds)
+    try:
+        async with limit:
+            return of_result(await tool.run(arguments, execution))
+    except TimeoutError as error:
+        if limit.expired():
+            return of_time_out(tool.seconds)
+        return _failed(tool, execution, error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model is told
+        return _failed(tool, execution, error)
+
+
+def observation_of(one: Confirmation) -> Observation | None:
+    """What a model is told of a confirmation, once it is answered; None while it is open."""
+    match one.state:
+        case "done":
+            return Observation(one.status or "ok", one.outcome or "")  # type: ignore[arg-type] # as it was kept
+        case "rejected" if one.leased_until:
+            return of_fault(
+                "Unknown", f"It may have been done: nobody knows. Do not try again. {_reason(one)}", "unknown"
+            )
+        case "rejected":
+            return of_fault(
+                "Declined",
+                f"The user declined this. Do not try again unless asked to. {_reason(one)}",
+                "declined",
+            )
+        case "expired":
+            return of_fault("Expired", "Nobody confirmed this in time. It was not done.", "expired")
+        case "superseded":
+            return of_fault(
+                "Superseded", "This was not done: the user said something else instead.", "superseded"
+            )
+        case _:
+            return None
+
+
+def _reason(one: Confirmation) -> str:
+    return f"They said: {one.reason}" if one.reason else ""
+
+
+def _failed(tool: Tool, execution: Execution, error: Exception) -> Observation:
+    log.warning(
+        "agents.tool_failed tool=%s run=%s error=%s", tool.name, execution.run_id, type(error).__name__
+    )
+    return of_error(error)
+
+
+def _closed(state: State) -> Exception:
+    return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
+
+
+def _execution(one: Confirmation) -> Execution:
+    return Execution(one.user_id, one.tenant_id, one.run, one.id)
+
+
+def _bound(one: Confirmation) -> dict[str, str]:
+    """What a claim is bound to beside the id and the owner."""
+    return {"digest": one.digest, "definition": one.definition, "terms": one.terms}

@@ -1,0 +1,164 @@
+"""Stores that forget when the process ends: for tests, and for who tries an agent. They keep no audit trail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .confirmations import OPEN
+from .errors import StepTakenError
+from .runs import ENDED, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from backend.keys.store import Owner
+
+    from .confirmations import Change, Confirmation
+    from .runs import Outcome, Run
+    from .steps import Step
+
+
+class MemoryConfirmations:
+    """A `ConfirmationStore`."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Confirmation] = {}
+
+    async def add(self, one: Confirmation) -> bool:
+        """See `ConfirmationStore.add`."""
+        place = (one.run, one.call, one.number)
+        if any((kept.run, kept.call, kept.number) == place for kept in self._kept.values()):
+            return False
+        self._kept[one.id] = one
+        return True
+
+    async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
+        """See `ConfirmationStore.get`."""
+        one = self._kept.get(confirmation_id)
+        return one if one is not None and one.owner == owner else None
+
+    async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
+        """Nothing: there is no trail."""
+
+    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
+        """See `ConfirmationStore.change`."""
+        one = await self.get(owner, confirmation_id)
+        if one is None or not _holds(one, change):
+            return None
+        self._kept[one.id] = changed = one._replace(state=change.target, **change.values)
+        return changed
+
+    async def of_run(self, run_id: str) -> Sequence[Confirmation]:
+        """See `ConfirmationStore.of_run`."""
+        return [one for one in self._kept.values() if one.run == run_id]
+
+    async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
+        """See `ConfirmationStore.open`."""
+        found = [one for one in self._kept.values() if one.state in OPEN and one.owner == owner]
+        return sorted(found, key=lambda one: one.asked_at, reverse=True)[:limit]
+
+    async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
+        """See `ConfirmationStore.due`."""
+        return [one for one in self._kept.values() if one.shown_state(now) != one.state][:limit]
+
+
+def _holds(one: Confirmation, change: Change) -> bool:
+    facts = one._asdict()
+    return (
+        one.state == change.source
+        and all(facts[name] == value for name, value in change.equal.items())
+        and (change.before is None or facts[change.before] > change.at)
+        and (change.after is None or (facts[change.after] or 0) <= change.at)
+    )
+
+
+class MemoryRuns:
+    """A `RunStore`."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._steps: dict[str, list[Step]] = {}
+
+    async def begin(self, run: Run, opened: Step) -> bool:
+        """See `RunStore.begin`."""
+        if run.id in self._runs:
+            return False
+        self._runs[run.id], self._steps[run.id] = run, [opened]
+        return True
+
+    async def get(self, owner: Owner, run_id: str) -> Run | None:
+        """See `RunStore.get`."""
+        run = self._runs.get(run_id)
+        return run if run is not None and run.owner == owner else None
+
+    async def steps(self, run_id: str) -> Sequence[Step]:
+        """See `RunStore.steps`."""
+        return list(self._steps.get(run_id, ()))
+
+    async def append(self, run: Run, number: int, step: Step, now: int) -> None:
+        """See `RunStore.append`."""
+        kept = self._steps[run.id]
+        if number != len(kept):
+            raise StepTakenError
+        kept.append(step)
+        self._runs[run.id] = self._runs[run.id]._replace(updated_at=now)
+
+    async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
+        """See `RunStore.lease`."""
+        kept = self._runs.get(run.id)
+        if kept is None or kept.state in ENDED or (kept.leased_by != holder and kept.leased_until > now):
+            return False
+        self._runs[run.id] = kept._replace(
+            state="running", leased_by=holder, leased_until=until, updated_at=now
+        )
+        return True
+
+    async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
+        """See `RunStore.release`."""
+        kept = self._runs.get(run.id)
+        if kept is None or kept.leased_by != holder:
+            return False
+        self._runs[run.id] = kept._replace(
+            **outcome._asdict(), leased_by=None, leased_until=0, updated_at=now
+        )
+        return True
+
+    async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
+        """See `RunStore.end`."""
+        kept = self._runs.get(run.id)
+        if kept is None or kept.state != "awaiting":
+            return False
+        self._runs[run.id] = kept._replace(**outcome._asdict(), updated_at=now)
+        return True
+
+    async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
+        """See `RunStore.memory`."""
+        found = [run for run in self._of(owner, agent, conversation) if run.remembered]
+        return [Exchange(run.question, run.answer or "") for run in found[-limit:]]
+
+    async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
+        """See `RunStore.awaiting`."""
+        return [run for run in self._of(owner, agent, conversation) if run.state == "awaiting"]
+
+    async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
+        """See `RunStore.recent`."""
+        return self._where(lambda run: run.owner == owner and run.parent is None)[::-1][:limit]
+
+    async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
+        """See `RunStore.forget`."""
+        own = self._of(owner, agent, conversation)
+        gone = {run.id for run in own}
+        for run in self._where(lambda run: run.parent is not None):  # in the order in which they began
+            if run.parent in gone:
+                gone.add(run.id)
+        for run_id in gone:
+            del self._runs[run_id], self._steps[run_id]
+        return len(own)
+
+    def _of(self, owner: Owner, agent: str, conversation: str) -> list[Run]:
+        place = (owner, agent, conversation)
+        return self._where(lambda run: (run.owner, run.agent, run.conversation) == place)
+
+    def _where(self, holds: Callable[[Run], bool]) -> list[Run]:
+        kept: Iterable[Run] = self._runs.values()
+        return sorted(filter(holds, kept), key=lambda run: (run.created_at, run.id))

@@ -1,0 +1,148 @@
+"""The loop of an agent as a function of its steps: what has happened says what comes next. It does no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from .steps import Answered, Call, Failed, Observed, Spent, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .budget import Limit, RunBudget
+
+REPEATS: Final = 3
+"""How many answers in a row may want the same before the run ends."""
+Reason = Literal[
+    "answered",
+    "turns",
+    "tool_calls",
+    "tokens",
+    "usd",
+    "unpriced",
+    "seconds",
+    "repeated",
+    "failed",
+    "expired",
+    "superseded",
+]
+
+
+class AskModel(NamedTuple):
+    """Ask the model, within so many seconds."""
+
+    seconds: float
+
+
+class Execute(NamedTuple):
+    """Ask a person for ``gated``; then run ``calls``, which nobody has to be asked for."""
+
+    calls: tuple[Call, ...]
+    gated: tuple[Call, ...]
+
+
+class Delegate(NamedTuple):
+    """Let another agent do this."""
+
+    call: Call
+
+
+class Wait(NamedTuple):
+    """Nothing is left to do but what a person is asked for."""
+
+    gated: tuple[Call, ...]
+
+
+class Finish(NamedTuple):
+    """It is over."""
+
+    reason: Reason
+
+
+Move = AskModel | Execute | Delegate | Wait | Finish
+
+
+@dataclass
+class Progress:
+    """A run so far, folded from its steps."""
+
+    budget: RunBudget
+    steps: list[Step] = field(default_factory=list)
+    results: dict[str, Observed] = field(default_factory=dict)
+    """By the key of their call."""
+    answers: list[Answered] = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
+
+    @classmethod
+    def of(cls, budget: RunBudget, steps: Sequence[Step]) -> Progress:
+        """That of a run with these steps."""
+        progress = cls(budget)
+        for step in steps:
+            progress.add(step)
+        return progress
+
+    def add(self, step: Step) -> None:
+        """Fold one more in."""
+        self.steps.append(step)
+        match step:
+            case Answered():
+                self.answers.append(step)
+                self.spent += step.spent
+            case Failed():
+                self.spent += step.spent
+            case Observed():
+                self.results[step.call] = step
+                self.spent += step.spent
+            case _:
+                pass
+
+    @property
+    def open_calls(self) -> list[Call]:
+        """Calls of the last answer that have no result, and are to have one."""
+        calls = self.answers[-1].calls if self.answers else ()
+        return [
+            call for call in calls if call.key not in self.results and call.verdict not in ("refuse", "over")
+        ]
+
+    @property
+    def text(self) -> str:
+        """The last that the model said."""
+        return next((answer.text for answer in reversed(self.answers) if answer.text), "")
+
+    def next_move(self) -> Move:
+        """What comes next."""
+        if isinstance(self.steps[-1], Failed):
+            return self._ask()
+        last = self.answers[-1] if self.answers else None
+        if last is None:
+            return self._ask()
+        if not last.calls:
+            return Finish("answered")
+        if self._repeats():
+            return Finish("repeated")
+        if all(call.verdict == "over" for call in last.calls):
+            return Finish("tool_calls")
+        return self._act(self.open_calls)
+
+    def _act(self, calls: Sequence[Call]) -> Move:
+        gated = tuple(call for call in calls if call.verdict == "ask")
+        if now := tuple(call for call in calls if call.verdict in ("run", "record")):
+            return Execute(now, gated)
+        if (delegated := next((call for call in calls if call.verdict == "delegate"), None)) is not None:
+            return Delegate(delegated)
+        return Wait(gated) if gated else self._ask()
+
+    def _ask(self) -> Move:
+        limit: Limit | None = self.budget.reached(self.spent)
+        return Finish(limit) if limit else AskModel(self.budget.seconds_left(self.spent))
+
+    def _repeats(self) -> bool:
+        """Whether the last answers all wanted the same, which the last one has not been given yet."""
+        last = self.answers[-REPEATS:]
+        if len(last) < REPEATS or any(call.key in self.results for call in last[-1].calls):
+            return False
+        wanted = [
+            sorted((call.name, call.arguments or call.fault) for call in answer.calls) for answer in last
+        ]
+        return wanted.count(wanted[0]) == REPEATS

@@ -1,0 +1,79 @@
+"""A call as a person reads it before they say yes: every argument as it will run, and nothing in it that acts or hides."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from backend.utils.llm.foreign import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST: Final = 2_000
+"""Characters of one argument that are shown."""
+MOST_LINES: Final = 60
+_HIDDEN: Final = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+"""What takes no room, or less than it says: a reader would take two texts for the same."""
+
+
+class Line(NamedTuple):
+    """An argument.
+
+    Attributes:
+        name: Its place, such as ``items.0.owner``.
+        text: Its value, in which every hidden character is written out.
+        left_out: How many characters were cut off.
+        is_hiding: Whether there are characters in it that would not be seen.
+    """
+
+    name: str
+    text: str
+    left_out: int = 0
+    is_hiding: bool = False
+
+
+def shown(text: str) -> str:
+    """``text`` on one line, with every character written out that acts, hides, or takes no room."""
+    plain = visible(text, keep="\t")
+    return _HIDDEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain).replace("\t", "\\t")
+
+
+def lines(arguments: str, longest: int = LONGEST) -> list[Line]:
+    """Every argument of ``arguments``, canonical JSON, on a line of its own; the last says how many were left out.
+
+    Args:
+        arguments: Of one call.
+        longest: How many characters of each are shown.
+    """
+    found = list(_lines(json.loads(arguments), "", longest))
+    if len(found) > MOST_LINES:
+        left_out = len(found) - MOST_LINES
+        return [*found[:MOST_LINES], Line("…", f"{left_out} more arguments", left_out)]
+    return found
+
+
+def _lines(value: Any, name: str, longest: int) -> Iterator[Line]:
+    match value:
+        case dict() if value:
+            for part, inner in value.items():
+                yield from _lines(inner, f"{name}.{shown(part)}" if name else shown(part), longest)
+        case list() if value:
+            for place, inner in enumerate(value):
+                yield from _lines(inner, f"{name}.{place}", longest)
+        case str():
+            yield _line(name, value, longest)
+        case _:
+            yield Line(name, json.dumps(value))
+
+
+def _line(name: str, text: str, longest: int) -> Line:
+    cut = text[:longest]
+    hidden = any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn") for letter in cut) or bool(
+        _HIDDEN.search(cut)
+    )
+    return Line(name, shown(cut), len(text) - len(cut), hidden)

@@ -1,0 +1,280 @@
+"""Runs of agents: begun, gone on with in any process, answered by people."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from uuid_utils import uuid7
+
+from . import history
+from .drive import Drive, Surroundings
+from .errors import ConfirmationNotFoundError, RunBusyError, RunNotFoundError, RunOverError, StepTakenError
+from .events import Asked, Ended
+from .gate import microseconds
+from .loop import Progress
+from .observations import of_fault
+from .runs import ENDED, Outcome, Run
+from .steps import Opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+
+    from backend.keys.store import Owner
+
+    from .agent import Agents
+    from .confirmations import Confirmation
+    from .events import Event
+    from .gate import Decision, Gate
+    from .runs import RunStore
+    from .steps import Step
+
+LEASE: Final = 30_000_000
+"""Microseconds for which a process is believed to go on with a run without saying so."""
+MEMORY: Final = 10
+"""Exchanges of a conversation that its next run is told."""
+_SUPERSEDED: Final = of_fault(
+    "Superseded", "This was not done: the user said something else instead."
+).content
+
+
+class Runner:
+    """Runs the agents of an application. What it knows is in its stores, so any process may go on with any run.
+
+    Args:
+        agents: Those that there are.
+        models: The chat model of a feature: `get_llm`.
+        runs: Keeps runs.
+        gate: Asks, and runs what was confirmed.
+        now: The wall clock, in microseconds since 1970.
+        clock: The monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        agents: Agents,
+        models: Callable[[str], BaseChatModel],
+        runs: RunStore,
+        gate: Gate,
+        *,
+        now: Callable[[], int] = microseconds,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.agents = agents
+        self.gate = gate
+        self._runs = runs
+        self._now = now
+        self._around = Surroundings(agents, models, runs, gate, now, clock, self._leased)
+
+    async def start(
+        self, owner: Owner, agent: str, question: str, conversation: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Begin a run, and go on until it is over or waits. What waits in the same conversation is withdrawn.
+
+        Raises:
+            UnknownAgentError: Before anything else, if there is no such agent.
+        """
+        budget = self.agents[agent].budget
+        opened = Opened(messages=(*await self._before(owner, agent, conversation), history.said(question)))
+        now = self._now()
+        run = Run(str(uuid7()), agent, owner, question, budget, now, conversation, updated_at=now)
+        await self._runs.begin(run, opened)
+        async with aclosing(self._driven(run)) as events:
+            async for event in events:
+                yield event
+
+    async def resume(self, owner: Owner, run_id: str) -> AsyncGenerator[Event, None]:
+        """Go on with a run whose process has ended, or whose model could not be had.
+
+        Raises:
+            RunNotFoundError: If there is none, or it is another user's.
+            RunOverError: If there is nothing to go on with.
+            RunBusyError: If somebody goes on with it.
+        """
+        run = await self._root(owner, await self.find(owner, run_id))
+        if run.state in ENDED:
+            raise RunOverError(run.state)
+        async with aclosing(self._driven(run)) as events:
+            async for event in events:
+                yield event
+
+    async def approve(self, decision: Decision) -> AsyncGenerator[Event, None]:
+        """Run what a person approved, then go on with its run.
+
+        Raises:
+            ConfirmationError: Before anything else, if it is not run; its type says why.
+        """
+        await self._of_a_run(decision.owner, decision.confirmation)
+        claimed, tool = await self.gate.claim(decision)
+        doing = self.gate.execute(claimed, tool)
+        yield Asked(claimed)
+        yield Asked(await doing)
+        async with aclosing(self._continued(decision.owner, claimed)) as events:
+            async for event in events:
+                yield event
+
+    async def reject(
+        self, owner: Owner, confirmation_id: str, reason: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """Do not run what a person was asked for, and go on with its run.
+
+        Raises:
+            ConfirmationError: If it cannot be answered any more.
+        """
+        await self._of_a_run(owner, confirmation_id)
+        rejected = await self.gate.reject(owner, confirmation_id, reason)
+        yield Asked(rejected)
+        async with aclosing(self._continued(owner, rejected)) as events:
+            async for event in events:
+                yield event
+
+    async def find(self, owner: Owner, run_id: str) -> Run:
+        """The run of that id.
+
+        Raises:
+            RunNotFoundError: If there is none, or it is another user's.
+        """
+        if (run := await self._runs.get(owner, run_id)) is None:
+            raise RunNotFoundError
+        return run
+
+    async def progress(self, run: Run) -> Progress:
+        """How far a run has come."""
+        return Progress.of(run.budget, await self._runs.steps(run.id))
+
+    async def recent(self, owner: Owner, limit: int = 50) -> Sequence[Run]:
+        """The last runs of a user, the newest first."""
+        return await self._runs.recent(owner, limit)
+
+    async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
+        """Remove a conversation with all of its runs. What was asked for in it cannot be confirmed any more."""
+        for run in await self._runs.awaiting(owner, agent, conversation):
+            await self._withdraw(run)
+        return await self._runs.forget(owner, agent, conversation)
+
+    async def sweep(self) -> None:
+        """Note what has had its time: confirmations of anybody that nobody answered, and the runs that waited for them."""
+        for one in await self.gate.sweep():
+            if (run := await self._runs.get(one.owner, one.run)) is not None:
+                root = await self._root(one.owner, run)
+                text = (await self.progress(root)).text
+                await self._runs.end(root, Outcome("expired", "expired", text), self._now())
+
+    def shown_state(self, run: Run) -> str:
+        """The state of a run for people, as of now."""
+        return run.shown_state(self._now())
+
+    # How -----------------------------------------------------------------------------------------------------------
+
+    async def _driven(self, run: Run) -> AsyncGenerator[Event, None]:
+        """Go on until the run is over, or waits for a person who has not decided while it came to a stop."""
+        waits = True
+        while waits:
+            async with self._leased(run) as drive, aclosing(drive.events()) as events:
+                async for event in events:
+                    yield event
+            waits = drive.outcome().state == "awaiting" and await self._is_decided(run)
+
+    @asynccontextmanager
+    async def _leased(self, run: Run) -> AsyncIterator[Drive]:
+        """Go on with ``run`` alone, and note at the end how far it has come."""
+        holder = secrets.token_hex(8)
+        if not await self._renew(run, holder):
+            raise RunBusyError
+        renewing = asyncio.create_task(self._renewing(run, holder))
+        drive = Drive(run, await self._runs.steps(run.id), self._around)
+        try:
+            yield drive
+        except StepTakenError:
+            raise RunBusyError from None
+        finally:
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
+            await self._runs.release(run, holder, drive.outcome(), self._now())
+
+    async def _renew(self, run: Run, holder: str) -> bool:
+        now = self._now()
+        return await self._runs.lease(run, holder, now + LEASE, now)
+
+    async def _renewing(self, run: Run, holder: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3_000_000)
+            await self._renew(run, holder)
+
+    async def _is_decided(self, run: Run) -> bool:
+        """Whether nothing is open any more of what the run, or one that it delegated, waits for."""
+        progress = await self.progress(run)
+        found = await self.gate.of_run(run.id)
+        for call in progress.open_calls:
+            child = None
+            if call.verdict == "delegate":
+                child = await self._runs.get(run.owner, f"{run.id}.{call.key}")
+            if child is not None and not await self._is_decided(child):
+                return False
+            one = found.get(call.key)
+            if one is not None and one.shown_state(self._now()) in ("pending", "executing", "unknown"):
+                return False
+        return True
+
+    async def _continued(self, owner: Owner, one: Confirmation) -> AsyncGenerator[Event, None]:
+        """Go on with the run of what was decided; where that goes on elsewhere, or is over, say so."""
+        root = await self._root(owner, await self.find(owner, one.run))
+        if root.state in ENDED:
+            yield await self._stands(root)
+            return
+        try:
+            async with aclosing(self._driven(root)) as events:
+                async for event in events:
+                    yield event
+        except RunBusyError:
+            yield await self._stands(await self.find(owner, root.id))
+
+    async def _stands(self, run: Run) -> Ended:
+        spent = (await self.progress(run)).spent
+        return Ended(run.id, self.shown_state(run), run.reason, run.answer or "", spent)
+
+    async def _of_a_run(self, owner: Owner, confirmation_id: str) -> None:
+        """Look whether the run of a confirmation is still there: what was said in it may have been removed.
+
+        Raises:
+            ConfirmationNotFoundError: If not.
+        """
+        one = await self.gate.find(owner, confirmation_id)
+        if await self._runs.get(owner, one.run) is None:
+            raise ConfirmationNotFoundError
+
+    async def _root(self, owner: Owner, run: Run) -> Run:
+        while run.parent is not None:
+            run = await self.find(owner, run.parent)
+        return run
+
+    async def _before(
+        self, owner: Owner, agent: str, conversation: str | None
+    ) -> Sequence[dict[str, object]]:
+        """What a new run is told of its conversation. Of a run that waits, all of it: it is withdrawn."""
+        if conversation is None:
+            return ()
+        withdrawn: Sequence[Step] = ()
+        for run in await self._runs.awaiting(owner, agent, conversation):
+            await self._withdraw(run)
+            withdrawn = await self._runs.steps(run.id)
+        if withdrawn:
+            return [history.stored(message) for message in history.messages(withdrawn, _SUPERSEDED)]
+        return list(history.remembered(await self._runs.memory(owner, agent, conversation, MEMORY)))
+
+    async def _withdraw(self, run: Run) -> None:
+        """Let nobody confirm what ``run``, or one that it delegated, waits for; and end it."""
+        for call in (await self.progress(run)).open_calls:
+            child = await self._runs.get(run.owner, f"{run.id}.{call.key}")
+            if child is not None:
+                await self._withdraw(child)
+        for one in (await self.gate.of_run(run.id)).values():
+            if one.state == "pending":
+                await self.gate.supersede(one)
+        await self._runs.end(run, Outcome("superseded", "superseded"), self._now())

@@ -1,0 +1,212 @@
+"""Tools: what an agent may call. One is made from a typed function, and says what it risks and who has to be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from .canonical import canonical, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+Risk = Literal["read", "write", "dangerous"]
+"""What a call may do: look, change something, or change what cannot be put right."""
+Policy = Literal["allow", "ask", "deny"]
+"""Whether a call is made, is made when a person says yes, or is not made."""
+
+SECONDS: Final = 30.0
+LONGEST: Final = 64 * 1024
+"""Characters of a call's arguments, as canonical JSON."""
+_FAULTS_SHOWN: Final = 5
+_NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_LONGEST_NAME: Final = 64
+"""Characters of a name, and which, as providers take it."""
+
+
+class Execution(NamedTuple):
+    """For whom, and as part of what, a tool is called. A function that has a parameter of this type is given it.
+
+    Attributes:
+        key: The same whenever the same call is made again: whatever the tool asks may know by it that it has done this.
+    """
+
+    user_id: str
+    tenant_id: str
+    run_id: str
+    key: str
+
+
+class ArgumentsError(Exception):
+    """Arguments that do not fit; the message is for the model, and quotes none of them."""
+
+
+class Arguments(Protocol):
+    """Tests the arguments of a call, and completes them."""
+
+    def __call__(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """``given`` as JSON-ready values, with the defaults of what is missing.
+
+        Raises:
+            ArgumentsError: They do not fit.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something that an agent may call.
+
+    Attributes:
+        name: What the model calls it: letters, digits, ``_`` and ``-``.
+        description: For the model.
+        parameters: The JSON Schema of its arguments.
+        arguments: Tests and completes them.
+        run: Does it, with arguments that were tested, and returns text or a JSON-ready value.
+        title: What people call it.
+        version: Set by whoever changes what it does without changing its arguments.
+        seconds: How long a call may take.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    arguments: Arguments
+    run: Callable[[dict[str, Any], Execution], Awaitable[Any]]
+    risk: Risk = "write"
+    policy: Policy = "ask"
+    title: str = ""
+    version: str = "1"
+    seconds: float = SECONDS
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name) > _LONGEST_NAME or not _NAME.issuperset(self.name):
+            raise ValueError(
+                f"a tool is named by up to {_LONGEST_NAME} letters, digits, _ and -: {self.name!r}"
+            )
+
+    @property
+    def definition(self) -> str:
+        """Another one as soon as the tool is another: its name, its arguments, its version."""
+        return digest(self.name, self.parameters, self.version)[:16]
+
+    @property
+    def terms(self) -> str:
+        """Another one as soon as somebody else has to be asked: its risk and its policy."""
+        return f"{self.risk}/{self.policy}"
+
+    def with_policy(self, policy: Policy) -> Tool:
+        """The same tool, for an agent that may do more with it, or less."""
+        return replace(self, policy=policy)
+
+    def as_function(self) -> dict[str, Any]:
+        """As a model is told of it."""
+        function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": function}
+
+    def accepted(self, given: Mapping[str, Any]) -> str:
+        """The arguments of a call, tested and complete, as canonical JSON: what people read, and what runs.
+
+        Raises:
+            ArgumentsError: They do not fit.
+        """
+        try:
+            text = canonical(self.arguments(given))
+        except (ValueError, TypeError) as error:
+            raise ArgumentsError(f"The arguments are no JSON: {error}.") from error
+        if len(text) > LONGEST:
+            raise ArgumentsError(f"The arguments are longer than {LONGEST} characters.")
+        return text
+
+
+def tool(  # noqa: PLR0913 - what a tool says of itself
+    function: Callable[..., Any],
+    *,
+    risk: Risk = "write",
+    policy: Policy = "ask",
+    name: str = "",
+    title: str = "",
+    version: str = "1",
+    seconds: float = SECONDS,
+) -> Tool:
+    """A tool from a function, synchronous or not, whose parameters have types.
+
+    Its docstring tells the model what it does; `Field` in an `Annotated` type tells of a parameter. A synchronous function runs
+    in a thread.
+
+    Raises:
+        TypeError: If a parameter has no type, or is none that can be passed by name.
+    """
+    takes = _Function(function)
+    schema = takes.model.model_json_schema()
+    schema.pop("title", None)
+    return Tool(
+        name=name or function.__name__,
+        description=inspect.cleandoc(function.__doc__ or ""),
+        parameters=schema,
+        arguments=takes.accept,
+        run=takes.run,
+        risk=risk,
+        policy=policy,
+        title=title or (name or function.__name__).replace("_", " ").capitalize(),
+        version=version,
+        seconds=seconds,
+    )
+
+
+class _Function:
+    """A function as a tool calls it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        hints = get_type_hints(function, include_extras=True)
+        self._function = function
+        self._execution = next((name for name, hint in hints.items() if hint is Execution), None)
+        self._is_async = inspect.iscoroutinefunction(inspect.unwrap(function))
+        self.model: type[BaseModel] = create_model(
+            function.__name__, __config__=ConfigDict(extra="forbid"), **self._fields(hints)
+        )
+
+    def _fields(self, hints: Mapping[str, Any]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        for name, parameter in inspect.signature(self._function).parameters.items():
+            if name == self._execution:
+                continue
+            if name not in hints or parameter.kind not in (
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            ):
+                raise TypeError(
+                    f"{self._function.__name__}: {name} needs a type, and has to be passed by name"
+                )
+            fields[name] = (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        return fields
+
+    def accept(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Arguments`."""
+        try:
+            return self.model.model_validate(dict(given)).model_dump(mode="json", by_alias=True)
+        except ValidationError as error:
+            raise ArgumentsError(_told(error)) from None
+
+    async def run(self, arguments: dict[str, Any], execution: Execution) -> Any:
+        """Call it."""
+        values = self.model.model_validate(arguments)
+        named = {name: getattr(values, name) for name in self.model.model_fields}
+        if self._execution is not None:
+            named[self._execution] = execution
+        if self._is_async:
+            return await self._function(**named)
+        return await asyncio.to_thread(self._function, **named)
+
+
+def _told(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)
+    faults = [
+        f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}" for one in found[:_FAULTS_SHOWN]
+    ]
+    more = [f"{len(found) - _FAULTS_SHOWN} more"] if len(found) > _FAULTS_SHOWN else []
+    return "; ".join([*faults, *more]) + "."

@@ -1,0 +1,197 @@
+"""Confirmations in Valkey or Redis: each change is one script, which the server runs without another in between.
+
+What a server has not written to its disk is gone with it, a claim too. Whoever needs more than its persistence gives keeps
+confirmations in the database.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import RedisError
+
+from backend.agents.confirmations import OPEN, Confirmation
+from backend.agents.errors import ConfirmationsAwayError
+from backend.ledger.audit import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+    from backend.agents.confirmations import Change
+    from backend.budgets import Noting
+    from backend.keys.store import Owner
+    from backend.ledger.audit import Kind
+
+KEPT: Final = 90 * 86_400
+"""Seconds for which an answered confirmation is kept: whoever answers it again is told so."""
+_PREFIX: Final = "patchbay:{agents}:"
+"""The braces keep all keys in one slot of a cluster, as a script needs them."""
+_NUMBERS: Final = frozenset({"number", "asked_at", "expires_at", "decided_at", "leased_until"})
+_PLACED: Final = f"""
+local function place(key, id, state, opened, due)
+  if state == 'pending' or state == 'executing' or state == 'unknown' then
+    redis.call('ZADD', opened, redis.call('HGET', key, 'asked_at'), id)
+    redis.call('PERSIST', key)
+  else
+    redis.call('ZREM', opened, id)
+    redis.call('EXPIRE', key, {KEPT})
+  end
+  if state == 'pending' then
+    redis.call('ZADD', due, redis.call('HGET', key, 'expires_at'), id)
+  elseif state == 'executing' then
+    redis.call('ZADD', due, redis.call('HGET', key, 'leased_until'), id)
+  else
+    redis.call('ZREM', due, id)
+  end
+end
+"""
+_ADD: Final = (
+    _PLACED
+    + f"""
+local fields = cjson.decode(ARGV[1])
+if redis.call('HSETNX', KEYS[2], fields.call .. '/' .. fields.number, fields.id) == 0 then return 0 end
+redis.call('EXPIRE', KEYS[2], {KEPT})
+for name, value in pairs(fields) do redis.call('HSET', KEYS[1], name, value) end
+place(KEYS[1], fields.id, fields.state, KEYS[3], KEYS[4])
+return 1
+"""
+)
+_CHANGE: Final = (
+    _PLACED
+    + """
+local wanted = cjson.decode(ARGV[1])
+for name, value in pairs(wanted.equal) do
+  if redis.call('HGET', KEYS[1], name) ~= value then return {} end
+end
+local function time(name) return tonumber(redis.call('HGET', KEYS[1], name) or '0') end
+local at = tonumber(wanted.at)
+if wanted.before and time(wanted.before) <= at then return {} end
+if wanted.after and time(wanted.after) > at then return {} end
+for name, value in pairs(wanted.values) do redis.call('HSET', KEYS[1], name, value) end
+place(KEYS[1], wanted.equal.id, wanted.values.state, KEYS[2], KEYS[3])
+return redis.call('HGETALL', KEYS[1])
+"""
+)
+
+
+class ValkeyConfirmationStore:
+    """A `ConfirmationStore`.
+
+    Args:
+        client: Of the server; it decodes no answers.
+        note: Writes into the audit trail, after each change.
+    """
+
+    def __init__(self, client: Redis, note: Noting) -> None:
+        self._client = client
+        self._note = note
+        self._add = partial(client.register_script(_ADD))
+        self._change = partial(client.register_script(_CHANGE))
+
+    async def add(self, one: Confirmation) -> bool:
+        """See `ConfirmationStore.add`."""
+        keys = [_key(one.id), _of_run(one.run), _open(one.owner), _DUE]
+        if not await _answer(self._add(keys=keys, args=[json.dumps(_fields(one))])):
+            return False
+        kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
+        actor = one.user_id if one.state == "pending" else SYSTEM
+        await self._note(kind, one.id, actor=actor, details=one.audited())
+        return True
+
+    async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
+        """See `ConfirmationStore.get`."""
+        found = await self._all([confirmation_id])
+        return found[0] if found and found[0].owner == owner else None
+
+    async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:  # noqa: ARG002 - the trail has a clock
+        """See `ConfirmationStore.deny`."""
+        if await _answer(self._client.exists(_key(confirmation_id))):
+            await self._note("agent.denied", confirmation_id, actor=owner.user_id, details={})
+
+    async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
+        """See `ConfirmationStore.change`."""
+        is_its = {"id": confirmation_id, "user_id": owner.user_id, "tenant_id": owner.tenant_id}
+        wanted = {
+            "equal": {**is_its, "state": change.source, **change.equal},
+            "values": _texts({"state": change.target, **change.values}),
+            "at": str(change.at),
+            **({"before": change.before} if change.before else {}),
+            **({"after": change.after} if change.after else {}),
+        }
+        keys = [_key(confirmation_id), _open(owner), _DUE]
+        row = await _answer(self._change(keys=keys, args=[json.dumps(wanted)]))
+        if not row:
+            return None
+        one = _confirmation(dict(zip(row[::2], row[1::2], strict=True)))
+        details = {**one.audited(), **change.details}
+        await self._note(change.kind, one.id, actor=change.actor, details=details)
+        return one
+
+    async def of_run(self, run_id: str) -> Sequence[Confirmation]:
+        """See `ConfirmationStore.of_run`."""
+        found = await self._all(await _answer(self._client.hvals(_of_run(run_id))))
+        return sorted(found, key=lambda one: (one.asked_at, one.number))
+
+    async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
+        """See `ConfirmationStore.open`."""
+        ids = await _answer(self._client.zrevrange(_open(owner), 0, limit - 1))
+        return [one for one in await self._all(ids) if one.state in OPEN]
+
+    async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
+        """See `ConfirmationStore.due`."""
+        return await self._all(
+            await _answer(self._client.zrangebyscore(_DUE, "-inf", now, start=0, num=limit))
+        )
+
+    async def _all(self, ids: Iterable[str | bytes]) -> list[Confirmation]:
+        """Those of ``ids`` that there are, in one round trip."""
+        pipeline = self._client.pipeline(transaction=False)
+        for one in ids:
+            pipeline.hgetall(_key(one if isinstance(one, str) else one.decode()))
+        return [_confirmation(row) for row in await _answer(pipeline.execute()) if row]
+
+
+async def _answer(asked: Awaitable[Any] | Any) -> Any:
+    """What the server answers.
+
+    Raises:
+        ConfirmationsAwayError: If it does not.
+    """
+    try:
+        return await asked
+    except (RedisError, OSError) as error:
+        raise ConfirmationsAwayError from error
+
+
+def _key(confirmation_id: str) -> str:
+    return f"{_PREFIX}confirmation:{confirmation_id}"
+
+
+def _of_run(run_id: str) -> str:
+    return f"{_PREFIX}run:{run_id}"
+
+
+def _open(owner: Owner) -> str:
+    return f"{_PREFIX}open:{json.dumps(owner)}"
+
+
+_DUE: Final = f"{_PREFIX}due"
+
+
+def _fields(one: Confirmation) -> dict[str, str]:
+    return _texts(one._asdict())
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """``values`` as texts: a script's numbers have 14 digits, and a time has 16. What is None is left out."""
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _confirmation(row: Mapping[bytes, bytes]) -> Confirmation:
+    values: dict[str, Any] = {name.decode(): value.decode() for name, value in row.items()}
+    numbers = {name: int(values[name]) for name in _NUMBERS & values.keys()}
+    return Confirmation(**(values | numbers))

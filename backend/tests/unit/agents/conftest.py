@@ -1,0 +1,74 @@
+"""Agents on every kind of store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from redis.asyncio import Redis
+
+from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
+from backend.database.audit import note
+from backend.database.confirmations import SqlConfirmationStore
+from backend.database.runs import SqlRunStore
+from backend.database.valkey_confirmations import ValkeyConfirmationStore
+from backend.tests.fakes.agents import World
+from backend.tests.fakes.valkey import running
+from backend.tests.unit.database.conftest import (  # noqa: F401 - fixtures
+    engine,
+    postgresql_sessions,
+    sqlite_sessions,
+    with_tables,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from backend.agents.confirmations import ConfirmationStore
+    from backend.agents.runs import RunStore
+    from backend.tests.unit.database.conftest import (
+        Sessions,
+    )
+
+MakeWorld = Callable[..., World]
+
+
+class Stores(NamedTuple):
+    confirmations: ConfirmationStore
+    runs: RunStore
+    sessions: Sessions | None = None
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """A real Valkey server, started when the first test asks for it."""
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+async def valkey_client(valkey: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "valkey"])
+def stores(request: pytest.FixtureRequest) -> Stores:
+    if request.param == "memory":
+        return Stores(MemoryConfirmations(), MemoryRuns())
+    kind = "postgresql" if request.param == "postgresql" else "sqlite"
+    sessions: Sessions = request.getfixturevalue(f"{kind}_sessions")
+    if request.param == "valkey":
+        client = request.getfixturevalue("valkey_client")
+        confirmations: Any = ValkeyConfirmationStore(client, partial(note, sessions))
+        return Stores(confirmations, SqlRunStore(sessions), sessions)
+    return Stores(SqlConfirmationStore(sessions), SqlRunStore(sessions), sessions)
+
+
+@pytest.fixture
+def world(stores: Stores) -> MakeWorld:
+    """An application on `stores`."""
+    return partial(World, confirmations=stores.confirmations, runs=stores.runs)
