@@ -19,6 +19,7 @@ from backend.budgets import Budgets
 from backend.conversations.creation import Creation
 from backend.database.audit import AuditTrail, note
 from backend.database.budgets import SqlBudgets, counting
+from backend.database.changes import Changes
 from backend.database.conversations import SqlConversationStore
 from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
@@ -158,8 +159,10 @@ def create_app(
                 prune = partial(asyncio.to_thread, told.prune_texts)
                 if not await tokens.has_any():
                     print_token(await tokens.create(FIRST_USER, "first start"))
+                changes = _changes(settings, removals, overriding)
                 async with (
                     removals.polling(background),
+                    changes.heard(background),
                     told.keys.writing(kept, background),
                     cleaned(settings, background),
                     keeping(engine, Keep(settings.ledger_days, settings.usage_days), background),
@@ -258,6 +261,16 @@ async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession])
     overriding = Overrides(SqlOverrideStore(sessions), facade.table)
     await overriding.put_in_force()
     return overriding
+
+
+def _changes(settings: Settings, removals: Removals, overriding: Overrides | None) -> Changes:
+    """What other processes change, heard by who goes by it: they look now and then anyway, and at once when they hear."""
+    url = settings.database_url
+    changes = Changes(None if url is None else url.get_secret_value())
+    changes.on("keys", removals.level_up)
+    if overriding is not None:
+        changes.on("overrides", overriding.put_in_force)
+    return changes
 
 
 def _warn_of_retirements(facade: Facade) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, update
 
 from backend.database.audit import record
+from backend.database.changes import announce
 from backend.database.dialects import insert_into, one_by_one
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
@@ -179,6 +180,7 @@ async def _tell(session: AsyncSession, kind: Kind, place: Place, now: datetime, 
 async def _note_removals(session: AsyncSession, rows: Iterable[str], at: datetime) -> None:
     """Tell processes that handed them out from when on they are not to be used."""
     session.add_all(KeyRemovalRow(key_id=row, removed_at=at) for row in rows)
+    await announce(session, "keys")
 
 
 def _new_notice(session: AsyncSession, row: str, problem: KeyProblem) -> ReturningInsert[tuple[str]]:

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.database.audit import record
+from backend.database.changes import announce
 from backend.database.tables import OverrideRow
 from backend.ledger.audit import SYSTEM
 from backend.overrides import KeptOverride
@@ -44,6 +45,7 @@ class SqlOverrideStore:
             await _expire(session, one.since)
             for before in await _ended(session, _ROW.subject == one.subject, one.author, one.since):
                 await record(session, "override.replaced", before.subject, details={"id": before.id}, **who)
+            await announce(session, "overrides")
             await session.execute(insert(_ROW).values({**one._asdict(), "links": json.dumps(one.links)}))
             await record(session, "override.set", one.subject, details=one.as_dict(), **who)
 
@@ -51,6 +53,7 @@ class SqlOverrideStore:
         """See `OverrideStore.end`."""
         async with self._sessions.begin() as session:
             await _expire(session, now)
+            await announce(session, "overrides")
             ended = await _ended(session, _ROW.id == one, by, now)
             for other in ended:
                 details = {"id": other.id}

@@ -121,6 +121,56 @@ async def _upgraded(engine: AsyncEngine) -> None:
         raise UnusableDatabaseError(place, "a newer version of Patchbay has made it") from error
 
 
+class Notifications:
+    """What is notified on a channel, heard over a connection of its own.
+
+    Raises:
+        UnusableDatabaseError: If ``url`` is no URL of PostgreSQL.
+    """
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._url = _parsed(url).set(drivername="postgresql")
+        self._channel = channel
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def open(self) -> bool:
+        """Listen, if that is not so; whether it was not, so that some may have been missed.
+
+        Raises:
+            psycopg.Error: If the server cannot be reached.
+        """
+        if self._connection is not None:
+            return False
+        address = self._url.render_as_string(hide_password=False)
+        connection = await psycopg.AsyncConnection.connect(
+            address, autocommit=True, connect_timeout=_CONNECT, tcp_user_timeout=1_000 * _CONNECT
+        )
+        self._connection = connection
+        await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
+        return True
+
+    async def within(self, seconds: float) -> AsyncIterator[str]:
+        """The payloads that come within so many seconds.
+
+        Raises:
+            psycopg.Error: If the connection is lost. It is closed then.
+        """
+        assert self._connection is not None  # noqa: S101 - it was opened
+        try:
+            async for notified in self._connection.notifies(timeout=seconds):
+                yield notified.payload
+            await self._connection.execute("SELECT 1")  # a connection that is dead says nothing, either
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Listen no more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
 class PostgresProbe(Probe):
     """Asks with a connection of ``engine``, which best has one left while all others are busy."""
 

@@ -1,0 +1,102 @@
+"""Tells every process of what was changed or taken back, as soon as that is committed.
+
+PostgreSQL carries it (LISTEN and NOTIFY). It is a reason to look and no news by itself: who hears of it reads the database, and so
+does, a while later, whoever did not hear. Without PostgreSQL nothing is told, and everybody looks as often as they do anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from sqlalchemy import func, select
+
+from backend.database.postgres import Notifications
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from backend.background import Background
+
+    Look = Callable[[], Awaitable[object]]
+
+log = logging.getLogger(__name__)
+
+CHANNEL: Final = "patchbay_changes"
+SECONDS: Final = 10.0
+"""How long a connection is listened to before it is looked whether it still stands."""
+
+Topic = Literal["keys", "overrides", "tokens"]
+
+
+async def announce(session: AsyncSession, topic: Topic) -> None:
+    """Tell every process that something of ``topic`` is another than it was, once the transaction of ``session`` is committed."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(select(func.pg_notify(CHANNEL, topic)))
+
+
+class Changes:
+    """Has those look who are concerned.
+
+    Args:
+        url: Of the PostgreSQL server; None if there is none.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+        self._looks: dict[str, list[Look]] = defaultdict(list)
+
+    def on(self, topic: Topic, look: Look) -> None:
+        """Call ``look`` after each change of ``topic``, and whenever one may have been missed."""
+        self._looks[topic].append(look)
+
+    @asynccontextmanager
+    async def heard(self, background: Background) -> AsyncIterator[None]:
+        """Listen while the context lasts."""
+        if self._url is None:
+            yield
+            return
+        notifications, over = Notifications(self._url, CHANNEL), asyncio.Event()
+
+        async def hear() -> None:
+            await _unless(over, self._hear(notifications))
+
+        try:
+            async with background.repeating("database.changes", hear, every=0.05):
+                try:
+                    yield
+                finally:
+                    over.set()
+        finally:
+            await notifications.close()
+
+    async def _hear(self, notifications: Notifications) -> None:
+        """Listen for a while. On a new connection nobody knows what was missed, so all look."""
+        if await notifications.open():
+            await self._look(*get_args(Topic))
+        async for topic in notifications.within(SECONDS):
+            await self._look(topic)
+
+    async def _look(self, *topics: str) -> None:
+        looks = [look for topic in topics for look in self._looks[topic]]
+        for outcome in await asyncio.gather(*(look() for look in looks), return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("database.changes.look_failed", exc_info=outcome)
+
+
+async def _unless(over: asyncio.Event, work: Coroutine[object, object, None]) -> None:
+    """Do ``work``, and leave it when ``over`` is set."""
+    working, ending = asyncio.ensure_future(work), asyncio.ensure_future(over.wait())
+    try:
+        await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
+        ending.cancel()
+        await asyncio.wait({working})
