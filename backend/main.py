@@ -46,6 +46,7 @@ from backend.routers import (
     health,
     keys,
     llm,
+    messages,
     metrics,
     models,
     overrides,
@@ -198,7 +199,7 @@ def create_app(
     errors.install(app)
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
-        *(chat_completions, models),
+        *(chat_completions, messages, models),
     ):
         app.include_router(room.router)
     return app

@@ -271,10 +271,12 @@ IdentityDep = Annotated[Identity, Depends(identify)]
 
 
 async def _owner(connection: HTTPConnection, services: Services) -> TokenOwner | None:
-    """By the token in the header if there is one, else by the session that the cookie carries."""
+    """By the token in a header if there is one, else by the session that the cookie carries."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme:
         return await services.tokens.find(token.strip()) if scheme.lower() == "bearer" else None
+    if token := connection.headers.get("x-api-key", "").strip():  # as Anthropic's clients send it
+        return await services.tokens.find(token)
     return None if is_foreign(connection) else await session_of(connection, services)
 
 

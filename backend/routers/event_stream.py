@@ -29,7 +29,7 @@ PING_SECONDS: Final = 15.0
 STOPPING_EVENT: Final = "stopping_event"
 """Where the state of a request holds the event with which its stream ends when the server stops."""
 
-_PING: Final = b": ping\n\n"
+PING: Final = b": ping\n\n"
 
 
 class EventStream(Response):
@@ -43,6 +43,7 @@ class EventStream(Response):
         status_code: FastAPI looks for it here, to document it.
         headers: Further headers.
         stopping: The event with which the stream ends if the server stops before; by default one by the name of ``error``.
+        ping: What says that the stream lives; by default a comment.
         ping_seconds: How long the stream is silent before it says that it lives, lest somebody in between closes it.
     """
 
@@ -55,13 +56,14 @@ class EventStream(Response):
         *,
         headers: Mapping[str, str] | None = None,
         stopping: bytes | None = None,
+        ping: bytes = PING,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
         super().__init__(status_code=status_code, headers={"x-accel-buffering": "no", **(headers or {})})
         del self.headers["content-length"]
         self._events = events
         self._stopping = stopping
-        self._ping_seconds = ping_seconds
+        self._ping, self._ping_seconds = ping, ping_seconds
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +73,7 @@ class EventStream(Response):
         try:
             async with (
                 aclosing(self._events),
-                _writing(send, self._ping_seconds) as writer,
+                _writing(send, self._ping, self._ping_seconds) as writer,
                 while_connected(receive),
             ):
                 async for some in self._events:
@@ -84,7 +86,7 @@ class EventStream(Response):
 class _Writer:
     """Writes events together that came together."""
 
-    def __init__(self, send: Send, ping_seconds: float) -> None:
+    def __init__(self, send: Send, ping: bytes, ping_seconds: float) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
@@ -93,8 +95,8 @@ class _Writer:
         self._is_whole = False
         self._has_some = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._ping_seconds = ping_seconds
-        self._ping = self._loop.call_later(ping_seconds, self._ping_if_silent)
+        self._ping, self._ping_seconds = ping, ping_seconds
+        self._next_ping = self._loop.call_later(ping_seconds, self._ping_if_silent)
         self._sending = self._loop.create_task(self._send_all())
 
     async def write(self, some: bytes) -> None:
@@ -122,7 +124,7 @@ class _Writer:
 
     async def close(self) -> None:
         """Stop, if that is not over."""
-        self._ping.cancel()
+        self._next_ping.cancel()
         if not self._sending.done():
             self._sending.cancel()
             await asyncio.wait({self._sending})
@@ -156,15 +158,15 @@ class _Writer:
     def _ping_if_silent(self) -> None:
         now, next_at = self._loop.time(), self._last_sent + self._ping_seconds
         if now >= next_at:
-            self._add(_PING)
+            self._add(self._ping)
             next_at = now + self._ping_seconds
-        self._ping = self._loop.call_at(next_at, self._ping_if_silent)
+        self._next_ping = self._loop.call_at(next_at, self._ping_if_silent)
 
 
 @asynccontextmanager
-async def _writing(send: Send, ping_seconds: float) -> AsyncIterator[_Writer]:
+async def _writing(send: Send, ping: bytes, ping_seconds: float) -> AsyncIterator[_Writer]:
     """A writer; in the end, all is sent that was written."""
-    writer = _Writer(send, ping_seconds)
+    writer = _Writer(send, ping, ping_seconds)
     try:
         yield writer
         await writer.sent()

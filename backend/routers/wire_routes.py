@@ -22,7 +22,7 @@ from backend.wires.wire import written
 from .dependencies import get_services
 from .disconnect import while_connected
 from .errors import describe
-from .event_stream import EventStream
+from .event_stream import PING, EventStream
 from .json_bodies import is_json
 from .stopping import STOPPING
 
@@ -41,7 +41,8 @@ RECEIPT_ID: Final = "x-patchbay-receipt-id"
 """Under which the ledger has the call; several, with commas, if there were several choices."""
 IGNORED: Final = "x-patchbay-ignored"
 """What was asked for and is not served, by the names of the request."""
-REQUEST_ID: Final = "x-request-id"
+REQUEST_IDS: Final = ("x-request-id", "request-id")
+"""By what OpenAI's clients name a request, and by what Anthropic's do."""
 
 _READ_AT_ONCE: Final = 256 * 1024
 """Bytes that are read in less than a millisecond. Longer ones are read beside the event loop, one at a time."""
@@ -61,7 +62,7 @@ def route_of(wire: Wire) -> type[APIRoute]:
                     response = await handle(request)
                 except Exception as error:  # noqa: BLE001 - described, and logged if nobody foresaw it
                     response = _refusal(wire, error, request_id)
-                response.headers[REQUEST_ID] = request_id
+                response.headers.update(dict.fromkeys(REQUEST_IDS, request_id))
                 return response
 
             return handle_in_its_words
@@ -69,8 +70,14 @@ def route_of(wire: Wire) -> type[APIRoute]:
     return WireRoute
 
 
-async def answered(request: Request, wire: Wire) -> Response:
-    """The answer to ``request``, whole or as it comes. When the client leaves, the provider's request ends."""
+async def answered(request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
+    """The answer to ``request``, whole or as it comes. When the client leaves, the provider's request ends.
+
+    Args:
+        request: Of a client.
+        wire: What the client speaks.
+        ping: What a silent stream says now and then.
+    """
     services = get_services(request)
     tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
     exchange = wire.read(await read_body(request), tells_receipt=tells_receipt)
@@ -85,6 +92,7 @@ async def answered(request: Request, wire: Wire) -> Response:
             written(begun(first, stream), exchange.writer()),
             headers=_headers(asked, ignored),
             stopping=wire.stopped(_STOPPED),
+            ping=ping,
         )
     async with while_connected(request.receive):
         answer = await responder.answer(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from backend.utils.llm.errors import LLMError
@@ -20,10 +21,11 @@ log = logging.getLogger(__name__)
 
 async def begun(first: Event, rest: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
     """``first``, and what follows it. An error is its last event; it raises none."""
-    yield first
     try:
-        async for event in rest:
-            yield event
+        async with aclosing(rest):
+            yield first
+            async for event in rest:
+                yield event
     except LLMError as error:
         yield Failed(fault_of(error))
     except FaultError as error:

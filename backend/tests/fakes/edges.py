@@ -34,6 +34,11 @@ class Edge(NamedTuple):
         """The base URL for clients of OpenAI's."""
         return f"{self.origin}/v1"
 
+    @property
+    def anthropic_url(self) -> str:
+        """The base URL for clients of Anthropic's."""
+        return self.origin
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:

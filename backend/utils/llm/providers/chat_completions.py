@@ -103,9 +103,7 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
         extra["response_format"] = _nested(wanted)
     found = {**settings, "extra_body": extra}
     if ask.tools:
-        found["tools"] = (
-            [_unenforced(tool) for tool in ask.tools] if "strict" in can.lacks else list(ask.tools)
-        )
+        found["tools"] = [_tool(tool, is_enforced="strict" not in can.lacks) for tool in ask.tools]
         if ask.tool_choice is not None:
             found["tool_choice"] = tool_choice_of(ask.tool_choice, {"function": {"name": ask.tool_choice}})
         if ask.parallel_tool_calls is not None and "parallel_tool_calls" not in can.lacks:
@@ -113,12 +111,12 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
     return found
 
 
-def _unenforced(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool for a server that does not enforce what it is called with."""
-    function = tool.get("function")
-    if function is None:
-        return dict(tool)
-    return {**tool, "function": {key: value for key, value in function.items() if key != "strict"}}
+def _tool(tool: Mapping[str, Any], *, is_enforced: bool) -> dict[str, Any]:
+    """A tool without what is Anthropic's own, and without ``strict`` for a server that does not enforce how it is called."""
+    kept = {name: value for name, value in tool.items() if name != "cache_control"}
+    if is_enforced or "function" not in tool:
+        return kept
+    return {**kept, "function": {name: value for name, value in tool["function"].items() if name != "strict"}}
 
 
 def _nested(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
     results = [part for part in parts if part["type"] == "tool_result"]
     others = [part for part in parts if part["type"] != "tool_result"]
     found: list[BaseMessage] = [
-        _result(str(one["tool_call_id"]), one["name"], standard_blocks(one["content"]), one["status"])
+        _result(str(one["tool_call_id"]), one["name"], _parts_of_result(one), one["status"])
         for one in results
     ]
     if others or not found:
@@ -146,10 +146,23 @@ def _user_turn(parts: list[Block], name: str | None) -> list[BaseMessage]:
     return found
 
 
+def _parts_of_result(result: Block) -> list[Block]:
+    """The content of ``result``; if that is marked for the cache, its last part is."""
+    parts = standard_blocks(result["content"])
+    if parts and "cache_control" in result:
+        parts[-1]["cache_control"] = result["cache_control"]
+    return parts
+
+
 def _result(number: str, name: str | None, parts: list[Block], status: Any) -> ToolMessage:
     """What a tool gave. What of it is no medium is text, whatever it was."""
-    kept = [part if part["type"] in MEDIA else {"type": "text", "text": block_text(part)} for part in parts]
+    kept = [part if part["type"] in MEDIA else _as_text(part) for part in parts]
     return ToolMessage(_content(kept), tool_call_id=number, name=name, status=status)
+
+
+def _as_text(part: Block) -> Block:
+    said = {"type": "text", "text": block_text(part)}
+    return {**said, "cache_control": part["cache_control"]} if "cache_control" in part else said
 
 
 def _content(parts: list[Block]) -> Any:

@@ -1,0 +1,307 @@
+"""Reads what Anthropic's Messages API is asked: https://platform.claude.com/docs/en/api/messages/create.
+
+History and tools are read as they come: their content blocks are among the notations that the facade knows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.utils.llm.options import Options
+
+from ..faults import InvalidRequestError
+from ..request import CompletionRequest
+from .thoughts import remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+_MOST_IGNORED: Final = 20
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
+_BUDGETS: Final = ((4_096, "low"), (16_384, "medium"))
+"""Below so many tokens of thought, this much effort; not every model takes a number of tokens."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Block(BaseModel):
+    """A content block, as it came."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+
+
+class SystemBlock(BaseModel):
+    """A text of the system, perhaps marked for a cache."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: Literal["text"]
+    text: str
+
+
+class Turn(_Part):
+    """A message of the history. Claude Code has the system speak between the others."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Block]
+
+
+class Tool(_Part):
+    """A tool: one that the client runs if ``type`` is ``custom`` or absent, else one that Anthropic knows."""
+
+    type: str | None = None
+    name: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    cache_control: dict[str, Any] | None = None
+
+
+class ToolChoice(_Part):
+    """Which tool the model has to use."""
+
+    type: Literal["auto", "any", "none", "tool"]
+    name: str | None = None
+    disable_parallel_tool_use: bool = False
+
+
+class Thinking(_Part):
+    """Whether the model thinks first, and whether it tells what."""
+
+    type: Literal["enabled", "adaptive", "disabled", "between_tools"]
+    budget_tokens: int | None = None
+    display: str | None = None
+
+
+class OutputFormat(_Part):
+    """What the answer has to fit."""
+
+    type: Literal["json_schema"]
+    json_schema: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class OutputConfig(_Part):
+    """How hard the model tries, and what its answer has to fit."""
+
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: OutputFormat | None = None
+
+
+class CountBody(_Part):
+    """The body of ``/v1/messages/count_tokens``."""
+
+    model: Annotated[str, Field(min_length=1)]
+    messages: Annotated[list[Turn], Field(min_length=1)]
+    system: str | list[SystemBlock] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+
+
+class MessagesBody(CountBody):
+    """The body of ``/v1/messages``."""
+
+    max_tokens: Annotated[int, Field(gt=0)]
+    metadata: dict[str, Any] | None = None
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+Body = TypeVar("Body", bound=CountBody)
+
+
+class MessagesRequest(NamedTuple):
+    """What is asked.
+
+    Attributes:
+        keeps_thoughts: Whether the client hands back what the model thought, for its provider.
+        tells_thoughts: Whether it wants to read that, too.
+    """
+
+    completion: CompletionRequest
+    keeps_thoughts: bool = False
+    tells_thoughts: bool = False
+
+
+def read_messages(document: Mapping[str, Any]) -> MessagesRequest:
+    """``document`` as a request.
+
+    Raises:
+        InvalidRequestError: It is not what the API takes.
+    """
+    body = _checked(MessagesBody, document)
+    completion = CompletionRequest(
+        **_asked(body, document),
+        options=_options(body),
+        stop=body.stop_sequences or (),
+        streams=bool(body.stream),
+        metadata=body.metadata or {},
+    )
+    thinking = body.thinking
+    if thinking is None or thinking.type == "disabled":
+        return MessagesRequest(completion)
+    return MessagesRequest(completion, keeps_thoughts=True, tells_thoughts=thinking.display != "omitted")
+
+
+def read_count(document: Mapping[str, Any]) -> CompletionRequest:
+    """``document``, whose tokens are to be counted, as a request that nobody answers.
+
+    Raises:
+        InvalidRequestError: It is not what the API takes.
+    """
+    return CompletionRequest(**_asked(_checked(CountBody, document), document))
+
+
+def _checked(kind: type[Body], document: Mapping[str, Any]) -> Body:
+    try:
+        return kind.model_validate(document, strict=True)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> InvalidRequestError:
+    """The first fault: its place and reason, never the input."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(name)[:64] for name in first["loc"])
+    return InvalidRequestError(f"{place}: {first['msg']}" if place else first["msg"], place or None)
+
+
+def _asked(body: CountBody, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What both requests hold, as arguments of a `CompletionRequest`."""
+    functions, others = _tools(body.tools or ())
+    unread = [name for name, value in document.items() if value is not None and name not in _read_by(body)]
+    choice = body.tool_choice
+    return {
+        "model": body.model,
+        "messages": list(_history(body)),
+        "tools": functions,
+        "tool_choice": _choice(choice, functions),
+        "parallel_tool_calls": False if choice is not None and choice.disable_parallel_tool_use else None,
+        "response_format": _format(body.output_config),
+        "ignored": [name for name in (*unread, *others) if _PLAIN_NAME.fullmatch(name)][:_MOST_IGNORED],
+    }
+
+
+def _read_by(body: CountBody) -> frozenset[str]:
+    return frozenset(type(body).model_fields)
+
+
+# History -------------------------------------------------------------------------------------------------------------
+
+
+def _history(body: CountBody) -> Iterator[BaseMessage]:
+    if body.system:
+        yield SystemMessage(_content(body.system))
+    for turn in body.messages:
+        content = _content(turn.content)
+        match turn.role:
+            case "assistant":
+                yield remembered(AIMessage(content))
+            case "system":
+                yield SystemMessage(content)
+            case _:
+                yield HumanMessage(content)
+
+
+def _content(content: str | Sequence[BaseModel]) -> Any:
+    return content if isinstance(content, str) else [block.model_dump() for block in content]
+
+
+# Tools ---------------------------------------------------------------------------------------------------------------
+
+
+def _tools(tools: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Functions in the form of Chat Completions, and the names of tools that nobody runs here."""
+    functions, others = [], []
+    for place, tool in enumerate(tools):
+        if tool.type not in {None, "custom"}:
+            others.append(f"tools.{tool.type}")
+        elif tool.name is None or tool.input_schema is None:
+            missing = "name" if tool.name is None else "input_schema"
+            raise InvalidRequestError(f"tools.{place}.{missing}: Field required", f"tools.{place}.{missing}")
+        else:
+            functions.append(_function(tool))
+    return functions, others
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.input_schema,
+        "strict": tool.strict,
+    }
+    found: dict[str, Any] = {
+        "type": "function",
+        "function": {name: value for name, value in function.items() if value is not None},
+    }
+    return found if tool.cache_control is None else {**found, "cache_control": tool.cache_control}
+
+
+def _choice(choice: ToolChoice | None, functions: Sequence[Mapping[str, Any]]) -> str | None:
+    """Which tool has to be called, by the names of Chat Completions, or its own.
+
+    Raises:
+        InvalidRequestError: There is no such tool, or it is none that a client runs.
+    """
+    if choice is None or (not functions and choice.type in {"auto", "none"}):
+        return None
+    if not functions:
+        raise InvalidRequestError("tool_choice: There is no tool here that could be called.", "tool_choice")
+    if choice.type != "tool":
+        return _CHOICES[choice.type]
+    if all(function["function"]["name"] != choice.name for function in functions):
+        raise InvalidRequestError(
+            "tool_choice: This tool is not among the tools that can be called.", "tool_choice"
+        )
+    return choice.name
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def _options(body: MessagesBody) -> Options:
+    given = {
+        "max_output_tokens": body.max_tokens,
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "effort": _effort(body),
+    }
+    try:
+        return Options(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _effort(body: MessagesBody) -> str | None:
+    """How hard the model is to think; None leaves it to the feature's row."""
+    if body.output_config is not None and body.output_config.effort is not None:
+        return body.output_config.effort
+    thinking = body.thinking
+    if thinking is None or thinking.type in {"adaptive", "between_tools"}:
+        return None
+    if thinking.type == "disabled":
+        return "none"
+    budget = thinking.budget_tokens or 0
+    return next((effort for most, effort in _BUDGETS if budget < most), "high")
+
+
+def _format(config: OutputConfig | None) -> dict[str, Any] | None:
+    if config is None or config.format is None:
+        return None
+    schema = {"name": "answer", "schema": config.format.json_schema, "strict": True}
+    return {"type": "json_schema", "json_schema": schema}
