@@ -251,9 +251,9 @@ class MessagesWriter:
         if call is self._open_call:
             yield from self._arguments(call)
         while self._may_begin_next():
-            following = self._calls[self._written]
-            yield from self._begin_call(following)
-            yield from self._arguments(following)
+            successor = self._calls[self._written]
+            yield from self._begin_call(successor)
+            yield from self._arguments(successor)
 
     @property
     def _open_call(self) -> _Call | None:
