@@ -26,6 +26,7 @@ SUMMARIES: Final = {
     "audit": "What persons decided, in chains of hashes that signed heads join.",
     "lift": "Copy the facade into PROJECT, as utils/llm, or bring the copy there to this version.",
     "types": "Write the names of the features as a Literal type, so that a misspelt one is found before it runs.",
+    "init": "Write a first table: of a code base's models, with a report of what it could not carry, or of one feature to begin with.",
     "import-config": "Print a configuration of LiteLLM, LMI or TensorZero as a table, and report what is not in it; exit 1 if it cannot be one.",
 }
 """In the order in which help shows them."""

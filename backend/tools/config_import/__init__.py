@@ -17,18 +17,33 @@ from backend.tools.config_import.importer import (
     read_configs,
     system_of,
 )
+from backend.tools.config_import.litellm_models import of_deployment
+from backend.tools.config_import.litellm_proxy import deployments
+from backend.tools.config_import.nodes import Node, Unknown
+from backend.tools.config_import.origins import CODE
 from backend.tools.config_import.reading import UnusableInputError, read
+from backend.tools.config_import.shapes import identifier
+from backend.tools.config_import.specs import Config, Group, Spec
 
 __all__ = [
+    "CODE",
     "SYSTEMS",
+    "Config",
     "Finding",
     "Findings",
+    "Group",
     "Import",
+    "Node",
+    "Spec",
     "System",
+    "Unknown",
     "UnusableInputError",
     "assemble",
+    "deployments",
+    "identifier",
     "import_config",
     "import_file",
+    "of_deployment",
     "read",
     "read_configs",
     "system_of",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from backend.tools.config_import.accounts import Account, Placeholder
     from backend.tools.config_import.findings import Finding, Findings
+    from backend.tools.config_import.nodes import Node
     from backend.tools.config_import.origins import Origin
     from backend.tools.config_import.providers import Provider
     from backend.tools.config_import.settings import Wants
@@ -54,6 +55,7 @@ class Target:
     Attributes:
         placeholder: What stood in the place of its key.
         embeds: Whether it gives vectors.
+        dimensions: Numbers of each vector, if that was said.
     """
 
     spec: Spec
@@ -62,6 +64,7 @@ class Target:
     model: str
     wants: Wants
     embeds: bool
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def assemble(
     chained = [_Chained(config, _targets(config)) for config in configs]
     if leave_out:
         chained = _without_wrong(chained)
-    text = _written(chained, heading)
+    text = _written(chained, heading, lenient=leave_out)
     if (findings.any_wrong and not leave_out) or not any(one.targets for one in chained):
         return Import(None, findings.all)
     if not _loads(text, findings):
@@ -108,13 +111,25 @@ def _target(spec: Spec, origin: Origin) -> Target | None:
     name = name_of(spec)
     provider, model = name or ("openai", "the model")
     account, placeholder = account_of(spec, provider, model)
-    wants = wants_of(spec, account, model, origin)
+    embeds = (spec.kind or kind_of_model(model)) == "embedding"
+    length = spec.params.get("dimensions") if embeds else None
+    params = {key: node for key, node in spec.params.items() if node is not length}
+    wants = wants_of(replace(spec, params=params), account, model, origin)
     if name is None:
         return None
-    embeds = (spec.kind or kind_of_model(model)) == "embedding"
     if embeds and account.api == "anthropic":
         spec.place.report("wrong", "asks for vectors, and Anthropic's API has none.")
-    return Target(spec, account, placeholder, model, only_clocks(wants) if embeds else wants, embeds)
+    wants = only_clocks(wants) if embeds else wants
+    return Target(spec, account, placeholder, model, wants, embeds, _dimensions(length))
+
+
+def _dimensions(node: Node | None) -> int | None:
+    if node is None or node.value is None:
+        return None
+    if type(node.value) is not int or node.value < 1:
+        node.report("wrong", "must be a whole number from 1.")
+        return None
+    return node.value
 
 
 # The table --------------------------------------------------------------------------------------------------------
@@ -124,7 +139,7 @@ def _without_wrong(chained: Iterable[_Chained]) -> list[_Chained]:
     """``chained`` without the models that something is wrong with, looked at again until nothing is."""
     left = [_good(one) for one in chained]
     while True:
-        _document(left)
+        _document(left, lenient=True)
         kept = [_good(one) for one in left]
         if kept == left:
             return left
@@ -136,8 +151,12 @@ def _good(one: _Chained) -> _Chained:
     return replace(one, targets=good)
 
 
-def _written(chained: Sequence[_Chained], heading: str) -> str:
-    table, rows = _document(chained)
+def _written(chained: Sequence[_Chained], heading: str, *, lenient: bool) -> str:
+    table, rows = _document(chained, lenient=lenient)
+    for one in chained if lenient else ():
+        if one.targets:
+            endpoints = ", ".join(f"{rows[target.account].name}:{target.model}" for target in one.targets)
+            one.config.place.report("carried", f"is the feature {one.config.feature}: {endpoints}.")
     for target in chain.from_iterable(one.targets for one in chained):
         _report(target, rows[target.account])
     variables = sorted({row.variable for row in rows.values() if row.variable})
@@ -145,15 +164,16 @@ def _written(chained: Sequence[_Chained], heading: str) -> str:
     return f"# {heading}\n{keys}\n{tomli_w.dumps(table)}"
 
 
-def _document(chained: Iterable[_Chained]) -> tuple[dict[str, Any], Mapping[Account, Provider]]:
+def _document(
+    chained: Iterable[_Chained], *, lenient: bool
+) -> tuple[dict[str, Any], Mapping[Account, Provider]]:
     served = [one for one in chained if one.targets]
     rows = providers(target.account for one in served for target in one.targets)
-    return document(
-        [_plan(one, rows) for one in served], {row.name: row.row() for row in rows.values()}
-    ), rows
+    plans = [_plan(one, rows, lenient=lenient) for one in served]
+    return document(plans, {row.name: row.row() for row in rows.values()}, lenient=lenient), rows
 
 
-def _plan(one: _Chained, rows: Mapping[Account, Provider]) -> Plan:
+def _plan(one: _Chained, rows: Mapping[Account, Provider], *, lenient: bool) -> Plan:
     config = one.config
     links = [
         Link(
@@ -168,9 +188,10 @@ def _plan(one: _Chained, rows: Mapping[Account, Provider]) -> Plan:
     ]
     about = {"about": config.about} if config.about else {}
     return replace(
-        plan(config.feature, links),
+        plan(config.feature, links, lenient=lenient),
         row={**about, **dict.fromkeys(config.needs, True)},
         embeds=any(target.embeds for target in one.targets),
+        dimensions=next((target.dimensions for target in one.targets if target.dimensions), None),
         refusals_fall_over=config.refusals_fall_over or config.origin.refusals_fall_over,
     )
 

@@ -14,6 +14,7 @@ SECRET_LENGTH = 6
 
 Kind = Literal["wrong", "carried", "guessed", "dropped", "changed", "todo"]
 
+_ORDER = {"carried": 0, "wrong": 1}
 _HIDDEN = "[hidden]"
 _SHOWN = 80
 
@@ -80,8 +81,8 @@ class Findings:
 
     @property
     def all(self) -> tuple[Finding, ...]:
-        """Every finding: what is wrong first, otherwise in the order in which they were met."""
-        found = sorted(self._found, key=lambda finding: finding.kind != "wrong")
+        """Every finding: rows of the table, then what is wrong, otherwise in the order in which they were met."""
+        found = sorted(self._found, key=lambda finding: _ORDER.get(finding.kind, len(_ORDER)))
         return tuple(
             Finding(finding.kind, self._concealed(finding.path), self._concealed(finding.says))
             for finding in found

@@ -196,13 +196,15 @@ def _fits(value: object, kind: type) -> bool:
 
 
 def _of_deployment(info: Node | None, entries: Mapping[str, Node]) -> dict[str, Any]:
-    """What is known of the model behind a deployment of Azure's, whose name tells nothing."""
     base = given((info.entries() if info and info.is_mapping else {}).get("base_model"))
-    model = str(given(entries.get("model")) and entries["model"].value)
+    model = given(entries.get("model"))
     text = base.text() if base else None
-    if not text or not model.startswith("azure"):
-        return {}
-    name = text.removeprefix("azure/")
+    return of_deployment(text) if text and model and str(model.value).startswith("azure") else {}
+
+
+def of_deployment(base_model: str) -> dict[str, Any]:
+    """What the row of a deployment of Azure's says, whose own name tells nothing of the model behind it."""
+    name = base_model.removeprefix("azure/")
     if not is_known(name):
         return {}
     can = capabilities(name).model_dump(mode="json")

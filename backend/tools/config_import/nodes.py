@@ -16,6 +16,17 @@ _PLAIN = re.compile(r"[\w./:@-]{1,60}", re.ASCII)
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """A value of a program that is known only when it runs.
+
+    Attributes:
+        name: The names that lead to it, such as ``settings.model``; empty if they are none.
+    """
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Node:
     """One value of the input. Nothing here changes it."""
 
@@ -74,4 +85,6 @@ def _kind(value: object) -> str:
     kinds = ((bool, "true or false"), (int | float, "a number"), (str, "text"), (Mapping, "a mapping"))
     if value is None:
         return "null"
+    if isinstance(value, Unknown):
+        return "known only when the code runs"
     return next((name for kind, name in kinds if isinstance(value, kind)), f"a {type(value).__name__}")

@@ -58,6 +58,7 @@ class Plan:
     Attributes:
         row: What its row says beside what its links want.
         embeds: Whether it is for vectors.
+        dimensions: Numbers of each vector; None leaves them to the model.
         refusals_fall_over: Whether a refusal goes to the next link.
     """
 
@@ -65,6 +66,7 @@ class Plan:
     links: tuple[Link, ...]
     row: Mapping[str, Any] = field(default_factory=dict)
     embeds: bool = False
+    dimensions: int | None = None
     refusals_fall_over: bool = False
 
     @cached_property
@@ -89,31 +91,47 @@ class Plan:
         return key in _ROW_KEYS or key not in self.shared
 
 
-def plan(feature: str, links: Iterable[Link]) -> Plan:
-    """A feature's plan, with each endpoint once in each group and once beside them."""
+def plan(feature: str, links: Iterable[Link], *, lenient: bool = False) -> Plan:
+    """A feature's plan, with each endpoint once in each group and once beside them.
+
+    Args:
+        feature: Its name.
+        links: Its chain.
+        lenient: Let the first of two that differ stand; else they are wrong.
+    """
     first: dict[tuple[Group | None, str], Link] = {}
     for link in links:
         kept = first.setdefault((link.group, link.endpoint), link)
         if kept is not link:
-            _tell_repeat(link, kept)
+            _tell_repeat(link, kept, lenient=lenient)
     return Plan(feature, tuple(first.values()))
 
 
-def _tell_repeat(link: Link, kept: Link) -> None:
+def _tell_repeat(link: Link, kept: Link, *, lenient: bool) -> None:
     keys = link.wants.keys() | kept.wants.keys()
     differ = sorted(_SAID_AS.get(key, key) for key in keys if link.wants.get(key) != kept.wants.get(key))
     where = f"is {link.endpoint}, as {kept.place.path} is"
     if differ:
-        link.place.report("wrong", f"{where}, with another {', '.join(differ)}. Keep one of them.")
+        link.place.report(
+            "dropped" if lenient else "wrong", f"{where}, with another {', '.join(differ)}. Keep one of them."
+        )
     else:
         link.place.report("dropped", f"{where}: once is enough.")
 
 
-def document(plans: Iterable[Plan], providers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The whole table as values."""
+def document(
+    plans: Iterable[Plan], providers: dict[str, dict[str, Any]], *, lenient: bool = False
+) -> dict[str, Any]:
+    """The whole table as values.
+
+    Args:
+        plans: Its features.
+        providers: Rows by their names.
+        lenient: Leave out what features want otherwise of one endpoint; else it is wrong.
+    """
     plans = [plan for plan in plans if plan.links]
     _check_vectors(plans)
-    rows = {"groups": _groups(plans), "models": _model_rows(plans)}
+    rows = {"groups": _groups(plans), "models": _model_rows(plans, lenient=lenient)}
     table = {
         "profile": "premium",
         "byok_profile": "byok",
@@ -178,7 +196,8 @@ def _feature_row(plan: Plan) -> dict[str, Any]:
     wants = [link.wants for link in plan.links]
     row = {**plan.row, **_row(plan.shared)}
     if plan.embeds:
-        row = {"embedding": {"model": plan.links[0].model}, **row}
+        length = {"dimensions": plan.dimensions} if plan.dimensions else {}
+        row = {"embedding": {"model": plan.links[0].model, **length}, **row}
     if any("timeout" in wanted for wanted in wants):
         row["deadline"] = _short(min(_seconds(wants), largest(FeatureRow, "deadline")))
     requests = sum(_attempts(wanted) for wanted in wants)
@@ -212,13 +231,13 @@ def _short(value: Any) -> Any:
 # Endpoints --------------------------------------------------------------------------------------------------------
 
 
-def _model_rows(plans: Iterable[Plan]) -> dict[str, Any]:
+def _model_rows(plans: Iterable[Plan], *, lenient: bool) -> dict[str, Any]:
     uses: dict[str, list[tuple[Plan, Link]]] = defaultdict(list)
     for plan in plans:
         for link in plan.links:
             uses[link.endpoint].append((plan, link))
     rows = {
-        endpoint: {**_more(link for _, link in used), **_row(_endpoint_wants(used))}
+        endpoint: {**_more(link for _, link in used), **_row(_endpoint_wants(used, lenient=lenient))}
         for endpoint, used in uses.items()
     }
     return {endpoint: row for endpoint, row in rows.items() if row}
@@ -232,26 +251,38 @@ def _more(links: Iterable[Link]) -> dict[str, Any]:
     return row
 
 
-def _endpoint_wants(uses: list[tuple[Plan, Link]]) -> Wants:
+def _endpoint_wants(uses: list[tuple[Plan, Link]], *, lenient: bool) -> Wants:
     """The settings that must stand with one endpoint; features that differ get a finding."""
     wants: Wants = {}
     for plan, link in uses:
         wants = {**plan.own(link), **wants}
-    for key in sorted(wants):
-        _check_agreement(key, [link for plan, link in uses if plan.open_to(key)])
-    return wants
+    agreed = {
+        key: _agree(key, [link for plan, link in uses if plan.open_to(key)], lenient=lenient)
+        for key in sorted(wants)
+    }
+    return {key: value for key, value in wants.items() if agreed[key] or not lenient}
 
 
-def _check_agreement(key: str, links: list[Link]) -> None:
+def _agree(key: str, links: list[Link], *, lenient: bool) -> bool:
+    """Whether all want the same; findings about those that do not."""
     first, *others = links
-    for link in others:
-        if (wanted := _wanted(link, key)) != (before := _wanted(first, key)):
+    differ = [link for link in others if _wanted(link, key) != _wanted(first, key)]
+    for link in differ:
+        wanted, before = _wanted(link, key), _wanted(first, key)
+        says = (
+            f"wants {key} {wanted} of {link.endpoint}, and {first.place.path} wants {before}. One endpoint has one "
+            "for all features that leave it open: "
+        )
+        if lenient:
             link.place.report(
-                "wrong",
-                f"wants {key} {wanted} of {link.endpoint}, and {first.place.path} wants {before}. One endpoint has one "
-                f"for all features that leave it open: give both the same {_SAID_AS.get(key, key)}, or "
-                "all models of one feature the same.",
+                "dropped", f"{says}the row has none. Give it to the call, or to a whole feature."
             )
+        else:
+            said = _SAID_AS.get(key, key)
+            link.place.report(
+                "wrong", f"{says}give both the same {said}, or all models of one feature the same."
+            )
+    return not differ
 
 
 def _wanted(link: Link, key: str) -> object:

@@ -1,0 +1,66 @@
+"""``init``: a first table, of nothing or of a code base."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backend.commands.groups import commands
+from backend.commands.terminal import Json, err, fail, print_json
+
+if TYPE_CHECKING:
+    from backend.tools.config_import import Import
+
+app = commands()
+
+
+@app.command()
+def init(
+    file: Annotated[Path | None, typer.Argument(help="The table to write; by default it is printed.")] = None,
+    *,
+    code: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="DIR", help="A code base; its models become features. Nothing of it is run."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a first table: of a code base's models, with a report of what it could not carry, or of one feature to begin with.
+
+    Looks for models of LangChain's, LiteLLM's calls and Routers, and configurations of LiteLLM and TensorZero. Keys are never
+    copied.
+    """
+    if file is not None and file.exists():
+        message = f"{file} is there already, and is not written over."
+        fail(FileExistsError(message), {"code": "exists", "message": message}, as_json=as_json)
+    made = _made(code, as_json=as_json)
+    if as_json:
+        print_json({"ok": made.table is not None, **asdict(made)})
+    else:
+        for finding in made.findings:
+            err.print(str(finding), markup=False)
+    if made.table is None:
+        err.print("There is no table.")
+        raise typer.Exit(1)
+    if file is not None:
+        file.write_text(made.table, encoding="utf-8")
+    elif not as_json:
+        sys.stdout.write(made.table)
+
+
+def _made(code: Path | None, *, as_json: bool) -> Import:
+    from backend.tools.code_scan import scan
+    from backend.tools.config_import import Import, UnusableInputError
+    from backend.tools.lift import STARTER
+
+    if code is None:
+        return Import(STARTER, ())
+    try:
+        return scan(code)
+    except UnusableInputError as error:
+        fail(error, {"code": "unusable_input", "message": str(error)}, as_json=as_json)

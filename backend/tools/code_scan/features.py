@@ -1,0 +1,223 @@
+"""Models that code makes, as features with chains."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+from backend.tools.code_scan.constructors import CARRIED_ELSEWHERE, LANGCHAINS_PROVIDERS, LANGCHAINS_VARIABLES
+from backend.tools.code_scan.values import VARIABLE
+from backend.tools.config_import import CODE, Config, Findings, Node, Spec, Unknown, of_deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.tools.code_scan.constructors import Constructor
+    from backend.tools.code_scan.sites import Made, Site
+    from backend.tools.code_scan.values import Project, Value
+
+_LATER = "is known only when the code runs. Give it to the call."
+_STAYS = "stays in product code: get_llm(FEATURE).with_config(...) takes it."
+_OWN = ("api_base", "api_key", "deployment", "max_retries", "model", "responses_api", "timeout")
+_ENTRA = ("azure_ad_token", "azure_ad_token_provider", "azure_ad_async_token_provider")
+_CLOUD = ("credentials", "location", "project", "vertexai")
+_BARE = (
+    ("openai", ("gpt-", "o1", "o3", "o4", "chatgpt-")),
+    ("anthropic", ("claude",)),
+    ("gemini", ("gemini",)),
+)
+_VERTEX = (
+    "names no provider. LangChain asks Vertex AI for it, with Google Cloud's credentials; here it is Google's Gemini API, "
+    "with the key in GEMINI_API_KEY."
+)
+
+
+def config_of(site: Site, feature: str, project: Project, findings: Findings) -> Config:
+    """The feature that ``site`` becomes."""
+    place = Node(None, site.module.place(site.node), findings)
+    specs = [spec for made in site.chain for spec in _specs(made, site, project, findings)]
+    return Config(feature, place, tuple(specs), CODE, needs=site.needs, about=place.path)
+
+
+def _specs(made: Made, site: Site, project: Project, findings: Findings) -> list[Spec]:
+    place = Node(None, site.module.place(made.node), findings).apart()
+    reader = _Reader(made, site, project, place)
+    spec = reader.spec()
+    return [spec, *reader.fallbacks(spec)] if reader.is_named else []
+
+
+class _Reader:
+    """The arguments of one call, by LiteLLM's names."""
+
+    def __init__(self, made: Made, site: Site, project: Project, place: Node) -> None:
+        self._constructor: Constructor = made.constructor
+        self._place = place
+        self.is_named = True
+        self._fallbacks: Value | None = None
+        self._arguments: dict[str, tuple[str, Value]] = {}
+        for name, node in _written(made.node, made.constructor):
+            value = project.value(node, site.module)
+            for each, one in _spread(name, value):
+                self._arguments[self._constructor.names.get(each, each)] = (each, one)
+
+    def spec(self) -> Spec:
+        """What the call asks for."""
+        own = {name: self._take(name) for name in _OWN}
+        base_model = own["model"] if own["deployment"] else None
+        row = self._of_deployment(base_model)
+        name = self._name(own["deployment"] or own["model"])
+        self._refuse_clouds()
+        return Spec(
+            self._place,
+            self._rest(),
+            name=name,
+            api_base=own["api_base"],
+            api_key=self._key(own["api_key"], name),
+            timeout=own["timeout"],
+            max_retries=own["max_retries"],
+            responses_api=own["responses_api"],
+            kind="embedding" if self._constructor.kind == "embedding" else None,
+            row=row,
+        )
+
+    def fallbacks(self, first: Spec) -> list[Spec]:
+        """The further models that a call of LiteLLM's names itself."""
+        listed = self._fallbacks.value if self._fallbacks else None
+        found: list[Spec] = []
+        for at, one in enumerate(listed if isinstance(listed, list) else ()):
+            place = Node(one, f"{self._place.path} fallbacks.{at}", self._place.findings).apart()
+            name = one.get("model") if isinstance(one, dict) else one
+            found.append(
+                Spec(place, first.params, name=Node(name, place.path, place.findings), timeout=first.timeout)
+            )
+        return found
+
+    # Arguments ----------------------------------------------------------------------------------------------------
+
+    def _node(self, written: str, value: object) -> Node:
+        return Node(value, f"{self._place.path} {written}", self._place.findings)
+
+    def _take(self, name: str) -> Node | None:
+        """The argument, unless it is absent, None, or not known."""
+        written, value = self._arguments.pop(name, ("", None))
+        if value is None or value.value is None:
+            return None
+        node = self._node(written, value.value)
+        if isinstance(value.value, Unknown):
+            self._tell_unknown(name, node, value.value)
+            return None
+        if isinstance(value.value, str) and value.value.startswith(VARIABLE) and name != "api_key":
+            node.report(
+                "wrong",
+                f"is what the variable {value.value.removeprefix(VARIABLE)} says, and a table says it itself. Write it there.",
+            )
+            return None
+        if value.note and name != "api_key":
+            node.report("guessed", f"is taken as it stands: {value.note}.")
+        return node
+
+    def _tell_unknown(self, name: str, node: Node, value: Unknown) -> None:
+        called = f" ({value.name})" if value.name else ""
+        self.is_named &= name not in {"model", "deployment"}
+        if name in {"model", "deployment", "api_base"}:
+            node.report(
+                "wrong",
+                f"is known only when the code runs{called}. Name the feature there, and its endpoint in the table.",
+            )
+        elif name == "api_key":
+            node.report(
+                "changed",
+                f"comes from the code{called}; here from a variable, or with the caller: Caller(keys={{...}}).",
+            )
+        else:
+            node.report("dropped", _LATER)
+
+    def _rest(self) -> dict[str, Node]:
+        """The other arguments: what is added to requests."""
+        found: dict[str, Node] = {}
+        for name, (written, value) in self._arguments.items():
+            node = self._node(written, value.value)
+            if name == "fallbacks" and self._constructor.is_call:
+                self._fallbacks = value
+            elif name in CARRIED_ELSEWHERE or (name == "response_format" and self._constructor.is_call):
+                if name not in {"input", "messages", "name", "tools", "response_format", "verbose"}:
+                    node.report("dropped", _STAYS)
+            elif name == "**" or isinstance(value.value, Unknown):
+                node.report("dropped", _LATER)
+            elif name not in {"api_version", "model_provider", "openai_api_version", "openai_api_type"}:
+                found[name] = node
+        return found
+
+    def _refuse_clouds(self) -> None:
+        for name in _ENTRA:
+            written, value = self._arguments.pop(name, ("", None))
+            if value is not None and value.value is not None:
+                self._node(written, value.value).report(
+                    "wrong",
+                    "gets tokens of Entra's, which end within the hour. Use an API key of the resource.",
+                )
+        for name in _CLOUD if self._constructor.provider in {"gemini", "vertex_ai"} else ():
+            written, value = self._arguments.pop(name, ("", None))
+            if value is not None and value.value not in (None, False):
+                self._node(written, value.value).report(
+                    "wrong",
+                    "asks Vertex AI, with Google Cloud's credentials. See docs/how-to/use-vertex-ai.md.",
+                )
+
+    # The model ----------------------------------------------------------------------------------------------------
+
+    def _key(self, node: Node | None, name: Node | None) -> Node | None:
+        """The key that was given, or the variable where LangChain looks for one."""
+        provider = str(name.value).partition("/")[0] if name and not self._constructor.is_call else ""
+        variable = LANGCHAINS_VARIABLES.get(provider)
+        return node if node or variable is None else self._node("api_key", f"{VARIABLE}{variable}")
+
+    def _of_deployment(self, base: Node | None) -> Mapping[str, Any]:
+        return of_deployment(base.value) if base is not None and isinstance(base.value, str) else {}
+
+    def _name(self, node: Node | None) -> Node | None:
+        """The model as LiteLLM writes it: provider/model."""
+        if node is None or not isinstance(node.value, str):
+            return node
+        text = node.value
+        if self._constructor.provider is not None:
+            text = f"{self._constructor.provider}/{text.removeprefix('models/')}"
+        elif not self._constructor.is_call:
+            text = self._langchains(text, node)
+        return Node(text, node.path, node.findings)
+
+    def _langchains(self, text: str, node: Node) -> str:
+        """What `init_chat_model` makes of ``provider:model``, or of a model beside its provider."""
+        _, said = self._arguments.get("model_provider", ("", None))
+        provider, colon, model = text.partition(":")
+        if said is not None and isinstance(said.value, str):
+            provider, model = said.value, text
+        elif not colon or provider not in LANGCHAINS_PROVIDERS:
+            provider, model = self._inferred(text, node), text
+        return f"{LANGCHAINS_PROVIDERS.get(provider, provider)}/{model}" if provider else model
+
+    def _inferred(self, text: str, node: Node) -> str:
+        found = next((provider for provider, starts in _BARE if text.startswith(starts)), "")
+        if found == "gemini":
+            node.report("guessed", _VERTEX)
+        return "google_genai" if found == "gemini" else found
+
+
+def _written(call: ast.Call, constructor: Constructor) -> list[tuple[str, ast.expr]]:
+    """The arguments as they are written, by their names; ``**`` for those in a mapping."""
+    positional = call.args
+    if isinstance(call.func, ast.Name | ast.Attribute) and _last(call.func) == "partial":
+        positional = positional[1:]
+    found = list(zip(constructor.positional, positional, strict=False))
+    return found + [(keyword.arg or "**", keyword.value) for keyword in call.keywords]
+
+
+def _last(node: ast.Name | ast.Attribute) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr
+
+
+def _spread(name: str, value: Value) -> list[tuple[str, Value]]:
+    """``value`` by its name, or what a mapping of further arguments holds."""
+    if name in {"**", "extra", "model_kwargs"} and isinstance(value.value, dict):
+        return [(str(key), value._replace(value=one)) for key, one in value.value.items()]
+    return [(name, value)]

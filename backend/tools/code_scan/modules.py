@@ -1,0 +1,148 @@
+"""One file of Python, parsed and never imported: what its names stand for, as far as that is written in it."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+class UnreadableError(Exception):
+    """It is no Python that this interpreter reads. The message says where, and nothing of what stands there."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file of Python.
+
+    Attributes:
+        name: Its path within the code base.
+        imports: A name to what it was imported as, dotted.
+        values: What is assigned to a name in a scope, if that happens once.
+        scopes: Of each node, the scopes that it stands in, the innermost last.
+        parents: Of each node, what it stands in directly.
+    """
+
+    name: str
+    tree: ast.Module
+    imports: Mapping[str, str] = field(repr=False)
+    values: Mapping[tuple[int, str], ast.expr] = field(repr=False)
+    scopes: Mapping[int, tuple[Scope, ...]] = field(repr=False)
+    parents: Mapping[int, ast.AST] = field(repr=False)
+
+    def place(self, node: ast.AST) -> str:
+        """Where ``node`` stands."""
+        return f"{self.name}:{getattr(node, 'lineno', 1)}"
+
+    def dotted(self, node: ast.AST) -> str | None:
+        """``a.b.c`` with the first name as it was imported; None if it is no chain of names."""
+        names: list[str] = []
+        while isinstance(node, ast.Attribute):
+            names.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return None
+        return ".".join([self.imports.get(node.id, node.id), *reversed(names)])
+
+    def assigned(self, name: str, at: ast.AST) -> ast.expr | None:
+        """What ``name`` stands for where ``at`` is; None if that is not one value written in this file."""
+        for scope in reversed(self.scopes[id(at)]):
+            if (found := self.values.get((id(scope), name))) is not None:
+                return found
+        return None
+
+    def default(self, name: str, at: ast.AST) -> ast.expr | None:
+        """The default of the argument ``name`` of the function that ``at`` stands in."""
+        for scope in reversed(self.scopes[id(at)]):
+            if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
+                return _defaults(scope.args).get(name)
+        return None
+
+
+def parse(name: str, path: Path) -> Module:
+    """The module at ``path``.
+
+    Raises:
+        UnreadableError: If it cannot be parsed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        raise UnreadableError(f"line {error.lineno or 1} is no Python that this interpreter reads") from None
+    except (ValueError, RecursionError, MemoryError, OSError) as error:
+        raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from None
+    scopes, parents = _places(tree)
+    return Module(name, tree, _imports(tree, name), _values(tree, scopes), scopes, parents)
+
+
+def _places(tree: ast.Module) -> tuple[dict[int, tuple[Scope, ...]], dict[int, ast.AST]]:
+    scopes: dict[int, tuple[Scope, ...]] = {id(tree): (tree,)}
+    parents: dict[int, ast.AST] = {}
+    left: list[tuple[ast.AST, tuple[Scope, ...]]] = [(tree, (tree,))]
+    while left:
+        node, within = left.pop()
+        for child in ast.iter_child_nodes(node):
+            inner = (*within, child) if isinstance(child, Scope) else within
+            scopes[id(child)], parents[id(child)] = inner, node
+            left.append((child, inner))
+    return scopes, parents
+
+
+def _imports(tree: ast.Module, name: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    package = name.removesuffix("/__init__.py").removesuffix(".py").split("/")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            # Relative to this file's package: one level up is the folder that it lies in.
+            above = package[: len(package) - node.level] if node.level else []
+            source = ".".join([*above, node.module] if node.module else above)
+            found |= {alias.asname or alias.name: f"{source}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _values(tree: ast.Module, scopes: Mapping[int, tuple[Scope, ...]]) -> dict[tuple[int, str], ast.expr]:
+    found: dict[tuple[int, str], ast.expr] = {}
+    twice: set[tuple[int, str]] = set()
+    for node in ast.walk(tree):
+        for target, value in _assignments(node):
+            key = (id(scopes[id(node)][-1]), target)
+            twice |= {key} if key in found else set()
+            found[key] = value
+    return {key: value for key, value in found.items() if key not in twice}
+
+
+def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        pairs = [(target, node.value) for target in node.targets]
+    elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+        pairs = [(node.target, node.value)]
+    else:
+        return
+    yield from ((name, value) for target, value in pairs if (name := target_name(target)))
+
+
+def target_name(target: ast.AST) -> str | None:
+    """The name that something is assigned to: ``a``, or ``b`` of ``self.b``."""
+    if isinstance(target, ast.Name):
+        return target.id
+    return target.attr if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) else None
+
+
+def _defaults(arguments: ast.arguments) -> dict[str, ast.expr]:
+    usual = [*arguments.posonlyargs, *arguments.args]
+    pairs = [*zip(reversed(usual), reversed(arguments.defaults), strict=False)]
+    pairs += [
+        (one, value) for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value
+    ]
+    return {argument.arg: value for argument, value in pairs}

@@ -1,0 +1,185 @@
+"""A code base's models as a first table, with a report of where each row came from and what was left behind."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from backend.tools.code_scan.features import config_of
+from backend.tools.code_scan.modules import UnreadableError, parse
+from backend.tools.code_scan.sites import routers, sdk_calls, sites, subclasses
+from backend.tools.code_scan.sources import find
+from backend.tools.code_scan.values import Project
+from backend.tools.config_import import (
+    Findings,
+    Group,
+    Import,
+    Node,
+    Unknown,
+    UnusableInputError,
+    assemble,
+    deployments,
+    identifier,
+    read,
+    read_configs,
+    system_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from backend.tools.code_scan.modules import Module
+    from backend.tools.config_import import Config
+
+_HEADING = "A first table, of what `python -m backend init` found in the code."
+_NOTHING = (
+    "nothing here asks a model in a way that is known: see docs/how-to/coming-from.md for what is looked for."
+)
+_SDK = (
+    "is a call of the vendor's own client. Ask get_llm(FEATURE) in its place, or let the client ask this service: "
+    "see docs/how-to/http-api.md."
+)
+_KEYS = re.compile(
+    r"(?<![A-Za-z0-9-])(?=[\w-]*\d)(?:(?:sk-|gsk_|hf_|xai-|pplx-|ghp_|github_pat_|AKIA)[\w-]{12,}|AIza[\w-]{16,})"
+)
+"""Keys, as vendors write them; there is a figure in each."""
+_KEY = "a key stands in the code. Revoke it, and put a new one into the variable that the table names."
+
+
+def scan(folder: Path) -> Import:
+    """Look through ``folder``: its Python, which is parsed and never run, and configurations of LiteLLM and TensorZero.
+
+    Raises:
+        UnusableInputError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UnusableInputError(f"There is no folder {folder}.")
+    findings, found = Findings(), find(folder)
+    for name in (*found.large, *found.notebooks):
+        findings.add("dropped", name, "is not read: it is a notebook, or larger than a megabyte.")
+    modules = [module for name, path in found.python.items() if (module := _parsed(name, path, findings))]
+    documents = [_document(name, path, findings) for name, path in found.configs.items()]
+    names = _Names()
+    configs = [
+        *_of_code(Project(modules), modules, names, findings),
+        *(config for document in documents for config in names.apart(document)),
+    ]
+    made = assemble(configs, findings, _HEADING, leave_out=True)
+    if made.findings:
+        return made
+    findings.add("todo", "", _NOTHING)
+    return Import(None, findings.all)
+
+
+def _parsed(name: str, path: Path, findings: Findings) -> Module | None:
+    try:
+        return parse(name, path)
+    except UnreadableError as error:
+        findings.add("dropped", name, f"is not read: {error}.")
+        return None
+
+
+def _document(name: str, path: Path, findings: Findings) -> list[Config]:
+    """The features of a file that is LiteLLM's or TensorZero's."""
+    try:
+        value = read(path)
+    except UnusableInputError as error:
+        findings.add("dropped", name, f"is not read: {str(error).removeprefix(f'{path}: ')}")
+        return []
+    system = system_of(value)
+    if system not in {"litellm", "tensorzero"}:
+        return []
+    named = read_configs(Node(value, name, findings), path.name, system)
+    return [replace(config, about=config.place.path) for config in named]
+
+
+# Python -----------------------------------------------------------------------------------------------------------
+
+
+def _of_code(
+    project: Project, modules: Iterable[Module], names: _Names, findings: Findings
+) -> Iterator[Config]:
+    own = subclasses(modules)
+    for module in modules:
+        _tell_keys(module, findings)
+        for call in sdk_calls(module):
+            findings.add("dropped", module.place(call), _SDK)
+        found = sorted(sites(module, project, own), key=lambda site: getattr(site.node, "lineno", 0))
+        for site in found:
+            yield config_of(site, names.free(site.words), project, findings)
+        for call in routers(module):
+            yield from names.apart(_router(call, module, project, findings))
+
+
+def _tell_keys(module: Module, findings: Findings) -> None:
+    """Tell every key that stands in ``module``, by its line, and let none of them appear anywhere."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for key in _KEYS.findall(node.value):
+                findings.hide(key)
+                findings.add("todo", module.place(node), _KEY)
+
+
+def _router(call: ast.Call, module: Module, project: Project, findings: Findings) -> list[Config]:
+    """The features of a Router of LiteLLM's, whose arguments are a proxy's file in short."""
+    arguments = {one.arg: project.value(one.value, module).value for one in call.keywords if one.arg}
+    place = module.place(call)
+    named = deployments(Node(_without_unknown(arguments), place, findings))
+    return [replace(config, about=place) for config in named]
+
+
+def _without_unknown(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """``arguments`` without keys that are known only when the code runs: a table names a variable."""
+    return {key: _inner(key, value) for key, value in arguments.items()}
+
+
+def _inner(key: str, value: object) -> object:
+    if isinstance(value, dict):
+        return _without_unknown(value)
+    if isinstance(value, list):
+        return [_inner(key, one) for one in value]
+    return None if isinstance(value, Unknown) and key == "api_key" else value
+
+
+class _Names:
+    """Names of features and groups, each given once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, words: Iterable[str]) -> str:
+        """The first of ``words`` that is free, as a feature's name; else the first with a number."""
+        wanted = [identifier(word) for word in words] or ["model"]
+        return self._take(next((name for name in wanted if name not in self._taken), wanted[0]))
+
+    def apart(self, configs: list[Config]) -> list[Config]:
+        """``configs`` of one source, with other names where theirs are taken."""
+        groups = {spec.group.name for config in configs for spec in config.specs if spec.group}
+        renamed = {name: self._take(name) for name in sorted(groups)}
+        return [
+            replace(
+                config,
+                feature=self._feature(config.feature, renamed),
+                specs=tuple(
+                    replace(spec, group=Group(renamed[spec.group.name], spec.group.select))
+                    if spec.group
+                    else spec
+                    for spec in config.specs
+                ),
+            )
+            for config in configs
+        ]
+
+    def _feature(self, name: str, renamed: Mapping[str, str]) -> str:
+        return renamed.get(name) or self._take(name)
+
+    def _take(self, name: str) -> str:
+        found, number = name, 1
+        while found in self._taken:
+            number += 1
+            found = f"{name}_{number}"
+        self._taken.add(found)
+        return found

@@ -1,0 +1,312 @@
+"""The places in a module where a model is made, and what is done with it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from backend.tools.code_scan.constructors import AGENTS, FUNCTIONS, LANGCHAIN, ROUTERS, SDK_CALLS, Constructor
+from backend.tools.code_scan.modules import target_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from backend.tools.code_scan.modules import Module
+    from backend.tools.code_scan.values import Project
+
+_NEEDS = {"bind_tools": "tools", "with_structured_output": "structured_output"}
+_FLUENT = {*_NEEDS, "bind", "with_config", "with_fallbacks", "with_listeners", "with_retry", "with_types"}
+"""Methods that give the same model, and something beside it."""
+_BY_NAME = Constructor(None)
+_GENERIC = frozenset(
+    [
+        "a",
+        "ai",
+        "api",
+        "async",
+        "base",
+        "build",
+        "call",
+        "chain",
+        "chat",
+        "client",
+        "completion",
+        "config",
+        "core",
+        "create",
+        "default",
+        "factory",
+        "fallback",
+        "fallbacks",
+        "fn",
+        "for",
+        "get",
+        "handler",
+        "helpers",
+        "init",
+        "invoke",
+        "llm",
+        "llms",
+        "load",
+        "main",
+        "make",
+        "model",
+        "models",
+        "new",
+        "of",
+        "primary",
+        "response",
+        "result",
+        "router",
+        "run",
+        "service",
+        "services",
+        "setup",
+        "the",
+        "util",
+        "utils",
+        "with",
+        "app",
+        "src",
+    ]
+)
+"""Words that tell nothing of what a model is for."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A call that makes a model, or names one."""
+
+    node: ast.Call
+    constructor: Constructor
+
+
+@dataclass(frozen=True)
+class Site:
+    """A model that the code makes, and those that it falls back on.
+
+    Attributes:
+        node: Where it is.
+        words: Names that it could be called by, the best first.
+        needs: What its calls ask of an endpoint.
+    """
+
+    module: Module
+    node: ast.AST
+    chain: tuple[Made, ...]
+    words: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
+    """Classes of the code base that are models of LangChain's, by their names."""
+    return {
+        node.name: LANGCHAIN[base]
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+        for base in [(module.dotted(each) or "").rpartition(".")[2] for each in node.bases]
+        if base in LANGCHAIN
+    }
+
+
+def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> Iterator[Site]:
+    """Every place of ``module`` where a model is made, in the order of the lines."""
+    finder = _Finder(module, project, own)
+    found = sorted(finder.chains(), key=lambda pair: (pair[0].lineno, pair[0].col_offset))
+    taken: set[int] = set()
+    # A chain goes before the models that it is made of.
+    for node, chain in sorted(found, key=lambda pair: -len(pair[1])):
+        if not any(id(made.node) in taken for made in chain):
+            taken |= {id(made.node) for made in chain}
+            yield Site(module, chain[0].node, chain, tuple(_words(module, node)), finder.needs(node, chain))
+
+
+def routers(module: Module) -> Iterator[ast.Call]:
+    """Every call that makes a Router of LiteLLM's."""
+    calls = (node for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+    return (call for call in calls if (module.dotted(call.func) or "") in ROUTERS)
+
+
+def sdk_calls(module: Module) -> Iterator[ast.Call]:
+    """Every call of a vendor's own client that names a model."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and any(one.arg == "model" for one in node.keywords):
+            called = module.dotted(node.func) or ".".join(reversed(_attributes(node.func)))
+            if called.endswith(SDK_CALLS):
+                yield node
+
+
+def _attributes(node: ast.AST) -> list[str]:
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return names
+
+
+class _Finder:
+    def __init__(self, module: Module, project: Project, own: Mapping[str, Constructor]) -> None:
+        self._module, self._project, self._own = module, project, own
+
+    def chains(self) -> Iterator[tuple[ast.Call, tuple[Made, ...]]]:
+        """Every model, and every chain of models."""
+        for node in ast.walk(self._module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            if (made := self._made(node)) is not None:
+                yield node, (made,)
+            elif _method(node) == "with_fallbacks" and (chain := self._heads(node)):
+                yield node, tuple(chain)
+
+    def _made(self, node: ast.Call) -> Made | None:
+        dotted = self._module.dotted(node.func) or ""
+        name = dotted.rpartition(".")[2]
+        if name == "partial" and node.args:
+            inner = (self._module.dotted(node.args[0]) or "").rpartition(".")[2]
+            return Made(node, LANGCHAIN[inner]) if inner in LANGCHAIN else None
+        if name in AGENTS:
+            return Made(node, _BY_NAME) if self._is_named(node) else None
+        constructor = FUNCTIONS.get(dotted) or LANGCHAIN.get(name) or self._own.get(name)
+        return Made(node, constructor) if constructor else None
+
+    def _is_named(self, agent: ast.Call) -> bool:
+        """Whether the agent's model is a name, rather than a model."""
+        models = [*agent.args[:1], *(one.value for one in agent.keywords if one.arg == "model")]
+        return any(isinstance(self._project.value(model, self._module).value, str) for model in models)
+
+    def _heads(self, node: ast.AST | None, depth: int = 0) -> list[Made]:
+        """The models that an expression stands for, in order."""
+        if node is None or depth > len(_FLUENT):
+            return []
+        if isinstance(node, ast.Call):
+            return self._heads_of_call(node, depth)
+        if isinstance(node, ast.Name):
+            return self._heads(self._module.assigned(node.id, node), depth + 1)
+        name = target_name(node)
+        return self._heads(self._of_instance(name), depth + 1) if name else []
+
+    def _heads_of_call(self, node: ast.Call, depth: int) -> list[Made]:
+        if (made := self._made(node)) is not None:
+            return [made]
+        if _method(node) in _FLUENT and isinstance(node.func, ast.Attribute):
+            return self._heads(node.func.value, depth + 1) + self._followers(node, depth)
+        return []
+
+    def _followers(self, node: ast.Call, depth: int) -> list[Made]:
+        if _method(node) != "with_fallbacks":
+            return []
+        listed = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "fallbacks")]
+        elements = [
+            one for each in listed for one in (each.elts if isinstance(each, ast.List | ast.Tuple) else [])
+        ]
+        return [made for one in elements for made in self._heads(one, depth + 1)]
+
+    def _of_instance(self, name: str) -> ast.expr | None:
+        """What is assigned to ``self.name``, if that happens in one place of the file."""
+        found = [value for (_, target), value in self._module.values.items() if target == name]
+        return found[0] if len(found) == 1 else None
+
+    def needs(self, node: ast.Call, chain: Sequence[Made]) -> tuple[str, ...]:
+        """What the calls of the model made at ``node`` ask for, as far as this file tells."""
+        places = [node, *(made.node for made in chain)]
+        found = {_NEEDS[name] for place in places for name in self._methods(place) if name in _NEEDS}
+        for made in chain:
+            arguments = {one.arg for one in made.node.keywords}
+            called = (self._module.dotted(made.node.func) or "").rpartition(".")[2]
+            found |= (
+                {"tools"}
+                if called in AGENTS or (made.constructor.is_call and "tools" in arguments)
+                else set()
+            )
+            found |= (
+                {"structured_output"}
+                if made.constructor.is_call and "response_format" in arguments
+                else set()
+            )
+        return tuple(sorted(found))
+
+    def _methods(self, node: ast.AST) -> Iterator[str]:
+        """The methods that are called on what is made at ``node``, here and by the name that it gets."""
+        yield from _methods_above(node, self._module)
+        whole = _whole(node, self._module)
+        name = _assigned_to(whole, self._module)
+        for other in ast.walk(self._module.tree) if name else ():
+            if isinstance(other, ast.Name | ast.Attribute) and self._stands_for(other, name or "", whole):
+                yield from _methods_above(other, self._module)
+                yield from self._agents_above(other)
+
+    def _stands_for(self, node: ast.Name | ast.Attribute, name: str, value: ast.AST) -> bool:
+        """Whether ``node`` is read, and is ``value``, which is assigned to ``name``: of the same scope or the same class."""
+        if target_name(node) != name or not isinstance(node.ctx, ast.Load):
+            return False
+        if isinstance(node, ast.Name):
+            return self._module.assigned(name, node) is value
+        return _class_of(node, self._module) is _class_of(value, self._module)
+
+    def _agents_above(self, node: ast.AST) -> Iterator[str]:
+        above = self._module.parents.get(id(node))
+        if isinstance(above, ast.keyword):
+            above = self._module.parents.get(id(above))
+        if (
+            isinstance(above, ast.Call)
+            and (self._module.dotted(above.func) or "").rpartition(".")[2] in AGENTS
+        ):
+            yield "bind_tools"
+
+
+def _method(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
+
+
+def _methods_above(node: ast.AST, module: Module) -> Iterator[str]:
+    above = module.parents.get(id(node))
+    while isinstance(above, ast.Attribute | ast.Call):
+        if isinstance(above, ast.Attribute):
+            yield above.attr
+        above = module.parents.get(id(above))
+
+
+def _whole(node: ast.AST, module: Module) -> ast.AST:
+    """``node`` with the methods that are called on it."""
+    above = module.parents.get(id(node))
+    while isinstance(above, ast.Attribute | ast.Call | ast.Await):
+        node, above = above, module.parents.get(id(above))
+    return node
+
+
+def _assigned_to(node: ast.AST, module: Module) -> str | None:
+    above = module.parents.get(id(_whole(node, module)))
+    if isinstance(above, ast.Assign):
+        return target_name(above.targets[0])
+    return target_name(above.target) if isinstance(above, ast.AnnAssign | ast.NamedExpr) else None
+
+
+def _class_of(node: ast.AST, module: Module) -> ast.ClassDef | None:
+    return next(
+        (scope for scope in reversed(module.scopes[id(node)]) if isinstance(scope, ast.ClassDef)), None
+    )
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+
+def _words(module: Module, node: ast.AST) -> Iterator[str]:
+    """Names that the model at ``node`` could be called by, the most telling first."""
+    names = [scope.name for scope in reversed(module.scopes[id(node)]) if not isinstance(scope, ast.Module)]
+    parts = module.name.removesuffix(".py").removesuffix("/__init__").split("/")
+    found = [
+        word
+        for name in (*names, _assigned_to(node, module) or "", *reversed(parts))
+        if (word := _telling(name))
+    ]
+    yield from found
+    yield from (f"{word}_{other}" for word in found[:1] for other in found[1:])
+
+
+def _telling(name: str) -> str:
+    """``name`` without the words that tell nothing; empty if nothing is left."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    return "_".join(word.lower() for word in words if word.lower() not in _GENERIC and not word.isdigit())

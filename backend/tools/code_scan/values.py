@@ -1,0 +1,193 @@
+"""What an expression stands for, as far as the code says it without being run."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.tools.config_import import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from backend.tools.code_scan.modules import Module
+
+VARIABLE: Final = "os.environ/"
+"""Before the name of a variable, as LiteLLM writes it."""
+_GETTERS = {"os.getenv", "os.environ.get", "getenv", "environ.get"}
+_WRAPPERS = {"SecretStr", "Path", "str", "Decimal", "float", "int", "HttpUrl"}
+_DEEPEST = 20
+
+
+class Value(NamedTuple):
+    """A value, and how it was found where that is less than certain.
+
+    Attributes:
+        note: What decides it when the code runs; empty if it is written there.
+    """
+
+    value: object
+    note: str = ""
+
+
+class Project:
+    """All modules of a code base, and what their names stand for across files."""
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        self.modules = {_dotted(module.name): module for module in modules}
+        self._fields = _fields(self.modules.values())
+
+    def value(self, node: ast.AST, module: Module, depth: int = 0) -> Value:
+        """What ``node`` stands for."""
+        if depth > _DEEPEST:
+            return Value(Unknown())
+        if isinstance(node, ast.Name | ast.Attribute):
+            return self._named(node, module, depth)
+        if isinstance(node, ast.Call | ast.Subscript):
+            return self._called(node, module, depth)
+        if isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Constant):
+            return Value(self._literal(node, module, depth))
+        return self._computed(node, module, depth)
+
+    def _literal(
+        self, node: ast.List | ast.Tuple | ast.Dict | ast.Constant, module: Module, depth: int
+    ) -> object:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Dict):
+            return self._mapping(node, module, depth)
+        return [self.value(one, module, depth + 1).value for one in node.elts]
+
+    def _mapping(self, node: ast.Dict, module: Module, depth: int) -> dict[object, object]:
+        made: dict[object, object] = {}
+        for key, one in zip(node.keys, node.values, strict=True):
+            value = self.value(one, module, depth + 1).value
+            if key is None:
+                made |= value if isinstance(value, dict) else {}
+            elif isinstance(name := self.value(key, module, depth + 1).value, str):
+                made[name] = value
+        return made
+
+    def _computed(self, node: ast.AST, module: Module, depth: int) -> Value:
+        """A text that is put together of texts, a default behind ``or``, a number with its sign."""
+        if isinstance(node, ast.JoinedStr | ast.BinOp):
+            return self._joined(node, module, depth)
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+            last = self.value(node.values[-1], module, depth + 1)
+            return Value(last.value, last.note or "something else may come before it")
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            inner = self.value(node.operand, module, depth + 1).value
+            return Value(-inner if isinstance(inner, int | float) else Unknown())
+        return Value(Unknown())
+
+    def _joined(self, node: ast.JoinedStr | ast.BinOp, module: Module, depth: int) -> Value:
+        if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.Add):
+            return Value(Unknown())
+        nodes = node.values if isinstance(node, ast.JoinedStr) else [node.left, node.right]
+        parts = [one.value if isinstance(one, ast.FormattedValue) else one for one in nodes]
+        found = [self.value(part, module, depth + 1) for part in parts]
+        if all(isinstance(one.value, str) and not one.value.startswith(VARIABLE) for one in found):
+            return Value("".join(str(one.value) for one in found), "".join(one.note for one in found))
+        return Value(Unknown())
+
+    def _named(self, node: ast.Name | ast.Attribute, module: Module, depth: int) -> Value:
+        dotted = module.dotted(node) or ""
+        if isinstance(node, ast.Name):
+            if (assigned := module.assigned(node.id, node)) is not None:
+                return self.value(assigned, module, depth + 1)
+            if (default := module.default(node.id, node)) is not None:
+                found = self.value(default, module, depth + 1)
+                return Value(found.value, f"it is the default of the argument {node.id}")
+        if (elsewhere := self._imported(dotted)) is not None:
+            other, expression = elsewhere
+            return self.value(expression, other, depth + 1)
+        if isinstance(node, ast.Attribute) and (found_field := self._fields.get(node.attr)) is not None:
+            return Value(found_field, f"it is the default of the field {node.attr}")
+        return Value(Unknown(_plain(node)))
+
+    def _imported(self, dotted: str) -> tuple[Module, ast.expr] | None:
+        """The expression that ``package.module.NAME`` stands for."""
+        source, _, name = dotted.rpartition(".")
+        matching = [
+            one for known, one in self.modules.items() if known == source or known.endswith(f".{source}")
+        ]
+        if len(matching) != 1:
+            return None
+        found = matching[0].values.get((id(matching[0].tree), name))
+        return (matching[0], found) if found is not None else None
+
+    def _called(self, node: ast.Call | ast.Subscript, module: Module, depth: int) -> Value:
+        if isinstance(node, ast.Subscript):
+            name = self.value(node.slice, module, depth + 1).value
+            is_variable = (module.dotted(node.value) or "").endswith("environ")
+            return Value(f"{VARIABLE}{name}" if is_variable and isinstance(name, str) else Unknown())
+        called = module.dotted(node.func) or ""
+        if called in _GETTERS and node.args:
+            return self._variable(node, module, depth)
+        if called.rpartition(".")[2] in _WRAPPERS and node.args:
+            return self.value(node.args[0], module, depth + 1)
+        if called.rpartition(".")[2] == "dict" and not node.args:
+            pairs = {
+                one.arg: self.value(one.value, module, depth + 1).value for one in node.keywords if one.arg
+            }
+            return Value(pairs)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get_secret_value":
+            return self.value(node.func.value, module, depth + 1)
+        return Value(Unknown(_plain(node.func)))
+
+    def _variable(self, node: ast.Call, module: Module, depth: int) -> Value:
+        """A variable's value, or its default: the name of the variable where there is no default."""
+        name = self.value(node.args[0], module, depth + 1).value
+        others = [*node.args[1:], *(one.value for one in node.keywords if one.arg == "default")]
+        default = self.value(others[0], module, depth + 1).value if others else None
+        if isinstance(default, str) and default:
+            return Value(default, f"the variable {name} decides; this is its default")
+        return Value(f"{VARIABLE}{name}" if isinstance(name, str) else Unknown())
+
+
+def _plain(node: ast.AST) -> str:
+    """``a.b`` as it is written; empty if it is more than names."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(names)]) if isinstance(node, ast.Name) else ""
+
+
+def _dotted(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _fields(modules: Iterable[Module]) -> Mapping[str, str]:
+    """Fields of classes of settings whose default is a text, and the only one of their name."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and _holds_settings(node, module):
+                for name, value in _texts(node):
+                    found[name].add(value)
+    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+
+
+def _holds_settings(node: ast.ClassDef, module: Module) -> bool:
+    names = [node.name, *((module.dotted(base) or "") for base in node.bases)]
+    return any(word in name for name in names for word in ("Settings", "Config"))
+
+
+def _texts(node: ast.ClassDef) -> Iterable[tuple[str, str]]:
+    for line in node.body:
+        if not isinstance(line, ast.AnnAssign | ast.Assign):
+            continue
+        target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
+        value = _default(line.value)
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield target.id, value.value
+
+
+def _default(value: ast.expr | None) -> ast.expr | None:
+    """``value``, or the default of a ``Field(…)``."""
+    if not isinstance(value, ast.Call):
+        return value
+    given = [*value.args[:1], *(one.value for one in value.keywords if one.arg == "default")]
+    return given[0] if given else None
