@@ -51,6 +51,7 @@ from backend.routers import (
     models,
     overrides,
     pages,
+    responses,
     usage,
 )
 from backend.routers.bodies import GuardedBodies
@@ -199,7 +200,7 @@ def create_app(
     errors.install(app)
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
-        *(chat_completions, messages, models),
+        *(chat_completions, messages, models, responses),
     ):
         app.include_router(room.router)
     return app

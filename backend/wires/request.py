@@ -59,3 +59,8 @@ class CompletionRequest:
     def id(self) -> str:
         """The id of the first choice's call."""
         return self.ids[0]
+
+    @property
+    def created(self) -> int:
+        """When it was made, in seconds since 1970: a UUIDv7 begins with its milliseconds."""
+        return int(self.id.replace("-", "")[:12], 16) // 1000

@@ -304,3 +304,73 @@ async def test_a_client_that_leaves_ends_the_providers_request(
         await stream.close()
 
     assert provider.wait_until(lambda seen: bool(seen) and seen[-1].closed_by_client)
+
+
+# Responses -----------------------------------------------------------------------------------------------------------
+
+LOOK_UP: Any = {"type": "function", "strict": False, **TOOL["function"]}
+
+
+def test_a_response_is_answered(client: openai.OpenAI, provider: LoopbackProvider) -> None:
+    provider.always(Text("Good morning."))
+
+    raw = client.responses.with_raw_response.create(
+        model="chat", input="Hello?", instructions="Be brief.", include=["reasoning.encrypted_content"]
+    )
+    response = raw.parse()
+
+    assert response.output_text == "Good morning."
+    assert (response.status, response.model) == ("completed", "chat")
+    assert response.usage is not None
+    assert response.usage.output_tokens > 0
+    assert response.id == f"resp_{raw.headers['x-patchbay-receipt-id']}"
+
+
+@pytest.mark.parametrize("model", ["chat", "claude"])
+def test_a_response_calls_tools_and_goes_on(
+    client: openai.OpenAI, provider: LoopbackProvider, model: str
+) -> None:
+    provider.script(ToolCalls((("look_up", {"word": "patch"}),)), Text("A panel."))
+    tools: Any = [LOOK_UP, {"type": "web_search"}]
+
+    with client.responses.stream(model=model, input="Hello?", tools=tools, store=False) as stream:
+        kinds = [event.type for event in stream]
+        asked = stream.get_final_response()
+    calls: Any = [item.model_dump(exclude_none=True) for item in asked.output]
+    result: Any = {"type": "function_call_output", "call_id": calls[-1]["call_id"], "output": "a panel"}
+    history: Any = [{"role": "user", "content": "Hello?"}, *calls, result]
+    answer = client.responses.create(model=model, input=history, tools=tools, store=False)
+
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+    assert calls[-1]["name"] == "look_up"
+    assert answer.output_text == "A panel."
+
+
+def test_a_response_fits_the_schema_that_was_asked_for(
+    client: openai.OpenAI, provider: LoopbackProvider
+) -> None:
+    class Panel(BaseModel):
+        colour: str
+
+    provider.always(Json({"colour": "grey"}))
+
+    response = client.responses.parse(model="chat", input="Hello?", text_format=Panel)
+
+    assert response.output_parsed == Panel(colour="grey")
+
+
+def test_a_response_that_would_need_a_memory_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="chat", input="Hello?", previous_response_id="resp_1")
+
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "previous_response_id")
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 405), ({"upgrade": "websocket"}, 426)])
+def test_no_websocket_is_opened(client: openai.OpenAI, headers: dict[str, str], status: int) -> None:
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.get("/responses", cast_to=object, options={"headers": headers})
+
+    assert refused.value.status_code == status
+    assert refused.value.type == "invalid_request_error"

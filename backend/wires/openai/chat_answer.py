@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..answer import (
@@ -45,7 +44,7 @@ def _head(request: CompletionRequest, kind: str) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{request.id}",
         "object": kind,
-        "created": int(time.time()),
+        "created": request.created,
         "model": request.model,
     }
 

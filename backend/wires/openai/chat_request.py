@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
@@ -10,7 +9,7 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, Sy
 from ..faults import InvalidRequestError
 from ..fields import ignored_in, objects, options_from, required, taken
 from ..request import CompletionRequest
-from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format
+from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -197,15 +196,3 @@ def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, wit
         )
         (bad if "error" in made else good).append(made)
     return AIMessage(content, name=name, tool_calls=good, invalid_tool_calls=bad, additional_kwargs=extras)
-
-
-def tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    """A call of a tool, as LangChain has it: with ``error`` if its arguments are no object."""
-    try:
-        read = json.loads(arguments, strict=False) if arguments else {}
-    except (ValueError, RecursionError):
-        read = None
-    if isinstance(read, dict):
-        return {"type": "tool_call", "id": call_id, "name": name, "args": read}
-    fault = "The arguments are no JSON object."
-    return {"type": "invalid_tool_call", "id": call_id, "name": name, "args": arguments, "error": fault}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,3 +134,15 @@ def response_format(kind: str, described: Mapping[str, Any], place: str) -> dict
             f"`{within}schema` is no JSON Schema that can be checked.", f"{within}schema"
         ) from None
     return wanted
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    """A call of a tool, as LangChain has it: with ``error`` if its arguments are no object."""
+    try:
+        read = json.loads(arguments, strict=False) if arguments else {}
+    except (ValueError, RecursionError):
+        read = None
+    if isinstance(read, dict):
+        return {"type": "tool_call", "id": call_id, "name": name, "args": read}
+    fault = "The arguments are no JSON object."
+    return {"type": "invalid_tool_call", "id": call_id, "name": name, "args": arguments, "error": fault}

@@ -1,0 +1,38 @@
+"""OpenAI's Responses, with features, groups and agents as models."""
+
+from typing import Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from backend.wires.faults import Fault, FaultError
+from backend.wires.openai.responses import ResponsesWire
+
+from .bodies import edge
+from .dependencies import identify
+from .wire_routes import LONGEST_BODY, answered, route_of
+
+WIRE: Final = ResponsesWire()
+
+router: Final = APIRouter(
+    prefix="/v1/responses",
+    tags=["completions"],
+    route_class=route_of(WIRE),
+    dependencies=[Depends(identify)],
+)
+
+
+@router.post("")
+@edge(longest_body=LONGEST_BODY)
+async def responses(request: Request) -> Response:
+    """Answer a conversation."""
+    return await answered(request, WIRE)
+
+
+@router.get("")
+async def not_stored(request: Request) -> Response:
+    """Nothing is stored that could be listed, and no WebSocket is opened: clients that ask for one then use HTTP."""
+    if request.headers.get("upgrade", "").lower() == "websocket":
+        raise FaultError(
+            Fault(426, "upgrade_required", "WebSockets are not served. Send the request with POST.")
+        )
+    raise FaultError(Fault(405, "method_not_allowed", "Nothing is stored here. Send a request with POST."))

@@ -1,0 +1,206 @@
+"""The response of Responses, and the items that are its output."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from .responses_tools import custom_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from backend.utils.llm.receipt import Usage
+
+    from ..answer import Choice, FinishReason
+    from .responses_request import ResponsesRequest
+    from .responses_tools import Tool
+
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class Resource:
+    """The response of one request, at any time. What does not change is put into JSON once: it may be 40 KB of tools."""
+
+    def __init__(self, asked: ResponsesRequest, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self.id = f"resp_{asked.request.id}"
+        self._constant = {
+            "id": self.id,
+            "object": "response",
+            "created_at": asked.request.created,
+            **asked.echo,
+        }
+        self._beginning: str | None = None
+
+    def document(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
+        """The response, JSON-ready."""
+        return {**self._constant, **self._changing(status, output, more)}
+
+    def json(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> str:
+        """The same as JSON."""
+        if self._beginning is None:
+            self._beginning = _to_json(self._constant)[:-1]
+        return f"{self._beginning},{_to_json(self._changing(status, output, more))[1:]}"
+
+    def _changing(
+        self, status: str, output: Sequence[Mapping[str, Any]], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "status": status,
+            "completed_at": int(self._now()) if status == "completed" else None,
+            "error": None,
+            "incomplete_details": None,
+            "output": list(output),
+            "usage": None,
+            **more,
+        }
+
+
+def ending(reason: FinishReason) -> tuple[str, dict[str, Any]]:
+    """The status of a response that ended for ``reason``, and what else it then has."""
+    why = _INCOMPLETE.get(reason)
+    return ("completed", {}) if why is None else ("incomplete", {"incomplete_details": {"reason": why}})
+
+
+def responses_usage(usage: Usage) -> dict[str, Any]:
+    """What was used, by this wire's names."""
+    return {
+        "input_tokens": usage.input,
+        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": usage.cache_write},
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "total_tokens": usage.total,
+    }
+
+
+# Items ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ReasoningItem:
+    """What the model thought, as a summary."""
+
+    id: str
+    index: int
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.pieces)
+
+    def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
+        """JSON-ready."""
+        summary = [] if status == "in_progress" else [summary_part(self.text)]
+        return {"id": self.id, "type": "reasoning", "summary": summary, "encrypted_content": None}
+
+
+@dataclass(slots=True)
+class MessageItem:
+    """A message of the model, which has one part: what it says, or why it declines."""
+
+    id: str
+    index: int
+    is_refusal: bool = False
+    pieces: list[str] = field(default_factory=list)
+    logprobs: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.pieces)
+
+    def part(self, *, is_empty: bool = False) -> dict[str, Any]:
+        """The part, JSON-ready."""
+        text = "" if is_empty else self.text
+        if self.is_refusal:
+            return {"type": "refusal", "refusal": text}
+        return {
+            "type": "output_text",
+            "text": text,
+            "annotations": [],
+            "logprobs": [] if is_empty else self.logprobs,
+        }
+
+    def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "id": self.id,
+            "type": "message",
+            "status": status,
+            "role": "assistant",
+            "content": [] if status == "in_progress" else [self.part()],
+        }
+
+
+@dataclass(slots=True)
+class CallItem:
+    """The call of a function, or of a custom tool."""
+
+    id: str
+    index: int
+    call_id: str
+    tool: Tool
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        """All of them so far, as JSON; of a custom tool, its input."""
+        whole = "".join(self.pieces)
+        return custom_input(whole) if self.tool.is_custom else whole or "{}"
+
+    def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
+        """JSON-ready."""
+        tool, is_new = self.tool, status == "in_progress"
+        found = {
+            "id": self.id,
+            "type": "custom_tool_call" if tool.is_custom else "function_call",
+            "status": status,
+            "call_id": self.call_id,
+            "name": tool.name,
+            "input" if tool.is_custom else "arguments": "" if is_new else self.arguments,
+        }
+        return {**found, "namespace": tool.namespace} if tool.namespace else found
+
+
+Item = ReasoningItem | MessageItem | CallItem
+
+
+def status_of(item: Item, items: Sequence[Item], status: ItemStatus) -> ItemStatus:
+    """The status of one of the ``items``, of which only the last has that of the response."""
+    return status if item.index == len(items) - 1 else "completed"
+
+
+def output_of(items: Sequence[Item], status: ItemStatus) -> list[dict[str, Any]]:
+    """The output of a response that has ended with ``status``."""
+    return [item.as_dict(status=status_of(item, items, status)) for item in items]
+
+
+def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
+    """A whole answer as items."""
+    items: list[Item] = []
+
+    def place(kind: str) -> tuple[str, int]:
+        return f"{kind}_{asked.request.id}_{len(items)}", len(items)
+
+    if choice.reasoning:
+        items.append(ReasoningItem(*place("rs"), [choice.reasoning]))
+    if choice.text:
+        items.append(MessageItem(*place("msg"), pieces=[choice.text], logprobs=list(choice.logprobs)))
+    if choice.refusal:
+        items.append(MessageItem(*place("msg"), is_refusal=True, pieces=[choice.refusal]))
+    for call in choice.calls:
+        tool = asked.tools.tool(call.name)
+        items.append(CallItem(*place("ctc" if tool.is_custom else "fc"), call.id, tool, [call.arguments]))
+    return items
+
+
+def summary_part(text: str) -> dict[str, Any]:
+    """A part of a summary of thoughts."""
+    return {"type": "summary_text", "text": text}

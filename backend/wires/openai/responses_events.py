@@ -1,0 +1,253 @@
+"""The events of a stream of Responses: an item is added, grows, and is done; and the response around them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..answer import (
+    Failed,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from ..sse import event as sse_event
+from .errors import openai_error
+from .responses_answer import (
+    CallItem,
+    Item,
+    MessageItem,
+    ReasoningItem,
+    Resource,
+    ending,
+    output_of,
+    responses_usage,
+    status_of,
+    summary_part,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..answer import Event
+    from .responses_answer import ItemStatus
+    from .responses_request import ResponsesRequest
+
+DONE: Final = b"data: [DONE]\n\n"
+_CODES_OF_FAILURES: Final = frozenset(
+    {"rate_limit_exceeded", "context_length_exceeded", "insufficient_quota"}
+)
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class ResponsesWriter:
+    """Writes the events of one stream.
+
+    Args:
+        asked: The request.
+        tells_receipt: Whether the response at the end holds the receipt.
+        now: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        asked: ResponsesRequest,
+        *,
+        tells_receipt: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._asked = asked
+        self._tells_receipt = tells_receipt
+        self._resource = Resource(asked, now)
+        self._number = 0
+        self._items: list[Item] = []
+        self._open: MessageItem | ReasoningItem | None = None
+        self._calls: dict[int, CallItem] = {}
+        self._said: list[bytes] = []
+        self._writers: dict[type[Event], Callable[[Any], None]] = {
+            Started: self._start,
+            TextDelta: self._text,
+            ToolCallDelta: self._call,
+            ReasoningDelta: self._thought,
+            RefusalDelta: self._refusal,
+            Finished: self._finish,
+            Failed: self._fail,
+        }
+
+    def write(self, event: Event) -> bytes:
+        """See `EventWriter.write`."""
+        if (write := self._writers.get(type(event))) is not None:
+            write(event)
+        said = b"".join(self._said)
+        self._said.clear()
+        return said
+
+    def _start(self, _: Started) -> None:
+        for name in ("response.created", "response.in_progress"):
+            self._say_response(name, self._resource.json("in_progress"))
+
+    # Items -----------------------------------------------------------------------------------------------------------
+
+    def _text(self, event: TextDelta) -> None:
+        item = self._message(is_refusal=False)
+        item.pieces.append(event.text)
+        item.logprobs += event.logprobs
+        self._say(
+            "response.output_text.delta",
+            item_id=item.id,
+            output_index=item.index,
+            content_index=0,
+            delta=event.text,
+            logprobs=event.logprobs,
+        )
+
+    def _refusal(self, event: RefusalDelta) -> None:
+        item, text = self._message(is_refusal=True), event.text
+        item.pieces.append(text)
+        self._say(
+            "response.refusal.delta", item_id=item.id, output_index=item.index, content_index=0, delta=text
+        )
+
+    def _message(self, *, is_refusal: bool) -> MessageItem:
+        """The message that is open, or a new one."""
+        if isinstance(self._open, MessageItem) and self._open.is_refusal == is_refusal:
+            return self._open
+        self._close_open()
+        item = self._open = MessageItem(self._new_id("msg"), len(self._items), is_refusal)
+        self._add(item)
+        part = item.part(is_empty=True)
+        self._say(
+            "response.content_part.added",
+            item_id=item.id,
+            output_index=item.index,
+            content_index=0,
+            part=part,
+        )
+        return item
+
+    def _thought(self, event: ReasoningDelta) -> None:
+        item = self._open
+        if not isinstance(item, ReasoningItem):
+            self._close_open()
+            item = self._open = ReasoningItem(self._new_id("rs"), len(self._items))
+            self._add(item)
+            self._say_summary("part.added", item, part=summary_part(""))
+        item.pieces.append(event.text)
+        self._say_summary("text.delta", item, delta=event.text)
+
+    def _call(self, event: ToolCallDelta) -> None:
+        item = self._calls.get(event.place)
+        if item is None:
+            self._close_open()
+            item = self._begun_call(event)
+        if not event.arguments:
+            return
+        item.pieces.append(event.arguments)
+        if not item.tool.is_custom:  # whose text is within JSON that is not complete yet
+            self._say(
+                "response.function_call_arguments.delta",
+                item_id=item.id,
+                output_index=item.index,
+                delta=event.arguments,
+            )
+
+    def _begun_call(self, event: ToolCallDelta) -> CallItem:
+        tool = self._asked.tools.tool(event.name or "")
+        item = CallItem(
+            self._new_id("ctc" if tool.is_custom else "fc"),
+            len(self._items),
+            event.id or self._new_id("call"),
+            tool,
+        )
+        self._calls[event.place] = item
+        self._add(item)
+        return item
+
+    def _add(self, item: Item) -> None:
+        self._items.append(item)
+        self._say(
+            "response.output_item.added", output_index=item.index, item=item.as_dict(status="in_progress")
+        )
+
+    def _new_id(self, kind: str) -> str:
+        return f"{kind}_{self._asked.request.id}_{len(self._items)}"
+
+    # Ends ------------------------------------------------------------------------------------------------------------
+
+    def _close_open(self, status: ItemStatus = "completed") -> None:
+        item, self._open = self._open, None
+        if isinstance(item, ReasoningItem):
+            self._say_summary("text.done", item, text=item.text)
+            self._say_summary("part.done", item, part=summary_part(item.text))
+        elif item is not None:
+            self._close_message(item)
+        if item is not None:
+            self._done(item, status)
+
+    def _close_message(self, item: MessageItem) -> None:
+        place: dict[str, Any] = {"item_id": item.id, "output_index": item.index, "content_index": 0}
+        if item.is_refusal:
+            self._say("response.refusal.done", **place, refusal=item.text)
+        else:
+            self._say("response.output_text.done", **place, text=item.text, logprobs=item.logprobs)
+        self._say("response.content_part.done", **place, part=item.part())
+
+    def _close_call(self, item: CallItem, status: ItemStatus) -> None:
+        place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
+        if item.tool.is_custom:
+            self._say("response.custom_tool_call_input.delta", **place, delta=item.arguments)
+            self._say("response.custom_tool_call_input.done", **place, input=item.arguments)
+        else:
+            self._say(
+                "response.function_call_arguments.done",
+                **place,
+                name=item.tool.name,
+                arguments=item.arguments,
+            )
+        self._done(item, status)
+
+    def _done(self, item: Item, status: ItemStatus) -> None:
+        self._say("response.output_item.done", output_index=item.index, item=item.as_dict(status=status))
+
+    def _finish(self, event: Finished) -> None:
+        status, more = ending(event.reason)
+        item_status: ItemStatus = "completed" if status == "completed" else "incomplete"
+        self._close_open(item_status)
+        for item in self._calls.values():
+            self._close_call(item, status_of(item, self._items, item_status))
+        if self._tells_receipt:
+            more["patchbay"] = {"receipts": [event.receipt]}
+        output = output_of(self._items, item_status)
+        whole = self._resource.json(status, output, usage=responses_usage(event.usage), **more)
+        self._say_response(f"response.{status}", whole)
+        self._said.append(DONE)
+
+    def _fail(self, event: Failed) -> None:
+        said = openai_error(event.fault)[1]
+        code = said["code"] if said["code"] in _CODES_OF_FAILURES else "server_error"
+        error = {"code": code, "message": said["message"]}
+        self._say_response(
+            "response.failed",
+            self._resource.json("failed", output_of(self._items, "incomplete"), error=error),
+        )
+        self._said.append(DONE)
+
+    # Words -----------------------------------------------------------------------------------------------------------
+
+    def _say(self, name: str, /, **fields: Any) -> None:
+        head = {"type": name, "sequence_number": self._number}
+        self._number += 1
+        self._said.append(sse_event(_to_json(head | fields), name))
+
+    def _say_summary(self, what: str, item: ReasoningItem, /, **fields: Any) -> None:
+        name = f"response.reasoning_summary_{what}"
+        self._say(name, item_id=item.id, output_index=item.index, summary_index=0, **fields)
+
+    def _say_response(self, name: str, response: str) -> None:
+        data = f'{{"type":"{name}","sequence_number":{self._number},"response":{response}}}'
+        self._number += 1
+        self._said.append(sse_event(data, name))

@@ -1,0 +1,179 @@
+"""The items of a Responses request as messages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from ..faults import InvalidRequestError
+from ..fields import ignored_in, objects, required, taken
+from .responses_tools import INPUT, function_name
+from .tools import tool_call
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+_PARTS: Final = frozenset(
+    {
+        "input_text",
+        "output_text",
+        "text",
+        "summary_text",
+        "refusal",
+        "input_image",
+        "input_file",
+        "input_audio",
+    }
+)
+_TEXTS: Final = frozenset({"input_text", "output_text", "text", "summary_text", "refusal"})
+_OF_THE_MODEL: Final = frozenset({"reasoning", "function_call", "custom_tool_call"})
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What a model said in one go: several items, and one message."""
+
+    content: list[Any] = field(default_factory=list)
+    good: list[Any] = field(default_factory=list)
+    bad: list[Any] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+
+    def message(self) -> AIMessage:
+        extras = {"reasoning_content": "\n\n".join(self.thoughts)} if self.thoughts else {}
+        content: Any = self.content
+        if len(content) == 1 and isinstance(content[0], str):
+            (content,) = content
+        return AIMessage(
+            content or "", tool_calls=self.good, invalid_tool_calls=self.bad, additional_kwargs=extras
+        )
+
+
+@dataclass(slots=True)
+class Items:
+    """What the items of one request are.
+
+    Attributes:
+        tools: Lists of further tools, each with its place.
+        ignored: The types of items that are left out: what OpenAI's own tools did.
+    """
+
+    messages: list[BaseMessage] = field(default_factory=list)
+    tools: list[tuple[Sequence[Any], str]] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    _turn: _Turn | None = None
+
+    def add(self, item: Mapping[str, Any], place: str) -> None:
+        """Add an item.
+
+        Raises:
+            InvalidRequestError: It is not what its type wants.
+        """
+        within = f"{place}."
+        kind = taken(item, "type", str, within) or "message"
+        if kind in _OF_THE_MODEL or (kind == "message" and item.get("role") == "assistant"):
+            self._turn = self._turn or _Turn()
+            _add_to_turn(self._turn, kind, item, within)
+            return
+        if kind not in {"message", "function_call_output", "custom_tool_call_output", "additional_tools"}:
+            self._leave_out(kind, within)
+            return
+        self.end_turn()
+        if kind == "message":
+            self.messages.append(_message(item, within))
+        elif kind == "additional_tools":
+            self.tools.append((required(item, "tools", list, within), f"{within}tools"))
+        else:
+            self.messages.append(_result(item, within))
+
+    def end_turn(self) -> None:
+        """What the model said last is complete."""
+        if self._turn is not None:
+            self.messages.append(self._turn.message())
+            self._turn = None
+
+    def _leave_out(self, kind: str, within: str) -> None:
+        if kind == "item_reference":
+            raise InvalidRequestError(
+                "Nothing is stored here that an item could refer to. Send the items themselves.",
+                f"{within}type",
+                "unsupported_parameter",
+            )
+        self.ignored += ignored_in({kind: True}, frozenset())
+
+
+def read_items(given: Any) -> Items:
+    """What is said in ``input``.
+
+    Raises:
+        InvalidRequestError: It is neither a text nor a list of items, or an item is not what its type wants.
+    """
+    items = Items()
+    if isinstance(given, str):
+        items.messages.append(HumanMessage(given))
+        return items
+    if not isinstance(given, list):
+        raise InvalidRequestError("`input` has to be a text, or a list of items.", "input")
+    for item, place in objects(given, "input"):
+        items.add(item, place)
+    items.end_turn()
+    return items
+
+
+def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
+    content = _content(item.get("content"), f"{within}content")
+    match required(item, "role", str, within):
+        case "user":
+            return HumanMessage(content)
+        case "system" | "developer":
+            return SystemMessage(content)
+        case _:
+            raise InvalidRequestError(
+                f"`{within}role` is `user`, `system`, `developer` or `assistant`.", f"{within}role"
+            )
+
+
+def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -> None:
+    if kind == "message":
+        content = _content(item.get("content"), f"{within}content")
+        turn.content += content if isinstance(content, list) else [content]
+    elif kind == "reasoning":
+        parts = [*(taken(item, "summary", list, within) or []), *(taken(item, "content", list, within) or [])]
+        turn.thoughts += [
+            text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str)
+        ]
+    else:
+        call = _call(kind, item, within)
+        (turn.bad if "error" in call else turn.good).append(call)
+
+
+def _call(kind: str, item: Mapping[str, Any], within: str) -> dict[str, Any]:
+    name = function_name(required(item, "name", str, within), taken(item, "namespace", str, within))
+    call_id = required(item, "call_id", str, within)
+    if kind == "custom_tool_call":
+        return tool_call(call_id, name, json.dumps({INPUT: required(item, "input", str, within)}))
+    return tool_call(call_id, name, taken(item, "arguments", str, within) or "")
+
+
+def _result(item: Mapping[str, Any], within: str) -> ToolMessage:
+    content = _content(item.get("output"), f"{within}output")
+    return ToolMessage(content, tool_call_id=required(item, "call_id", str, within))
+
+
+def _content(content: Any, place: str) -> Any:
+    """A text, or parts in this wire's notation, which histories are put into normal form from."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise InvalidRequestError(f"`{place}` has to be a text, or a list of parts.", place)
+    for part, at in objects(content, place):
+        kind = required(part, "type", str, f"{at}.")
+        if kind not in _PARTS:
+            raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(_PARTS))}.", f"{at}.type")
+        if kind in _TEXTS:
+            required(part, "refusal" if kind == "refusal" else "text", str, f"{at}.")
+    return content

@@ -1,0 +1,170 @@
+"""Requests of Responses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import SystemMessage
+
+from ..faults import InvalidRequestError
+from ..fields import ignored_in, options_from, required, taken
+from ..request import CompletionRequest
+from .responses_items import read_items
+from .responses_tools import Tools, read_choice, read_tools
+from .tools import response_format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.utils.llm.options import Options
+
+_OPTIONS: Final = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_output_tokens": "max_output_tokens",
+    "top_logprobs": "top_logprobs",
+    "effort": "effort",
+    "verbosity": "verbosity",
+}
+_KNOWN: Final = frozenset(_OPTIONS) | {
+    *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning"),
+    *("stream", "stream_options", "include", "prompt_cache_key", "metadata", "client_metadata", "user"),
+    *("safety_identifier", "truncation", "service_tier", "prompt_cache_retention", "prompt_cache_options"),
+}
+_STATEFUL: Final = {
+    "previous_response_id": "Nothing is stored here. Send the whole conversation in `input`.",
+    "conversation": "Nothing is stored here. Send the whole conversation in `input`.",
+    "prompt": "Nothing is stored here. Send the prompt itself in `input`.",
+    "background": "Answers are not made in the background. Leave `background` out.",
+}
+_LOGPROBS: Final = "message.output_text.logprobs"
+_INCLUDED: Final = frozenset({_LOGPROBS, "reasoning.encrypted_content"})
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesRequest:
+    """A request, and what its answer repeats of it.
+
+    Attributes:
+        echo: Fields of the response that say what was asked, JSON-ready.
+    """
+
+    request: CompletionRequest
+    tools: Tools
+    echo: Mapping[str, Any]
+
+
+def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
+    """The request that ``body`` is.
+
+    Raises:
+        InvalidRequestError: It is none, or wants something to be kept.
+    """
+    _refuse_state(body)
+    items = read_items(body.get("input"))
+    tools = read_tools([(taken(body, "tools", list) or [], "tools"), *items.tools])
+    choice = read_choice(body.get("tool_choice"), tools)
+    instructions = taken(body, "instructions", str)
+    messages = [*([SystemMessage(instructions)] if instructions else []), *items.messages]
+    if not messages:
+        raise InvalidRequestError("`input` is empty.", "input")
+    text, options = taken(body, "text", dict) or {}, _options(body)
+    form = taken(text, "format", dict, "text.") or {"type": "text"}
+    request = CompletionRequest(
+        model=required(body, "model", str),
+        messages=messages,
+        tools=choice.among(tools.functions),
+        tool_choice=choice.mode if tools.functions else None,
+        parallel_tool_calls=taken(body, "parallel_tool_calls", bool),
+        response_format=response_format(required(form, "type", str, "text.format."), form, "text.format"),
+        options=options,
+        streams=taken(body, "stream", bool) or False,
+        cache_key=taken(body, "prompt_cache_key", str),
+        metadata=taken(body, "metadata", dict) or {},
+        ignored=[*_ignored(body), *tools.ignored, *items.ignored],
+    )
+    return ResponsesRequest(request, tools, _echo(body, request, tools, form, instructions))
+
+
+def _refuse_state(body: Mapping[str, Any]) -> None:
+    for field, message in _STATEFUL.items():
+        if body.get(field):
+            raise InvalidRequestError(message, field, "unsupported_parameter")
+
+
+def _options(body: Mapping[str, Any]) -> Options:
+    """The options, of which some stand within others' objects."""
+    effort = (taken(body, "reasoning", dict) or {}).get("effort")
+    verbosity = (taken(body, "text", dict) or {}).get("verbosity")
+    given = {**body, "effort": effort, "verbosity": verbosity}
+    if _LOGPROBS in (taken(body, "include", list) or []):
+        given["logprobs"] = True
+    return options_from(given, {**_OPTIONS, "logprobs": "logprobs"})
+
+
+def _ignored(body: Mapping[str, Any]) -> list[str]:
+    """What is not served; of what may be included, by its own name. That nothing is stored is told only to whoever wants it."""
+    included = [name for name in body.get("include") or () if isinstance(name, str) and name not in _INCLUDED]
+    plain = ignored_in(
+        {name: True for name in included if name.replace(".", "_").isidentifier()}, frozenset()
+    )
+    stored = ["store"] if body.get("store") is True else []
+    return [*ignored_in(body, _KNOWN | {"store"}), *stored, *plain]
+
+
+def _echo(
+    body: Mapping[str, Any],
+    request: CompletionRequest,
+    tools: Tools,
+    form: Mapping[str, Any],
+    instructions: str | None,
+) -> dict[str, Any]:
+    """What was asked, as the response repeats it; what nobody asked for has OpenAI's default."""
+    options = request.options
+    reasoning = taken(body, "reasoning", dict) or {}
+    return {
+        "instructions": instructions,
+        "max_output_tokens": options.max_output_tokens,
+        "max_tool_calls": None,
+        "metadata": dict(request.metadata),
+        "model": request.model,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "prompt_cache_key": request.cache_key,
+        "reasoning": {"effort": options.effort, "summary": reasoning.get("summary")},
+        "safety_identifier": None,
+        "service_tier": "default",
+        "store": False,
+        "background": False,
+        "temperature": 1.0 if options.temperature is None else options.temperature,
+        "text": {"format": _told_form(form), "verbosity": options.verbosity or "medium"},
+        "tool_choice": _told_choice(body.get("tool_choice")),
+        "tools": [_told_tool(function["function"]) for function in tools.functions],
+        "top_logprobs": options.top_logprobs or 0,
+        "top_p": 1.0 if options.top_p is None else options.top_p,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "truncation": "disabled",
+    }
+
+
+def _told_form(form: Mapping[str, Any]) -> dict[str, Any]:
+    if form["type"] != "json_schema":
+        return {"type": form["type"]}
+    names = ("type", "name", "description", "schema")
+    return {**{name: form.get(name) for name in names}, "strict": form.get("strict") or False}
+
+
+def _told_choice(choice: Any) -> Any:
+    return "auto" if choice is None else choice
+
+
+def _told_tool(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": function["name"],
+        "description": function.get("description"),
+        "parameters": function.get("parameters"),
+        "strict": function.get("strict", False),
+    }

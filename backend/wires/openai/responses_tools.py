@@ -1,0 +1,170 @@
+"""Tools of Responses as functions, and calls of these functions as calls of the tools they stand for.
+
+Functions in a namespace are called by both names in one. A custom tool, which takes free text, is a function of one text. Tools that
+OpenAI would run itself are left out: nobody here would run them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..faults import InvalidRequestError
+from ..fields import ignored_in, objects, required, taken
+from .tools import MODES, ToolChoice, check_names_differ, function_tool, tool_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SEPARATOR: Final = "__"
+LONGEST_NAME: Final = 64
+"""Of a function, where vendors have a bound."""
+INPUT: Final = "input"
+"""The one argument of a custom tool."""
+_HASH_DIGITS: Final = 8
+
+
+class Tool(NamedTuple):
+    """The tool that a function stands for."""
+
+    name: str
+    namespace: str | None = None
+    is_custom: bool = False
+
+
+@dataclass(slots=True)
+class Tools:
+    """The tools of one request.
+
+    Attributes:
+        functions: In the form of Chat Completions.
+        by_name: Function to tool.
+        ignored: The types of tools that are left out.
+    """
+
+    functions: list[dict[str, Any]] = field(default_factory=list)
+    by_name: dict[str, Tool] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+
+    def tool(self, function: str) -> Tool:
+        """The tool that ``function`` stands for. A model may make names up."""
+        return self.by_name.get(function) or Tool(function)
+
+    def _add(self, tool: Tool, function: dict[str, Any]) -> None:
+        self.functions.append(function)
+        self.by_name[function["function"]["name"]] = tool
+
+    def read(self, described: Sequence[Any], place: str, namespace: str | None = None) -> None:
+        """Add the tools that are ``described``.
+
+        Raises:
+            InvalidRequestError: One is not described as it should be.
+        """
+        for tool, at in objects(described, place):
+            self._read_one(tool, at, namespace)
+
+    def _read_one(self, tool: Mapping[str, Any], place: str, namespace: str | None) -> None:
+        within = f"{place}."
+        match required(tool, "type", str, within):
+            case "function":
+                name = tool_name(tool, within)
+                self._add(Tool(name, namespace), function_tool(tool, place, function_name(name, namespace)))
+            case "custom":
+                name = tool_name(tool, within)
+                self._add(Tool(name, namespace, is_custom=True), _custom(tool, within, namespace))
+            case "namespace" if namespace is None:
+                self.read(required(tool, "tools", list, within), f"{within}tools", tool_name(tool, within))
+            case kind:
+                self.ignored += ignored_in({kind: True}, frozenset())
+
+
+def read_tools(described: Sequence[tuple[Sequence[Any], str]]) -> Tools:
+    """The tools of all lists, each with its place.
+
+    Raises:
+        InvalidRequestError: One is not described as it should be, or two have the same name.
+    """
+    tools = Tools()
+    for some, place in described:
+        tools.read(some, place)
+    check_names_differ(tools.functions)
+    return tools
+
+
+def function_name(name: str, namespace: str | None) -> str:
+    """The name of the function that stands for a tool. One that would be too long ends with a hash instead."""
+    whole = f"{namespace}{SEPARATOR}{name}" if namespace else name
+    if len(whole) <= LONGEST_NAME or not namespace:
+        return whole
+    digits = hashlib.sha256(whole.encode(errors="replace")).hexdigest()[:_HASH_DIGITS]
+    return f"{whole[: LONGEST_NAME - _HASH_DIGITS - 1]}_{digits}"
+
+
+def _custom(tool: Mapping[str, Any], within: str, namespace: str | None) -> dict[str, Any]:
+    """A function of one text. Its grammar, if it has one, is told to the model: nobody else would."""
+    about = taken(tool, "description", str, within) or ""
+    form = taken(tool, "format", dict, within) or {}
+    if grammar := taken(form, "definition", str, f"{within}format."):
+        syntax = taken(form, "syntax", str, f"{within}format.") or "grammar"
+        about = f"{about}\n\nThe input follows this grammar ({syntax}):\n{grammar}".strip()
+    text = {"type": "string", "description": "The whole input, as plain text."}
+    parameters = {
+        "type": "object",
+        "properties": {INPUT: text},
+        "required": [INPUT],
+        "additionalProperties": False,
+    }
+    name = function_name(tool_name(tool, within), namespace)
+    return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
+
+
+def custom_input(arguments: str) -> str:
+    """The text in the arguments of a custom tool's function. What is no such object is taken for the text."""
+    try:
+        read = json.loads(arguments, strict=False)
+    except (ValueError, RecursionError):
+        return arguments
+    found = read.get(INPUT) if isinstance(read, dict) else None
+    return found if isinstance(found, str) else arguments
+
+
+def read_choice(value: Any, tools: Tools) -> ToolChoice:
+    """Which of ``tools`` may be called.
+
+    Raises:
+        InvalidRequestError: It is no choice, or one of a tool that is not served.
+    """
+    if value is None or (isinstance(value, str) and value in MODES):
+        return ToolChoice(value)
+    if not isinstance(value, dict):
+        raise InvalidRequestError("`tool_choice` is `auto`, `none`, `required`, or an object.", "tool_choice")
+    match value.get("type"):
+        case "function" | "custom":
+            return ToolChoice(_chosen(value, "tool_choice."))
+        case "allowed_tools":
+            return _allowed(value, tools)
+        case _:
+            raise InvalidRequestError(
+                "`tool_choice` names a tool that is not served here: only functions are.",
+                "tool_choice",
+                "unsupported_parameter",
+            )
+
+
+def _chosen(value: Mapping[str, Any], within: str) -> str:
+    return function_name(required(value, "name", str, within), taken(value, "namespace", str, within))
+
+
+def _allowed(value: Mapping[str, Any], tools: Tools) -> ToolChoice:
+    mode = required(value, "mode", str, "tool_choice.")
+    if mode not in {"auto", "required"}:
+        raise InvalidRequestError("`tool_choice.mode` is `auto` or `required`.", "tool_choice.mode")
+    place = "tool_choice.tools"
+    chosen = [
+        _chosen(one, f"{at}.")
+        for one, at in objects(required(value, "tools", list, "tool_choice."), place)
+        if one.get("type") in {"function", "custom"}
+    ]
+    return ToolChoice(mode, frozenset(chosen)) if chosen or not tools.ignored else ToolChoice("none")
