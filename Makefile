@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short clients crash edge forks interruptions late ledger served soak spine storm \
+.PHONY: help install lock fmt lint types arch deps test check run bench bench-short clients crash edge forks interruptions late ledger served workers soak spine storm \
 	turns
 
 help: ## Show this list
@@ -60,6 +60,9 @@ edge: install ## Measure what hostile requests cost the server; a minute
 
 clients: install ## Let clients of others, from npm, ask the service; two minutes, and more when it installs them
 	PYTHONPATH=. $(PY) -m benchmarks.clients
+
+workers: install ## Measure how much more two workers answer than one; two minutes, on a quiet machine
+	PYTHONPATH=. $(PY) -m benchmarks.workers
 
 served: install ## Measure what the HTTP edge adds to the calls underneath; a minute
 	PYTHONPATH=. $(PY) -m benchmarks.served
