@@ -38,6 +38,8 @@ from backend.utils.llm.routing.plan import plan
 from backend.utils.llm.routing.route import Needs
 from backend.utils.llm.state.experiments import StopRow
 from backend.utils.llm.strategies import STRATEGIES, Allowance
+from backend.utils.llm.testing import LoopbackProvider
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,20 +271,29 @@ _OUR_FIXTURES = ("-p", "backend.utils.llm.testing.pytest_plugin")
 
 @pytest.mark.writes_keys("test_shown_*", "the page's own tests name one")
 def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
+    """First while they record what a provider says, which is on the loopback interface here, then without it."""
     page = (ROOT / "docs" / "how-to" / "test-your-product-code.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     files = [block for block in shown if "def test_" in block]
     for number, block in enumerate(files):
         (tmp_path / f"test_shown_{number}.py").write_text(block, encoding="utf-8")
+    with LoopbackProvider() as provider:
+        table = loopback_table(provider, {"conv_folder": "openai:gpt-6-luna"})
+        (tmp_path / "llm.toml").write_text(table, encoding="utf-8")
+        recorded = _tested(tmp_path, "--llm-record", "-k", "test_a_greeting")
 
-    done = subprocess.run(  # noqa: S603 - our own page
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_OUR_FIXTURES, str(tmp_path)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    assert len(files) >= 3
+    assert recorded.returncode == 0, recorded.stdout
+    assert (done := _tested(tmp_path)).returncode == 0, done.stdout
+
+
+def _tested(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_OUR_FIXTURES, *options]
+    return subprocess.run(  # noqa: S603 - our own page
+        [*command, "-o", "llm_table=llm.toml", str(folder)],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", **HOUSE_KEYS},
         capture_output=True,
         text=True,
         check=False,
     )
-
-    assert len(files) >= 2
-    assert done.returncode == 0, done.stdout

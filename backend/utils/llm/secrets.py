@@ -19,12 +19,14 @@ def is_key(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-KEY_LIKE = re.compile(
+VENDORS_KEY = re.compile(
     r"(?<![A-Za-z0-9-])(?:sk-|gsk_|hf_|xai-|pplx-|ghp_|github_pat_|AKIA|ya29\.)[\w-]{8,}"
-    r"|AIza[\w-]{16,}|\beyJ[\w-]{8,}\.[\w-]+\.|\b(?:Bearer|Basic)\s+\S+",
+    r"|AIza[\w-]{16,}|\beyJ[\w-]{8,}\.[\w-]+\.",
     re.IGNORECASE,
 )
-"""What in a text is most likely a key: the beginnings that vendors give theirs."""
+"""What begins as vendors' keys do."""
+KEY_LIKE = re.compile(rf"{VENDORS_KEY.pattern}|\b(?:Bearer|Basic)\s+\S+", re.IGNORECASE)
+"""What in a text is most likely a key."""
 
 
 def looks_like_key(text: str) -> bool:

@@ -11,8 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .exchanges import NotRecordedError, Recording
     from .loopback import LoopbackProvider
     from .recording import Headers, RecordedRequest
+    from .recordings import record, replay
     from .replies import (
         CleanEnd,
         Cut,
@@ -46,8 +48,10 @@ __all__ = [
     "Json",
     "KeepAlive",
     "LoopbackProvider",
+    "NotRecordedError",
     "Raw",
     "RecordedRequest",
+    "Recording",
     "Refusal",
     "Reply",
     "Reset",
@@ -62,15 +66,21 @@ __all__ = [
     "Trickle",
     "Usage",
     "WrongJson",
+    "record",
+    "replay",
 ]
 
 _ROOMS = {
     "Headers": "recording",
     "LoopbackProvider": "loopback",
+    "NotRecordedError": "exchanges",
     "RecordedRequest": "recording",
+    "Recording": "exchanges",
     "ScriptExhaustedError": "scripted",
     "ScriptedCall": "scripted",
     "ScriptedChatModel": "scripted",
+    "record": "recordings",
+    "replay": "recordings",
 }
 
 

@@ -12,7 +12,9 @@ from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from .exchanges import NotRecordedError, Question
 from .recording import RecordedRequest
+from .replies import Raw, Status
 from .responder import respond
 from .server import Server
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import TracebackType
 
-    from .replies import Reply, Status
+    from .exchanges import Replay
+    from .replies import Reply
     from .transmission import Exchange
     from .wire import Wire
 
@@ -41,6 +44,7 @@ class LoopbackProvider:
         served_suffix: What the model's name in an answer has more than the one asked for.
         models: The names that the list of models holds.
         is_strict: Whether a history that its vendor would refuse is answered by a 400. See `strict_histories`.
+        replay: A recording that answers, wherever no script does. See `recordings`.
     """
 
     def __init__(
@@ -50,11 +54,13 @@ class LoopbackProvider:
         served_suffix: str = "-2026-11-01",
         models: Collection[str] = ("loopback",),
         is_strict: bool = False,
+        replay: Replay | None = None,
     ) -> None:
         self.accept_keys = None if accept_keys is None else frozenset(accept_keys)
         self.served_suffix = served_suffix
         self.models = tuple(models)
         self.is_strict = is_strict
+        self.replay = replay
         self._server: Server | None = None
         self._changed = threading.Condition()
         self._count = 0
@@ -157,6 +163,17 @@ class LoopbackProvider:
         if self.accept_keys is None or request.key in self.accept_keys:
             return None
         return wire.rejected_key(request.key)
+
+    def answered(self, request: RecordedRequest, number: int) -> Reply | None:  # noqa: ARG002 - a `Recorder` counts
+        """The recorded answer, if this replays and no script has one. For the server."""
+        with self._changed:
+            if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
+                return None
+            try:
+                said = self.replay.answer(Question(request.path, request.body).without(request.key))
+            except NotRecordedError as error:
+                return Status(400, error_code="not_recorded", message=str(error))
+        return Raw(said.status, said.body, said.content_type, said.headers)
 
     def next_reply(self, exchange: Exchange) -> Reply:
         """Take the reply to an accepted request. For the server."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -10,12 +11,13 @@ from ..clients import Patchbay
 from ..model_config import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..clients import Observer
     from ..clock import Time
     from ..ledger.sinks import LedgerSink
     from ..ledger.texts import TextSink
+    from ..model_config import Provider
     from ..routing.selector import Selector
     from ..state.budget_store import BudgetStore
     from ..transport import LiveAddress
@@ -25,6 +27,8 @@ HOUSE_KEYS = {
     f"LOOPBACK_{name.upper()}_KEY": f"house-key-of-{name}" for name in ("openai", "gemini", "anthropic")
 }
 """The house's keys at a loopback provider."""
+_VERSION = re.compile(r"(/v1(?:beta|alpha)?(?:/publishers/google)?)/*$")
+"""What a base URL may end with, and clients then leave out of their paths."""
 
 
 def loopback_table(
@@ -115,7 +119,7 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
         text = loopback_table(provider, features or {}, more)
         made = Table(text=text, environ=HOUSE_KEYS if environ is None else environ)
     else:
-        made, live = _redirected(Path(table), provider, environ)
+        made, live = _own(Path(table), provider, environ)
     return Patchbay(
         made,
         live=live,
@@ -129,12 +133,29 @@ def loopback_patchbay(  # noqa: PLR0913 - what `Patchbay` takes, and the table
     )
 
 
-def _redirected(
+def key_of(variable: str) -> str:
+    """The key that a variable of the house holds, where a loopback provider serves."""
+    return f"house-key-of-{variable.lower()}"
+
+
+def stand_in(provider: Provider) -> str:
+    """The path of a loopback provider's base URL, where it takes the place of ``provider``."""
+    if provider.api == "openai":
+        return "/v1"
+    found = _VERSION.search(provider.base_url)
+    return found[1] if found else ""
+
+
+def redirected(providers: Iterable[Provider], url: Callable[[Provider], str]) -> dict[str, LiveAddress]:
+    """What takes the providers' places, each at its ``url``."""
+    return {one.name: _Stands(url(one)) for one in providers}
+
+
+def _own(
     path: Path, provider: LoopbackProvider, environ: Mapping[str, str] | None
 ) -> tuple[Table, dict[str, LiveAddress]]:
     """The table at ``path`` with a key for each of its accounts, and what takes its providers' places."""
     providers = Table(path, environ={}).snapshot.providers.values()
-    keys = {name: f"house-key-of-{name.lower()}" for one in providers for name in one.api_key_envs}
-    urls = {"openai": provider.openai_url, "gemini": provider.gemini_url, "anthropic": provider.anthropic_url}
-    live: dict[str, LiveAddress] = {one.name: _Stands(urls[one.api]) for one in providers}
-    return Table(path, environ=keys if environ is None else environ), live
+    keys = {name: key_of(name) for one in providers for name in one.api_key_envs}
+    made = Table(path, environ=keys if environ is None else environ)
+    return made, redirected(providers, lambda one: f"{provider.origin}{stand_in(one)}")

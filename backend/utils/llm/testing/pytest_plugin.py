@@ -1,10 +1,12 @@
 """Fixtures for tests of product code, on its own table: ``pytest_plugins = ["backend.utils.llm.testing.pytest_plugin"]``.
 
 ``llm_table`` in pytest's configuration names the table; by default it is the one that product code would read.
+``pytest --llm-record`` has tests with ``llm_recording`` call the real providers, and keeps what these answer.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,15 +16,22 @@ from ..clients import use
 from ..model_config import table_path
 from .loopback import LoopbackProvider
 from .patchbays import loopback_patchbay
+from .recordings import record, replay
 from .virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare ``llm_table``."""
+    """Declare ``llm_table`` and ``--llm-record``."""
     parser.addini("llm_table", "The table of features that tests run on.", type="paths")
+    parser.addoption(
+        "--llm-record",
+        action="store_true",
+        help="Call the providers of the table, with its keys, and record their answers for llm_recording.",
+    )
 
 
 @pytest.fixture
@@ -34,17 +43,40 @@ def llm_time() -> VirtualTime:
 @pytest.fixture
 def llm_provider(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
     """The provider of all features, in the place of each in the project's table, which is in force for the test."""
-    named = request.config.getini("llm_table")
-    table = named[0] if named else table_path()
     with LoopbackProvider() as provider:
-        patchbay = loopback_patchbay(provider, table=table, time=llm_time.time)
+        patchbay = loopback_patchbay(provider, table=_table(request), time=llm_time.time)
         with use(patchbay):
             yield provider
         patchbay.close()
 
 
 @pytest.fixture
-def llm_caller(llm_provider: LoopbackProvider) -> Iterator[Caller]:  # noqa: ARG001 - calls are of use with it only
-    """A user without keys, on whose behalf the test calls."""
+def llm_caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
+    """A user without keys, on whose behalf the test calls: ``llm_provider``, unless it has an ``llm_recording``."""
+    if "llm_recording" not in request.fixturenames:
+        request.getfixturevalue("llm_provider")
     with use_caller(Caller(user_id="a-user")) as caller:
         yield caller
+
+
+@pytest.fixture
+def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iterator[LoopbackProvider]:
+    """The providers of the project's table as they answered when this test was recorded: with ``--llm-record``, now.
+
+    The recording is ``recordings/MODULE/TEST.json``, beside the test's file.
+    """
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    path = request.path.parent / "recordings" / request.path.stem / f"{name}.json"
+    if request.config.getoption("--llm-record"):
+        with record(path, table=_table(request)) as provider:
+            yield provider
+    elif path.is_file():
+        with replay(path, table=_table(request), time=llm_time.time) as provider:
+            yield provider
+    else:
+        pytest.fail(f"There is no recording {path}. Make one: pytest --llm-record {request.node.nodeid}")
+
+
+def _table(request: pytest.FixtureRequest) -> Path:
+    named: list[Path] = request.config.getini("llm_table")
+    return named[0] if named else table_path()

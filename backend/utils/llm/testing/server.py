@@ -69,6 +69,10 @@ class Provider(Protocol):
         """The error for a request whose key is not accepted; None if it is."""
         ...
 
+    def answered(self, request: RecordedRequest, number: int) -> Reply | None:
+        """The answer to a request that is not for a loopback provider to judge, whatever its path; None if it is."""
+        ...
+
     def next_reply(self, exchange: Exchange) -> Reply:
         """Take the reply to an accepted request."""
         ...
@@ -248,14 +252,23 @@ def _answer(
         body=request.body,
         stream=request.stream,
     )
-    if target.kind == "unknown":
-        return compose(Status(404, message=f"Invalid URL ({request.method} {request.path})"), exchange)
-    if (rejection := provider.rejection(request, target.wire)) is not None:
-        return compose(rejection, exchange)
+    if (answer := provider.answered(request, number)) is not None:
+        return compose(answer, exchange)
+    if (refusal := _refusal(provider, target, request)) is not None:
+        return compose(refusal, exchange)
     if target.kind == "models":
         return Transmission(pieces=(json.dumps(target.wire.models(provider.models)).encode(),))
-    if (refusal := schema_refusal(request.body)) is not None:
-        return compose(Status(400, message=refusal), exchange)
-    if provider.is_strict and (faults := history_faults(request.path, request.body, request.model)):
-        return compose(Status(400, message=faults[0]), exchange)
     return compose(provider.next_reply(exchange) if readable else Status(400), exchange)
+
+
+def _refusal(provider: Provider, target: _Target, request: RecordedRequest) -> Status | None:
+    """Why a request gets no reply: its path, its key, its schema or its history."""
+    if target.kind == "unknown":
+        return Status(404, message=f"Invalid URL ({request.method} {request.path})")
+    if (rejection := provider.rejection(request, target.wire)) is not None:
+        return rejection
+    if (fault := schema_refusal(request.body)) is not None:
+        return Status(400, message=fault)
+    if provider.is_strict and (faults := history_faults(request.path, request.body, request.model)):
+        return Status(400, message=faults[0])
+    return None

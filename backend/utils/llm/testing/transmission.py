@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
 
@@ -147,11 +148,16 @@ def _anything(fault: Status | Raw | WrongJson | Html | Hang | Reset, exchange: E
             return _wrong_json(exchange)
         case Raw(status, body, content_type, headers):
             rows = tuple(headers.items())
-            return Transmission(
-                status=status, content_type=content_type, headers=rows, pieces=(body.encode(),)
-            )
+            events = content_type.startswith("text/event-stream")
+            pieces = tuple(piece.encode() for piece in _events(body)) if events else (body.encode(),)
+            return Transmission(status=status, content_type=content_type, headers=rows, pieces=pieces)
         case _:
             assert_never(fault)
+
+
+def _events(body: str) -> tuple[str, ...]:
+    """The events of a stream, each with the empty line that ends it."""
+    return tuple(re.findall(r".+?(?:\n\n|\Z)", body, re.DOTALL))
 
 
 def _error(status: Status, wire: Wire) -> Transmission:

@@ -124,3 +124,26 @@ def test_fixtures_of_the_plugin(pytester: pytest.Pytester, table: Path) -> None:
     pytester.makepyfile(A_TEST)
 
     pytester.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("api", "base_url"),
+    [
+        ("openai", "https://gateway.example/openai"),
+        ("anthropic", "https://api.anthropic.com/v1/"),
+        ("gemini", "https://generativelanguage.googleapis.com/v1beta"),
+        ("gemini", "https://aiplatform.googleapis.com/v1/publishers/google"),
+    ],
+)
+def test_a_base_url_that_names_the_version_is_no_matter(
+    api: str, base_url: str, tmp_path: Path, provider: LoopbackProvider
+) -> None:
+    models = {"openai": "gpt-6-luna", "anthropic": "claude-sonnet-5-5", "gemini": "gemini-3.5-flash-lite"}
+    row = f'api = "{api}"\nbase_url = "{base_url}"\napi_key_env = "K"'
+    path = tmp_path / "llm.toml"
+    path.write_text(f'profile = "p"\n[providers.theirs]\n{row}\n[profiles.p]\nchat = "theirs:{models[api]}"')
+    provider.always(Text("hello"))
+    patchbay = loopback_patchbay(provider, table=path)
+
+    assert patchbay.get_llm("chat").invoke("hi").text == "hello"
+    patchbay.close()

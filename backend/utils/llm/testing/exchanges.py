@@ -1,0 +1,246 @@
+"""Exchanges with providers, kept in a file that people can read, and found again by what was asked.
+
+No header of a request is kept, and of an answer's only a few. What is or looks like a key is blotted out, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+VERSION: Final = 1
+"""Of the file's form."""
+BLOT: Final = "***"
+STREAM: Final = "text/event-stream"
+_KEPT: Final = (
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "request-id",
+    "x-request-id",
+    "x-goog-request-id",
+)
+_LIMITS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+_MOST: Final = 5
+"""How many differences are told."""
+_LONGEST: Final = 80
+
+
+class NotRecordedError(AssertionError):
+    """Something was asked that the recording has no answer for; says what, and how it differs from what was recorded."""
+
+
+class Question(NamedTuple):
+    """A request, as far as it decides what is answered.
+
+    Attributes:
+        path: That of the loopback provider, which tells API and, for Gemini, model and streaming.
+        body: The JSON object that was sent.
+    """
+
+    path: str
+    body: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The same for the same request, in whatever order its fields come."""
+        return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
+
+    def without(self, key: str | None) -> Question:
+        """The same with ``key`` and whatever looks like one blotted out."""
+        return Question(self.path, json.loads(blotted(json.dumps(self.body, ensure_ascii=False), key)))
+
+
+class Reaction(NamedTuple):
+    """What a provider answered.
+
+    Attributes:
+        headers: Those that are kept.
+        body: As text.
+    """
+
+    status: int
+    content_type: str
+    headers: Mapping[str, str]
+    body: str
+
+
+class Exchange(NamedTuple):
+    """A request, and its answer."""
+
+    asked: Question
+    answered: Reaction
+
+    def as_dict(self) -> dict[str, Any]:
+        """The exchange as the file has it: JSON as JSON, a stream as its events, anything else as text."""
+        status, content_type, headers, body = self.answered
+        answered = {
+            "status": status,
+            "content_type": content_type,
+            "headers": dict(headers),
+            **_form(content_type, body),
+        }
+        return {"asked": {"path": self.asked.path, "body": self.asked.body}, "answered": answered}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Exchange:
+        """The opposite of `as_dict`."""
+        asked, answered = row["asked"], row["answered"]
+        body = _text(answered)
+        reaction = Reaction(answered["status"], answered["content_type"], answered["headers"], body)
+        return cls(Question(asked["path"], asked["body"]), reaction)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Exchanges, in the order in which they were recorded.
+
+    Attributes:
+        profile: The house's profile at the time.
+        keys: The variables that held keys of the house at the time: who serves depends on them.
+    """
+
+    exchanges: tuple[Exchange, ...]
+    profile: str
+    keys: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> None:
+        """Write the file, and its folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [one.as_dict() for one in self.exchanges]
+        document = {"version": VERSION, "profile": self.profile, "keys": self.keys, "exchanges": rows}
+        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Recording:
+        """Read a file.
+
+        Raises:
+            OSError: If there is none.
+            ValueError: If it is not in the form of `VERSION`.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["version"] != VERSION:
+                raise ValueError(
+                    f"{path}: version {document['version']}, and this reads {VERSION}. Record it anew."
+                )
+            rows = tuple(map(Exchange.of, document["exchanges"]))
+            return cls(rows, document["profile"], tuple(document["keys"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no recording: {error!r}. Record it anew.") from error
+
+
+@dataclass
+class Replay:
+    """A recording that is asked. The same question gets its answers in the order in which they were recorded.
+
+    Attributes:
+        faults: What was asked and is not in it, or more often than it is.
+    """
+
+    recording: Recording
+    faults: list[str] = field(default_factory=list)
+    _asked: Counter[str] = field(default_factory=Counter)
+
+    def answer(self, question: Question) -> Reaction:
+        """The recorded answer.
+
+        Raises:
+            NotRecordedError: If there is none.
+        """
+        text = question.text
+        answers = [one.answered for one in self.recording.exchanges if one.asked.text == text]
+        number = self._asked[text]
+        if number < len(answers):
+            self._asked[text] += 1
+            return answers[number]
+        fault = _again(question, len(answers)) if answers else _strange(question, self.recording)
+        self.faults.append(fault)
+        raise NotRecordedError(fault)
+
+    @property
+    def unused(self) -> tuple[Exchange, ...]:
+        """What was recorded and not asked for."""
+        seen: Counter[str] = Counter()
+        left = []
+        for one in self.recording.exchanges:
+            seen[one.asked.text] += 1
+            if seen[one.asked.text] > self._asked[one.asked.text]:
+                left.append(one)
+        return tuple(left)
+
+    def check(self) -> None:
+        """Raise if anything was asked that is not in it.
+
+        Raises:
+            NotRecordedError: With all of it.
+        """
+        if self.faults:
+            raise NotRecordedError("\n".join(self.faults))
+
+
+def blotted(text: str, key: str | None) -> str:
+    """``text`` without ``key``, and without what looks like one."""
+    from ..secrets import VENDORS_KEY  # here, as the loopback provider can be imported without the facade
+
+    return VENDORS_KEY.sub(BLOT, text.replace(key, BLOT) if key else text)
+
+
+def kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of an answer's headers those that a recording keeps, by lower-case name."""
+    named = {name.lower(): value for name, value in headers.items()}
+    return {name: value for name, value in named.items() if name in _KEPT or name.startswith(_LIMITS)}
+
+
+def _form(content_type: str, body: str) -> dict[str, Any]:
+    if content_type.startswith(STREAM):
+        return {"events": body.split("\n\n")}
+    try:
+        return {"json": json.loads(body)}
+    except ValueError:
+        return {"text": body}
+
+
+def _text(answered: Mapping[str, Any]) -> str:
+    if "events" in answered:
+        return "\n\n".join(answered["events"])
+    return str(answered["text"]) if "text" in answered else json.dumps(answered["json"], ensure_ascii=False)
+
+
+def _again(question: Question, count: int) -> str:
+    times = "once" if count == 1 else f"{count} times"
+    return f"{question.path} was asked more often than it was recorded, {times}. Record it anew."
+
+
+def _strange(question: Question, recording: Recording) -> str:
+    """How ``question`` differs from the recorded one that is most like it."""
+    alike = [one.asked for one in recording.exchanges if one.asked.path == question.path]
+    if not alike:
+        paths = ", ".join(sorted({one.asked.path for one in recording.exchanges})) or "nothing"
+        return f"Nothing was recorded for {question.path}, only for {paths}. Record it anew."
+    found = min((list(_differences(one.body, question.body)) for one in alike), key=len)
+    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    return f"{question.path} was not recorded with this request. {'; '.join(found[:_MOST])}{more}. Record it anew."
+
+
+def _differences(recorded: Any, asked: Any, at: str = "") -> Iterator[str]:
+    if isinstance(recorded, dict) and isinstance(asked, dict):
+        for name in sorted(recorded.keys() | asked.keys()):
+            yield from _differences(recorded.get(name), asked.get(name), f"{at}.{name}".lstrip("."))
+    elif isinstance(recorded, list) and isinstance(asked, list) and len(recorded) == len(asked):
+        for number, (one, other) in enumerate(zip(recorded, asked, strict=True)):
+            yield from _differences(one, other, f"{at}[{number}]")
+    elif recorded != asked:
+        yield f"{at}: recorded {_short(recorded)}, asked {_short(asked)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,100 @@
+"""A provider on the loopback interface that knows nothing: it asks the real ones, and keeps what they answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from typing_extensions import override
+
+from .exchanges import Exchange, Question, Reaction, blotted, kept
+from .loopback import LoopbackProvider
+from .replies import Raw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .recording import RecordedRequest
+    from .replies import Reply
+
+_OF_THE_CONNECTION: Final = frozenset(
+    {"accept-encoding", "connection", "content-length", "host", "transfer-encoding"}
+)
+_SECONDS: Final = 300.0
+"""That a provider may be silent."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A real provider.
+
+    Attributes:
+        base_url: Where it is.
+        stand_in: The path of its stand-in on a loopback provider.
+    """
+
+    base_url: str
+    stand_in: str
+
+
+class Recorder(LoopbackProvider):
+    """Hands every request on to the provider that it is for. A stream is handed on once it is whole.
+
+    Args:
+        upstreams: The providers, by name.
+    """
+
+    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+        super().__init__()
+        self._upstreams = dict(upstreams)
+        self._exchanges: dict[int, Exchange] = {}
+
+    def url(self, name: str) -> str:
+        """Where the provider ``name`` is recorded."""
+        return f"{self.origin}/{quote(name, safe='')}{self._upstreams[name].stand_in}"
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """What was said so far, in the order in which it was asked."""
+        with self._changed:
+            return tuple(one for _, one in sorted(self._exchanges.items()))
+
+    @override
+    def answered(self, request: RecordedRequest, number: int) -> Reply | None:
+        name, _, rest = request.path.removeprefix("/").partition("/")
+        upstream = self._upstreams.get(unquote(name))
+        if upstream is None:
+            return None
+        path = f"/{rest}"
+        status, content_type, headers, body = _asked(upstream, path, request)
+        question = Question(path, request.body).without(request.key)
+        said = Reaction(status, content_type, headers, blotted(body, request.key))
+        with self._changed:
+            self._exchanges[number] = Exchange(question, said)
+        return Raw(status, body, content_type, headers)
+
+
+def _asked(upstream: Upstream, path: str, request: RecordedRequest) -> Reaction:
+    """Ask the real provider."""
+    base = urlsplit(upstream.base_url.rstrip("/"))
+    target = base.path + path.removeprefix(upstream.stand_in) + (f"?{request.query}" if request.query else "")
+    headers = {name: value for name, value in request.headers.items() if name not in _OF_THE_CONNECTION}
+    with closing(_connection(base.scheme, base.netloc)) as connection:
+        connection.request(
+            "POST", target, json.dumps(request.body), {**headers, "Accept-Encoding": "identity"}
+        )
+        response = connection.getresponse()
+        body = response.read().decode("utf-8", "replace")
+        content_type = response.headers.get("Content-Type", "application/json")
+        return Reaction(response.status, content_type, kept(dict(response.headers)), body)
+
+
+def _connection(scheme: str, place: str) -> http.client.HTTPConnection:
+    if scheme == "https":
+        return http.client.HTTPSConnection(place, timeout=_SECONDS, context=ssl.create_default_context())
+    return http.client.HTTPConnection(place, timeout=_SECONDS)

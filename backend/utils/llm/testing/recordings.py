@@ -1,0 +1,76 @@
+"""Record what a table's providers answer, once, and replay it in tests: on the table itself, without a network or a key."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..clients import Patchbay, use
+from ..model_config import Table
+from .exchanges import Recording, Replay
+from .loopback import LoopbackProvider
+from .patchbays import key_of, loopback_patchbay, redirected, stand_in
+from .recorder import Recorder, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..clock import Time
+
+
+@contextmanager
+def record(
+    path: Path | str, *, table: Path | str, environ: Mapping[str, str] | None = None
+) -> Iterator[Recorder]:
+    """Call the real providers of a table, which is in force meanwhile, and write to ``path`` what they were asked and answered.
+
+    Args:
+        path: The file, which is written anew.
+        table: The table.
+        environ: Where the keys are; by default the process's environment.
+    """
+    real = Table(Path(table), environ=environ)
+    providers = real.snapshot.providers
+    with Recorder(
+        {name: Upstream(one.base_url, stand_in(one)) for name, one in providers.items()}
+    ) as recorder:
+        patchbay = Patchbay(real, live=redirected(providers.values(), lambda one: recorder.url(one.name)))
+        try:
+            with use(patchbay):
+                yield recorder
+        finally:
+            patchbay.close()
+            house = real.snapshot.house_keys
+            accounts = [account for one in providers.values() for account in one.accounts]
+            keys = tuple(dict.fromkeys(one.api_key_env for one in accounts if one.slot in house))
+            Recording(recorder.exchanges, real.snapshot.profile, keys).write(Path(path))
+
+
+@contextmanager
+def replay(path: Path | str, *, table: Path | str, time: Time | None = None) -> Iterator[LoopbackProvider]:
+    """Answer every request of a table, which is in force meanwhile, from the recording at ``path``.
+
+    The same request gets the answers that it got, in the same order. One that was not recorded is answered with 400.
+
+    Args:
+        path: The file that `record` wrote.
+        table: The table.
+        time: A `VirtualTime`'s, for waits before retries.
+
+    Raises:
+        NotRecordedError: At the end, if something was asked that was not recorded; says what differs.
+        OSError: If there is no file.
+        ValueError: If it is no recording.
+    """
+    recorded = Recording.read(Path(path))
+    environ = {"MODEL_QOS": recorded.profile, **{name: key_of(name) for name in recorded.keys}}
+    replayed = Replay(recorded)
+    with LoopbackProvider(replay=replayed) as provider:
+        patchbay = loopback_patchbay(provider, table=table, environ=environ, time=time)
+        try:
+            with use(patchbay):
+                yield provider
+        finally:
+            patchbay.close()
+            replayed.check()
