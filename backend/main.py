@@ -14,18 +14,24 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
+from backend.agents.agent import Agents
+from backend.agents.assistant import assistant
+from backend.agents.gate import Gate
+from backend.agents.runner import Runner
 from backend.background import Background
 from backend.budgets import Budgets
 from backend.conversations.creation import Creation
 from backend.database.audit import AuditTrail, note
 from backend.database.budgets import SqlBudgets, counting
 from backend.database.changes import Changes
+from backend.database.confirmations import SqlConfirmationStore
 from backend.database.conversations import SqlConversationStore
 from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
 from backend.database.retention import Keep, keeping
+from backend.database.runs import SqlRunStore
 from backend.database.sessions import SessionStore
 from backend.database.storage import cleaned, connected_database, opened_database, probe
 from backend.database.tokens import TokenStore
@@ -38,6 +44,7 @@ from backend.keys.vault import Vault
 from backend.ledger.shipper import Shipper
 from backend.overrides import Overrides
 from backend.routers import (
+    agents,
     budgets,
     chat,
     chat_completions,
@@ -83,6 +90,8 @@ TEXTS_SECONDS: Final = 600.0
 """From one look at texts whose day has come to the next."""
 SIGN_SECONDS: Final = 60.0
 """From one signed head of the audit trail to the next, if it has grown."""
+AGENTS_SECONDS: Final = 15.0
+"""From one look at confirmations that nobody answered, and at calls that nobody told the end of, to the next."""
 STORE_SECONDS: Final = 1.0
 """From one look at what is made and not stored to the next."""
 
@@ -139,6 +148,7 @@ def create_app(
                 kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
+                running = _agents(facade, sessions, stored)
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
@@ -156,6 +166,7 @@ def create_app(
                     overrides=overriding,
                     usage=SqlUsageStore(engine),
                     budgets=_budgets(facade, sessions),
+                    agents=running,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)
@@ -171,6 +182,7 @@ def create_app(
                     background.repeating(
                         "conversations.unstored", creation.store_abandoned, every=STORE_SECONDS
                     ),
+                    background.repeating("agents", running.sweep, every=AGENTS_SECONDS),
                     background.once("texts", prune),
                     background.repeating("texts.old", prune, every=TEXTS_SECONDS),
                     trail.signing(head_keys, background, every=SIGN_SECONDS),
@@ -178,7 +190,9 @@ def create_app(
                     _shipping(told, sql_ledger(engine), background),
                 ):
                     yield
-                    await creation.drain(DRAIN_SECONDS, app.state.stop.hurry)
+                    await asyncio.gather(
+                        creation.drain(DRAIN_SECONDS, app.state.stop.hurry), running.gate.drain(DRAIN_SECONDS)
+                    )
 
     # The interactive documentation would load its scripts from elsewhere, and be open to everybody.
     app = FastAPI(
@@ -201,6 +215,7 @@ def create_app(
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
         *(chat_completions, messages, models, responses),
+        agents,
     ):
         app.include_router(room.router)
     return app
@@ -228,6 +243,15 @@ async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets
         yield own
     finally:
         await own.aclose()
+
+
+def _agents(
+    facade: Facade, sessions: async_sessionmaker[AsyncSession], conversations: SqlConversationStore
+) -> Runner:
+    """The agents of this application."""
+    known = Agents([assistant(conversations)])
+    gate = Gate(SqlConfirmationStore(sessions), known)
+    return Runner(known, facade.get_llm, SqlRunStore(sessions), gate)
 
 
 def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budgets | None:

@@ -14,7 +14,7 @@ from backend.utils.llm.errors import LLMError
 from . import history, spending
 from .events import Asked, Called, Delta, Ended, Result, Started
 from .gate import observation_of, observed
-from .judging import Judge, joined, with_ids
+from .judging import Judge, is_cut_off, joined, with_ids
 from .loop import AskModel, Delegate, Execute, Finish, Progress, Wait
 from .observations import Observation, of_fault
 from .runs import ENDED, Outcome, Run
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessageChunk
+    from langchain_core.messages import AIMessage, AIMessageChunk
 
     from .agent import Agents
     from .confirmations import Confirmation
@@ -167,14 +167,16 @@ class Drive:
 
     def _answered(self, chunks: Sequence[AIMessageChunk], seconds: float) -> Answered:
         number = len(self._progress.steps)
-        message = with_ids(joined(chunks), number)
-        receipt = message.response_metadata.get("receipt") or {}
+        came = with_ids(joined(chunks), number)
+        kept = history.stored(came)
+        message = cast("AIMessage", history.restored(kept))
+        receipt = came.response_metadata.get("receipt") or {}
         left = self._run.budget.calls_left(self._progress.spent)
         return Answered(
-            message=history.stored(message),
+            message=kept,
             text=message.text,
-            calls=self._judge.judge(message, number, left),
-            spent=spending.of_answer(message, seconds),
+            calls=self._judge.judge(message, number, left, is_cut=is_cut_off(came)),
+            spent=spending.of_answer(came, seconds),
             call_id=receipt.get("id"),
             endpoint=receipt.get("endpoint"),
         )

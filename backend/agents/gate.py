@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from backend.ledger.audit import SYSTEM
 
@@ -27,7 +27,7 @@ from .observations import Observation, of_error, of_fault, of_result, of_time_ou
 from .tools import ArgumentsError, Execution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from backend.keys.store import Owner
     from backend.ledger.audit import Kind
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .steps import Call
     from .tools import Tool
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 MOST_PENDING: Final = 100
@@ -107,7 +108,7 @@ class Gate:
         self._agents = agents
         self._authorize = authorize
         self._now = now
-        self._running: set[asyncio.Task[Confirmation]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     # Asking --------------------------------------------------------------------------------------------------------
 
@@ -169,12 +170,24 @@ class Gate:
             raise await self._refusal(decision)
         return claimed, tool
 
+    async def approve(self, decision: Decision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
+        """Claim what a person approved and begin to run it, as one: who waits for it may go between the two.
+
+        Returns:
+            What was claimed, and later what came of it.
+
+        Raises:
+            ConfirmationError: As of `claim`.
+        """
+        return await asyncio.shield(self._kept(self._approve(decision)))
+
+    async def _approve(self, decision: Decision) -> tuple[Confirmation, asyncio.Future[Confirmation]]:
+        claimed, tool = await self.claim(decision)
+        return claimed, self.execute(claimed, tool)
+
     def execute(self, one: Confirmation, tool: Tool) -> asyncio.Future[Confirmation]:
         """Begin to run what was claimed; what came of it is written down. Whoever waits for it may go: it goes on to its end."""
-        task = asyncio.create_task(self._execute(one, tool), name=f"confirmation {one.id}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return asyncio.shield(task)
+        return asyncio.shield(self._kept(self._execute(one, tool)))
 
     async def reject(self, owner: Owner, confirmation_id: str, reason: str = "") -> Confirmation:
         """Say no, to what is pending or to what nobody knows the outcome of. It is not run.
@@ -218,9 +231,23 @@ class Gate:
                 expired.append(one)
         return expired
 
-    async def drain(self) -> None:
-        """Wait for what is being run. Each has its tool's time."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+    async def drain(self, seconds: float) -> None:
+        """Wait for what is being run, for so many seconds at most: what is not over then is nobody's to know."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
+    def _kept(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that is not forgotten before it is over."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        """Whoever waits for it is told what it raised; where nobody does, it is no news to the loop."""
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     # How -----------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
+from .canonical import storable
 from .observations import of_fault
 from .steps import Answered, Observed, Opened
 
@@ -35,7 +36,8 @@ NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
 
 def stored(message: BaseMessage) -> dict[str, Any]:
     """``message`` as JSON, without its receipt and its usage."""
-    return message.model_dump(mode="json", include=_KEPT, exclude_none=True)
+    found: dict[str, Any] = storable(message.model_dump(mode="json", include=_KEPT, exclude_none=True))
+    return found
 
 
 def restored(message: Mapping[str, Any]) -> BaseMessage:

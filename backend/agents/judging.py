@@ -43,6 +43,11 @@ def joined(chunks: Sequence[AIMessageChunk]) -> AIMessage:
     return found.model_copy(update={"tool_calls": good, "invalid_tool_calls": bad})
 
 
+def is_cut_off(answer: AIMessage) -> bool:
+    """Whether it ended because there was no more room."""
+    return answer.response_metadata.get("finish_reason") in _CUT_OFF
+
+
 def with_ids(answer: AIMessage, number: int) -> AIMessage:
     """``answer``, the step of that number, each of whose calls has an id of its own."""
     calls, bad = list(answer.tool_calls), list(answer.invalid_tool_calls)
@@ -75,15 +80,15 @@ class Judge:
         own = [tool.as_function() for tool in self._agent.tools if tool.policy != "deny"]
         return own + [_as_function(self._agents[name]) for name in self._agent.delegates]
 
-    def judge(self, answer: AIMessage, number: int, calls_left: int) -> tuple[Call, ...]:
+    def judge(self, answer: AIMessage, number: int, calls_left: int, *, is_cut: bool) -> tuple[Call, ...]:
         """What becomes of each call of ``answer``, the step of that number.
 
         Args:
             answer: Its calls have ids.
             number: Of the step.
             calls_left: How many calls the run may still make.
+            is_cut: Whether the answer ended before its time.
         """
-        is_cut = answer.response_metadata.get("finish_reason") in _CUT_OFF
         judged: list[Call] = []
         for place, call in enumerate(answer.tool_calls):
             one = Call(key=f"{number}.{place}", id=call["id"] or "", name=call["name"], verdict="refuse")

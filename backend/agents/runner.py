@@ -110,8 +110,7 @@ class Runner:
             ConfirmationError: Before anything else, if it is not run; its type says why.
         """
         await self._of_a_run(decision.owner, decision.confirmation)
-        claimed, tool = await self.gate.claim(decision)
-        doing = self.gate.execute(claimed, tool)
+        claimed, doing = await self.gate.approve(decision)
         yield Asked(claimed)
         yield Asked(await doing)
         async with aclosing(self._continued(decision.owner, claimed)) as events:
@@ -165,8 +164,10 @@ class Runner:
                 text = (await self.progress(root)).text
                 await self._runs.end(root, Outcome("expired", "expired", text), self._now())
 
-    def shown_state(self, run: Run) -> str:
-        """The state of a run for people, as of now."""
+    async def shown_state(self, run: Run) -> str:
+        """The state of a run for people, as of now. One that waits for nothing any more is interrupted, too."""
+        if run.state == "awaiting" and await self._is_decided(run):
+            return "interrupted"
         return run.shown_state(self._now())
 
     # How -----------------------------------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ class Runner:
 
     async def _stands(self, run: Run) -> Ended:
         spent = (await self.progress(run)).spent
-        return Ended(run.id, self.shown_state(run), run.reason, run.answer or "", spent)
+        return Ended(run.id, await self.shown_state(run), run.reason, run.answer or "", spent)
 
     async def _of_a_run(self, owner: Owner, confirmation_id: str) -> None:
         """Look whether the run of a confirmation is still there: what was said in it may have been removed.

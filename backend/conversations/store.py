@@ -100,3 +100,11 @@ class ConversationStore(Protocol):
             InvalidCursorError: If the cursor was not given out by this store.
         """
         ...
+
+    async def add_action_item(self, user_id: str, conversation_id: str, item: ActionItem) -> bool:
+        """Add a task to the conversation; False if there is none of that id, or it is not this user's."""
+        ...
+
+    async def delete(self, user_id: str, conversation_id: str) -> bool:
+        """Remove the conversation for good; False if there is none of that id, or it is not this user's."""
+        ...

@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Text, and_, delete, func, literal_column, or_, select, update
 from typing_extensions import override
 
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import CONVERSATION
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
-from backend.database.dialects import insert_into, is_postgres, text_of
+from backend.database.dialects import insert_into, is_postgres, one_by_one, text_of
 from backend.database.faults import is_unavailable
 from backend.database.tables import ConversationRow
+from backend.database.wal import erase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.conversations.action_items import ActionItem
 
 
 _WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
@@ -60,9 +63,7 @@ class SqlConversationStore:
 
     async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
         """The conversation, if there is one of that id and it is this user's."""
-        query = select(ConversationRow.document).where(
-            ConversationRow.id == conversation_id, ConversationRow.user_id == user_id
-        )
+        query = select(ConversationRow.document).where(*_its(user_id, conversation_id))
         async with self._sessions() as session:
             document = await session.scalar(query)
         return await asyncio.to_thread(Conversation.model_validate_json, document) if document else None
@@ -83,6 +84,29 @@ class SqlConversationStore:
                 query = query.where(after)
             found = (await session.scalars(query)).all()
         return _page(found, limit)
+
+    async def add_action_item(self, user_id: str, conversation_id: str, item: ActionItem) -> bool:
+        """See `ConversationStore.add_action_item`."""
+        mine = _its(user_id, conversation_id)
+        async with self._sessions.begin() as session:
+            await one_by_one(session)
+            document = await session.scalar(select(ConversationRow.document).where(*mine))
+            if document is None:
+                return False
+            changed = await asyncio.to_thread(_with_item, document, item)
+            await session.execute(
+                update(ConversationRow).where(*mine).values(document=text_of(session, changed))
+            )
+        return True
+
+    async def delete(self, user_id: str, conversation_id: str) -> bool:
+        """See `ConversationStore.delete`."""
+        gone = delete(ConversationRow).where(*_its(user_id, conversation_id)).returning(ConversationRow.id)
+        async with self._sessions.begin() as session:
+            found = await session.scalar(gone)
+        if found is not None:
+            await erase(self._sessions)
+        return found is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +138,15 @@ class _Place:
         return and_(
             row.created_at <= self.created_at, or_(row.created_at < self.created_at, row.id > self.id)
         )
+
+
+def _its(user_id: str, conversation_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return ConversationRow.id == conversation_id, ConversationRow.user_id == user_id
+
+
+def _with_item(document: str, item: ActionItem) -> bytes:
+    before = Conversation.model_validate_json(document)
+    return CONVERSATION.dump_json(before.model_copy(update={"action_items": (*before.action_items, item)}))
 
 
 def _moment(text: str) -> datetime:

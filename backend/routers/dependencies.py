@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from backend.agents.runner import Runner
 from backend.background import Background
 from backend.budgets import Budgets
 from backend.conversations.creation import Creation
@@ -149,6 +150,7 @@ class Services:
         usage: What was used; None if no ledger is kept.
         budgets: What may be spent; None if the facade has no table of ours.
         responder_sources: Who answers for models beside features and groups.
+        agents: The agents; None if there are none.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -166,6 +168,7 @@ class Services:
     usage: UsageStore | None = None
     budgets: Budgets | None = None
     responder_sources: tuple[ResponderSource, ...] = ()
+    agents: Runner | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import BaseChatModel
 
+    from backend.conversations.action_items import ActionItem
     from backend.conversations.store import Conversation
     from backend.local_model import State
     from backend.utils.llm.routing.route import Needs
@@ -55,6 +56,19 @@ class InMemoryConversations:
         found = self._of(user_id)
         more = str(seen + limit) if len(found) > seen + limit else None
         return Page(tuple(found[seen : seen + limit]), more)
+
+    async def add_action_item(self, user_id: str, conversation_id: str, item: ActionItem) -> bool:
+        found = await self.get(user_id, conversation_id)
+        if found is not None:
+            items = (*found.action_items, item)
+            self.kept[self.kept.index(found)] = found.model_copy(update={"action_items": items})
+        return found is not None
+
+    async def delete(self, user_id: str, conversation_id: str) -> bool:
+        found = await self.get(user_id, conversation_id)
+        if found is not None:
+            self.kept.remove(found)
+        return found is not None
 
     def _of(self, user_id: str) -> list[Conversation]:
         return [one for one in self.kept if one.user_id == user_id]

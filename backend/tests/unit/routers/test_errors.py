@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import FastAPI
@@ -15,10 +16,9 @@ from sqlalchemy.exc import (
     TimeoutError,  # noqa: A004 - SQLAlchemy's: no connection is free
 )
 
-from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
-from backend.keys.errors import EndpointAndKeysError, KeyNotFoundError, TooManyTrialsError
+from backend.conversations.errors import UnderWayError
+from backend.keys.errors import TooManyTrialsError
 from backend.routers import errors
-from backend.utils.llm import errors as llm_errors
 from backend.utils.llm.errors import LLMError, RateLimitedError, UnknownFeatureError
 
 if TYPE_CHECKING:
@@ -88,20 +88,15 @@ def test_a_database_that_cannot_be_used_is_no_fault_of_what_was_asked(
     assert errors.describe(error).status == status
 
 
+def _wanted(kind: type[LLMError]) -> list[Any]:
+    """Something for each argument that it has to be given."""
+    parameters = signature(kind).parameters.values()
+    return ["x" for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+
+
 @pytest.mark.parametrize("kind", all_kinds())
 def test_every_llm_error_has_a_status_of_its_own_choice(kind: type[LLMError]) -> None:
-    if kind is llm_errors.ConfigError:
-        error: LLMError = llm_errors.ConfigError(["one"])
-    elif kind is UnknownFeatureError:
-        error = UnknownFeatureError("x", [])
-    elif kind is llm_errors.UnknownEndpointError:
-        error = llm_errors.UnknownEndpointError("x:y", "f", [])
-    elif kind in {KeyNotFoundError, EndpointAndKeysError, KeyReusedError, StorageUnavailableError}:
-        error = kind()
-    elif kind is TooManyTrialsError or kind is UnderWayError:
-        error = kind(retry_after=1)
-    else:
-        error = kind("what happened")
+    error = kind(retry_after=1) if kind in {TooManyTrialsError, UnderWayError} else kind(*_wanted(kind))
 
     assert errors.describe(error).status == kind.http_status
 

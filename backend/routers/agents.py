@@ -1,0 +1,260 @@
+"""Agents over HTTP: runs as server-sent events, and the confirmations that wait for a person.
+
+The events of a run are ``run``, ``delta``, ``call``, ``result``, ``confirmation``, and at last ``end``. What fails before the first
+is an ordinary HTTP error; what fails later is an ``error`` event, and ends the stream.
+"""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any, Final, Literal, Self
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from backend.agents.agent import Agent
+from backend.agents.canonical import read_object
+from backend.agents.errors import InvalidEditError
+from backend.agents.events import Event, view
+from backend.agents.gate import LONGEST_REASON, Decision
+from backend.agents.runner import Runner
+from backend.agents.runs import Run
+from backend.agents.tools import LONGEST
+from backend.conversations.text import WHOLE
+from backend.keys.store import Owner
+from backend.utils.llm.errors import LLMError
+from backend.wires.sse import json_event
+
+from .bodies import edge
+from .dependencies import IdentityDep, ServicesDep
+from .errors import INTERNAL
+from .event_stream import EventStream
+from .json_bodies import JsonRoute
+
+log = logging.getLogger(__name__)
+
+router: Final = APIRouter(prefix="/v1", tags=["agents"], route_class=JsonRoute)
+
+LONGEST_MESSAGE: Final = 16_000
+"""Characters."""
+LONGEST_BODY: Final = 12 * max(LONGEST, LONGEST_MESSAGE)
+Message = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_MESSAGE), WHOLE
+]
+
+
+class Wanted(BaseModel):
+    """What a user says to an agent.
+
+    Attributes:
+        conversation_id: The thread that it belongs to, by any name; without one it is a thread of its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    message: Message
+    conversation_id: Annotated[str, StringConstraints(min_length=1, max_length=64), WHOLE] | None = None
+
+
+class Answer(BaseModel):
+    """What a person decided.
+
+    Attributes:
+        digest: Of what they were shown.
+        reason: Why not, for the model.
+        arguments: Others in place of those that were shown: an object, or its JSON as text.
+        again: Run it although it may have run before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decision: Literal["approve", "reject", "edit"]
+    digest: Annotated[str, Field(max_length=64)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_REASON), WHOLE] = ""
+    arguments: dict[str, Any] | Annotated[str, WHOLE] | None = None
+    again: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if (self.decision == "edit") != (self.arguments is not None):
+            raise ValueError("arguments belong to edit, and edit needs them")
+        return self
+
+    def of(self, owner: Owner, confirmation_id: str) -> Decision:
+        """As a decision of ``owner``.
+
+        Raises:
+            InvalidEditError: If the arguments are text that is no JSON object.
+        """
+        arguments = self.arguments
+        if isinstance(arguments, str):
+            try:
+                arguments = read_object(arguments)
+            except ValueError as error:
+                raise InvalidEditError(f"{error}.") from error
+        return Decision(owner, confirmation_id, self.digest, self.again, arguments)
+
+
+def runner_of(services: ServicesDep) -> Runner:
+    """The agents of the service.
+
+    Raises:
+        HTTPException: If it has none.
+    """
+    if services.agents is None:
+        raise HTTPException(404, "This service has no agents.")
+    return services.agents
+
+
+def owner_of(identity: IdentityDep) -> Owner:
+    """Who asks, as agents know them."""
+    return Owner(identity.user_id, identity.caller.tenant_id or "")
+
+
+RunnerDep = Annotated[Runner, Depends(runner_of)]
+OwnerDep = Annotated[Owner, Depends(owner_of)]
+Events = AsyncGenerator[Event, None]
+
+
+class Begun:
+    """Events of which the first is there."""
+
+    def __init__(self, first: Event, rest: Events) -> None:
+        self._first = first
+        self._rest = rest
+
+    async def written(self) -> AsyncGenerator[bytes, None]:
+        """All of them, as server-sent events."""
+        try:
+            yield _written(self._first)
+            async for event in self._rest:
+                yield _written(event)
+        except LLMError as error:
+            yield json_event(error.as_dict(), "error")
+        except Exception:  # the status line is long gone: this is the only way to tell
+            log.exception("http.stream_broke")
+            yield json_event(INTERNAL, "error")
+
+
+async def started(agent: str, wanted: Wanted, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[Begun]:
+    """Begin a run."""
+    async with aclosing(runner.start(owner, agent, wanted.message, wanted.conversation_id)) as events:
+        yield Begun(await anext(events), events)
+
+
+async def resumed(run_id: str, owner: OwnerDep, runner: RunnerDep) -> AsyncIterator[Begun]:
+    """Go on with a run."""
+    async with aclosing(runner.resume(owner, run_id)) as events:
+        yield Begun(await anext(events), events)
+
+
+async def decided(
+    confirmation_id: str, answer: Answer, owner: OwnerDep, runner: RunnerDep
+) -> AsyncIterator[Begun]:
+    """Do what a person decided. It is brought to its end even if they do not wait for it."""
+    chosen = (
+        runner.reject(owner, confirmation_id, answer.reason)
+        if answer.decision == "reject"
+        else runner.approve(answer.of(owner, confirmation_id))
+    )
+    async with aclosing(chosen) as events:
+        yield Begun(await anext(events), events)
+
+
+@router.get("/agents")
+async def agents(_: IdentityDep, runner: RunnerDep) -> dict[str, Any]:
+    """Every agent, with its tools."""
+    return {"agents": [_agent(agent) for agent in runner.agents]}
+
+
+@router.post("/agents/{agent}/runs", response_class=EventStream)
+@edge(longest_body=LONGEST_BODY)
+async def start(begun: Annotated[Begun, Depends(started)]) -> EventStream:
+    """Say something to an agent. What waits in the same conversation is withdrawn."""
+    return EventStream(begun.written())
+
+
+@router.delete("/agents/{agent}/conversations/{conversation_id}", status_code=204)
+async def forget(agent: str, conversation_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
+    """Remove a conversation with an agent. What waits in it cannot be confirmed any more."""
+    await runner.forget(owner, agent, conversation_id)
+    return Response(status_code=204)
+
+
+@router.get("/runs")
+async def runs(
+    owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 20
+) -> dict[str, Any]:
+    """The user's last runs, the newest first."""
+    return {"runs": [await _run(runner, run) for run in await runner.recent(owner, limit)]}
+
+
+@router.get("/runs/{run_id}")
+async def run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
+    """One run: how it stands, what it used, and its confirmations."""
+    found = await runner.find(owner, run_id)
+    progress = await runner.progress(found)
+    asked = (await runner.gate.of_run(run_id)).values()
+    return {
+        **await _run(runner, found),
+        "spent": progress.spent.model_dump(mode="json"),
+        "budget": found.budget.model_dump(mode="json"),
+        "steps": [step.kind for step in progress.steps],
+        "confirmations": [view(one) for one in asked],
+    }
+
+
+@router.post("/runs/{run_id}/resume", response_class=EventStream)
+async def resume(begun: Annotated[Begun, Depends(resumed)]) -> EventStream:
+    """Go on with a run that was interrupted, or whose model could not be had."""
+    return EventStream(begun.written())
+
+
+@router.get("/confirmations")
+async def pending(
+    owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 50
+) -> dict[str, Any]:
+    """What waits for the user: to be answered, or because nobody knows what came of it."""
+    return {"confirmations": [view(one) for one in await runner.gate.pending(owner, limit)]}
+
+
+@router.get("/confirmations/{confirmation_id}")
+async def confirmation(confirmation_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]:
+    """One confirmation, with all of each argument, and the arguments as JSON."""
+    one = await runner.gate.find(owner, confirmation_id)
+    return {**view(one, whole=True), "json": json.loads(one.arguments)}
+
+
+@router.post("/confirmations/{confirmation_id}", response_class=EventStream)
+@edge(longest_body=LONGEST_BODY)
+async def decide(begun: Annotated[Begun, Depends(decided)]) -> EventStream:
+    """Approve, reject or edit what is asked for, and go on with its run."""
+    return EventStream(begun.written())
+
+
+def _written(event: Event) -> bytes:
+    return json_event(event.as_dict(), event.kind)
+
+
+def _agent(agent: Agent) -> dict[str, Any]:
+    tools = [
+        {"name": tool.name, "title": tool.title, "risk": tool.risk, "policy": tool.policy}
+        for tool in agent.tools
+    ]
+    return {"name": agent.name, "about": agent.about, "feature": agent.feature, "tools": tools}
+
+
+async def _run(runner: Runner, run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "agent": run.agent,
+        "conversation": run.conversation,
+        "parent": run.parent,
+        "state": await runner.shown_state(run),
+        "reason": run.reason,
+        "question": run.question,
+        "answer": run.answer,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+    }

@@ -1,0 +1,112 @@
+"""The assistant over stored conversations, with the facade, a provider on the loopback interface, and a database."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from backend.conversations.sample import SAMPLE
+from backend.conversations.store import Conversation
+from backend.main import create_app
+from backend.settings import Settings
+from backend.utils.llm.testing import Text, ToolCalls
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from backend.utils.llm.testing import LoopbackProvider
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+TITLE = "Budget"
+ENDPOINTS = ["openai:gpt-6-luna", "gemini:gemini-3.5-flash-lite", "anthropic:claude-sonnet-5-5"]
+
+
+def wants(name: str, **arguments: Any) -> ToolCalls:
+    return ToolCalls(((name, arguments),))
+
+
+@pytest.fixture(params=ENDPOINTS, ids=["openai", "gemini", "anthropic"])
+async def app(
+    request: pytest.FixtureRequest, provider: LoopbackProvider, tmp_path: Path
+) -> AsyncIterator[FastAPI]:
+    patchbay = loopback_patchbay(provider, {"chat_agent": request.param})
+    told: list[str] = []
+    made = create_app(Settings(_env_file=None, data_dir=tmp_path), patchbay=patchbay, announce=told.append)
+    async with made.router.lifespan_context(made):
+        made.state.token = told[0]
+        await made.state.services.conversations.add(
+            Conversation(
+                id="c1",
+                user_id="admin",
+                created_at=NOON,
+                started_at=NOON,
+                status="completed",
+                title=TITLE,
+                overview="They agree on a budget.",
+                transcript=SAMPLE,
+            )
+        )
+        yield made
+    await patchbay.aclose()
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    headers = {"authorization": f"Bearer {app.state.token}"}
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=headers) as made:
+        yield made
+
+
+def last(response: httpx2.Response) -> tuple[str, Any]:
+    block = response.text.strip().split("\n\n")[-1]
+    fields = dict(line.split(": ", 1) for line in block.splitlines())
+    return fields["event"], json.loads(fields["data"])
+
+
+async def test_a_conversation_is_found_and_deleted_once_its_user_says_yes(
+    app: FastAPI, client: httpx2.AsyncClient, provider: LoopbackProvider
+) -> None:
+    provider.script(
+        wants("search_conversations", words="budget"),
+        wants("delete_conversation", conversation_id="c1", title=TITLE),
+        Text("It is deleted."),
+    )
+
+    begun = await client.post("/v1/agents/assistant/runs", json={"message": "Delete the budget talk."})
+    (one,) = (await client.get("/v1/confirmations")).json()["confirmations"]
+    there = await app.state.services.conversations.get("admin", "c1")
+    body = {"decision": "approve", "digest": one["digest"]}
+    answered = await client.post(f"/v1/confirmations/{one['id']}", json=body)
+    again = await client.post(f"/v1/confirmations/{one['id']}", json=body)
+
+    assert (last(begun)[1]["state"], there is not None) == ("awaiting", True)
+    assert {line["name"]: line["text"] for line in one["arguments"]} == {
+        "conversation_id": "c1",
+        "title": TITLE,
+    }
+    assert (last(answered)[1]["text"], again.status_code) == ("It is deleted.", 409)
+    assert await app.state.services.conversations.get("admin", "c1") is None
+    assert last(answered)[1]["spent"]["turns"] == len(provider.requests) == 3
+
+
+async def test_a_task_is_added_when_its_user_says_so(
+    app: FastAPI, client: httpx2.AsyncClient, provider: LoopbackProvider
+) -> None:
+    task = wants("create_action_item", conversation_id="c1", description="Send the budget", owner="Ana")
+    provider.script(task, Text("Done."))
+
+    await client.post("/v1/agents/assistant/runs", json={"message": "Note that Ana sends the budget."})
+    (one,) = (await client.get("/v1/confirmations")).json()["confirmations"]
+    await client.post(f"/v1/confirmations/{one['id']}", json={"decision": "approve", "digest": one["digest"]})
+
+    kept = await app.state.services.conversations.get("admin", "c1")
+    assert [(item.description, item.owner) for item in kept.action_items] == [("Send the budget", "Ana")]
