@@ -6,7 +6,7 @@ COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-versio
 	--custom-compile-command "make lock"
 
 .PHONY: help install lock fmt lint types arch deps test check run bench bench-short clients crash edge forks interruptions late ledger served workers soak spine storm \
-	turns
+	example turns
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ types: install ## Type-check code, tests and benchmarks; and the facade as a pro
 
 arch: install ## Check who may import whom
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+example: install ## Install the sample monolith from scratch on two Pythons, with locked and newest packages, and run its tests; a minute or two
+	$(PY) -m backend.tools.example $(EXAMPLE)
 
 spine: install ## Count what a call runs through, and what one has to read; ten seconds
 	$(PY) -m backend.tools.spine

@@ -16,6 +16,7 @@ ALWAYS: Final = {
     "langchain_core": "langchain-core",
     "pydantic": "pydantic",
     "typing_extensions": "typing-extensions",
+    "uuid_utils": "uuid-utils",
     "yarl": "yarl",
 }
 """What every call needs: the module, and the package that has it."""

@@ -1,0 +1,175 @@
+"""Installs the sample monolith from scratch, as a project of its own, and runs its tests: ``make example``.
+
+    python -m backend.tools.example [--warn-newest]
+
+Each Python of `PYTHONS` that this machine has gets the monolith twice: with the locked releases, and with the newest that its
+requirements allow. The facade is lifted into each copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.tools.lift import PLACE, lift
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+ROOT: Final = Path(__file__).parents[2]
+SAMPLE: Final = ROOT / "examples" / "monolith"
+PYTHONS: Final = ("3.11", "3.13")
+RELEASES: Final = ("locked", "newest")
+LOCKS: Final = ("requirements.txt", "requirements-dev.txt")
+SHOWN: Final = ("langchain", "langgraph", "langchain-core", "openai", "google-genai")
+"""Packages whose releases are told."""
+_NEEDED: Final = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    str(PLACE / "requirements.txt"),
+    str(PLACE / "requirements-gemini.txt"),
+)
+_VERSIONS: Final = """
+from importlib.metadata import PackageNotFoundError, version
+import sys
+for name in sys.argv[1:]:
+    try: print(name, version(name), end=", ")
+    except PackageNotFoundError: pass
+"""
+_SECONDS: Final = 600
+
+
+class Outcome(NamedTuple):
+    """What came of one copy.
+
+    Attributes:
+        name: Its Python, and which releases it had.
+        passed: None if it was left out.
+        says: The last line of its tests, or why there is none.
+        output: All that was printed, for when it failed.
+    """
+
+    name: str
+    passed: bool | None
+    says: str
+    output: str = ""
+
+    def counts(self, *, warns_newest: bool) -> bool:
+        """Whether it makes the whole fail."""
+        return self.passed is False and not (warns_newest and self.name.endswith("newest"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run every copy and tell of it; 1 if one failed, or there is no Python to run one with."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
+        "--warn-newest",
+        action="store_true",
+        help="A failure with the newest releases is told, and does not count.",
+    )
+    warns = options.parse_args(arguments).warn_newest
+    with tempfile.TemporaryDirectory(prefix="monolith-") as folder, ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda one: _outcome(*one, folder=Path(folder)), _wanted()))
+    return report(outcomes, warns_newest=warns)
+
+
+def report(outcomes: Iterable[Outcome], *, warns_newest: bool) -> int:
+    """Print what came of each copy; the exit status."""
+    told = list(outcomes)
+    for outcome in told:
+        if outcome.passed is False:
+            sys.stdout.write(outcome.output)
+    for outcome in told:
+        word = {True: "ok", False: "FAILED", None: "skipped"}[outcome.passed]
+        sys.stdout.write(f"example  {word:<8} {outcome.name}: {outcome.says}\n")
+    ran = any(outcome.passed is not None for outcome in told)
+    return int(not ran or any(outcome.counts(warns_newest=warns_newest) for outcome in told))
+
+
+def constraints() -> Iterator[str]:
+    """The locked releases, without their hashes."""
+    for lock in LOCKS:
+        for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
+            if line[:1].isalnum():
+                name, equals, version = line.rstrip(" \\").partition("==")
+                # An extra's name is no part of a constraint.
+                yield f"{name.partition('[')[0]}{equals}{version}"
+
+
+def _wanted() -> Iterator[tuple[str, str, Path | None]]:
+    for version in PYTHONS:
+        python = interpreter(version)
+        yield from ((version, releases, python) for releases in RELEASES)
+
+
+def interpreter(version: str) -> Path | None:
+    """A Python of that version: this one, one on the path, or one of pyenv's."""
+    on_path = shutil.which(f"python{version}")
+    candidates = [
+        Path(sys.base_prefix) / "bin" / f"python{version}",
+        *([Path(on_path)] if on_path else []),
+        *sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
+    ]
+    return next((found for found in candidates if found.exists() and _is_version(found, version)), None)
+
+
+def _is_version(python: Path, version: str) -> bool:
+    asked = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - a Python's own path
+    return done.stdout.strip() == version
+
+
+def _outcome(version: str, releases: str, python: Path | None, *, folder: Path) -> Outcome:
+    name = f"Python {version}, {releases}"
+    if python is None:
+        return Outcome(name, None, f"there is no Python {version} here, neither on the path nor of pyenv")
+    place = folder / f"{version}-{releases}"
+    shutil.copytree(SAMPLE, place, ignore=shutil.ignore_patterns("__pycache__", "utils"))
+    lift(place)
+    locked = place / "constraints.txt"
+    locked.write_text("\n".join(constraints()) + "\n", encoding="utf-8")
+    installed = _install(place, python, ["--constraint", str(locked)] if releases == "locked" else [])
+    if installed.returncode:
+        return Outcome(name, passed=False, says="it could not be installed", output=installed.stdout)
+    own = str(place / ".venv" / "bin" / "python")
+    tested = _run([own, "-m", "pytest", "-q", "-p", "no:cacheprovider"], place)
+    told = _run([own, "-c", _VERSIONS, *SHOWN], place).stdout.rstrip(", ")
+    last = (tested.stdout.strip().splitlines() or ["nothing was printed"])[-1]
+    return Outcome(name, not tested.returncode, f"{last} ({told})", tested.stdout)
+
+
+def _install(place: Path, python: Path, extra: list[str]) -> subprocess.CompletedProcess[str]:
+    """Make ``.venv`` in ``place`` and install what the sample needs: with uv, or with pip where that does not work."""
+    needed = [word for file in _NEEDED for word in ("-r", file)]
+    uv = [sys.executable, "-m", "uv", "--no-config", "--system-certs", "--no-python-downloads", "--quiet"]
+    _run([*uv, "venv", "--clear", "--python", str(python), ".venv"], place)
+    own = ".venv/bin/python"
+    done = _run([*uv, "pip", "install", "--python", own, *needed, *extra], place)
+    if done.returncode == 0:
+        return done
+    _run([str(python), "-m", "venv", "--clear", ".venv"], place)
+    return _run([own, "-m", "pip", "install", "--quiet", *needed, *extra], place)
+
+
+def _run(command: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own commands
+        command,
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
