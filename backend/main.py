@@ -43,11 +43,14 @@ from backend.keys.signing import HeadKeys
 from backend.keys.vault import Vault
 from backend.ledger.shipper import Shipper
 from backend.overrides import Overrides
+from backend.recent import RecentAttempts
 from backend.routers import (
     agents,
     budgets,
+    changes,
     chat,
     chat_completions,
+    console,
     conversations,
     errors,
     health,
@@ -167,6 +170,8 @@ def create_app(
                     usage=SqlUsageStore(engine),
                     budgets=_budgets(facade, sessions),
                     agents=running,
+                    recent=told.recent or RecentAttempts(),
+                    spool=told.spool,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)
@@ -215,7 +220,7 @@ def create_app(
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
         *(chat_completions, messages, models, responses),
-        agents,
+        *(agents, console, changes),
     ):
         app.include_router(room.router)
     return app

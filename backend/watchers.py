@@ -1,4 +1,4 @@
-"""Who is told of every attempt of the application's facade: users' keys, Prometheus, the ledger."""
+"""Who is told of every attempt of the application's facade: users' keys, Prometheus, the ledger, whoever is on call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge
 from backend.keys.monitor import KeyMonitor
 from backend.ledger.spool import Bounds, Spool
 from backend.metrics import Metrics
+from backend.recent import RecentAttempts
 from backend.utils.llm import Patchbay, TextFolder
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Watchers(NamedTuple):
         spool: Writes records down, to be shipped to the ledger. Whoever makes the watchers closes it.
         secret: What names keys in the records.
         texts: Keeps the prompts and answers of features whose rows say so; None keeps none.
+        recent: Knows the last quarter of an hour; None if nobody looks.
     """
 
     keys: KeyMonitor
@@ -40,18 +42,22 @@ class Watchers(NamedTuple):
     spool: Spool
     secret: SecretStr | None = None
     texts: TextFolder | None = None
+    recent: RecentAttempts | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Watchers:
         """Those of an application with ``settings``."""
         bounds = Bounds(on_disk=settings.ledger_spool_mb * 1024**2)
         spool, texts = Spool(settings.ledger_path, bounds), TextFolder(settings.texts_path)
-        return cls(KeyMonitor(), Metrics(), spool, settings.ledger_secret, texts)
+        recent = RecentAttempts()
+        return cls(KeyMonitor(), Metrics(), spool, settings.ledger_secret, texts, recent)
 
     def append(self, record: AttemptRecord) -> None:
         """See `LedgerSink`."""
         self.spool.append(record)
         self.metrics.append(record)
+        if self.recent is not None:
+            self.recent.append(record)
 
     def prune_texts(self) -> None:
         """Remove the texts whose day has come."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select, func, select
 
 from backend.database.ledger import store_errors
 from backend.database.ledger_tables import ATTEMPTS, COLUMNS, MEASURES, ROLLUPS
-from backend.ledger.usage import ANY, Only, Period, Request, Total, UnkeptError, Used
+from backend.ledger.usage import (
+    ANY,
+    Cell,
+    Found,
+    Only,
+    Period,
+    Request,
+    Total,
+    UnkeptError,
+    Used,
+    Worker,
+)
 from backend.utils.llm.ledger.record import AttemptRecord
 
 if TYPE_CHECKING:
@@ -27,6 +39,11 @@ EPOCH: Final = date(1970, 1, 1)
 HOURS: Final = 24
 _SEEKS: Final = 1_000
 """Days up to which each is looked up by itself, where one user or tenant is asked for: an index begins with the day."""
+MOST_LOOKED_AT: Final = 20_000
+"""Attempts after which a search gives up: no index leads to all that may be asked for together."""
+_LATELY: Final = 2_000
+"""The last attempts, by which working processes are known."""
+_INDEXED: Final = frozenset({"feature", "user", "tenant"})
 _COLUMN: Final[dict[Dimension, str]] = {
     "feature": "feature",
     "model": "endpoint",
@@ -44,22 +61,33 @@ _NEWEST: Final = ATTEMPTS.c.call.desc()
 class SqlUsageStore:
     """A `UsageStore`. Sums come of the smallest roll-up that has them, never of single rows."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
         self._engine = engine
+        self._most_looked_at = most_looked_at
 
     async def used(
         self, by: Dimension, period: Period, only: Only = ANY, *, limit: int | None = None
     ) -> Sequence[Used]:
         """See `UsageStore.used`."""
-        rollup = _rollup(by, only)
+        rollup = _rollup([by], only)
         key = rollup.table.c[_COLUMN[by]]
         order = [key] if by in {"day", "hour"} else [func.sum(rollup.table.c.cost).desc(), key]
         sums = _sums(rollup, period, only, key).group_by(key).order_by(*order).limit(limit)
         return [Used(_name(by, row[0]), _total(row[1:])) for row in await self._all(sums)]
 
+    async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
+        """See `UsageStore.crossed`."""
+        rollup = _rollup(by, only)
+        keys = [rollup.table.c[_COLUMN[each]] for each in by]
+        sums = _sums(rollup, period, only, *keys).group_by(*keys).order_by(*keys)
+        width = len(by)
+        return [
+            Cell(tuple(map(_name, by, row[:width])), _total(row[width:])) for row in await self._all(sums)
+        ]
+
     async def total(self, period: Period, only: Only = ANY) -> Total:
         """See `UsageStore.total`."""
-        (row,) = await self._all(_sums(_rollup(None, only), period, only))
+        (row,) = await self._all(_sums(_rollup([], only), period, only))
         return _total(row)
 
     async def requests(
@@ -73,6 +101,30 @@ class SqlUsageStore:
             calls = calls.where(ATTEMPTS.c.call < before)
         found = [row[0] for row in await self._all(calls)]
         return await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
+
+    async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
+        """See `UsageStore.search`."""
+        looked_at = _newest(only, before).limit(self._most_looked_at).subquery()
+        others = [looked_at.c[_COLUMN[name]] == value for name, value in only.given() if name not in _INDEXED]
+        calls = select(looked_at.c.call).where(*others).distinct().order_by(looked_at.c.call.desc())
+        found = [row[0] for row in await self._all(calls.limit(limit))]
+        requests = await self._requests(ATTEMPTS.c.call.in_(found)) if found else ()
+        return Found(requests, found[-1] if len(found) == limit else await self._given_up(only, before))
+
+    async def _given_up(self, only: Only, before: str | None) -> str | None:
+        """The last call that a search looks at, if there may be others behind it."""
+        query = _newest(only, before).with_only_columns(ATTEMPTS.c.call)
+        last = query.offset(self._most_looked_at - 1).limit(1)
+        return next((row[0] for row in await self._all(last)), None)
+
+    async def workers(self) -> Sequence[Worker]:
+        """See `UsageStore.workers`."""
+        columns = ATTEMPTS.c.writer, ATTEMPTS.c.at, ATTEMPTS.c.table_hash
+        rows = await self._all(select(*columns).order_by(_NEWEST).limit(_LATELY))
+        counts = Counter(writer for writer, _, _ in rows)
+        last = {writer: (at, table_hash) for writer, at, table_hash in sorted(rows, key=itemgetter(1))}
+        found = [Worker(writer, *last[writer], attempts) for writer, attempts in counts.items()]
+        return sorted(found, key=lambda one: -one.at)
 
     async def request(self, call: str) -> Request | None:
         """See `UsageStore.request`."""
@@ -89,9 +141,17 @@ class SqlUsageStore:
                 return [tuple(row) for row in await connection.execute(query)]
 
 
-def _rollup(by: Dimension | None, only: Only) -> Rollup:
+def _newest(only: Only, before: str | None) -> Select[*tuple[Any, ...]]:
+    """Attempts, the newest first, of what an index leads to."""
+    columns = [ATTEMPTS.c.call, *(ATTEMPTS.c[_COLUMN[name]] for name, _ in only.given())]
+    indexed = [ATTEMPTS.c[_COLUMN[name]] == value for name, value in only.given() if name in _INDEXED]
+    query = select(*columns).where(*indexed).order_by(_NEWEST)
+    return query if before is None else query.where(ATTEMPTS.c.call < before)
+
+
+def _rollup(by: Sequence[Dimension], only: Only) -> Rollup:
     """The first that has all of it; they stand in such an order that it is the smallest, too."""
-    asked = [*([by] if by else []), *(name for name, _ in only.given())]
+    asked = [*by, *(name for name, _ in only.given())]
     wanted = {_COLUMN[name] for name in asked}
     for rollup in ROLLUPS:
         if wanted <= set(rollup.dimensions):

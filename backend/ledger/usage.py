@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from backend.utils.llm.ledger.record import AttemptRecord
@@ -91,6 +91,12 @@ class Total(NamedTuple):
     cost: int = 0
     unpriced: int = 0
 
+    @classmethod
+    def of(cls, parts: Iterable[Total]) -> Total:
+        """The sums of ``parts`` together."""
+        columns = list(zip(*parts, strict=True))
+        return cls(*map(sum, columns)) if columns else cls()
+
     @property
     def cost_usd(self) -> str:
         """The cost in dollars, exactly."""
@@ -119,6 +125,13 @@ class Used(NamedTuple):
         return {"key": self.key, **self.total.as_dict()}
 
 
+class Cell(NamedTuple):
+    """The sums of what has all of ``keys``: a feature on a day, say. Each is as in `Used`."""
+
+    keys: tuple[str | None, ...]
+    total: Total
+
+
 class Request(NamedTuple):
     """One call with its attempts, in the order in which they began."""
 
@@ -128,6 +141,33 @@ class Request(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready; moments as text, costs as decimal numbers in strings."""
         return {"call": self.call, "attempts": [_shown(record) for record in self.attempts]}
+
+
+class Found(NamedTuple):
+    """The calls that a search found.
+
+    Attributes:
+        further: The call before which it goes on: the last one that was found, or was looked at. None if all were looked at.
+    """
+
+    requests: Sequence[Request]
+    further: str | None
+
+
+class Worker(NamedTuple):
+    """A process that made calls lately.
+
+    Attributes:
+        writer: Its id in the ledger.
+        at: When its last attempt began, in microseconds since 1970 (UTC).
+        table_hash: The table that decided that.
+        attempts: How many of the last attempts of all are its.
+    """
+
+    writer: str
+    at: int
+    table_hash: str
+    attempts: int
 
 
 class Pruned(NamedTuple):
@@ -150,6 +190,14 @@ class UsageStore(Protocol):
             StoreAwayError: The store is away.
         """
 
+    async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
+        """The sums of ``only`` by several dimensions at once, in the order of their keys.
+
+        Raises:
+            UnkeptError: There are no such sums.
+            StoreAwayError: The store is away.
+        """
+
     async def total(self, period: Period, only: Only = ANY) -> Total:
         """The sums of ``only`` over ``period``.
 
@@ -162,6 +210,20 @@ class UsageStore(Protocol):
         self, only: Only = ANY, *, limit: int = 50, before: str | None = None
     ) -> Sequence[Request]:
         """The last calls of which an attempt is ``only``'s, the newest first; those before the call ``before``.
+
+        Raises:
+            StoreAwayError: The store is away.
+        """
+
+    async def search(self, only: Only = ANY, *, limit: int = 50, before: str | None = None) -> Found:
+        """Like `requests`, but it gives up after a while, however few it has found.
+
+        Raises:
+            StoreAwayError: The store is away.
+        """
+
+    async def workers(self) -> Sequence[Worker]:
+        """The processes that made the last attempts, the latest first.
 
         Raises:
             StoreAwayError: The store is away.

@@ -30,7 +30,9 @@ from backend.ledger.usage import UsageStore
 from backend.local_model import State
 from backend.metrics import Metrics
 from backend.overrides import Overrides
+from backend.recent import RecentAttempts
 from backend.utils.llm.caller import Caller, use_caller
+from backend.utils.llm.diagnostics.models import ModelInfo
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.errors import LLMError
 from backend.utils.llm.routing.route import Needs
@@ -103,6 +105,10 @@ class Facade(Models, Protocol):
         """
         ...
 
+    def get_models(self) -> tuple[ModelInfo, ...]:
+        """The models of the table."""
+        ...
+
     def fault_of(self, base_url: str) -> str | None:
         """Why no endpoint of a user's own may be at ``base_url``; None if it may."""
         ...
@@ -113,6 +119,29 @@ class Database(Protocol):
 
     async def fault(self) -> str | None:
         """Why it cannot be read or written now, as a code; None if it can. Answers within a second or two."""
+        ...
+
+
+class SpoolFigures(Protocol):
+    """How the writing down of attempts does."""
+
+    @property
+    def lost(self) -> int:
+        """How many records found no room."""
+        ...
+
+    @property
+    def fault(self) -> str | None:
+        """Why none can be written now; None if they can."""
+        ...
+
+
+class SpoolView(Protocol):
+    """Where attempts are written down, as people see it."""
+
+    @property
+    def figures(self) -> SpoolFigures:
+        """How it does."""
         ...
 
 
@@ -151,6 +180,8 @@ class Services:
         budgets: What may be spent; None if the facade has no table of ours.
         responder_sources: Who answers for models beside features and groups.
         agents: The agents; None if there are none.
+        recent: The attempts of the last quarter of an hour.
+        spool: Where attempts are written down; None if they are not.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -169,6 +200,8 @@ class Services:
     budgets: Budgets | None = None
     responder_sources: tuple[ResponderSource, ...] = ()
     agents: Runner | None = None
+    recent: RecentAttempts = field(default_factory=RecentAttempts)
+    spool: SpoolView | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)

@@ -63,13 +63,13 @@ class Stored(BaseModel):
 @router.get("")
 async def browse(_: AdminDep, services: ServicesDep) -> OverrideList:
     """Every override that holds, and whether it is in force."""
-    return OverrideList(overrides=tuple(_overrides(services).infos()))
+    return OverrideList(overrides=tuple(overrides_of(services).infos()))
 
 
 @router.post("", status_code=201)
 async def store(wanted: Wanted, admin: AdminDep, services: ServicesDep) -> Stored:
     """Store an override, in place of the one of the same feature or endpoint."""
-    overrides = _overrides(services)
+    overrides = overrides_of(services)
     outcome = await overrides.decide(wanted.by(admin.user_id))
     await overrides.put_in_force()
     view = OverrideInfo(**outcome.override._asdict(), state="in_force")
@@ -79,13 +79,18 @@ async def store(wanted: Wanted, admin: AdminDep, services: ServicesDep) -> Store
 @router.delete("/{override_id}", status_code=204)
 async def revert(override_id: str, admin: AdminDep, services: ServicesDep) -> Response:
     """End an override."""
-    overrides = _overrides(services)
+    overrides = overrides_of(services)
     await overrides.revert(override_id, admin.user_id)
     await overrides.put_in_force()
     return Response(status_code=204)
 
 
-def _overrides(services: Services) -> Overrides:
+def overrides_of(services: Services) -> Overrides:
+    """Those of the table in force.
+
+    Raises:
+        HTTPException: It takes none.
+    """
     if services.overrides is None:
         raise HTTPException(404, "The table of this service takes no overrides.")
     return services.overrides

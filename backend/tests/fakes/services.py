@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backend.conversations.action_items import ActionItem
     from backend.conversations.store import Conversation
     from backend.local_model import State
+    from backend.utils.llm.diagnostics.models import ModelInfo
     from backend.utils.llm.routing.route import Needs
 
 PROVIDER = ProviderInfo(
@@ -150,6 +151,9 @@ class FakeFacade:
             features={},
             providers=dict.fromkeys(("gemini", "openai"), PROVIDER),
         )
+
+    def get_models(self) -> tuple[ModelInfo, ...]:
+        return ()
 
     def fault_of(self, base_url: str) -> str | None:
         return "it is misplaced" if "misplaced" in base_url else None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .caller import Caller
     from .chat_model import FeatureChatModel
     from .diagnostics.explain import Explanation
+    from .diagnostics.models import ModelInfo
     from .diagnostics.qos import QosInfo, TableInfo
     from .embeddings import FeatureEmbeddings
     from .execution.runtime import Runtime
@@ -288,6 +289,12 @@ class Patchbay(PerProcess):
             self.table, self._table_info, self._planned, self.health, self._time.now()
         )
         return info
+
+    def get_models(self) -> tuple[ModelInfo, ...]:
+        """The models of the table: what they can do, what they cost, until when they are on sale, and what uses them."""
+        from .diagnostics.models import model_infos
+
+        return model_infos(self.table.snapshot, self._today())
 
     def fault_of(self, base_url: str) -> str | None:
         """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""

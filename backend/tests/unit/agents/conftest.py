@@ -20,7 +20,6 @@ from backend.tests.unit.database.conftest import (  # noqa: F401 - fixtures
     engine,
     postgresql_sessions,
     sqlite_sessions,
-    with_tables,
 )
 
 if TYPE_CHECKING:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from backend.database.engine import make_engine, opened
+from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
 
 if TYPE_CHECKING:
@@ -17,20 +15,6 @@ if TYPE_CHECKING:
     from backend.tests.fakes.postgres import Postgres
 
 Sessions = async_sessionmaker[AsyncSession]
-
-
-@pytest.fixture(scope="session")
-def with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of SQLite's with all tables, which tests copy."""
-    path = tmp_path_factory.mktemp("template") / "patchbay.sqlite3"
-
-    async def make() -> None:
-        async with opened(path):
-            pass
-
-    with ThreadPoolExecutor(1) as apart:  # a loop may be running here
-        apart.submit(asyncio.run, make()).result()
-    return path
 
 
 @pytest.fixture

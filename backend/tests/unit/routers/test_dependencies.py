@@ -26,8 +26,8 @@ OPEN = {
     "/readyz",
     "/login",
     "/logout",
-    "/static/console.css",
-}  # the style sheet of the login page
+    "/static/{name}",
+}  # what the login page loads
 KEY = {"x-byok-openai": "sk-of-ann"}
 
 

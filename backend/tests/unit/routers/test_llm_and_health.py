@@ -28,7 +28,7 @@ async def test_qos_is_the_whole_table(connect: Connect) -> None:
     assert (body["profile"], body["demo_active"]) == ("premium", True)
 
 
-@pytest.mark.parametrize("path", ["/v1/llm/qos", "/metrics", "/"])
+@pytest.mark.parametrize("path", ["/v1/llm/qos", "/metrics", "/playground"])
 async def test_the_table_is_read_beside_the_event_loop(connect: Connect, path: str) -> None:
     read_in: list[int] = []
 
@@ -181,4 +181,4 @@ async def test_every_answer_carries_the_security_headers(path: str, connect: Con
     response = await connect().get(path)
 
     assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
-    assert "default-src 'self'" in response.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in response.headers["content-security-policy"]

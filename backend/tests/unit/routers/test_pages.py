@@ -13,15 +13,15 @@ from fastapi import FastAPI
 from backend.conversations.action_items import ActionItem
 from backend.conversations.store import Conversation, Filing
 from backend.conversations.transcript import Segment, Transcript
-from backend.routers import errors, pages
+from backend.routers import console, errors, pages
 from backend.routers.headers import SecurityHeaders
 from backend.tests.fakes.services import ANN, FakeLocalModel, services
 from backend.utils.llm import Patchbay, Table
-from backend.utils.llm.failures import Category
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+ADMIN = {"authorization": "Bearer token-of-admin"}
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RECEIPT = {
     "endpoint": "gemini:gemini-3.5-flash-lite",
@@ -39,6 +39,7 @@ def app() -> FastAPI:
     made.add_middleware(SecurityHeaders)
     errors.install(made)
     made.include_router(pages.router)
+    made.include_router(console.router)
     made.state.services = services()
     provide(made, environ={})
     return made
@@ -69,8 +70,8 @@ def conversation(**given: Any) -> Conversation:
     return Conversation(**(defaults | given))
 
 
-async def page(browser: httpx2.AsyncClient) -> str:
-    response = await browser.get("/", headers=ANN)
+async def page(browser: httpx2.AsyncClient, path: str = "/conversations") -> str:
+    response = await browser.get(path, headers=ADMIN if path == "/" else ANN)
     assert response.status_code == 200
     return re.sub(r"\s+", " ", html.unescape(response.text))
 
@@ -101,7 +102,7 @@ class TestLogin:
         assert "token-of-ann" not in cookie
         assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
         assert "Secure" not in cookie
-        assert (await browser.get("/")).status_code == 200
+        assert (await browser.get("/conversations")).status_code == 200
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", None])
     async def test_one_that_another_page_leads_to_asks_first(
@@ -128,7 +129,7 @@ class TestLogin:
         response = await browser.post(self.LINK, headers=proof)
 
         assert response.status_code == 303
-        assert (await browser.get("/")).status_code == 200
+        assert (await browser.get("/conversations")).status_code == 200
 
     @pytest.mark.parametrize("path", [LINK, "/logout"])
     @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ class TestLogin:
 
         assert response.status_code == 403
         assert "set-cookie" not in response.headers
-        assert (await browser.get("/", headers=self.BOB)).status_code == 200
+        assert (await browser.get("/conversations", headers=self.BOB)).status_code == 200
 
     async def test_a_session_that_was_there_is_not_taken_on(self, browser: httpx2.AsyncClient) -> None:
         planted = {"cookie": "patchbay_session_80=planted-by-mallory"}
@@ -160,12 +161,12 @@ class TestLogin:
         response = await browser.post(self.LINK, headers=self.OWN | planted)
 
         assert "planted-by-mallory" not in response.headers["set-cookie"]
-        assert (await browser.get("/", headers=planted)).status_code == 401
+        assert (await browser.get("/conversations", headers=planted)).status_code == 401
 
     async def test_the_session_before_ends(self, browser: httpx2.AsyncClient) -> None:
         await browser.post(self.LINK, headers=self.OWN | self.BOB)
 
-        assert (await browser.get("/", headers=self.BOB)).status_code == 401
+        assert (await browser.get("/conversations", headers=self.BOB)).status_code == 401
 
     async def test_logging_out_ends_the_session_here_and_in_the_browser(
         self, browser: httpx2.AsyncClient
@@ -175,16 +176,19 @@ class TestLogin:
         assert (response.status_code, response.headers["location"]) == (303, "/")
         assert 'patchbay_session_80=""' in response.headers["set-cookie"]
         assert "Max-Age=0" in response.headers["set-cookie"]
-        assert (await browser.get("/", headers=self.BOB)).status_code == 401
+        assert (await browser.get("/conversations", headers=self.BOB)).status_code == 401
 
     async def test_the_start_page_has_the_button(self, browser: httpx2.AsyncClient) -> None:
-        assert '<form method="post" action="/logout"' in (await browser.get("/", headers=self.BOB)).text
+        assert (
+            '<form method="post" action="/logout"'
+            in (await browser.get("/conversations", headers=self.BOB)).text
+        )
 
     async def test_pages_with_buttons_let_a_browser_send_its_origin(
         self, browser: httpx2.AsyncClient
     ) -> None:
         """Under no-referrer it sends ``Origin: null`` with our own forms."""
-        for response in [await browser.get("/", headers=self.BOB), await browser.get(self.LINK)]:
+        for response in [await browser.get("/conversations", headers=self.BOB), await browser.get(self.LINK)]:
             assert '<meta name="referrer" content="same-origin">' in response.text
 
     @pytest.mark.parametrize(
@@ -202,7 +206,7 @@ class TestLogin:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=url) as browser:
             response = await browser.get(self.LINK, headers=self.OPENED)
             cookie = response.headers["set-cookie"]
-            again = await browser.get("/", headers={"cookie": cookie.partition(";")[0]})
+            again = await browser.get("/conversations", headers={"cookie": cookie.partition(";")[0]})
 
         assert cookie.startswith(f"{name}=")
         assert ("Secure" in cookie.split("; ")) is url.startswith("https")
@@ -227,13 +231,14 @@ async def test_a_wrong_link_sets_no_cookie(query: str, browser: httpx2.AsyncClie
 
 async def test_pages_are_not_cached_and_load_nothing_from_elsewhere(browser: httpx2.AsyncClient) -> None:
     for response in [
-        await browser.get("/", headers=ANN),
+        await browser.get("/conversations", headers=ANN),
+        await browser.get("/", headers=ADMIN),
         await browser.get("/"),
         await browser.get("/login"),
     ]:
         assert response.headers["cache-control"] == "no-store"
-        assert "default-src 'self'" in response.headers["content-security-policy"]
-        assert re.findall(r"<script|<style|style=|(?:src|href)=\"(?!/static/)", response.text) == []
+        assert "default-src 'none'; script-src 'self'" in response.headers["content-security-policy"]
+        assert re.findall(r"<script>|<style|style=|(?:src|href)=\"(?![/#])", response.text) == []
 
 
 async def test_who_made_the_parts_of_a_conversation_is_shown_with_its_tasks(
@@ -257,29 +262,29 @@ async def test_the_styles_are_open(browser: httpx2.AsyncClient) -> None:
 
 async def test_the_demo_is_announced_with_what_ends_it(app: FastAPI, browser: httpx2.AsyncClient) -> None:
     provide(app, local_model=FakeLocalModel())
-    text = await page(browser)
+    text = await page(browser, "/")
     assert "every feature is served by a demo model" in text
-    assert text.index('id="demo"') < text.index('id="features"')
+    assert text.index('id="demo"') < text.index('id="resting"')
     assert all(host in text for host in ["api.openai.com", "openrouter.ai"])
 
 
 async def test_with_a_key_there_is_no_demo(app: FastAPI, browser: httpx2.AsyncClient) -> None:
     provide(app, environ={"OPENAI_API_KEY": "sk-of-the-house"})
-    text = await page(browser)
+    text = await page(browser, "/")
     assert 'id="demo"' not in text
     assert "sk-of-the-house" not in text
 
 
 async def test_a_failed_local_model_says_why(app: FastAPI, browser: httpx2.AsyncClient) -> None:
-    assert 'id="local-model"' not in await page(browser)
+    assert 'id="local-model"' not in await page(browser, "/")
     provide(app, local_model=FakeLocalModel(state="failed", reason="No <file> there."))
-    text = await page(browser)
+    text = await page(browser, "/")
     assert '<span class="badge failed">failed</span>' in text
     assert "No <file> there." in text
 
 
 async def test_problems_of_the_table_are_shown(app: FastAPI, browser: httpx2.AsyncClient) -> None:
-    assert 'id="problems"' not in await page(browser)
+    assert 'id="problems"' not in await page(browser, "/")
     qos = app.state.services.facade.get_qos_info()
 
     class Troubled(type(app.state.services.facade)):  # type: ignore[misc]
@@ -287,40 +292,11 @@ async def test_problems_of_the_table_are_shown(app: FastAPI, browser: httpx2.Asy
             return qos.model_copy(update={"problems": ("profiles.premium: no such group 'lite'",)})
 
     provide(app, facade=Troubled(Table(environ={})))
-    assert "no such group 'lite'" in await page(browser)
+    assert "no such group 'lite'" in await page(browser, "/")
 
 
 async def test_a_page_says_that_nothing_rests(browser: httpx2.AsyncClient) -> None:
-    assert "No endpoint and no key is left alone." in await page(browser)
-
-
-async def test_what_rests_is_on_the_page_with_its_reason_and_beside_the_features_that_it_concerns(
-    app: FastAPI, browser: httpx2.AsyncClient
-) -> None:
-    provide(app, environ={"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"})
-    facade = app.state.services.facade
-    first = facade.explain("conv_folder").candidates[0]
-    for _ in range(5):
-        facade.health.failed(first.circuit, Category.SERVER)
-
-    text = await page(browser)
-
-    row = text.split('id="health"')[1].split("</section>")[0]
-    assert f'<th scope="row">{first.name}</th> <td>the house</td>' in row
-    assert '<span class="badge">open</span>' in row
-    assert "failed on its own side" in row
-    assert f"instead of {first.name}</span>" in text.split('id="features"')[1]
-
-
-async def test_every_feature_is_listed_with_its_chain(app: FastAPI, browser: httpx2.AsyncClient) -> None:
-    provide(app, environ={"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"})
-    text = await page(browser)
-    qos = app.state.services.facade.get_qos_info()
-    for name, info in qos.features.items():
-        assert f"<code>{name}</code>" in text
-        assert info.about in text
-    assert 'title="openai:gpt-6-luna → gemini:gemini-3.5-flash-lite">2</td>' in text
-    assert "Set one of PERPLEXITY_API_KEY" in text
+    assert "No endpoint and no key is left alone." in await page(browser, "/")
 
 
 async def test_conversations_stand_with_their_receipts(app: FastAPI, browser: httpx2.AsyncClient) -> None:
@@ -347,8 +323,8 @@ async def test_conversations_stand_with_their_receipts(app: FastAPI, browser: ht
 
 async def test_what_models_and_people_wrote_is_text(app: FastAPI, browser: httpx2.AsyncClient) -> None:
     await app.state.services.conversations.add(conversation(title="<img src=x onerror=alert(1)>"))
-    response = await browser.get("/", headers=ANN)
-    assert "<img" not in response.text
+    response = await browser.get("/conversations", headers=ANN)
+    assert "<img src=x" not in response.text
 
 
 async def test_conversations_of_other_users_are_not_shown(app: FastAPI, browser: httpx2.AsyncClient) -> None:
@@ -359,16 +335,16 @@ async def test_conversations_of_other_users_are_not_shown(app: FastAPI, browser:
 
 
 async def test_older_ones_are_pointed_to(app: FastAPI, browser: httpx2.AsyncClient) -> None:
-    for number in range(pages.RECENT + 1):
+    for number in range(console.RECENT + 1):
         await app.state.services.conversations.add(conversation(id=str(number), title=f"Talk {number}"))
     text = await page(browser)
-    assert text.count("<article>") == pages.RECENT
+    assert text.count("<article>") == console.RECENT
     assert "GET /v1/conversations" in text
 
 
 async def test_the_example_is_a_request_that_the_service_takes(browser: httpx2.AsyncClient) -> None:
-    response = await browser.get("/", headers=ANN)
-    command = html.unescape(response.text.split('<pre tabindex="0"><code>')[1].split("</code>")[0])
+    response = await browser.get("/conversations", headers=ANN)
+    command = html.unescape(response.text.split('<pre tabindex="0" data-copy><code>')[1].split("</code>")[0])
     body = command.split("-d '")[1].removesuffix("'")
     assert command.startswith("curl http://test/v1/conversations ")
     assert Transcript.model_validate_json(body).segments[0].speaker == "Ann"

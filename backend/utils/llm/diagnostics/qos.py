@@ -12,6 +12,7 @@ from ..caller import HOUSE
 from ..routing.route import SkipCode
 from ..strategies import Ordered
 from .health import HealthInfo, health_infos
+from .limits import LimitInfo, limit_infos
 from .retirements import Retires, Retiring, next_retirement, retiring
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..caller import Caller
     from ..model_config import Override, Snapshot, Table
     from ..state.health import Circuit, Health
+    from ..state.rate_limiter import Meter
     from ..state.traffic import Traffic
     from .explain import Explanation
 
@@ -124,6 +126,7 @@ class QosInfo(BaseModel):
         retirements: Every model of the table that goes off sale, or has, in any profile; the nearest first.
         trials: The arms of splits, and shadows, that had a request.
         health: The endpoints and keys that rest in this process.
+        limits: How full the limits of the house's calls are in this process, the fullest first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -143,6 +146,7 @@ class QosInfo(BaseModel):
     retirements: tuple[Retiring, ...] = ()
     trials: tuple[TrialInfo, ...] = ()
     health: tuple[HealthInfo, ...] = ()
+    limits: tuple[LimitInfo, ...] = ()
 
 
 class Explain(Protocol):
@@ -167,6 +171,8 @@ class TableInfo:
         self._snapshot = snapshot
         self._today = today
         self._settled: dict[str, _Settled] = {}
+        self.meters: dict[str, Meter] = {}
+        """By their scope, of the routes that were planned; one with limits is always planned."""
         self._names = sorted(snapshot.features)
         self.providers = _provider_infos(snapshot)
         self.retirements = retiring(snapshot, today)
@@ -187,6 +193,8 @@ class TableInfo:
 
     def _planned(self, route: Explanation) -> FeatureInfo:
         info = _feature_info(route, self._snapshot, self._today)
+        for one in (*route.candidates, *(skip.candidate for skip in route.skipped)):
+            self.meters.update({meter.scope: meter for meter in one.meters})
         if _is_settled(route):
             circuits = chain.from_iterable((one.key_circuit, one.circuit) for one in route.candidates)
             self._settled[route.feature.name] = _Settled(info, tuple(dict.fromkeys(circuits)))
@@ -213,6 +221,7 @@ def qos_info(
     snapshot, today = table.snapshot, now.date()
     if known is None or not known.is_of(snapshot, today):
         known = TableInfo(snapshot, today)
+    features = known.features(explain, health)
     info = QosInfo(
         table_hash=snapshot.hash,
         source=str(snapshot.source) if snapshot.source else None,
@@ -222,12 +231,13 @@ def qos_info(
         demo=str(snapshot.demo) if snapshot.demo else None,
         demo_active=snapshot.demo_active,
         problems=table.problems,
-        features=known.features(explain, health),
+        features=features,
         providers=known.providers,
         overrides=override_infos(table),
         retirements=known.retirements,
         trials=_trials(health.traffic),
         health=health_infos(health, now),
+        limits=limit_infos(known.meters.values(), health.traffic),
     )
     return info, known
 

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .load import InFlight
 from .windows import CalendarWindow, SlidingWindow, resets_at
@@ -62,6 +62,21 @@ class Exceeded(NamedTuple):
     look_in: float
     is_quota: bool = False
     is_guess: bool = False
+
+
+class Level(NamedTuple):
+    """How full a limit is.
+
+    Attributes:
+        per: Its period; None of requests that are under way at once.
+        waiting: How many calls wait for room under any limit of the same scope.
+    """
+
+    what: Literal["requests", "tokens", "at once"]
+    per: Period | None
+    used: int
+    most: int
+    waiting: int
 
 
 class WaitQueue:
@@ -269,13 +284,23 @@ class RateLimiter:
             self._resets = {per: resets_at(per, now) for per in self._resets}
         return self._resets
 
+    def levels(self, meter: Meter) -> Iterator[Level]:
+        """How full each limit of ``meter`` is. Changes nothing."""
+        count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
+        waiting = len(count.queue)
+        for rate in limits.requests:
+            yield Level("requests", rate.per, _used(count, "requests", rate.per), rate.amount, waiting)
+        for rate in limits.tokens:
+            yield Level("tokens", rate.per, _used(count, "tokens", rate.per), rate.amount, waiting)
+        if limits.concurrency is not None:
+            yield Level("at once", None, count.in_flight.count(self._clock()), limits.concurrency, waiting)
+
     # Usage without reservation ---------------------------------------------------------------------------------------
 
     def used(self, scope: str, rate: Rate) -> int:
         """How many tokens of ``rate`` were used."""
         count = self._counts.get(scope)
-        window = count.windows.get(("tokens", rate.per)) if count else None
-        return window.used() if window else 0
+        return _used(count, "tokens", rate.per) if count else 0
 
     def use(self, scope: str, rate: Rate, tokens: int) -> None:
         """So many tokens more."""
@@ -310,6 +335,11 @@ class RateLimiter:
         old = islice(self._counts.items(), _MOST_LOOKED_AT)
         unmissed = next((scope for scope, count in old if not count.is_live(resets, now)), None)
         del self._counts[unmissed if unmissed is not None else next(iter(self._counts))]
+
+
+def _used(count: _Count, kind: str, per: Period) -> int:
+    window = count.windows.get((kind, per))
+    return window.used() if window else 0
 
 
 def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:

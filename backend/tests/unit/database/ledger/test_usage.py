@@ -10,7 +10,7 @@ import pytest
 from backend.database.ledger import sql_ledger
 from backend.database.usage import SqlUsageStore
 from backend.ledger.usage import DIMENSIONS, Only, Period, Total, UnkeptError, dollars
-from backend.tests.fakes.records import DAY, NOON, record, spooled
+from backend.tests.fakes.records import DAY, NOON, WRITER, record, spooled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,6 +151,50 @@ async def test_pages_go_on_where_the_last_one_ended(store: SqlUsageStore) -> Non
 )
 async def test_calls_are_found_by(store: SqlUsageStore, only: Only, expected: list[int]) -> None:
     assert [each.call for each in await store.requests(only)] == list(map(call, expected))
+
+
+async def test_a_search_finds_the_same(store: SqlUsageStore) -> None:
+    for only in (Only(), Only(user="ann"), Only(outcome="failed"), Only(model="gemini:gemini-3-flash")):
+        found = await store.search(only)
+
+        assert (found.requests, found.further) == (await store.requests(only), None)
+
+
+async def test_a_search_goes_on_where_the_last_one_ended(store: SqlUsageStore) -> None:
+    first = await store.search(limit=3)
+    second = await store.search(limit=3, before=first.further)
+
+    assert [each.call for each in (*first.requests, *second.requests)] == [call(4), call(3), call(2), call(1)]
+    assert second.further is None
+
+
+@pytest.mark.usefixtures("store")
+async def test_a_search_gives_up_and_says_where(engine: AsyncEngine) -> None:
+    impatient = SqlUsageStore(engine, most_looked_at=2)
+
+    found = await impatient.search(Only(outcome="failed"))
+    assert (found.requests, found.further) == ((), call(3))
+
+    found = await impatient.search(Only(feature="chat", outcome="failed"))
+    assert (found.requests, found.further) == ((), None)
+
+
+async def test_working_processes_are_known_by_their_last_attempts(store: SqlUsageStore) -> None:
+    (worker,) = await store.workers()
+
+    assert (worker.writer, worker.table_hash, worker.attempts) == (WRITER, "f3a9", len(ROWS))
+    assert worker.at == max(row.at for row in ROWS)
+
+
+async def test_sums_are_told_by_two_things_at_once(store: SqlUsageStore) -> None:
+    cells = await store.crossed(["feature", "owner"], MONTH, Only(outcome="ok"))
+
+    assert {cell.keys: cell.total.attempts for cell in cells} == {
+        keys: sum((row.feature, row.key_owner) == keys for row in ROWS if row.outcome == "ok")
+        for keys in {(row.feature, row.key_owner) for row in ROWS if row.outcome == "ok"}
+    }
+    with pytest.raises(UnkeptError, match="user and feature together"):
+        await store.crossed(["user", "feature"], MONTH)
 
 
 async def test_one_call_is_found_by_its_id(store: SqlUsageStore) -> None:

@@ -1,0 +1,75 @@
+"""The geometry of charts: what templates draw as SVG. Each fills a view box whose origin is its upper left corner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+STEP: Final = 10
+"""From one column to the next."""
+_GAP: Final = 2
+_LEAST: Final = 1.0
+"""Of something, however little, so much is seen."""
+_NARROWEST: Final = 0.5
+"""Percent of a row that a moment fills."""
+
+
+class Columns(NamedTuple):
+    """Stacked columns.
+
+    Attributes:
+        paths: Of each of the stacked figures, the outline of its rectangles.
+        most: The sum of the highest column.
+    """
+
+    width: int
+    height: int
+    paths: tuple[str, ...]
+    most: float
+
+
+class Span(NamedTuple):
+    """A part of a row, in percent of its length."""
+
+    x: float
+    width: float
+
+
+def columns(stacks: Sequence[Sequence[float]], height: int = 24) -> Columns:
+    """A column for each of ``stacks``, of which each figure stands on the one before."""
+    most = max(map(sum, stacks), default=0)
+    paths = [""] * max(map(len, stacks), default=0)
+    for place, stack in enumerate(stacks):
+        for series, outline in _stacked(place, stack, height, most):
+            paths[series] += outline
+    return Columns(max(1, len(stacks)) * STEP, height, tuple(paths), most)
+
+
+def _stacked(place: int, stack: Sequence[float], height: int, most: float) -> Iterator[tuple[int, str]]:
+    top, width = float(height), STEP - _GAP
+    for series, figure in enumerate(stack):
+        if figure <= 0:
+            continue
+        tall = max(_LEAST, figure / most * height)
+        top = max(0.0, top - tall)
+        yield series, f"M{place * STEP + _GAP // 2} {top:.3g}h{width}v{tall:.3g}h-{width}z"
+
+
+def spans(parts: Sequence[tuple[datetime, float]]) -> tuple[Span, ...]:
+    """Where each of ``parts`` lies, a beginning and how many seconds it took, in the time of all."""
+    if not parts:
+        return ()
+    first = min(begun for begun, _ in parts)
+    offsets = [((begun - first).total_seconds(), seconds) for begun, seconds in parts]
+    whole = max(offset + seconds for offset, seconds in offsets) or 1.0
+    return tuple(_span(offset / whole, seconds / whole) for offset, seconds in offsets)
+
+
+def _span(offset: float, share: float) -> Span:
+    width = max(_NARROWEST, share * 100)
+    return Span(
+        round(min(offset * 100, 100 - _NARROWEST), 2), round(min(width, 100 - offset * 100 + _NARROWEST), 2)
+    )

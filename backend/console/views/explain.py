@@ -1,0 +1,96 @@
+"""Explain: why does this caller get that model?"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ABILITIES: Final = ("tools", "structured", "images", "audio", "video", "pdf")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who calls what, and what the call needs.
+
+    Attributes:
+        byok: The providers for which the caller brings a key.
+    """
+
+    feature: str = ""
+    user: str | None = None
+    tenant: str | None = None
+    tier: str | None = None
+    byok: tuple[str, ...] = ()
+    tokens: int = 0
+    tools: bool = False
+    structured: bool = False
+    images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the call needs an endpoint to be able to do."""
+        told = asdict(self)
+        return tuple(name for name in ABILITIES if told[name])
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainView:
+    """An answer, if something was asked.
+
+    Attributes:
+        features: What may be asked for, and ``providers`` whose keys a caller may bring.
+        route: As `/v1/llm/explain` tells it; None if nothing was asked, or ``error`` says why there is none.
+        curl: The same question to the API, as the one who asks; ``command`` the same to the command line.
+    """
+
+    question: Question
+    features: tuple[str, ...]
+    providers: tuple[str, ...]
+    route: dict[str, Any] | None
+    error: str | None
+    curl: str | None
+    command: str | None
+
+
+def explain_view(
+    question: Question,
+    answer: dict[str, Any] | str | None,
+    *,
+    features: Sequence[str],
+    providers: Sequence[str],
+    base_url: str,
+) -> ExplainView:
+    """``question`` and its ``answer``: a route, or why there is none."""
+    is_asked = bool(question.feature)
+    return ExplainView(
+        question=question,
+        features=tuple(features),
+        providers=tuple(providers),
+        route=answer if isinstance(answer, dict) else None,
+        error=answer if isinstance(answer, str) else None,
+        curl=_curl(question, base_url) if is_asked else None,
+        command=_command(question) if is_asked else None,
+    )
+
+
+def _curl(asked: Question, base_url: str) -> str:
+    needs = [(name, "true") for name in asked.needs]
+    query = urlencode([*([("tokens", asked.tokens)] if asked.tokens else []), *needs])
+    address = f"{base_url}/v1/llm/explain/{asked.feature}" + (f"?{query}" if query else "")
+    return f'curl -H "Authorization: Bearer $PATCHBAY_TOKEN" {shlex.quote(address)}'
+
+
+def _command(asked: Question) -> str:
+    given = [("--user", asked.user), ("--tier", asked.tier), *(("--byok", one) for one in asked.byok)]
+    words = [word for name, value in given if value for word in (name, value)]
+    words += ["--tokens", str(asked.tokens)] if asked.tokens else []
+    words += [f"--{name}" for name in asked.needs]
+    return shlex.join(["python", "-m", "backend", "explain", asked.feature, *words])

@@ -1,0 +1,198 @@
+"""Features: what does each run on, and how does it do?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from backend.ledger.usage import Total
+
+from .windows import Lately, Sums, lately, microseconds, sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date, datetime
+
+    from backend.ledger.usage import Cell, Period
+    from backend.recent import RecentAttempts
+    from backend.utils.llm.diagnostics.qos import FeatureInfo, OverrideInfo, QosInfo
+    from backend.utils.llm.diagnostics.retirements import Retires
+
+DAYS: Final = 7
+PAGE: Final = 40
+"""Features on one page."""
+
+Which = Literal["all", "trouble", "overridden", "unused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What a person laid over a feature for a while."""
+
+    id: str
+    author: str
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """A feature of the table in force.
+
+    Attributes:
+        chain: Everything that is tried, in order.
+        instead_of: The first choice, if another stands in for it.
+        now: The last quarter of an hour of this process.
+        week: The last seven days of all; ``by_day`` attempts and failures of each, the oldest first.
+    """
+
+    name: str
+    about: str
+    endpoint: str | None
+    chain: tuple[str, ...]
+    profile: str
+    layer: str
+    problem: str | None
+    instead_of: str | None
+    override: Override | None
+    retires: Retires | None
+    now: Lately
+    week: Sums
+    by_day: tuple[tuple[int, int], ...]
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether it wants a look."""
+        return bool(self.problem or self.instead_of or self.now.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesView:
+    """A page of features.
+
+    Attributes:
+        text: Of which each has a part in its name, its description or its chain.
+        found: How many there are of these, and ``all`` in the table.
+        page: Its number, from 1, of ``pages``.
+    """
+
+    profile: str
+    at: datetime
+    text: str
+    only: Which
+    found: int
+    all: int
+    page: int
+    pages: int
+    features: tuple[FeatureRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which features are asked for."""
+
+    text: str = ""
+    only: Which = "all"
+    page: int = 1
+
+
+def features_view(
+    qos: QosInfo,
+    recent: RecentAttempts,
+    days: Sequence[Cell],
+    period: Period,
+    wanted: Wanted,
+    at: datetime,
+) -> FeaturesView:
+    """The page that is ``wanted``.
+
+    Args:
+        qos: The table in force.
+        recent: The last quarter of an hour.
+        days: Sums by feature and day.
+        period: Of these days.
+        wanted: Which features.
+        at: The moment.
+    """
+    rows = [row for row in _rows(qos, recent, days, period, at) if _is_wanted(row, wanted)]
+    pages = max(1, -(-len(rows) // PAGE))
+    page = min(wanted.page, pages)
+    return FeaturesView(
+        profile=qos.profile,
+        at=at,
+        text=wanted.text,
+        only=wanted.only,
+        found=len(rows),
+        all=len(qos.features),
+        page=page,
+        pages=pages,
+        features=tuple(rows[(page - 1) * PAGE : page * PAGE]),
+    )
+
+
+def _rows(
+    qos: QosInfo, recent: RecentAttempts, days: Sequence[Cell], period: Period, at: datetime
+) -> Iterator[FeatureRow]:
+    overrides = {one.subject: one for one in qos.overrides if one.state == "in_force" and one.links}
+    windows, silent = recent.by_feature(microseconds(at)), recent.total(0)
+    weeks = _weeks(days)
+    for name, info in qos.features.items():
+        week = weeks.get(name, {})
+        yield _row(name, info, overrides.get(name), lately(windows.get(name, silent)), week, _dates(period))
+
+
+def _row(
+    name: str,
+    info: FeatureInfo,
+    override: OverrideInfo | None,
+    now: Lately,
+    week: Mapping[str, Total],
+    dates: Sequence[str],
+) -> FeatureRow:
+    each = (week.get(day, Total()) for day in dates)
+    return FeatureRow(
+        name=name,
+        about=info.about,
+        endpoint=info.endpoint,
+        chain=info.chain,
+        profile=info.profile,
+        layer=info.layer,
+        problem=info.problem,
+        instead_of=info.preferred if info.degraded else None,
+        override=Override(override.id, override.author, override.reason, override.until)
+        if override
+        else None,
+        retires=info.retires,
+        now=now,
+        week=sums(Total.of(week.values())),
+        by_day=tuple((one.attempts, one.failures) for one in each),
+    )
+
+
+def _weeks(days: Iterable[Cell]) -> Mapping[str, dict[str, Total]]:
+    found: dict[str, dict[str, Total]] = {}
+    for (name, day), total in days:
+        if name is not None and day is not None:
+            found.setdefault(name, {})[day] = total
+    return found
+
+
+def _dates(period: Period) -> Sequence[str]:
+    first: date = period.since
+    count = (period.until - first).days + 1
+    return [first.fromordinal(first.toordinal() + place).isoformat() for place in range(count)]
+
+
+def _is_wanted(row: FeatureRow, wanted: Wanted) -> bool:
+    text = wanted.text.casefold()
+    if text and not any(text in part.casefold() for part in (row.name, row.about, *row.chain)):
+        return False
+    match wanted.only:
+        case "all":
+            return True
+        case "trouble":
+            return row.is_in_trouble
+        case "overridden":
+            return row.override is not None
+        case "unused":
+            return not row.week.calls

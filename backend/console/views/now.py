@@ -1,0 +1,226 @@
+"""Now: is it us or them? What rests and why, what is nearly full, and how each endpoint does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from backend.ledger.usage import Total
+from backend.recent import RecentAttempts
+from backend.utils.llm.receipt import called
+
+from .signs import EndpointNow, Gauge, Level, LocalModel, Process, Sign, is_in_trouble, signs_of, verdict_of
+from .windows import Lately, Sums, lately, microseconds, sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from backend.ledger.usage import Cell
+    from backend.utils.llm.diagnostics.health import HealthInfo
+    from backend.utils.llm.diagnostics.limits import LimitInfo
+    from backend.utils.llm.diagnostics.qos import QosInfo
+    from backend.utils.llm.routing.route import Balance
+
+HOURS: Final = 24
+NEARLY_FULL: Final = 0.8
+"""Of a limit or a budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """An endpoint or a key that is left alone. See `HealthInfo`."""
+
+    name: str
+    owner: str
+    keys: int
+    state: str
+    category: str
+    reason: str
+    failures: int
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A provider whose key is missing. ``variable`` is where the key goes, if the table in force tells."""
+
+    provider: str
+    host: str
+    variable: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The demo model serves every feature, and each of ``keys`` would end that."""
+
+    label: str
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NowView:
+    """Everything that whoever is on call looks at first.
+
+    Attributes:
+        level: How it is in a word, and ``verdict`` in a sentence.
+        signs: What led to it, the worst first.
+        window: The last quarter of an hour of this process; ``day`` the last 24 hours of all.
+        ledger: Whether there is a ledger to tell of the day.
+    """
+
+    at: datetime
+    level: Level
+    verdict: str
+    signs: tuple[Sign, ...]
+    demo: Demo | None
+    local_model: LocalModel | None
+    problems: tuple[str, ...]
+    resting: tuple[Resting, ...]
+    limits: tuple[Gauge, ...]
+    budgets: tuple[Gauge, ...]
+    window: Lately
+    day: Sums
+    by_hour: tuple[tuple[int, int], ...]
+    endpoints: tuple[EndpointNow, ...]
+    overrides: int
+    ledger: bool
+
+
+def now_view(
+    qos: QosInfo,
+    recent: RecentAttempts,
+    process: Process,
+    hours: Sequence[Cell] | None,
+    balances: Sequence[Balance],
+    at: datetime,
+) -> NowView:
+    """The view ``at`` this moment.
+
+    Args:
+        qos: The table in force.
+        recent: The last quarter of an hour.
+        process: What this process knows of itself.
+        hours: Sums by endpoint and hour of the last days; None if nobody can tell.
+        balances: The counters of budgets, the fullest first.
+        at: The moment.
+    """
+    day = _by_endpoint(hours or (), at)
+    endpoints = tuple(_endpoints(qos, recent, day, at))
+    budgets = tuple(map(_budget, (one for one in balances if _share(one) >= NEARLY_FULL)))
+    limits = tuple(_limit(one) for one in qos.limits if one.share >= NEARLY_FULL or one.waiting)
+    signs = sorted(signs_of(qos, process, endpoints, limits, budgets), key=lambda one: one.level)
+    window = lately(recent.total(microseconds(at)))
+    level, verdict = verdict_of(signs, window)
+    return NowView(
+        at=at,
+        level=level,
+        verdict=verdict,
+        signs=tuple(signs),
+        demo=_demo(qos, process.local_model) if qos.demo_active else None,
+        local_model=process.local_model,
+        problems=qos.problems,
+        resting=tuple(map(_resting, qos.health)),
+        limits=limits,
+        budgets=budgets,
+        window=window,
+        day=_total(day.values()),
+        by_hour=_stacked(one.by_hour for one in endpoints),
+        endpoints=endpoints,
+        overrides=len(qos.overrides),
+        ledger=hours is not None,
+    )
+
+
+class _Day(NamedTuple):
+    total: Total
+    by_hour: tuple[tuple[int, int], ...]
+
+
+_NO_DAY: Final = _Day(Total(), ((0, 0),) * HOURS)
+
+
+def _by_endpoint(hours: Sequence[Cell], at: datetime) -> Mapping[str, _Day]:
+    """The last 24 hours of each endpoint, this one included."""
+    this = at.replace(minute=0, second=0, microsecond=0)
+    places = {f"{this - timedelta(hours=HOURS - 1 - place):%Y-%m-%dT%H:%MZ}": place for place in range(HOURS)}
+    found: dict[str, dict[int, Total]] = {}
+    for (name, hour), total in hours:
+        if name is not None and hour in places:
+            found.setdefault(name, {})[places[hour]] = total
+    return {name: _day(totals) for name, totals in found.items()}
+
+
+def _day(totals: Mapping[int, Total]) -> _Day:
+    each = (totals.get(place, Total()) for place in range(HOURS))
+    return _Day(Total.of(totals.values()), tuple((one.attempts, one.failures) for one in each))
+
+
+def _total(days: Iterable[_Day]) -> Sums:
+    return sums(Total.of(one.total for one in days))
+
+
+def _stacked(series: Iterable[tuple[tuple[int, int], ...]]) -> tuple[tuple[int, int], ...]:
+    columns = list(zip(*series, strict=True))
+    return tuple((sum(a for a, _ in column), sum(f for _, f in column)) for column in columns)
+
+
+def _endpoints(
+    qos: QosInfo, recent: RecentAttempts, days: Mapping[str, _Day], at: datetime
+) -> Iterator[EndpointNow]:
+    """Those that were asked in the last day, those in trouble first, and of these the busiest."""
+    states = {one.endpoint: one.state for one in qos.health}
+    windows = recent.by_endpoint(microseconds(at))
+    silent = RecentAttempts().total(microseconds(at))
+    found = [
+        EndpointNow(
+            name=name,
+            state=states.get(name) or states.get(name.partition(":")[0]),
+            now=lately(windows.get(name, silent)),
+            day=sums(days.get(name, _NO_DAY).total),
+            by_hour=days.get(name, _NO_DAY).by_hour,
+        )
+        for name in sorted({*windows, *days})
+    ]
+    yield from sorted(found, key=lambda one: (not is_in_trouble(one), -one.now.attempts, -one.day.attempts))
+
+
+def _demo(qos: QosInfo, local_model: LocalModel | None) -> Demo:
+    missing = (
+        Key(name, provider.host, ", ".join(provider.api_key_envs) or None)
+        for name, provider in qos.providers.items()
+        if provider.house_key == "absent"
+    )
+    return Demo(local_model.label if local_model else "the built-in demo model", tuple(missing))
+
+
+def _resting(info: HealthInfo) -> Resting:
+    return Resting(
+        name=called(info.endpoint, info.account),
+        owner=info.key_owner,
+        keys=info.keys,
+        state=info.state,
+        category=info.category.value,
+        reason=info.reason,
+        failures=info.failures,
+        since=info.since,
+        until=info.until,
+    )
+
+
+def _limit(info: LimitInfo) -> Gauge:
+    what = f"{info.what} per {info.per}" if info.per else f"requests {info.what}"
+    return Gauge(f"{what} {info.whose}", info.share, str(info.used), str(info.most), waiting=info.waiting)
+
+
+def _share(balance: Balance) -> float:
+    return float(balance.counter.used(balance.budget.cap))
+
+
+def _budget(balance: Balance) -> Gauge:
+    told = balance.as_dict()
+    name = f"budget {told['budget']} of the {told['per']} {told['subject']}"
+    unit = "$" if told["unit"] == "usd" else ""
+    return Gauge(name, told["used"], f"{unit}{told['spent']}", f"{unit}{told['cap']}", balance.resets_at)

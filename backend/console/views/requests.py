@@ -1,0 +1,258 @@
+"""Requests, the newest first, and what happened inside one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from backend.ledger.usage import Only, dollars
+
+from .windows import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from backend.ledger.usage import Found, Request
+    from backend.utils.llm.ledger.record import AttemptRecord
+
+PAGE: Final = 40
+"""Calls on one page."""
+OUTCOMES: Final = ("ok", "failed", "rejected", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """One call.
+
+    Attributes:
+        endpoint: Who answered, else who was asked last.
+        outcome: Of the last attempt, and ``category`` what kind of failure it was.
+        chips: What was unusual, in a word each.
+        seconds: From its first attempt to the end of its last.
+        cost_usd: Of all attempts; None if that of one is unknown.
+    """
+
+    call: str
+    at: datetime
+    feature: str
+    endpoint: str
+    user: str | None
+    tenant: str | None
+    owner: str
+    outcome: str
+    category: str | None
+    attempts: int
+    chips: tuple[str, ...]
+    seconds: float
+    first_token_s: float | None
+    input: int | None
+    output: int | None
+    cost_usd: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsView:
+    """A page of calls.
+
+    Attributes:
+        only: What they are asked of.
+        before: The call before which they are; None of the newest.
+        further: Where the next page begins; None at the end.
+        is_cut: Whether fewer were found than fit on a page, and there may be more further back.
+        features: What may be asked of; ``models`` the same.
+    """
+
+    at: datetime
+    only: dict[str, str | None]
+    before: str | None
+    further: str | None
+    is_cut: bool
+    requests: tuple[RequestRow, ...]
+    features: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One request to a provider.
+
+    Attributes:
+        offset_s: When it began, after the call did.
+        requested_model: What was asked for; ``served_model`` what answered.
+    """
+
+    number: int
+    at: datetime
+    offset_s: float
+    seconds: float
+    first_byte_s: float | None
+    first_token_s: float | None
+    endpoint: str
+    requested_model: str
+    served_model: str | None
+    owner: str
+    account: str | None
+    key: str | None
+    outcome: str
+    category: str | None
+    status: int | None
+    finish_reason: str | None
+    request_id: str | None
+    hedge: bool
+    stream: bool
+    degraded: bool
+    input: int | None
+    output: int | None
+    cached: int | None
+    cache_write: int | None
+    reasoning: int | None
+    estimated: bool
+    cost_usd: str | None
+    price_version: str | None
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether another model served than was asked for, and not just a version of it."""
+        served = self.served_model
+        return served is not None and self.requested_model.rpartition("/")[2] not in served
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """One call with its attempts.
+
+    Attributes:
+        table_hash: The table that decided; ``is_table_now`` whether it is in force.
+        arm: Of the feature's split.
+        trace: The OpenTelemetry trace.
+    """
+
+    row: RequestRow
+    profile: str
+    arm: str | None
+    trace: str | None
+    table_hash: str
+    is_table_now: bool
+    attempts: tuple[AttemptView, ...]
+
+
+def requests_view(
+    found: Found,
+    only: Only,
+    before: str | None,
+    at: datetime,
+    *,
+    features: Sequence[str],
+    models: Sequence[str],
+) -> RequestsView:
+    """What was ``found`` of ``only``."""
+    return RequestsView(
+        at=at,
+        only=only._asdict(),
+        before=before,
+        further=found.further,
+        is_cut=found.further is not None and len(found.requests) < PAGE,
+        requests=tuple(map(_row, found.requests)),
+        features=tuple(features),
+        models=tuple(models),
+    )
+
+
+def request_view(request: Request, table_hash: str) -> RequestView:
+    """One call, while the table ``table_hash`` is in force."""
+    first, *_ = request.attempts
+    return RequestView(
+        row=_row(request),
+        profile=first.profile,
+        arm=first.arm,
+        trace=next((one.trace for one in request.attempts if one.trace), None),
+        table_hash=first.table_hash,
+        is_table_now=first.table_hash == table_hash,
+        attempts=tuple(_attempt(one, first.at) for one in request.attempts),
+    )
+
+
+def _row(request: Request) -> RequestRow:
+    attempts = request.attempts
+    first, last = attempts[0], attempts[-1]
+    told = next((one for one in attempts if one.outcome == "ok"), last)
+    end = max(one.at + one.duration for one in attempts)
+    costs = [one.cost for one in attempts]
+    return RequestRow(
+        call=request.call,
+        at=moment(first.at),
+        feature=first.feature,
+        endpoint=told.endpoint,
+        user=first.user,
+        tenant=first.tenant,
+        owner=told.key_owner,
+        outcome=told.outcome,
+        category=told.category,
+        attempts=len(attempts),
+        chips=tuple(_chips(attempts, told)),
+        seconds=(end - first.at) / 1e6,
+        first_token_s=None if told.first_token is None else (told.at + told.first_token - first.at) / 1e6,
+        input=_sum([one.input for one in attempts]),
+        output=_sum([one.output for one in attempts]),
+        cost_usd=None if None in costs else dollars(sum(filter(None, costs))),
+    )
+
+
+def _chips(attempts: Sequence[AttemptRecord], told: AttemptRecord) -> list[str]:
+    endpoints = {one.endpoint for one in attempts}
+    retries = len(attempts) - len(endpoints)
+    signs = {
+        f"retry {retries}": retries > 0,
+        "fallback": told.outcome == "ok" and told.degraded,
+        "hedged": any(one.hedge for one in attempts),
+        "cached": bool(told.cached),
+        "truncated": told.finish_reason == "length",
+        "user's key": told.key_owner == "user",
+        "shadow": told.arm == "shadow",
+    }
+    return [word for word, is_so in signs.items() if is_so]
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """None if nothing is known."""
+    known = [one for one in counts if one is not None]
+    return sum(known) if known else None
+
+
+def _attempt(one: AttemptRecord, began: int) -> AttemptView:
+    return AttemptView(
+        number=one.number,
+        at=moment(one.at),
+        offset_s=(one.at - began) / 1e6,
+        seconds=one.duration / 1e6,
+        first_byte_s=_seconds(one.first_byte),
+        first_token_s=_seconds(one.first_token),
+        endpoint=one.endpoint,
+        requested_model=one.endpoint.partition(":")[2],
+        served_model=one.served_model,
+        owner=one.key_owner,
+        account=one.account,
+        key=one.key,
+        outcome=one.outcome,
+        category=one.category,
+        status=one.status,
+        finish_reason=one.finish_reason,
+        request_id=one.request_id,
+        hedge=one.hedge,
+        stream=one.stream,
+        degraded=one.degraded,
+        input=one.input,
+        output=one.output,
+        cached=one.cached,
+        cache_write=one.cache_write,
+        reasoning=one.reasoning,
+        estimated=one.estimated,
+        cost_usd=None if one.cost is None else dollars(one.cost),
+        price_version=one.price_version,
+    )
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else timedelta(microseconds=microseconds).total_seconds()

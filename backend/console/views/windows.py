@@ -1,0 +1,111 @@
+"""Sums and windows of attempts as views show them: moments with a date, money as decimal numbers in texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from backend.ledger.usage import dollars
+
+if TYPE_CHECKING:
+    from backend.ledger.usage import Total
+    from backend.recent import LastFailure, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failure of an endpoint or a feature."""
+
+    at: datetime
+    category: str
+    status: int | None
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """What the last quarter of an hour came to, in this process. See `backend.recent.Window`."""
+
+    attempts: int
+    failures: int
+    failure_rate: float
+    limited: int
+    degraded: int
+    p50_s: float | None
+    p95_s: float | None
+    first_token_s: float | None
+    by_minute: tuple[tuple[int, int], ...]
+    success_at: datetime | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What was used over some days, in all processes."""
+
+    calls: int = 0
+    attempts: int = 0
+    failures: int = 0
+    degraded: int = 0
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    cost_usd: str = "0"
+    unpriced: int = 0
+
+    @property
+    def failure_rate(self) -> float:
+        """The share of attempts that failed."""
+        return self.failures / self.attempts if self.attempts else 0.0
+
+    @property
+    def degraded_rate(self) -> float:
+        """The share of answers of another endpoint than the first choice."""
+        answers = self.attempts - self.failures
+        return self.degraded / answers if answers > 0 else 0.0
+
+    @property
+    def cached_rate(self) -> float:
+        """The share of the prompts that came from a provider's cache."""
+        return self.cached / self.input if self.input else 0.0
+
+
+def lately(window: Window) -> Lately:
+    """``window`` with dates."""
+    return Lately(
+        attempts=window.attempts,
+        failures=window.failures,
+        failure_rate=window.failure_rate,
+        limited=window.limited,
+        degraded=window.degraded,
+        p50_s=window.p50_s,
+        p95_s=window.p95_s,
+        first_token_s=window.first_token_s,
+        by_minute=window.by_minute,
+        success_at=None if window.success_at is None else moment(window.success_at),
+        failure=None if window.failure is None else _failure(window.failure),
+    )
+
+
+def sums(total: Total) -> Sums:
+    """``total`` in dollars."""
+    told = total._asdict()
+    cost = dollars(told.pop("cost"))
+    del told["reasoning"]
+    return Sums(**told, cost_usd=cost)
+
+
+def moment(microseconds: int) -> datetime:
+    """So many since 1970 (UTC)."""
+    return datetime.fromtimestamp(microseconds / 1e6, UTC)
+
+
+def microseconds(at: datetime) -> int:
+    """Since 1970 (UTC)."""
+    return int(at.timestamp() * 1e6)
+
+
+def _failure(last: LastFailure) -> Failure:
+    return Failure(moment(last.at), last.category, last.status, last.call)

@@ -1,0 +1,63 @@
+"""What an admin changes on a page of ours: the same as over `/v1`, sent as a form."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+
+# FastAPI reads signatures at run time
+from .dependencies import AdminDep, ServicesDep  # noqa: TC001
+from .forms import FormDep  # noqa: TC001
+from .json_model import InvalidBodyError
+from .overrides import Wanted, overrides_of
+from .rendering import PRIVATE, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+
+
+@router.post("/config/overrides")
+async def store(form: FormDep, admin: AdminDep, services: ServicesDep) -> Response:
+    """Lay something over the table for some hours."""
+    overrides = overrides_of(services)
+    await overrides.decide(_wanted(form).by(admin.user_id))
+    await overrides.put_in_force()
+    return _back()
+
+
+@router.post("/config/overrides/{override_id}/revert")
+async def revert(override_id: str, _: FormDep, admin: AdminDep, services: ServicesDep) -> Response:
+    """End an override."""
+    overrides = overrides_of(services)
+    await overrides.revert(override_id, admin.user_id)
+    await overrides.put_in_force()
+    return _back()
+
+
+def _wanted(form: Mapping[str, str]) -> Wanted:
+    """What the fields ask for.
+
+    Raises:
+        InvalidBodyError: They are not as they should be.
+    """
+    links = tuple(filter(None, (link.strip() for link in form.get("links", "").split(","))))
+    try:
+        until = datetime.now(UTC) + timedelta(hours=int(form.get("hours", "")))
+    except (ValueError, OverflowError):
+        raise InvalidBodyError([{"type": "hours", "loc": ("hours",), "msg": "must be a number"}]) from None
+    try:
+        return Wanted(
+            feature=form.get("feature", "").strip(), links=links, reason=form.get("reason", ""), until=until
+        )
+    except ValidationError as error:
+        raise InvalidBodyError(error.errors(include_input=False, include_url=False)) from None
+
+
+def _back() -> Response:
+    return RedirectResponse("/config#overrides", status_code=303, headers=PRIVATE)

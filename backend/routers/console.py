@@ -1,0 +1,306 @@
+"""The views for whoever is on call. Each is a page, and JSON for who accepts that alone; none asks a provider."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from backend.console.views.config import PAST, config_view
+from backend.console.views.conversations import conversations_view
+from backend.console.views.explain import Question, explain_view
+from backend.console.views.features import DAYS, Wanted, Which, features_view
+from backend.console.views.models import models_view
+from backend.console.views.now import now_view
+from backend.console.views.playground import playground_view
+from backend.console.views.requests import PAGE, request_view, requests_view
+from backend.console.views.signs import LocalModel, Process
+from backend.console.views.spend import By, Told, spend_view
+from backend.ledger.store import StoreAwayError
+from backend.ledger.usage import Cell, Dimension, Only, Period, Used
+from backend.utils.llm.caller import Caller
+from backend.utils.llm.errors import BudgetUnavailableError, LLMError
+from backend.utils.llm.routing.route import Balance, Needs
+
+from .dependencies import ADMIN, AdminDep, OwnerDep, Services, ServicesDep
+from .origins import base_url
+from .rendering import PRIVATE, Page, rendered
+
+RECENT: Final = 20
+"""How many conversations are shown."""
+MONTH: Final = 30
+_CROSSED: Final = frozenset({"feature", "model", "owner"})
+"""What is summed together with the day."""
+
+
+def _blank_is_none(text: object) -> object:
+    """A form sends what was not filled in as an empty text."""
+    return None if text == "" else text
+
+
+Name = Annotated[str | None, BeforeValidator(_blank_is_none), Field(min_length=1, max_length=400)]
+
+router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FeaturesQuery(_Query):
+    """Which features are asked for."""
+
+    text: Annotated[str, Field(max_length=200)] = ""
+    only: Which = "all"
+    page: Annotated[int, Field(ge=1, le=1_000)] = 1
+
+
+class RequestsQuery(_Query):
+    """Which requests are asked for."""
+
+    feature: Name = None
+    model: Name = None
+    user: Name = None
+    tenant: Name = None
+    owner: Annotated[Literal["house", "user"] | None, BeforeValidator(_blank_is_none)] = None
+    outcome: Name = None
+    before: Name = None
+    call: Name = None
+
+    @property
+    def only(self) -> Only:
+        """The same for the store."""
+        return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
+
+
+class SpendQuery(_Query):
+    """Whose costs are asked for, of how many days."""
+
+    by: By = "feature"
+    days: Literal["7", "30", "90"] = "30"
+
+
+class ExplainQuery(_Query):
+    """What is to be explained."""
+
+    feature: Annotated[str, Field(max_length=200)] = ""
+    user: Name = None
+    tenant: Name = None
+    tier: Name = None
+    byok: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)] = ()
+    tokens: Annotated[int, BeforeValidator(lambda text: text or 0), Field(ge=0, le=100_000_000)] = 0
+    tools: bool = False
+    structured: bool = False
+    images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
+
+    @property
+    def question(self) -> Question:
+        """The same for the view."""
+        return Question(**dict(self))
+
+
+@router.get("/")
+async def now(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
+    """Is it us or them? Who does not run the service is led to what is theirs."""
+    if owner.user_id != ADMIN:
+        return RedirectResponse("/conversations", status_code=303, headers=PRIVATE)
+    at = datetime.now(UTC)
+    (hours, database), balances, qos = await asyncio.gather(
+        _hours(services, at), _balances(services), services.qos_info()
+    )
+    process = _process(services, database)
+    view = await asyncio.to_thread(now_view, qos, services.recent, process, hours, balances, at)
+    return await rendered(request, "now", view, user=owner.user_id)
+
+
+@router.get("/features")
+async def features(
+    asked: Annotated[FeaturesQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+) -> Response:
+    """What each feature runs on, and how it does."""
+    at = datetime.now(UTC)
+    period = Period.last(DAYS, at.date())
+    days = await _crossed(services, ["feature", "day"], period)
+    qos = await services.qos_info()
+    wanted = Wanted(asked.text.strip(), asked.only, asked.page)
+    view = await asyncio.to_thread(features_view, qos, services.recent, days, period, wanted, at)
+    return await rendered(request, "features", view, user=admin.user_id)
+
+
+@router.get("/explain")
+async def explain(
+    asked: Annotated[ExplainQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+) -> Response:
+    """How a call would be served, as of now, and why. Nothing is sent."""
+    question, qos = asked.question, await services.qos_info()
+    answer = await asyncio.to_thread(_explained, services, question) if question.feature else None
+    view = explain_view(
+        question,
+        answer,
+        features=sorted(qos.features),
+        providers=sorted(name for name, one in qos.providers.items() if one.access == "key"),
+        base_url=base_url(request),
+    )
+    return await rendered(request, "explain", view, user=admin.user_id)
+
+
+@router.get("/requests")
+async def requests(
+    asked: Annotated[RequestsQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+) -> Response:
+    """The last calls, with whatever is asked of them."""
+    if asked.call is not None:
+        return RedirectResponse(
+            request.url_for("one_request", call=asked.call.strip()).path, status_code=303, headers=PRIVATE
+        )
+    store = _ledger(services)
+    found = await store.search(asked.only, limit=PAGE, before=asked.before)
+    qos = await services.qos_info()
+    models = sorted({endpoint for info in qos.features.values() for endpoint in info.chain})
+    view = requests_view(
+        found, asked.only, asked.before, datetime.now(UTC), features=sorted(qos.features), models=models
+    )
+    return await rendered(request, "requests", view, user=admin.user_id)
+
+
+@router.get("/requests/{call}", name="one_request")
+async def one_request(call: str, request: Request, admin: AdminDep, services: ServicesDep) -> Response:
+    """What happened inside one call."""
+    found = await _ledger(services).request(call)
+    if found is None:
+        raise HTTPException(404, "No call has this id. A call is here some moments after it ended.")
+    qos = await services.qos_info()
+    return await rendered(request, "request", request_view(found, qos.table_hash), user=admin.user_id)
+
+
+@router.get("/spend")
+async def spend(
+    asked: Annotated[SpendQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+) -> Response:
+    """What calls cost, and what is left of budgets."""
+    today = datetime.now(UTC).date()
+    period = Period.last(int(asked.days), today)
+    told, balances = await asyncio.gather(_told(services, asked.by, period), _balances(services))
+    view = await asyncio.to_thread(spend_view, asked.by, period, told, balances)
+    return await rendered(request, "spend", view, user=admin.user_id, days=int(asked.days))
+
+
+@router.get("/config")
+async def config(request: Request, admin: AdminDep, services: ServicesDep) -> Response:
+    """What is in force, in which process, and what people changed."""
+    workers = await services.usage.workers() if services.usage else ()
+    kept = await services.overrides.all(PAST) if services.overrides else None
+    view = config_view(await services.qos_info(), workers, kept, datetime.now(UTC))
+    return await rendered(request, "config", view, user=admin.user_id)
+
+
+@router.get("/models")
+async def models(request: Request, admin: AdminDep, services: ServicesDep) -> Response:
+    """What goes off sale when, what it can do, and what it costs."""
+    today = datetime.now(UTC).date()
+    used = await _used(services, "model", Period.last(MONTH, today))
+    qos, known = await services.qos_info(), await asyncio.to_thread(services.facade.get_models)
+    view = models_view(known, qos.retirements, used, today)
+    return await rendered(request, "models", view, user=admin.user_id)
+
+
+@router.get("/conversations")
+async def conversations(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
+    """What was processed for the user lately."""
+    recent = await services.conversations.page(owner.user_id, limit=RECENT)
+    view = conversations_view(recent, base_url=base_url(request))
+    return await rendered(request, "conversations", view, user=owner.user_id)
+
+
+@router.get("/playground")
+async def playground(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
+    """A feature to talk to."""
+    view = playground_view(await services.qos_info(), base_url=base_url(request))
+    return await rendered(request, "playground", view, user=owner.user_id)
+
+
+def _explained(services: Services, question: Question) -> dict[str, Any] | str:
+    needs = Needs(
+        tools=question.tools,
+        structured_output=question.structured,
+        images=question.images,
+        audio=question.audio,
+        video=question.video,
+        pdf=question.pdf,
+        tokens=question.tokens,
+    )
+    caller = Caller(
+        user_id=question.user,
+        tenant_id=question.tenant,
+        tier=question.tier,
+        keys=dict.fromkeys(question.byok, "a-key"),
+    )
+    try:
+        return services.facade.explain(question.feature, caller=caller, needs=needs).as_dict()
+    except LLMError as error:
+        return str(error)
+
+
+def _process(services: Services, database: str | None) -> Process:
+    model, spool = services.local_model, services.spool
+    figures = spool and spool.figures
+    return Process(
+        database=database,
+        failing=services.background.failing,
+        ledger_fault=figures.fault if figures else None,
+        lost=figures.lost if figures else 0,
+        local_model=LocalModel(model.label, model.state, model.reason) if model else None,
+    )
+
+
+async def _hours(services: Services, at: datetime) -> tuple[Sequence[Cell] | None, str | None]:
+    """The last days by endpoint and hour, and why they cannot be told, if they cannot: this page is for such times, too."""
+    if services.usage is None:
+        return None, None
+    period = Period((at - timedelta(days=1)).date(), at.date())
+    try:
+        return await services.usage.crossed(["model", "hour"], period), None
+    except StoreAwayError:
+        return None, await services.database.fault() or "storage_unavailable"
+
+
+async def _balances(services: Services) -> Sequence[Balance]:
+    """The counters of budgets; none if nobody can tell: calls say so then."""
+    try:
+        return await services.budgets.all() if services.budgets else ()
+    except BudgetUnavailableError:
+        return ()
+
+
+async def _told(services: Services, by: By, period: Period) -> Told:
+    store = _ledger(services)
+    before = Period.last((period.until - period.since).days + 1, period.since - timedelta(days=1))
+    month = Period(min(period.until.replace(day=1), period.until - timedelta(days=7)), period.until)
+    is_crossed = by in _CROSSED
+    return Told(
+        used=await store.used(by, period, limit=None if is_crossed else 200),
+        days=await store.crossed([by, "day"], period) if is_crossed else (),
+        total=await store.total(period),
+        before=await store.total(before),
+        by_day=await store.used("day", month),
+    )
+
+
+async def _used(services: Services, by: Dimension, period: Period) -> Sequence[Used]:
+    return await services.usage.used(by, period) if services.usage else ()
+
+
+async def _crossed(services: Services, by: Sequence[Dimension], period: Period) -> Sequence[Cell]:
+    return await services.usage.crossed(by, period) if services.usage else ()
+
+
+def _ledger(services: Services) -> Any:
+    if services.usage is None:
+        raise HTTPException(404, "This service keeps no ledger.")
+    return services.usage

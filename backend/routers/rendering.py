@@ -1,0 +1,138 @@
+"""Pages: a view laid out by its template, or the same view as JSON for whoever asks for that."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic_core import to_json
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+from typing_extensions import override
+
+from backend.console import charts, wording
+from backend.ledger.store import StoreAwayError
+from backend.utils.llm.errors import LLMError
+
+from .dependencies import ADMIN, UnauthenticatedError
+from .errors import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+CONSOLE: Final = Path(__file__).parents[1] / "console"
+PRIVATE: Final = {"Cache-Control": "no-store", "Vary": "Accept, HX-Request, Cookie"}
+_INDENTATION: Final = re.compile(r"(<(pre|textarea)\b.*?</\2>)|\n\s+", re.DOTALL)
+_NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyError, StoreAwayError)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page that the menu leads to; ``admins`` alone may see it if it says so."""
+
+    name: str
+    path: str
+    title: str
+    admins: bool = True
+
+
+MENU: Final = (
+    Place("now", "/", "Now"),
+    Place("features", "/features", "Features"),
+    Place("explain", "/explain", "Explain"),
+    Place("requests", "/requests", "Requests"),
+    Place("spend", "/spend", "Spend"),
+    Place("config", "/config", "Config"),
+    Place("models", "/models", "Models"),
+    Place("conversations", "/conversations", "Conversations", admins=False),
+    Place("playground", "/playground", "Playground", admins=False),
+)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(CONSOLE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (wording.count, wording.short, wording.usd, wording.seconds, wording.percent, wording.span)
+    moments = (wording.ago, wording.until, wording.moment, wording.minute, wording.number_of)
+    made.filters.update({word.__name__: word for word in (*words, *moments)})
+    made.globals.update(columns=charts.columns, spans=charts.spans)
+    return made
+
+
+_environment_of_pages: Final = _environment()
+
+
+class Page(APIRoute):
+    """A route for browsers: whoever is not logged in is told how to, and whatever goes wrong is told, on a page."""
+
+    @override
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_tell(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except _NO_PAGE as error:
+                if wants_json(request):
+                    raise
+                return await _told(request, error)
+
+        return handle_or_tell
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a program asks: it accepts JSON, and no HTML."""
+    accepted = request.headers.get("accept", "")
+    return "application/json" in accepted and "text/html" not in accepted
+
+
+async def rendered(request: Request, name: str, view: object, *, user: str = "", **more: Any) -> Response:
+    """The page ``name`` with ``view``; only the part that changes, for htmx; JSON, for programs.
+
+    It is laid out beside the event loop: it may have a line for each of a thousand features.
+    """
+    if wants_json(request):
+        body = await asyncio.to_thread(to_json, view, indent=2)
+        return Response(body, media_type="application/json", headers=PRIVATE)
+    return await page(request, name, view=view, user=user, **more)
+
+
+async def page(
+    request: Request, name: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any
+) -> Response:
+    """The page ``name``."""
+    html = await asyncio.to_thread(_laid_out, request, name, context)
+    return HTMLResponse(html, status, headers=PRIVATE | (headers or {}))
+
+
+def _laid_out(request: Request, name: str, context: dict[str, Any]) -> str:
+    user = context.get("user", "")
+    menu = [place for place in MENU if user and (user == ADMIN or not place.admins)]
+    base = "fragment.html" if request.headers.get("hx-request") == "true" else "base.html"
+    known = {"base": base, "name": name, "menu": menu, "user": user, "now": datetime.now(UTC)}
+    html = _environment_of_pages.get_template(f"{name}.html").render(known | context)
+    return _INDENTATION.sub(lambda found: found[1] or "\n", html)  # a fifth of a page is how it is indented
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    problem = describe(error)
+    headers = dict(problem.headers or {})
+    if isinstance(error, UnauthenticatedError):
+        refused = request.url.path == "/login"
+        return await page(request, "log_in", status=problem.status, headers=headers, refused=refused)
+    user = getattr(getattr(request.state, "owner", None), "user_id", "")
+    return await page(request, "problem", status=problem.status, headers=headers, problem=problem, user=user)
