@@ -295,15 +295,22 @@ def _class_of(node: ast.AST, module: Module) -> ast.ClassDef | None:
 
 def _words(module: Module, node: ast.AST) -> Iterator[str]:
     """Names that the model at ``node`` could be called by, the most telling first."""
-    names = [scope.name for scope in reversed(module.scopes[id(node)]) if not isinstance(scope, ast.Module)]
+    scopes = [scope.name for scope in reversed(module.scopes[id(node)]) if not isinstance(scope, ast.Module)]
     parts = module.name.removesuffix(".py").removesuffix("/__init__").split("/")
-    found = [
-        word
-        for name in (*names, _assigned_to(node, module) or "", *reversed(parts))
-        if (word := _telling(name))
-    ]
+    names = [_key_of(node, module), *scopes, _assigned_to(node, module) or "", *reversed(parts)]
+    found = [word for name in names if (word := _telling(name))]
     yield from found
     yield from (f"{word}_{other}" for word in found[:1] for other in found[1:])
+
+
+def _key_of(node: ast.AST, module: Module) -> str:
+    """The key by which a mapping holds the model; empty if it is in none."""
+    whole = _whole(node, module)
+    above = module.parents.get(id(whole))
+    for key, value in zip(above.keys, above.values, strict=True) if isinstance(above, ast.Dict) else ():
+        if value is whole and isinstance(key, ast.Constant) and isinstance(key.value, str):
+            return key.value
+    return ""
 
 
 def _telling(name: str) -> str:

@@ -37,6 +37,7 @@ class Project:
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = {_dotted(module.name): module for module in modules}
         self._fields = _fields(self.modules.values())
+        self._members = _members(self.modules.values())
 
     def value(self, node: ast.AST, module: Module, depth: int = 0) -> Value:
         """What ``node`` stands for."""
@@ -102,6 +103,8 @@ class Project:
         if (elsewhere := self._imported(dotted)) is not None:
             other, expression = elsewhere
             return self.value(expression, other, depth + 1)
+        if (member := self._members.get(_member(dotted))) is not None:
+            return Value(member)
         if isinstance(node, ast.Attribute) and (found_field := self._fields.get(node.attr)) is not None:
             return Value(found_field, f"it is the default of the field {node.attr}")
         return Value(Unknown(_plain(node)))
@@ -173,6 +176,23 @@ def _fields(modules: Iterable[Module]) -> Mapping[str, str]:
 def _holds_settings(node: ast.ClassDef, module: Module) -> bool:
     names = [node.name, *((module.dotted(base) or "") for base in node.bases)]
     return any(word in name for name in names for word in ("Settings", "Config"))
+
+
+def _members(modules: Iterable[Module]) -> Mapping[tuple[str, str], str]:
+    """Texts that classes hold under a name, such as the members of an enumeration: those of settings are in `_fields`."""
+    return {
+        (node.name, name): value
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef) and not _holds_settings(node, module)
+        for name, value in _texts(node)
+    }
+
+
+def _member(dotted: str) -> tuple[str, str]:
+    """The class and the name of ``module.Class.NAME``, with ``.value`` behind it or without."""
+    names = dotted.removesuffix(".value").split(".")
+    return (names[-2], names[-1]) if len(names) > 1 else ("", "")
 
 
 def _texts(node: ast.ClassDef) -> Iterable[tuple[str, str]]:

@@ -29,15 +29,23 @@ Placeholder = Literal["nothing", "key", "mask", "filler", "variable"]
 
 _REFERENCE = "os.environ/"
 _FILLERS = {
+    "-",
+    "anything",
     "dummy",
     "empty",
     "fake",
+    "fake-key",
+    "lm-studio",
     "n/a",
     "no-key",
     "none",
     "not-needed",
     "null",
+    "ollama",
+    "placeholder",
+    "sk-1234",
     "sk-no-key-required",
+    "test",
     "x",
 }
 

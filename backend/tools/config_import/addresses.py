@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 if TYPE_CHECKING:
     from backend.utils.llm.options import Api
 
-_AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 _VERSIONED = "/v1"
 
 
@@ -48,7 +48,7 @@ _API: dict[str, Api] = {"anthropic": "anthropic", "gemini": "gemini"}
 def _azure(model: str, written: str) -> Address:
     parts = split(written)
     host, path = parts.hostname or "", parts.path.rstrip("/")
-    if host.endswith(_AZURE_HOSTS):
+    if host.endswith(AZURE_HOSTS):
         claude = model.startswith("claude") and host.endswith(".services.ai.azure.com")
         api: Api = "anthropic" if claude else "openai"
         asked = f"https://{host}{'/anthropic' if claude else '/openai/v1'}"

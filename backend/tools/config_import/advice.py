@@ -89,12 +89,28 @@ _SHARED = "is not imported: it is of LiteLLM's shared state."
 _BUDGET = "is not imported. Use [budgets.NAME]: see docs/how-to/set-budgets.md."
 _SO_HERE = "is not imported: it is always so here, as far as a model's abilities are known."
 
-_OF_LITELLM = {
+_OF_AWS = "is not imported: it signs requests for AWS, which is not done here."
+_OF_GOOGLE = "is not imported: it gets tokens of Google Cloud's, which is not done here."
+
+OF_LITELLM = {
     "additional_drop_params": _SO_HERE,
     "alerting": _WATCHED,
     "alerting_threshold": _WATCHED,
     "allowed_fails": _HEALTH,
     "allowed_fails_policy": _HEALTH,
+    **dict.fromkeys(
+        (
+            "aws_access_key_id",
+            "aws_profile_name",
+            "aws_region_name",
+            "aws_role_name",
+            "aws_secret_access_key",
+            "aws_session_name",
+            "aws_session_token",
+        ),
+        _OF_AWS,
+    ),
+    **dict.fromkeys(("vertex_credentials", "vertex_location", "vertex_project"), _OF_GOOGLE),
     "base_model": "is not imported. If the price list does not know the endpoint, say `priced_as` in its row.",
     "cache": _CACHED,
     "cache_params": _CACHED,
@@ -135,4 +151,4 @@ _OF_LITELLM = {
 
 def told_of(key: str) -> str:
     """What becomes of a key of LiteLLM's that no table holds."""
-    return _OF_LITELLM.get(key) or INSTEAD.get(key) or "is not imported: a table has nothing of the kind."
+    return OF_LITELLM.get(key) or INSTEAD.get(key) or "is not imported: a table has nothing of the kind."

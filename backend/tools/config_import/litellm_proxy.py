@@ -179,6 +179,9 @@ def _grouped(name: str, made: list[Deployment], settings: _Settings) -> list[Dep
     ordered = sorted(made, key=lambda one: one.order)
     select = "ordered" if ordered[0].order != ordered[-1].order else settings.select
     weighs = select == "weighted" and any(one.spec.weight is not None for one in made)
+    for one in made:
+        if one.spec.weight is not None and (select != "weighted" or len(made) == 1):
+            one.place.report("dropped", "has a weight, and is not chosen by weights.")
     group = Group(identifier(name), select)
     return [replace(one, spec=_completed(one.spec, group, settings, weighs=weighs)) for one in ordered]
 

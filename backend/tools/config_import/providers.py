@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from backend.tools.config_import.addresses import AZURE_HOSTS
 from backend.tools.config_import.vendors import KNOWN, VENDORS, house_variable
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def _name(account: Account, above: Iterable[Account]) -> str:
     elsewhere = {other.base_url for other in above if other.provider == account.provider}
     if account.base_url is None or (account.provider not in VENDORS and elsewhere <= {account.base_url}):
         return name
-    host = re.sub(r"[^a-z0-9]+", "-", urlsplit(account.base_url).netloc.lower())
+    place = urlsplit(account.base_url).netloc.lower()
+    # A resource's own name tells it apart from others.
+    place = place.partition(".")[0] if place.endswith(AZURE_HOSTS) else place
+    host = re.sub(r"[^a-z0-9]+", "-", place)
     return f"{name}-{host}".strip("-")
 
 

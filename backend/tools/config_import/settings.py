@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES
+from backend.tools.config_import.advice import INSTEAD, MISPLACED, NAMES, OF_LITELLM
 from backend.tools.config_import.nodes import given
 from backend.utils.llm.model_config.schema import FeatureRow
 from backend.utils.llm.models import capabilities
@@ -83,9 +83,8 @@ def _translated(name: str, node: Node) -> Wants:
     if name in MISPLACED:
         node.report("wrong", MISPLACED[name])
     else:
-        node.report(
-            "dropped", INSTEAD.get(name) or f"is no option here. {did_you_mean(name, NAMES)}".rstrip()
-        )
+        unknown = f"is no option here. {did_you_mean(name, NAMES)}".rstrip()
+        node.report("dropped", INSTEAD.get(name) or OF_LITELLM.get(name) or unknown)
     return {}
 
 

@@ -275,6 +275,15 @@ class TestValues:
         assert made.table is None
         assert told(made, "wrong")[0].startswith("app/notes.py:3")
 
+    @pytest.mark.parametrize("model", ["Model.SMALL", "Model.SMALL.value", "models.Model.SMALL"])
+    def test_members_of_an_enumeration_are_followed(self, scanned: Scan, model: str) -> None:
+        files = {
+            "app/models.py": "from enum import Enum\nclass Model(str, Enum):\n    SMALL = 'gpt-6-luna'",
+            "app/notes.py": f"from app import models\nfrom app.models import Model\n{OPENAI}ChatOpenAI(model={model})",
+        }
+
+        assert list(chains(scanned(files)).values()) == [["openai:gpt-6-luna"]]
+
     def test_a_name_that_is_assigned_twice_is_not_known(self, scanned: Scan) -> None:
         assert scanned(f"{OPENAI}M = 'a'\nM = 'b'\nChatOpenAI(model=M)").table is None
 
@@ -290,6 +299,7 @@ class TestNames:
             ("class TitleMaker:\n    def __init__(self):\n        self.llm = {}", "title_maker"),
             ("title_llm = {}", "title"),
             ("def get_title_model():\n    return {}", "title"),
+            ("MODELS = {{'title': {}}}", "title"),
             ("llm = {}", "notes"),
         ],
     )

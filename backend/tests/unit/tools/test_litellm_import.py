@@ -113,6 +113,15 @@ class TestModels:
 
         assert snapshot(config).chain("chat", "premium").tiers[0].select.by == by
 
+    def test_a_weight_that_nothing_goes_by_is_told(self) -> None:
+        config = proxy(
+            entry("chat", weight=9),
+            entry("chat", "groq/llama-4"),
+            router_settings={"routing_strategy": "least-busy"},
+        )
+
+        assert "model_list.0: has a weight, and is not chosen by weights." in told(config, "dropped")
+
     def test_an_order_is_kept(self) -> None:
         config = proxy(entry("chat", order=2), entry("chat", "groq/llama-4", order=1))
 
@@ -270,6 +279,14 @@ class TestClouds:
         assert snapshot(config).providers["azure"].base_url == f"{AZURE}/openai/v1"
         assert chain(config, "a") == ["azure:d"]
 
+    def test_a_second_resource_is_named_after_itself(self) -> None:
+        config = proxy(
+            entry("a", "azure/d", api_base="https://eu.openai.azure.com"),
+            entry("a", "azure/d", api_base="https://us.openai.azure.com"),
+        )
+
+        assert chain(config, "a") == ["azure:d", "azure-us:d"]
+
     def test_a_gateway_in_front_of_azure_is_wrong_unless_it_speaks_the_api_without_versions(self) -> None:
         assert wrong(proxy(entry("a", "azure/d", api_base="https://gateway.example.com"))) == [
             "model_list.0.litellm_params.api_base"
@@ -348,6 +365,12 @@ class TestClouds:
         (endpoint,) = snapshot(proxy(entry("a", model, api_base=written))).chain("a", "premium")
 
         assert endpoint.provider.base_url == asked
+
+    @pytest.mark.parametrize("filler", ["fake-key", "sk-1234", "ollama"])
+    def test_a_word_in_place_of_a_key_is_no_key(self, filler: str) -> None:
+        config = proxy(entry("a", "openai/qwen3", api_base="http://10.0.0.7:4000/v1", api_key=filler))
+
+        assert snapshot(config).chain("a", "premium").tiers[0].endpoints[0].provider.access == "open"
 
     def test_ollama_needs_neither_an_address_nor_a_key(self) -> None:
         (endpoint,) = snapshot(proxy(entry("a", "ollama/llama3.1"))).chain("a", "premium")
