@@ -50,6 +50,7 @@ from backend.routers import (
     changes,
     chat,
     chat_completions,
+    complete,
     console,
     conversations,
     errors,
@@ -219,7 +220,7 @@ def create_app(
     errors.install(app)
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
-        *(chat_completions, messages, models, responses),
+        *(chat_completions, complete, messages, models, responses),
         *(agents, console, changes),
     ):
         app.include_router(room.router)

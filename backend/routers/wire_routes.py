@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 
 from backend.utils.llm.errors import LLMError
 from backend.wires.bodies import LONGEST, read_object
-from backend.wires.faults import Fault, FaultError, fault_of
+from backend.wires.faults import Fault, FaultError, InvalidRequestError, fault_of
 from backend.wires.streams import begun
 from backend.wires.wire import written
 
@@ -30,15 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from backend.wires.request import CompletionRequest
-    from backend.wires.wire import Wire
+    from backend.wires.wire import Exchange, Wire, WireOf
 
 log = logging.getLogger(__name__)
+
+ExchangeT = TypeVar("ExchangeT", bound="Exchange")
 
 LONGEST_BODY: Final = LONGEST
 RECEIPT_WANTED: Final = "x-patchbay-receipt"
 """With ``body`` in this header, the answer's body holds the receipts."""
 RECEIPT_ID: Final = "x-patchbay-receipt-id"
 """Under which the ledger has the call; several, with commas, if there were several choices."""
+STRICT: Final = "x-patchbay-strict"
+"""With ``true`` in this header, a request is refused that asks for what is not served, instead of being served without."""
 IGNORED: Final = "x-patchbay-ignored"
 """What was asked for and is not served, by the names of the request."""
 REQUEST_IDS: Final = ("x-request-id", "request-id")
@@ -78,11 +82,29 @@ async def answered(request: Request, wire: Wire, *, ping: bytes = PING) -> Respo
         wire: What the client speaks.
         ping: What a silent stream says now and then.
     """
-    services = get_services(request)
+    return await answer_to(await read(request, wire), request, wire, ping=ping)
+
+
+async def read(request: Request, wire: WireOf[ExchangeT]) -> ExchangeT:
+    """What ``request`` asks for.
+
+    Raises:
+        FaultError: It is nothing that ``wire`` knows, or asks for what is not served though it wants all or nothing.
+    """
     tells_receipt = request.headers.get(RECEIPT_WANTED, "").lower() == "body"
     exchange = wire.read(await read_body(request), tells_receipt=tells_receipt)
+    if exchange.request.ignored and request.headers.get(STRICT, "").lower() == "true":
+        names = ", ".join(exchange.request.ignored)
+        raise InvalidRequestError(
+            f"Not served here: {names}.", exchange.request.ignored[0], "unsupported_parameter"
+        )
+    return exchange
+
+
+async def answer_to(exchange: Exchange, request: Request, wire: Wire, *, ping: bytes = PING) -> Response:
+    """As `answered`, of a request that has been read."""
     asked = exchange.request
-    responder = services.responders.responder(asked.model)
+    responder = get_services(request).responders.responder(asked.model)
     if asked.streams:
         stream = responder.stream(asked)
         async with while_connected(request.receive):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -38,10 +38,13 @@ class Exchange(Protocol):
         ...
 
 
-class Wire(Protocol):
-    """A protocol that clients speak."""
+ExchangeT_co = TypeVar("ExchangeT_co", bound=Exchange, covariant=True)
 
-    def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> Exchange:
+
+class WireOf(Protocol[ExchangeT_co]):
+    """A protocol that clients speak, with exchanges of its own."""
+
+    def read(self, body: Mapping[str, Any], *, tells_receipt: bool = False) -> ExchangeT_co:
         """The request that ``body`` is. With ``tells_receipt`` its answer holds the receipts.
 
         Raises:
@@ -56,6 +59,10 @@ class Wire(Protocol):
     def stopped(self, fault: Fault) -> bytes:
         """The event with which a stream ends that the server has to break off."""
         ...
+
+
+Wire = WireOf[Exchange]
+"""Any protocol that clients speak."""
 
 
 async def written(events: AsyncGenerator[Event], writer: EventWriter) -> AsyncGenerator[bytes]:

@@ -59,7 +59,7 @@ def _choice(number: int, choice: Choice) -> dict[str, Any]:
     if choice.reasoning:
         message["reasoning_content"] = choice.reasoning
     if choice.calls:
-        message["tool_calls"] = [_call(call) for call in choice.calls]
+        message["tool_calls"] = [call_object(call) for call in choice.calls]
     return {
         "index": number,
         "message": message,
@@ -68,7 +68,8 @@ def _choice(number: int, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def call_object(call: ToolCall) -> dict[str, Any]:
+    """The call of a tool, by this wire's names."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 

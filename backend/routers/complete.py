@@ -1,0 +1,43 @@
+"""A plain completion by a group: text and calls of tools, without any vendor's protocol."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from backend.utils.llm.caller import Caller, use_caller
+from backend.wires.complete import PlainWire
+from backend.wires.faults import Fault, FaultError
+
+from .bodies import edge
+from .dependencies import ADMIN, Identity, IdentityDep
+from .wire_routes import LONGEST_BODY, answer_to, read, route_of
+
+WIRE: Final = PlainWire()
+
+router: Final = APIRouter(prefix="/v1/complete", tags=["completions"], route_class=route_of(WIRE))
+
+
+@router.post("")
+@edge(longest_body=LONGEST_BODY)
+async def complete(request: Request, identity: IdentityDep) -> Response:
+    """Answer messages by a group, on behalf of a tenant."""
+    exchange = await read(request, WIRE)
+    with _on_behalf_of(exchange.tenant_id, identity):
+        return await answer_to(exchange, request, WIRE)
+
+
+def _on_behalf_of(tenant_id: str | None, identity: Identity) -> AbstractContextManager[Caller | None]:
+    """The tenant of the token is the one that counts: what a body says could be anybody's. Only an admin names others.
+
+    Raises:
+        FaultError: The body names another one.
+    """
+    caller = identity.caller
+    if tenant_id is None or tenant_id == caller.tenant_id:
+        return nullcontext()
+    if identity.user_id != ADMIN:
+        raise FaultError(
+            Fault(403, "tenant_not_allowed", "`tenant_id` is not the tenant of this token.", "tenant_id")
+        )
+    return use_caller(caller.model_copy(update={"tenant_id": tenant_id}))
