@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from .faults import Fault, FaultError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 LONGEST: Final = 16 * 1024 * 1024
 """Bytes, packed and unpacked. A million tokens are some four megabytes; the rest is for pictures."""
@@ -31,7 +31,7 @@ def read_object(body: bytes, encoding: str = "") -> dict[str, Any]:
         FaultError: It is packed in an unknown way, too long, or no JSON object, or there is too much in it.
     """
     plain = unpacked(body, encoding)
-    if _signs_in(plain) > MOST_VALUES and _has_too_many_values(plain):
+    if values_in(plain, MOST_VALUES) > MOST_VALUES:
         raise InvalidRequestError(f"The body has more than {MOST_VALUES:,} values.")
     try:
         read = from_json(plain, allow_inf_nan=False)
@@ -40,6 +40,20 @@ def read_object(body: bytes, encoding: str = "") -> dict[str, Any]:
     if not isinstance(read, dict):
         raise InvalidRequestError("The body is not a JSON object.")
     return read
+
+
+def check_embedded(texts: Iterable[object], param: str) -> None:
+    """Test the JSON that stands as texts in a body, such as arguments of calls, before any of it is built.
+
+    Raises:
+        InvalidRequestError: All together has more than `MOST_VALUES`.
+    """
+    left = MOST_VALUES
+    for text in texts:
+        if isinstance(text, str):
+            left -= values_in(text.encode(errors="replace"), left)
+            if left < 0:
+                raise InvalidRequestError(f"Arguments of calls have more than {MOST_VALUES:,} values.", param)
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:
@@ -100,13 +114,18 @@ _UNPACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {
 # What JSON holds, without building it -----------------------------------------------------------------------------------
 
 
+def values_in(text: bytes, most: int) -> int:
+    """About how many objects, lists and members JSON has, counted exactly only if there may be more than ``most``.
+
+    Signs of JSON count outside strings. Without its escapes, every quote begins or ends one.
+    """
+    if (signs := _signs_in(text)) <= most:
+        return signs
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in text else text
+    if (quotes := plain.count(b'"')) > _QUOTES_OF_A_VALUE * most:
+        return quotes // _QUOTES_OF_A_VALUE
+    return sum(map(_signs_in, plain.split(b'"')[::2]))
+
+
 def _signs_in(part: bytes) -> int:
     return part.count(b",") + part.count(b"[") + part.count(b"{")
-
-
-def _has_too_many_values(body: bytes) -> bool:
-    """Whether signs of JSON outside strings are too many. Without its escapes, every quote begins or ends a string."""
-    plain = body.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in body else body
-    if plain.count(b'"') > _QUOTES_OF_A_VALUE * MOST_VALUES:
-        return True
-    return sum(map(_signs_in, plain.split(b'"')[::2])) > MOST_VALUES

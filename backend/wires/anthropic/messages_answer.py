@@ -24,7 +24,7 @@ from ..answer import (
 )
 from ..sse import json_event
 from .errors import anthropic_error
-from .thoughts import packed
+from .thoughts import thoughts_block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +88,7 @@ def _blocks(choice: Choice, request: MessagesRequest) -> Iterator[dict[str, Any]
         yield {"type": "text", "text": text}
     yield from map(_call, choice.calls)
     if choice.calls and choice.reasoning_items and request.keeps_thoughts:
-        yield packed(choice.reasoning_items, choice.receipt)
+        yield thoughts_block(choice.reasoning_items, choice.receipt)
 
 
 def _receipt(receipt: Mapping[str, Any], *, is_told: bool) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class MessagesWriter:
             yield from self._text("".join(self._late_text))
             yield from self._close()
         if self._calls and self._items and self._request.keeps_thoughts:
-            yield from self._begin("redacted_thinking", packed(self._items, event.receipt))
+            yield from self._begin("redacted_thinking", thoughts_block(self._items, event.receipt))
             yield from self._close()
         reason = "refusal" if self._is_refused else _REASONS[event.reason]
         delta = {"stop_reason": reason, "stop_sequence": None, "stop_details": None}

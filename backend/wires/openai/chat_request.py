@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage
 
+from ..bodies import check_embedded
 from ..faults import InvalidRequestError
 from ..fields import ignored_in, objects, options_from, required, taken
 from ..request import CompletionRequest
 from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -142,7 +143,17 @@ def _mode(allowed: Mapping[str, Any], within: str) -> str:
 def _messages(described: Sequence[Any]) -> list[BaseMessage]:
     if not described:
         raise InvalidRequestError("`messages` is empty.", "messages")
+    check_embedded(_arguments(described), "messages")
     return [_message(message, place) for message, place in objects(described, "messages")]
+
+
+def _arguments(described: Sequence[Any]) -> Iterator[object]:
+    """The arguments of all calls, as far as they stand where they should."""
+    messages = (message for message in described if isinstance(message, dict))
+    for calls in (message.get("tool_calls") for message in messages):
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            yield function.get("arguments") if isinstance(function, dict) else None
 
 
 def _message(message: Mapping[str, Any], place: str) -> BaseMessage:

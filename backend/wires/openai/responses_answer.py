@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ..thoughts import packed
 from .responses_tools import custom_input
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ def responses_usage(usage: Usage) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class ReasoningItem:
-    """What the model thought, as a summary."""
+    """What the model thought, as a summary, and as its provider wants it back."""
 
     id: str
     index: int
     pieces: list[str] = field(default_factory=list)
+    kept: str | None = None
 
     @property
     def text(self) -> str:
@@ -97,8 +99,13 @@ class ReasoningItem:
 
     def as_dict(self, *, status: ItemStatus) -> dict[str, Any]:
         """JSON-ready."""
-        summary = [] if status == "in_progress" else [summary_part(self.text)]
-        return {"id": self.id, "type": "reasoning", "summary": summary, "encrypted_content": None}
+        is_told = self.pieces and status != "in_progress"
+        return {
+            "id": self.id,
+            "type": "reasoning",
+            "summary": [summary_part(self.text)] if is_told else [],
+            "encrypted_content": self.kept,
+        }
 
 
 @dataclass(slots=True)
@@ -189,8 +196,9 @@ def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
     def place(kind: str) -> tuple[str, int]:
         return f"{kind}_{asked.request.id}_{len(items)}", len(items)
 
-    if choice.reasoning:
-        items.append(ReasoningItem(*place("rs"), [choice.reasoning]))
+    kept = kept_thoughts(choice.reasoning_items, choice.receipt, asked) if choice.calls else None
+    if choice.reasoning or kept:
+        items.append(ReasoningItem(*place("rs"), [choice.reasoning] if choice.reasoning else [], kept))
     if choice.text:
         items.append(MessageItem(*place("msg"), pieces=[choice.text], logprobs=list(choice.logprobs)))
     if choice.refusal:
@@ -199,6 +207,13 @@ def items_of(choice: Choice, asked: ResponsesRequest) -> list[Item]:
         tool = asked.tools.tool(call.name)
         items.append(CallItem(*place("ctc" if tool.is_custom else "fc"), call.id, tool, [call.arguments]))
     return items
+
+
+def kept_thoughts(
+    items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any], asked: ResponsesRequest
+) -> str | None:
+    """What the provider wants back with the results of calls; None if the client does not keep it, or there is nothing."""
+    return packed(items, receipt) if items and asked.keeps_thoughts else None
 
 
 def summary_part(text: str) -> dict[str, Any]:

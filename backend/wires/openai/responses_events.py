@@ -10,6 +10,7 @@ from ..answer import (
     Failed,
     Finished,
     ReasoningDelta,
+    ReasoningItems,
     RefusalDelta,
     Started,
     TextDelta,
@@ -24,6 +25,7 @@ from .responses_answer import (
     ReasoningItem,
     Resource,
     ending,
+    kept_thoughts,
     output_of,
     responses_usage,
     status_of,
@@ -31,7 +33,7 @@ from .responses_answer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..answer import Event
     from .responses_answer import ItemStatus
@@ -67,6 +69,8 @@ class ResponsesWriter:
         self._items: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
         self._calls: dict[int, CallItem] = {}
+        self._thoughts: list[ReasoningItem] = []
+        self._kept: Sequence[Mapping[str, Any]] = ()
         self._said: list[bytes] = []
         self._writers: dict[type[Event], Callable[[Any], None]] = {
             Started: self._start,
@@ -74,6 +78,7 @@ class ResponsesWriter:
             ToolCallDelta: self._call,
             ReasoningDelta: self._thought,
             RefusalDelta: self._refusal,
+            ReasoningItems: self._keep,
             Finished: self._finish,
             Failed: self._fail,
         }
@@ -139,6 +144,9 @@ class ResponsesWriter:
         item.pieces.append(event.text)
         self._say_summary("text.delta", item, delta=event.text)
 
+    def _keep(self, event: ReasoningItems) -> None:
+        self._kept = event.items
+
     def _call(self, event: ToolCallDelta) -> None:
         item = self._calls.get(event.place)
         if item is None:
@@ -183,9 +191,12 @@ class ResponsesWriter:
         if isinstance(item, ReasoningItem):
             self._say_summary("text.done", item, text=item.text)
             self._say_summary("part.done", item, part=summary_part(item.text))
+            if self._asked.keeps_thoughts:  # what the provider wants back of them comes last
+                self._thoughts.append(item)
+            else:
+                self._done(item, status)
         elif item is not None:
             self._close_message(item)
-        if item is not None:
             self._done(item, status)
 
     def _close_message(self, item: MessageItem) -> None:
@@ -210,6 +221,16 @@ class ResponsesWriter:
             )
         self._done(item, status)
 
+    def _close_thoughts(self, event: Finished) -> None:
+        kept = kept_thoughts(self._kept, event.receipt, self._asked) if self._calls else None
+        if kept and not self._thoughts:
+            item = ReasoningItem(self._new_id("rs"), len(self._items))
+            self._thoughts.append(item)
+            self._add(item)
+        for item in self._thoughts:
+            item.kept = kept if item is self._thoughts[-1] else None
+            self._done(item, "completed")
+
     def _done(self, item: Item, status: ItemStatus) -> None:
         self._say("response.output_item.done", output_index=item.index, item=item.as_dict(status=status))
 
@@ -217,6 +238,7 @@ class ResponsesWriter:
         status, more = ending(event.reason)
         item_status: ItemStatus = "completed" if status == "completed" else "incomplete"
         self._close_open(item_status)
+        self._close_thoughts(event)
         for item in self._calls.values():
             self._close_call(item, status_of(item, self._items, item_status))
         if self._tells_receipt:

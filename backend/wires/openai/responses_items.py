@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
+from ..bodies import check_embedded
 from ..faults import InvalidRequestError
 from ..fields import ignored_in, objects, required, taken
+from ..thoughts import unpacked
 from .responses_tools import INPUT, function_name
 from .tools import tool_call
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
+
+    from ..thoughts import Thoughts
 
 _PARTS: Final = frozenset(
     {
@@ -42,15 +46,18 @@ class _Turn:
     good: list[Any] = field(default_factory=list)
     bad: list[Any] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
+    kept: Thoughts | None = None
 
     def message(self) -> AIMessage:
-        extras = {"reasoning_content": "\n\n".join(self.thoughts)} if self.thoughts else {}
         content: Any = self.content
         if len(content) == 1 and isinstance(content[0], str):
             (content,) = content
-        return AIMessage(
-            content or "", tool_calls=self.good, invalid_tool_calls=self.bad, additional_kwargs=extras
-        )
+        made = AIMessage(content or "", tool_calls=self.good, invalid_tool_calls=self.bad)
+        if self.kept is not None:
+            return made.model_copy(update=self.kept.in_message())
+        if self.thoughts:
+            made.additional_kwargs["reasoning_content"] = "\n\n".join(self.thoughts)
+        return made
 
 
 @dataclass(slots=True)
@@ -118,6 +125,7 @@ def read_items(given: Any) -> Items:
         return items
     if not isinstance(given, list):
         raise InvalidRequestError("`input` has to be a text, or a list of items.", "input")
+    check_embedded((item.get("arguments") for item in given if isinstance(item, dict)), "input")
     for item, place in objects(given, "input"):
         items.add(item, place)
     items.end_turn()
@@ -142,6 +150,7 @@ def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -
         content = _content(item.get("content"), f"{within}content")
         turn.content += content if isinstance(content, list) else [content]
     elif kind == "reasoning":
+        turn.kept = unpacked(item.get("encrypted_content")) or turn.kept
         parts = [*(taken(item, "summary", list, within) or []), *(taken(item, "content", list, within) or [])]
         turn.thoughts += [
             text for part in parts if isinstance(part, dict) and isinstance(text := part.get("text"), str)

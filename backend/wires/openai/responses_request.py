@@ -39,7 +39,8 @@ _STATEFUL: Final = {
     "background": "Answers are not made in the background. Leave `background` out.",
 }
 _LOGPROBS: Final = "message.output_text.logprobs"
-_INCLUDED: Final = frozenset({_LOGPROBS, "reasoning.encrypted_content"})
+_THOUGHTS: Final = "reasoning.encrypted_content"
+_INCLUDED: Final = frozenset({_LOGPROBS, _THOUGHTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,14 @@ class ResponsesRequest:
     """A request, and what its answer repeats of it.
 
     Attributes:
+        keeps_thoughts: Whether the client hands back what the model thought, for its provider.
         echo: Fields of the response that say what was asked, JSON-ready.
     """
 
     request: CompletionRequest
     tools: Tools
     echo: Mapping[str, Any]
+    keeps_thoughts: bool = False
 
 
 def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
@@ -84,7 +87,8 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
         metadata=taken(body, "metadata", dict) or {},
         ignored=[*_ignored(body), *tools.ignored, *items.ignored],
     )
-    return ResponsesRequest(request, tools, _echo(body, request, tools, form, instructions))
+    echo = _echo(body, request, tools, form, instructions)
+    return ResponsesRequest(request, tools, echo, keeps_thoughts=_THOUGHTS in (body.get("include") or ()))
 
 
 def _refuse_state(body: Mapping[str, Any]) -> None:

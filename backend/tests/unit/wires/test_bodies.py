@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
-from backend.wires.bodies import LONGEST, MOST_VALUES, read_object
+from backend.wires.bodies import LONGEST, MOST_VALUES, check_embedded, read_object
 from backend.wires.faults import FaultError
 
 if TYPE_CHECKING:
@@ -84,3 +84,11 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
     fault = refusal_of(body).fault
 
     assert (fault.status, fault.code) == (400, "invalid_request")
+
+
+def test_json_in_texts_counts_together() -> None:
+    half = json.dumps([[]] * (MOST_VALUES // 2 - 10))
+
+    check_embedded([half, None, 7, "{"], "messages")
+    with pytest.raises(FaultError, match="more than 50,000 values"):
+        check_embedded([half, half, half], "messages")

@@ -20,6 +20,7 @@ from backend.wires.answer import (
     Failed,
     Finished,
     ReasoningDelta,
+    ReasoningItems,
     RefusalDelta,
     Started,
     TextDelta,
@@ -352,3 +353,55 @@ def test_tools_that_openai_would_run_are_left_out_and_told() -> None:
 
     assert len(request.tools) == 1
     assert request.ignored == ["foo", "store", "web_search"]
+
+
+# Thoughts ------------------------------------------------------------------------------------------------------------
+
+ITEMS = [{"type": "reasoning", "id": "rs_1", "encrypted_content": "secret"}]
+SERVED = {"endpoint": "openai:gpt-6-luna"}
+KEPT = BODY | {"include": ["reasoning.encrypted_content"]}
+
+
+@pytest.mark.parametrize("thought", [[ReasoningDelta("Hm.")], []], ids=["told", "not told"])
+def test_thoughts_that_went_to_a_client_come_back_for_their_provider(thought: list[Event]) -> None:
+    call = ToolCallDelta(0, "c0", "look_up", "{}")
+    end = Finished("tool_calls", USED, SERVED)
+    events = written(
+        ResponsesWire().read(KEPT).writer(), [Started(), *thought, call, ReasoningItems(ITEMS), end]
+    )
+
+    output = events[-2][1]["response"]["output"]
+    again = KEPT | {"input": [*output, {"type": "function_call_output", "call_id": "c0", "output": "x"}]}
+    turn, _ = ResponsesWire().read(again).request.messages
+
+    for _, data in events[:-1]:
+        assert event_faults(data) == []
+    assert turn.additional_kwargs == {"reasoning_details": ITEMS}
+    assert turn.response_metadata == {"receipt": SERVED}
+
+
+def test_thoughts_are_kept_only_for_those_who_ask_and_only_beside_calls() -> None:
+    thoughts: list[Event] = [Started(), ReasoningDelta("Hm."), *TEXT, ReasoningItems(ITEMS)]
+    end = Finished("stop", USED, SERVED)
+
+    asked = written(ResponsesWire().read(KEPT).writer(), [*thoughts, end])[-2][1]["response"]["output"]
+    whole: Any = (
+        ResponsesWire()
+        .read(BODY)
+        .document(Answer([Choice(calls=[ToolCall("c0", "x", "")], reasoning_items=ITEMS, receipt=SERVED)]))
+    )
+
+    assert [item["type"] for item in asked] == ["reasoning", "message"]
+    assert asked[0]["encrypted_content"] is None
+    assert [item["type"] for item in whole["output"]] == ["function_call"]
+
+
+@pytest.mark.parametrize("kept", ["patchbay:", "patchbay:e30=", "patchbay:????", "gAAAA", 7])
+def test_thoughts_that_are_not_ours_are_left_out(kept: object) -> None:
+    item = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": kept}
+    said = {"role": "assistant", "content": "Well."}
+
+    (turn,) = ResponsesWire().read(BODY | {"input": [item, said]}).request.messages
+
+    assert turn.additional_kwargs == {}
+    assert turn.response_metadata == {}

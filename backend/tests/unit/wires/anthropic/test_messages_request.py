@@ -132,13 +132,13 @@ def test_tools_that_anthropic_runs_are_left_out_and_named() -> None:
 
 def test_thoughts_that_went_to_a_client_come_back_for_their_provider() -> None:
     from backend.utils.llm.providers.ask import REASONING_KEY
-    from backend.wires.anthropic.thoughts import packed
+    from backend.wires.anthropic.thoughts import thoughts_block
 
     items = [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]
     said = [
         {"type": "thinking", "thinking": "Hm.", "signature": ""},
         {"type": "tool_use", "id": "a", "name": "look_up", "input": {}},
-        packed(items, {"endpoint": "anthropic:claude-sonnet-5-5"}),
+        thoughts_block(items, {"endpoint": "anthropic:claude-sonnet-5-5"}),
     ]
 
     (_, message) = read_messages({**BODY, "messages": [USER, {"role": "assistant", "content": said}]})[

@@ -1,0 +1,67 @@
+"""What a model thought, as a client keeps it for the model's provider: a text that nobody looks into, and that comes back as it is.
+
+A thinking block of Anthropic's ends with a signature that Anthropic alone can read, OpenAI and Gemini have objects of their own,
+and in a stream they are whole only when the answer is. So they are packed together with the endpoint that they are of: no other
+provider gets them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from backend.utils.llm.providers.ask import REASONING_KEY
+from backend.utils.llm.receipt import RECEIPT_KEY
+
+from .bodies import values_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PREFIX: Final = "patchbay:"
+_MOST_VALUES: Final = 200
+"""Of one answer's thoughts. Nobody has as many, and a client may send thousands of texts."""
+
+
+class Thoughts(NamedTuple):
+    """What a provider wants back: its own objects.
+
+    Attributes:
+        endpoint: Whose they are.
+    """
+
+    endpoint: str
+    items: Sequence[Mapping[str, Any]]
+
+    def in_message(self) -> dict[str, Any]:
+        """The fields of a message in which a provider's writer finds them."""
+        return {
+            "additional_kwargs": {REASONING_KEY: list(self.items)},
+            "response_metadata": {RECEIPT_KEY: {"endpoint": self.endpoint}},
+        }
+
+
+def packed(items: Sequence[Mapping[str, Any]], receipt: Mapping[str, Any]) -> str:
+    """A text that holds ``items``, which the provider wants back that the ``receipt`` names."""
+    held = json.dumps(
+        {"endpoint": str(receipt.get("endpoint")), "items": items}, ensure_ascii=False, separators=(",", ":")
+    )
+    return _PREFIX + base64.b64encode(held.encode(errors="surrogatepass")).decode()
+
+
+def unpacked(text: object) -> Thoughts | None:
+    """What was `packed` in ``text``; None if it is none of ours, or was changed."""
+    if not isinstance(text, str) or not text.startswith(_PREFIX):
+        return None
+    try:
+        plain = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+        held = None if values_in(plain, _MOST_VALUES) > _MOST_VALUES else json.loads(plain)
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    match held:
+        case {"endpoint": str(endpoint), "items": [*items]} if all(isinstance(item, dict) for item in items):
+            return Thoughts(endpoint, items)
+        case _:
+            return None
