@@ -68,11 +68,13 @@ NOT_RUN: Final = {
     ),
     ("docs/how-to/watch-it-run.md", "from opentelemetry import trace"): "it sends to a collector",
     ("docs/how-to/watch-it-run.md", "from langsmith import Client, tracing_context"): "it sends to LangSmith",
+    ("docs/how-to/use-any-client.md", "from openai import OpenAI"): "it calls a server that runs",
     ("docs/reference/messages-api.md", "from anthropic import Anthropic"): "it calls a server that runs",
     ("docs/reference/spool.md", "from pathlib import Path"): "it writes below /var/lib",
 }
 """Python."""
 NO_TABLES: Final = {
+    ("docs/how-to/use-any-client.md", 'model = "chat_responses"'): "Codex' configuration",
     ("docs/how-to/coming-from.md", "# tensorzero.toml, before"): "TensorZero's configuration",
     (
         "docs/how-to/see-usage.md",
