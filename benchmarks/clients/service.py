@@ -43,12 +43,14 @@ def running(provider: LoopbackProvider, folder: Path) -> Iterator[Service]:
     token = secrets.token_urlsafe(32)
     patchbay = loopback_patchbay(provider, UPSTREAM)
     app = create_app(
-        Settings(_env_file=None, data_dir=folder, port=0),
+        Settings(_env_file=None, data_dir=folder),
         patchbay=patchbay,
         launch_token=token,
         announce=lambda _: None,
     )
-    server = uvicorn.Server(configured(app))
+    config = configured(app)
+    config.port = 0
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -196,7 +196,11 @@ def in_the_apis_words(value: Any) -> Any:
         return PIXEL
     if not isinstance(value, dict):
         return value
-    renamed = {"mime_type": "mimeType", "thinking_level": "thinkingLevel"}
+    renamed = {
+        "mime_type": "mimeType",
+        "parameters_json_schema": "parametersJsonSchema",
+        "thinking_level": "thinkingLevel",
+    }
     said = {key: one for key, one in value.items() if (key, one) != ("is_error", False)}
     return {renamed.get(key, key): in_the_apis_words(one) for key, one in said.items()}
 

@@ -9,6 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Self
 
 from google.genai import __version__
+from google.genai.types import FunctionDeclaration, Tool
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_google_genai import ChatGoogleGenerativeAI
 from pydantic import SecretStr, model_validator
@@ -48,6 +49,8 @@ _HAS_VERSION = re.compile(r"/v1[a-z0-9]*$|/publishers/")
 """Addresses that name the version themselves, such as Vertex AI's. Otherwise it is v1beta, which has the previews, too."""
 _NOT_SENT = {"http_options", "automatic_function_calling", "should_return_http_response"}
 _METADATA_KEYS = ("safetyRatings", "groundingMetadata")
+_MEMBERS = ("properties", "additionalProperties", "patternProperties", "$ref", "anyOf", "oneOf", "allOf")
+"""Where a schema says what members an object has."""
 _CAPITAL = re.compile("(?<=[a-z])[A-Z]")
 _PLACEHOLDER_MESSAGES: list[BaseMessage] = [HumanMessage("hi")]
 """Given to the adapter, which requires messages. They are not sent."""
@@ -102,7 +105,7 @@ def _settings(ask: Ask, request: ModelRequest) -> dict[str, Any]:
     """The settings of a request, as `ChatGoogleGenerativeAI` takes them."""
     found = dict(request.settings)
     if ask.tools:
-        found["tools"] = list(ask.tools)
+        found["tools"] = _tools(ask)
         if ask.tool_choice is not None:
             found["tool_choice"] = "any" if ask.tool_choice == "required" else ask.tool_choice
     if ask.schema is not None:
@@ -118,6 +121,35 @@ def _body(history: GeminiHistory, config: BaseModel) -> dict[str, Any]:
     settings = _as_json(config, exclude=_NOT_SENT)
     top_level = {key: settings.pop(key) for key in _TOP_LEVEL if key in settings}
     return {"contents": history.contents, **instruction, **top_level, "generationConfig": settings}
+
+
+# Tools ---------------------------------------------------------------------------------------------------------------
+
+
+def _tools(ask: Ask) -> list[Any]:
+    """Tools as the SDK has them, and Google's own as they are.
+
+    The adapter would put what a function takes into Gemini's older dialect, which loses half of what clients say. JSON Schema stands
+    in a field of its own: https://ai.google.dev/api/caching#FunctionDeclaration.
+    """
+    functions = [_declared(tool["function"]) for tool in ask.tools if "function" in tool]
+    own = [tool for tool in ask.tools if "function" not in tool]
+    return [Tool(function_declarations=functions), *own] if functions else own
+
+
+def _declared(function: Mapping[str, Any]) -> FunctionDeclaration:
+    return FunctionDeclaration(
+        name=function["name"],
+        description=function.get("description") or None,
+        parameters_json_schema=_object_schema(function.get("parameters")),
+    )
+
+
+def _object_schema(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The schema of an object, without its dialect's name; None of an object without members, which Gemini refuses."""
+    if not schema or not any(schema.get(name) for name in _MEMBERS):
+        return None
+    return {"type": "object"} | {name: value for name, value in schema.items() if name != "$schema"}
 
 
 def _as_json(value: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
