@@ -153,7 +153,7 @@ def _result(response: Mapping[str, Any]) -> str:
 def _tools(declared: Sequence[Mapping[str, Any]]) -> Iterator[Tool]:
     for row in (row for tool in declared for row in tool.get("functionDeclarations") or ()):
         named = (row.get(name) for name in ("parametersJsonSchema", "parameters_json_schema", "parameters"))
-        schema = next(filter(None, named), {})
+        schema: Mapping[str, Any] = next(filter(None, named), {})
         yield Tool(row["name"], row.get("description") or "", schema)
 
 
