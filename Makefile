@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run bench bench-short clients crash edge forks interruptions late ledger served workers soak spine storm \
+.PHONY: help install lock fmt lint types arch deps test check run approvals bench bench-short clients crash edge forks interruptions late ledger served workers soak spine storm \
 	example turns
 
 help: ## Show this list
@@ -88,6 +88,9 @@ crash: install ## Kill and stop a busy server again and again, and look for what
 ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are missing or there twice; some ten minutes
 	PYTHONPATH=. $(PY) -m benchmarks.ledger_spool
 	PYTHONPATH=. $(PY) -m benchmarks.ledger_crash
+
+approvals: install ## Approve calls from many processes at once, kill agents at every step, and look for what is done twice; half an hour
+	PYTHONPATH=. $(PY) -m benchmarks.approvals
 
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two
 	PYTHONPATH=. $(PY) -m benchmarks.forks

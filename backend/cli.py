@@ -14,6 +14,7 @@ SUMMARIES: Final = {
     "features": "Every feature, and what it runs on.",
     "explain": "Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it.",
     "call": "Call FEATURE with TEXT, stream the answer, and print its receipt.",
+    "agent": "Runs of agents, and what waits for a person's yes.",
     "check": "Say everything that is wrong with a table, and warn of what may go wrong; exit 1 if anything is wrong.",
     "model": "Show what a model can do, until when it is on sale, and where each value comes from; exit 1 if nobody knows it.",
     "usage": "What calls used and cost, by feature if nothing else is asked for.",

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
 from backend.agents.agent import Agents
+from backend.agents.as_models import AgentModels
 from backend.agents.assistant import assistant
 from backend.agents.gate import Gate
 from backend.agents.runner import Runner
@@ -173,6 +174,7 @@ def create_app(
                     agents=running,
                     recent=told.recent or RecentAttempts(),
                     spool=told.spool,
+                    responder_sources=(AgentModels(running),),
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
 
     from backend.keys.store import Owner
 
@@ -72,18 +73,31 @@ class Runner:
         self._around = Surroundings(agents, models, runs, gate, now, clock, self._leased)
 
     async def start(
-        self, owner: Owner, agent: str, question: str, conversation: str | None = None
+        self,
+        owner: Owner,
+        agent: str,
+        question: str,
+        conversation: str | None = None,
+        before: Sequence[BaseMessage] = (),
     ) -> AsyncGenerator[Event, None]:
         """Begin a run, and go on until it is over or waits. What waits in the same conversation is withdrawn.
+
+        Args:
+            owner: Who asks.
+            agent: Its name.
+            question: What they say.
+            conversation: What the run belongs to; without one it remembers nothing.
+            before: What was said before, where whoever asks keeps that themselves.
 
         Raises:
             UnknownAgentError: Before anything else, if there is no such agent.
         """
         budget = self.agents[agent].budget
-        opened = Opened(messages=(*await self._before(owner, agent, conversation), history.said(question)))
+        remembered = await self._before(owner, agent, conversation)
+        told = (*remembered, *map(history.stored, before), history.said(question))
         now = self._now()
         run = Run(str(uuid7()), agent, owner, question, budget, now, conversation, updated_at=now)
-        await self._runs.begin(run, opened)
+        await self._runs.begin(run, Opened(messages=told))
         async with aclosing(self._driven(run)) as events:
             async for event in events:
                 yield event

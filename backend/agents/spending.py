@@ -22,12 +22,14 @@ def of_answer(answer: AIMessage, seconds: float) -> Spent:
     receipt: Mapping[str, Any] | None = answer.response_metadata.get("receipt")
     if receipt is None:
         usage: Mapping[str, Any] = answer.usage_metadata or {}
-        return Spent(turns=1, tokens=usage.get("total_tokens", 0), unpriced=1, seconds=seconds)
-    tokens = sum(used["input"] + used["output"] for each in receipt["attempts"] if (used := each["usage"]))
+        told = {"input": usage.get("input_tokens", 0), "output": usage.get("output_tokens", 0)}
+        return Spent(turns=1, unpriced=1, seconds=seconds, **told)
+    used = [each["usage"] for each in receipt["attempts"] if each["usage"]]
     costs = [each["cost_usd"] for each in receipt["attempts"]]
     return Spent(
         turns=1,
-        tokens=tokens,
+        input=sum(each["input"] for each in used),
+        output=sum(each["output"] for each in used),
         pico_usd=sum(int(Decimal(cost) * _PICO) for cost in costs if cost is not None),
         unpriced=int(None in costs),
         seconds=seconds,
@@ -40,7 +42,8 @@ def of_error(error: LLMError, seconds: float) -> Spent:
     costs = [attempt.cost_usd for attempt in error.attempts if attempt.usage]
     return Spent(
         turns=1,
-        tokens=sum(usage.total for usage in used),
+        input=sum(usage.input for usage in used),
+        output=sum(usage.output for usage in used),
         pico_usd=sum(int(cost * _PICO) for cost in costs if cost is not None),
         unpriced=int(None in costs),
         seconds=seconds,

@@ -21,6 +21,7 @@ class Spent(_Value):
     """What was used so far.
 
     Attributes:
+        input: Tokens, as ``output``.
         pico_usd: In pico-dollars, of what has a known price.
         unpriced: Answers whose price is not known.
         seconds: Of work. Waiting for a person is none.
@@ -28,16 +29,23 @@ class Spent(_Value):
 
     turns: int = 0
     tool_calls: int = 0
-    tokens: int = 0
+    input: int = 0
+    output: int = 0
     pico_usd: int = 0
     unpriced: int = 0
     seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """In and out."""
+        return self.input + self.output
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(
             turns=self.turns + other.turns,
             tool_calls=self.tool_calls + other.tool_calls,
-            tokens=self.tokens + other.tokens,
+            input=self.input + other.input,
+            output=self.output + other.output,
             pico_usd=self.pico_usd + other.pico_usd,
             unpriced=self.unpriced + other.unpriced,
             seconds=self.seconds + other.seconds,

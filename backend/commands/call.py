@@ -30,7 +30,7 @@ def call(
 ) -> None:
     """Call FEATURE with TEXT, stream the answer, and print its receipt."""
     prompt = sys.stdin.read() if text == "-" else text
-    with errors(as_json=as_json), _running(feature, as_json=as_json) as patchbay:
+    with errors(as_json=as_json), running(feature, as_json=as_json) as patchbay:
         receipt, answer = None, []
         for chunk in patchbay.get_llm(feature).stream(prompt):
             answer.append(chunk.text)
@@ -45,7 +45,7 @@ def call(
 
 
 @contextmanager
-def _running(feature: str, *, as_json: bool) -> Iterator[Patchbay]:
+def running(feature: str, *, as_json: bool) -> Iterator[Patchbay]:
     """A patchbay that can send; with the embedded model, if the feature runs on it."""
     from backend.local_model import LocalModel
     from backend.settings import environment

@@ -110,3 +110,48 @@ async def test_a_task_is_added_when_its_user_says_so(
 
     kept = await app.state.services.conversations.get("admin", "c1")
     assert [(item.description, item.owner) for item in kept.action_items] == [("Send the budget", "Ana")]
+
+
+async def test_an_agent_is_a_model_to_a_client_of_chat_completions(
+    client: httpx2.AsyncClient, provider: LoopbackProvider
+) -> None:
+    provider.script(wants("delete_conversation", conversation_id="c1", title=TITLE))
+    said = {"model": "@assistant", "messages": [{"role": "user", "content": "Delete the budget talk."}]}
+
+    answered = (await client.post("/v1/chat/completions", json=said)).json()
+    models = (await client.get("/v1/models")).json()["data"]
+    refused = await client.post("/v1/chat/completions", json={**said, "tools": [LOOK]})
+
+    (one,) = (await client.get("/v1/confirmations")).json()["confirmations"]
+    text = answered["choices"][0]["message"]["content"]
+    assert ("title: Budget" in text, f"/v1/confirmations/{one['id']}" in text) == (True, True)
+    assert answered["usage"]["prompt_tokens"] > 0
+    assert "@assistant" in [model["id"] for model in models]
+    assert refused.status_code == 400
+
+
+async def test_a_clients_history_is_told_to_the_agents_model(
+    client: httpx2.AsyncClient, provider: LoopbackProvider
+) -> None:
+    provider.script(Text("You said tea."))
+    messages = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Tea."},
+        {"role": "assistant", "content": "Noted."},
+        {"role": "user", "content": "What did I say?"},
+    ]
+
+    response = await client.post(
+        "/v1/chat/completions", json={"model": "@assistant", "messages": messages, "stream": True}
+    )
+
+    assert "".join(_deltas(response)) == "You said tea."
+    assert all(word in str(provider.requests[-1].body) for word in ("Be short.", "Tea.", "Noted."))
+
+
+LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
+
+def _deltas(response: httpx2.Response) -> list[str]:
+    chunks = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
+    return [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]

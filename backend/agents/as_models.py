@@ -1,0 +1,152 @@
+"""Agents as models of the wires: ``@NAME``. What was said before is the client's to keep; the tools are the agent's own."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from backend.keys.store import Owner
+from backend.utils.llm.caller import current_caller
+from backend.utils.llm.receipt import Usage
+from backend.wires.answer import Answer, Choice, Finished, Started, TextDelta
+from backend.wires.faults import InvalidRequestError
+from backend.wires.responders import Model
+
+from .events import Asked, Called, Delta, Ended
+from .rendering import lines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+    from backend.wires.answer import Event
+    from backend.wires.request import CompletionRequest
+
+    from .confirmations import Confirmation
+    from .events import Event as RunEvent
+    from .runner import Runner
+
+SIGN: Final = "@"
+_BETWEEN: Final = "\n\n"
+
+
+class AgentModels:
+    """A `ResponderSource`: each agent is a model to whoever has a name.
+
+    Args:
+        runner: Runs them.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def models(self) -> Iterator[Model]:
+        """See `ResponderSource.models`."""
+        if current_caller().user_id is not None:
+            for agent in self._runner.agents:
+                yield Model(f"{SIGN}{agent.name}", agent.about)
+
+    def responder(self, name: str) -> AgentResponder | None:
+        """See `ResponderSource.responder`."""
+        is_known = name.startswith(SIGN) and name[1:] in self._runner.agents
+        if not is_known or current_caller().user_id is None:
+            return None
+        return AgentResponder(self._runner, name[1:])
+
+
+class AgentResponder:
+    """A `Responder`: a run for each request. What waits for a person is told in the answer's text, and answered elsewhere."""
+
+    def __init__(self, runner: Runner, agent: str) -> None:
+        self._runner = runner
+        self._agent = agent
+
+    async def answer(self, request: CompletionRequest) -> Answer:
+        """See `Responder.answer`."""
+        parts: list[str] = []
+        usage, receipt = Usage(), {}
+        async with aclosing(self.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    parts.append(event.text)
+                elif isinstance(event, Finished):
+                    usage, receipt = event.usage, dict(event.receipt)
+        return Answer([Choice(text="".join(parts), usage=usage, receipt=receipt)])
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
+        """See `Responder.stream`."""
+        before, question = _read(request)
+        asking = current_caller()
+        owner = Owner(asking.user_id or "", asking.tenant_id or "")
+        reader = _Reader()
+        yield Started()
+        async with aclosing(self._runner.start(owner, self._agent, question, None, before)) as events:
+            async for event in events:
+                if text := reader.read(event):
+                    yield TextDelta(text)
+        yield reader.end()
+
+
+class _Reader:
+    """Reads the events of a run as one text."""
+
+    def __init__(self) -> None:
+        self._gap = ""
+        self._end: Ended | None = None
+
+    def read(self, event: RunEvent) -> str:
+        """What is said by ``event``. Between two answers of the model there is a blank line."""
+        match event:
+            case Delta():
+                gap, self._gap = self._gap, ""
+                return gap + event.text
+            case Called():
+                self._gap = _BETWEEN
+            case Asked():
+                return f"{_BETWEEN}{told(event.confirmation)}"
+            case Ended():
+                self._end = event
+                is_stopped = event.state not in ("done", "awaiting")
+                return f"{_BETWEEN}[stopped: {event.reason}]" if is_stopped else ""
+            case _:
+                pass
+        return ""
+
+    def end(self) -> Finished:
+        """The last event, once all were read."""
+        assert self._end is not None, "a run ends with its end"  # noqa: S101
+        spent = self._end.spent
+        receipt = {"run": self._end.run_id, "state": self._end.state}
+        return Finished("stop", Usage(input=spent.input, output=spent.output), receipt)
+
+
+def told(one: Confirmation) -> str:
+    """What waits, for a reader of the answer: what would be done, and where to say yes."""
+    arguments = "\n".join(f"  {line.name}: {line.text}" for line in lines(one.arguments))
+    return f"This waits for your yes: {one.title}\n{arguments}\nAnswer it at /v1/confirmations/{one.id}"
+
+
+def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
+    """What was said before, and what is said now.
+
+    Raises:
+        InvalidRequestError: The request asks for what an agent does not do.
+    """
+    for asked, name in ((request.tools, "tools"), (request.response_format, "response_format")):
+        if asked:
+            raise InvalidRequestError("An agent has tools and a form of its own.", name)
+    if request.choices != 1:
+        raise InvalidRequestError("An agent answers once.", "n")
+    messages = [_as_user(one) if isinstance(one, SystemMessage) else one for one in request.messages]
+    if not messages or not isinstance(messages[-1], HumanMessage) or not messages[-1].text.strip():
+        raise InvalidRequestError("The last message has to be a user's, with a text.", "messages")
+    kept = HumanMessage | AIMessage | ToolMessage
+    return [one for one in messages[:-1] if isinstance(one, kept)], str(messages[-1].text)
+
+
+def _as_user(message: BaseMessage) -> HumanMessage:
+    """A client's instructions are no more than what its user says."""
+    return HumanMessage(message.text)

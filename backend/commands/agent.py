@@ -1,0 +1,258 @@
+"""``agent``: runs of agents, and what waits for a person's yes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from backend.commands.call import running
+from backend.commands.groups import commands
+from backend.commands.terminal import (
+    SHORT,
+    Json,
+    database,
+    deciding,
+    err,
+    out,
+    print_json,
+    printable,
+    read_settings,
+    storage_errors,
+)
+from backend.printing import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+
+    from langchain_core.language_models import BaseChatModel
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+    from backend.agents.confirmations import Confirmation
+    from backend.agents.events import Event
+    from backend.agents.runner import Runner
+
+app = commands("Runs of agents, and what waits for a person's yes.", no_args_is_help=True)
+T = TypeVar("T")
+_DRAIN = 30.0
+"""Seconds that a command waits for what it began to run."""
+_HEADS = ("id", "agent", "what", "risk", "until", "state")
+
+User = Annotated[str, typer.Option(help="As this user.", callback=printable)]
+Which = Annotated[str, typer.Argument(metavar="ID", help="Its id as `pending` shows it, or the head of it.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask here once more.")]
+
+
+@app.command()
+def run(
+    agent: Annotated[str, typer.Argument(help="An agent, such as assistant.")],
+    text: Annotated[str, typer.Argument(help="What to say to it.")],
+    *,
+    conversation: Annotated[str | None, typer.Option(help="The thread that it belongs to.")] = None,
+    user: User = "admin",
+    as_json: Json = False,
+) -> None:
+    """Say TEXT to AGENT, and follow its run until it is over or waits for a person."""
+    _follow(lambda runner: runner.start(_owner(user), agent, text, conversation), as_json=as_json)
+
+
+@app.command()
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Its id.")],
+    *,
+    user: User = "admin",
+    as_json: Json = False,
+) -> None:
+    """Go on with a run that was interrupted, or whose model could not be had."""
+    _follow(lambda runner: runner.resume(_owner(user), run_id), as_json=as_json)
+
+
+@app.command()
+def pending(*, user: User = "admin", as_json: Json = False) -> None:
+    """What waits for the user: to be answered, or because nobody knows what came of it."""
+    from backend.agents.events import view
+
+    with storage_errors(as_json=as_json):
+        found = asyncio.run(_with_runner(None, lambda runner: runner.gate.pending(_owner(user))))
+    if as_json:
+        print_json({"confirmations": [view(one) for one in found]})
+        return
+    out.print(Rows(_HEADS, [_row(one) for one in found]))
+    for one in found:
+        _print_call(one)
+
+
+@app.command()
+def approve(
+    which: Which,
+    *,
+    again: Annotated[bool, typer.Option("--again", help="Run it although it may have run before.")] = False,
+    yes: Yes = False,
+    user: User = "admin",
+    as_json: Json = False,
+) -> None:
+    """Run what waits, exactly as it is shown, and go on with its run."""
+    _decide(which, user, as_json=as_json, yes=yes, again=again)
+
+
+@app.command()
+def edit(
+    which: Which,
+    arguments: Annotated[str, typer.Argument(help="The arguments that it is to run with, as a JSON object.")],
+    *,
+    yes: Yes = False,
+    user: User = "admin",
+    as_json: Json = False,
+) -> None:
+    """Run what waits with other ARGUMENTS, and go on with its run."""
+    from backend.agents.canonical import read_object
+
+    try:
+        read = read_object(arguments)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}.") from error
+    _decide(which, user, as_json=as_json, yes=yes, arguments=read)
+
+
+@app.command()
+def reject(
+    which: Which,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the model.")] = "",
+    user: User = "admin",
+    as_json: Json = False,
+) -> None:
+    """Do not run what waits, and go on with its run."""
+    with storage_errors(as_json=as_json):
+        one = asyncio.run(_found(which, user))
+    _follow(lambda runner: runner.reject(one.owner, one.id, reason), as_json=as_json)
+
+
+def _decide(
+    which: str, user: str, *, as_json: bool, yes: bool, again: bool = False, arguments: Any = None
+) -> None:
+    from backend.agents.gate import Decision
+
+    with storage_errors(as_json=as_json):
+        one = asyncio.run(_found(which, user))
+    if not yes:
+        _print_call(one)
+        typer.confirm(
+            "Run this?" if arguments is None else "Run this with the other arguments?", abort=True, err=True
+        )
+    decision = Decision(one.owner, one.id, one.digest, again, arguments)
+    _follow(lambda runner: runner.approve(decision), as_json=as_json)
+
+
+async def _found(which: str, user: str) -> Confirmation:
+    """The confirmation whose id begins so.
+
+    Raises:
+        ConfirmationNotFoundError: If there is none, or more than one.
+    """
+    from backend.agents.errors import ConfirmationNotFoundError
+
+    async def look(runner: Runner) -> Sequence[Confirmation]:
+        return [one for one in await runner.gate.pending(_owner(user)) if one.id.startswith(which)]
+
+    found = await _with_runner(None, look)
+    if len(found) != 1:
+        raise ConfirmationNotFoundError
+    return found[0]
+
+
+def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json: bool) -> None:
+    """Print what happens, as it happens."""
+    from backend.agents.assistant import FEATURE
+
+    async def follow(runner: Runner) -> list[Event]:
+        seen: list[Event] = []
+        async with aclosing(events(runner)) as stream:
+            async for event in stream:
+                seen.append(event)
+                if not as_json:
+                    _print(event)
+        await runner.gate.drain(_DRAIN)
+        return seen
+
+    with storage_errors(as_json=as_json), running(FEATURE, as_json=as_json) as patchbay:
+        seen = asyncio.run(_with_runner(patchbay.get_llm, follow, decides=True))
+    if as_json:
+        print_json({"events": [{"event": event.kind, **event.as_dict()} for event in seen]})
+
+
+async def _with_runner(
+    models: Callable[[str], BaseChatModel] | None,
+    work: Callable[[Runner], Awaitable[T]],
+    *,
+    decides: bool = False,
+) -> T:
+    settings = read_settings()
+    async with (deciding if decides else database)(settings) as sessions, _runner(models, sessions) as runner:
+        return await work(runner)
+
+
+@asynccontextmanager
+async def _runner(
+    models: Callable[[str], BaseChatModel] | None, sessions: async_sessionmaker[AsyncSession]
+) -> AsyncIterator[Runner]:
+    from backend.agents.agent import Agents
+    from backend.agents.assistant import assistant
+    from backend.agents.gate import Gate
+    from backend.agents.runner import Runner
+    from backend.database.confirmations import SqlConfirmationStore
+    from backend.database.conversations import SqlConversationStore
+    from backend.database.runs import SqlRunStore
+
+    def nobody(feature: str) -> BaseChatModel:
+        raise AssertionError(f"{feature} is not asked here")
+
+    agents = Agents([assistant(SqlConversationStore(sessions))])
+    gate = Gate(SqlConfirmationStore(sessions), agents)
+    yield Runner(agents, models or nobody, SqlRunStore(sessions), gate)
+
+
+def _owner(user: str) -> Any:
+    from backend.keys.store import Owner
+
+    return Owner(user)
+
+
+def _print(event: Event) -> None:
+    from backend.agents.events import Asked, Called, Delta, Ended, Result
+
+    match event:
+        case Delta():
+            out.print(event.text, end="", markup=False)
+        case Called():
+            err.print(f"\n{event.tool}: {event.verdict}", markup=False)
+        case Result():
+            err.print(f"{event.tool}: {event.status}", markup=False)
+        case Asked():
+            _print_call(event.confirmation)
+        case Ended():
+            out.print()
+            why = f" ({event.reason})" if event.reason else ""
+            err.print(f"Run {event.run_id} is {event.state}{why}.", markup=False)
+        case _:
+            pass
+
+
+def _print_call(one: Confirmation) -> None:
+    from backend.agents.rendering import lines
+
+    err.print(f"{one.id[:SHORT]}  {one.title} ({one.risk}, {one.state})", markup=False)
+    for line in lines(one.arguments):
+        more = f" … {line.left_out} more characters" if line.left_out else ""
+        err.print(f"    {line.name}: {line.text}{more}", markup=False)
+
+
+def _row(one: Confirmation) -> tuple[str, ...]:
+    return one.id[:SHORT], one.agent, one.title, one.risk, f"{_moment(one.expires_at):%H:%M:%SZ}", one.state
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -1,0 +1,221 @@
+"""Runs of agents in processes that are killed at a chosen moment, and what is left of them for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_core.messages import AIMessageChunk
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from backend.agents.agent import Agent, Agents
+from backend.agents.budget import RunBudget
+from backend.agents.gate import Decision, Gate
+from backend.agents.runner import Runner
+from backend.agents.runs import ENDED
+from backend.agents.tools import Execution, tool
+from backend.database.confirmations import SqlConfirmationStore
+from backend.database.engine import make_engine
+from backend.database.postgres import make_postgres_engine
+from backend.database.runs import SqlRunStore
+from backend.tests.fakes.agents import ANN, NOON, whole
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+LATER = 120_000_000
+"""Microseconds after which every lease is over, and nothing has expired."""
+_SWEEPS = 20
+
+
+class Place(NamedTuple):
+    """Where a run lives.
+
+    Attributes:
+        database: The path of SQLite's file, or the URL of PostgreSQL.
+        effects: A file to which each effect adds a line.
+    """
+
+    database: str
+    effects: Path
+
+    def lines(self) -> list[str]:
+        return self.effects.read_text().split() if self.effects.exists() else []
+
+
+class Moments:
+    """Counts moments, and ends the process at one of them.
+
+    Args:
+        last: The number of the moment at which it ends; None for never.
+    """
+
+    def __init__(self, last: int | None) -> None:
+        self.count = 0
+        self._last = last
+
+    def pass_by(self) -> None:
+        if self.count == self._last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.count += 1
+
+
+class Mortal:
+    """A store before and after each of whose calls there is a moment."""
+
+    def __init__(self, store: Any, moments: Moments) -> None:
+        self._store = store
+        self._moments = moments
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            self._moments.pass_by()
+            found = await method(*arguments, **named)
+            self._moments.pass_by()
+            return found
+
+        return call
+
+
+class TurnModel:
+    """A model whose answers follow from how often it has answered in the history: the same in every process."""
+
+    def __init__(self, turns: Sequence[Sequence[tuple[str, Any]]]) -> None:
+        self._turns = turns
+
+    def bind_tools(self, _: object) -> TurnModel:
+        return self
+
+    async def astream(self, messages: Sequence[BaseMessage]) -> AsyncIterator[AIMessageChunk]:
+        turn = sum(message.type == "ai" for message in messages)
+        wanted = self._turns[turn] if turn < len(self._turns) else ()
+        calls: list[Any] = [
+            {"name": name, "args": text, "id": f"{turn}_{place}", "index": place, "type": "tool_call_chunk"}
+            for place, (name, text) in enumerate(wanted)
+        ]
+        yield AIMessageChunk(content="" if wanted else "Done.", tool_call_chunks=calls)
+
+
+def turns_of(seed: int) -> list[list[tuple[str, Any]]]:
+    """What the model of ``seed`` wants, turn by turn."""
+    chance, number = random.Random(seed), iter(range(99))  # noqa: S311 - no secret
+    return [
+        [
+            (chance.choice(("look", "note", "delete")), f'{{"number": {next(number)}}}')
+            for _ in range(chance.randint(1, 3))
+        ]
+        for _ in range(chance.randint(1, 3))
+    ]
+
+
+@asynccontextmanager
+async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIterator[Runner]:
+    """An application on ``place``, at ``now``."""
+
+    def effect(kind: str, number: int, execution: Execution) -> str:
+        moments.pass_by()
+        with place.effects.open("a") as file:
+            file.write(f"{kind}-{number}-{execution.key}\n")
+        moments.pass_by()
+        return "ok"
+
+    async def look(number: int) -> str:
+        """Look."""
+        return f"saw {number}"
+
+    async def note(number: int, execution: Execution) -> str:
+        """Write down."""
+        return effect("note", number, execution)
+
+    async def delete(number: int, execution: Execution) -> str:
+        """Delete."""
+        return effect("delete", number, execution)
+
+    tools = (
+        tool(look, risk="read", policy="allow"),
+        tool(note, policy="allow"),
+        tool(delete, risk="dangerous"),
+    )
+    agents = Agents([Agent("clerk", "chat_agent", "You help.", tools, budget=RunBudget(turns=9))])
+    is_url = place.database.startswith("postgresql")
+    engine = make_postgres_engine(place.database) if is_url else make_engine(Path(place.database))
+    try:
+        sessions = async_sessionmaker(engine)
+        gate = Gate(Mortal(SqlConfirmationStore(sessions), moments), agents, now=lambda: now)
+        model: Any = TurnModel(turns_of(seed))
+        runs: Any = Mortal(SqlRunStore(sessions), moments)
+        yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
+    finally:
+        await engine.dispose()
+
+
+async def _answer_all(runner: Runner) -> None:
+    """Approve what is pending, until nothing is."""
+    while pending := [one for one in await runner.gate.pending(ANN) if one.state == "pending"]:
+        await whole(runner.approve(Decision(ANN, pending[0].id, pending[0].digest)))
+
+
+def live(seed: int, place: Place, last: int | None = None, now: int = NOON) -> int:
+    """Begin a run and answer all that it asks, in this process, which ends at the moment ``last``; how many there were."""
+
+    async def run() -> int:
+        moments = Moments(last)
+        async with alive(seed, place, moments, now) as runner:
+            await whole(runner.start(ANN, "clerk", "Go.", "c"))
+            await _answer_all(runner)
+        return moments.count
+
+    return asyncio.run(run())
+
+
+class Left(NamedTuple):
+    """What the next process finds and does.
+
+    Attributes:
+        parked: Calls of which nobody knows whether they were made: those are shown to a person.
+        states: The run's state in the end, if there is one.
+        twice: Effects that were had twice.
+        lost: Calls that were said to be done and were not, or were done and are said not to be.
+    """
+
+    parked: int
+    states: list[str]
+    twice: int
+    lost: int
+
+
+def live_on(seed: int, place: Place, now: int = NOON + LATER) -> Left:
+    """Go on where a process was killed: sweep, show what is parked, have it left alone, and bring all to its end."""
+
+    async def run() -> Left:
+        async with alive(seed, place, Moments(None), now) as runner:
+            await runner.sweep()
+            parked = [one for one in await runner.gate.pending(ANN) if one.state == "unknown"]
+            for one in parked:
+                await whole(runner.reject(ANN, one.id, "Leave it."))
+            for _ in range(_SWEEPS):
+                await _answer_all(runner)
+                for kept in await runner.recent(ANN):
+                    if kept.state not in ENDED and await runner.shown_state(kept) == "interrupted":
+                        await whole(runner.resume(ANN, kept.id))
+            return await _left(runner, len(parked))
+
+    async def _left(runner: Runner, parked: int) -> Left:
+        runs = await runner.recent(ANN)
+        kept = [one for each in runs for one in (await runner.gate.of_run(each.id)).values()]
+        lines = place.lines()
+        done = {line.rsplit("-", 1)[1] for line in lines}
+        lost = [one for one in kept if one.state == "done" and one.id not in done]
+        lost += [one for one in kept if one.state in ("pending", "executing", "unknown")]
+        return Left(parked, [each.state for each in runs], len(lines) - len(set(lines)), len(lost))
+
+    return asyncio.run(run())

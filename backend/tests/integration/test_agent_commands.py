@@ -1,0 +1,84 @@
+"""``agent``: a run on the command line, answered on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from backend.conversations.sample import SAMPLE
+from backend.conversations.store import Conversation
+from backend.database.conversations import SqlConversationStore
+from backend.database.engine import opened
+from backend.tests.fakes.commands import in_force, run, told
+from backend.utils.llm.testing import Text, ToolCalls
+from backend.utils.llm.testing.patchbays import loopback_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.utils.llm.testing import LoopbackProvider
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ARGUMENTS = {"conversation_id": "c1", "title": "Budget"}
+
+
+@pytest.fixture
+def data(provider: LoopbackProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a conversation, and a model that wants it deleted."""
+    provider.script(ToolCalls((("delete_conversation", ARGUMENTS),)), Text("It is gone."))
+    data = in_force(loopback_table(provider, {"chat_agent": "openai:gpt-6-luna"}), tmp_path, monkeypatch)
+    asyncio.run(_keep(data))
+    return data
+
+
+async def _keep(data: Path) -> None:
+    async with opened(data / "patchbay.sqlite3") as engine:
+        await SqlConversationStore(async_sessionmaker(engine)).add(
+            Conversation(
+                id="c1",
+                user_id="admin",
+                created_at=NOON,
+                started_at=NOON,
+                status="completed",
+                title="Budget",
+                transcript=SAMPLE,
+            )
+        )
+
+
+async def _kept(data: Path) -> bool:
+    async with opened(data / "patchbay.sqlite3") as engine:
+        return await SqlConversationStore(async_sessionmaker(engine)).get("admin", "c1") is not None
+
+
+def asks() -> Any:
+    run("agent", "run", "assistant", "Delete the budget talk.")
+    (one,) = told("agent", "pending")["confirmations"]
+    return one
+
+
+def test_what_is_approved_on_the_command_line_is_done(data: Path) -> None:
+    one = asks()
+
+    shown = run("agent", "pending")
+    done = run("agent", "approve", one["id"][:8], "--yes")
+    again = run("agent", "approve", one["id"][:8], "--yes")
+
+    assert ("Delete a conversation" in shown.output, "title: Budget" in shown.output) == (True, True)
+    assert (done.exit_code, "It is gone." in done.output, asyncio.run(_kept(data))) == (0, True, False)
+    assert (again.exit_code, "no such confirmation" in again.output) == (1, True)
+
+
+def test_what_is_not_said_yes_to_is_not_done(data: Path) -> None:
+    one = asks()
+
+    no = run("agent", "approve", one["id"])
+    wrong = run("agent", "edit", one["id"], '{"title": "Budget"}', "--yes")
+    rejected = told("agent", "reject", one["id"], "--reason", "I need it.")
+
+    assert [no.exit_code, wrong.exit_code, rejected["events"][-1]["state"]] == [1, 1, "done"]
+    assert asyncio.run(_kept(data))

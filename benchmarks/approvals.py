@@ -1,0 +1,246 @@
+"""Whether what a person approved is done once: by many processes at once, and wherever one of them is killed.
+
+    PYTHONPATH=. .venv/bin/python -m benchmarks.approvals [--seeds 200] [--stride 1] [--rounds 5]
+
+First, 200 requests on four processes approve the same call, on SQLite, PostgreSQL and Valkey: one does it, all others are refused.
+Then runs that follow from a seed are killed at every moment before and after each write and each effect, every ``stride``-th one
+beginning at the seed; the next process shows what is parked, leaves it alone, and brings the rest to its end.
+
+Prints tables in Markdown. Exit code 1 if something was done twice or is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from backend.agents.agent import Agent, Agents
+from backend.agents.errors import AlreadyDecidedError
+from backend.agents.gate import Decision, Gate
+from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
+from backend.agents.runner import Runner
+from backend.agents.tools import Execution, tool
+from backend.database.audit import note
+from backend.database.confirmations import SqlConfirmationStore
+from backend.database.engine import make_engine, opened
+from backend.database.postgres import make_postgres_engine
+from backend.database.runs import SqlRunStore
+from backend.database.valkey_confirmations import ValkeyConfirmationStore
+from backend.tests.fakes import postgres, valkey
+from backend.tests.fakes.agents import ANN, whole
+from backend.tests.fakes.children import fork, in_child
+from backend.tests.fakes.mortal import Left, Place, TurnModel, live, live_on
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+PROCESSES: Final = 4
+REQUESTS: Final = 50
+"""Of each process, at once."""
+
+
+class Kind(NamedTuple):
+    """A kind of store.
+
+    Attributes:
+        database: The path of a file, or a URL.
+        valkey: The URL of a server that keeps confirmations in its stead.
+    """
+
+    name: str
+    database: str
+    valkey: str | None = None
+
+
+@asynccontextmanager
+async def application(kind: Kind, effects: Path) -> AsyncIterator[Runner]:
+    """An application whose tool adds a line to ``effects``."""
+
+    async def delete(number: int, execution: Execution) -> str:
+        """Delete something."""
+        with effects.open("a") as file:
+            file.write(f"{number}-{execution.key}\n")
+        return "deleted"
+
+    agents = Agents([Agent("clerk", "chat_agent", "You help.", (tool(delete, risk="dangerous"),))])
+    engine = _engine(kind.database)
+    client = Redis.from_url(kind.valkey) if kind.valkey else None
+    try:
+        sessions = async_sessionmaker(engine)
+        stored: Any = SqlConfirmationStore(sessions)
+        store = ValkeyConfirmationStore(client, partial(note, sessions)) if client else stored
+        model: Any = TurnModel([[("delete", '{"number": 7}')]])
+        yield Runner(agents, lambda _: model, SqlRunStore(sessions), Gate(store, agents))
+    finally:
+        if client:
+            await client.aclose()
+        await engine.dispose()
+
+
+def _engine(database: str) -> AsyncEngine:
+    is_url = database.startswith("postgresql")
+    return make_postgres_engine(database) if is_url else make_engine(Path(database))
+
+
+def asked(kind: Kind, effects: Path) -> tuple[str, str]:
+    """Begin a run that waits; the id of what it asks for, and the digest."""
+
+    async def run() -> tuple[str, str]:
+        async with application(kind, effects) as runner:
+            await whole(runner.start(ANN, "clerk", "Go."))
+            one = (await runner.gate.pending(ANN))[0]
+            return one.id, one.digest
+
+    return asyncio.run(run())
+
+
+def approved(kind: Kind, effects: Path, one: tuple[str, str], start: int) -> dict[str, int]:
+    """Approve it many times at once, when ``start`` is closed; how often it went how, and the seconds of CPU."""
+
+    async def once(runner: Runner) -> str:
+        try:
+            await whole(runner.approve(Decision(ANN, *one)))
+        except AlreadyDecidedError as error:
+            return str(error.http_status)
+        except Exception as error:
+            return repr(error)[:200]
+        return "200"
+
+    async def run() -> Counter[str]:
+        async with application(kind, effects) as runner:
+            await asyncio.to_thread(os.read, start, 1)
+            return Counter(await asyncio.gather(*(once(runner) for _ in range(REQUESTS))))
+
+    found = asyncio.run(run())
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {**found, "cpu_ms": int(1000 * (used.ru_utime + used.ru_stime))}
+
+
+def race(kind: Kind, folder: Path, number: int) -> tuple[int, Counter[str]]:
+    """Two hundred at once; how many effects, and how often it went how."""
+    effects = folder / f"{kind.name}-{number}.effects"
+    one = in_child(partial(asked, kind, effects))
+    start, gun = os.pipe()
+    work = partial(_in_race, gun, partial(approved, kind, effects, tuple(one), start))
+    children = [fork(work) for _ in range(PROCESSES)]
+    os.close(start)
+    time.sleep(1)  # noqa: TID251 - whoever is late waits for nobody: all begin when this ends
+    os.close(gun)
+    outcomes: Counter[str] = Counter()
+    for child in children:
+        outcomes.update(child.result())
+    return len(effects.read_text().split()), outcomes
+
+
+def _in_race(gun: int, work: Any) -> Any:
+    os.close(gun)
+    return work()
+
+
+def races(rounds: int, folder: Path) -> bool:
+    """All stores, again and again. Whether each call was made once."""
+    print(
+        "| store | rounds | approved | refused with 409 | anything else | effects |\n|---|---|---|---|---|---|"
+    )
+    fine = True
+    with postgres.running() as server, valkey.running() as url, server.database() as database:
+        path = str(folder / "race.sqlite3")
+        in_child(partial(_make, path))
+        for kind in (Kind("sqlite", path), Kind("postgresql", database), Kind("valkey", path, url)):
+            effects, outcomes = 0, Counter[str]()
+            for number in range(rounds):
+                had, found = race(kind, folder, number)
+                effects, outcomes = effects + had, outcomes + found
+            refused, done = outcomes["409"], outcomes["200"]
+            other = {name: count for name, count in outcomes.items() if name not in ("200", "409", "cpu_ms")}
+            print(f"| {kind.name} | {rounds} | {done} | {refused} | {other or 0} | {effects} |")
+            fine = fine and effects == done == rounds and refused == rounds * (PROCESSES * REQUESTS - 1)
+    return fine
+
+
+def _make(path: str) -> None:
+    async def run() -> None:
+        async with opened(Path(path)):
+            pass
+
+    asyncio.run(run())
+
+
+def kills(seeds: int, stride: int, folder: Path) -> bool:
+    """Kill runs of every seed. Whether nothing was done twice and nothing is lost."""
+    template = folder / "template.sqlite3"
+    in_child(partial(_make, str(template)))
+    counts: Counter[str] = Counter()
+    for seed in range(seeds):
+        moments = in_child(partial(live, seed, _place(template, folder, f"{seed}-whole")))
+        for moment in range(seed % stride, moments, stride):
+            place = _place(template, folder, f"{seed}-{moment}")
+            counts["kills"] += _killed(seed, place, moment)
+            left = Left(*in_child(partial(live_on, seed, place)))
+            counts["doubled"] += left.twice
+            counts["lost"] += left.lost + (left.states not in ([], ["done"]))
+            counts["parked"] += left.parked
+            counts["finished"] += left.states == ["done"]
+            for path in folder.glob(f"{seed}-{moment}.*"):
+                path.unlink()
+    print(
+        "| seeds | kills | done twice | lost | parked for a person | runs brought to their end |\n|---|---|---|---|---|---|"
+    )
+    told = ("kills", "doubled", "lost", "parked", "finished")
+    print(f"| {seeds} | {' | '.join(str(counts[name]) for name in told)} |")
+    return counts["doubled"] == counts["lost"] == 0 < counts["kills"]
+
+
+def _place(template: Path, folder: Path, name: str) -> Place:
+    path = shutil.copy(template, folder / f"{name}.sqlite3")
+    return Place(str(path), folder / f"{name}.effects")
+
+
+def _killed(seed: int, place: Place, moment: int) -> bool:
+    child = fork(partial(live, seed, place, moment))
+    with closing(os.fdopen(child.told)):
+        return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]) == -signal.SIGKILL
+
+
+def main() -> int:
+    """Run both."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    asyncio.run(_warm_up())
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # noqa: S108
+        fine = races(given.rounds, Path(folder))
+        return 0 if kills(given.seeds, given.stride, Path(folder)) and fine else 1
+
+
+async def _warm_up() -> None:
+    """Import here what every child would import for itself."""
+    agents = Agents([Agent("clerk", "chat_agent", "You help.")])
+    model: Any = TurnModel([])
+    runner = Runner(agents, lambda _: model, MemoryRuns(), Gate(MemoryConfirmations(), agents))
+    await whole(runner.start(ANN, "clerk", "Go."))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
