@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
@@ -61,6 +60,7 @@ from backend.routers import (
     messages,
     metrics,
     models,
+    openapi,
     overrides,
     pages,
     responses,
@@ -69,6 +69,7 @@ from backend.routers import (
 from backend.routers.bodies import GuardedBodies
 from backend.routers.dependencies import ADMIN, LaunchToken, Services
 from backend.routers.headers import SecurityHeaders
+from backend.routers.openapi import DescribedApp
 from backend.routers.origins import ServedAt
 from backend.routers.stopping import EndedByStop, Stop
 from backend.settings import Settings, environment
@@ -78,6 +79,8 @@ from backend.watchers import LedgerMetrics, Watchers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from fastapi import FastAPI
 
     from backend.ledger.store import LedgerStore
     from backend.routers.dependencies import Facade, LocalModelView
@@ -202,8 +205,8 @@ def create_app(
                         creation.drain(DRAIN_SECONDS, app.state.stop.hurry), running.gate.drain(DRAIN_SECONDS)
                     )
 
-    # The interactive documentation would load its scripts from elsewhere, and be open to everybody.
-    app = FastAPI(
+    # FastAPI's own pages would load their scripts from elsewhere, and be open to everybody: `openapi` has one of ours.
+    app = DescribedApp(
         title="Patchbay",
         lifespan=lifespan,
         openapi_url=None,
@@ -223,7 +226,7 @@ def create_app(
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
         *(chat_completions, complete, messages, models, responses),
-        *(agents, console, changes),
+        *(agents, console, changes, openapi),
     ):
         app.include_router(room.router)
     return app

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 from typing_extensions import override
 
 from .network_policy import plain
-from .secrets import is_key
+from .secrets import key_problem
 from .types import KeyPolicy
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class OwnEndpoint(BaseModel):
     @classmethod
     def _usable_key(cls, key: SecretStr) -> SecretStr:
         stripped = key.get_secret_value().strip()
-        if not stripped or not is_key(stripped):
-            raise ValueError("must be a key: not empty, and without characters that no key has")
+        if not stripped or (fault := key_problem(stripped)):
+            raise ValueError(f"the key {fault if stripped else 'is empty'}")
         return SecretStr(stripped)
 
 
@@ -113,8 +113,8 @@ class Caller(BaseModel):
     def _usable_keys(cls, keys: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
         stripped = {provider: key.get_secret_value().strip() for provider, key in keys.items()}
         for provider, key in stripped.items():
-            if key and not is_key(key):
-                raise ValueError(f"the key for {provider} holds characters that no key has")
+            if key and (fault := key_problem(key)):
+                raise ValueError(f"the key for {provider} {fault}")
         return {provider: SecretStr(key) for provider, key in stripped.items() if key}
 
     @model_validator(mode="after")

@@ -8,15 +8,27 @@ from hashlib import blake2b
 
 from pydantic import SecretStr
 
+QUOTES = frozenset("\"'`")
 _PROCESS = secrets.token_bytes(32)
 
 
 def is_key(text: str) -> bool:
-    """Whether ``text`` could be a key: printable ASCII without spaces.
+    """Whether ``text`` could be a key: see `key_problem`."""
+    return key_problem(text) is None
+
+
+def key_problem(text: str) -> str | None:
+    """Why ``text`` is no key, without telling it; None if it could be one: printable ASCII without spaces.
 
     What is not could not travel in a header, and an HTTP library that refuses it would show it in its error.
     """
-    return text.isascii() and text.isprintable() and " " not in text
+    if "…" in text or text.endswith("..."):
+        return "is cut short, as an example shows it: put the whole key there"
+    if text[:1] in QUOTES and text[-1:] in QUOTES:
+        return "stands in quotation marks, which are no part of a key"
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        return "holds characters that no key has"
+    return None
 
 
 VENDORS_KEY = re.compile(

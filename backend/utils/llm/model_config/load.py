@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from ..errors import ConfigError
 from ..problems import Problems
-from ..secrets import is_key
+from ..secrets import key_problem
 from .aliases import Aliases
 from .clouds import key_fault
 from .document import read, values
@@ -112,8 +112,8 @@ def _house_keys(
     keys = {}
     for host, account in ((one.host, account) for one in providers.values() for account in one.accounts):
         value = environ.get(account.api_key_env, "").strip()
-        if value and not is_key(value):
-            problems.add(account.api_key_env, "holds characters that no key has", layer="environment")
+        if value and (problem := key_problem(value)):
+            problems.add(account.api_key_env, problem, layer="environment")
         elif fault := key_fault(host, value):
             problems.add(account.api_key_env, fault[0], layer="environment", fix=fault[1])
         elif value:

@@ -1,0 +1,170 @@
+"""The HTTP API as OpenAPI describes it, and a page of it for people: for whoever may use the API."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from typing_extensions import override
+
+from .dependencies import OwnerDep
+from .logins import COOKIE
+from .rendering import PRIVATE, Page, rendered
+
+OPEN: Final = frozenset({"/healthz", "/readyz"})
+"""What nobody needs a token for."""
+_ERROR: Final = "Error"
+_OF_FASTAPI: Final = ("HTTPValidationError", "ValidationError")
+"""The shapes of errors that FastAPI assumes; ours is another."""
+_SCHEMES: Final = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token, as `python -m backend tokens make NAME` prints one.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "Of a browser that is logged in.",
+    },
+}
+_SHAPE: Final = {
+    "type": "object",
+    "description": "Every error of the server.",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message"],
+            "properties": {
+                "code": {"type": "string", "description": "For programs, such as `invalid_request`."},
+                "message": {"type": "string", "description": "For people. It holds no secret."},
+                "problems": {
+                    "type": "array",
+                    "description": "Of a request that is not valid: each place, and what is wrong there.",
+                    "items": {
+                        "type": "object",
+                        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                    },
+                },
+            },
+        }
+    },
+}
+_ANSWERS: Final = {
+    "401": "There is no token, or it is none that holds.",
+    "422": "The request is not valid.",
+}
+
+router: Final = APIRouter(include_in_schema=False)
+
+
+class Operation(NamedTuple):
+    """One thing that the API does, for people.
+
+    Attributes:
+        method: In capitals.
+        summary: Its first sentence.
+        details: The rest; may be empty.
+        parameters: Their names, with a ``?`` behind those that may be left out.
+        body: The name of the schema of its JSON body; None if it takes none.
+        statuses: What it answers with.
+    """
+
+    method: str
+    path: str
+    summary: str
+    details: str
+    parameters: tuple[str, ...]
+    body: str | None
+    statuses: tuple[str, ...]
+
+
+class DescribedApp(FastAPI):
+    """An application whose description says how one logs in, and what its errors look like."""
+
+    @override
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = _completed(super().openapi())
+        return self.openapi_schema
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request, _: OwnerDep) -> Response:
+    """The description, for programs."""
+    return JSONResponse(await asyncio.to_thread(request.app.openapi), headers=PRIVATE)
+
+
+pages: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
+
+
+@pages.get("/docs")
+async def docs(request: Request, owner: OwnerDep) -> Response:
+    """The same for people. Nothing is loaded from elsewhere."""
+    document = await asyncio.to_thread(request.app.openapi)
+    return await rendered(request, "docs", {"operations": list(operations(document))}, user=owner.user_id)
+
+
+router.include_router(pages)
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
+    """Those of an OpenAPI document, in its order."""
+    for path, method, operation in _each(document):
+        parameters = tuple(
+            f"{one['name']}{'' if one['required'] else '?'}" for one in operation.get("parameters", ())
+        )
+        yield Operation(
+            method.upper(),
+            path,
+            operation["summary"],
+            operation.get("description", "").partition("\n\n")[2],
+            parameters,
+            _schema_of(operation.get("requestBody", {})),
+            tuple(operation["responses"]),
+        )
+
+
+def _schema_of(body: Mapping[str, Any]) -> str | None:
+    for content in body.get("content", {}).values():
+        named = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        return named or "JSON"
+    return None
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = _SCHEMES
+    schemas = components.setdefault("schemas", {})
+    for name in _OF_FASTAPI:
+        schemas.pop(name, None)
+    schemas[_ERROR] = _SHAPE
+    document["security"] = [{name: []} for name in _SCHEMES]
+    for path, _, operation in _each(document):
+        _complete(path, operation)
+    return document
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    """Say what an operation does in its own words, who may ask, and what is answered to who may not."""
+    described = operation.get("description", "")
+    operation["summary"] = described.partition("\n\n")[0].replace("\n", " ") or operation["summary"]
+    answers = operation["responses"]
+    if path in OPEN:
+        operation["security"] = []
+    else:
+        answers.setdefault("401", {})
+    for status in answers.keys() & _ANSWERS.keys():
+        answers[status] = {
+            "description": _ANSWERS[status],
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_ERROR}"}}},
+        }
+
+
+def _each(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
