@@ -29,6 +29,7 @@ SHORT_LIVED = {
     "local_model/server.py end_with_parent": "of the model's process, which runs nothing else",
     "local_model/server.py _end_after": "the same",
     "workers/worker.py _serve": "follows the supervisor, whose worker a forked child is not",
+    "tools/example.py main": "of a command that forks nobody",
     "testing/server.py Server": "the test kit's: it serves where it was started, and stands by itself",
     "testing/loopback.py LoopbackProvider": "the same",
     "testing/scripted.py ScriptedChatModel": "the same",

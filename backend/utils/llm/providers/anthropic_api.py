@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ..failures import BadAnswer, Category, named
 from ..schema_dialects import MINIMAL, expressed
 from ..transport import ExcessError
-from .answer import Answer, CallPiece, usage_of
+from .answer import Answer, usage_of
 from .anthropic_history import AnthropicHistory, anthropic_history
 from .ask import NotWordedError, Serialized, raise_for
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import form_of, held_to
 from .stops import Stops
+from .tool_calls import CallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

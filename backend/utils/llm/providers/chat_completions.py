@@ -13,11 +13,12 @@ from pydantic import SecretStr
 
 from ..failures import GOOD, BadAnswer, Category, named
 from ..transport import ExcessError
-from .answer import Answer, CallPiece, usage_of
+from .answer import Answer, usage_of
 from .ask import Serialized, raise_for
 from .chat_history import chat_messages, roles_for
 from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import form_of, held_to
+from .tool_calls import CallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,12 +17,13 @@ from typing_extensions import override
 
 from ..failures import named
 from ..transport import ExcessError
-from .answer import Answer, CallPiece, new_call_id, usage_of
+from .answer import Answer, usage_of
 from .ask import Serialized, raise_for
 from .gemini_history import gemini_history
 from .history import SIGNATURES_KEY
 from .loose_json import as_counts, as_name, as_object, as_objects, as_text
 from .schema_forms import gemini_form_of, held_to
+from .tool_calls import CallPiece, new_call_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category, named
-from .answer import Answer, CallPiece, usage_of
+from .answer import Answer, usage_of
 from .ask import Serialized, raise_for
 from .chat_completions import (
     HEADERS,
@@ -19,6 +19,7 @@ from .loose_json import as_count, as_counts, as_name, as_object, as_objects, as_
 from .responses_history import responses_input
 from .schema_forms import form_of, held_to
 from .stops import Stops
+from .tool_calls import CallPiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

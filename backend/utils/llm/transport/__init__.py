@@ -5,7 +5,7 @@ from .connections import Request
 from .response import LONG_BODY, AsyncResponse, Response
 from .signing import Address, LiveAddress, SigningTransport
 from .ticket import TICKET_HEADER, Credential, Ticket, TicketRegistry
-from .trust import HOUSE, STRANGER, ExcessError, Trust
+from .trust import HOUSE, STRANGER, ExcessError, Trust, require_at_most
 
 __all__ = [
     "ERROR_STATUS",
@@ -25,4 +25,5 @@ __all__ = [
     "Ticket",
     "TicketRegistry",
     "Trust",
+    "require_at_most",
 ]

@@ -102,3 +102,13 @@ STRANGER = Trust(
 
 class ExcessError(Exception):
     """An answer says more than is taken of its server. The text says how much that is."""
+
+
+def require_at_most(count: int, most: int, what: str) -> None:
+    """Stop where there are more.
+
+    Raises:
+        ExcessError: There are more than ``most``; it says of what.
+    """
+    if count > most:
+        raise ExcessError(f"{most:,} {what}")

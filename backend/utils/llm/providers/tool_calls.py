@@ -1,0 +1,223 @@
+"""Tool calls: as a provider words them, whole or in pieces, and as messages hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+
+from ..transport import require_at_most
+from .loose_json import is_json, read_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from langchain_core.messages import InvalidToolCall, ToolCall
+
+    from ..transport import Trust
+
+_MOST_BEFORE = 4
+"""Pieces of a call's arguments among which an empty object may be no more than a beginning."""
+
+
+class CallPiece(NamedTuple):
+    """A tool call, or the next piece of one.
+
+    Attributes:
+        place: Where the provider counts it; None if it does not count.
+        arguments: JSON, or the next piece of it.
+    """
+
+    place: Hashable | None
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+def parsed_calls(calls: Sequence[CallPiece], trust: Trust) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Calls whose arguments can be read, and those whose cannot."""
+    require_at_most(len(calls), trust.most_calls, "tool calls")
+    require_at_most(
+        sum(len(call.arguments) for call in calls), trust.most_arguments, "characters of arguments"
+    )
+    good: list[ToolCall] = []
+    bad: list[InvalidToolCall] = []
+    for call in calls:
+        name, number = call.name or "", call.id or new_call_id()
+        try:
+            arguments = read_arguments(call.arguments) or {}
+        except (ValueError, RecursionError) as error:
+            bad.append(invalid_tool_call(name=name, args=call.arguments, id=number, error=str(error)))
+            continue
+        if isinstance(arguments, dict):
+            good.append(tool_call(name=name, args=arguments, id=number))
+        else:
+            fault = "The arguments are no object."
+            bad.append(invalid_tool_call(name=name, args=call.arguments, id=number, error=fault))
+    return good, bad
+
+
+def new_call_id() -> str:
+    """The id of a call to which the provider gave none: a result has to name it."""
+    return f"call_{uuid4().hex}"
+
+
+# Streams -------------------------------------------------------------------------------------------------------------
+
+
+def one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
+    """``pieces`` with those of the same call merged: in one message LangChain takes each for a call."""
+    found: dict[Hashable, CallPiece] = {}
+    for piece in pieces:
+        before = found.get(piece.place)
+        found[piece.place] = piece if before is None else _with_more(before, piece)
+    return list(found.values())
+
+
+def _with_more(before: CallPiece, piece: CallPiece) -> CallPiece:
+    name = f"{before.name or ''}{piece.name or ''}" or None
+    return CallPiece(before.place, before.id or piece.id, name, before.arguments + piece.arguments)
+
+
+def chunk_of_call(call: CallPiece) -> Any:
+    """A piece as LangChain has it."""
+    return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.place)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call of a stream. ``held`` are the pieces of its arguments that were not handed on yet."""
+
+    place: int
+    id: str | None = None
+    name: str = ""
+    pieces: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    checks_left: int = 8
+    """How often its arguments may still be checked for being complete. A check takes time in proportion to their length."""
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+    def is_other_than(self, piece: CallPiece) -> bool:
+        """Whether ``piece`` begins another call, though it has the same index: some servers give all calls one."""
+        if piece.id is not None and self.id is not None:
+            return piece.id != self.id
+        is_named = piece.name is not None and (
+            piece.name != self.name or piece.arguments.lstrip().startswith("{")
+        )
+        if not is_named or not self.checks_left:
+            return False
+        self.checks_left -= 1
+        so_far = self.arguments
+        return bool(so_far) and is_json(so_far)
+
+    def news_in(self, arguments: str) -> str:
+        """``arguments``, if they are news: some servers say an empty object first, or all of them once more at the end."""
+        if len(self.pieces) < _MOST_BEFORE and self.arguments == "{}" and arguments:
+            self.pieces, self.held = [], []
+            return arguments
+        may_repeat = arguments.startswith(("{", '"{')) and bool(self.pieces) and self.pieces[-1].endswith("}")
+        if not may_repeat or not self.checks_left:
+            return arguments
+        self.checks_left -= 1
+        return "" if is_json(self.arguments) else arguments
+
+    def take_id(self, call_id: str | None) -> str | None:
+        """The id, if it is new."""
+        if call_id is None or self.id is not None:
+            return None
+        self.id = call_id
+        return call_id
+
+    def take_name(self, name: str | None) -> str | None:
+        """The name or a piece of it, if it is new: some servers repeat it with every piece of the arguments."""
+        if not name or name == self.name or (self.name and any(self.pieces)):
+            return None
+        self.name += name
+        return name
+
+
+class CallStream:
+    """Assembles the tool calls of one stream from their deltas.
+
+    LangChain reads the arguments in each chunk as JSON that is not complete yet, and garbage costs it the square of its
+    length. So only the first characters are handed on as they come, what is beyond when all are there.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._all: list[_Call] = []
+        self._by_place: dict[Hashable, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._characters = 0
+
+    def add(self, pieces: Sequence[CallPiece]) -> list[CallPiece]:
+        """What may be handed on of ``pieces``, counted by us, each call's id and name once.
+
+        Raises:
+            ExcessError: They are too many calls, or too long.
+        """
+        return [added for piece in pieces if any((added := self._added(piece))[1:])]
+
+    def _added(self, piece: CallPiece) -> CallPiece:
+        call = self._call_of(piece)
+        self._characters += len(piece.arguments)
+        require_at_most(self._characters, self._trust.most_arguments, "characters of arguments")
+        told_id, name, arguments = (
+            call.take_id(piece.id),
+            call.take_name(piece.name),
+            call.news_in(piece.arguments),
+        )
+        call.pieces.append(arguments)
+        return CallPiece(call.place, told_id, name, self._passed(call, arguments))
+
+    def _call_of(self, piece: CallPiece) -> _Call:
+        """The call that ``piece`` begins or continues. Some servers send no index."""
+        if piece.place is not None:
+            found = self._by_place.get(piece.place) or self._continued(piece)
+        elif piece.id is not None:
+            found = self._by_id.get(piece.id)
+        else:
+            found = self._all[-1] if self._all else None
+        return self._begun(piece) if found is None or found.is_other_than(piece) else found
+
+    def _continued(self, piece: CallPiece) -> _Call | None:
+        """The call that ``piece`` continues under a new index: some servers number the pieces, not the calls."""
+        if piece.name is not None or not self._all:
+            return None
+        return self._all[-1] if piece.id is None else self._by_id.get(piece.id)
+
+    def _begun(self, piece: CallPiece) -> _Call:
+        call = _Call(len(self._all))
+        self._all.append(call)
+        require_at_most(len(self._all), self._trust.most_calls, "tool calls")
+        if piece.place is not None:
+            self._by_place[piece.place] = call
+        if piece.id is not None:
+            self._by_id[piece.id] = call
+        return call
+
+    def _passed(self, call: _Call, arguments: str) -> str:
+        if self._characters <= self._trust.eager_arguments and not call.held and arguments != "{}":
+            return arguments
+        call.held.append(arguments)
+        return ""
+
+    def without_id(self) -> list[CallPiece]:
+        """New ids for the calls to which the provider gave none."""
+        return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
+
+    def held_back(self) -> list[CallPiece]:
+        """The rest of the arguments.
+
+        Raises:
+            ExcessError: Too many of them are no JSON.
+        """
+        held = [call for call in self._all if any(call.held)]
+        garbage = sum(len(text) for call in held if not is_json(text := call.arguments))
+        require_at_most(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
+        return [CallPiece(call.place, None, None, "".join(call.held)) for call in held]
