@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.tools.config_import import import_config, system_of
@@ -491,6 +491,7 @@ _ENTRY = st.fixed_dictionaries(
         },
     ),
 )
+@example(config={"model_list": [{"model_name": "", "litellm_params": {}}]})
 @pytest.mark.parametrize("partly", [True, False])
 def test_whatever_stands_in_the_file_there_is_a_table_that_loads_or_a_report(
     config: object, *, partly: bool
