@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LATER = "is known only when the code runs. Give it to the call."
 _STAYS = "stays in product code: get_llm(FEATURE).with_config(...) takes it."
 _OWN = ("api_base", "api_key", "deployment", "max_retries", "model", "responses_api", "timeout")
+_SETTINGS = {"max_retries", "responses_api", "timeout"}
 _ENTRA = ("azure_ad_token", "azure_ad_token_provider", "azure_ad_async_token_provider")
 _CLOUD = ("credentials", "location", "project", "vertexai")
 _BARE = (
@@ -28,7 +29,7 @@ _BARE = (
 )
 _VERTEX = (
     "names no provider. LangChain asks Vertex AI for it, with Google Cloud's credentials; here it is Google's Gemini API, "
-    "with the key in GEMINI_API_KEY."
+    "with an API key."
 )
 
 
@@ -106,10 +107,14 @@ class _Reader:
         if isinstance(value.value, Unknown):
             self._tell_unknown(name, node, value.value)
             return None
+        if name in _SETTINGS and not isinstance(value.value, int | float):
+            node.report("dropped", _LATER)
+            return None
         if isinstance(value.value, str) and value.value.startswith(VARIABLE) and name != "api_key":
+            self.is_named &= name == "api_base"
+            variable = value.value.removeprefix(VARIABLE)
             node.report(
-                "wrong",
-                f"is what the variable {value.value.removeprefix(VARIABLE)} says, and a table says it itself. Write it there.",
+                "wrong", f"is what the variable {variable} says, and a table says it itself. Write it there."
             )
             return None
         if value.note and name != "api_key":
@@ -142,7 +147,7 @@ class _Reader:
             elif name in CARRIED_ELSEWHERE or (name == "response_format" and self._constructor.is_call):
                 if name not in {"input", "messages", "name", "tools", "response_format", "verbose"}:
                     node.report("dropped", _STAYS)
-            elif name == "**" or isinstance(value.value, Unknown):
+            elif name == "**" or _is_unknown(value.value):
                 node.report("dropped", _LATER)
             elif name not in {"api_version", "model_provider", "openai_api_version", "openai_api_type"}:
                 found[name] = node
@@ -210,6 +215,10 @@ def _written(call: ast.Call, constructor: Constructor) -> list[tuple[str, ast.ex
         positional = positional[1:]
     found = list(zip(constructor.positional, positional, strict=False))
     return found + [(keyword.arg or "**", keyword.value) for keyword in call.keywords]
+
+
+def _is_unknown(value: object) -> bool:
+    return isinstance(value, Unknown) or (isinstance(value, str) and value.startswith(VARIABLE))
 
 
 def _last(node: ast.Name | ast.Attribute) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -26,12 +26,14 @@ class Module:
         name: Its path within the code base.
         imports: A name to what it was imported as, dotted.
         values: What is assigned to a name in a scope, if that happens once.
+        nodes: All of the tree, each before what stands in it.
         scopes: Of each node, the scopes that it stands in, the innermost last.
         parents: Of each node, what it stands in directly.
     """
 
     name: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...] = field(repr=False)
     imports: Mapping[str, str] = field(repr=False)
     values: Mapping[tuple[int, str], ast.expr] = field(repr=False)
     scopes: Mapping[int, tuple[Scope, ...]] = field(repr=False)
@@ -81,7 +83,8 @@ def parse(name: str, path: Path) -> Module:
     except (ValueError, RecursionError, MemoryError, OSError) as error:
         raise UnreadableError(f"it cannot be parsed ({type(error).__name__})") from None
     scopes, parents = _places(tree)
-    return Module(name, tree, _imports(tree, name), _values(tree, scopes), scopes, parents)
+    nodes = tuple(ast.walk(tree))
+    return Module(name, tree, nodes, _imports(nodes, name), _values(nodes, scopes), scopes, parents)
 
 
 def _places(tree: ast.Module) -> tuple[dict[int, tuple[Scope, ...]], dict[int, ast.AST]]:
@@ -97,10 +100,10 @@ def _places(tree: ast.Module) -> tuple[dict[int, tuple[Scope, ...]], dict[int, a
     return scopes, parents
 
 
-def _imports(tree: ast.Module, name: str) -> dict[str, str]:
+def _imports(nodes: Iterable[ast.AST], name: str) -> dict[str, str]:
     found: dict[str, str] = {}
     package = name.removesuffix("/__init__.py").removesuffix(".py").split("/")
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom):
@@ -111,10 +114,12 @@ def _imports(tree: ast.Module, name: str) -> dict[str, str]:
     return found
 
 
-def _values(tree: ast.Module, scopes: Mapping[int, tuple[Scope, ...]]) -> dict[tuple[int, str], ast.expr]:
+def _values(
+    nodes: Iterable[ast.AST], scopes: Mapping[int, tuple[Scope, ...]]
+) -> dict[tuple[int, str], ast.expr]:
     found: dict[tuple[int, str], ast.expr] = {}
     twice: set[tuple[int, str]] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         for target, value in _assignments(node):
             key = (id(scopes[id(node)][-1]), target)
             twice |= {key} if key in found else set()

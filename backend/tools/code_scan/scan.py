@@ -67,11 +67,9 @@ def scan(folder: Path) -> Import:
         *_of_code(Project(modules), modules, names, findings),
         *(config for document in documents for config in names.apart(document)),
     ]
-    made = assemble(configs, findings, _HEADING, leave_out=True)
-    if made.findings:
-        return made
-    findings.add("todo", "", _NOTHING)
-    return Import(None, findings.all)
+    if not configs:
+        findings.add("todo", "", _NOTHING)
+    return assemble(configs, findings, _HEADING, leave_out=True)
 
 
 def _parsed(name: str, path: Path, findings: Findings) -> Module | None:
@@ -116,7 +114,7 @@ def _of_code(
 
 def _tell_keys(module: Module, findings: Findings) -> None:
     """Tell every key that stands in ``module``, by its line, and let none of them appear anywhere."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for key in _KEYS.findall(node.value):
                 findings.hide(key)

@@ -20,57 +20,10 @@ _NEEDS = {"bind_tools": "tools", "with_structured_output": "structured_output"}
 _FLUENT = {*_NEEDS, "bind", "with_config", "with_fallbacks", "with_listeners", "with_retry", "with_types"}
 """Methods that give the same model, and something beside it."""
 _BY_NAME = Constructor(None)
-_GENERIC = frozenset(
-    [
-        "a",
-        "ai",
-        "api",
-        "async",
-        "base",
-        "build",
-        "call",
-        "chain",
-        "chat",
-        "client",
-        "completion",
-        "config",
-        "core",
-        "create",
-        "default",
-        "factory",
-        "fallback",
-        "fallbacks",
-        "fn",
-        "for",
-        "get",
-        "handler",
-        "helpers",
-        "init",
-        "invoke",
-        "llm",
-        "llms",
-        "load",
-        "main",
-        "make",
-        "model",
-        "models",
-        "new",
-        "of",
-        "primary",
-        "response",
-        "result",
-        "router",
-        "run",
-        "service",
-        "services",
-        "setup",
-        "the",
-        "util",
-        "utils",
-        "with",
-        "app",
-        "src",
-    ]
+_GENERIC = re.compile(
+    "a|ai|api|app|async|base|build|call|chain|chat|client|completion|config|core|create|default|factory|fallbacks?|fn|for|get"
+    "|handler|helpers|init|invoke|llms?|load|main|make|models?|new|of|primary|response|result|router|run|services?|setup|src"
+    "|the|utils?|with"
 )
 """Words that tell nothing of what a model is for."""
 
@@ -105,7 +58,7 @@ def subclasses(modules: Iterable[Module]) -> dict[str, Constructor]:
     return {
         node.name: LANGCHAIN[base]
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ClassDef)
         for base in [(module.dotted(each) or "").rpartition(".")[2] for each in node.bases]
         if base in LANGCHAIN
@@ -126,13 +79,13 @@ def sites(module: Module, project: Project, own: Mapping[str, Constructor]) -> I
 
 def routers(module: Module) -> Iterator[ast.Call]:
     """Every call that makes a Router of LiteLLM's."""
-    calls = (node for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+    calls = (node for node in module.nodes if isinstance(node, ast.Call))
     return (call for call in calls if (module.dotted(call.func) or "") in ROUTERS)
 
 
 def sdk_calls(module: Module) -> Iterator[ast.Call]:
     """Every call of a vendor's own client that names a model."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call) and any(one.arg == "model" for one in node.keywords):
             called = module.dotted(node.func) or ".".join(reversed(_attributes(node.func)))
             if called.endswith(SDK_CALLS):
@@ -153,7 +106,7 @@ class _Finder:
 
     def chains(self) -> Iterator[tuple[ast.Call, tuple[Made, ...]]]:
         """Every model, and every chain of models."""
-        for node in ast.walk(self._module.tree):
+        for node in self._module.nodes:
             if not isinstance(node, ast.Call):
                 continue
             if (made := self._made(node)) is not None:
@@ -214,26 +167,21 @@ class _Finder:
         places = [node, *(made.node for made in chain)]
         found = {_NEEDS[name] for place in places for name in self._methods(place) if name in _NEEDS}
         for made in chain:
-            arguments = {one.arg for one in made.node.keywords}
+            arguments = {one.arg for one in made.node.keywords} if made.constructor.is_call else set()
             called = (self._module.dotted(made.node.func) or "").rpartition(".")[2]
-            found |= (
-                {"tools"}
-                if called in AGENTS or (made.constructor.is_call and "tools" in arguments)
-                else set()
-            )
-            found |= (
-                {"structured_output"}
-                if made.constructor.is_call and "response_format" in arguments
-                else set()
-            )
+            if called in AGENTS or "tools" in arguments:
+                found.add("tools")
+            if "response_format" in arguments:
+                found.add("structured_output")
         return tuple(sorted(found))
 
     def _methods(self, node: ast.AST) -> Iterator[str]:
         """The methods that are called on what is made at ``node``, here and by the name that it gets."""
         yield from _methods_above(node, self._module)
+        yield from self._agents_above(node)
         whole = _whole(node, self._module)
         name = _assigned_to(whole, self._module)
-        for other in ast.walk(self._module.tree) if name else ():
+        for other in self._module.nodes if name else ():
             if isinstance(other, ast.Name | ast.Attribute) and self._stands_for(other, name or "", whole):
                 yield from _methods_above(other, self._module)
                 yield from self._agents_above(other)
@@ -250,10 +198,8 @@ class _Finder:
         above = self._module.parents.get(id(node))
         if isinstance(above, ast.keyword):
             above = self._module.parents.get(id(above))
-        if (
-            isinstance(above, ast.Call)
-            and (self._module.dotted(above.func) or "").rpartition(".")[2] in AGENTS
-        ):
+        called = self._module.dotted(above.func) if isinstance(above, ast.Call) else None
+        if (called or "").rpartition(".")[2] in AGENTS:
             yield "bind_tools"
 
 
@@ -316,4 +262,6 @@ def _key_of(node: ast.AST, module: Module) -> str:
 def _telling(name: str) -> str:
     """``name`` without the words that tell nothing; empty if nothing is left."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    return "_".join(word.lower() for word in words if word.lower() not in _GENERIC and not word.isdigit())
+    return "_".join(
+        word.lower() for word in words if not (_GENERIC.fullmatch(word.lower()) or word.isdigit())
+    )

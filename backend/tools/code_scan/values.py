@@ -166,7 +166,7 @@ def _fields(modules: Iterable[Module]) -> Mapping[str, str]:
     """Fields of classes of settings whose default is a text, and the only one of their name."""
     found: dict[str, set[str]] = defaultdict(set)
     for module in modules:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.ClassDef) and _holds_settings(node, module):
                 for name, value in _texts(node):
                     found[name].add(value)
@@ -183,7 +183,7 @@ def _members(modules: Iterable[Module]) -> Mapping[tuple[str, str], str]:
     return {
         (node.name, name): value
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ClassDef) and not _holds_settings(node, module)
         for name, value in _texts(node)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from backend.tools.config_import.advice import told_of
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MILLION = 1_000_000
-_MOST_WEIGHT = 1000
+_LARGEST = 1e12
+_OWN = (
+    "api_base",
+    "api_key",
+    "api_version",
+    "base_url",
+    "max_retries",
+    "num_retries",
+    "stream_timeout",
+    "timeout",
+)
 _ENTRA = ("azure_ad_token", "azure_ad_token_provider", "client_id", "client_secret", "tenant_id")
 _SIZES = {"max_input_tokens": "max_input", "max_output_tokens": "max_output"}
 _ABILITIES = {
@@ -37,12 +47,16 @@ class Deployment:
 
     Attributes:
         order: Those of a lower one are asked first.
+        weight: How often it is chosen, if that was said.
+        rate: Its limit, by which LiteLLM goes where no weight was said.
     """
 
     name: str
     place: Node
     spec: Spec
-    order: int = 0
+    order: float = 0
+    weight: float | None = None
+    rate: float | None = None
 
     @property
     def embeds(self) -> bool:
@@ -64,6 +78,7 @@ def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deploy
             node.report("wrong", f"has no {key}.")
     text = name.text() if name else None
     if name and text == "":
+    if name is not None and text == "":
         name.report("wrong", "is empty.")
     if not text or params is None:
         return None
@@ -83,40 +98,43 @@ def _read(
     credentials: Mapping[str, dict[str, Node]],
 ) -> Deployment:
     _lay_credential(entries, credentials)
+    _refuse_tokens(entries)
+    rpm, tpm, at_once, order, weight = (
+        _number(entries.pop(key, None)) for key in ("rpm", "tpm", "max_parallel_requests", "order", "weight")
+    )
+    mode, row = _info(info)
+    row = _limits(rpm, tpm, at_once) | _of_deployment(info, entries) | row
+    spec = _spec(place, entries, mode == "responses")
+    kind = kind_of_mode(mode) if mode else None
+    if mode and kind is None:
+        (info or place).report("wrong", f"has a mode that is not known: {shown(mode)}.")
+    return Deployment(name, place, replace(spec, kind=kind, row=row), order or 0, weight, rpm or tpm)
+
+
+def _spec(place: Node, entries: dict[str, Node], is_responses: bool) -> Spec:  # noqa: FBT001 - read, and handed on
+    own = {key: given(entries.pop(key, None)) for key in _OWN}
+    model, names_responses = _model(entries)
+    if own["api_version"] is not None:
+        own["api_version"].report("dropped", "is not needed: Azure's v1 API has none.")
+    asks = Node(value=True, path=place.path, findings=place.findings)
+    return Spec(
+        place,
+        entries,
+        name=model,
+        api_base=own["api_base"] or own["base_url"],
+        api_key=own["api_key"],
+        timeout=own["timeout"],
+        max_retries=own["max_retries"] or own["num_retries"],
+        first_chunk=own["stream_timeout"],
+        responses_api=asks if is_responses or names_responses else None,
+    )
+
+
+def _refuse_tokens(entries: dict[str, Node]) -> None:
     for key in [key for key in _ENTRA if given(entries.get(key)) is not None]:
         entries.pop(key).report(
             "wrong", "gets a token of Entra's, which ends within the hour. Give an api_key of the resource."
         )
-    limits, order, weight = _limits(entries), _whole(entries.pop("order", None)), _weight(entries)
-    mode, row = _info(info)
-    row = _of_deployment(info, entries) | row
-    own = {key: given(entries.pop(key, None)) for key in ("api_base", "api_key", "timeout")}
-    retries = given(entries.pop("max_retries", None)) or given(entries.pop("num_retries", None))
-    first = given(entries.pop("stream_timeout", None))
-    own["api_base"] = own["api_base"] or given(entries.pop("base_url", None))
-    model, api = _model(entries)
-    for key in ("api_version", "custom_llm_provider", "num_retries"):
-        if (other := given(entries.pop(key, None))) is not None and key == "api_version":
-            other.report("dropped", "is not needed: Azure's v1 API has none.")
-    is_responses = mode == "responses" or api
-    kind = kind_of_mode(mode) if mode else None
-    if mode and kind is None:
-        (info or place).report("wrong", f"has a mode that is not known: {shown(mode)}.")
-    spec = Spec(
-        place,
-        entries,
-        name=model,
-        api_base=own["api_base"],
-        api_key=own["api_key"],
-        timeout=own["timeout"],
-        max_retries=retries,
-        first_chunk=first,
-        responses_api=Node(value=True, path=place.path, findings=place.findings) if is_responses else None,
-        kind=kind,
-        weight=weight,
-        row={**limits, **row},
-    )
-    return Deployment(name, place, spec, order or 0)
 
 
 def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str, Node]]) -> None:
@@ -133,7 +151,7 @@ def _lay_credential(entries: dict[str, Node], credentials: Mapping[str, dict[str
 
 def _model(entries: dict[str, Node]) -> tuple[Node | None, bool]:
     """The model with its provider, and whether its name asks for the Responses API."""
-    node, provider = given(entries.pop("model", None)), given(entries.get("custom_llm_provider"))
+    node, provider = given(entries.pop("model", None)), given(entries.pop("custom_llm_provider", None))
     text = node.text() if node else None
     if node is None or text is None:
         return node, False
@@ -143,32 +161,27 @@ def _model(entries: dict[str, Node]) -> tuple[Node | None, bool]:
     return Node(f"{start}/{rest}" if slash else text, node.path, node.findings), bool(slash)
 
 
-# Limits and weights -----------------------------------------------------------------------------------------------
-
-
-def _limits(entries: dict[str, Node]) -> dict[str, Any]:
-    found = {key: _whole(entries.pop(key, None)) for key in ("rpm", "tpm", "max_parallel_requests")}
+def _limits(rpm: float | None, tpm: float | None, at_once: float | None) -> dict[str, Any]:
     limits = {
-        "requests": found["rpm"] and f"{found['rpm']}/minute",
-        "tokens": found["tpm"] and f"{found['tpm']}/minute",
-        "concurrency": found["max_parallel_requests"],
+        "requests": rpm and f"{round(rpm)}/minute",
+        "tokens": tpm and f"{round(tpm)}/minute",
+        "concurrency": at_once and round(at_once),
     }
     said = {key: value for key, value in limits.items() if value}
     return {"limits": said} if said else {}
 
 
-def _weight(entries: dict[str, Node]) -> int | None:
-    weight = _whole(entries.pop("weight", None))
-    return None if not weight else min(weight, _MOST_WEIGHT)
-
-
-def _whole(node: Node | None) -> int | None:
+def _number(node: Node | None) -> float | None:
     if node is None or node.value is None:
         return None
-    if isinstance(node.value, bool) or not isinstance(node.value, int | float) or node.value < 0:
+    if (
+        isinstance(node.value, bool)
+        or not isinstance(node.value, int | float)
+        or not 0 <= node.value < _LARGEST
+    ):
         node.report("wrong", "must be a number from 0.")
         return None
-    return round(node.value)
+    return float(node.value)
 
 
 # What is said of the model ----------------------------------------------------------------------------------------

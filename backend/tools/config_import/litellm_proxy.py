@@ -16,10 +16,11 @@ from backend.tools.config_import.nodes import Node, given
 from backend.tools.config_import.origins import LITELLM
 from backend.tools.config_import.shapes import identifier
 from backend.tools.config_import.specs import Config, Group, Spec
+from backend.tools.config_import.weights import whole_weights
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _SECTIONS = ("litellm_settings", "router_settings")
 PROXY_MARKS = (*_SECTIONS, "general_settings", "environment_variables", "credential_list")
@@ -34,6 +35,11 @@ _CLOCKS = {
     "timeout": "timeout",
 }
 _ANY = "*"
+_OF_LISTS = {
+    "context_window_fallbacks": "follows in the chain, so it is asked after other failures, too. A prompt that is too "
+    "long skips what it does not fit.",
+    "content_policy_fallbacks": "follows in the chain, so it is asked after other failures, too; `on_refusal` is next.",
+}
 
 
 @dataclass
@@ -41,14 +47,14 @@ class _Settings:
     """What the sections say about all models.
 
     Attributes:
+        usual: Time-outs and retries where a model says nothing.
+        select: The strategy that chooses among models of one name.
         fallbacks: Of each of LiteLLM's lists, model_name to those that follow.
         everywhere: Those that follow behind every model_name.
         aliases: A further name to the model_name that it stands for.
     """
 
-    timeout: Node | None = None
-    first_chunk: Node | None = None
-    retries: Node | None = None
+    usual: dict[str, Node] = field(default_factory=dict)
     select: str = "weighted"
     fallbacks: dict[str, dict[str, list[Node]]] = field(default_factory=lambda: defaultdict(dict))
     everywhere: list[Node] = field(default_factory=list)
@@ -86,7 +92,7 @@ def _take(settings: _Settings, key: str, node: Node) -> bool:
     if given(node) is None:
         return True
     if key in _CLOCKS:
-        setattr(settings, _CLOCKS[key], node)
+        settings.usual[_CLOCKS[key]] = node
     elif key == "routing_strategy":
         settings.select = _strategy(node)
     elif key in _LISTS:
@@ -178,22 +184,42 @@ def _grouped(name: str, made: list[Deployment], settings: _Settings) -> list[Dep
     """``made`` as one group, with the settings of all models where a model says nothing."""
     ordered = sorted(made, key=lambda one: one.order)
     select = "ordered" if ordered[0].order != ordered[-1].order else settings.select
-    weighs = select == "weighted" and any(one.spec.weight is not None for one in made)
-    for one in made:
-        if one.spec.weight is not None and (select != "weighted" or len(made) == 1):
-            one.place.report("dropped", "has a weight, and is not chosen by weights.")
+    asked = _asked(ordered, select)
+    weights = _weights(asked) if select == "weighted" and len(asked) > 1 else [None] * len(asked)
     group = Group(identifier(name), select)
-    return [replace(one, spec=_completed(one.spec, group, settings, weighs=weighs)) for one in ordered]
+    return [
+        replace(one, spec=_completed(one.spec, group, weight, settings.usual))
+        for one, weight in zip(asked, weights, strict=True)
+    ]
 
 
-def _completed(spec: Spec, group: Group, settings: _Settings, *, weighs: bool) -> Spec:
+def _asked(made: list[Deployment], select: str) -> list[Deployment]:
+    """Those of ``made`` that are ever chosen; weights that nothing goes by are told."""
+    asked = made
+    if select == "weighted" and any(one.weight for one in made):
+        asked = [one for one in made if one.weight != 0]
+    for one in made:
+        if one not in asked:
+            one.place.report("dropped", "has the weight 0: it was never chosen.")
+        elif one.weight is not None and (select != "weighted" or len(made) == 1):
+            one.place.report("dropped", "has a weight, and is not chosen by weights.")
+    return asked
+
+
+def _weights(made: list[Deployment]) -> Sequence[int | None]:
+    """How often each is chosen: by their weights, or else by their limits; None if neither is said."""
+    shares = [one.weight for one in made] if any(one.weight for one in made) else [one.rate for one in made]
+    return whole_weights([share or 1 for share in shares]) if any(shares) else [None] * len(made)
+
+
+def _completed(spec: Spec, group: Group, weight: int | None, usual: Mapping[str, Node]) -> Spec:
     return replace(
         spec,
-        timeout=spec.timeout or settings.timeout,
-        first_chunk=spec.first_chunk or settings.first_chunk,
-        max_retries=spec.max_retries or settings.retries,
+        timeout=spec.timeout or usual.get("timeout"),
+        first_chunk=spec.first_chunk or usual.get("first_chunk"),
+        max_retries=spec.max_retries or usual.get("retries"),
         group=group,
-        weight=(spec.weight or 1) if weighs else None,
+        weight=weight,
     )
 
 
@@ -269,10 +295,3 @@ def _check_name(node: Node, name: str, known: set[str]) -> None:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     return f"there is no model_name {shown(name)} in model_list. {did_you_mean(name, known)}".rstrip()
-
-
-_OF_LISTS = {
-    "context_window_fallbacks": "follows in the chain, so it is asked after other failures, too. A prompt that is too "
-    "long skips what it does not fit.",
-    "content_policy_fallbacks": "follows in the chain, so it is asked after other failures, too; `on_refusal` is next.",
-}

@@ -46,7 +46,7 @@ LITELLM = Origin(
         "each model_name is a feature. Name it by what product code does with it, and give two uses two features.",
         f"{_REQUESTS} Where nothing was said they are LiteLLM's three.",
         "where no timeout was said ours holds, 120 seconds; LiteLLM's was 6000.",
-        "health is told by kinds of failures, and each request is signed for itself: see docs/reference/attempts.md.",
+        "retries and cooldowns follow from the kind of the failure: see docs/reference/attempts.md.",
     ),
 )
 TENSORZERO = Origin(

@@ -15,6 +15,7 @@ from backend.tools.config_import.nodes import Node, given
 from backend.tools.config_import.origins import TENSORZERO
 from backend.tools.config_import.shapes import identifier
 from backend.tools.config_import.specs import Config, Group, Spec
+from backend.tools.config_import.weights import whole_weights
 from backend.utils.llm.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ _SECTIONS = {
     "tools": _IN_CODE,
 }
 _MILLISECONDS = 1000
-_MOST_WEIGHT = 1000
 
 
 class _Variant(NamedTuple):
@@ -177,25 +177,15 @@ def _chosen(feature: str, variants: list[_Variant], trial: Mapping[str, Node]) -
     among = among or variants
     follow = _fallbacks(variants, trial)
     group = Group(feature, "weighted") if len(among) > 1 else None
-    most = max((shares.get(each.name, 1.0) for each in among), default=1.0)
-    least = min((share for each in among if (share := shares.get(each.name, 1.0))), default=1.0)
-    scale = (
-        1.0 if len({shares.get(each.name, 1.0) for each in among}) == 1 else min(100 / most, 1 / least * 10)
-    )
+    weights = whole_weights([shares.get(each.name, 1.0) for each in among])
     chosen = [
-        replace(
-            each.specs[0], group=group, weight=_weight(shares.get(each.name, 1.0) * scale) if group else None
-        )
-        for each in among
+        replace(each.specs[0], group=group, weight=weight if group else None)
+        for each, weight in zip(among, weights, strict=True)
     ]
     behind = [spec for each in among for spec in each.specs[1:]] + [
         spec for each in follow if each not in among for spec in each.specs
     ]
     return (*chosen, *behind)
-
-
-def _weight(share: float) -> int:
-    return min(max(round(share), 1), _MOST_WEIGHT)
 
 
 def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str, float]:

@@ -210,13 +210,15 @@ class Writer:
     def __init__(self):
         self.llm = ChatOpenAI(model="gpt-6-luna")
 helper_llm = ChatOpenAI(model="gpt-6-luna")
-agent = create_agent(helper_llm, tools=[look])"""
+agent = create_agent(helper_llm, tools=[look])
+other = create_agent(ChatOpenAI(model="gpt-6-luna"), tools=[look])"""
         rows = snapshot(scanned(code)).features
 
         assert {name: (row.structured_output, row.tools) for name, row in rows.items()} == {
             "reader": (True, False),
             "writer": (False, False),
             "helper": (False, True),
+            "other": (False, True),
         }
 
 
@@ -256,6 +258,16 @@ class TestValues:
 
         assert list(chains(made).values()) == [["openai:gpt-6-luna"]]
         assert len(told(made, "guessed")) == 1
+
+    def test_an_argument_that_is_known_only_when_the_code_runs_costs_no_row(self, scanned: Scan) -> None:
+        arguments = (
+            "timeout=httpx.Timeout(5), max_retries=int(os.environ['N']), temperature=float(os.environ['T']), "
+            "top_p=pick()"
+        )
+        made = scanned(f"import os\n{OPENAI}ChatOpenAI(model='gpt-4o', {arguments})")
+
+        assert list(chains(made).values()) == [["openai:gpt-4o"]]
+        assert len(told(made, "dropped")) == 4
 
     @pytest.mark.parametrize(
         "arguments",

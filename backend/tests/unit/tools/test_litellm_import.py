@@ -113,6 +113,29 @@ class TestModels:
 
         assert snapshot(config).chain("chat", "premium").tiers[0].select.by == by
 
+    @pytest.mark.parametrize(
+        ("shares", "weights"),
+        [
+            (({"weight": 9}, {"weight": 1}), (9, 1)),
+            (({"weight": 0.7}, {"weight": 0.3}), (70, 30)),
+            (({"rpm": 900}, {"rpm": 100}), (900, 100)),
+            (({"rpm": 9000}, {"rpm": 1000}), (90, 10)),
+            (({"tpm": 10_000}, {"tpm": 30_000}), (25, 75)),
+        ],
+    )
+    def test_weights_are_in_proportion_and_by_limits_where_none_is_said(
+        self, shares: tuple[dict[str, Any], ...], weights: tuple[int, int]
+    ) -> None:
+        config = proxy(entry("chat", **shares[0]), entry("chat", "groq/llama-4", **shares[1]))
+        select = snapshot(config).chain("chat", "premium").tiers[0].select
+
+        assert tuple(getattr(select, "weights", {}).values()) == weights
+
+    def test_a_model_of_weight_0_is_never_asked(self) -> None:
+        config = proxy(entry("chat", weight=1), entry("chat", "groq/llama-4", weight=0))
+
+        assert chain(config, "chat") == ["openai:gpt-6-luna"]
+
     def test_a_weight_that_nothing_goes_by_is_told(self) -> None:
         config = proxy(
             entry("chat", weight=9),
