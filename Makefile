@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run approvals bench bench-short clients crash edge forks interruptions late ledger served workers soak spine storm \
+.PHONY: help install lock fmt lint types arch deps test check run approvals bench bench-short clients console crash edge forks interruptions late ledger served workers soak spine storm \
 	example turns
 
 help: ## Show this list
@@ -84,6 +84,9 @@ interruptions: install ## Raise something into calls at thousands of moments, an
 
 crash: install ## Kill and stop a busy server again and again, and look for what is lost or paid for twice; some minutes
 	PYTHONPATH=. $(PY) -m benchmarks.crash
+
+console: install ## Measure each view of the console over a million attempts, on SQLite and PostgreSQL; some four minutes
+	PYTHONPATH=. $(PY) -m benchmarks.console
 
 ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are missing or there twice; some ten minutes
 	PYTHONPATH=. $(PY) -m benchmarks.ledger_spool

@@ -17,7 +17,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psutil
 from sqlalchemy import text
@@ -45,6 +45,8 @@ ROUNDS: Final = 7
 BATCH: Final = 1_000
 BATCHES: Final = 40
 DAYS, FEATURES, ENDPOINTS, TENANTS, USERS = 30, 20, 8, 1_000, 5_000
+FEATURE_NAMES: Final = tuple(f"feature_{number}" for number in range(FEATURES))
+ENDPOINT_NAMES: Final = tuple(f"provider:model-{number}" for number in range(ENDPOINTS))
 
 
 def batches(count: int) -> list[list[Spooled]]:
@@ -91,21 +93,38 @@ def _servers() -> float:
     return total
 
 
-def _expressions(dialect: str) -> dict[str, str]:
-    """The columns of the n-th of a million rows, in SQL, with ``{}`` for a big number by chance."""
+class Mix(NamedTuple):
+    """What the rows of a million are of.
+
+    Attributes:
+        noon: Of the last day, in microseconds since 1970 (UTC).
+    """
+
+    noon: int = NOON
+    features: Sequence[str] = FEATURE_NAMES
+    endpoints: Sequence[str] = ENDPOINT_NAMES
+
+
+def _one_of(names: Sequence[str], chance: str) -> str:
+    cases = " ".join(f"WHEN {number} THEN '{name}'" for number, name in enumerate(names))
+    return f"CASE {chance} % {len(names)} {cases} END"
+
+
+def _expressions(dialect: str, mix: Mix) -> dict[str, str]:
+    """The columns of the n-th of a million rows, in SQL."""
     chance = "(random() & 1048575)" if dialect == "sqlite" else "floor(random() * 1048576)::bigint"
     return {
         "writer": "'0193a1b2c3d47e5f8a9b0c1d2e3f4a5b'",
         "sequence": "n",
         "call": "'call-' || (1000000000 + n)",
         "number": "1",
-        "at": f"{NOON - (DAYS - 1) * DAY - DAY // 2} + CAST(n AS bigint) * {DAYS * DAY // ROWS}",
+        "at": f"{mix.noon - (DAYS - 1) * DAY - DAY // 2} + CAST(n AS bigint) * {DAYS * DAY // ROWS}",
         "duration": "840000",
         "first_byte": "310000",
         "first_token": "320000",
-        "feature": f"'feature_' || ({chance} % {FEATURES})",
+        "feature": _one_of(mix.features, chance),
         "profile": "'premium'",
-        "endpoint": f"'provider:model-' || ({chance} % {ENDPOINTS})",
+        "endpoint": _one_of(mix.endpoints, chance),
         "served_model": "'model'",
         "request_id": "'req_8f2c'",
         "user_id": f"'user-' || ({chance} % {USERS})",
@@ -123,17 +142,17 @@ def _expressions(dialect: str) -> dict[str, str]:
     }
 
 
-async def fill(engine: AsyncEngine) -> None:
-    """A million rows, with their roll-ups."""
+async def fill(engine: AsyncEngine, mix: Mix = Mix()) -> None:  # noqa: B008 - it never changes
+    """A million rows of ``mix``, with their roll-ups."""
     dialect = engine.dialect.name
-    columns = _expressions(dialect)
+    columns = _expressions(dialect, mix)
     numbers = {
         "sqlite": f"WITH RECURSIVE all_n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM all_n WHERE n < {ROWS})"  # noqa: S608
         " SELECT {} FROM all_n",
         "postgresql": f"SELECT {{}} FROM generate_series(1, {ROWS}) AS all_n(n)",  # noqa: S608
     }[dialect]
     if dialect == "postgresql":
-        await Partitions(engine).make(range(NOON // DAY - DAYS, NOON // DAY + 2))
+        await Partitions(engine).make(range(mix.noon // DAY - DAYS, mix.noon // DAY + 2))
     async with engine.begin() as connection:
         rows = numbers.format(", ".join(columns.values()))
         await connection.execute(text(f"INSERT INTO ledger_attempts ({', '.join(columns)}) {rows}"))

@@ -43,6 +43,8 @@ MOST_LOOKED_AT: Final = 20_000
 """Attempts after which a search gives up: no index leads to all that may be asked for together."""
 _LATELY: Final = 2_000
 """The last attempts, by which working processes are known."""
+_FEW: Final = 200
+"""Of whom all sums are told after it is known who they are."""
 _INDEXED: Final = frozenset({"feature", "user", "tenant"})
 _COLUMN: Final[dict[Dimension, str]] = {
     "feature": "feature",
@@ -70,9 +72,15 @@ class SqlUsageStore:
     ) -> Sequence[Used]:
         """See `UsageStore.used`."""
         rollup = _rollup([by], only)
-        key = rollup.table.c[_COLUMN[by]]
-        order = [key] if by in {"day", "hour"} else [func.sum(rollup.table.c.cost).desc(), key]
+        key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
+        order = [key] if is_time else [func.sum(rollup.table.c.cost).desc(), key]
         sums = _sums(rollup, period, only, key).group_by(key).order_by(*order).limit(limit)
+        if limit is not None and limit <= _FEW and not is_time:
+            dearest = _sums(rollup, period, only, key).with_only_columns(key).group_by(key).order_by(*order)
+            found = [row[0] for row in await self._all(dearest.limit(limit))]
+            sums = sums.where(
+                key.in_(found)
+            )  # all sums of a hundred thousand users would be sorted, for some of them
         return [Used(_name(by, row[0]), _total(row[1:])) for row in await self._all(sums)]
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:

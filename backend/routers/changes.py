@@ -1,23 +1,22 @@
 """What an admin changes on a page of ours: the same as over `/v1`, sent as a form."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
-# FastAPI reads signatures at run time
-from .dependencies import AdminDep, ServicesDep  # noqa: TC001
-from .forms import FormDep  # noqa: TC001
+from backend.agents.gate import LONGEST_REASON, Decision
+
+from .agents import owner_of, runner_of
+from .dependencies import AdminDep, IdentityDep, ServicesDep
+from .forms import FormDep
 from .json_model import InvalidBodyError
 from .overrides import Wanted, overrides_of
 from .rendering import PRIVATE, Page
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
 
@@ -38,6 +37,23 @@ async def revert(override_id: str, _: FormDep, admin: AdminDep, services: Servic
     await overrides.revert(override_id, admin.user_id)
     await overrides.put_in_force()
     return _back()
+
+
+@router.post("/agents/confirmations/{confirmation_id}")
+async def decide(
+    confirmation_id: str, form: FormDep, identity: IdentityDep, services: ServicesDep
+) -> Response:
+    """Approve or reject what an agent asks for, and go on with its run until it is over, or asks again."""
+    runner, owner = runner_of(services), owner_of(identity)
+    if form.get("decision") == "approve":
+        again = (await runner.gate.find(owner, confirmation_id)).state == "unknown"
+        events = runner.approve(Decision(owner, confirmation_id, form.get("digest", ""), again))
+    else:
+        events = runner.reject(owner, confirmation_id, form.get("reason", "")[:LONGEST_REASON])
+    async with aclosing(events):
+        async for _ in events:
+            pass
+    return RedirectResponse("/agents", status_code=303, headers=PRIVATE)
 
 
 def _wanted(form: Mapping[str, str]) -> Wanted:

@@ -9,6 +9,9 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from backend.agents.runner import Runner
+from backend.console.views.agents import Told as ToldRun
+from backend.console.views.agents import agents_view
 from backend.console.views.config import PAST, config_view
 from backend.console.views.conversations import conversations_view
 from backend.console.views.explain import Question, explain_view
@@ -18,9 +21,10 @@ from backend.console.views.now import now_view
 from backend.console.views.playground import playground_view
 from backend.console.views.requests import PAGE, request_view, requests_view
 from backend.console.views.signs import LocalModel, Process
-from backend.console.views.spend import By, Told, spend_view
+from backend.console.views.spend import ROWS, By, Told, spend_view
+from backend.keys.store import Owner
 from backend.ledger.store import StoreAwayError
-from backend.ledger.usage import Cell, Dimension, Only, Period, Used
+from backend.ledger.usage import Cell, Dimension, Only, Period, UsageStore, Used
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.routing.route import Balance, Needs
@@ -31,6 +35,9 @@ from .rendering import PRIVATE, Page, rendered
 
 RECENT: Final = 20
 """How many conversations are shown."""
+PENDING: Final = 50
+RUNS: Final = 20
+"""How many of the user's runs are shown."""
 MONTH: Final = 30
 _CROSSED: Final = frozenset({"feature", "model", "owner"})
 """What is summed together with the day."""
@@ -218,11 +225,29 @@ async def conversations(request: Request, owner: OwnerDep, services: ServicesDep
     return await rendered(request, "conversations", view, user=owner.user_id)
 
 
+@router.get("/agents")
+async def agents(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
+    """What waits for the user, and what agents did for them."""
+    runner, mine = services.agents, Owner(owner.user_id, owner.tenant_id)
+    pending = await runner.gate.pending(mine, PENDING) if runner else ()
+    runs = await _runs(runner, mine) if runner else ()
+    known = list(runner.agents) if runner else None
+    view = agents_view(known, pending, runs, datetime.now(UTC))
+    return await rendered(request, "agents", view, user=owner.user_id)
+
+
 @router.get("/playground")
 async def playground(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
     """A feature to talk to."""
     view = playground_view(await services.qos_info(), base_url=base_url(request))
     return await rendered(request, "playground", view, user=owner.user_id)
+
+
+async def _runs(runner: Runner, owner: Owner) -> Sequence[ToldRun]:
+    return [
+        ToldRun(run, await runner.shown_state(run), (await runner.progress(run)).spent)
+        for run in await runner.recent(owner, RUNS)
+    ]
 
 
 def _explained(services: Services, question: Question) -> dict[str, Any] | str:
@@ -283,13 +308,14 @@ async def _told(services: Services, by: By, period: Period) -> Told:
     before = Period.last((period.until - period.since).days + 1, period.since - timedelta(days=1))
     month = Period(min(period.until.replace(day=1), period.until - timedelta(days=7)), period.until)
     is_crossed = by in _CROSSED
-    return Told(
-        used=await store.used(by, period, limit=None if is_crossed else 200),
-        days=await store.crossed([by, "day"], period) if is_crossed else (),
-        total=await store.total(period),
-        before=await store.total(before),
-        by_day=await store.used("day", month),
+    used, days, total, earlier, by_day = await asyncio.gather(
+        store.used(by, period, limit=ROWS + 1),
+        _crossed(services, [by, "day"] if is_crossed else [], period),
+        store.total(period),
+        store.total(before),
+        store.used("day", month),
     )
+    return Told(used=used, days=days, total=total, before=earlier, by_day=by_day)
 
 
 async def _used(services: Services, by: Dimension, period: Period) -> Sequence[Used]:
@@ -297,10 +323,10 @@ async def _used(services: Services, by: Dimension, period: Period) -> Sequence[U
 
 
 async def _crossed(services: Services, by: Sequence[Dimension], period: Period) -> Sequence[Cell]:
-    return await services.usage.crossed(by, period) if services.usage else ()
+    return await services.usage.crossed(by, period) if services.usage and by else ()
 
 
-def _ledger(services: Services) -> Any:
+def _ledger(services: Services) -> UsageStore:
     if services.usage is None:
         raise HTTPException(404, "This service keeps no ledger.")
     return services.usage

@@ -53,6 +53,7 @@ MENU: Final = (
     Place("spend", "/spend", "Spend"),
     Place("config", "/config", "Config"),
     Place("models", "/models", "Models"),
+    Place("agents", "/agents", "Agents", admins=False),
     Place("conversations", "/conversations", "Conversations", admins=False),
     Place("playground", "/playground", "Playground", admins=False),
 )

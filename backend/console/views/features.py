@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.diagnostics.retirements import Retires
 
 DAYS: Final = 7
-PAGE: Final = 40
+PAGE: Final = 36
 """Features on one page."""
 
 Which = Literal["all", "trouble", "overridden", "unused"]

@@ -14,19 +14,22 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.agents.tools import tool
 from backend.budgets import Budgets
 from backend.database.engine import make_engine
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
 from backend.database.usage import SqlUsageStore
+from backend.keys.store import Owner
 from backend.ledger.store import StoreAwayError
 from backend.overrides import Overrides
 from backend.recent import RecentAttempts
 from backend.routers import pages
 from backend.routers.rendering import CONSOLE, MENU
+from backend.tests.fakes.agents import Effects, World, wants
 from backend.tests.fakes.html import read_page
 from backend.tests.fakes.records import record, spooled
-from backend.tests.fakes.services import ANN, FakeDatabase, FakeLocalModel, services
+from backend.tests.fakes.services import ANN, BOB, FakeDatabase, FakeLocalModel, services
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.budget_store import MemoryBudgets
@@ -268,7 +271,12 @@ class TestWho:
         assert (response.status_code, response.headers["location"]) == (303, "/conversations")
 
         menu = read_page((await browser.get("/conversations", headers=ANN)).text).all("a")
-        assert [one["href"] for one in menu if one["href"] in VIEWS] == ["/", "/conversations", "/playground"]
+        assert [one["href"] for one in menu if one["href"] in VIEWS] == [
+            "/",
+            "/agents",
+            "/conversations",
+            "/playground",
+        ]
 
     @pytest.mark.parametrize(("headers", "status"), [({}, 401), (ANN, 403)])
     async def test_a_program_is_told_in_json(
@@ -492,6 +500,76 @@ class TestChanges:
 
         assert response.status_code == 422
         assert read_page(response.text).faults == []
+
+
+class TestAgents:
+    OURS: Final = TestChanges.OURS
+    USER: Final = Owner("ann")
+
+    @pytest.fixture
+    async def world(self, app: FastAPI) -> World:
+        """An agent that wants to write a note down, for Ann."""
+        asking = tool(Effects().note, policy="ask", risk="dangerous")
+        made = World([wants(("note", {"text": HOSTILE})), "It is done."], tools=[asking])
+        provide(app, agents=made.runner)
+        await made.say(HOSTILE, owner=self.USER)
+        return made
+
+    async def test_what_waits_stands_with_all_that_would_be_done_as_text(
+        self, world: World, browser: httpx2.AsyncClient
+    ) -> None:
+        response = await browser.get("/agents", headers=ANN)
+        told = (await browser.get("/agents", headers=ANN | JSON)).json()
+
+        assert read_page(response.text).faults == []
+        assert "hidden characters" in response.text
+        assert [(one["tool"], one["state"]) for one in told["pending"]] == [("note", "pending")]
+        assert [(one["agent"], one["state"], one["turns"]) for one in told["runs"]] == [
+            ("clerk", "awaiting", 1)
+        ]
+
+    async def test_nobody_is_shown_anothers(self, world: World, browser: httpx2.AsyncClient) -> None:
+        for headers in (BOB, ADMIN):
+            told = (await browser.get("/agents", headers=headers | JSON)).json()
+            assert (told["pending"], told["runs"]) == ([], [])
+
+    async def test_a_yes_runs_what_was_shown_once(self, world: World, browser: httpx2.AsyncClient) -> None:
+        (one,) = await world.pending(self.USER)
+        path, form = f"/agents/confirmations/{one.id}", f"decision=approve&digest={one.digest}"
+
+        first = await browser.post(path, headers=ANN | self.OURS, content=form)
+        again = await browser.post(path, headers=ANN | self.OURS, content=form)
+
+        assert (first.status_code, first.headers["location"]) == (303, "/agents")
+        assert again.status_code == 409
+        assert (await browser.get("/agents", headers=ANN | JSON)).json()["runs"][0]["state"] == "done"
+
+    async def test_a_no_runs_nothing(self, world: World, browser: httpx2.AsyncClient) -> None:
+        (one,) = await world.pending(self.USER)
+
+        form = f"decision=reject&digest={one.digest}&reason=not+today"
+        await browser.post(f"/agents/confirmations/{one.id}", headers=ANN | self.OURS, content=form)
+
+        assert "not today" in world.results()[0]
+
+    @pytest.mark.parametrize(
+        ("headers", "form", "status"),
+        [
+            (BOB | TestChanges.OURS, "decision=approve&digest={}", 404),
+            (ANN | TestChanges.OURS, "decision=approve&digest=of-something-else", 409),
+            (ANN | {"content-type": TestChanges.OURS["content-type"]}, "decision=approve&digest={}", 403),
+        ],
+    )
+    async def test_nothing_else_runs(
+        self, headers: dict[str, str], form: str, status: int, world: World, browser: httpx2.AsyncClient
+    ) -> None:
+        (one,) = await world.pending(self.USER)
+        path = f"/agents/confirmations/{one.id}"
+
+        response = await browser.post(path, headers=headers, content=form.format(one.digest))
+
+        assert response.status_code == status
+        assert [each.state for each in await world.pending(self.USER)] == ["pending"]
 
 
 class TestLook:
