@@ -77,7 +77,6 @@ def deployment(node: Node, credentials: Mapping[str, dict[str, Node]]) -> Deploy
         if there is None and node.is_mapping:
             node.report("wrong", f"has no {key}.")
     text = name.text() if name else None
-    if name and text == "":
     if name is not None and text == "":
         name.report("wrong", "is empty.")
     if not text or params is None:
