@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run approvals bench bench-short clients console crash edge forks interruptions late ledger served workers soak spine storm \
+.PHONY: help install lock fmt lint types arch deps test check run approvals bench bench-short clients console crash edge forks interruptions late ledger served shared workers soak spine storm \
 	example turns
 
 help: ## Show this list
@@ -94,6 +94,9 @@ ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are 
 
 approvals: install ## Approve calls from many processes at once, kill agents at every step, and look for what is done twice; half an hour
 	PYTHONPATH=. $(PY) -m benchmarks.approvals
+
+shared: install ## Let four processes share limits, kill some of them, and the server; some eight minutes
+	PYTHONPATH=. $(PY) -m benchmarks.shared_state
 
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two
 	PYTHONPATH=. $(PY) -m benchmarks.forks

@@ -160,10 +160,10 @@ def races(rounds: int, folder: Path) -> bool:
         "| store | rounds | approved | refused with 409 | anything else | effects |\n|---|---|---|---|---|---|"
     )
     fine = True
-    with postgres.running() as server, valkey.running() as url, server.database() as database:
+    with postgres.running() as server, valkey.running() as state, server.database() as database:
         path = str(folder / "race.sqlite3")
         in_child(partial(_make, path))
-        for kind in (Kind("sqlite", path), Kind("postgresql", database), Kind("valkey", path, url)):
+        for kind in (Kind("sqlite", path), Kind("postgresql", database), Kind("valkey", path, state.url)):
             effects, outcomes = 0, Counter[str]()
             for number in range(rounds):
                 had, found = race(kind, folder, number)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import opentelemetry.trace  # noqa: F401 - where it is imported, the current trace is looked for
 from typing_extensions import override
 
-from backend.utils.llm import JsonLinesSink, MemorySink
+from backend.utils.llm import JsonLinesSink, MemorySink, Table
 from backend.utils.llm.execution.observers.base import AttemptObserver
 from backend.utils.llm.execution.observers.ledger import KeyNames, LedgerObserver
 from backend.utils.llm.testing import LoopbackProvider
@@ -58,7 +58,8 @@ def attempt() -> tuple[Any, ...]:
 
 def microseconds(sink: LedgerSink, told: tuple[Any, ...]) -> float:
     """Processor time of one row."""
-    observer = LedgerObserver(sink, KeyNames(SECRET, dict))
+    table = Table(text="[profiles.premium]\n[profiles.byok]", environ={})
+    observer = LedgerObserver(sink, KeyNames(SECRET, lambda: table.snapshot))
     took = []
     for _ in range(ROUNDS):
         begun = time.thread_time()

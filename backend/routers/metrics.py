@@ -47,6 +47,7 @@ class _Table(Collector):
         yield self._days_to_shutdown()
         yield self._resting()
         yield self._features()
+        yield self._state_server()
         yield from self._trials()
 
     def _in_force(self) -> Metric:
@@ -72,6 +73,10 @@ class _Table(Collector):
         for where, number in keys.items():
             family.add_metric(where, number)
         return family
+
+    def _state_server(self) -> Metric:
+        about = "Whether the server by which processes share limits is away; 0 also if there is none."
+        return GaugeMetricFamily("patchbay_state_server_away", about, value=self._qos.notice is not None)
 
     def _features(self) -> Metric:
         about = "Features by what a call of the house would find now."

@@ -12,12 +12,14 @@ from hypothesis import HealthCheck, settings
 
 from backend.tests.canaries import Guard
 from backend.tests.fakes.postgres import running
+from backend.tests.fakes.valkey import running as running_valkey
 from backend.utils.llm.testing import LoopbackProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.tests.fakes.postgres import Postgres
+    from backend.tests.fakes.valkey import Valkey
 
 _KEPT = {"HOME", "PATH", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
 _EXAMPLES = 40
@@ -61,6 +63,21 @@ def provider() -> Iterator[LoopbackProvider]:
     """A provider on loopback that speaks both wires."""
     with LoopbackProvider() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Valkey]:
+    """A real Valkey server, started when the first test asks for it, for `valkey`."""
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """That server, empty. It is to be left running."""
+    with valkey_server.client as client:
+        client.flushall()
+    return valkey_server
 
 
 @pytest.fixture(scope="session")

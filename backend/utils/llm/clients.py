@@ -143,8 +143,13 @@ class Patchbay(PerProcess):
 
         with self._lock:
             if self._health is None:
-                time = self._time
-                self._health = MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))
+                time, server = self._time, self.table.snapshot.state_server
+                if server is None:
+                    self._health = MemoryHealth(time.clock, Traffic(time.clock, time.now, time.random))
+                else:
+                    from .state.shared.composition import health_at
+
+                    self._health = health_at(server.url, server.secret, time)
             return self._health
 
     @unforked()
@@ -251,7 +256,7 @@ class Patchbay(PerProcess):
         from .routing.plan import plan
         from .routing.route import Needs
 
-        return Explanation._make(
+        route = Explanation._make(
             plan(
                 snapshot or self.table.snapshot,
                 feature,
@@ -261,6 +266,7 @@ class Patchbay(PerProcess):
                 health=self.health,
             )
         )
+        return route._replace(notice=self.health.notice())
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
         """Record how good an answer was. See `rate` of this module."""
@@ -310,7 +316,9 @@ class Patchbay(PerProcess):
         self.runtime.warm_up()
 
     def close(self) -> None:
-        """Close the connections of synchronous calls, each as soon as no request is under way on it."""
+        """Close the connections of synchronous calls, each as soon as no request is under way on it, and leave other processes."""
+        if self._health is not None:
+            self._health.close()
         if self._runtime is not None:
             self._runtime.loop_thread.close()
             self._runtime.transport.pools.close()
@@ -320,9 +328,11 @@ class Patchbay(PerProcess):
 
         It does not wait for calls: they are answered, as long as their loop goes on.
         """
-        if self._runtime is not None:
-            import asyncio
+        import asyncio
 
+        if self._health is not None:
+            await asyncio.to_thread(self._health.close)
+        if self._runtime is not None:
             await asyncio.to_thread(self._runtime.loop_thread.close)
             await self._runtime.transport.pools.aclose()
 

@@ -30,10 +30,18 @@ FOR_PRICES: Final = {"genai_prices": "genai-prices"}
 """Without it, only models to which the table gives a ``price`` have one."""
 
 
+FOR_STATE_SERVER: Final = {"redis": "redis"}
+"""What sharing limits by a Valkey or Redis server needs."""
+
+
 @cache
 def missing(api: str | None = None) -> tuple[str, ...]:
     """The packages that are not installed of those that ``api`` needs, or every call. Nothing is imported."""
-    needed = ALWAYS if api is None else OF_API[api]
+    return missing_of(ALWAYS if api is None else OF_API[api])
+
+
+def missing_of(needed: Mapping[str, str]) -> tuple[str, ...]:
+    """The packages that are not installed of those that ``needed`` names by their modules."""
     return tuple(package for module, package in needed.items() if find_spec(module) is None)
 
 

@@ -9,7 +9,8 @@ from hashlib import blake2b
 from pydantic import SecretStr
 
 QUOTES = frozenset("\"'`")
-_PROCESS = secrets.token_bytes(32)
+PROCESS_KEY = secrets.token_bytes(32)
+"""What fingerprints are keyed with that are another one in every process."""
 
 
 def is_key(text: str) -> bool:
@@ -58,13 +59,13 @@ class KeptSecret(SecretStr):
     fingerprint: str | None = None
 
 
-def fingerprint(secret: SecretStr | None, place: str = "", key: bytes = _PROCESS) -> str:
-    """A name for a key that tells nothing about it, and is another one in every process that was not forked.
+def fingerprint(secret: SecretStr | None, place: str = "", key: bytes = PROCESS_KEY) -> str:
+    """A name for a key that tells nothing about it.
 
     Args:
         secret: The key. One that is kept is not opened.
         place: Where it is for, if who is meant does not follow from the provider's name.
-        key: What the hash is keyed with, for one that lasts longer than the process.
+        key: What the hash is keyed with; by default it is another one in every process that was not forked.
     """
     if secret is None:
         return "open"

@@ -15,7 +15,6 @@ from backend.database.confirmations import SqlConfirmationStore
 from backend.database.runs import SqlRunStore
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes.agents import World
-from backend.tests.fakes.valkey import running
 from backend.tests.unit.database.conftest import (  # noqa: F401 - fixtures
     engine,
     postgresql_sessions,
@@ -23,10 +22,11 @@ from backend.tests.unit.database.conftest import (  # noqa: F401 - fixtures
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from backend.agents.confirmations import ConfirmationStore
     from backend.agents.runs import RunStore
+    from backend.tests.fakes.valkey import Valkey
     from backend.tests.unit.database.conftest import (
         Sessions,
     )
@@ -40,17 +40,9 @@ class Stores(NamedTuple):
     sessions: Sessions | None = None
 
 
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[str]:
-    """A real Valkey server, started when the first test asks for it."""
-    with running() as url:
-        yield url
-
-
 @pytest.fixture
-async def valkey_client(valkey: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey) as client:
-        await client.flushall()
+async def valkey_client(valkey: Valkey) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey.url) as client:
         yield client
 
 

@@ -62,6 +62,7 @@ class Explanation(route.Route):
             "candidates": [self._candidate(candidate) for candidate in self.candidates],
             "skipped": [_skip(skip) for skip in self.skipped],
             "budgets": [one.as_dict() for one in self.budgets],
+            "notice": self.notice,
         }
 
     @override
@@ -77,6 +78,7 @@ class Explanation(route.Route):
                 *(self._line(place, candidate) for place, candidate in enumerate(self.candidates, 1)),
                 *(f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped),
                 *(f"  $  {one}" for one in self.budgets),
+                *([] if self.notice is None else [f"  !  {self.notice}"]),
                 *([] if refusal is None else [f"  ✗  {refusal}"]),
             ]
         )

@@ -127,6 +127,7 @@ class QosInfo(BaseModel):
         trials: The arms of splits, and shadows, that had a request.
         health: The endpoints and keys that rest in this process.
         limits: How full the limits of the house's calls are in this process, the fullest first.
+        notice: Whether this process sees others less than it should; None if all is well.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -147,6 +148,7 @@ class QosInfo(BaseModel):
     trials: tuple[TrialInfo, ...] = ()
     health: tuple[HealthInfo, ...] = ()
     limits: tuple[LimitInfo, ...] = ()
+    notice: str | None = None
 
 
 class Explain(Protocol):
@@ -238,6 +240,7 @@ def qos_info(
         trials=_trials(health.traffic),
         health=health_infos(health, now),
         limits=limit_infos(known.meters.values(), health.traffic),
+        notice=health.notice(),
     )
     return info, known
 

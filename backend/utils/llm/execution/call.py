@@ -130,7 +130,7 @@ class Call:
         try:
             while not isinstance(found, Try):
                 if isinstance(found, Reserve):
-                    found = await self.held(found.step, blocks=blocks) or self.dispatch.next()
+                    found = await self.held(found, blocks=blocks) or self.dispatch.next()
                 elif isinstance(found, Consult):
                     with self._selector_errors(found):
                         choice = self._consult(found) if blocks else await self._aconsult(found)
@@ -143,26 +143,36 @@ class Call:
             raise
         return found
 
-    async def held(self, step: Try, *, blocks: bool) -> Try | None:
-        """``step``, once what it could use is set aside; None if it may not go out."""
-        reservations, dispatch = self.runtime.reservations, self.dispatch
-        unsent = withdrawn(step, self.runtime.time)
+    async def held(self, reserve: Reserve, *, blocks: bool) -> Try | None:
+        """The request, once what it could use is set aside; None if it may not go out now."""
+        reservations, dispatch, step = self.runtime.reservations, self.dispatch, reserve.step
+        unsent = partial(withdrawn, step, self.runtime.time)
         try:
+            if not await self._has_place(step, blocks=blocks):
+                dispatch.put_back(reserve, unsent())
+                return None
             if blocks or not reservations.waits:
                 outcome = reservations.reserve(step)
             else:
                 outcome = await without_caller(reservations.areserve(step))
         except BaseException:
-            dispatch.withdraw(step, unsent)
+            dispatch.withdraw(step, unsent())
             raise
         if not isinstance(outcome, Rejection):
             if dispatch.seconds_left >= LEAST_SECONDS:
                 return dispatch.grant(step, outcome)
-            dispatch.withdraw(step, unsent)
+            dispatch.withdraw(step, unsent())
             return None
-        if dispatch.decline(step, unsent, outcome):
+        if dispatch.decline(step, unsent(), outcome):
             self._step_down()
         return None
+
+    async def _has_place(self, step: Try, *, blocks: bool) -> bool:
+        """Whether it finds room under the limits, as other processes see them."""
+        limits = self.runtime.health.traffic.rate_limiter
+        if not step.candidate.meters:
+            return True
+        return limits.reserve(step.number) if blocks else await without_caller(limits.areserve(step.number))
 
     def _step_down(self) -> None:
         """Go on in the profile below, if a budget for which this one was too dear says so."""

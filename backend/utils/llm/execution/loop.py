@@ -306,7 +306,8 @@ class Dispatch:
         candidate, route, traffic = pending.candidate, self.route, self._traffic
         if not (pending.is_retry or isinstance(candidate.select, Ordered)):
             chosen(candidate, self._among(pending), self._context)
-        self._left.remove(pending)
+        place = self._left.index(pending)
+        del self._left[place]
         if self._waits_for is not None:
             self.leave_queue()
         most = min(candidate.options.timeout, self._ends_at - now)
@@ -330,7 +331,8 @@ class Dispatch:
         self.order.append(number)
         if self.observers.see_starts:
             self.observers.started(step)
-        return Reserve(step) if route.feature.budgets else step
+        is_counted = candidate.meters and traffic.rate_limiter.is_shared
+        return Reserve(step, pending, place) if is_counted or route.feature.budgets else step
 
     def _among(self, pending: Pending) -> list[Candidate]:
         """Those of its tier that could have been chosen instead."""
@@ -420,6 +422,11 @@ class Dispatch:
             return False
         self.route = self.route._replace(skipped=(*self.route.skipped, why))
         return not self._left
+
+    def put_back(self, reserve: Reserve, unsent: Attempt) -> None:
+        """There is no room yet for a request, as others know: it is looked at again like one that was not chosen."""
+        self.withdraw(reserve.step, unsent)
+        self._left.insert(reserve.place, reserve.pending._replace(on_loan=False))
 
     def withdraw(self, step: Try, unsent: Attempt) -> None:
         """Give back what ``step`` holds: it is not sent."""

@@ -71,7 +71,7 @@ class Runtime:
         self.health = health
         health.subscribe(HealthLog(self.time.clock))
         self.reservations = Reservations(budgets or MemoryBudgets(self.time.clock), self.time)
-        key_names = KeyNames(ledger_secret, lambda: table.snapshot.house_keys)
+        key_names = KeyNames(ledger_secret, lambda: table.snapshot)
         written = None if ledger is None else LedgerObserver(ledger, key_names)
         self.observers = ObserverRegistry(health, observer, self.reservations, written)
         self.texts = KeptTexts(texts)

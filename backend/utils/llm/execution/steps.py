@@ -58,9 +58,17 @@ class Try:
 
 @dataclass(frozen=True)
 class Reserve:
-    """Send ``step`` once what it could use is set aside in the stores that count it; tell `Dispatch.decline` if it is not."""
+    """Send ``step`` once what it could use is set aside in the stores that count it.
+
+    Tell `Dispatch.decline` if a budget is too small for it, and `Dispatch.put_back` if a limit has no room for it yet.
+
+    Attributes:
+        pending: What it was before, and ``place`` where it stood among what may still be sent.
+    """
 
     step: Try
+    pending: Pending
+    place: int
 
 
 @dataclass(frozen=True)

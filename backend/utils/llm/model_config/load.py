@@ -22,6 +22,7 @@ from .document import read, values
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
 from .snapshot import Features, Snapshot
+from .state_server import state_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,7 @@ def parse(
     environ = aliases.environment(environ, FEATURE_OVERRIDE)
     rows, stored = fit(aliases.document, layer, problems), [aliases.override(one) for one in overrides]
     table = Resolver(rows, environ, layer, problems, stored)
+    server = state_server(rows.head.state_url, environ, layer, problems)
     keys = _house_keys(table.providers, environ, problems)
     _check_holds_no_key(
         document,
@@ -93,6 +95,7 @@ def parse(
         disabled=table.disabled,
         budgets=table.budgets,
         step_down_to=table.step_down_to,
+        state_server=server,
     )
 
 

@@ -292,6 +292,7 @@ class Head(Row):
     byok_profile: str | None = None
     demo: str | None = None
     private_networks: tuple[Network, ...] = ()
+    state_url: str | None = None
 
     @field_validator("private_networks")
     @classmethod

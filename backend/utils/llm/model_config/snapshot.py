@@ -14,6 +14,7 @@ from ..models import OTHER, retirement, vendor_of
 from ..network_policy import network_policy_for
 from ..options import Options
 from ..rate_limits import NO_LIMITS, Limits
+from ..secrets import PROCESS_KEY
 from ..state.experiments import STOP, StopRow
 from ..strategies import ORDERED, Custom, Ordered, Strategy
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..options import Api, ApiMode
     from .overrides import Override
     from .schema import EmbeddingRow, OnInvalidOutput, Price
+    from .state_server import StateServer
 
 Access = Literal["key", "open", "embedded", "own"]
 OWN: Final = "own"
@@ -326,6 +328,7 @@ class Snapshot:
         disabled: The endpoints that those take out of every chain.
         budgets: By name.
         step_down_to: Profile to the cheaper one below it.
+        state_server: Where processes share their limits and what they learn; None if each has its own.
         kept: What routing has worked out from it once and for all.
     """
 
@@ -346,7 +349,13 @@ class Snapshot:
     disabled: Mapping[str, Override] = field(default_factory=dict)
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     step_down_to: Mapping[str, str] = field(default_factory=dict)
+    state_server: StateServer | None = None
     kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def fingerprint_key(self) -> bytes:
+        """What fingerprints of keys are keyed with: processes that share something give a key the same."""
+        return PROCESS_KEY if self.state_server is None else self.state_server.secret
 
     def chain(self, feature: str, profile: str) -> Chain:
         """The chain of a known feature, or group, in a known profile."""

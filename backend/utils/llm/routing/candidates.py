@@ -69,10 +69,11 @@ def ladders(snapshot: Snapshot, feature: str, profile: str, endpoint: str, owner
     ]
 
 
-def with_users_key(candidate: Candidate, caller: Caller, feature: Feature) -> Candidate:
-    """``candidate`` with the key that ``caller`` brought for it."""
+def with_users_key(candidate: Candidate, caller: Caller, feature: Feature, keyed: bytes) -> Candidate:
+    """``candidate`` with the key that ``caller`` brought for it, whose fingerprint is ``keyed``."""
     provider = candidate.endpoint.provider
-    key = fingerprint(caller.key_for(provider), provider.base_url if provider.access == OWN else "")
+    place = provider.base_url if provider.access == OWN else ""
+    key = fingerprint(caller.key_for(provider), place, keyed)
     return replace(candidate, key=key, meters=tuple(_meters(candidate, feature, key)))
 
 
@@ -158,7 +159,7 @@ def _fitted(
     """Each with its options and its limits; and with its key, if that is the house's."""
     above = options.over(terms.feature.options)
     for one in candidates:
-        key = fingerprint(terms.snapshot.house_keys.get(one.account.slot)) if one.account else "open"
+        key = _of_house(one.account, terms.snapshot) if one.account else "open"
         meters = tuple(_meters(one, terms.feature, key))
         candidate = replace(
             one,
@@ -168,6 +169,10 @@ def _fitted(
             meters=meters,
         )
         yield candidate, rejected(candidate, terms, rules)
+
+
+def _of_house(account: Account, snapshot: Snapshot) -> str:
+    return fingerprint(snapshot.house_keys.get(account.slot), key=snapshot.fingerprint_key)
 
 
 def _meters(candidate: Candidate, feature: Feature, key: str) -> Iterator[Meter]:

@@ -166,7 +166,9 @@ def _route(
     left_out: list[Rejection] = []
     for one, lasting in found:
         is_users = one.owner == "user"
-        candidate = with_users_key(one, case.caller, case.feature) if is_users else one
+        candidate = (
+            with_users_key(one, case.caller, case.feature, case.snapshot.fingerprint_key) if is_users else one
+        )
         keyless = rejected(candidate, case, KEY_RULES) if is_users else None
         rejection = keyless or lasting or rejected(candidate, case, CALL_RULES)
         why = availability(candidate, case.health, case.needs) if rejection is None else None

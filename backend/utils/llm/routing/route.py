@@ -310,6 +310,7 @@ class Route(NamedTuple):
         demo: True if the demo model serves because the house has no key.
         hedge: When a second endpoint is asked beside the first; None if the feature does not hedge.
         budgets: What is left of those that the call may count for, where somebody looked.
+        notice: What people should know of how much this process sees of the others, if anything; where somebody looked.
         call_id: The id of the call that it is for, a UUIDv7; nothing if it only explains.
     """
 
@@ -331,6 +332,7 @@ class Route(NamedTuple):
     resting: tuple[Candidate, ...] = ()
     budgets: tuple[Balance, ...] = ()
     call_id: str = ""
+    notice: str | None = None
 
     @property
     def options(self) -> Options:

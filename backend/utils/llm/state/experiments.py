@@ -57,7 +57,7 @@ class Variant:
     def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Variant:
         """After one more request."""
         if self.judged >= MEMORY:
-            return self._faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
+            return self.faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
         if not is_ok:
             return replace(self, judged=self.judged + 1, failed=self.failed + 1)
         return replace(
@@ -68,7 +68,7 @@ class Variant:
             priced=self.priced + (cost is not None),
         )
 
-    def _faded(self) -> Variant:
+    def faded(self) -> Variant:
         """Half of it: what is long past counts less and less."""
         return Variant(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
 

@@ -235,6 +235,12 @@ class Health(Protocol):
     def resting(self) -> tuple[Resting, ...]:
         """All that is left alone now, or waits for a probe."""
 
+    def notice(self) -> str | None:
+        """What people should know of how much this process sees of the others, if anything."""
+
+    def close(self) -> None:
+        """Leave the others, if there are any."""
+
     def subscribe(self, listener: HealthListener) -> None:
         """Tell ``listener`` of every `HealthChange`, once it is there; twice is as good as once. What it raises is logged."""
 
@@ -268,12 +274,17 @@ class RetryBudget:
         self._lends_at = 0.0
         self._pause = FIRST_LOAN_SECONDS
 
-    def earn(self, now: float) -> None:
-        """Add the share of one answer."""
+    @property
+    def is_low(self) -> bool:
+        """Whether retries were spent that answers have not earned back yet."""
+        return self._left < RETRY_RESERVE
+
+    def earn(self, now: float, answers: int = 1) -> None:
+        """Add the share of one answer, or of several."""
         if now - self._counted_at > COUNT_SECONDS:
             self._count(now)
         self.earned_at = now
-        self._left += RETRY_SHARE
+        self._left += RETRY_SHARE * answers
         self._lends_at, self._pause = 0.0, FIRST_LOAN_SECONDS
 
     def spend(self, now: float) -> bool:
@@ -283,6 +294,11 @@ class RetryBudget:
             return False
         self._left -= 1.0
         return True
+
+    def lose(self, retries: int, now: float) -> None:
+        """Others have spent so many: the budget is theirs, too."""
+        self._count(now)
+        self._left = max(0.0, self._left - retries)
 
     def borrow(self, now: float) -> bool:
         """Take one retry that the budget does not have, if it is time for one."""
@@ -300,7 +316,9 @@ class RetryBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class _Condition:
+class Condition:
+    """What is known of one circuit, as a frozen value. Times are seconds of the monotonic clock."""
+
     breaker: Breaker = field(default_factory=Breaker)
     cools_until: float = 0.0
     cools_for: Category | None = None
@@ -319,7 +337,7 @@ class _Condition:
         """Whether one request is to find out how it is before others follow."""
         return self.cools_for is not None or self.breaker.opens_until is not None
 
-    def answered(self, now: float, *, was_probe: bool, is_well: bool) -> _Condition:
+    def answered(self, now: float, *, was_probe: bool, is_well: bool) -> Condition:
         """After an answer. One to a request that went out before the cooldown does not end it."""
         after = replace(self, breaker=self.breaker.succeeded(now), probes_until=0.0)
         is_over = now >= self.cools_until or (self.is_guess and was_probe)
@@ -328,7 +346,7 @@ class _Condition:
         )
 
 
-_WELL = _Condition()
+WELL = Condition()
 
 
 class MemoryHealth(PerProcess):
@@ -345,7 +363,7 @@ class MemoryHealth(PerProcess):
         self.traffic = Traffic(clock) if traffic is None else traffic
         self._clock = clock
         self._listeners: tuple[HealthListener, ...] = ()
-        self._conditions: OrderedDict[Circuit, _Condition] = OrderedDict()
+        self._conditions: OrderedDict[Circuit, Condition] = OrderedDict()
         self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
         super().__init__()
 
@@ -385,7 +403,7 @@ class MemoryHealth(PerProcess):
                 self._keep(one, replace(known[one], probes_until=now + seconds + PROBE_GRACE), now)
             return "probe" if on_trial else "request"
 
-    def _known(self, *circuits: Circuit | None) -> dict[Circuit, _Condition]:
+    def _known(self, *circuits: Circuit | None) -> dict[Circuit, Condition]:
         return {one: self._conditions[one] for one in circuits if one is not None and one in self._conditions}
 
     def answered(
@@ -410,7 +428,7 @@ class MemoryHealth(PerProcess):
             self.release(key)
         now = self._clock()
         with self._lock:
-            condition = self._conditions.get(circuit, _WELL)
+            condition = self._conditions.get(circuit, WELL)
             is_straggler = not was_probe and condition.breaker.state(now) != "closed"
             if is_straggler:  # it was under way when the breaker opened, and says nothing new
                 return
@@ -431,17 +449,18 @@ class MemoryHealth(PerProcess):
 
     def release(self, *circuits: Circuit) -> None:
         """See `Health`."""
+        now = self._clock()
         with self._lock:
             for one, condition in self._known(*circuits).items():
                 if condition.probes_until:
-                    self._conditions[one] = replace(condition, probes_until=0.0)
+                    self._keep(one, replace(condition, probes_until=0.0), now)
 
     def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
         """See `Health`."""
         now = self._clock()
         until, is_told = now + min(seconds, LONGEST_COOLING), seconds >= WORTH_TELLING
         with self._lock:
-            condition = self._conditions.get(circuit, _WELL)
+            condition = self._conditions.get(circuit, WELL)
             if until <= condition.cools_until and condition.is_guess <= is_guess:
                 return
             cooled = replace(
@@ -462,6 +481,13 @@ class MemoryHealth(PerProcess):
         with self._lock:
             known, now = list(self._conditions.items()), self._clock()
         return tuple(_resting(circuit, one, now) for circuit, one in known if one.is_on_trial)
+
+    def notice(self) -> str | None:
+        """See `Health`. It sees itself, and nobody expects more."""
+        return None
+
+    def close(self) -> None:
+        """See `Health`."""
 
     def subscribe(self, listener: HealthListener) -> None:
         """See `Health`."""
@@ -493,9 +519,9 @@ class MemoryHealth(PerProcess):
             budget, now = self._budgets[budget_key], self._clock()
             return budget.spend(now) or (last_resort and budget.borrow(now))
 
-    def _keep(self, circuit: Circuit, condition: _Condition, now: float) -> Sequence[HealthChange]:
+    def _keep(self, circuit: Circuit, condition: Condition, now: float) -> Sequence[HealthChange]:
         """Replace what is known of ``circuit``; what is to be told of that."""
-        before = self._conditions.get(circuit, _WELL)
+        before = self._conditions.get(circuit, WELL)
         if condition.breaker.is_spotless and condition.cools_for is None:
             self._conditions.pop(circuit, None)
         else:
@@ -509,7 +535,7 @@ class MemoryHealth(PerProcess):
         return tuple(_changes(circuit, before, condition, now)) if is_news else ()
 
 
-def _changes(circuit: Circuit, before: _Condition, after: _Condition, now: float) -> Iterator[HealthChange]:
+def _changes(circuit: Circuit, before: Condition, after: Condition, now: float) -> Iterator[HealthChange]:
     """What there is to tell."""
     openings, failures = after.breaker.openings, after.breaker.in_a_row
     until = after.breaker.opens_until
@@ -523,11 +549,11 @@ def _changes(circuit: Circuit, before: _Condition, after: _Condition, now: float
         yield HealthChange("back", circuit, before.cools_for, 0.0, failures)
 
 
-def _tells_less(before: _Condition, after: _Condition) -> bool:
+def _tells_less(before: Condition, after: Condition) -> bool:
     return not before.is_told or before.cools_for is not after.cools_for
 
 
-def _resting(circuit: Circuit, condition: _Condition, now: float) -> Resting:
+def _resting(circuit: Circuit, condition: Condition, now: float) -> Resting:
     why, cause = _unavailable(condition, now), condition.cools_for or condition.failed_with
     kind: RestKind = "half open"
     if why is not None and why.kind != "limited":
@@ -536,7 +562,7 @@ def _resting(circuit: Circuit, condition: _Condition, now: float) -> Resting:
     return Resting(circuit, kind, cause, now - condition.since, seconds, condition.breaker.in_a_row)
 
 
-def _unavailable(condition: _Condition, now: float) -> Unavailable | None:
+def _unavailable(condition: Condition, now: float) -> Unavailable | None:
     openings, is_probed = condition.openings, now < condition.probes_until
     cause = condition.cools_for or condition.failed_with
     if now < condition.cools_until and not (condition.is_guess and is_probed):

@@ -173,6 +173,9 @@ class RateLimiter:
         epoch: The wall clock, in seconds since the epoch.
     """
 
+    is_shared = False
+    """Whether others count as well: then a request that may go out by these counts is still to be reserved with them."""
+
     def __init__(self, clock: Callable[[], float], epoch: Callable[[], float]) -> None:
         self._clock = clock
         self._epoch = epoch
@@ -198,9 +201,11 @@ class RateLimiter:
             yield from self._too_many(meter, count, "requests", rate, [*repeat(1, before + 1)])
         for rate in limits.tokens:
             yield from self._too_many(meter, count, "tokens", rate, [*count.queue.asks(before), tokens])
-        most = limits.concurrency
-        if most is not None and count.in_flight.count(clock) + before >= most:
-            what = f"{most} requests at once {meter.name}"
+        if limits.concurrency is None:
+            return
+        most = self._own(limits.concurrency)
+        if count.in_flight.count(clock) + before >= most:
+            what = f"{limits.concurrency} requests at once {meter.name}"
             poll = _poll(before // most)
             yield Exceeded(meter.scope, what, poll, poll, is_guess=True)
 
@@ -211,20 +216,24 @@ class RateLimiter:
 
         Its turn comes sooner if a request uses fewer tokens than it reserved, or a call before it gives up.
         """
-        window, alone = self._window(count, kind, rate.per), asks[-1]
-        seconds = window.seconds_until(asks, rate.amount)
+        window, alone, most = self._window(count, kind, rate.per), asks[-1], self._own(rate.amount)
+        seconds = window.seconds_until(asks, most)
         what = f"{rate.amount} {kind} per {rate.per} {meter.name}"
         if alone > rate.amount:
             yield Exceeded(meter.scope, what, math.inf, math.inf, rate.resets)
         elif seconds > 0:
             unsettled = count.unsettled(window) if kind == "tokens" else 0
-            soonest = window.seconds_until([alone], rate.amount + unsettled)
+            soonest = window.seconds_until([alone], most + unsettled)
             soon = min(SETTLING_SECONDS * len(asks), max(LONGEST_POLL, len(asks) / _LOOKS_PER_SECOND))
             look_in = seconds if soonest + soon >= seconds else max(soon, soonest)
             if unsettled and soonest <= 0:
                 yield Exceeded(meter.scope, what, look_in, look_in, is_guess=True)
             else:
                 yield Exceeded(meter.scope, what, seconds, look_in, rate.resets)
+
+    def _own(self, amount: int) -> int:
+        """What of a limit may be used here."""
+        return amount
 
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
         """Count a request that is being sent. If its end is not reported by ``until``, it is no longer in flight."""
@@ -235,6 +244,14 @@ class RateLimiter:
             of_tokens = [self._grant(count, "tokens", rate.per, tokens) for rate in limits.tokens]
             count.reserved[number] = Reservation(tokens, until, of_requests, of_tokens)
             count.in_flight.add(number, until)
+
+    def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others
+        """Whether a request that was counted may go out as all processes see it. It may take a moment; asked without the lock."""
+        return True
+
+    async def areserve(self, number: int) -> bool:
+        """As `reserve`."""
+        return self.reserve(number)
 
     def received(self, meters: Sequence[Meter], number: int) -> None:
         """A request was answered: it is no longer under way, though what it used is not known yet."""

@@ -95,6 +95,11 @@ class SlidingWindow:
             grant.amount -= amount
             self._used -= amount
 
+    def grants(self) -> list[tuple[float, int]]:
+        """What counts now: how many seconds ago, and how much."""
+        now = self._expire()
+        return [(now - one.at, one.amount) for one in self._log]
+
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
         """Seconds until all of ``asks``, one after the other, have found room under ``most``.
 
@@ -156,6 +161,10 @@ class CalendarWindow:
         """So much of ``grant`` turned out not to be used: it is given back to the day from which it was taken."""
         if self.holds(grant):
             self._used -= amount
+
+    def grants(self) -> list[tuple[float, int]]:
+        """See `SlidingWindow.grants`: all of it as one."""
+        return [(0.0, self.used())]
 
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
         """See `SlidingWindow.seconds_until`."""

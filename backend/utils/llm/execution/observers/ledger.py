@@ -19,13 +19,14 @@ from ...secrets import KeptSecret, fingerprint
 from .base import AttemptObserver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from decimal import Decimal
 
     from pydantic import SecretStr
 
     from ...failures import Failure
     from ...ledger.sinks import LedgerSink
+    from ...model_config import Snapshot
     from ...receipt import Attempt
     from ...routing.route import Candidate, Route
     from ..steps import Try
@@ -48,12 +49,12 @@ class KeyNames:
 
     Args:
         secret: What they are keyed with. Without one, only keys that somebody keeps under a name have any.
-        house_keys: The house's keys by slot, as they are now.
+        snapshot: The table as it is now, with the house's keys.
     """
 
-    def __init__(self, secret: bytes | None, house_keys: Callable[[], Mapping[str, SecretStr]]) -> None:
+    def __init__(self, secret: bytes | None, snapshot: Callable[[], Snapshot]) -> None:
         self._secret = secret
-        self._house_keys = house_keys
+        self._snapshot = snapshot
         self._known: dict[str, str | None] = {}
 
     def of(self, route: Route, candidate: Candidate) -> str | None:
@@ -68,8 +69,10 @@ class KeyNames:
 
     def _of_house(self, candidate: Candidate) -> str | None:
         """By its place in the table, unless that holds another key by now."""
-        key = self._house_keys().get(candidate.account.slot) if candidate.account else None
-        return self._name(key) if fingerprint(key) == candidate.key else None
+        snapshot, account = self._snapshot(), candidate.account
+        key = snapshot.house_keys.get(account.slot) if account else None
+        is_it = fingerprint(key, key=snapshot.fingerprint_key) == candidate.key
+        return self._name(key) if is_it else None
 
     def _name(self, key: SecretStr | None, place: str = "") -> str | None:
         if isinstance(key, KeptSecret):

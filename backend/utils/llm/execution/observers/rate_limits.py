@@ -31,7 +31,8 @@ class RateLimitObserver(AttemptObserver):
     @override
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None) -> None:
         arrived = not (attempt.withdrawn or never_arrived(failure))
-        self._settle(step, _used(attempt, failure), arrived=arrived)
+        used = 0 if attempt.withdrawn else _used(attempt, failure)
+        self._settle(step, used, arrived=arrived)
 
     @override
     def abandoned(self, step: Try, attempt: Attempt | None) -> None:

@@ -1,0 +1,242 @@
+"""What one process learns of endpoints, and the others know at once."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from backend.tests.fakes.clock import Clock
+from backend.utils.llm.clock import Time
+from backend.utils.llm.failures import Category
+from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
+from backend.utils.llm.state.experiments import CONTROL, StopRow, Variant
+from backend.utils.llm.state.health import RETRY_RESERVE, Circuit
+from backend.utils.llm.state.session_affinity import Rung
+from backend.utils.llm.state.shared.composition import health_at, shared_health
+from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
+from backend.utils.llm.state.shared.names import Names
+
+from .conftest import eventually
+
+if TYPE_CHECKING:
+    from backend.tests.fakes.valkey import Valkey
+    from backend.utils.llm.state.shared.health import SharedHealth
+    from backend.utils.llm.state.shared.store import Event
+
+LUNA = Circuit("openai:gpt-6-luna", "0123456789abcdef", "house", "east")
+KEY = Circuit("openai", "0123456789abcdef", "house", "east")
+SECRET = b"a secret of all processes"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1000.0)
+
+
+class Fleet:
+    """Processes that share what they learn.
+
+    Args:
+        clock: The time of all.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.told: list[Event] = []
+        self._memory = SharedMemory(clock)
+        self._time = Time(clock=clock)
+        MemoryStore(self._memory, lambda event, _: self.told.append(event))
+
+    def join(self) -> SharedHealth:
+        """One more process."""
+
+        def heard(event: Event, age: float) -> None:
+            health.heard(event, age)
+
+        health = shared_health(MemoryStore(self._memory, heard), Names(SECRET), self._time)
+        return health
+
+
+@pytest.fixture
+def fleet(clock: Clock) -> Fleet:
+    return Fleet(clock)
+
+
+@pytest.fixture
+def pair(fleet: Fleet) -> tuple[SharedHealth, SharedHealth]:
+    return fleet.join(), fleet.join()
+
+
+def opened(health: SharedHealth) -> None:
+    for _ in range(IN_A_ROW):
+        health.failed(LUNA, Category.SERVER, was_probe=False)
+
+
+def test_a_breaker_that_opens_in_one_is_open_in_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+    one, other = pair
+
+    opened(one)
+
+    why = other.availability(LUNA)
+    assert why is not None
+    assert (why.kind, why.seconds, why.category) == ("open", OPEN_SECONDS, Category.SERVER)
+    (resting,) = other.resting()
+    assert (resting.circuit.account, resting.failures) == ("east", IN_A_ROW)
+
+
+def test_a_probe_that_succeeds_closes_it_in_all(
+    pair: tuple[SharedHealth, SharedHealth], clock: Clock
+) -> None:
+    one, other = pair
+    opened(one)
+    clock.now += OPEN_SECONDS
+
+    assert other.admit(LUNA, 10, last_resort=False) == "probe"
+    other.answered(LUNA)
+
+    assert one.availability(LUNA) is None
+    assert one.admit(LUNA, 10, last_resort=False) == "request"
+    assert one.resting() == ()
+
+
+def test_one_process_probes_for_all(pair: tuple[SharedHealth, SharedHealth], clock: Clock) -> None:
+    one, other = pair
+    opened(one)
+    clock.now += OPEN_SECONDS
+    assert one.admit(LUNA, 10, last_resort=False) == "probe"
+
+    why = other.availability(LUNA)
+
+    assert why is not None
+    assert why.kind == "probing"
+    one.release(LUNA)
+    assert other.availability(LUNA) is None
+
+
+def test_a_probe_that_fails_lets_all_wait_twice_as_long(
+    pair: tuple[SharedHealth, SharedHealth], clock: Clock
+) -> None:
+    one, other = pair
+    opened(one)
+    clock.now += OPEN_SECONDS
+    other.admit(LUNA, 10, last_resort=False)
+
+    other.failed(LUNA, Category.SERVER)
+
+    for health in pair:
+        why = health.availability(LUNA)
+        assert why is not None
+        assert (why.kind, why.seconds) == ("open", 2 * OPEN_SECONDS)
+
+
+@pytest.mark.parametrize("circuit", [LUNA, KEY])
+def test_a_cooldown_is_known_to_all(pair: tuple[SharedHealth, SharedHealth], circuit: Circuit) -> None:
+    one, other = pair
+
+    one.cool(circuit, 40, Category.RATE_LIMIT)
+
+    why = other.availability(LUNA, KEY)
+    assert why is not None
+    assert (why.kind, why.seconds, why.is_guess) == ("cooling", 40, False)
+
+
+def test_people_are_told_once_not_by_every_process(pair: tuple[SharedHealth, SharedHealth]) -> None:
+    one, other = pair
+    told: list[str] = []
+    for health in pair:
+        health.subscribe(lambda change: told.append(change.kind))
+
+    opened(one)
+
+    assert other.resting()
+    assert told == ["opened"]
+
+
+def test_single_failures_and_answers_are_told_to_nobody(fleet: Fleet) -> None:
+    health = fleet.join()
+
+    health.failed(LUNA, Category.SERVER, was_probe=False)
+    health.answered(LUNA, was_probe=False)
+    health.earn_retry("openai for the house")
+
+    assert fleet.told == []
+
+
+def test_retries_are_those_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+    one, other = pair
+    for _ in range(int(RETRY_RESERVE) - 1):
+        assert one.may_retry("openai for the house")
+
+    assert other.may_retry("openai for the house")
+
+    assert not one.may_retry("openai for the house")
+    for _ in range(4):
+        other.earn_retry("openai for the house")
+    assert one.may_retry("openai for the house")
+
+
+def test_a_retry_on_loan_is_lent_to_one_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+    one, other = pair
+    while one.may_retry("openai for the house"):
+        pass
+
+    assert other.may_retry("openai for the house", last_resort=True)
+
+    assert not one.may_retry("openai for the house", last_resort=True)
+
+
+def test_a_trial_is_judged_by_what_all_have_seen(pair: tuple[SharedHealth, SharedHealth]) -> None:
+    stop = StopRow(after=4)
+    reasons = []
+    for number, health in zip(range(8), pair * 4, strict=True):
+        experiments = health.traffic.experiments
+        name, is_ok = (CONTROL, True) if number < 4 else ("openai:new", False)
+        after = experiments.variant("f", name).after(is_ok=is_ok, seconds=1.0, cost=None)
+        reasons.append(experiments.judge("f", name, after, stop))
+
+    assert [reason is not None for reason in reasons] == [False] * 7 + [True]
+    for health in pair:
+        assert health.traffic.experiments.variant("f", CONTROL) == Variant(4, 0, 4.0)
+        assert health.traffic.experiments.why_over("f", "openai:new") == reasons[-1]
+
+
+def test_scores_are_those_of_all(pair: tuple[SharedHealth, SharedHealth]) -> None:
+    one, other = pair
+
+    one.traffic.quality_scores.add("f", "openai:new", 1.0)
+    other.traffic.quality_scores.add("f", "openai:new", 0.0)
+
+    for health in pair:
+        assert health.traffic.quality_scores.mean("f", "openai:new", least=2, remember=60) == 0.5
+
+
+def test_a_conversation_stands_where_it_stood_whichever_process_it_comes_to(fleet: Fleet) -> None:
+    one, other = fleet.join(), fleet.join()
+
+    one.traffic.session_affinity.served("f", "alice's diary", Rung("openai:long", 100_000), 50_000)
+
+    assert other.traffic.session_affinity.last("f", "alice's diary") == Rung("openai:long", 100_000)
+    assert "alice" not in str(fleet.told)
+
+
+def test_who_comes_later_hears_what_is_down(valkey: Valkey) -> None:
+    ticks = count()
+    time = Time(clock=lambda: 1000 + next(ticks) / 1e6)
+    first = health_at(_secret(valkey.url), SECRET, time)
+    opened(first)
+    second = health_at(_secret(valkey.url), SECRET, time)
+    try:
+        assert eventually(lambda: second.availability(LUNA) is not None)
+        why = second.availability(LUNA)
+        assert why is not None
+        assert why.kind == "open"
+        assert OPEN_SECONDS - 5 < why.seconds <= OPEN_SECONDS
+    finally:
+        first.close()
+        second.close()
+
+
+def _secret(url: str) -> SecretStr:
+    return SecretStr(url)

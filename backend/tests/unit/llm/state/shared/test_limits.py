@@ -1,0 +1,299 @@
+"""Limits that several processes share, as each of them sees them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.tests.fakes.clock import Clock
+from backend.utils.llm.rate_limits import Limits, Rate
+from backend.utils.llm.state.rate_limiter import Meter
+from backend.utils.llm.state.shared.limits import SharedRateLimiter
+from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
+from backend.utils.llm.state.shared.names import Names
+
+from .conftest import NOON, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backend.utils.llm.state.shared.store import Answer, Limit
+
+MINUTE = 60.0
+NAMES = Names(b"a secret of all processes")
+
+
+class Process:
+    """One process, whose connection to the others may be cut.
+
+    Args:
+        memory: What all share.
+        clock: The time of all.
+        limits: What its calls are held to.
+    """
+
+    def __init__(self, memory: SharedMemory, clock: Clock, **limits: object) -> None:
+        self.store = MemoryStore(memory, nothing)
+        self._clock = clock
+        self.limiter = SharedRateLimiter(clock, clock, threading.RLock(), self.store, NAMES)
+        self.store.reporter = self.limiter
+        self.meters = [Meter("feature f", "for f", Limits.model_validate(limits))]
+        self._number = 0
+
+    def sends(self, tokens: int = 1) -> int | None:
+        """The number of a request that goes out; None if it may not."""
+        if self.limiter.full(self.meters, tokens) is not None:
+            return None
+        self._number += 1
+        self.limiter.take(self.meters, tokens, self._number, self._clock() + 100)
+        if self.limiter.reserve(self._number):
+            return self._number
+        self.settles(self._number, 0, arrived=False)
+        return None
+
+    def settles(self, number: int, used: int | None, *, arrived: bool = True) -> None:
+        self.limiter.settle(self.meters, number, used, arrived=arrived)
+
+    def many(self, most: int = 1000) -> int:
+        """How many go out now."""
+        return len([number for number in range(most) if self.sends() is not None])
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
+
+
+@pytest.fixture
+def memory(clock: Clock) -> SharedMemory:
+    return SharedMemory(clock)
+
+
+def cut_off(*processes: Process) -> None:
+    """Let the store be away for them, as a server is."""
+    for one in processes:
+        one.store.joined = False
+        one.store.reserve = _unanswered  # type: ignore[assignment,method-assign]
+
+
+def _unanswered(_: str, __: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
+    told(None)
+
+
+def rejoin(process: Process, clock: Clock, *, everything: bool = False) -> None:
+    """Let it be back for one."""
+    del process.store.reserve
+    process.store.change(
+        list(
+            process.limiter.changes(
+                lambda limit, age: int((clock() - age) // limit.grain), everything=everything
+            )
+        )
+    )
+    process.store.joined = True
+    process.limiter.rejoined()
+
+
+def test_several_processes_let_out_what_one_would(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
+
+    assert [one.many(4), other.many(), one.many()] == [4, 6, 0]
+
+
+def test_who_was_refused_waits_until_there_is_room_and_asks_nobody(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, requests="1/minute") for _ in range(2))
+    one.sends()
+    clock.now += 10
+    assert other.sends() is None
+
+    exceeded = other.limiter.full(other.meters, 1)
+
+    assert exceeded is not None
+    assert 50 <= exceeded.seconds <= 50.5
+    assert exceeded.what == "1 requests per minute for f"
+    clock.now += exceeded.seconds + 0.001
+    assert other.sends() is not None
+
+
+def test_tokens_that_were_not_used_are_free_for_all(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, tokens="100/minute") for _ in range(2))
+    number = one.sends(80)
+    assert number is not None
+    assert other.sends(50) is None
+
+    one.settles(number, 10)
+
+    assert one.sends(50) is not None
+
+
+def test_tokens_beyond_what_was_expected_count_too(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, tokens="100/minute") for _ in range(2))
+    number = one.sends(10)
+    assert number is not None
+
+    one.settles(number, 95)
+
+    assert other.sends(10) is None
+
+
+def test_a_request_that_never_arrived_costs_nothing(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="1/minute", tokens="9/minute") for _ in range(2))
+    number = one.sends(9)
+    assert number is not None
+
+    one.settles(number, 0, arrived=False)
+
+    assert other.sends(9) is not None
+
+
+def test_a_place_is_free_for_all_once_the_endpoint_has_answered(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, concurrency=1) for _ in range(2))
+    number = one.sends()
+    assert number is not None
+    assert other.sends() is None
+    clock.now += 0.1
+
+    one.limiter.received(one.meters, number)
+
+    assert other.sends() is not None
+
+
+def test_a_day_counts_for_all(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="2/day") for _ in range(2))
+    assert one.many() == 2
+    assert other.many() == 0
+
+    exceeded = other.limiter.full(other.meters, 1)
+
+    assert exceeded is not None
+    assert exceeded.is_quota
+
+
+def test_what_is_held_for_requests_under_way_is_told_by_their_names(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    process = Process(memory, clock, concurrency=2)
+    kept, ended = process.sends(), process.sends()
+    assert kept is not None
+    assert ended is not None
+    process.limiter.received(process.meters, ended)
+
+    names = [name for _, name in process.limiter.places()]
+
+    assert [name.split(":")[1] for name in names] == [str(kept)]
+
+
+def test_alone_each_process_has_its_share(memory: SharedMemory, clock: Clock) -> None:
+    processes = [Process(memory, clock, requests="100/minute", concurrency=8) for _ in range(4)]
+    cut_off(*processes)
+
+    assert [one.many() for one in processes] == [2] * 4  # of eight places
+
+
+def test_alone_a_process_counts_what_it_was_granted_before(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
+    assert one.many(3) == 3
+    cut_off(one, other)
+
+    assert [one.many(), other.many()] == [2, 5]
+
+
+def test_alone_a_request_larger_than_the_share_goes_out_by_itself(memory: SharedMemory, clock: Clock) -> None:
+    one, _ = (Process(memory, clock, tokens="100/minute") for _ in range(2))
+    cut_off(one)
+
+    assert one.sends(80) is not None
+    assert one.sends(1) is None
+
+
+def test_alone_a_limit_of_one_lets_each_process_send_one(memory: SharedMemory, clock: Clock) -> None:
+    processes = [Process(memory, clock, requests="1/minute") for _ in range(3)]
+    cut_off(*processes)
+
+    assert [one.many() for one in processes] == [1, 1, 1]
+
+
+def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
+    cut_off(one)
+    assert one.many() == 5
+
+    rejoin(one, clock)
+
+    assert other.many() == 5
+
+
+def test_an_emptied_store_is_told_everything_that_still_counts(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
+    one.many(2)
+    clock.now += 1
+    other.many(3)
+    cut_off(one, other)
+    memory.windows.clear()
+
+    rejoin(one, clock, everything=True)
+    rejoin(other, clock, everything=True)
+
+    assert one.many() == 5
+    clock.now += MINUTE - 0.5
+    assert one.many() == 2  # of the first
+
+
+def test_after_an_outage_nothing_jumps(memory: SharedMemory, clock: Clock) -> None:
+    processes = [Process(memory, clock, requests="60/minute") for _ in range(3)]
+    sent: list[float] = []
+
+    def pass_seconds(seconds: int) -> None:
+        for _ in range(seconds):
+            clock.now += 1
+            sent.extend(clock.now for one in processes for _ in range(one.many(5)))
+
+    pass_seconds(90)
+    cut_off(*processes)
+    pass_seconds(30)
+    for one in processes:
+        rejoin(one, clock)
+    pass_seconds(200)
+
+    together = [at for at in sent if at > NOON + 90 + 30 + MINUTE]
+    assert max(sum(at <= other < at + MINUTE for other in together) for at in together) <= 60
+    assert max(sum(at <= other < at + MINUTE for other in sent) for at in sent) <= 120
+
+
+def test_tokens_of_a_tier_are_told_by_a_name_that_tells_nothing(memory: SharedMemory, clock: Clock) -> None:
+    told: list[object] = []
+    MemoryStore(memory, lambda event, _: told.append(event))
+    one = Process(memory, clock)
+    rate = Rate(100, "day")
+
+    one.limiter.use("group fast of the user alice@example.com", rate, 30)
+
+    assert one.limiter.used("group fast of the user alice@example.com", rate) == 30
+    assert "alice" not in str(told)
+
+
+Sends = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(1, 60)), max_size=60)
+
+
+@given(sends=Sends)
+def test_no_minute_holds_more_than_the_limit_whoever_sends(sends: list[tuple[int, int, int]]) -> None:
+    clock = Clock(NOON)
+    memory = SharedMemory(clock)
+    processes = [Process(memory, clock, requests="5/minute", tokens="100/minute") for _ in range(3)]
+    went: list[tuple[float, int]] = []
+    for which, seconds, tokens in sends:
+        clock.now += seconds
+        number = processes[which].sends(tokens)
+        if number is not None:
+            went.append((clock.now, tokens))
+
+    for at, _ in went:
+        within = [tokens for when, tokens in went if at <= when < at + MINUTE]
+        assert len(within) <= 5
+        assert sum(within) <= 100

@@ -1,0 +1,205 @@
+"""What every store of shared state does, in memory and on a real server."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from backend.tests.fakes.clock import Clock
+from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
+from backend.utils.llm.state.shared.store import LEASE_SECONDS, SLACK, Change, Event, Limit
+from backend.utils.llm.state.shared.valkey import ValkeyStore
+
+from .conftest import NOON, eventually, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backend.tests.fakes.valkey import Valkey
+    from backend.utils.llm.state.shared.store import Answer, Store
+
+    from .conftest import Join
+
+SECONDS = 10
+MINUTE = 60.0
+
+
+def asked(store: Store, *limits: Limit, name: str = "a:1") -> Answer:
+    """The store's answer."""
+    answer: Future[Answer | None] = Future()
+    store.reserve(name, limits, answer.set_result)
+    told = answer.result(SECONDS)
+    assert told is not None
+    return told
+
+
+def per_minute(most: int, ask: int = 1, key: str = "{a}:requests") -> Limit:
+    return Limit(key, "window", ask, most, MINUTE)
+
+
+def places(most: int) -> Limit:
+    return Limit("{a}:places", "places", 1, most)
+
+
+def test_what_one_process_lets_out_counts_for_the_others(join: Join) -> None:
+    one, other = join(), join()
+
+    granted = [asked(store, per_minute(3)).granted for store in (one, other, one, other)]
+
+    assert granted == [True, True, True, False]
+
+
+def test_all_limits_of_a_request_have_room_or_nothing_is_taken(join: Join) -> None:
+    store = join()
+    roomy, narrow = per_minute(100), per_minute(5, 10, "{a}:tokens")
+
+    refused = asked(store, roomy, narrow)
+
+    assert not refused.granted
+    assert asked(store, roomy).rooms[0].left == 99
+
+
+def test_a_refusal_says_when_there_is_room_and_then_there_is(join: Join, clock: Clock) -> None:
+    store = join()
+    asked(store, per_minute(1))
+    clock.now += 20
+
+    room = asked(store, per_minute(1)).rooms[0]
+
+    assert 40 <= room.wait <= 40 + MINUTE * SLACK + 0.2
+    clock.now += room.wait - 0.01
+    assert not asked(store, per_minute(1)).granted
+    clock.now += 0.02
+    assert asked(store, per_minute(1)).granted
+
+
+def test_what_is_given_back_is_free_at_once(join: Join) -> None:
+    store, limit = join(), per_minute(100, 60, "{a}:tokens")
+    bucket = asked(store, limit).rooms[0].bucket
+
+    store.change([Change(limit, bucket, -50)])
+
+    assert eventually(lambda: asked(store, limit._replace(ask=0)).rooms[0].left == 90)
+
+
+def test_what_is_given_back_too_late_gives_nobody_room(join: Join, clock: Clock) -> None:
+    store, limit = join(), per_minute(100, 60, "{a}:tokens")
+    bucket = asked(store, limit).rooms[0].bucket
+    clock.now += 2 * MINUTE
+
+    store.change([Change(limit, bucket, -50)])
+    store.change([Change(limit, -1, 10)])
+
+    assert eventually(lambda: asked(store, limit._replace(ask=0)).rooms[0].left == 90)
+
+
+def test_a_total_stays_until_its_end(join: Join, clock: Clock) -> None:
+    store, day = join(), Limit("{a}:tokens:2026-11-21", "total", 60, 100, 90_000.0)
+    asked(store, day)
+    clock.now += 10 * MINUTE
+
+    room = asked(store, day).rooms[0]
+
+    assert (room.left, room.wait) == (40, math.inf)
+
+
+def test_a_place_is_taken_until_it_is_given_back(join: Join) -> None:
+    one, other = join(), join()
+    assert asked(one, places(1), name="a:1").granted
+    assert not asked(other, places(1), name="b:1").granted
+
+    one.release("a:1", ["{a}:places"])
+
+    assert eventually(lambda: asked(other, places(1), name="b:1").granted)
+
+
+def test_a_place_of_a_process_that_is_gone_is_free_after_its_lease(join: Join, clock: Clock) -> None:
+    gone, other = join(), join()
+    asked(gone, places(1), name="a:1")
+
+    clock.now += LEASE_SECONDS - 0.01
+    assert not asked(other, places(1), name="b:1").granted
+    clock.now += 0.02
+    assert asked(other, places(1), name="b:1").granted
+
+
+def test_an_event_reaches_all_others_and_not_who_tells_it(join: Join) -> None:
+    heard: dict[str, list[Event]] = {"a": [], "b": [], "c": []}
+    stores = {name: join(_into(events)) for name, events in heard.items()}
+    for store in stores.values():
+        store.start()
+
+    stores["a"].publish(Event("rests", ("openai:gpt-6-luna", 1)))
+
+    expected = [Event("rests", ("openai:gpt-6-luna", 1))]
+    assert eventually(lambda: heard["b"] == heard["c"] == expected)
+    assert heard["a"] == []
+
+
+def _into(events: list[Event]) -> Callable[[Event, float], None]:
+    return lambda event, _: events.append(event)
+
+
+def test_figures_add_up_on_their_way(join: Join) -> None:
+    heard: list[Event] = []
+    teller, listener = join(), join(_into(heard))
+    listener.start()
+
+    for _ in range(5):
+        teller.publish(Event("retries", ("openai", 1)), merge=_sum)
+
+    assert eventually(lambda: sum(event.values[1] for event in heard) == 5)
+
+
+def _sum(one: Event, other: Event) -> Event:
+    return Event(one.kind, (one.values[0], one.values[1] + other.values[1]))
+
+
+def test_each_process_is_counted_while_it_is_there(join: Join) -> None:
+    one, other = join(), join()
+    one.start()
+    other.start()
+    assert eventually(lambda: one.processes == 2)
+
+    other.close()
+
+    assert eventually(lambda: one.processes == 1)
+
+
+Steps = st.lists(st.tuples(st.integers(0, 50_000), st.integers(1, 40), st.booleans()), max_size=25)
+
+
+@given(steps=Steps)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_server_counts_as_memory_does(valkey: Valkey, steps: Sequence[tuple[int, int, bool]]) -> None:
+    with valkey.client as client:
+        client.flushall()
+    clock = Clock(NOON)
+    memory = MemoryStore(SharedMemory(clock), nothing)
+    server = ValkeyStore(SecretStr(valkey.url), nothing, now=lambda: round(1000 * clock.now))
+    granted: list[tuple[float, int]] = []
+    try:
+        for number, (milliseconds, ask, is_given_back) in enumerate(steps):
+            clock.now = round(clock.now + milliseconds / 1000, 3)
+            limits = per_minute(100, ask), places(3)
+            told = [asked(store, *limits, name=f"a:{number}") for store in (memory, server)]
+            assert told[0].granted == told[1].granted
+            assert [room.left for room in told[0].rooms] == [room.left for room in told[1].rooms]
+            assert told[0].rooms[0].wait == pytest.approx(told[1].rooms[0].wait, abs=0.002)
+            if told[0].granted and is_given_back:
+                change = Change(limits[0], told[0].rooms[0].bucket, -(ask // 2))
+                for store in (memory, server):
+                    store.change([change])
+                    store.release(f"a:{number}", [limits[1].key])
+            if told[0].granted:
+                granted.append((clock.now, ask - (ask // 2 if is_given_back else 0)))
+    finally:
+        server.close()
+    for at, _ in granted:
+        assert sum(amount for when, amount in granted if at <= when < at + MINUTE) <= 100

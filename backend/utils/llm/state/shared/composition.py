@@ -1,0 +1,40 @@
+"""Health and traffic of a process that shares them by a state server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .health import SharedHealth
+from .knowledge import SharedTraffic
+from .names import Names
+from .valkey import ValkeyStore
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from ...clock import Time
+    from .store import Event, Store
+
+
+def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
+    """What this process knows and counts, together with all others at the same server.
+
+    Args:
+        url: Where the server is.
+        secret: What names are hashed with; the same in every process.
+        time: Clocks and chance.
+    """
+
+    def heard(event: Event, age: float) -> None:
+        health.heard(event, age)
+
+    store = ValkeyStore(url, heard)
+    health = shared_health(store, Names(secret), time)
+    store.start()  # it is there before the first call asks
+    return health
+
+
+def shared_health(store: Store, names: Names, time: Time) -> SharedHealth:
+    """What a process knows and counts that meets others at ``store``."""
+    traffic = SharedTraffic(store, names, time.clock, time.now, time.random)
+    return SharedHealth(time.clock, traffic, store)

@@ -1,0 +1,92 @@
+"""A connection to the state server."""
+
+from __future__ import annotations
+
+import math
+import selectors
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis import ConnectionPool, RedisError, ResponseError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import SecretStr
+
+SOCKET_SECONDS = 1.0
+"""The longest wait for an answer. No call waits as long: it is for the threads that talk to the server."""
+RETRY_SECONDS = 0.25
+"""How often a server that is away is looked for."""
+AWAY = (RedisError, OSError, ValueError)
+"""What says that the server is not to be had; the last, that its address is none."""
+
+
+class Connection:
+    """One connection, of one thread, on which everything is tried once.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``unix://``, or the same with ``valkey``.
+        seconds: The longest wait for an answer.
+
+    Attributes:
+        asked_at: When something was sent whose answer has not come; infinite if there is nothing.
+
+    Raises:
+        RedisError: On construction, if nobody is there.
+        ValueError: If it is no such address.
+    """
+
+    def __init__(self, url: SecretStr, seconds: float = SOCKET_SECONDS) -> None:
+        address = url.get_secret_value()
+        if address.startswith("valkey"):
+            address = address.replace("valkey", "redis", 1)
+        self._pool = ConnectionPool.from_url(
+            address,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=seconds,
+            socket_connect_timeout=SOCKET_SECONDS,
+            protocol=2,
+        )
+        self._connection: Any = self._pool.get_connection()
+        self.asked_at = math.inf
+
+    def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The replies to all of ``commands``, in one round trip; of one that failed, the error.
+
+        Raises:
+            RedisError: The connection is no use any more.
+        """
+        connection = self._connection
+        connection.send_packed_command(connection.pack_commands(commands))
+        self.asked_at = time.monotonic()
+        try:
+            return [self._reply() for _ in commands]
+        finally:
+            self.asked_at = math.inf
+
+    def _reply(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether something has come that was not read yet. From any thread; False if nobody can tell."""
+        # redis-py tells its socket to nobody, and only the socket can tell a slow server from a slow reader.
+        socket = getattr(self._connection, "_sock", None)
+        if socket is None:
+            return False
+        with suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
+            selector.register(socket, selectors.EVENT_READ)
+            return bool(selector.select(0))
+        return False
+
+    def close(self) -> None:
+        """Close it."""
+        with suppress(*AWAY):
+            self._pool.disconnect()

@@ -1,0 +1,460 @@
+"""Limits that hold for all processes together: counted here as ever, and before a request goes out also where all of them count.
+
+What is counted here tells at once when there is no room; the store has the last word, and says what is left, so that nobody asks in
+vain. When it is away, each process goes on with its own share, and tells the store afterwards what it has let out.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from typing_extensions import override
+
+from ...rate_limits import SECONDS
+from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
+from .store import Change, Event, Limit
+from .waiting import NEXT_LOOK_SECONDS, is_told, is_told_soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from threading import RLock
+
+    from ...rate_limits import Limits, Period, Rate
+    from ..rate_limiter import Meter
+    from .names import Names
+    from .store import Answer, Store
+
+USED = "used"
+"""The kind of event that tells how many tokens of a quota somebody has used."""
+MOST_ROOMS = 20_000
+MOST_UNREPORTED = 20_000
+"""Requests that went out while the store was away, and are told to it afterwards: of more, the latest."""
+STAGGER_SECONDS = 0.01
+"""Those who wait for the same room look one after the other: the first is told how many may follow."""
+KEPT_LONGER = 3600.0
+"""Seconds for which a day's or a month's total is kept beyond its end, for clocks that are not quite right."""
+_ASKS = 0.01
+"""Seconds until it is worth looking for the answer that another call waits for."""
+
+
+class _Room:
+    """What the store said last of one limit, less what was taken since.
+
+    Attributes:
+        left: How much may still be taken.
+        free_at: When there is more, by the monotonic clock.
+    """
+
+    __slots__ = ("free_at", "left")
+
+    def __init__(self, left: int, free_at: float) -> None:
+        self.left = left
+        self.free_at = free_at
+
+
+class _Claim(NamedTuple):
+    """What a request counts for in one limit."""
+
+    limit: Limit
+    unit: Literal["requests", "tokens", "places"]
+    scope: str
+    per: Period | None = None
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request that was counted here.
+
+    Attributes:
+        name: What no other one has in any process.
+        at: When it was counted.
+        until: When it counts as over if nobody says so.
+        state: ``asked`` until the store has answered; ``granted`` by it, ``refused``, or let out ``alone``, without its word.
+        buckets: Where it is counted, for each claim.
+        is_over: Whether it has ended; then it used ``tokens``, and ``arrived``.
+    """
+
+    name: str
+    meters: Sequence[Meter]
+    tokens: int
+    at: float
+    until: float
+    claims: tuple[_Claim, ...]
+    state: Literal["asked", "granted", "refused", "alone"] = "asked"
+    buckets: tuple[int, ...] = ()
+    has_place: bool = True
+    is_over: bool = False
+    arrived: bool = True
+
+    def amount(self, claim: _Claim) -> int:
+        """What it counts for, as far as that is known."""
+        if claim.unit == "tokens":
+            return self.tokens
+        return int(self.arrived)
+
+
+class SharedRateLimiter(RateLimiter):
+    """A `RateLimiter` that counts with others. Its owner has the lock, but for what says otherwise.
+
+    Args:
+        clock: The monotonic clock, in seconds.
+        epoch: The wall clock, in seconds since the epoch.
+        lock: The owner's.
+        store: Where all count.
+        names: What scopes are called there.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        epoch: Callable[[], float],
+        lock: RLock,
+        store: Store,
+        names: Names,
+    ) -> None:
+        super().__init__(clock, epoch)
+        self._lock = lock
+        self._store = store
+        self._names = names
+        self._process = os.urandom(8).hex()
+        self._rooms: dict[str, _Room] = {}
+        self._asking: defaultdict[str, int] = defaultdict(int)
+        self._requests: dict[int, _Request] = {}
+        self._unreported: dict[int, _Request] = {}
+        self._claimed: dict[str, _Claim] = {}
+        self._meters: dict[str, tuple[Limits, float, tuple[_Claim, ...]]] = {}
+
+    # What is full ------------------------------------------------------------------------------------------------------
+
+    @override
+    def _own(self, amount: int) -> int:
+        return amount if self._store.joined else self._share(amount)
+
+    @override
+    def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+        yield from super()._obstacles(meter, tokens, call_number)
+        if self._store.joined and self._rooms:
+            yield from self._elsewhere(meter, tokens, call_number)
+
+    def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+        """Each limit that is exceeded as the store said last."""
+        count, now = self._counts.get(meter.scope), self._clock()
+        before = count.queue.before(call_number, now) if count is not None else 0
+        asked = sum(count.queue.asks(before)) if count is not None and meter.limits.tokens else 0
+        for claim in self._claims(meter, tokens):
+            room = self._rooms.get(claim.limit.key)
+            need = asked + tokens if claim.unit == "tokens" else before + 1
+            if room is None or room.left >= need:
+                continue
+            seconds = max(0.0, room.free_at - now)
+            turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
+            if seconds == 0 and self._asking[meter.scope]:
+                turn = max(turn, _ASKS)
+            if (look_in := seconds + turn) > 0:
+                is_guess = claim.unit == "places" or seconds == 0
+                is_quota = claim.limit.kind == "total"
+                yield Exceeded(meter.scope, _words(claim, meter), look_in, look_in, is_quota, is_guess)
+
+    def _claims(self, meter: Meter, tokens: int) -> Iterator[_Claim]:
+        """What a request counts for under ``meter``."""
+        for claim in self._of_one(meter):
+            if claim.unit == "tokens":
+                yield claim._replace(limit=claim.limit._replace(ask=tokens))
+            else:
+                yield claim
+
+    def _of_one(self, meter: Meter) -> tuple[_Claim, ...]:
+        """The same for a request without tokens; kept until a day ends, or the table says something else."""
+        known = self._meters.get(meter.scope)
+        if known is not None and known[0] is meter.limits and self._epoch() < known[1]:
+            return known[2]
+        if len(self._meters) > MOST_ROOMS:
+            self._meters.clear()
+        found = tuple(self._made(meter))
+        self._meters[meter.scope] = meter.limits, self.resets()["day"], found
+        return found
+
+    def _made(self, meter: Meter) -> Iterator[_Claim]:
+        limits, scope = meter.limits, meter.scope
+        for rate in limits.requests:
+            yield _Claim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
+        for rate in limits.tokens:
+            yield _Claim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
+        if limits.concurrency is not None:
+            key = self._names.key(scope, "places")
+            yield _Claim(Limit(key, "places", 1, limits.concurrency), "places", scope)
+
+    def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> Limit:
+        if not rate.resets:
+            key = self._names.key(scope, unit, rate.per)
+            return Limit(key, "window", ask, rate.amount, SECONDS[rate.per])
+        now = self._epoch()
+        begins = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"[: None if rate.per == "day" else 7]
+        key = self._names.key(scope, unit, rate.per, begins)
+        return Limit(key, "total", ask, rate.amount, self.resets()[rate.per] - now + KEPT_LONGER)
+
+    # A request ---------------------------------------------------------------------------------------------------------
+
+    @override
+    def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
+        super().take(meters, tokens, number, until)
+        claims = tuple(claim for meter in meters for claim in self._claims(meter, tokens))
+        name = f"{self._process}:{number}"
+        self._requests[number] = _Request(name, meters, tokens, self._clock(), until, claims)
+        for claim in claims:
+            if (room := self._rooms.get(claim.limit.key)) is not None:
+                room.left -= claim.limit.ask
+
+    @override
+    def reserve(self, number: int) -> bool:
+        answer = self._asked(number)
+        patience = self._store.patience
+        while not is_told(answer, patience) and not self._store.late():
+            patience = NEXT_LOOK_SECONDS
+        return self._may_go(number, answer)
+
+    @override
+    async def areserve(self, number: int) -> bool:
+        answer = self._asked(number)
+        patience = self._store.patience
+        while not await is_told_soon(answer, patience) and not self._store.late():
+            patience = NEXT_LOOK_SECONDS
+        return self._may_go(number, answer)
+
+    def _asked(self, number: int) -> Future[Answer | None]:
+        """Ask the store."""
+        answer: Future[Answer | None] = Future()
+        with self._lock:
+            request = self._requests[number]
+            for meter in request.meters:
+                self._asking[meter.scope] += 1
+        limits = [claim.limit for claim in request.claims]
+        self._store.reserve(request.name, limits, partial(self._told, number, request, answer))
+        return answer
+
+    def _may_go(self, number: int, answer: Future[Answer | None]) -> bool:
+        said = answer.result() if answer.done() else None
+        if said is not None:
+            return said.granted
+        with self._lock:
+            request = self._requests[number]
+            return request.state == "granted" or self._is_within_share(number, request)
+
+    def _told(
+        self, number: int, request: _Request, answer: Future[Answer | None], said: Answer | None
+    ) -> None:
+        """The store's answer. From any thread."""
+        with self._lock:
+            for meter in request.meters:
+                self._asking[meter.scope] -= 1
+            if said is not None:
+                self._learn(request, said)
+                if said.granted:
+                    request.state = "granted"
+                    request.buckets = tuple(room.bucket for room in said.rooms)
+                    self._unreported.pop(number, None)
+                elif request.state == "asked":
+                    request.state = "refused"
+                if said.granted and request.is_over:
+                    self._give_back(request)
+        answer.set_result(said)
+
+    def _give_back(self, request: _Request) -> None:
+        """It was granted when nobody waited for it any more."""
+        self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
+        if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
+            self._store.release(request.name, keys)
+
+    def _learn(self, request: _Request, said: Answer) -> None:
+        """Note what is left, and for how long."""
+        now = self._clock()
+        if len(self._rooms) > MOST_ROOMS:
+            self._rooms.clear()
+            self._claimed.clear()
+        for claim, room in zip(request.claims, said.rooms, strict=True):
+            if math.isfinite(room.wait):
+                wait = room.wait
+            elif claim.per is not None:
+                wait = self.resets()[claim.per] - self._epoch()
+            else:
+                wait = POLL_SECONDS
+            self._rooms[claim.limit.key] = _Room(room.left, now + wait)
+            self._claimed[claim.limit.key] = claim
+
+    def _is_within_share(self, number: int, request: _Request) -> bool:
+        """Whether it may go out without the store's word, by what this process alone has let out."""
+        for meter in request.meters:
+            count, limits = self._count(meter.scope), meter.limits
+            for kind, rates, amount in (
+                ("requests", limits.requests, 1),
+                ("tokens", limits.tokens, request.tokens),
+            ):
+                for rate in rates:
+                    used = self._window(count, kind, rate.per).used()
+                    if used > max(amount, self._share(rate.amount)):
+                        return False
+            most = limits.concurrency
+            if most is not None and count.in_flight.count(self._clock()) > self._share(most):
+                return False
+        request.state = "alone"
+        if len(self._unreported) >= MOST_UNREPORTED:
+            del self._unreported[next(iter(self._unreported))]
+        self._unreported[number] = request
+        return True
+
+    def _share(self, amount: int) -> int:
+        return max(1, amount // self._store.processes)
+
+    @override
+    def received(self, meters: Sequence[Meter], number: int) -> None:
+        super().received(meters, number)
+        if (request := self._requests.get(number)) is not None:
+            self._free(request)
+
+    @override
+    def settle(self, meters: Sequence[Meter], number: int, used: int | None, *, arrived: bool = True) -> None:
+        super().settle(meters, number, used, arrived=arrived)
+        request = self._requests.pop(number, None)
+        if request is None:
+            return
+        counted = {claim.limit.key: request.amount(claim) for claim in request.claims}
+        request.is_over, request.arrived = True, arrived
+        request.tokens = request.tokens if used is None else used
+        self._free(request)
+        if request.state == "granted":
+            self._correct(request, counted)
+
+    def _free(self, request: _Request) -> None:
+        """Its places are free again."""
+        if not request.has_place:
+            return
+        request.has_place = False
+        keys = [claim.limit.key for claim in request.claims if claim.unit == "places"]
+        for key in keys if request.state == "granted" else ():
+            if (room := self._rooms.get(key)) is not None:
+                room.left += 1
+        if keys and request.state in {"granted", "alone"}:
+            self._store.release(request.name, keys)
+
+    def _correct(self, request: _Request, counted: dict[str, int]) -> None:
+        """Count what it has used in the place of what was ``counted``."""
+        changes = []
+        for claim, bucket in zip(request.claims, request.buckets, strict=True):
+            if claim.unit == "places":
+                continue
+            more = request.amount(claim) - counted[claim.limit.key]
+            if more:
+                changes.append(Change(claim.limit, bucket if more < 0 else -1, more))
+                if (room := self._rooms.get(claim.limit.key)) is not None:
+                    room.left -= more
+        self._store.change(changes)
+
+    # What the store has to hear when it is back. From any thread ---------------------------------------------------------
+
+    def changes(self, bucket_of: Callable[[Limit, float], int], *, everything: bool) -> Iterable[Change]:
+        """See `Reporter`."""
+        with self._lock:
+            now, found = self._clock(), list[Change]()
+            unreported = list(self._unreported.values())
+            self._unreported.clear()
+            if everything:
+                found = [
+                    change for claim in self._claimed.values() for change in self._all_of(claim, bucket_of)
+                ]
+                unreported += self._requests.values()
+            for request in unreported:
+                request.buckets = tuple(
+                    _bucket(claim.limit, now - request.at, bucket_of) for claim in request.claims
+                )
+                request.state = "granted"
+                if not everything:
+                    found += _counted(request)
+            return _summed(found)
+
+    def _all_of(self, claim: _Claim, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
+        """Everything that counts here, as far as it counts at all."""
+        count = self._counts.get(claim.scope)
+        window = count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
+        if window is not None:
+            for age, amount in window.grants():
+                yield Change(claim.limit, _bucket(claim.limit, age, bucket_of), amount)
+
+    def places(self) -> Iterable[tuple[Limit, str]]:
+        """See `Reporter`."""
+        with self._lock:
+            now = self._clock()
+            for number in [number for number, one in self._requests.items() if one.until <= now]:
+                del self._requests[number]
+            return [
+                (claim.limit, request.name)
+                for request in self._requests.values()
+                if request.has_place and request.state in {"granted", "alone"}
+                for claim in request.claims
+                if claim.unit == "places"
+            ]
+
+    def rejoined(self) -> None:
+        """See `Reporter`."""
+        with self._lock:
+            self._rooms.clear()
+
+    # Usage without reservation -----------------------------------------------------------------------------------------
+
+    @override
+    def used(self, scope: str, rate: Rate) -> int:
+        return super().used(self._names.of(scope), rate)
+
+    @override
+    def use(self, scope: str, rate: Rate, tokens: int) -> None:
+        name = self._names.of(scope)
+        super().use(name, rate, tokens)
+        if tokens:
+            event = Event(USED, (f"{name} {rate.per}", name, str(rate), tokens))
+            self._store.publish(event, merge=_added)
+
+    def heard_use(self, name: str, rate: Rate, tokens: int) -> None:
+        """Another process has used so many."""
+        super().use(name, rate, tokens)
+
+
+def _bucket(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:
+    return bucket_of(limit, age) if limit.kind == "window" else -1
+
+
+def _counted(request: _Request) -> Iterator[Change]:
+    """Its own part of each limit."""
+    for claim, bucket in zip(request.claims, request.buckets, strict=True):
+        amount = request.amount(claim)
+        if claim.unit != "places" and amount:
+            yield Change(claim.limit, bucket, amount)
+
+
+def _summed(changes: Iterable[Change]) -> list[Change]:
+    """One change for each bucket."""
+    sums: dict[tuple[str, int], Change] = {}
+    for one in changes:
+        place = one.limit.key, one.bucket
+        before = sums.get(place)
+        sums[place] = one if before is None else one._replace(amount=before.amount + one.amount)
+    return list(sums.values())
+
+
+def _added(one: Event, other: Event) -> Event:
+    return Event(one.kind, (*one.values[:-1], one.values[-1] + other.values[-1]))
+
+
+def _words(claim: _Claim, meter: Meter) -> str:
+    """The limit, in words."""
+    most = claim.limit.most
+    if claim.unit == "places":
+        return f"{most} requests at once {meter.name}"
+    return f"{most} {claim.unit} per {claim.per} {meter.name}"

@@ -1,0 +1,29 @@
+"""What things are called on the state server: keyed hashes, so that no key, user or conversation can be read there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+PREFIX = "patchbay"
+MOST_KNOWN = 10_000
+
+
+class Names:
+    """Names that every process with the same secret gives the same thing.
+
+    Args:
+        secret: What the hashes are keyed with, up to 64 bytes.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self.of = lru_cache(maxsize=MOST_KNOWN)(self._of)
+
+    def _of(self, *parts: str) -> str:
+        """The hash of ``parts``, 32 hexadecimal digits."""
+        return blake2b("\n".join(parts).encode(), digest_size=16, key=self._secret).hexdigest()
+
+    def key(self, scope: str, *what: str) -> str:
+        """The key of a counter of ``scope``. All counters of one scope have one hash tag: a cluster keeps them together."""
+        return ":".join((PREFIX, f"{{{self.of(scope)}}}", *what))

@@ -1,0 +1,431 @@
+"""The store on a Valkey or Redis server: one thread of each process talks to it, whatever threads and event loops ask.
+
+What is asked at the same time goes in one round trip. Who asks waits no longer than they want to; a server that is away costs
+nobody anything, because nobody asks until it has answered again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from typing_extensions import override
+
+from ...forks import PerProcess
+from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection
+from .names import PREFIX
+from .scripts import BEAT, CHANGE, HOLD, RESERVE
+from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Room
+from .stream import Listener, telling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pydantic import SecretStr
+
+    from .store import Change, Event, Heard, Limit, Reporter
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+PRESENT_SECONDS = 5.0
+"""A process that has said nothing for so long is not there any more."""
+TELL_SECONDS = 60.0
+"""The log is told that the server is away once in so many seconds: one that is only slow comes and goes."""
+SETTLE_SECONDS = 2.0
+"""Who finds the server after a longer absence, or empty, goes on with its own share for so long: the others find it, too, and say what they
+have let out."""
+SETTLING_SECONDS = 0.01
+"""How long what requests have used waits for company: mostly it goes with the next reservation."""
+FLUSH_SECONDS = 0.05
+"""How long events wait that are joined with others; longer where there are many processes."""
+PATIENCE_SECONDS = 0.04
+"""As of `Store`; with a second look, no call waits longer than 50 ms."""
+LATE_SHARE = 0.8
+"""Who has waited in vain looks twice whether it was the server that was asked so long ago and has not answered, and not this
+process that was slow."""
+CROWD = 8
+"""From so many processes on."""
+_TAG = f"{PREFIX}:{{processes}}"
+_KEYS: Final = (f"{_TAG}:present", f"{_TAG}:generation")
+
+
+class _Job(NamedTuple):
+    """One command, and who is told what came of it; None if nothing did."""
+
+    command: tuple[Any, ...]
+    told: Callable[[Any], None] | None = None
+
+
+_WAKE: Final = _Job(())
+
+
+class ValkeyStore(PerProcess):
+    """See `Store`.
+
+    Args:
+        url: Where the server is: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
+        heard: Takes the events of other processes.
+        now: The time in milliseconds, for tests; 0 for the server's own.
+    """
+
+    reporter: Reporter | None = None
+
+    def __init__(self, url: SecretStr, heard: Heard, *, now: Callable[[], int] = lambda: 0) -> None:
+        self._url = url
+        self._listener = Listener(url, heard)
+        self._now = now
+        self.patience = PATIENCE_SECONDS
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._name = os.urandom(8).hex()
+        self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
+        self._shas: dict[str, str] = {}
+        self._generation: bytes | None = None
+        self._soon: dict[tuple[str, Any], Event] = {}
+        self._at_once: list[Event] = []
+        self._changes: list[Change] = []
+        self._freed: list[tuple[str, str]] = []
+        self._flushes_at = self._changes_at = math.inf
+        self._sleeps_until = -math.inf
+        self._dozes_at = math.inf
+        self._suspected = self._trying_since = math.inf
+        self._beats_at = self._renews_at = -math.inf
+        self._settles_until = self._told_at = -math.inf
+        self._is_there = False
+        self._is_closing = False
+        self._clock_offset = 0.0
+        self.joined = True  # what comes first waits for the first connection
+        self.away_since: float | None = None
+        self.processes = 1
+
+    # Asked by calls, from any thread ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """See `Store`."""
+        if self._thread is None:
+            with self._lock:
+                self._start_once()
+
+    def _start_once(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="shared-state", daemon=True)
+            self._thread.start()
+            self._listener.start(self._name)
+
+    def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
+        """See `Store`."""
+        if not self.joined:
+            told(None)
+            return
+        arguments = [part for one in limits for part in (one.kind, one.ask, one.most, *_milliseconds(one))]
+        command = (
+            "EVALSHA",
+            RESERVE,
+            len(limits),
+            *(one.key for one in limits),
+            self._now(),
+            name,
+            *arguments,
+        )
+        self._put(_Job(command, lambda reply: told(None if reply is None else _answer(reply))))
+
+    def change(self, changes: Sequence[Change]) -> None:
+        """See `Store`."""
+        self._settle(changes, ())
+
+    def release(self, name: str, keys: Sequence[str]) -> None:
+        """See `Store`."""
+        self._settle((), [(key, name) for key in keys])
+
+    def _settle(self, changes: Sequence[Change], freed: Sequence[tuple[str, str]]) -> None:
+        if not (changes or freed) or not self._is_there:
+            return
+        with self._lock:
+            self._changes += changes
+            self._freed += freed
+            if self._changes_at < math.inf:
+                return
+            self._changes_at = time.monotonic() + SETTLING_SECONDS
+            is_asleep = self._sleeps_until > self._changes_at
+        if is_asleep:
+            self._put(_WAKE)
+
+    def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
+        """See `Store`."""
+        with self._lock:
+            if merge is None:
+                self._at_once.append(event)
+            else:
+                key = (event.kind, event.values[0])
+                self._soon[key] = event if key not in self._soon else merge(self._soon[key], event)
+                if self._flushes_at < math.inf:
+                    return
+                self._flushes_at = time.monotonic() + FLUSH_SECONDS * max(1.0, self.processes / CROWD)
+        self._put(_WAKE)
+
+    def late(self) -> bool:
+        """See `Store`."""
+        connection = self._connection
+        asked_at = self._trying_since if connection is None else connection.asked_at
+        is_busy = connection is not None and connection.has_answer
+        if is_busy or time.monotonic() - asked_at < LATE_SHARE * self.patience:
+            return not self.joined
+        if asked_at == self._suspected:
+            self._away(f"no answer within {1000 * self.patience:.0f} ms")
+        self._suspected = asked_at
+        return not self.joined
+
+    def close(self) -> None:
+        """See `Store`."""
+        with self._lock:
+            self._is_closing, thread = True, self._thread
+        self._listener.close()
+        if thread is not None:
+            self._jobs.put(_WAKE)
+            thread.join(2 * SOCKET_SECONDS)
+
+    def _put(self, job: _Job) -> None:
+        self.start()
+        self._jobs.put(job)
+
+    def _changing(self, changes: Sequence[Change]) -> tuple[Any, ...]:
+        arguments = [
+            part
+            for limit, bucket, amount in changes
+            for part in (limit.kind, bucket, amount, *_milliseconds(limit))
+        ]
+        keys = [one.limit.key for one in changes]
+        return ("EVALSHA", CHANGE, len(keys), *keys, self._now(), *arguments)
+
+    # In its own thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._is_closing:
+            jobs = self._gathered()
+            if self._connection is None and not self._connected():
+                self._fail(jobs)
+                continue
+            self._exchange([*self._due(), *jobs])  # what is given back, first
+        self._leave()
+
+    def _gathered(self) -> list[_Job]:
+        """What is to be done now: waits for the first, and takes what else is there."""
+        if self._connection is None and not self.joined:
+            seconds = RETRY_SECONDS
+        else:
+            until = min(self._beats_at, self._flushes_at, self._changes_at, self._dozes_at)
+            self._sleeps_until, self._dozes_at = until, math.inf
+            seconds = until - time.monotonic()
+        jobs: list[_Job] = []
+        with suppress(Empty):
+            jobs.append(self._jobs.get(timeout=max(0.0, seconds)) if seconds > 0 else self._jobs.get_nowait())
+            while True:
+                jobs.append(self._jobs.get_nowait())
+        return [one for one in jobs if one is not _WAKE]
+
+    def _due(self) -> Iterator[_Job]:
+        """What time has come for."""
+        now = time.monotonic()
+        if now >= self._beats_at:
+            self._beats_at = now + (BEAT_SECONDS if self.joined else RETRY_SECONDS)
+            yield _Job(self._beat(), lambda reply: self._beaten(now, reply))
+        if now >= self._renews_at:
+            self._renews_at = now + RENEW_SECONDS
+            yield from self._holds()
+        with self._lock:
+            changes, self._changes = self._changes, []
+            freed, self._freed = self._freed, []
+            self._changes_at = math.inf
+            events, self._at_once = self._at_once, []
+            if now >= self._flushes_at:
+                events += self._soon.values()
+                self._soon, self._flushes_at = {}, math.inf
+        if changes:
+            yield _Job(self._changing(changes))
+        for key, names in _by_key(freed).items():
+            yield _Job(("ZREM", key, *names))
+        if events:
+            yield from map(_Job, telling(self._name, events))
+
+    def _beat(self) -> tuple[Any, ...]:
+        milliseconds = round(1000 * PRESENT_SECONDS)
+        return ("EVALSHA", BEAT, 2, *_KEYS, self._name, milliseconds, os.urandom(8).hex())
+
+    def _holds(self) -> Iterator[_Job]:
+        places = list(self.reporter.places()) if self.reporter is not None else []
+        if places:
+            lease = round(1000 * LEASE_SECONDS)
+            keys, names = [limit.key for limit, _ in places], [name for _, name in places]
+            yield _Job(("EVALSHA", HOLD, len(keys), *keys, self._now(), lease, *names))
+
+    def _exchange(self, jobs: Sequence[_Job]) -> None:
+        """One round trip."""
+        if not jobs or self._connection is None:
+            return
+        try:
+            replies = self._sent(self._connection, [one.command for one in jobs])
+        except AWAY as error:
+            self._lost(error)
+            self._fail(jobs)
+            return
+        self._dozes_at = time.monotonic() + 2 * SETTLING_SECONDS
+        errors = [one for one in replies if isinstance(one, Exception)]
+        for job, reply in zip(jobs, replies, strict=True):
+            if job.told is not None:
+                job.told(None if isinstance(reply, Exception) else reply)
+        if errors:
+            self._lost(errors[0])
+
+    def _sent(self, connection: Connection, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        return connection.run(
+            [
+                (name, self._shas[rest[0]], *rest[1:]) if name == "EVALSHA" else (name, *rest)
+                for name, *rest in commands
+            ]
+        )
+
+    def _fail(self, jobs: Sequence[_Job]) -> None:
+        for job in jobs:
+            if job.told is not None:
+                job.told(None)
+
+    # There, and away ---------------------------------------------------------------------------------------------------
+
+    def _connected(self) -> bool:
+        """Try to reach the server, and to be one of those who count on it."""
+        self._trying_since = time.monotonic()
+        try:
+            self._connection = connection = Connection(self._url)
+            scripts = (RESERVE, CHANGE, HOLD, BEAT)
+            shas = connection.run([("SCRIPT", "LOAD", script) for script in scripts])
+            self._shas = dict(zip(scripts, shas, strict=True))
+            asked_at = time.monotonic()
+            (reply,) = self._sent(connection, [self._beat()])
+            if isinstance(reply, Exception):
+                raise reply
+        except AWAY as error:
+            self._lost(error)
+            return False
+        self._is_there = True
+        self._beaten(asked_at, reply)
+        return True
+
+    def _beaten(self, asked_at: float, reply: Any) -> None:
+        """The server has answered: whether it counts from now on."""
+        if reply is None:
+            return
+        now = time.monotonic()
+        processes, generation, milliseconds = reply
+        self.processes = max(1, processes)
+        self._clock_offset = milliseconds / 1000 - (asked_at + now) / 2
+        was, self._generation = self._generation, generation
+        is_empty = was is not None and was != generation
+        if is_empty or not self.joined:
+            self._report(everything=is_empty)
+        if is_empty or (
+            self.away_since is not None and now - self.away_since > BEAT_SECONDS and self._settles_until < 0
+        ):
+            self.joined, self._settles_until = False, now + SETTLE_SECONDS
+        if not self.joined and now - asked_at <= self.patience and now >= self._settles_until:
+            self._join()
+        self._beats_at = now + (BEAT_SECONDS if self.joined else RETRY_SECONDS)
+
+    def _report(self, *, everything: bool) -> None:
+        """Say what was let out without its word; or everything, to a server that has lost what it had."""
+        if self.reporter is not None:
+            changes = list(self.reporter.changes(self._bucket, everything=everything))
+            if changes:
+                self._exchange([_Job(self._changing(changes))])
+            self._renews_at = -math.inf
+
+    def _bucket(self, limit: Limit, seconds_ago: float) -> int:
+        now = self._now() / 1000 or time.monotonic() + self._clock_offset
+        return math.floor((now - seconds_ago) / limit.grain)
+
+    def _join(self) -> None:
+        with self._lock:
+            self.joined, self._settles_until = True, -math.inf
+            since, self.away_since = self.away_since, None
+        if self.reporter is not None:
+            self.reporter.rejoined()
+        if since is not None and since == self._told_at:
+            log.warning(
+                "the state server is back after %.1f s: limits are counted together again",
+                time.monotonic() - since,
+                extra={"event": "state_server.back"},
+            )
+
+    def _lost(self, error: BaseException) -> None:
+        """The connection is no use any more."""
+        connection, self._connection, self._is_there = self._connection, None, False
+        if connection is not None:
+            connection.close()
+        self._settles_until = -math.inf
+        self._away(type(error).__name__)
+
+    def _away(self, why: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if is_news := self.away_since is None:
+                self.away_since = now
+            self.joined = False
+            self._beats_at = min(self._beats_at, now)
+            is_told = is_news and now - self._told_at > TELL_SECONDS
+            self._told_at = now if is_told else self._told_at
+        if is_told:
+            log.warning(
+                "the state server is away (%s): this process goes on with its own share of limits, one of %d",
+                why,
+                self.processes,
+                extra={"event": "state_server.away"},
+            )
+
+    def _leave(self) -> None:
+        """Send what is still to be sent, and be counted no longer."""
+        with suppress(Empty):
+            jobs: list[_Job] = []
+            while True:
+                jobs.append(self._jobs.get_nowait())
+        if self._connection is not None:
+            self._flushes_at = -math.inf
+            self._exchange([*self._due(), *(one for one in jobs if one is not _WAKE)])
+            self._exchange([_Job(("ZREM", _KEYS[0], self._name))])
+        else:
+            self._fail(jobs)
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _by_key(freed: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """The names of those whose places are free, by the key of these."""
+    found: dict[str, list[str]] = {}
+    for key, name in freed:
+        found.setdefault(key, []).append(name)
+    return found
+
+
+def _milliseconds(limit: Limit) -> tuple[int, float]:
+    """A limit's length, and that of a bucket."""
+    if limit.kind == "window":
+        return round(1000 * limit.length), 1000 * limit.grain
+    return round(1000 * limit.seconds), 0
+
+
+def _answer(reply: Sequence[int]) -> Answer:
+    rooms = (
+        Room(reply[at], math.inf if reply[at + 1] < 0 else reply[at + 1] / 1000, reply[at + 2])
+        for at in range(1, len(reply), 3)
+    )
+    return Answer(bool(reply[0]), tuple(rooms))

@@ -1,0 +1,44 @@
+"""How a call waits for an answer that comes from another thread: not for long, and without holding an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+NEXT_LOOK_SECONDS = 0.005
+"""Who has waited in vain for a store's patience looks again so soon: it may have been this process that was slow."""
+
+
+def is_told(answer: Future[Any], seconds: float) -> bool:
+    """Whether ``answer`` is there within ``seconds``. Blocks."""
+    with suppress(TimeoutError):
+        answer.result(seconds)
+    return answer.done()
+
+
+async def is_told_soon(answer: Future[Any], seconds: float) -> bool:
+    """As `is_told`, for an event loop."""
+    if answer.done():
+        return True
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def told(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(wake)
+
+    timer = loop.call_later(seconds, wake)
+    answer.add_done_callback(told)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+    return answer.done()
