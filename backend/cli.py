@@ -6,6 +6,8 @@ Every verb takes ``--json``. Errors go to standard error, and the exit status is
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Final
 
 from backend.commands.groups import deferred
@@ -38,6 +40,20 @@ app = deferred(SUMMARIES, help=_HELP, add_completion=False)
 """``python -m backend``. A shell completes one word, so it is the program ``patchbay`` that it can complete."""
 
 
+def main() -> None:
+    """Run as ``python -m backend``."""
+    _tolerate()
+    app()
+
+
 def patchbay() -> None:
     """Run as the program ``patchbay``, which `backend/patchbay` starts."""
+    _tolerate()
     deferred(SUMMARIES, help=_HELP, add_completion=True)(prog_name="patchbay")
+
+
+def _tolerate() -> None:
+    """Print what the terminal has no letter for as its number, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

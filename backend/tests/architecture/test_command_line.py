@@ -134,3 +134,13 @@ def test_a_shell_completes_names_of_the_table(words: str, offered: list[str]) ->
 
 def test_a_table_that_does_not_load_completes_nothing(tmp_path: Path) -> None:
     assert completed("patchbay explain conv_fo", {"LLM_CONFIG": str(tmp_path / "none.toml")}) == []
+
+
+def test_what_a_terminal_has_no_letter_for_is_printed_as_its_number() -> None:
+    command = [sys.executable, "-m", "backend", "explain", "conv_folder", "--byok", "nobody"]
+    environ = {"PATH": "", "PYTHONIOENCODING": "ascii", "PATCHBAY_DATA_DIR": "/none"}
+
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+
+    assert (done.returncode, done.stderr) == (ExitStatus.NO, "")
+    assert "\\u2717  None of your keys can serve" in done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -29,7 +30,7 @@ from backend.serve import _Run, serve
 from backend.settings import Settings
 from backend.utils.llm.model_config import load
 from backend.utils.llm.models.sources import DECLARED, OPENAI_PROFILE
-from backend.utils.llm.testing import Json, Status, Text
+from backend.utils.llm.testing import Hang, Json, Status, Text
 from backend.utils.llm.testing.patchbays import loopback_patchbay, loopback_table
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
@@ -723,3 +724,14 @@ class TestDoctor:
         assert told["ok"]
         assert {check["name"]: check["state"] for check in told["checks"]}["keys"] == "ok"
         assert CANARY not in str(told)
+
+
+def test_an_interrupted_call_exits_as_shells_expect(provider: LoopbackProvider) -> None:
+    provider.always(Hang())
+    command = [sys.executable, "-m", "backend", "call", "conv_folder", "hi"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # noqa: S603 - ours
+        assert provider.wait_until(lambda requests: len(requests) == 1, timeout_seconds=40)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+
+    assert running.returncode == 130

@@ -30,6 +30,8 @@ _LIMITS: Final = ("x-ratelimit-", "anthropic-ratelimit-")
 _MOST: Final = 5
 """How many differences are told."""
 _LONGEST: Final = 80
+_SHORTEST: Final = 8
+"""Letters of a key. A word such as `none`, which servers without keys are given, is as likely to stand in a prompt."""
 
 
 class NotRecordedError(AssertionError):
@@ -190,7 +192,9 @@ def blotted(text: str, key: str | None) -> str:
     """``text`` without ``key``, and without what looks like one."""
     from ..secrets import VENDORS_KEY  # here, as the loopback provider can be imported without the facade
 
-    return VENDORS_KEY.sub(BLOT, text.replace(key, BLOT) if key else text)
+    if key and len(key) >= _SHORTEST:
+        text = text.replace(key, BLOT)
+    return VENDORS_KEY.sub(BLOT, text)
 
 
 def kept(headers: Mapping[str, str]) -> dict[str, str]:

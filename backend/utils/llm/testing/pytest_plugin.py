@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
@@ -65,8 +66,7 @@ def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iter
 
     The recording is ``recordings/MODULE/TEST.json``, beside the test's file.
     """
-    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
-    path = request.path.parent / "recordings" / request.path.stem / f"{name}.json"
+    path = request.path.parent / "recordings" / request.path.stem / f"{_file_name(request.node.name)}.json"
     if request.config.getoption("--llm-record"):
         with record(path, table=_table(request)) as provider:
             yield provider
@@ -80,3 +80,9 @@ def llm_recording(request: pytest.FixtureRequest, llm_time: VirtualTime) -> Iter
 def _table(request: pytest.FixtureRequest) -> Path:
     named: list[Path] = request.config.getini("llm_table")
     return named[0] if named else table_path()
+
+
+def _file_name(test: str) -> str:
+    """The name of a test as that of a file; where signs are left out, with a mark that tells such tests apart."""
+    name = re.sub(r"[^\w.\-\[\]]+", "-", test, flags=re.ASCII)
+    return name if name == test else f"{name}-{crc32(test.encode()):08x}"

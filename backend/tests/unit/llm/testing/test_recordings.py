@@ -327,3 +327,12 @@ def test_the_plugins_fixture_records_and_replays(
     made.assert_outcomes(passed=1)
     replayed.assert_outcomes(passed=1)
     assert (pytester.path / "recordings" / "test_talk" / "test_it.json").is_file()
+
+
+def test_a_word_that_a_server_takes_for_a_key_may_stand_in_a_prompt(path: Path, table: Path) -> None:
+    with record(path, table=table, environ=dict.fromkeys(KEYS, "none")):
+        said = get_llm("chat").invoke("none of it").text
+
+    with replay(path, table=table):
+        assert get_llm("chat").invoke("none of it").text == said
+    assert "none of it" in path.read_text()
