@@ -1,0 +1,62 @@
+"""LangChain's own suite on `ChatOpenAI`, which asks this service over both of OpenAI's wires; upstream is another vendor's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from backend.tests.contract import test_loopback_standard_suite as loopback
+from backend.tests.fakes.edges import edge_of
+from backend.utils.llm.testing import LoopbackProvider
+from backend.utils.llm.testing.patchbays import loopback_patchbay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.tests.fakes.edges import Edge
+
+FEATURES = {"assistant": "gemini:gemini-3.5-flash", "another": "gemini:gemini-3.5-flash-lite"}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[LoopbackProvider]:
+    with LoopbackProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def edge(provider: LoopbackProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    patchbay = loopback_patchbay(provider, FEATURES)
+    with edge_of(patchbay, tmp_path_factory.mktemp("edge")) as running:
+        yield running
+    patchbay.close()
+
+
+class TestChat(loopback.TestOpenAI):
+    """Chat Completions."""
+
+    @pytest.fixture(autouse=True)
+    def _edge(self, edge: Edge, provider: LoopbackProvider) -> None:
+        self.edge = edge
+        provider.clear()
+
+    @property
+    def model_override_value(self) -> str:
+        return "another"
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return super().chat_model_params | {
+            "model": "assistant",
+            "base_url": self.edge.openai_url,
+            "api_key": self.edge.token,
+        }
+
+
+class TestResponses(TestChat):
+    """Responses."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return super().chat_model_params | {"use_responses_api": True}
