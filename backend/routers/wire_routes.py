@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -16,6 +15,7 @@ from uuid_utils import uuid7
 from backend.utils.llm.errors import LLMError
 from backend.wires.bodies import LONGEST, read_object
 from backend.wires.faults import Fault, FaultError, InvalidRequestError, fault_of
+from backend.wires.sse import json_bytes
 from backend.wires.streams import begun
 from backend.wires.wire import written
 
@@ -143,10 +143,7 @@ def json_response(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """``document`` as JSON."""
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
-    return Response(
-        content.encode(errors="backslashreplace"), status, dict(headers or {}), "application/json"
-    )
+    return Response(json_bytes(document), status, dict(headers or {}), "application/json")
 
 
 def fault_from(error: Exception) -> tuple[Fault, Mapping[str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ..sse import json_bytes
 from ..thoughts import packed
 from .responses_tools import custom_input
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
-_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -37,17 +36,17 @@ class Resource:
             "created_at": asked.request.created,
             **asked.echo,
         }
-        self._beginning: str | None = None
+        self._beginning: bytes | None = None
 
     def document(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> dict[str, Any]:
         """The response, JSON-ready."""
         return {**self._constant, **self._changing(status, output, more)}
 
-    def json(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> str:
+    def json(self, status: str, output: Sequence[Mapping[str, Any]] = (), **more: Any) -> bytes:
         """The same as JSON."""
         if self._beginning is None:
-            self._beginning = _to_json(self._constant)[:-1]
-        return f"{self._beginning},{_to_json(self._changing(status, output, more))[1:]}"
+            self._beginning = json_bytes(self._constant)[:-1] + b","
+        return self._beginning + json_bytes(self._changing(status, output, more))[1:]
 
     def _changing(
         self, status: str, output: Sequence[Mapping[str, Any]], more: Mapping[str, Any]

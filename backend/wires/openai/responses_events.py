@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +15,7 @@ from ..answer import (
     TextDelta,
     ToolCallDelta,
 )
-from ..sse import event as sse_event
+from ..sse import encoded_event, json_event
 from .errors import openai_error
 from .responses_answer import (
     CallItem,
@@ -43,7 +42,6 @@ DONE: Final = b"data: [DONE]\n\n"
 _CODES_OF_FAILURES: Final = frozenset(
     {"rate_limit_exceeded", "context_length_exceeded", "insufficient_quota"}
 )
-_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class ResponsesWriter:
@@ -263,13 +261,13 @@ class ResponsesWriter:
     def _say(self, name: str, /, **fields: Any) -> None:
         head = {"type": name, "sequence_number": self._number}
         self._number += 1
-        self._said.append(sse_event(_to_json(head | fields), name))
+        self._said.append(json_event(head | fields, name))
 
     def _say_summary(self, what: str, item: ReasoningItem, /, **fields: Any) -> None:
         name = f"response.reasoning_summary_{what}"
         self._say(name, item_id=item.id, output_index=item.index, summary_index=0, **fields)
 
-    def _say_response(self, name: str, response: str) -> None:
-        data = f'{{"type":"{name}","sequence_number":{self._number},"response":{response}}}'
+    def _say_response(self, name: str, response: bytes) -> None:
+        head = f'{{"type":"{name}","sequence_number":{self._number},"response":'.encode()
         self._number += 1
-        self._said.append(sse_event(data, name))
+        self._said.append(encoded_event(head + response + b"}", name))
