@@ -174,8 +174,6 @@ CARRIED_ELSEWHERE: Final = frozenset(
         "input",
         "messages",
         "name",
-        "streaming",
-        "stream",
         "tags",
         "tools",
         "verbose",

@@ -227,6 +227,6 @@ def _last(node: ast.Name | ast.Attribute) -> str:
 
 def _spread(name: str, value: Value) -> list[tuple[str, Value]]:
     """``value`` by its name, or what a mapping of further arguments holds."""
-    if name in {"**", "extra", "model_kwargs"} and isinstance(value.value, dict):
+    if name in {"**", "extra", "extra_body", "model_kwargs"} and isinstance(value.value, dict):
         return [(str(key), value._replace(value=one)) for key, one in value.value.items()]
     return [(name, value)]

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from backend.tools.config_import.addresses import fitted, split
 from backend.tools.config_import.findings import SECRET_LENGTH, looks_secret
 from backend.tools.config_import.nodes import given
-from backend.tools.config_import.vendors import KNOWN, house_variable
+from backend.tools.config_import.vendors import KNOWN, house_variable, vendor_at
 from backend.utils.llm.model_config.schema import LOOPBACK, ProviderRow
 from backend.utils.llm.secrets import is_key
 
@@ -83,8 +83,9 @@ class Account:
 def account_of(spec: Spec, provider: str, model: str) -> tuple[Account, Placeholder]:
     """The account that ``model`` of ``spec`` is asked of, and what the input has in place of a key."""
     placeholder, key = _key(given(spec.api_key))
-    vendor = KNOWN.get(provider)
     address = _address(given(spec.api_base))
+    provider = vendor_at(provider, address)
+    vendor = KNOWN.get(provider)
     if vendor and (address is None or address.rstrip("/") in vendor.addresses):
         kept = replace(key, needed=False) if vendor.keyless and placeholder == "nothing" else key
         return Account(provider, vendor.api, None, _house_key(kept, provider)), placeholder

@@ -34,6 +34,7 @@ SIBLINGS = {
 """What may stand beside a config, and is lost by LMI or sent to the provider."""
 
 INSTEAD = SIBLINGS | {
+    "configurable_fields": "is not imported. A profile, a caller's tier or get_llm(FEATURE, endpoint=...) chooses.",
     "default_headers": _HEADERS,
     "extra_headers": _HEADERS,
     "functions": _BIND,
@@ -41,10 +42,12 @@ INSTEAD = SIBLINGS | {
     "max_retries": _NOT_SENT,
     "num_retries": _NOT_SENT,
     "parallel_tool_calls": _BIND,
+    "prompt_cache_key": "is not imported: it belongs to a call. Use get_llm(FEATURE, cache_key=...).",
     "response_format": "is not imported: it belongs to a call. Use with_structured_output.",
     "rpm": _LIMITS,
     "stop": "is not imported: it belongs to a call. Give the call stop=.",
     "stream": _HOW,
+    "streaming": _HOW,
     "stream_options": _HOW,
     "tool_choice": _BIND,
     "tools": _BIND,

@@ -82,6 +82,8 @@ OTHERS = {
 
 KNOWN = {**VENDORS, **OTHERS}
 
+_ANYONES = {"custom_openai", "openai", "openai_like"}
+"""Names under which any server is asked that speaks OpenAI's protocol."""
 _CLAUDE = "For Claude write anthropic/MODEL, openrouter/anthropic/MODEL, or azure_ai/MODEL with its api_base"
 
 ELSEWHERE = {
@@ -109,6 +111,14 @@ def elsewhere(provider: str, model: str) -> str:
     if provider in OTHERS:
         return "Give its api_base."
     return "If it speaks OpenAI's Chat Completions, give its api_base and write openai/MODEL."
+
+
+def vendor_at(provider: str, address: str | None) -> str:
+    """The vendor whose address a client of OpenAI's is told, or ``provider``."""
+    if provider not in _ANYONES or address is None:
+        return provider
+    asked = address.rstrip("/")
+    return next((name for name, known in KNOWN.items() if asked in known.addresses), provider)
 
 
 def house_variable(vendor: str) -> str:

@@ -112,6 +112,18 @@ AzureChatOpenAI(azure_deployment="d", azure_endpoint="https://r.openai.azure.com
         assert table.providers["azure"].base_url == "https://r.openai.azure.com/openai/v1"
         assert table.providers["azure"].api_key_envs == ("AZURE_OPENAI_API_KEY",)
 
+    def test_a_client_of_openais_at_another_vendors_address_is_that_vendors(self, scanned: Scan) -> None:
+        code = f"""{OPENAI}import os
+ChatOpenAI(model="qwen/qwen3", base_url="https://openrouter.ai/api/v1/", api_key=os.environ.get("OPENROUTER_API_KEY"))"""
+
+        assert list(chains(scanned(code)).values()) == [["openrouter:qwen/qwen3"]]
+
+    def test_fields_of_the_body_that_are_options_are_carried(self, scanned: Scan) -> None:
+        code = f"{OPENAI}ChatOpenAI(model='gpt-5.1', extra_body={{'prompt_cache_retention': '24h'}})"
+        (row,) = snapshot(scanned(code)).features.values()
+
+        assert row.options.cache_retention == "24h"
+
     def test_vectors_are_a_feature_of_embeddings(self, scanned: Scan) -> None:
         code = "from langchain_openai import OpenAIEmbeddings\nmemories = OpenAIEmbeddings(model='text-embedding-3-small', dimensions=512)"
         row = snapshot(scanned(code)).features["memories"].embedding
