@@ -62,10 +62,20 @@ class Module:
 
     def default(self, name: str, at: ast.AST) -> ast.expr | None:
         """The default of the argument ``name`` of the function that ``at`` stands in."""
-        for scope in reversed(self.scopes[id(at)]):
-            if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
-                return _defaults(scope.args).get(name)
-        return None
+        arguments = self._arguments(at)
+        return _defaults(arguments).get(name) if arguments else None
+
+    def annotation(self, name: str, at: ast.AST) -> ast.expr | None:
+        """The annotation of the argument ``name`` of the function that ``at`` stands in."""
+        arguments = self._arguments(at)
+        named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs] if arguments else []
+        return next((one.annotation for one in named if one.arg == name), None)
+
+    def _arguments(self, at: ast.AST) -> ast.arguments | None:
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        scopes = (scope for scope in reversed(self.scopes[id(at)]) if isinstance(scope, functions))
+        found = next(scopes, None)
+        return found.args if found else None
 
 
 def parse(name: str, path: Path) -> Module:

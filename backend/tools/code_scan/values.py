@@ -36,8 +36,8 @@ class Project:
 
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = {_dotted(module.name): module for module in modules}
+        self._classes = _classes(self.modules)
         self._fields = _fields(self.modules.values())
-        self._members = _members(self.modules.values())
 
     def value(self, node: ast.AST, module: Module, depth: int = 0) -> Value:
         """What ``node`` stands for."""
@@ -103,11 +103,42 @@ class Project:
         if (elsewhere := self._imported(dotted)) is not None:
             other, expression = elsewhere
             return self.value(expression, other, depth + 1)
-        if (member := self._members.get(_member(dotted))) is not None:
-            return Value(member)
-        if isinstance(node, ast.Attribute) and (found_field := self._fields.get(node.attr)) is not None:
-            return Value(found_field, f"it is the default of the field {node.attr}")
-        return Value(Unknown(_plain(node)))
+        return self._held(node, module, dotted) or Value(Unknown(_plain(node)))
+
+    def _held(self, node: ast.Name | ast.Attribute, module: Module, dotted: str) -> Value | None:
+        """A text that a class holds: a member of an enumeration, or the default of a field of settings."""
+        owner, _, name = dotted.removesuffix(".value").rpartition(".")
+        if (held := self._class(owner, module)) is not None and name in held:
+            return Value(held[name])
+        if not isinstance(node, ast.Attribute):
+            return None
+        made = self._class(*self._made_by(node.value, module))
+        default = self._fields.get(node.attr) if made is None else made.get(node.attr)
+        return Value(default, f"it is the default of the field {node.attr}") if default is not None else None
+
+    def _made_by(self, node: ast.AST, module: Module) -> tuple[str, Module]:
+        """The class that ``node`` is an instance of, and where it is named so; empty if neither its making nor an annotation tells."""
+        made: ast.AST | None = node
+        if isinstance(node, ast.Name):
+            made = module.assigned(node.id, node) or module.annotation(node.id, node)
+        if made is None and (elsewhere := self._imported(module.dotted(node) or "")) is not None:
+            module, made = elsewhere
+        made = made.func if isinstance(made, ast.Call) else made
+        return (module.dotted(made) or "" if made is not None else ""), module
+
+    def _class(self, dotted: str, module: Module) -> Mapping[str, str] | None:
+        """The texts of the class that ``dotted`` names, or that it is a method of."""
+        names = dotted.split(".")
+        for end in range(len(names), 0, -1):
+            source = ".".join(names[: end - 1]) or _dotted(module.name)
+            found = [
+                texts
+                for (place, name), texts in self._classes.items()
+                if name == names[end - 1] and (f".{place}".endswith(f".{source}"))
+            ]
+            if len(found) == 1:
+                return found[0]
+        return None
 
     def _imported(self, dotted: str) -> tuple[Module, ast.expr] | None:
         """The expression that ``package.module.NAME`` stands for."""
@@ -178,21 +209,14 @@ def _holds_settings(node: ast.ClassDef, module: Module) -> bool:
     return any(word in name for name in names for word in ("Settings", "Config"))
 
 
-def _members(modules: Iterable[Module]) -> Mapping[tuple[str, str], str]:
-    """Texts that classes hold under a name, such as the members of an enumeration: those of settings are in `_fields`."""
+def _classes(modules: Mapping[str, Module]) -> Mapping[tuple[str, str], Mapping[str, str]]:
+    """The texts that each class holds under a name, by its module and its own name."""
     return {
-        (node.name, name): value
-        for module in modules
+        (place, node.name): texts
+        for place, module in modules.items()
         for node in module.nodes
-        if isinstance(node, ast.ClassDef) and not _holds_settings(node, module)
-        for name, value in _texts(node)
+        if isinstance(node, ast.ClassDef) and (texts := dict(_texts(node)))
     }
-
-
-def _member(dotted: str) -> tuple[str, str]:
-    """The class and the name of ``module.Class.NAME``, with ``.value`` behind it or without."""
-    names = dotted.removesuffix(".value").split(".")
-    return (names[-2], names[-1]) if len(names) > 1 else ("", "")
 
 
 def _texts(node: ast.ClassDef) -> Iterable[tuple[str, str]]:

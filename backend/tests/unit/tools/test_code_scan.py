@@ -299,6 +299,26 @@ class TestValues:
         assert made.table is None
         assert told(made, "wrong")[0].startswith("app/notes.py:3")
 
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "from app.b import Config\nconfig = Config.load()\nChatOpenAI(model=config.chat)",
+            "from app.b import Config\ndef ask(config: Config):\n    ChatOpenAI(model=config.chat)",
+            "from app.b import config\nChatOpenAI(model=config.chat)",
+            "from app import b\nChatOpenAI(model=b.config.chat)",
+        ],
+    )
+    def test_of_two_classes_with_such_a_field_it_is_the_one_that_is_used(
+        self, scanned: Scan, code: str
+    ) -> None:
+        files = {
+            "app/a.py": "class Config:\n    chat: str = 'gpt-6.1-sol'",
+            "app/b.py": "class Config:\n    chat: str = 'gpt-6-luna'\nconfig = Config()",
+            "app/notes.py": OPENAI + code,
+        }
+
+        assert list(chains(scanned(files)).values()) == [["openai:gpt-6-luna"]]
+
     @pytest.mark.parametrize("model", ["Model.SMALL", "Model.SMALL.value", "models.Model.SMALL"])
     def test_members_of_an_enumeration_are_followed(self, scanned: Scan, model: str) -> None:
         files = {
