@@ -118,7 +118,7 @@ class Project:
 
     def _made_by(self, node: ast.AST, module: Module) -> tuple[str, Module]:
         """The class that ``node`` is an instance of, and where it is named so; empty if neither its making nor an annotation tells."""
-        made: ast.AST | None = node
+        made: ast.AST | None = node if isinstance(node, ast.Call) else None
         if isinstance(node, ast.Name):
             made = module.assigned(node.id, node) or module.annotation(node.id, node)
         if made is None and (elsewhere := self._imported(module.dotted(node) or "")) is not None:
