@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.middleware.errors import ServerErrorMiddleware
 
+from backend.access import ADMIN
 from backend.agents.agent import Agents
 from backend.agents.as_models import AgentModels
 from backend.agents.assistant import assistant
@@ -45,6 +47,7 @@ from backend.ledger.shipper import Shipper
 from backend.overrides import Overrides
 from backend.recent import RecentAttempts
 from backend.routers import (
+    access,
     agents,
     budgets,
     changes,
@@ -64,10 +67,11 @@ from backend.routers import (
     overrides,
     pages,
     responses,
+    tokens,
     usage,
 )
 from backend.routers.bodies import GuardedBodies
-from backend.routers.dependencies import ADMIN, LaunchToken, Services
+from backend.routers.dependencies import LaunchToken, Services, admit
 from backend.routers.headers import SecurityHeaders
 from backend.routers.openapi import DescribedApp
 from backend.routers.origins import ServedAt
@@ -147,7 +151,7 @@ def create_app(
             ) as apart,  # of its own, so that removals are seen also while all others are busy
         ):
             sessions = async_sessionmaker(engine)
-            tokens = TokenStore(sessions)
+            given = TokenStore(sessions)
             async with (
                 counting(settings.database_path, settings.database_url, background) as counters,
                 _facade(patchbay, told, counters) as facade,
@@ -159,7 +163,7 @@ def create_app(
                 running = _agents(facade, sessions, stored)
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
-                known = LaunchToken(launch_token, FIRST_USER, tokens) if launch_token else tokens
+                known = LaunchToken(launch_token, FIRST_USER, given) if launch_token else given
                 app.state.services = Services(
                     conversations=stored,
                     creation=creation,
@@ -178,11 +182,12 @@ def create_app(
                     recent=told.recent or RecentAttempts(),
                     spool=told.spool,
                     responder_sources=(AgentModels(running),),
+                    given_tokens=given,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)
-                if not await tokens.has_any():
-                    print_token(await tokens.create(FIRST_USER, "first start"))
+                if not await given.has_any():
+                    print_token(await given.create(FIRST_USER, "first start"))
                 changes = _changes(settings, removals, overriding)
                 async with (
                     removals.polling(background),
@@ -212,9 +217,11 @@ def create_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(admit)],
         redirect_slashes=False,  # it would lead to wherever the request says that it was sent
     )
     app.state.stop = Stop()
+    app.state.access = access.ROUTES
     # The last is the outermost, so a fault of ours is answered with the headers of every answer, too.
     app.add_middleware(GuardedBodies)
     app.add_middleware(EndedByStop, stop=app.state.stop)
@@ -224,7 +231,7 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     errors.install(app)
     for room in (
-        *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, pages),
+        *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, tokens, pages),
         *(chat_completions, complete, messages, models, responses),
         *(agents, console, changes, openapi),
     ):

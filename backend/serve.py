@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.access import ADMIN
 from backend.conversations.outcome import EXTRACT
 from backend.conversations.sample import SAMPLE
 from backend.database.engine import UnusableDatabaseError
@@ -29,7 +30,6 @@ from backend.local_model import LocalModel, LocalModelUnavailable
 from backend.main import create_app
 from backend.printing import Terminal, receipt_line
 from backend.routers.conversations import IDEMPOTENCY_KEY
-from backend.routers.dependencies import ADMIN
 from backend.server import GRACE_SECONDS, Server
 from backend.settings import environment
 from backend.signals import Signals

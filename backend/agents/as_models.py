@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from backend.keys.store import Owner
+from backend.access import Owner
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
 from backend.wires.answer import Answer, Choice, Finished, Started, TextDelta

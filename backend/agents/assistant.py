@@ -13,6 +13,7 @@ from .observations import ToolError
 from .tools import Execution, tool
 
 if TYPE_CHECKING:
+    from backend.access import Owner
     from backend.conversations.store import ConversationStore, Summary
 
 NAME: Final = "assistant"
@@ -59,7 +60,7 @@ class _Tools:
     ) -> dict[str, Any]:
         """Find the user's conversations by words of their title, overview, category or tasks."""
         wanted = words.casefold().split()
-        found = [one for one in await self._newest(execution.user_id) if _matches(one, wanted)]
+        found = [one for one in await self._newest(execution.owner) if _matches(one, wanted)]
         return {"found": len(found), "conversations": [_shown(one) for one in found[:limit]]}
 
     async def create_action_item(
@@ -71,7 +72,7 @@ class _Tools:
     ) -> str:
         """Add a task to a conversation."""
         item = ActionItem(description=description, owner=owner)
-        if not await self._conversations.add_action_item(execution.user_id, conversation_id, item):
+        if not await self._conversations.add_action_item(execution.owner, conversation_id, item):
             raise ToolError("There is no such conversation.")
         return "The task was added."
 
@@ -84,19 +85,19 @@ class _Tools:
         execution: Execution,
     ) -> str:
         """Delete a conversation for good, with its transcript and its tasks."""
-        found = await self._conversations.get(execution.user_id, conversation_id)
+        found = await self._conversations.get(execution.owner, conversation_id)
         if found is None:
             raise ToolError("There is no such conversation.")
         if found.title is not None and found.title != title:
             raise ToolError("That is not its title, so it was not deleted.")
-        await self._conversations.delete(execution.user_id, conversation_id)
+        await self._conversations.delete(execution.owner, conversation_id)
         return "It was deleted."
 
-    async def _newest(self, user_id: str) -> list[Summary]:
+    async def _newest(self, owner: Owner) -> list[Summary]:
         found: list[Summary] = []
         cursor: str | None = None
         while len(found) < _LOOKED_AT:
-            page = await self._conversations.page(user_id, limit=_PAGE, cursor=cursor)
+            page = await self._conversations.page(owner, limit=_PAGE, cursor=cursor)
             found += page.items
             if (cursor := page.next_cursor) is None:
                 break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
-from backend.keys.store import Owner
+from backend.access import Owner
 
 from .canonical import digest
 

@@ -29,7 +29,7 @@ from .tools import ArgumentsError, Execution
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from backend.keys.store import Owner
+    from backend.access import Owner
     from backend.ledger.audit import Kind
 
     from .agent import Agents

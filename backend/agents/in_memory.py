@@ -11,7 +11,7 @@ from .runs import ENDED, Exchange
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from backend.keys.store import Owner
+    from backend.access import Owner
 
     from .confirmations import Change, Confirmation
     from .runs import Outcome, Run

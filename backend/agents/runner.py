@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
-    from backend.keys.store import Owner
+    from backend.access import Owner
 
     from .agent import Agents
     from .confirmations import Confirmation

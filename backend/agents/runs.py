@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.keys.store import Owner
+    from backend.access import Owner
 
     from .budget import RunBudget
     from .steps import Step

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from backend.access import Owner
+
 from .canonical import canonical, digest
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class Execution(NamedTuple):
     tenant_id: str
     run_id: str
     key: str
+
+    @property
+    def owner(self) -> Owner:
+        """For whom, as the owner of what they have here."""
+        return Owner(self.user_id, self.tenant_id)
 
 
 class ArgumentsError(Exception):

@@ -216,7 +216,7 @@ async def _runner(
 
 
 def _owner(user: str) -> Any:
-    from backend.keys.store import Owner
+    from backend.access import Owner
 
     return Owner(user)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from backend.commands.terminal import (
     Json,
     database,
     deciding,
+    duration,
     err,
     fail,
     operator,
@@ -28,11 +29,22 @@ from backend.commands.terminal import (
 from backend.printing import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from backend.access import AccessToken, Allowance, Grant, Scope
     from backend.database.sessions import LoginSession
-    from backend.database.tokens import AccessToken
     from backend.settings import Settings
+
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What it may do: call, debug or admin. Say it again for a further one. By default call; for the user admin, all."
+    ),
+]
+TOKEN_COLUMNS = (
+    *("name", "user_id", "tenant_id", "scopes", "rate", "budget"),
+    *("created_at", "last_used_at", "expires_at", "revoked_at"),
+)
 
 app = commands("Access tokens, and the sessions of browsers.", no_args_is_help=True)
 
@@ -45,27 +57,40 @@ def list_tokens(*, as_json: Json = False) -> None:
     if as_json:
         print_json(
             {
-                "tokens": [_shown(asdict(token)) for token in given],
+                "tokens": [_shown(token.as_dict()) for token in given],
                 "sessions": [_shown(asdict(session)) for session in open_ones],
             }
         )
         return
-    out.print(_grid("token", ("name", "user_id", "created_at", "last_used_at", "revoked_at"), given))
-    out.print(_grid("session", ("user_id", "created_at", "last_used_at", "token_id"), open_ones))
+    facts = [token.as_dict() for token in given]
+    out.print(_grid("token", TOKEN_COLUMNS, facts))
+    out.print(_grid("session", ("user_id", "created_at", "last_used_at", "token_id"), map(asdict, open_ones)))
 
 
 @app.command()
-def make(
+def make(  # noqa: PLR0913 - the options
     name: Annotated[str, typer.Argument(help="What it is for, such as ci.", callback=printable)],
     *,
-    user: Annotated[str, typer.Option(help="Whose it is.", callback=printable)] = "admin",
+    user: Annotated[str, typer.Option(help="In whose name it acts.", callback=printable)] = "admin",
+    tenant: Annotated[str, typer.Option(help="The tenant whose things alone it sees.")] = "",
+    scope: Scopes = None,
+    rate: Annotated[str | None, typer.Option(help="How often it may ask, such as 60/minute.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="USD/PERIOD", help="What its calls may cost the house, such as 5/month."),
+    ] = None,
+    expires: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="TIME", help="For how long it holds, such as 30d."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make an access token and print it, this once."""
+    grant = _grant(user, tenant, scope, rate, budget, expires)
     with storage_errors(as_json=as_json):
-        made, plain = asyncio.run(_made(read_settings(), user, name))
+        made, plain = asyncio.run(_made(read_settings(), grant, name))
     if as_json:
-        print_json({**_shown(asdict(made)), "token": plain})
+        print_json({**_shown(made.as_dict()), "token": plain})
     else:
         sys.stdout.write(f"{plain}\n")
         err.print(
@@ -101,6 +126,51 @@ def revoke(
     )
 
 
+def _grant(
+    user: str,
+    tenant: str,
+    scopes: Sequence[str] | None,
+    rate: str | None,
+    budget: str | None,
+    expires: timedelta | None,
+) -> Grant:
+    from backend.access import Grant, usual
+    from backend.utils.llm.rate_limits import Rate
+
+    try:
+        return Grant(
+            user_id=user,
+            tenant_id=tenant and printable(tenant),
+            scopes=frozenset(map(_scope, scopes)) if scopes else usual(user).scopes,
+            rate=None if rate is None else Rate.read(rate),
+            budget=None if budget is None else _allowance(budget),
+            expires_at=None if expires is None else datetime.now(UTC) + expires,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _scope(written: str) -> Scope:
+    from backend.access import SCOPES
+
+    for scope in SCOPES:
+        if scope == written:
+            return scope
+    raise ValueError(f"There is no scope {written!r}. Write {', '.join(SCOPES)}.")
+
+
+def _allowance(written: str) -> Allowance:
+    from backend.access import Allowance
+
+    usd, _, period = written.strip().lstrip("$").partition("/")
+    try:
+        return Allowance.read(usd, period)
+    except (ValueError, ArithmeticError):
+        raise ValueError(
+            f"{written!r} is no budget. Write dollars per day, month or total: 5/month."
+        ) from None
+
+
 async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[LoginSession]]:
     from backend.database.sessions import SessionStore
     from backend.database.tokens import TokenStore
@@ -109,11 +179,11 @@ async def _listed(settings: Settings) -> tuple[Sequence[AccessToken], Sequence[L
         return await TokenStore(sessions).all(), await SessionStore(sessions).all()
 
 
-async def _made(settings: Settings, user: str, name: str) -> tuple[AccessToken, str]:
+async def _made(settings: Settings, grant: Grant, name: str) -> tuple[AccessToken, str]:
     from backend.database.tokens import TokenStore
 
     async with deciding(settings) as sessions:
-        return await TokenStore(sessions).make(user, name, by=operator())
+        return await TokenStore(sessions).make(grant, name, by=operator())
 
 
 async def _revoked(settings: Settings, which: str) -> Sequence[str]:
@@ -134,22 +204,23 @@ async def _revoked(settings: Settings, which: str) -> Sequence[str]:
         return [name for name, _ in found]
 
 
-def _grid(kind: str, columns: Sequence[str], rows: Iterable[AccessToken | LoginSession]) -> Rows:
+def _grid(kind: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Rows:
     heads = (column.removesuffix("_id").removesuffix("_at").replace("_", " ") for column in columns)
-    cells = [(row.id[:SHORT], *_cells(columns, row)) for row in rows]
+    cells = [(row["id"][:SHORT], *(_cell(column, _shown(row)[column]) for column in columns)) for row in rows]
     return Rows((kind, *heads), cells)
 
 
-def _cells(columns: Sequence[str], row: AccessToken | LoginSession) -> Iterable[str]:
-    shown = _shown(asdict(row))
-    return (_cell(column, shown[column]) for column in columns)
+def _cell(column: str, value: Any) -> str:
+    if not value:
+        return "-"
+    if column == "budget":
+        return f"${value['usd']}/{value['period']}"
+    if column == "scopes":
+        return " ".join(value)
+    return str(value[:SHORT] if column == "token_id" else value)
 
 
-def _cell(column: str, value: str | None) -> str:
-    return "-" if value is None else value[:SHORT] if column == "token_id" else value
-
-
-def _shown(row: dict[str, Any]) -> dict[str, str | None]:
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Moments to the minute, in UTC."""
     return {
         name: value.strftime("%Y-%m-%dT%H:%MZ") if isinstance(value, datetime) else value

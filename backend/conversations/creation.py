@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from backend.access import Owner
 from backend.utils.llm.clock import Time
 
 from .answers import Kept, Unkept
@@ -57,7 +58,7 @@ class Order:
     """
 
     transcript: Transcript
-    user_id: str
+    owner: Owner
     models: Models
     is_demo: Callable[[str], bool]
     key: str | None = field(default=None, repr=False)
@@ -97,13 +98,13 @@ class Creation:
             conversation = await self._make_or_resume(order, conversation_id, journal, answers)
             return Created(conversation, await self._is_stored(conversation, journal))
 
-    async def find(self, user_id: str, conversation_id: str) -> Conversation | None:
+    async def find(self, owner: Owner, conversation_id: str) -> Conversation | None:
         """The user's conversation of that id, from the store or from its journal; None if there is none."""
-        if (stored := await self._store.get(user_id, conversation_id)) is not None:
+        if (stored := await self._store.get(owner, conversation_id)) is not None:
             return stored
         made = await self._journals.finished(conversation_id)
         found = await asyncio.to_thread(CONVERSATION.validate_json, made) if made else None
-        return found if found and found.user_id == user_id else None
+        return found if found and Owner(found.user_id, found.tenant_id) == owner else None
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """At shutdown, wait for answers in flight and keep them: up to ``seconds``, or until ``hurry`` is set."""
@@ -174,7 +175,7 @@ class Creation:
         """The conversation that an earlier request with the key stored, whose journal is gone."""
         if order.key is None or journal.claim is not None:
             return None
-        stored = await self._store.get(order.user_id, conversation_id)
+        stored = await self._store.get(order.owner, conversation_id)
         if stored is not None:
             asked = await asyncio.to_thread(Outline.of, order.transcript)
             known = await asyncio.to_thread(Outline.of, stored.transcript)
@@ -193,7 +194,7 @@ class Creation:
             return await asyncio.to_thread(CONVERSATION.validate_json, journal.conversation)
         claim = journal.claim or Claim(fingerprint=outline.fingerprint, created_at=self._time.now())
         await journal.begin(claim, outline.room)
-        entry = Entry(conversation_id, order.user_id, claim.created_at)
+        entry = Entry(conversation_id, order.owner, claim.created_at)
         return await process(
             order.transcript,
             entry,
@@ -253,7 +254,7 @@ def _id_of(order: Order) -> str:
     """A hash of user and key, so that a stored conversation needs no record of its key; random without a key."""
     if order.key is None:
         return uuid4().hex
-    return hashlib.sha256(json.dumps([order.user_id, order.key]).encode()).hexdigest()[:_ID]
+    return hashlib.sha256(json.dumps([*filter(None, order.owner), order.key]).encode()).hexdigest()[:_ID]
 
 
 async def _is_kept(conversation: Conversation, journal: Journal) -> bool:

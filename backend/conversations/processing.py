@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from backend.access import Owner
     from backend.utils.llm.conversation_folder import FolderAssignmentResult
 
     from .answers import Answers
@@ -62,7 +63,7 @@ class Entry:
     """The id, the owner and the time of a conversation that is being made."""
 
     id: str
-    user_id: str
+    owner: Owner
     created_at: datetime
 
 
@@ -234,7 +235,7 @@ def _conversation(
 ) -> Conversation:
     return Conversation(
         id=entry.id,
-        user_id=entry.user_id,
+        **entry.owner._asdict(),
         created_at=entry.created_at,
         started_at=transcript.started_at,
         transcript=transcript,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,9 @@ from backend.utils.llm.conversation_folder import ValidationStatus
 from .action_items import ActionItem
 from .categories import Category
 from .transcript import AwareTime, Transcript
+
+if TYPE_CHECKING:
+    from backend.access import Owner
 
 Status = Literal["completed", "partial", "failed", "discarded"]
 
@@ -49,6 +52,7 @@ class Summary(BaseModel):
 
     id: str
     user_id: str
+    tenant_id: str = ""
     created_at: AwareTime
     started_at: AwareTime
     status: Status
@@ -89,11 +93,11 @@ class ConversationStore(Protocol):
         """
         ...
 
-    async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
         """The conversation, if there is one of that id and it is this user's."""
         ...
 
-    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page:
+    async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
         """The user's conversations after ``cursor``, newest first.
 
         Raises:
@@ -101,10 +105,10 @@ class ConversationStore(Protocol):
         """
         ...
 
-    async def add_action_item(self, user_id: str, conversation_id: str, item: ActionItem) -> bool:
+    async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
         """Add a task to the conversation; False if there is none of that id, or it is not this user's."""
         ...
 
-    async def delete(self, user_id: str, conversation_id: str) -> bool:
+    async def delete(self, owner: Owner, conversation_id: str) -> bool:
         """Remove the conversation for good; False if there is none of that id, or it is not this user's."""
         ...

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+    from backend.access import Owner
     from backend.agents.confirmations import Change
-    from backend.keys.store import Owner
     from backend.ledger.audit import Kind
 
 _ROW: Final = CONFIRMATIONS.c

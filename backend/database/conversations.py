@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+    from backend.access import Owner
     from backend.conversations.action_items import ActionItem
 
 
@@ -61,14 +62,14 @@ class SqlConversationStore:
                 raise StorageUnavailableError from error
             raise
 
-    async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
         """The conversation, if there is one of that id and it is this user's."""
-        query = select(ConversationRow.document).where(*_its(user_id, conversation_id))
+        query = select(ConversationRow.document).where(*_its(owner, conversation_id))
         async with self._sessions() as session:
             document = await session.scalar(query)
         return await asyncio.to_thread(Conversation.model_validate_json, document) if document else None
 
-    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page:
+    async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
         """The user's conversations after ``cursor``, newest first.
 
         Raises:
@@ -79,15 +80,15 @@ class SqlConversationStore:
             raise ValueError("limit must be at least 1")
         after = None if cursor is None else _Place.parse(cursor).after()
         async with self._sessions() as session:
-            query = _newest_first(user_id, session).limit(limit + 1)
+            query = _newest_first(owner, session).limit(limit + 1)
             if after is not None:
                 query = query.where(after)
             found = (await session.scalars(query)).all()
         return _page(found, limit)
 
-    async def add_action_item(self, user_id: str, conversation_id: str, item: ActionItem) -> bool:
+    async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
         """See `ConversationStore.add_action_item`."""
-        mine = _its(user_id, conversation_id)
+        mine = _its(owner, conversation_id)
         async with self._sessions.begin() as session:
             await one_by_one(session)
             document = await session.scalar(select(ConversationRow.document).where(*mine))
@@ -99,9 +100,9 @@ class SqlConversationStore:
             )
         return True
 
-    async def delete(self, user_id: str, conversation_id: str) -> bool:
+    async def delete(self, owner: Owner, conversation_id: str) -> bool:
         """See `ConversationStore.delete`."""
-        gone = delete(ConversationRow).where(*_its(user_id, conversation_id)).returning(ConversationRow.id)
+        gone = delete(ConversationRow).where(*_its(owner, conversation_id)).returning(ConversationRow.id)
         async with self._sessions.begin() as session:
             found = await session.scalar(gone)
         if found is not None:
@@ -140,8 +141,8 @@ class _Place:
         )
 
 
-def _its(user_id: str, conversation_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return ConversationRow.id == conversation_id, ConversationRow.user_id == user_id
+def _its(owner: Owner, conversation_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return ConversationRow.id == conversation_id, _belongs_to(owner)
 
 
 def _with_item(document: str, item: ActionItem) -> bytes:
@@ -160,6 +161,7 @@ def _row(conversation: Conversation, document: ColumnElement[str]) -> dict[str, 
     return {
         "id": conversation.id,
         "user_id": conversation.user_id,
+        "tenant_id": conversation.tenant_id,
         "created_at": conversation.created_at,
         "status": conversation.status,
         "title": conversation.title,
@@ -167,11 +169,15 @@ def _row(conversation: Conversation, document: ColumnElement[str]) -> dict[str, 
     }
 
 
-def _newest_first(user_id: str, session: AsyncSession) -> Select[str]:
+def _belongs_to(owner: Owner) -> ColumnElement[bool]:
+    return and_(ConversationRow.user_id == owner.user_id, ConversationRow.tenant_id == owner.tenant_id)
+
+
+def _newest_first(owner: Owner, session: AsyncSession) -> Select[str]:
     """Documents without their transcripts, which may be megabytes each and which a page does not show."""
     return (
         select(_WITHOUT_TRANSCRIPT[is_postgres(session)])
-        .where(ConversationRow.user_id == user_id)
+        .where(_belongs_to(owner))
         .order_by(ConversationRow.created_at.desc(), ConversationRow.id)
     )
 

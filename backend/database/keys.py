@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, update
 
+from backend.access import Owner
 from backend.database.audit import record
 from backend.database.changes import announce
 from backend.database.dialects import insert_into, one_by_one
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
 from backend.keys.problem import KeyProblem
-from backend.keys.store import KeyVersion, Owner, Removal
+from backend.keys.store import KeyVersion, Removal
 from backend.keys.vault import Place, Sealed, Server
 from backend.ledger.audit import SYSTEM
 

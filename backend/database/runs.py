@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from backend.access import Owner
 from backend.agents.budget import RunBudget
 from backend.agents.errors import StepTakenError
 from backend.agents.runs import ENDED, Exchange, Run
@@ -14,7 +15,6 @@ from backend.agents.steps import STEP, Answered, Failed, Observed
 from backend.database.agent_tables import RUNS, STEPS
 from backend.database.audit import record
 from backend.database.confirmations import moment
-from backend.keys.store import Owner
 from backend.ledger.audit import SYSTEM
 
 if TYPE_CHECKING:

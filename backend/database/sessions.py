@@ -7,13 +7,15 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy.orm import aliased
 
+from backend.access import SCOPES, Grant
 from backend.database.audit import record
 from backend.database.tables import AccessTokenRow, LoginSessionRow
-from backend.database.tokens import hashed, record_use, utc_now
+from backend.database.tokens import hashed, holds, record_use, token_of, utc_now
 from backend.database.wal import erase
 from backend.ledger.audit import SYSTEM
 
@@ -74,16 +76,19 @@ class SessionStore:
         log.info("sessions.opened user=%s session=%s token=%s", user_id, new_id, token_id)
         return plain
 
-    async def find(self, plain: str) -> LoginSession | None:
-        """The session whose cookie holds ``plain``, if it has not ended. Notes that it was used."""
-        now = self._clock()
-        query = select(LoginSessionRow).where(LoginSessionRow.hash == hashed(plain), _holds(now))
+    async def find(self, plain: str) -> Grant | None:
+        """What the session whose cookie holds ``plain`` gives, if it has not ended: as much as its token. Notes that it was used."""
+        now, row, token = self._clock(), LoginSessionRow, aliased(AccessTokenRow)
+        query = select(row, token).outerjoin(token, token.id == row.token_id)
         async with self._sessions() as session:
-            row = await session.scalar(query)
-        if row is None:
+            found = (await session.execute(query.where(row.hash == hashed(plain), _holds(now)))).first()
+        if found is None:
             return None
-        await record_use(self._sessions, row, now)
-        return _session(row)
+        held, opened_with = found[0], cast("AccessTokenRow | None", found[1])
+        await record_use(self._sessions, held, now)
+        if opened_with is None:  # by whoever started the service
+            return Grant(held.user_id, scopes=frozenset(SCOPES))
+        return token_of(opened_with).grant
 
     async def end(self, plain: str) -> None:
         """End the session whose cookie holds ``plain``, if there is one."""
@@ -118,9 +123,9 @@ class SessionStore:
 
 
 def _holds(now: datetime) -> ColumnElement[bool]:
-    """Neither too old nor unused for too long, nor opened with a token that is revoked since."""
-    row, token = LoginSessionRow, AccessTokenRow
-    good = exists().where(token.id == row.token_id, token.revoked_at.is_(None))
+    """Neither too old nor unused for too long, nor opened with a token that has ended since."""
+    row = LoginSessionRow
+    good = exists().where(AccessTokenRow.id == row.token_id, holds(now))
     return and_(
         row.created_at > now - LIFETIME, row.last_used_at > now - IDLE, or_(row.token_id.is_(None), good)
     )

@@ -11,6 +11,7 @@ from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
 from backend.keys.problem import Reason
+from backend.utils.llm.budgets import BudgetPeriod
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -59,6 +60,7 @@ class ConversationRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[str]
+    tenant_id: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[str]
     title: Mapped[str | None]
@@ -68,22 +70,29 @@ class ConversationRow(Base):
 Index(
     "ix_conversations_newest_of_user",
     ConversationRow.user_id,
+    ConversationRow.tenant_id,
     ConversationRow.created_at.desc(),
     ConversationRow.id,
 )
 
 
 class AccessTokenRow(Base):
-    """An access token: its hash, never itself."""
+    """An access token: its hash, never itself. ``scopes`` have blanks between them; ``rate`` is as written in a table."""
 
     __tablename__ = "access_tokens"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[str]
+    tenant_id: Mapped[str] = mapped_column(server_default="")
     name: Mapped[str]
+    scopes: Mapped[str] = mapped_column(server_default="call")
+    rate: Mapped[str | None]
+    budget_usd: Mapped[str | None]
+    budget_period: Mapped[BudgetPeriod | None] = mapped_column(String)
     hash: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

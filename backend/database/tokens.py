@@ -6,17 +6,19 @@ import hashlib
 import logging
 import secrets
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.exc import OperationalError
 
+from backend.access import SCOPES, AccessToken, Allowance, Grant, usual
 from backend.database.audit import record
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.wal import erase
 from backend.ledger.audit import SYSTEM
+from backend.utils.llm.rate_limits import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,18 +40,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A token that was given out. It holds neither the token nor its hash, so it may be printed."""
-
-    id: str
-    user_id: str
-    name: str
-    created_at: datetime
-    last_used_at: datetime | None
-    revoked_at: datetime | None = None
-
-
 class TokenStore:
     """Keeps access tokens by their SHA-256.
 
@@ -65,54 +55,54 @@ class TokenStore:
         self._clock = clock
 
     async def create(self, user_id: str, name: str) -> str:
-        """Like `make`, for who needs the token alone."""
-        return (await self.make(user_id, name))[1]
+        """Make a token that gives what is `usual`, for who needs the token alone."""
+        return (await self.make(usual(user_id), name))[1]
 
-    async def make(self, user_id: str, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
-        """Make a token for ``user_id`` and return it. What is to be sent, the second, cannot be had again.
+    async def make(self, grant: Grant, name: str, *, by: str = SYSTEM) -> tuple[AccessToken, str]:
+        """Make a token that gives ``grant``, and return it. What is to be sent, the second, cannot be had again.
 
         Args:
-            user_id: Whose it is.
-            name: What it is for.
+            grant: In whose name, and what for.
+            name: What it is for, in the words of whoever wants it.
             by: Who wants it made, for the audit trail.
         """
         plain = PREFIX + secrets.token_urlsafe(_BYTES)
-        row = AccessTokenRow(
-            id=uuid.uuid4().hex, user_id=user_id, name=name, hash=hashed(plain), created_at=self._clock()
-        )
-        made = _token(row)
+        row = _row(grant, id=uuid.uuid4().hex, name=name, hash=hashed(plain), created_at=self._clock())
+        made = token_of(row)
         async with self._sessions.begin() as session:
             session.add(row)
             await session.flush()
-            facts = {"user": user_id, "name": name}
+            facts = {"user": grant.user_id, "name": name} | _chosen(grant)
             await record(session, "token.made", made.id, actor=by, now=made.created_at, details=facts)
-        log.info("tokens.made user=%s token=%s", user_id, made.id)
+        log.info("tokens.made user=%s token=%s", grant.user_id, made.id)
         return made, plain
 
-    async def all(self) -> Sequence[AccessToken]:
-        """Every token that was ever given out, the newest first."""
-        query = select(AccessTokenRow).order_by(AccessTokenRow.created_at.desc(), AccessTokenRow.id)
+    async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
+        """Every token that was ever given out, or those of one tenant, the newest first."""
+        row = AccessTokenRow
+        query = select(row).order_by(row.created_at.desc(), row.id)
+        if tenant_id is not None:
+            query = query.where(row.tenant_id == tenant_id)
         async with self._sessions() as session:
-            return [_token(row) for row in await session.scalars(query)]
+            return [token_of(found) for found in await session.scalars(query)]
 
-    async def find(self, plain: str) -> AccessToken | None:
-        """The token, if it was given out and not revoked. Notes that it was used; that this fails is no reason to refuse it."""
-        query = select(AccessTokenRow).where(
-            AccessTokenRow.hash == hashed(plain), AccessTokenRow.revoked_at.is_(None)
-        )
+    async def find(self, plain: str) -> Grant | None:
+        """What the token gives, if it was given out and has not ended. Notes that it was used; that this fails is no reason to refuse it."""
+        now = self._clock()
+        query = select(AccessTokenRow).where(AccessTokenRow.hash == hashed(plain), holds(now))
         async with self._sessions() as session:
             row = await session.scalar(query)
         if row is None:
             return None
-        await record_use(self._sessions, row, self._clock())
-        return _token(row)
+        await record_use(self._sessions, row, now)
+        return token_of(row).grant
 
     async def has_any(self) -> bool:
         """Whether there is a token that may be used."""
         async with self._sessions() as session:
-            return bool(await session.scalar(select(exists().where(AccessTokenRow.revoked_at.is_(None)))))
+            return bool(await session.scalar(select(exists().where(holds(self._clock())))))
 
-    async def revoke(self, token_id: str, *, by: str = SYSTEM) -> None:
+    async def revoke(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
         """End the life of a token, and the sessions that were opened with it. Its hash goes; who had it and when stays.
 
         Does nothing to one that is unknown or already revoked.
@@ -120,19 +110,26 @@ class TokenStore:
         Args:
             token_id: Which.
             by: Who wants it ended, for the audit trail.
+            tenant_id: Whose it has to be; None for whoever's.
+
+        Returns:
+            Whether it was ended now.
         """
         row, now = AccessTokenRow, self._clock()
         change = update(row).where(row.id == token_id, row.revoked_at.is_(None))
+        if tenant_id is not None:
+            change = change.where(row.tenant_id == tenant_id)
         gone = change.values(revoked_at=now, hash=f"revoked {token_id}").returning(row.user_id)
         async with self._sessions.begin() as session:
             user_id = await session.scalar(gone)
-            await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
             if user_id is not None:
+                await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
                 facts = {"user": user_id}
                 await record(session, "token.revoked", token_id, actor=by, now=now, details=facts)
         if user_id is not None:
             await erase(self._sessions)
             log.info("tokens.revoked user=%s token=%s", user_id, token_id)
+        return user_id is not None
 
 
 async def record_use(
@@ -150,8 +147,47 @@ async def record_use(
         log.exception("tokens.use_not_recorded")
 
 
-def _token(row: AccessTokenRow) -> AccessToken:
-    return AccessToken(row.id, row.user_id, row.name, row.created_at, row.last_used_at, row.revoked_at)
+def holds(now: datetime) -> ColumnElement[bool]:
+    """Neither revoked nor over."""
+    row = AccessTokenRow
+    return and_(row.revoked_at.is_(None), or_(row.expires_at.is_(None), row.expires_at > now))
+
+
+def token_of(row: AccessTokenRow) -> AccessToken:
+    """What ``row`` says."""
+    budget = row.budget_usd and row.budget_period and Allowance(Decimal(row.budget_usd), row.budget_period)
+    grant = Grant(
+        user_id=row.user_id,
+        tenant_id=row.tenant_id,
+        scopes=frozenset(scope for scope in SCOPES if scope in row.scopes.split()),
+        token_id=row.id,
+        rate=Rate.read(row.rate) if row.rate else None,
+        budget=budget or None,
+        expires_at=row.expires_at,
+    )
+    return AccessToken(row.id, row.name, grant, row.created_at, row.last_used_at, row.revoked_at)
+
+
+def _row(grant: Grant, **columns: Any) -> AccessTokenRow:
+    return AccessTokenRow(
+        user_id=grant.user_id,
+        tenant_id=grant.tenant_id,
+        scopes=" ".join(scope for scope in SCOPES if scope in grant.scopes),
+        rate=None if grant.rate is None else str(grant.rate),
+        budget_usd=None if grant.budget is None else f"{grant.budget.usd:f}",
+        budget_period=None if grant.budget is None else grant.budget.period,
+        expires_at=grant.expires_at,
+        **columns,
+    )
+
+
+def _chosen(grant: Grant) -> dict[str, Any]:
+    """What a person chose of ``grant``, for the audit trail."""
+    told = grant.as_dict()
+    del told["user_id"]
+    if grant.expires_at is not None:
+        told["expires_at"] = grant.expires_at.isoformat()
+    return {name: value for name, value in told.items() if value}
 
 
 def hashed(plain: str) -> str:

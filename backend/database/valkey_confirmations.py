@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from backend.access import Owner
     from backend.agents.confirmations import Change
     from backend.budgets import Noting
-    from backend.keys.store import Owner
     from backend.ledger.audit import Kind
 
 KEPT: Final = 90 * 86_400

@@ -20,13 +20,15 @@ from .errors import (
 )
 from .removals import Removals
 from .request_keys import RequestKeys, StoredKey, SuppliedKey, key_policy_of, serving_providers
-from .store import KeyStore, KeyVersion, Owner
+from .store import KeyStore, KeyVersion
 from .vault import Place, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import SecretStr
+
+    from backend.access import Owner
 
     from .request_keys import RequestKey
     from .vault import Server

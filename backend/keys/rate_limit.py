@@ -11,7 +11,7 @@ from .errors import TooManyTrialsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .store import Owner
+    from backend.access import Owner
 
 MOST: Final = 6
 WITHIN: Final = 60.0

@@ -9,17 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
+    from backend.access import Owner
+
     from .problem import KeyProblem
     from .vault import Place, Sealed
 
 _SHOWN: Final = 16
-
-
-class Owner(NamedTuple):
-    """The owner of keys. ``tenant_id`` is blank where there are no tenants."""
-
-    user_id: str
-    tenant_id: str = ""
 
 
 class KeyVersion(NamedTuple):

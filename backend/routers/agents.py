@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from backend.access import Owner
 from backend.agents.agent import Agent
 from backend.agents.canonical import read_object
 from backend.agents.errors import InvalidEditError
@@ -22,7 +23,6 @@ from backend.agents.runner import Runner
 from backend.agents.runs import Run
 from backend.agents.tools import LONGEST
 from backend.conversations.text import WHOLE
-from backend.keys.store import Owner
 from backend.utils.llm.errors import LLMError
 from backend.wires.sse import json_event
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from .dependencies import authenticate, get_services
+from .dependencies import admit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,11 +38,9 @@ class Terms:
     """The terms of a route.
 
     Attributes:
-        is_open: Whether bodies are read without a token.
         longest_body: In bytes.
     """
 
-    is_open: bool = False
     longest_body: int = SMALL
 
     @property
@@ -55,11 +53,11 @@ _STRICTEST: Final = Terms()
 _terms: Final[dict[Any, Terms]] = {}
 
 
-def edge(*, is_open: bool = False, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
+def edge(*, longest_body: int = SMALL) -> Callable[[Endpoint], Endpoint]:
     """Set the terms of an endpoint. Goes below the decorator that makes it a route."""
 
     def settle(endpoint: Endpoint) -> Endpoint:
-        _terms[endpoint] = Terms(is_open, longest_body)
+        _terms[endpoint] = Terms(longest_body)
         return endpoint
 
     return settle
@@ -122,6 +120,7 @@ class _Body:
         Raises:
             FailedAdmissionError: If the sender cannot be looked up.
             UnauthenticatedError: If the route wants a token, and none came that is valid.
+            ForbiddenError: If the token may not use the route.
             TooLongBodyError: If the body is longer than its route takes.
             SlowBodyError: If it takes too long.
         """
@@ -135,8 +134,7 @@ class _Body:
     async def _admit(self) -> Terms:
         """Before the first piece is read: authenticate the sender, and check the declared length."""
         terms = terms_of(self._connection.scope.get("endpoint"))
-        if not terms.is_open:
-            await self._authenticate()
+        await self._authenticate()
         if _declared_length(self._connection.headers) > terms.longest_body:
             raise TooLongBodyError(terms.longest_body)
         self._terms, self._deadline = terms, asyncio.get_running_loop().time() + terms.seconds
@@ -144,7 +142,7 @@ class _Body:
 
     async def _authenticate(self) -> None:
         try:
-            await authenticate(self._connection, get_services(self._connection))
+            await admit(self._connection)
         except HTTPException:
             raise
         except Exception as error:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.budgets import Budgets, Wanted
 
-from .dependencies import AdminDep, OwnerDep, Services, ServicesDep
+from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .json_bodies import JsonRoute
 
 router: Final = APIRouter(prefix="/v1", tags=["budgets"], route_class=JsonRoute)
@@ -29,20 +29,20 @@ class Raise(Whose):
 
 
 @router.get("/budgets")
-async def browse(_: AdminDep, services: ServicesDep) -> dict[str, Any]:
+async def browse(_: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """Every counter of this day or month, the fullest first."""
     return {"budgets": [one.as_dict() for one in await _budgets(services).all()]}
 
 
 @router.post("/budgets/{name}/raise")
-async def raise_by(name: str, wanted: Raise, admin: AdminDep, services: ServicesDep) -> dict[str, Any]:
+async def raise_by(name: str, wanted: Raise, admin: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """Let more be spent in this day, month or in all."""
     asked = Wanted(name, wanted.subject)
     return (await _budgets(services).raise_by(asked, wanted.amount, admin.user_id)).as_dict()
 
 
 @router.post("/budgets/{name}/reset")
-async def reset(name: str, wanted: Whose, admin: AdminDep, services: ServicesDep) -> dict[str, Any]:
+async def reset(name: str, wanted: Whose, admin: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """Forget what was spent in this day, month or in all."""
     return (await _budgets(services).reset(Wanted(name, wanted.subject), admin.user_id)).as_dict()
 

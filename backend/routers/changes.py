@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from backend.agents.gate import LONGEST_REASON, Decision
 
 from .agents import owner_of, runner_of
-from .dependencies import AdminDep, IdentityDep, ServicesDep
+from .dependencies import GrantDep, IdentityDep, ServicesDep
 from .forms import FormDep
 from .json_model import InvalidBodyError
 from .overrides import Wanted, overrides_of
@@ -22,7 +22,7 @@ router: Final = APIRouter(route_class=Page, default_response_class=Response, inc
 
 
 @router.post("/config/overrides")
-async def store(form: FormDep, admin: AdminDep, services: ServicesDep) -> Response:
+async def store(form: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
     """Lay something over the table for some hours."""
     overrides = overrides_of(services)
     await overrides.decide(_wanted(form).by(admin.user_id))
@@ -31,7 +31,7 @@ async def store(form: FormDep, admin: AdminDep, services: ServicesDep) -> Respon
 
 
 @router.post("/config/overrides/{override_id}/revert")
-async def revert(override_id: str, _: FormDep, admin: AdminDep, services: ServicesDep) -> Response:
+async def revert(override_id: str, _: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
     """End an override."""
     overrides = overrides_of(services)
     await overrides.revert(override_id, admin.user_id)

@@ -10,7 +10,7 @@ from backend.wires.complete import PlainWire
 from backend.wires.faults import Fault, FaultError
 
 from .bodies import edge
-from .dependencies import ADMIN, Identity, IdentityDep
+from .dependencies import Identity, IdentityDep
 from .wire_routes import LONGEST_BODY, answer_to, read, route_of
 
 WIRE: Final = PlainWire()
@@ -36,7 +36,7 @@ def _on_behalf_of(tenant_id: str | None, identity: Identity) -> AbstractContextM
     caller = identity.caller
     if tenant_id is None or tenant_id == caller.tenant_id:
         return nullcontext()
-    if identity.user_id != ADMIN:
+    if "admin" not in identity.grant.scopes or identity.grant.tenant_id:
         raise FaultError(
             Fault(403, "tenant_not_allowed", "`tenant_id` is not the tenant of this token.", "tenant_id")
         )

@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from backend.access import Owner
 from backend.agents.runner import Runner
 from backend.console.views.agents import Told as ToldRun
 from backend.console.views.agents import agents_view
@@ -22,16 +23,15 @@ from backend.console.views.playground import playground_view
 from backend.console.views.requests import PAGE, request_view, requests_view
 from backend.console.views.signs import LocalModel, Process
 from backend.console.views.spend import ROWS, By, Told, spend_view
-from backend.keys.store import Owner
 from backend.ledger.store import StoreAwayError
 from backend.ledger.usage import Cell, Dimension, Only, Period, UsageStore, Used
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.routing.route import Balance, Needs
 
-from .dependencies import ADMIN, AdminDep, OwnerDep, Services, ServicesDep
+from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .origins import base_url
-from .rendering import PRIVATE, Page, rendered
+from .rendering import PRIVATE, Page, is_on_call, rendered
 
 RECENT: Final = 20
 """How many conversations are shown."""
@@ -113,9 +113,9 @@ class ExplainQuery(_Query):
 
 
 @router.get("/")
-async def now(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
+async def now(request: Request, grant: GrantDep, services: ServicesDep) -> Response:
     """Is it us or them? Who does not run the service is led to what is theirs."""
-    if owner.user_id != ADMIN:
+    if not is_on_call(grant):
         return RedirectResponse("/conversations", status_code=303, headers=PRIVATE)
     at = datetime.now(UTC)
     (hours, database), balances, qos = await asyncio.gather(
@@ -123,12 +123,12 @@ async def now(request: Request, owner: OwnerDep, services: ServicesDep) -> Respo
     )
     process = _process(services, database)
     view = await asyncio.to_thread(now_view, qos, services.recent, process, hours, balances, at)
-    return await rendered(request, "now", view, user=owner.user_id)
+    return await rendered(request, "now", view, user=grant.user_id)
 
 
 @router.get("/features")
 async def features(
-    asked: Annotated[FeaturesQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+    asked: Annotated[FeaturesQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """What each feature runs on, and how it does."""
     at = datetime.now(UTC)
@@ -142,7 +142,7 @@ async def features(
 
 @router.get("/explain")
 async def explain(
-    asked: Annotated[ExplainQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+    asked: Annotated[ExplainQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """How a call would be served, as of now, and why. Nothing is sent."""
     question, qos = asked.question, await services.qos_info()
@@ -159,7 +159,7 @@ async def explain(
 
 @router.get("/requests")
 async def requests(
-    asked: Annotated[RequestsQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+    asked: Annotated[RequestsQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """The last calls, with whatever is asked of them."""
     if asked.call is not None:
@@ -177,7 +177,7 @@ async def requests(
 
 
 @router.get("/requests/{call}", name="one_request")
-async def one_request(call: str, request: Request, admin: AdminDep, services: ServicesDep) -> Response:
+async def one_request(call: str, request: Request, admin: GrantDep, services: ServicesDep) -> Response:
     """What happened inside one call."""
     found = await _ledger(services).request(call)
     if found is None:
@@ -188,7 +188,7 @@ async def one_request(call: str, request: Request, admin: AdminDep, services: Se
 
 @router.get("/spend")
 async def spend(
-    asked: Annotated[SpendQuery, Query()], request: Request, admin: AdminDep, services: ServicesDep
+    asked: Annotated[SpendQuery, Query()], request: Request, admin: GrantDep, services: ServicesDep
 ) -> Response:
     """What calls cost, and what is left of budgets."""
     today = datetime.now(UTC).date()
@@ -199,7 +199,7 @@ async def spend(
 
 
 @router.get("/config")
-async def config(request: Request, admin: AdminDep, services: ServicesDep) -> Response:
+async def config(request: Request, admin: GrantDep, services: ServicesDep) -> Response:
     """What is in force, in which process, and what people changed."""
     workers = await services.usage.workers() if services.usage else ()
     kept = await services.overrides.all(PAST) if services.overrides else None
@@ -208,7 +208,7 @@ async def config(request: Request, admin: AdminDep, services: ServicesDep) -> Re
 
 
 @router.get("/models")
-async def models(request: Request, admin: AdminDep, services: ServicesDep) -> Response:
+async def models(request: Request, admin: GrantDep, services: ServicesDep) -> Response:
     """What goes off sale when, what it can do, and what it costs."""
     today = datetime.now(UTC).date()
     used = await _used(services, "model", Period.last(MONTH, today))
@@ -220,7 +220,7 @@ async def models(request: Request, admin: AdminDep, services: ServicesDep) -> Re
 @router.get("/conversations")
 async def conversations(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
     """What was processed for the user lately."""
-    recent = await services.conversations.page(owner.user_id, limit=RECENT)
+    recent = await services.conversations.page(owner, limit=RECENT)
     view = conversations_view(recent, base_url=base_url(request))
     return await rendered(request, "conversations", view, user=owner.user_id)
 

@@ -80,7 +80,7 @@ async def create(
     key: Annotated[str | None, Depends(idempotency_key)],
 ) -> Conversation:
     """Process a transcript and keep what came out. Failed steps are named in ``errors``."""
-    order = Order(transcript, identity.user_id, services.facade.get_llm, services.is_demo, key)
+    order = Order(transcript, identity.owner, services.facade.get_llm, services.is_demo, key)
     created = await services.creation.create(order)
     response.status_code = 201 if created.is_stored else 202
     response.headers["Location"] = f"{router.prefix}/{created.conversation.id}"
@@ -103,7 +103,7 @@ async def browse(
 ) -> Page:
     """A page, newest first. The next one is asked for with ``next_cursor``, until there is none."""
     try:
-        return await services.conversations.page(identity.user_id, limit=limit, cursor=cursor)
+        return await services.conversations.page(identity.owner, limit=limit, cursor=cursor)
     except InvalidCursorError as error:
         raise HTTPException(422, "cursor: pass a next_cursor as it was given out, or none.") from error
 
@@ -114,7 +114,7 @@ async def find(services: ServicesDep, identity: IdentityDep, conversation_id: st
     Raises:
         HTTPException: 404, the same for one that does not exist and for one of another user.
     """
-    conversation = await services.creation.find(identity.user_id, conversation_id)
+    conversation = await services.creation.find(identity.owner, conversation_id)
     if conversation is None:
         raise HTTPException(404, "There is no such conversation.")
     return conversation

@@ -6,6 +6,7 @@ thread of its own, and what it puts in context there is lost.
 """
 
 import asyncio
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
+from backend.access import SCOPES, GivenTokens, Grant, Owner
 from backend.agents.runner import Runner
 from backend.background import Background
 from backend.budgets import Budgets
@@ -25,7 +27,6 @@ from backend.conversations.store import ConversationStore
 from backend.keys.keychain import Keychain
 from backend.keys.rate_limit import CheckRateLimit
 from backend.keys.request_keys import RequestKeys
-from backend.keys.store import Owner
 from backend.ledger.usage import UsageStore
 from backend.local_model import State
 from backend.metrics import Metrics
@@ -39,20 +40,22 @@ from backend.utils.llm.routing.route import Needs
 from backend.wires.features import Models
 from backend.wires.responders import Responders, ResponderSource
 
+from .access import row_of
 from .headers import KEY_HEADER
-from .logins import Sessions, TokenOwner, held
+from .logins import Sessions, held
 from .origins import is_foreign
+from .rates import RequestRates
 
-ADMIN: Final = "admin"
-"""The first user, who runs the service."""
+log = logging.getLogger(__name__)
+
 _PROVIDER: Final = re.compile(r"[a-z0-9_-]+")
 
 
 class Tokens(Protocol):
     """The access tokens that were given out."""
 
-    async def find(self, plain: str) -> TokenOwner | None:
-        """The owner of the token ``plain``, if it is one."""
+    async def find(self, plain: str) -> Grant | None:
+        """What the token ``plain`` gives, if it is one."""
         ...
 
 
@@ -64,15 +67,10 @@ class LaunchToken:
     user_id: str
     others: Tokens
 
-    @property
-    def id(self) -> None:
-        """It has none."""
-        return
-
-    async def find(self, plain: str) -> TokenOwner | None:
-        """See `Tokens.find`."""
+    async def find(self, plain: str) -> Grant | None:
+        """See `Tokens.find`. It gives everything."""
         if secrets.compare_digest(plain.encode(errors="surrogatepass"), self.plain.encode()):
-            return self
+            return Grant(self.user_id, scopes=frozenset(SCOPES))
         return await self.others.find(plain)
 
 
@@ -182,6 +180,7 @@ class Services:
         agents: The agents; None if there are none.
         recent: The attempts of the last quarter of an hour.
         spool: Where attempts are written down; None if they are not.
+        given_tokens: The same as ``tokens``, for who makes and revokes them; None if nobody can.
         has_own_weights: Whether the local model is a file of the user's, and so more than a demo.
     """
 
@@ -202,8 +201,10 @@ class Services:
     agents: Runner | None = None
     recent: RecentAttempts = field(default_factory=RecentAttempts)
     spool: SpoolView | None = None
+    given_tokens: GivenTokens | None = None
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
+    rates: RequestRates = field(default_factory=RequestRates)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
 
     @property
@@ -227,11 +228,21 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks: the user that the token was given to, or who is logged in, and the caller with the keys that came along or are stored."""
+    """Who asks: what the token gives, or the session, and the caller with the keys that came along or are stored."""
 
-    user_id: str
+    grant: Grant
     caller: Caller
     request_keys: RequestKeys
+
+    @property
+    def user_id(self) -> str:
+        """In whose name they ask."""
+        return self.grant.user_id
+
+    @property
+    def owner(self) -> Owner:
+        """The same, tenant included: the owner of what they have here."""
+        return self.grant.owner
 
 
 class UnauthenticatedError(HTTPException):
@@ -250,38 +261,62 @@ def get_services(connection: HTTPConnection) -> Services:
     return cast("Services", connection.app.state.services)
 
 
-async def authenticate(
-    connection: HTTPConnection, services: Annotated[Services, Depends(get_services)]
-) -> Owner:
-    """Who the request's token was given to; looked up once. Keys are not looked at.
+class ForbiddenError(HTTPException):
+    """A token that may not do this."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(403, why)
+
+
+async def authenticate(connection: HTTPConnection) -> Grant:
+    """What the request's token gives, or its session; looked up, and counted, once. Keys are not looked at.
 
     Raises:
         UnauthenticatedError: Without a valid token.
+        TooManyRequestsError: If it came more often than it may.
     """
-    if (known := getattr(connection.state, "owner", None)) is not None:
-        return cast("Owner", known)
-    owner = await _owner(connection, services)
-    if owner is None:
+    if (known := getattr(connection.state, "grant", None)) is not None:
+        return cast("Grant", known)
+    services = get_services(connection)
+    grant = await _grant(connection, services)
+    if grant is None:
         raise UnauthenticatedError
-    connection.state.owner = Owner(owner.user_id)
-    return cast("Owner", connection.state.owner)
+    connection.state.grant = grant
+    services.rates.admit(grant)
+    return grant
 
 
-async def administer(owner: Annotated[Owner, Depends(authenticate)]) -> Owner:
-    """Who asks, if that is an admin.
+async def admit(connection: HTTPConnection) -> None:
+    """Let nobody use a route who may not, by `access.ROUTES`. A dependency of all routes; before it no byte of a body is read.
 
     Raises:
-        HTTPException: If not.
+        UnauthenticatedError: Without a valid token, where one is needed.
+        TooManyRequestsError: If it came more often than it may.
+        ForbiddenError: If it may not do this.
     """
-    if owner.user_id != ADMIN:
-        raise HTTPException(403, "Only an admin may do this.")
-    return owner
+    row = row_of(connection)
+    if row is not None and row.scopes is None:
+        return
+    grant = await authenticate(connection)
+    if row is None or row.scopes is None:
+        log.error("access.no_row path=%s", connection.scope["path"])
+        raise ForbiddenError("No token may do this.")
+    if not grant.may(row.scopes):
+        needed = " or ".join(f"`{scope}`" for scope in SCOPES if scope in row.scopes | {"admin"})
+        raise ForbiddenError(f"Your access token may not do this. It takes one with the scope {needed}.")
+    if row.is_of_the_house and grant.tenant_id:
+        raise ForbiddenError("This is not of your tenant alone, so no token of a tenant may do it.")
+
+
+async def own(grant: Annotated[Grant, Depends(authenticate)]) -> Owner:
+    """In whose name the request is made."""
+    return grant.owner
 
 
 async def identify(
     connection: HTTPConnection,
     services: Annotated[Services, Depends(get_services)],
-    owner: Annotated[Owner, Depends(authenticate)],
+    grant: Annotated[Grant, Depends(authenticate)],
 ) -> AsyncIterator[Identity]:
     """The identity behind the request's token, with its caller in context.
 
@@ -290,23 +325,23 @@ async def identify(
         HTTPException: If a header that should carry a key does not name a provider.
         NotEnrolledError: If a key came that the user did not enrol.
     """
-    asking = _caller(owner.user_id, _keys(connection.headers))
-    request_keys = await services.keychain.for_request(owner, asking.keys)
+    asking = _caller(grant, _keys(connection.headers))
+    request_keys = await services.keychain.for_request(grant.owner, asking.keys)
     caller = request_keys.apply_to(asking)
     try:
         with use_caller(caller):
-            yield Identity(owner.user_id, caller, request_keys)
+            yield Identity(grant, caller, request_keys)
     finally:
         await services.keychain.release(request_keys)
 
 
-OwnerDep = Annotated[Owner, Depends(authenticate)]
-AdminDep = Annotated[Owner, Depends(administer)]
+GrantDep = Annotated[Grant, Depends(authenticate)]
+OwnerDep = Annotated[Owner, Depends(own)]
 ServicesDep = Annotated[Services, Depends(get_services)]
 IdentityDep = Annotated[Identity, Depends(identify)]
 
 
-async def _owner(connection: HTTPConnection, services: Services) -> TokenOwner | None:
+async def _grant(connection: HTTPConnection, services: Services) -> Grant | None:
     """By the token in a header if there is one, else by the session that the cookie carries."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme:
@@ -316,15 +351,20 @@ async def _owner(connection: HTTPConnection, services: Services) -> TokenOwner |
     return None if is_foreign(connection) else await session_of(connection, services)
 
 
-async def session_of(connection: HTTPConnection, services: Services) -> TokenOwner | None:
-    """The session of the browser that asks."""
+async def session_of(connection: HTTPConnection, services: Services) -> Grant | None:
+    """What the session of the browser that asks gives."""
     plain = held(connection)
     return await services.sessions.find(plain) if plain else None
 
 
-def _caller(user_id: str, keys: Mapping[str, SecretStr]) -> Caller:
+def _caller(grant: Grant, keys: Mapping[str, SecretStr]) -> Caller:
     try:
-        return Caller(user_id=user_id, keys=keys)
+        return Caller(
+            user_id=grant.user_id,
+            tenant_id=grant.tenant_id or None,
+            keys=keys,
+            budgets=grant.budgets(),
+        )
     except ValidationError as error:
         raise HTTPException(400, f"{KEY_HEADER}*: {error.errors()[0]['msg']}.") from None
 

@@ -11,7 +11,7 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.routing.route import Needs
 
-from .dependencies import ADMIN, IdentityDep, ServicesDep, identify
+from .dependencies import IdentityDep, ServicesDep, identify
 
 
 class Wanted(BaseModel):
@@ -60,6 +60,6 @@ async def explain(
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})
     work = partial(services.facade.explain, feature, caller=caller, needs=needs)
     route = (await asyncio.to_thread(work)).as_dict()
-    if identity.user_id != ADMIN and "budgets" in route:
-        route["budgets"] = [one for one in route["budgets"] if one["per"] == "user"]
+    if "admin" not in identity.grant.scopes and "budgets" in route:
+        route["budgets"] = [one for one in route["budgets"] if one["per"] in {"user", "token"}]
     return route

@@ -6,26 +6,14 @@ from typing import Final, Protocol
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from backend.access import Grant
+
 COOKIE: Final = "patchbay_session"
 
 REMEMBERED: Final = 30 * 24 * 60 * 60
 """Seconds for which a browser keeps the cookie. The session may end before."""
 
 _PORT: Final = re.compile(r":(\d{1,5})$")
-
-
-class TokenOwner(Protocol):
-    """Whom a token was given to, or who has a session."""
-
-    @property
-    def id(self) -> str | None:
-        """The token's id; None if it is forgotten when the service stops."""
-        ...
-
-    @property
-    def user_id(self) -> str:
-        """The user."""
-        ...
 
 
 class Sessions(Protocol):
@@ -35,8 +23,8 @@ class Sessions(Protocol):
         """Begin a session, which ends when the token is revoked, and return what its cookie is to hold."""
         ...
 
-    async def find(self, plain: str) -> TokenOwner | None:
-        """The session whose cookie holds ``plain``, if it has not ended."""
+    async def find(self, plain: str) -> Grant | None:
+        """What the session whose cookie holds ``plain`` gives, if it has not ended."""
         ...
 
     async def end(self, plain: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from backend.overrides import LONGEST_REASON, Decision, Overrides
 from backend.utils.llm.diagnostics.qos import OverrideInfo
 
-from .dependencies import AdminDep, Services, ServicesDep
+from .dependencies import GrantDep, Services, ServicesDep
 from .json_bodies import JsonRoute
 
 router: Final = APIRouter(prefix="/v1/llm/overrides", tags=["llm"], route_class=JsonRoute)
@@ -61,13 +61,13 @@ class Stored(BaseModel):
 
 
 @router.get("")
-async def browse(_: AdminDep, services: ServicesDep) -> OverrideList:
+async def browse(_: GrantDep, services: ServicesDep) -> OverrideList:
     """Every override that holds, and whether it is in force."""
     return OverrideList(overrides=tuple(overrides_of(services).infos()))
 
 
 @router.post("", status_code=201)
-async def store(wanted: Wanted, admin: AdminDep, services: ServicesDep) -> Stored:
+async def store(wanted: Wanted, admin: GrantDep, services: ServicesDep) -> Stored:
     """Store an override, in place of the one of the same feature or endpoint."""
     overrides = overrides_of(services)
     outcome = await overrides.decide(wanted.by(admin.user_id))
@@ -77,7 +77,7 @@ async def store(wanted: Wanted, admin: AdminDep, services: ServicesDep) -> Store
 
 
 @router.delete("/{override_id}", status_code=204)
-async def revert(override_id: str, admin: AdminDep, services: ServicesDep) -> Response:
+async def revert(override_id: str, admin: GrantDep, services: ServicesDep) -> Response:
     """End an override."""
     overrides = overrides_of(services)
     await overrides.revert(override_id, admin.user_id)

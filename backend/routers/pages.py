@@ -7,9 +7,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from backend.access import Grant
+
 from .dependencies import Services, ServicesDep, UnauthenticatedError, session_of
 from .forms import want_our_page
-from .logins import TokenOwner, forget, held, is_typed_in, remember
+from .logins import forget, held, is_typed_in, remember
 from .rendering import CONSOLE, PRIVATE, Page, page
 
 STATIC: Final = {
@@ -33,11 +35,11 @@ async def login(request: Request, services: ServicesDep, token: Token = "") -> R
     Raises:
         UnauthenticatedError: If nobody was given the token.
     """
-    owner = await _owner(services, token)
+    grant = await _grant(services, token)
     before = await session_of(request, services)
-    if is_typed_in(request) and (before is None or before.user_id == owner.user_id):
-        return await _logged_in(request, services, owner)
-    return await page(request, "confirm", asked=owner.user_id, held=before and before.user_id)
+    if is_typed_in(request) and (before is None or before.owner == grant.owner):
+        return await _logged_in(request, services, grant)
+    return await page(request, "confirm", asked=grant.user_id, held=before and before.user_id)
 
 
 @router.post("/login")
@@ -49,7 +51,7 @@ async def confirm(request: Request, services: ServicesDep, token: Token = "") ->
         UnauthenticatedError: If nobody was given the token.
     """
     want_our_page(request)
-    return await _logged_in(request, services, await _owner(services, token))
+    return await _logged_in(request, services, await _grant(services, token))
 
 
 @router.post("/logout")
@@ -84,15 +86,15 @@ def _content(name: str) -> bytes:
     return (CONSOLE / "static" / name).read_bytes()
 
 
-async def _owner(services: Services, token: str) -> TokenOwner:
-    if (owner := await services.tokens.find(token)) is None:
+async def _grant(services: Services, token: str) -> Grant:
+    if (grant := await services.tokens.find(token)) is None:
         raise UnauthenticatedError
-    return owner
+    return grant
 
 
-async def _logged_in(request: Request, services: Services, owner: TokenOwner) -> Response:
+async def _logged_in(request: Request, services: Services, grant: Grant) -> Response:
     """A session that is new, whatever the browser brought along, which ends."""
     await services.sessions.end(held(request) or "")
     response = RedirectResponse("/", status_code=303, headers=PRIVATE)
-    remember(request, response, await services.sessions.open(owner.user_id, owner.id))
+    remember(request, response, await services.sessions.open(grant.user_id, grant.token_id))
     return response

@@ -23,11 +23,14 @@ from backend.console import charts, wording
 from backend.ledger.store import StoreAwayError
 from backend.utils.llm.errors import LLMError
 
-from .dependencies import ADMIN, UnauthenticatedError
+from .access import HOUSE_DEBUG
+from .dependencies import UnauthenticatedError
 from .errors import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from backend.access import Grant
 
 CONSOLE: Final = Path(__file__).parents[1] / "console"
 PRIVATE: Final = {"Cache-Control": "no-store", "Vary": "Accept, HX-Request, Cookie"}
@@ -95,6 +98,11 @@ class Page(APIRoute):
         return handle_or_tell
 
 
+def is_on_call(grant: Grant) -> bool:
+    """Whether somebody may see how the house does."""
+    return grant.may(HOUSE_DEBUG.scopes or frozenset()) and not grant.tenant_id
+
+
 def wants_json(request: Request) -> bool:
     """Whether a program asks: it accepts JSON, and no HTML."""
     accepted = request.headers.get("accept", "")
@@ -122,7 +130,8 @@ async def page(
 
 def _laid_out(request: Request, name: str, context: dict[str, Any]) -> str:
     user = context.get("user", "")
-    menu = [place for place in MENU if user and (user == ADMIN or not place.admins)]
+    grant: Grant | None = getattr(request.state, "grant", None)
+    menu = [place for place in MENU if grant and user and (is_on_call(grant) or not place.admins)]
     base = "fragment.html" if request.headers.get("hx-request") == "true" else "base.html"
     known = {"base": base, "name": name, "menu": menu, "user": user, "now": datetime.now(UTC)}
     html = _environment_of_pages.get_template(f"{name}.html").render(known | context)
@@ -135,5 +144,5 @@ async def _told(request: Request, error: Exception) -> Response:
     if isinstance(error, UnauthenticatedError):
         refused = request.url.path == "/login"
         return await page(request, "log_in", status=problem.status, headers=headers, refused=refused)
-    user = getattr(getattr(request.state, "owner", None), "user_id", "")
+    user = getattr(getattr(request.state, "grant", None), "user_id", "")
     return await page(request, "problem", status=problem.status, headers=headers, problem=problem, user=user)

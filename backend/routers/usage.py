@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from backend.ledger.usage import Dimension, Only, Period, UnkeptError, UsageStore, report
 
-from .dependencies import AdminDep, OwnerDep, Services, ServicesDep
+from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 
 DAYS: Final = 30
 """Of which usage is told unless others are named: today, and those before it."""
@@ -78,7 +78,7 @@ class Mine(Days):
 
 
 @router.get("/usage")
-async def everybodys(asked: Annotated[Asked, Query()], _: AdminDep, services: ServicesDep) -> dict[str, Any]:
+async def everybodys(asked: Annotated[Asked, Query()], _: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """What all calls used and cost."""
     store, period, only = _store(services), asked.period, asked.only
     try:
@@ -89,7 +89,7 @@ async def everybodys(asked: Annotated[Asked, Query()], _: AdminDep, services: Se
 
 
 @router.get("/usage/requests")
-async def requests(place: Annotated[Place, Query()], _: AdminDep, services: ServicesDep) -> dict[str, Any]:
+async def requests(place: Annotated[Place, Query()], _: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """The last calls, the newest first, with every attempt."""
     found = await _store(services).requests(place.only, limit=place.limit, before=place.before)
     more = found[-1].call if len(found) == place.limit else None
@@ -97,7 +97,7 @@ async def requests(place: Annotated[Place, Query()], _: AdminDep, services: Serv
 
 
 @router.get("/usage/requests/{call}")
-async def request(call: str, _: AdminDep, services: ServicesDep) -> dict[str, Any]:
+async def request(call: str, _: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """One call, by the id that its receipt has."""
     found = await _store(services).request(call)
     if found is None:

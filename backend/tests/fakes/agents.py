@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from langchain_core.messages import AIMessage
 from pydantic import Field
 
+from backend.access import Owner
 from backend.agents.agent import Agent, Agents
 from backend.agents.events import Asked, Ended
 from backend.agents.gate import Decision, Gate
 from backend.agents.in_memory import MemoryConfirmations, MemoryRuns
 from backend.agents.runner import Runner
 from backend.agents.tools import Execution, Tool, tool
-from backend.keys.store import Owner
 from backend.utils.llm.testing import ScriptedChatModel
 
 if TYPE_CHECKING:

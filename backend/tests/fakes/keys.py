@@ -9,12 +9,13 @@ from pydantic import SecretStr
 
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey
-from backend.keys.store import KeyVersion, Owner, Removal
+from backend.keys.store import KeyVersion, Removal
 from backend.keys.vault import Place, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from backend.access import Owner
     from backend.keys.problem import KeyProblem
     from backend.keys.store import Renew, Seal
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from backend.access import Grant, Owner, usual
 from backend.conversations.creation import Creation
 from backend.conversations.store import InvalidCursorError, Page
 from backend.database.sessions import IDLE, LIFETIME
@@ -47,46 +48,43 @@ class InMemoryConversations:
         if all(one.id != conversation.id for one in self.kept):
             self.kept.insert(0, conversation)
 
-    async def get(self, user_id: str, conversation_id: str) -> Conversation | None:
-        return next((one for one in self._of(user_id) if one.id == conversation_id), None)
+    async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
+        return next((one for one in self._of(owner) if one.id == conversation_id), None)
 
-    async def page(self, user_id: str, *, limit: int, cursor: str | None = None) -> Page:
+    async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
         if cursor is not None and not cursor.isdigit():
             raise InvalidCursorError(cursor)
         seen = int(cursor or 0)
-        found = self._of(user_id)
+        found = self._of(owner)
         more = str(seen + limit) if len(found) > seen + limit else None
         return Page(tuple(found[seen : seen + limit]), more)
 
-    async def add_action_item(self, user_id: str, conversation_id: str, item: ActionItem) -> bool:
-        found = await self.get(user_id, conversation_id)
+    async def add_action_item(self, owner: Owner, conversation_id: str, item: ActionItem) -> bool:
+        found = await self.get(owner, conversation_id)
         if found is not None:
             items = (*found.action_items, item)
             self.kept[self.kept.index(found)] = found.model_copy(update={"action_items": items})
         return found is not None
 
-    async def delete(self, user_id: str, conversation_id: str) -> bool:
-        found = await self.get(user_id, conversation_id)
+    async def delete(self, owner: Owner, conversation_id: str) -> bool:
+        found = await self.get(owner, conversation_id)
         if found is not None:
             self.kept.remove(found)
         return found is not None
 
-    def _of(self, user_id: str) -> list[Conversation]:
-        return [one for one in self.kept if one.user_id == user_id]
-
-
-@dataclass(frozen=True)
-class Owner:
-    user_id: str
-    id: str | None = None
+    def _of(self, owner: Owner) -> list[Conversation]:
+        return [one for one in self.kept if Owner(one.user_id, one.tenant_id) == owner]
 
 
 class InMemoryTokens:
-    """``token-of-ann``, ``token-of-bob`` and ``token-of-admin``."""
+    """``token-of-ann``, ``token-of-bob`` and ``token-of-admin``, and those of ``more``, by what is sent."""
 
-    async def find(self, plain: str) -> Owner | None:
-        owners = Owner("ann", "a"), Owner("bob", "b"), Owner("admin", "c")
-        return {f"token-of-{owner.user_id}": owner for owner in owners}.get(plain)
+    def __init__(self, **more: Grant) -> None:
+        usually = (replace(usual(user), token_id=user) for user in ("ann", "bob", "admin"))
+        self._given = {f"token-of-{grant.user_id}": grant for grant in usually} | more
+
+    async def find(self, plain: str) -> Grant | None:
+        return self._given.get(plain)
 
 
 class InMemorySessions:
@@ -95,14 +93,14 @@ class InMemorySessions:
     def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         now = clock()
-        self._open = {f"session-of-{user}": (Owner(user, user), now, now) for user in ("ann", "bob")}
+        self._open = {f"session-of-{user}": (usual(user), now, now) for user in ("ann", "bob")}
 
     async def open(self, user_id: str, token_id: str | None = None) -> str:
         now, plain = self._clock(), secrets.token_urlsafe()
-        self._open[plain] = (Owner(user_id, plain[:8]), now, now)
+        self._open[plain] = (usual(user_id), now, now)
         return plain
 
-    async def find(self, plain: str) -> Owner | None:
+    async def find(self, plain: str) -> Grant | None:
         owner, opened, used = self._open.get(plain, (None, self._clock(), self._clock()))
         now = self._clock()
         if owner is None or now - opened >= LIFETIME or now - used >= IDLE:

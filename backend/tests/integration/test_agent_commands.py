@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.access import Owner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.database.conversations import SqlConversationStore
@@ -52,7 +53,7 @@ async def _keep(data: Path) -> None:
 
 async def _kept(data: Path) -> bool:
     async with opened(data / "patchbay.sqlite3") as engine:
-        return await SqlConversationStore(async_sessionmaker(engine)).get("admin", "c1") is not None
+        return await SqlConversationStore(async_sessionmaker(engine)).get(Owner("admin"), "c1") is not None
 
 
 def asks() -> Any:

@@ -18,13 +18,13 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from typer.testing import CliRunner, Result
 
+from backend.access import Owner
 from backend.cli import app
 from backend.commands.terminal import ExitStatus
 from backend.database.engine import opened
 from backend.database.sessions import SessionStore
 from backend.database.tokens import TokenStore
 from backend.keys.master_keys import EnvironmentMasterKeys, MasterKeyFile
-from backend.keys.store import Owner
 from backend.main import FIRST_USER, create_app
 from backend.serve import _Run, serve
 from backend.settings import Settings

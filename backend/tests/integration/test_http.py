@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from backend.database.tokens import AccessToken
+    from backend.access import AccessToken
     from backend.utils.llm import Patchbay
     from backend.utils.llm.testing.recording import RecordedRequest
 

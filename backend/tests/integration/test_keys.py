@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from backend.access import Owner
 from backend.database.engine import make_engine
 from backend.keys.errors import KeyRemovedError
 from backend.keys.monitor import KeyMonitor
 from backend.keys.request_keys import RequestKey, StoredKey, SuppliedKey
-from backend.keys.store import Owner
 from backend.tests.integration.test_http import ANSWERS, BODY, MODELS, Started
 from backend.utils.llm import Patchbay, Table
 from backend.utils.llm.testing import LoopbackProvider, Status, Text

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.access import Owner
 from backend.conversations.creation import STORING, Created, Creation, Order
 from backend.conversations.sample import SAMPLE
 from backend.database.conversations import SqlConversationStore
@@ -181,7 +182,9 @@ class Trouble:
         )
 
     async def create(self) -> Created:
-        return await self.creation.create(Order(LONG, "ann", self._models, lambda _: False, "a-key-of-anns"))
+        return await self.creation.create(
+            Order(LONG, Owner("ann"), self._models, lambda _: False, "a-key-of-anns")
+        )
 
     @property
     def asked(self) -> list[int]:

@@ -59,7 +59,7 @@ class BudgetRow(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    per: Per
+    per: Literal["feature", "tenant", "user", "owner"]
     usd: Decimal | None = Field(None, gt=0, le=1_000_000)
     tokens: int | None = Field(None, gt=0, le=10**15)
     period: BudgetPeriod
@@ -81,9 +81,10 @@ class BudgetRow(BaseModel):
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget of the table that is in force. All but its name and its unit is as of `BudgetRow`.
+    """A budget that is in force. All but its name and its unit is as of `BudgetRow`.
 
     Attributes:
+        per: As of the row; or ``token``, for one that a caller brings: it has one counter, under its name.
         unit: What it counts.
         cap: The most, in pico-dollars or in tokens.
         layer: Where it stands.

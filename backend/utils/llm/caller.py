@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
+from .budgets import Budget
 from .network_policy import plain
 from .secrets import key_problem
 from .types import KeyPolicy
@@ -82,6 +83,7 @@ class Caller(BaseModel):
         key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller who brought keys or an endpoint and
             ``house_only`` for one who did not; ``byok_then_house`` is only ever chosen explicitly, and is
             ``byok_only`` for a feature whose row does not say ``house_fallback``.
+        budgets: What their calls may use, beside the budgets of the table: those of the access token that they use, say.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -93,6 +95,7 @@ class Caller(BaseModel):
     keys: Mapping[str, SecretStr] = Field(default_factory=dict)
     own_endpoint: OwnEndpoint | None = None
     key_policy: KeyPolicy | None = None
+    budgets: tuple[Budget, ...] = ()
 
     if TYPE_CHECKING:
 
@@ -106,6 +109,7 @@ class Caller(BaseModel):
             keys: Mapping[str, SecretStr] | Mapping[str, str] = ...,
             own_endpoint: OwnEndpoint | None = None,
             key_policy: KeyPolicy | None = None,
+            budgets: tuple[Budget, ...] = (),
         ) -> None: ...
 
     @field_validator("keys")

@@ -9,7 +9,7 @@ KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
 """Whose keys may serve a call."""
 KeyOwner = Literal["house", "user"]
 """Whose key an attempt goes out with."""
-Per = Literal["feature", "tenant", "user", "owner"]
+Per = Literal["feature", "tenant", "user", "owner", "token"]
 """Whose counter of a budget it is."""
 Outcome = Literal["ok", "rejected", "failed", "cancelled"]
 """How an attempt ended. ``rejected``: an answer came, and was paid for, but could not be handed on."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableLambda
 
+from backend.access import Owner
 from backend.conversations.creation import COMING_BACK, KEPT, STORING, WAITING, Created, Creation, Order
 from backend.conversations.errors import KeyReusedError, StorageUnavailableError, UnderWayError
 from backend.conversations.sample import SAMPLE
@@ -94,7 +95,7 @@ class Office:
     async def create(
         self, transcript: Transcript = SHORT, *, key: str | None = KEY, user: str = "ann"
     ) -> Created:
-        return await self.creation.create(Order(transcript, user, self.models, lambda _: False, key))
+        return await self.creation.create(Order(transcript, Owner(user), self.models, lambda _: False, key))
 
     @property
     def asked(self) -> Mapping[str, int]:
@@ -283,8 +284,8 @@ async def test_what_a_store_does_not_take_in_time_is_found_and_stored_later(key:
 
     assert not created.is_stored
     assert sum(office.time.slept) == pytest.approx(STORING, abs=1.0)
-    assert await office.creation.find("ann", created.conversation.id) == created.conversation
-    assert await office.creation.find("bob", created.conversation.id) is None
+    assert await office.creation.find(Owner("ann"), created.conversation.id) == created.conversation
+    assert await office.creation.find(Owner("bob"), created.conversation.id) is None
     office.store.fails = 0
     await office.creation.store_abandoned()
     assert office.store.kept == [created.conversation]
@@ -376,7 +377,7 @@ async def test_a_key_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) 
 
     created = await office.create()
 
-    order = Order(SHORT, "ann", office.models, lambda _: False, KEY)
+    order = Order(SHORT, Owner("ann"), office.models, lambda _: False, KEY)
     assert KEY not in f"{caplog.text} {order!r} {created!r} {office.journals.kept!r}"
     assert "Remember the milk" not in caplog.text
 
@@ -433,7 +434,7 @@ class TestStop:
 
     async def cut_short(self, office: Office, slow: Slow, key: str | None = KEY) -> None:
         models: dict[str, Any] = {**office.models.models, "conv_structure": slow}
-        order = Order(SHORT, "ann", models.__getitem__, lambda _: False, key)
+        order = Order(SHORT, Owner("ann"), models.__getitem__, lambda _: False, key)
         request = asyncio.ensure_future(office.creation.create(order))
         await slow.is_asked.wait()
         request.cancel()

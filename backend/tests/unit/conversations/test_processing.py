@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 from pydantic import PrivateAttr
 from typing_extensions import override
 
+from backend.access import Owner
 from backend.conversations.processing import Entry, process
 from backend.conversations.sample import SAMPLE
 from backend.conversations.transcript import Segment, Transcript
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from backend.conversations.store import Conversation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ENTRY = Entry("c1", "ann", NOON)
+ENTRY = Entry("c1", Owner("ann"), NOON)
 STEPS = {"conv_structure", "conv_action_items", "conv_folder"}
 
 

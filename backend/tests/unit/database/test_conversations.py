@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.access import Owner
 from backend.conversations.store import (
     Conversation,
     ConversationStore,
@@ -50,15 +51,15 @@ def conversation(**given: Any) -> Conversation:
 async def test_what_was_kept_comes_back_whole(store: ConversationStore) -> None:
     kept = conversation(title="Coffee", category="social", errors={"conv_discard": "timed_out"})
     await store.add(kept)
-    assert await store.get("ann", kept.id) == kept
+    assert await store.get(Owner("ann"), kept.id) == kept
 
 
 async def test_conversations_of_other_users_are_not_returned(store: ConversationStore) -> None:
     kept = conversation()
     await store.add(kept)
-    assert await store.get("bob", kept.id) is None
-    assert await store.page("bob", limit=10, cursor=None) == Page(())
-    assert await store.get("ann", "unknown") is None
+    assert await store.get(Owner("bob"), kept.id) is None
+    assert await store.page(Owner("bob"), limit=10, cursor=None) == Page(())
+    assert await store.get(Owner("ann"), "unknown") is None
 
 
 async def test_an_id_is_kept_once_as_it_first_came(store: ConversationStore) -> None:
@@ -67,7 +68,7 @@ async def test_an_id_is_kept_once_as_it_first_came(store: ConversationStore) -> 
 
     await store.add(kept.model_copy(update={"title": "Another"}))
 
-    assert await store.get("ann", kept.id) == kept
+    assert await store.get(Owner("ann"), kept.id) == kept
 
 
 async def test_pages_hold_everything_once_newest_first(store: ConversationStore) -> None:
@@ -90,27 +91,27 @@ async def test_the_order_is_of_moments_not_of_clocks(store: ConversationStore) -
 async def test_a_new_one_does_not_shift_the_next_page(store: ConversationStore) -> None:
     for hours in range(3):
         await store.add(conversation(title=str(hours), created_at=NOON - timedelta(hours=hours)))
-    first = await store.page("ann", limit=2, cursor=None)
+    first = await store.page(Owner("ann"), limit=2, cursor=None)
     await store.add(conversation(title="new", created_at=NOON + timedelta(hours=1)))
-    second = await store.page("ann", limit=2, cursor=first.next_cursor)
+    second = await store.page(Owner("ann"), limit=2, cursor=first.next_cursor)
     assert [item.title for item in second.items] == ["2"]
 
 
 async def test_the_last_page_has_no_cursor(store: ConversationStore) -> None:
     for _ in range(2):
         await store.add(conversation())
-    assert (await store.page("ann", limit=2, cursor=None)).next_cursor is None
+    assert (await store.page(Owner("ann"), limit=2, cursor=None)).next_cursor is None
 
 
 async def test_a_page_leaves_out_the_transcript(store: ConversationStore) -> None:
     await store.add(conversation())
-    (item,) = (await store.page("ann", limit=1, cursor=None)).items
+    (item,) = (await store.page(Owner("ann"), limit=1, cursor=None)).items
     assert type(item) is Summary
 
 
 async def test_a_limit_below_one_is_refused(store: ConversationStore) -> None:
     with pytest.raises(ValueError, match="limit"):
-        await store.page("ann", limit=0, cursor=None)
+        await store.page(Owner("ann"), limit=0, cursor=None)
 
 
 def encoded(value: object) -> str:
@@ -137,14 +138,14 @@ def encoded(value: object) -> str:
 )
 async def test_a_foreign_cursor_is_refused(store: ConversationStore, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
-        await store.page("ann", limit=1, cursor=cursor)
+        await store.page(Owner("ann"), limit=1, cursor=cursor)
 
 
 async def all_pages(store: ConversationStore, *, limit: int) -> list[Summary]:
     seen: list[Summary] = []
     cursor: str | None = None
     while True:
-        page = await store.page("ann", limit=limit, cursor=cursor)
+        page = await store.page(Owner("ann"), limit=limit, cursor=cursor)
         assert 1 <= len(page.items) <= limit
         seen += page.items
         cursor = page.next_cursor

@@ -46,7 +46,9 @@ async def test_what_is_stored_is_in_no_log(
     caplog.set_level(logging.DEBUG)
     async with sqlite_sessions.begin() as session:
         await session.execute(
-            text("INSERT INTO access_tokens VALUES ('a', 'ann', :words, 'h', '2026-01-01', NULL, NULL)"),
+            text(
+                "INSERT INTO access_tokens (id, user_id, name, hash, created_at) VALUES ('a', 'ann', :words, 'h', '2026-01-01')"
+            ),
             {"words": "said in private"},
         )
 

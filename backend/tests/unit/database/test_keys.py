@@ -11,10 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.access import Owner
 from backend.database.engine import make_engine
 from backend.database.keys import SqlKeyStore
 from backend.keys.problem import KeyProblem, Reason
-from backend.keys.store import KeyVersion, Owner, Removal
+from backend.keys.store import KeyVersion, Removal
 from backend.keys.vault import Place, Sealed, Server
 from backend.tests.fakes.keys import InMemoryKeys
 

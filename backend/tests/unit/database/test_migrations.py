@@ -34,14 +34,16 @@ async def test_the_index_descends_by_time(engine: AsyncEngine) -> None:
     query = text("SELECT sql FROM sqlite_master WHERE name = 'ix_conversations_newest_of_user'")
     async with engine.connect() as connection:
         sql = str(await connection.scalar(query))
-    assert sql.endswith("ON conversations (user_id, created_at DESC, id)")
+    assert sql.endswith("ON conversations (user_id, tenant_id, created_at DESC, id)")
 
 
 async def test_upgrading_twice_changes_nothing(engine: AsyncEngine) -> None:
     await upgrade(engine)
     async with engine.begin() as connection:
         await connection.execute(
-            text("INSERT INTO access_tokens VALUES ('a', 'u', 'n', 'h', '2026-01-01', NULL, NULL)")
+            text(
+                "INSERT INTO access_tokens (id, user_id, name, hash, created_at) VALUES ('a', 'u', 'n', 'h', '2026-01-01')"
+            )
         )
     await upgrade(engine)
     async with engine.connect() as connection:

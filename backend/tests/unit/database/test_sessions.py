@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from backend.access import SCOPES, Grant, usual
 from backend.database.sessions import IDLE, LIFETIME, SessionStore
 from backend.database.tokens import TokenStore, hashed
 from backend.tests.fakes.clock import Clock
@@ -100,7 +101,7 @@ class TestDatabase:
     async def test_it_ends_with_the_token_that_it_was_opened_with(
         self, kept: SessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.make("ann", "laptop")
+        token, _ = await tokens.make(usual("ann"), "laptop")
         with_it, without = await kept.open("ann", token.id), await kept.open("ann")
 
         await tokens.revoke(token.id)
@@ -110,10 +111,26 @@ class TestDatabase:
     async def test_one_that_was_being_opened_while_its_token_was_revoked_is_none(
         self, kept: SessionStore, tokens: TokenStore
     ) -> None:
-        token, _ = await tokens.make("ann", "laptop")
+        token, _ = await tokens.make(usual("ann"), "laptop")
         await tokens.revoke(token.id)
 
         assert await kept.find(await kept.open("ann", token.id)) is None
+
+    async def test_it_gives_what_its_token_gives_for_as_long_as_that_holds(
+        self, kept: SessionStore, tokens: TokenStore, clock: Clock[datetime]
+    ) -> None:
+        grant = Grant("ann", "acme", frozenset({"debug"}), expires_at=NOON + MOMENT)
+        token, _ = await tokens.make(grant, "laptop")
+        plain = await kept.open("ann", token.id)
+
+        assert await kept.find(plain) == token.grant
+        clock.now += MOMENT
+        assert await kept.find(plain) is None
+
+    async def test_that_of_a_starts_link_gives_everything(self, kept: SessionStore) -> None:
+        found = await kept.find(await kept.open("admin"))
+
+        assert found == Grant("admin", scopes=frozenset(SCOPES))
 
     async def test_a_session_is_no_token_and_a_token_no_session(
         self, kept: SessionStore, tokens: TokenStore
@@ -147,7 +164,7 @@ class TestDatabase:
     async def test_the_hash_of_a_revoked_token_is_in_no_file(
         self, tokens: TokenStore, tmp_path: Path
     ) -> None:
-        token, plain = await tokens.make("ann", "laptop")
+        token, plain = await tokens.make(usual("ann"), "laptop")
         assert hashed(plain).encode() in files(tmp_path)
 
         await tokens.revoke(token.id)

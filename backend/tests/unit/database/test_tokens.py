@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
-from backend.database.tokens import AccessToken, TokenStore
+from backend.access import AccessToken, Allowance, Grant, usual
+from backend.database.tokens import TokenStore
 from backend.tests.fakes.clock import Clock
+from backend.utils.llm.rate_limits import Rate
 
 if TYPE_CHECKING:
     from .conftest import Sessions
@@ -28,9 +32,8 @@ def tokens(sessions: Sessions, clock: Clock[datetime]) -> TokenStore:
 
 async def test_a_token_is_found_by_itself(tokens: TokenStore) -> None:
     plain = await tokens.create("ann", "laptop")
-    found = await tokens.find(plain)
-    assert found is not None
-    assert (found.user_id, found.name, found.created_at, found.last_used_at) == ("ann", "laptop", NOON, None)
+    found = await known(tokens, plain)
+    assert (found.user_id, found.name, found.created_at) == ("ann", "laptop", NOON)
 
 
 async def test_tokens_are_long_and_differ(tokens: TokenStore) -> None:
@@ -76,9 +79,9 @@ async def test_has_any_counts_what_may_be_used(tokens: TokenStore) -> None:
 async def test_every_token_is_listed_with_who_when_and_whether_it_is_revoked(
     tokens: TokenStore, clock: Clock[datetime]
 ) -> None:
-    old, _ = await tokens.make("ann", "laptop")
+    old, _ = await tokens.make(usual("ann"), "laptop")
     clock.now += timedelta(hours=1)
-    new, plain = await tokens.make("bob", "ci")
+    new, plain = await tokens.make(usual("bob"), "ci")
     await tokens.find(plain)
     await tokens.revoke(old.id)
 
@@ -96,9 +99,51 @@ async def test_use_is_noted_at_most_once_a_minute(tokens: TokenStore, clock: Clo
 
 
 async def known(tokens: TokenStore, plain: str) -> AccessToken:
+    """The token, of which only the last use is read before this one."""
+    before = await tokens.all()
     found = await tokens.find(plain)
     assert found is not None
-    return found
+    return next(one for one in before if one.id == found.token_id)
+
+
+async def test_what_it_gives_is_kept_whole(tokens: TokenStore) -> None:
+    until = NOON + timedelta(days=30)
+    grant = Grant(
+        "ann",
+        "acme",
+        frozenset({"call", "debug"}),
+        None,
+        Rate(60, "minute"),
+        Allowance(Decimal("2.5"), "day"),
+        until,
+    )
+
+    made, plain = await tokens.make(grant, "ci")
+
+    assert made.grant == replace(grant, token_id=made.id)
+    assert await tokens.find(plain) == made.grant
+    assert [one.grant for one in await tokens.all()] == [made.grant]
+
+
+async def test_it_ends_by_itself_and_is_listed_still(tokens: TokenStore, clock: Clock[datetime]) -> None:
+    _, plain = await tokens.make(replace(usual("ann"), expires_at=NOON + timedelta(days=1)), "ci")
+
+    clock.now += timedelta(days=1) - timedelta(seconds=1)
+    assert await tokens.find(plain)
+    clock.now += timedelta(seconds=1)
+
+    assert (await tokens.find(plain), await tokens.has_any(), len(await tokens.all())) == (None, False, 1)
+
+
+async def test_a_tenant_has_its_own_tokens_to_list_and_to_revoke(tokens: TokenStore) -> None:
+    of_acme, plain = await tokens.make(Grant("ann", "acme"), "ci")
+    await tokens.make(Grant("ann", "other"), "ci")
+
+    assert [one.id for one in await tokens.all("acme")] == [of_acme.id]
+    assert not await tokens.revoke(of_acme.id, tenant_id="other")
+    assert await tokens.find(plain)
+    assert await tokens.revoke(of_acme.id, tenant_id="acme")
+    assert not await tokens.find(plain)
 
 
 @pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)

@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from backend.access import Owner
 from backend.background import Background
 from backend.database import wal
 from backend.database.keys import SqlKeyStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import MasterKeyFile
 from backend.keys.rotation import rotate
-from backend.keys.store import Owner
 from backend.keys.vault import Vault
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from backend.access import Owner
 from backend.keys.errors import (
     EndpointAndKeysError,
     KeyNotFoundError,
@@ -19,7 +20,6 @@ from backend.keys.errors import (
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import MasterKey, MasterKeyFile
 from backend.keys.rotation import rotate
-from backend.keys.store import Owner
 from backend.keys.vault import Server, Vault
 from backend.tests.fakes.clock import Clock
 from backend.tests.fakes.keys import InMemoryKeys, given

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 from typing_extensions import override
 
+from backend.access import Owner
 from backend.background import Background
 from backend.keys.keychain import Keychain
 from backend.keys.monitor import PAUSE, KeyMonitor, LogNotifier
 from backend.keys.problem import KeyProblem
-from backend.keys.store import Owner
 from backend.keys.vault import Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller

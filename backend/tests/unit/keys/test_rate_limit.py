@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from backend.access import Owner
 from backend.keys.errors import TooManyTrialsError
 from backend.keys.rate_limit import MOST, WITHIN, CheckRateLimit
-from backend.keys.store import Owner
 from backend.tests.fakes.clock import Clock
 
 ANN, BOB = Owner("ann"), Owner("bob")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from backend.access import Owner
 from backend.background import Background
 from backend.keys.errors import KeyRemovedError
 from backend.keys.keychain import Keychain
 from backend.keys.removals import BLIND, LOOK, Removals
 from backend.keys.request_keys import RequestKey, StoredKey
-from backend.keys.store import KeyVersion, Owner, Removal
+from backend.keys.store import KeyVersion, Removal
 from backend.keys.vault import Place, Sealed, Vault
 from backend.tests.fakes.keys import InMemoryKeys, given
 from backend.utils.llm import Caller

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.access import Owner
 from backend.agents.errors import ConfirmationsAwayError
 from backend.agents.in_memory import MemoryConfirmations
-from backend.keys.store import Owner
 from backend.tests.fakes.agents import World, deletes
 from backend.tests.fakes.services import ANN, BOB, services
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from backend.conversations.sample import SAMPLE
 from backend.routers import bodies
+from backend.routers.access import CALL, OPEN
 from backend.routers.bodies import SMALL, Terms, terms_of
 from backend.routers.conversations import LONGEST_TRANSCRIPT
 from backend.routers.json_bodies import JsonRoute
@@ -70,6 +71,7 @@ async def test_a_body_of_fastapis_own_is_not_read_without_a_token_either(
 ) -> None:
     """Whoever adds a route need not think of it."""
     app = make_app()
+    app.state.access = {"POST /numbers": CALL}
 
     @app.post("/numbers")
     async def numbers(wanted: Wanted) -> int:
@@ -129,7 +131,7 @@ def test_a_longer_body_has_more_time_at_the_same_pace() -> None:
 
 
 def test_a_route_without_terms_has_the_strictest() -> None:
-    assert terms_of(None) == terms_of(test_a_route_without_terms_has_the_strictest) == Terms(is_open=False)
+    assert terms_of(None) == terms_of(test_a_route_without_terms_has_the_strictest) == Terms()
 
 
 def test_every_route_that_takes_json_bounds_it_before_it_is_built(make_app: MakeApp) -> None:
@@ -152,6 +154,7 @@ async def test_an_answer_to_a_fault_of_ours_has_the_headers_of_every_answer(
     make_app: MakeApp, connect: Connect
 ) -> None:
     app = make_app()
+    app.state.access = {"GET /bug": OPEN}
 
     @app.get("/bug")
     async def bug() -> None:

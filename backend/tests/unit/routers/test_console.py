@@ -14,13 +14,13 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.access import Owner
 from backend.agents.tools import tool
 from backend.budgets import Budgets
 from backend.database.engine import make_engine
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
 from backend.database.usage import SqlUsageStore
-from backend.keys.store import Owner
 from backend.ledger.store import StoreAwayError
 from backend.overrides import Overrides
 from backend.recent import RecentAttempts

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.access import Owner
 from backend.conversations.creation import Creation
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
@@ -68,7 +69,7 @@ async def test_what_a_client_that_leaves_has_paid_for_is_finished_and_kept(make_
 
     await make_app(held)(scope("/v1/conversations"), receive, send)
 
-    assert [one.title for one in (await held.conversations.page("ann", limit=9)).items] == ["Budget"]
+    assert [one.title for one in (await held.conversations.page(Owner("ann"), limit=9)).items] == ["Budget"]
 
 
 async def test_a_failed_step_is_named_beside_what_was_found(connect: Connect) -> None:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
+from backend.routers.access import CALL, ROUTES
 from backend.routers.dependencies import IdentityDep  # noqa: TC001 - FastAPI reads it
 from backend.routers.headers import ForgottenKeys
 from backend.tests.fakes.keys import keychain
@@ -29,6 +30,10 @@ OPEN = {
     "/static/{name}",
 }  # what the login page loads
 KEY = {"x-byok-openai": "sk-of-ann"}
+PROBES = (
+    *("GET /probe", "GET /probe/thread", "GET /probe/stream", "WEBSOCKET /probe/socket"),
+    *(f"{method} /probe/any" for method in ("GET", "POST", "PUT", "DELETE")),
+)
 
 
 def seen() -> dict[str, Any]:
@@ -42,6 +47,7 @@ def seen() -> dict[str, Any]:
 def probe(make_app: MakeApp) -> FastAPI:
     """The application with endpoints of every kind that tell which caller they see."""
     app = make_app()
+    app.state.access = {**ROUTES, **dict.fromkeys(PROBES, CALL)}
 
     @app.get("/probe")
     async def in_handler(_: IdentityDep) -> dict[str, Any]:

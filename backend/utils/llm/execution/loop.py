@@ -331,8 +331,9 @@ class Dispatch:
         self.order.append(number)
         if self.observers.see_starts:
             self.observers.started(step)
-        is_counted = candidate.meters and traffic.rate_limiter.is_shared
-        return Reserve(step, pending, place) if is_counted or route.feature.budgets else step
+        is_limited = candidate.meters and traffic.rate_limiter.is_shared
+        is_counted = is_limited or route.feature.budgets or route.caller.budgets
+        return Reserve(step, pending, place) if is_counted else step
 
     def _among(self, pending: Pending) -> list[Candidate]:
         """Those of its tier that could have been chosen instead."""

@@ -133,7 +133,7 @@ def over_budget(candidate: Candidate, claim: Claim, counter: Counter, now: datet
     resets, is_held = resets_at(budget.period, now), counter.will_have_room(charge)
     left = max(0, charge.ceiling + counter.raised - counter.spent - counter.reserved)
     # What is left of a user's own is told; what others have spent is not, by whatever shows a reason.
-    enough = f"has {budget.shown(left)} left" if budget.per == "user" else "has less left"
+    enough = f"has {budget.shown(left)} left" if budget.per in {"user", "token"} else "has less left"
     here = " for this profile" if charge.ceiling < budget.cap else ""
     why = f"it could use {budget.shown(charge.amount)}, and the budget {budget.name} {enough}{here}"
     overrun = Overrun(
@@ -167,6 +167,6 @@ def _counted(call: Sized, owner: KeyOwner) -> Iterator[tuple[Budget, str]]:
         "tenant": caller.tenant_id,
         "user": caller.user_id,
     }
-    for budget in call.feature.budgets:
-        if (subject := subjects.get(budget.per)) and budget.counts(owner, caller.tier):
+    for budget in (*call.feature.budgets, *caller.budgets):
+        if (subject := subjects.get(budget.per, budget.name)) and budget.counts(owner, caller.tier):
             yield budget, subject

@@ -119,7 +119,7 @@ def shadow(
         on_invalid_output="raise",
         hedge=False,
     )
-    caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only"})
+    caller = route.caller.without_keys().model_copy(update={"key_policy": "house_only", "budgets": ()})
     needs = route.needs._replace(streams=False)
     terms = Terms(snapshot, feature, "house_only", today, *needs[:ABILITIES])
     case = Case(snapshot, feature, "house_only", today, caller, needs, health, call_id)

@@ -224,7 +224,8 @@ def _window_too_small(candidate: Candidate, call: Sized) -> Rejection | None:
 def _too_dear(candidate: Candidate, call: Sized) -> Rejection | None:
     """A price that nobody knows is no price within the limit, unless nobody bills."""
     most, endpoint = call.feature.max_cost_usd, candidate.endpoint
-    if call.feature.budgets and (budget := unpriced(candidate, call)) is not None:
+    is_counted = call.feature.budgets or call.caller.budgets
+    if is_counted and (budget := unpriced(candidate, call)) is not None:
         why = f"nobody knows what it costs, and the budget {budget.name} counts dollars"
         return Rejection(candidate, SkipCode.PRICE, why)
     if most is None or endpoint.provider.access != "key":

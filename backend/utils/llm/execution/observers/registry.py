@@ -214,7 +214,7 @@ class ObserverRegistry:
         concerns: set[str | type] = {
             always,
             "balanced" if is_balanced else always,
-            "budgeted" if route.feature.budgets else always,
+            "budgeted" if route.feature.budgets or route.caller.budgets else always,
             "hedged" if route.feature.hedge else always,
         }
         if route.feature.split or route.is_shadow:

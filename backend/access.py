@@ -1,0 +1,162 @@
+"""Access: in whose name a token or a browser's session acts, what it may do, how often, and what it may spend."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Self, get_args
+
+from backend.utils.llm.budgets import Budget, BudgetPeriod, pico_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from backend.utils.llm.rate_limits import Rate
+
+ADMIN: Final = "admin"
+"""The first user, who runs the service."""
+
+Scope = Literal["call", "debug", "admin"]
+"""``call``: what users do: call features, with keys and conversations of their own. ``debug``: see what runs, and what everybody
+used. ``admin``: change what everybody runs on; and all else."""
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+PERIODS: Final[tuple[BudgetPeriod, ...]] = get_args(BudgetPeriod)
+MOST_USD: Final = 1_000_000
+_DOLLARS: Final = re.compile(r"\d{1,7}(\.\d{1,12})?")
+
+
+class Owner(NamedTuple):
+    """A user, and so the owner of what is kept for them. ``tenant_id`` is blank where there are no tenants."""
+
+    user_id: str
+    tenant_id: str = ""
+
+
+class Allowance(NamedTuple):
+    """What a token may spend of the house's money in each day or month, or in all."""
+
+    usd: Decimal
+    period: BudgetPeriod
+
+    @classmethod
+    def read(cls, usd: str, period: str) -> Self:
+        """``usd`` dollars, as a decimal number, in each ``period``.
+
+        Raises:
+            ValueError: If that is no such thing.
+        """
+        amount = Decimal(usd) if _DOLLARS.fullmatch(usd) else Decimal(0)
+        known = next((each for each in PERIODS if each == period), None)
+        if known is None or not 0 < amount <= MOST_USD:
+            raise ValueError(f"{usd}/{period} is no budget")
+        return cls(amount, known)
+
+    def as_dict(self) -> dict[str, str]:
+        """JSON-ready."""
+        return {"usd": f"{self.usd:f}", "period": self.period}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What somebody was given access to.
+
+    Attributes:
+        user_id: In whose name they act.
+        tenant_id: The organisation whose things alone they see; blank for whoever belongs to none.
+        scopes: What they may do.
+        token_id: The token that says so; None for the login link of a start.
+        rate: How often they may ask; None sets no limit.
+        budget: What their calls may cost the house; None sets no limit of this token's.
+        expires_at: From when on it says so no more.
+    """
+
+    user_id: str
+    tenant_id: str = ""
+    scopes: frozenset[Scope] = frozenset({"call"})
+    token_id: str | None = None
+    rate: Rate | None = None
+    budget: Allowance | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def owner(self) -> Owner:
+        """In whose name they act, tenant included."""
+        return Owner(self.user_id, self.tenant_id)
+
+    def may(self, scopes: frozenset[Scope]) -> bool:
+        """Whether they have one of ``scopes``. Who has ``admin`` may do everything."""
+        return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """The same for calls, beside the budgets of the table."""
+        if self.budget is None or self.token_id is None:
+            return ()
+        usd, period = self.budget
+        return (Budget(self.token_id, "token", "usd", pico_usd(usd), period, layer="access token"),)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, but for the moment."""
+        return {
+            "user_id": self.user_id,
+            "tenant_id": self.tenant_id,
+            "scopes": [scope for scope in SCOPES if scope in self.scopes],
+            "rate": None if self.rate is None else str(self.rate),
+            "budget": None if self.budget is None else self.budget.as_dict(),
+            "expires_at": self.expires_at,
+        }
+
+
+def usual(user_id: str) -> Grant:
+    """What a token of ``user_id`` gives if nobody says otherwise."""
+    return Grant(user_id, scopes=frozenset(SCOPES) if user_id == ADMIN else frozenset({"call"}))
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A token that was given out. It holds neither the token nor its hash, so it may be printed.
+
+    Attributes:
+        name: What it is for.
+        grant: What it gives.
+    """
+
+    id: str
+    name: str
+    grant: Grant
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None = None
+
+    @property
+    def user_id(self) -> str:
+        """In whose name it acts."""
+        return self.grant.user_id
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, but for moments."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            **self.grant.as_dict(),
+            "created_at": self.created_at,
+            "last_used_at": self.last_used_at,
+            "revoked_at": self.revoked_at,
+        }
+
+
+class GivenTokens(Protocol):
+    """The access tokens that are given out, for who gives them."""
+
+    async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
+        """Make one for what ``name`` says, because ``by`` wants it. What is to be sent, the second, cannot be had again."""
+        ...
+
+    async def all(self, tenant_id: str | None = None) -> Sequence[AccessToken]:
+        """Every one that was ever given out, or those of one tenant, the newest first."""
+        ...
+
+    async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
+        """End one, if it is that tenant's, with the sessions that it opened; False if there is none to end."""
+        ...

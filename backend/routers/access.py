@@ -1,0 +1,116 @@
+"""Who may do what: every route with the scopes of which a token needs one, in one table.
+
+A route that stands in no row is answered to nobody. Tests hold every route to its row, with each scope and without any.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import HTTPConnection
+
+    from backend.access import Scope
+
+
+class Row(NamedTuple):
+    """Who may use a route.
+
+    Attributes:
+        scopes: A token needs one of these, or ``admin``; None for everybody, with a token or without.
+        is_of_the_house: Whether it tells or changes what is no tenant's, so that tokens of tenants may not.
+    """
+
+    scopes: frozenset[Scope] | None
+    is_of_the_house: bool = False
+
+
+OPEN: Final = Row(None)
+CALL: Final = Row(frozenset({"call"}))
+DEBUG: Final = Row(frozenset({"debug"}))
+ANY: Final = Row(frozenset({"call", "debug"}))
+ADMIN: Final = Row(frozenset())
+HOUSE_ANY: Final = ANY._replace(is_of_the_house=True)
+HOUSE_DEBUG: Final = DEBUG._replace(is_of_the_house=True)
+HOUSE_ADMIN: Final = ADMIN._replace(is_of_the_house=True)
+
+ROUTES: Final[Mapping[str, Row]] = {
+    "GET /healthz": OPEN,
+    "GET /readyz": OPEN,
+    "GET /login": OPEN,
+    "POST /login": OPEN,
+    "POST /logout": OPEN,
+    "GET /static/{name}": OPEN,
+    "GET /": ANY,
+    "GET /features": HOUSE_DEBUG,
+    "GET /explain": HOUSE_DEBUG,
+    "GET /requests": HOUSE_DEBUG,
+    "GET /requests/{call}": HOUSE_DEBUG,
+    "GET /spend": HOUSE_DEBUG,
+    "GET /config": HOUSE_DEBUG,
+    "POST /config/overrides": HOUSE_ADMIN,
+    "POST /config/overrides/{override_id}/revert": HOUSE_ADMIN,
+    "GET /models": HOUSE_DEBUG,
+    "GET /conversations": CALL,
+    "GET /agents": CALL,
+    "POST /agents/confirmations/{confirmation_id}": CALL,
+    "GET /playground": CALL,
+    "GET /openapi.json": ANY,
+    "GET /docs": ANY,
+    "GET /metrics": HOUSE_ANY,
+    "POST /v1/chat": CALL,
+    "POST /v1/chat/completions": CALL,
+    "GET /v1/agents": CALL,
+    "POST /v1/agents/{agent}/runs": CALL,
+    "DELETE /v1/agents/{agent}/conversations/{conversation_id}": CALL,
+    "GET /v1/runs": CALL,
+    "GET /v1/runs/{run_id}": CALL,
+    "POST /v1/runs/{run_id}/resume": CALL,
+    "GET /v1/confirmations": CALL,
+    "GET /v1/confirmations/{confirmation_id}": CALL,
+    "POST /v1/confirmations/{confirmation_id}": CALL,
+    "POST /v1/complete": CALL,
+    "POST /v1/messages": CALL,
+    "POST /v1/messages/count_tokens": CALL,
+    "POST /v1/responses": CALL,
+    "GET /v1/responses": CALL,
+    "GET /v1/models": CALL,
+    "GET /v1/models/{name:path}": CALL,
+    "GET /v1/conversations": CALL,
+    "POST /v1/conversations": CALL,
+    "GET /v1/conversations/{conversation_id}": CALL,
+    "GET /v1/keys": CALL,
+    "PUT /v1/keys": CALL,
+    "PUT /v1/keys/own": CALL,
+    "GET /v1/keys/{provider}": CALL,
+    "PUT /v1/keys/{provider}": CALL,
+    "DELETE /v1/keys/{provider}": CALL,
+    "POST /v1/keys/{provider}/test": CALL,
+    "GET /v1/users/me/usage": ANY,
+    "GET /v1/users/me/budgets": ANY,
+    "GET /v1/llm/qos": ANY,
+    "GET /v1/llm/explain/{feature}": ANY,
+    "GET /v1/usage": DEBUG,
+    "GET /v1/usage/requests": DEBUG,
+    "GET /v1/usage/requests/{call}": DEBUG,
+    "GET /v1/budgets": HOUSE_DEBUG,
+    "POST /v1/budgets/{name}/raise": HOUSE_ADMIN,
+    "POST /v1/budgets/{name}/reset": HOUSE_ADMIN,
+    "GET /v1/llm/overrides": HOUSE_DEBUG,
+    "POST /v1/llm/overrides": HOUSE_ADMIN,
+    "DELETE /v1/llm/overrides/{override_id}": HOUSE_ADMIN,
+    "GET /v1/tokens": ADMIN,
+    "POST /v1/tokens": ADMIN,
+    "DELETE /v1/tokens/{token_id}": ADMIN,
+}
+"""By method and path, as the route is written. A WebSocket's method is ``WEBSOCKET``."""
+
+
+def row_of(connection: HTTPConnection) -> Row | None:
+    """The row of the route that ``connection`` has found; None if there is none."""
+    method = connection.scope.get("method", "WEBSOCKET")
+    path = getattr(connection.scope.get("route"), "path", "")
+    rows: Mapping[str, Row] = connection.app.state.access
+    return rows.get(f"{method} {path}")

@@ -1,0 +1,57 @@
+"""How often a token may ask."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from fastapi import HTTPException
+
+from backend.utils.llm.rate_limits import SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backend.access import Grant
+
+_REMEMBERED: Final = 10_000
+
+
+class TooManyRequestsError(HTTPException):
+    """A token asked more often than it may; says when to come again."""
+
+    def __init__(self, rate: object, retry_after: float) -> None:
+        seconds = ceil(retry_after)
+        message = f"Your access token may ask {rate}. Try again in {seconds} s."
+        super().__init__(429, message, {"Retry-After": str(seconds)})
+
+
+class RequestRates:
+    """Counts requests of tokens, in this process: as many at once as their period allows, then evenly.
+
+    Of each token one moment is kept: when all that it asked so far would be through if it had asked evenly. The last 10,000
+    tokens are remembered.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._through_at: OrderedDict[str, float] = OrderedDict()
+
+    def admit(self, grant: Grant) -> None:
+        """Count a request.
+
+        Raises:
+            TooManyRequestsError: If it is one too many. Then it does not count.
+        """
+        if grant.rate is None or grant.token_id is None:
+            return
+        now, period = self._clock(), SECONDS[grant.rate.per]
+        through_at = max(now, self._through_at.get(grant.token_id, now)) + period / grant.rate.amount
+        if through_at - now > period:
+            raise TooManyRequestsError(grant.rate, through_at - now - period)
+        self._through_at[grant.token_id] = through_at
+        self._through_at.move_to_end(grant.token_id)
+        if len(self._through_at) > _REMEMBERED:
+            self._through_at.popitem(last=False)

@@ -1,0 +1,134 @@
+"""Access tokens over HTTP (`/v1/tokens`), for admins: those of the house for all, those of a tenant for its own."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from backend.access import MOST_USD, AccessToken, Allowance, GivenTokens, Grant, Scope
+from backend.conversations.text import WHOLE
+from backend.utils.llm.budgets import BudgetPeriod
+from backend.utils.llm.rate_limits import RateField
+
+from .dependencies import ForbiddenError, GrantDep, Services, ServicesDep
+from .json_bodies import JsonRoute
+
+router: Final = APIRouter(prefix="/v1/tokens", tags=["tokens"], route_class=JsonRoute)
+
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE), WHOLE]
+Tenant = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE), WHOLE]
+
+
+class Spending(BaseModel):
+    """What a token may spend of the house's money: US dollars as a decimal number in a text, in each day or month, or in all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usd: Annotated[Decimal, Field(gt=0, le=MOST_USD, max_digits=19, decimal_places=12)]
+    period: BudgetPeriod
+
+
+class Wanted(BaseModel):
+    """A token to make.
+
+    Attributes:
+        name: What it is for.
+        user_id: In whose name it acts.
+        tenant_id: The tenant whose things alone it sees; by default that of whoever makes it.
+        scopes: What it may do.
+        rate: How often it may ask, such as ``60/minute``.
+        budget: What its calls may cost the house.
+        expires_at: From when on it is refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    user_id: Name
+    tenant_id: Tenant | None = None
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=3)] = ("call",)
+    rate: RateField | None = None
+    budget: Spending | None = None
+    expires_at: AwareDatetime | None = None
+
+    def for_maker(self, maker: Grant) -> Grant:
+        """What the token gives if ``maker`` makes it.
+
+        Raises:
+            ForbiddenError: If it is for another tenant than theirs.
+        """
+        tenant_id = maker.tenant_id if self.tenant_id is None else self.tenant_id
+        if maker.tenant_id not in {"", tenant_id}:
+            raise ForbiddenError("A token of a tenant makes tokens of that tenant alone.")
+        budget = None if self.budget is None else Allowance(self.budget.usd, self.budget.period)
+        return Grant(
+            self.user_id, tenant_id, frozenset(self.scopes), None, self.rate, budget, self.expires_at
+        )
+
+
+class TokenView(BaseModel):
+    """The public facts of a token. No answer but the first holds the token itself."""
+
+    id: str
+    name: str
+    user_id: str
+    tenant_id: str
+    scopes: tuple[Scope, ...]
+    rate: str | None
+    budget: dict[str, str] | None
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, token: AccessToken, **more: Any) -> "TokenView":
+        """Those of ``token``."""
+        return cls(**token.as_dict(), **more)
+
+
+class NewToken(TokenView):
+    """A token that was just made.
+
+    Attributes:
+        token: What is to be sent. It is shown this once.
+    """
+
+    token: str
+
+
+class TokenList(BaseModel):
+    """Every token that was ever given out, the newest first."""
+
+    tokens: tuple[TokenView, ...]
+
+
+@router.get("")
+async def browse(admin: GrantDep, services: ServicesDep) -> TokenList:
+    """Every token that was ever given out; of a tenant, if the one that asks is of a tenant."""
+    found = await _given(services).all(admin.tenant_id or None)
+    return TokenList(tokens=tuple(map(TokenView.of, found)))
+
+
+@router.post("", status_code=201)
+async def make(wanted: Wanted, admin: GrantDep, services: ServicesDep) -> NewToken:
+    """Make a token. This answer alone holds it."""
+    made, plain = await _given(services).make(wanted.for_maker(admin), wanted.name, by=admin.user_id)
+    return NewToken(**made.as_dict(), token=plain)
+
+
+@router.delete("/{token_id}", status_code=204)
+async def revoke(token_id: str, admin: GrantDep, services: ServicesDep) -> Response:
+    """End a token, with every session that was opened with it. From now on it is refused."""
+    if not await _given(services).revoke(token_id, by=admin.user_id, tenant_id=admin.tenant_id or None):
+        raise HTTPException(404, "There is no such token to end.")
+    return Response(status_code=204)
+
+
+def _given(services: Services) -> GivenTokens:
+    if services.given_tokens is None:
+        raise HTTPException(404, "This service gives out no tokens.")
+    return services.given_tokens
