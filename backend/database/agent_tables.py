@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from backend.database.ledger_tables import LABEL
@@ -76,13 +77,19 @@ CONFIRMATIONS: Final = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("run", "call", "number", name="uq_agent_confirmations_call"),
 )
-_OPEN: Final = CONFIRMATIONS.c.state.in_(("pending", "executing", "unknown"))
-Index(
-    "ix_agent_confirmations_open",
-    *(CONFIRMATIONS.c[name] for name in ("user_id", "tenant_id", "asked_at")),
-    sqlite_where=_OPEN,
-    postgresql_where=_OPEN,
+IS_OPEN: Final = text("state IN ('pending', 'executing', 'unknown')")
+"""Written out, as in the indexes: a parameter's value is not known when a database chooses one."""
+IS_PENDING: Final = text("state = 'pending'")
+IS_EXECUTING: Final = text("state = 'executing'")
+_INDEXES: Final = (
+    ("open", ("user_id", "tenant_id", "asked_at"), IS_OPEN),
+    ("pending", ("expires_at",), IS_PENDING),
+    ("executing", ("leased_until",), IS_EXECUTING),
 )
-for _state, _time in (("pending", "expires_at"), ("executing", "leased_until")):
-    _is = CONFIRMATIONS.c.state == _state
-    Index(f"ix_agent_confirmations_{_state}", CONFIRMATIONS.c[_time], sqlite_where=_is, postgresql_where=_is)
+for _name, _columns, _holds in _INDEXES:
+    Index(
+        f"ix_agent_confirmations_{_name}",
+        *(CONFIRMATIONS.c[column] for column in _columns),
+        sqlite_where=_holds,
+        postgresql_where=_holds,
+    )

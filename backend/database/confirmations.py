@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from backend.agents.confirmations import OPEN, Confirmation
-from backend.database.agent_tables import CONFIRMATIONS
+from backend.agents.confirmations import Confirmation
+from backend.database.agent_tables import CONFIRMATIONS, IS_EXECUTING, IS_OPEN, IS_PENDING
 from backend.database.audit import record
 from backend.ledger.audit import SYSTEM
 
@@ -87,14 +87,14 @@ class SqlConfirmationStore:
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
         """See `ConfirmationStore.open`."""
         mine = (_ROW.user_id == owner.user_id, _ROW.tenant_id == owner.tenant_id)
-        wanted = select(*_COLUMNS).where(*mine, _ROW.state.in_(sorted(OPEN)))
+        wanted = select(*_COLUMNS).where(*mine, IS_OPEN)
         return await self._all(wanted.order_by(_ROW.asked_at.desc()).limit(limit))
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
         """See `ConfirmationStore.due`."""
-        expired = and_(_ROW.state == "pending", _ROW.expires_at <= now)
-        left = and_(_ROW.state == "executing", _ROW.leased_until <= now)
-        return await self._all(select(*_COLUMNS).where(or_(expired, left)).limit(limit))
+        expired = select(*_COLUMNS).where(IS_PENDING, _ROW.expires_at <= now).limit(limit)
+        left = select(*_COLUMNS).where(IS_EXECUTING, _ROW.leased_until <= now).limit(limit)
+        return [*await self._all(expired), *await self._all(left)]
 
     async def _all(self, wanted: Any) -> list[Confirmation]:
         async with self._sessions() as session:

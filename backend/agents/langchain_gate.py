@@ -1,0 +1,177 @@
+"""Our gate for those who use LangChain's `create_agent`: a middleware around its tool calls.
+
+A graph may run a node twice: after a crash, or because two processes resume the same thread. What is claimed here is claimed
+once, so even then a tool runs once, and whoever comes second is told what came of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import AIMessage, ToolMessage
+from typing_extensions import override
+
+from backend.utils.llm.schema_checks import misfit
+
+from .agent import Agent, Agents
+from .budget import RunBudget
+from .errors import AlreadyDecidedError, ConfirmationExpiredError
+from .events import view
+from .gate import Decision, Gate, observation_of
+from .observations import Observation, of_fault
+from .runs import Run
+from .steps import Call
+from .tools import ArgumentsError, Tool
+
+try:
+    from langchain.agents.middleware import AgentMiddleware
+    from langgraph.types import interrupt
+except ImportError as error:  # pragma: no cover - the tests have it
+    raise ImportError("The gate for `create_agent` needs LangChain itself: pip install langchain") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from langchain.agents.middleware.types import ToolCallRequest
+    from langchain_core.tools import BaseTool
+    from langgraph.types import Command
+
+    from backend.keys.store import Owner
+
+    from .confirmations import Confirmation, ConfirmationStore
+    from .tools import Policy, Risk
+
+    Answered = ToolMessage | Command[Any]
+    Handler = Callable[[ToolCallRequest], Awaitable[Answered]]
+
+_NAME: Final = "create_agent"
+_ELSEWHERE: Final = of_fault("Elsewhere", "It is being done by somebody else. Do not do it again.")
+
+
+class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
+    """Lets a tool run when a person has said yes, once.
+
+    It interrupts the graph with what waits, as `view` shows it, and wants a decision back:
+    ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
+    A decision that cannot be taken is raised, and the thread can be resumed with another one. For asynchronous agents.
+
+    Args:
+        store: Keeps confirmations.
+        tools: Those of the agent.
+        terms: By a tool's name, its risk and its policy; of one that is not there, ``write`` and ``ask``.
+        owner: Who resumes, by their credentials: what a thread's config says is no authority.
+        gate: Options of the `Gate`.
+    """
+
+    def __init__(
+        self,
+        store: ConfirmationStore,
+        tools: Sequence[BaseTool],
+        terms: Mapping[str, tuple[Risk, Policy]],
+        *,
+        owner: Callable[[], Owner],
+        **gate: Any,
+    ) -> None:
+        super().__init__()
+        ours = tuple(_tool(one, *terms.get(one.name, ("write", "ask"))) for one in tools)
+        self._agent = Agent(_NAME, "", "", ours)
+        self._gate = Gate(store, Agents([self._agent]), **gate)
+        self._owner = owner
+
+    @override
+    async def awrap_tool_call(self, request: ToolCallRequest, handler: Handler) -> Answered:
+        tool = self._agent.tool(request.tool_call["name"])
+        if tool is None or (tool.risk, tool.policy) == ("read", "allow"):
+            return await handler(request)
+        if tool.policy == "deny":
+            return _message(request, of_fault("NotAllowed", "This tool may not be called."))
+        try:
+            accepted = tool.accepted(request.tool_call["args"])
+        except ArgumentsError as error:
+            return _message(request, of_fault("InvalidArguments", str(error)))
+        return _message(request, await self._confirmed(request, handler, tool, accepted))
+
+    async def _confirmed(
+        self, request: ToolCallRequest, handler: Handler, tool: Tool, arguments: str
+    ) -> Observation:
+        run, call = self._run(request), _call(request, tool, arguments)
+        one = (await self._gate.of_run(run.id)).get(call.key)
+        if one is None and tool.policy == "allow":
+            one = await self._gate.record(run, call, tool)
+            if one is not None:
+                done = await self._gate.execute(one, _bound(tool, request, handler))
+                return observation_of(done) or _ELSEWHERE
+            one = (await self._gate.of_run(run.id)).get(call.key)
+        one = one or await self._gate.ask(run, call, tool)
+        if one is None or one.owner != run.owner:
+            return of_fault("NotAsked", "Nobody can be asked for this now. It was not done.")
+        if (known := observation_of(one)) is not None:
+            return known
+        return await self._decided(one, request, handler)
+
+    async def _decided(self, one: Confirmation, request: ToolCallRequest, handler: Handler) -> Observation:
+        """What comes of a person's decision, for which the graph is interrupted."""
+        answer: Mapping[str, Any] = interrupt(view(one))
+        try:
+            if answer.get("decision") == "reject":
+                rejected = await self._gate.reject(self._owner(), one.id, str(answer.get("reason", "")))
+                return observation_of(rejected) or _ELSEWHERE
+            claimed, tool = await self._gate.claim(_decision(self._owner(), one, answer))
+            done = await self._gate.execute(claimed, _bound(tool, request, handler))
+        except (AlreadyDecidedError, ConfirmationExpiredError):
+            done = await self._gate.find(one.owner, one.id)
+        return observation_of(done) or _ELSEWHERE
+
+    def _run(self, request: ToolCallRequest) -> Run:
+        """The thread, as a run."""
+        thread = str(request.runtime.config.get("configurable", {}).get("thread_id", ""))
+        return Run(thread, _NAME, self._owner(), "", RunBudget(), 0)
+
+
+def _tool(one: BaseTool, risk: Risk, policy: Policy) -> Tool:
+    told: Any = one.tool_call_schema
+    schema: dict[str, Any] = told if isinstance(told, dict) else told.model_json_schema()
+
+    def accept(given: Mapping[str, Any]) -> dict[str, Any]:
+        if (fault := misfit(dict(given), schema)) is not None:
+            raise ArgumentsError(f"{fault}.")
+        return dict(given)
+
+    async def run(*_: object) -> str:
+        raise AssertionError("it runs where the graph does")
+
+    return Tool(
+        one.name, one.description, schema, accept, run, risk, policy, one.name.replace("_", " ").capitalize()
+    )
+
+
+def _bound(tool: Tool, request: ToolCallRequest, handler: Handler) -> Tool:
+    """``tool``, run by the graph with the arguments that were confirmed."""
+
+    async def run(arguments: dict[str, Any], _: object) -> str:
+        answered = await handler(request.override(tool_call={**request.tool_call, "args": arguments}))
+        return str(answered.text) if isinstance(answered, ToolMessage) else "done"
+
+    return replace(tool, run=run)
+
+
+def _call(request: ToolCallRequest, tool: Tool, arguments: str) -> Call:
+    """The call, by the id of the message in which it stands: providers use the ids of calls again."""
+    call_id = request.tool_call["id"] or ""
+    messages = request.state["messages"]
+    said = next((one for one in reversed(messages) if isinstance(one, AIMessage) and one.tool_calls), None)
+    key = f"{said.id if said else ''}.{call_id}"
+    found = {"arguments": arguments, "definition": tool.definition, "terms": tool.terms}
+    return Call(key=key, id=call_id, name=tool.name, verdict="ask", **found)
+
+
+def _decision(owner: Owner, one: Confirmation, answer: Mapping[str, Any]) -> Decision:
+    arguments = answer.get("arguments") if answer.get("decision") == "edit" else None
+    return Decision(owner, one.id, str(answer.get("digest", "")), bool(answer.get("again")), arguments)
+
+
+def _message(request: ToolCallRequest, found: Observation) -> ToolMessage:
+    status: Any = "success" if found.status == "ok" else "error"
+    call = request.tool_call
+    return ToolMessage(found.content, tool_call_id=call["id"] or "", name=call["name"], status=status)

@@ -1,0 +1,114 @@
+"""Tools of an MCP server, by the official client, under our own terms.
+
+What a server says of its tools is data: its hints may make a tool more dangerous, never less, its titles are not shown to who
+is asked, and a description that changes makes another tool, which is asked for anew.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from backend.utils.llm.foreign import visible
+from backend.utils.llm.schema_checks import misfit
+
+from .canonical import canonical, digest
+from .observations import ToolError
+from .tools import ArgumentsError, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcp import Client
+    from mcp.types import Tool as Described
+
+    from .tools import Execution, Policy, Risk
+
+LONGEST_DESCRIPTION: Final = 1_000
+LONGEST_SCHEMA: Final = 16_000
+"""Characters."""
+MOST_TOOLS: Final = 100
+_ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME: Final = 64
+
+
+async def mcp_tools(
+    client: Client, server: str, terms: Mapping[str, tuple[Risk, Policy]] | None = None
+) -> tuple[Tool, ...]:
+    """The tools of a server, as ``server__tool``.
+
+    Args:
+        client: Connected, and open for as long as the tools are used.
+        server: Our name for it.
+        terms: Risk and policy by the server's name for a tool. Of one that is not there, the policy is ``ask``.
+
+    Raises:
+        ValueError: If it has too many tools, two of one name, or a schema that is too long.
+    """
+    found: list[Tool] = []
+    cursor: str | None = None
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        found += [_tool(client, server, one, (terms or {}).get(one.name)) for one in page.tools]
+        if len(found) > MOST_TOOLS:
+            raise ValueError(f"{server} has more than {MOST_TOOLS} tools")
+        if (cursor := page.next_cursor) is None:
+            break
+    if len({tool.name for tool in found}) < len(found):
+        raise ValueError(f"{server} has two tools of one name")
+    return tuple(found)
+
+
+def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy] | None) -> Tool:
+    schema: dict[str, Any] = _plain(dict(one.input_schema))
+    if len(canonical(schema)) > LONGEST_SCHEMA:
+        raise ValueError(f"{server}: the schema of a tool has more than {LONGEST_SCHEMA} characters")
+    name = _ODD.sub("_", f"{server}__{one.name}")[:_LONGEST_NAME]
+    risk, policy = terms or (_risk(one), "ask")
+    said = _plain(one.description or "")[:LONGEST_DESCRIPTION]
+    return Tool(
+        name=name,
+        description=f"A tool of the server {server}, which describes it so: {said}",
+        parameters=schema,
+        arguments=partial(_accepted, schema),
+        run=partial(_run, client, one.name),
+        risk=risk,
+        policy=policy,
+        title=f"{one.name[:_LONGEST_NAME]} of {server}",
+        version=digest(one.description)[:16],
+    )
+
+
+def _risk(one: Described) -> Risk:
+    """What is not said to be harmless is dangerous; what is said to only look may do more than that."""
+    is_harmless = one.annotations is not None and one.annotations.destructive_hint is False
+    return "write" if is_harmless else "dangerous"
+
+
+def _accepted(schema: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    if (fault := misfit(dict(given), schema)) is not None:
+        raise ArgumentsError(f"{fault}.")
+    return dict(given)
+
+
+async def _run(client: Client, name: str, arguments: dict[str, Any], _: Execution) -> str:
+    result: Any = await client.call_tool(name, arguments)
+    parts = [getattr(part, "text", None) or f"[{part.type}]" for part in result.content]
+    text = "\n".join(parts)
+    if result.is_error:
+        raise ToolError(text)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with nothing in its texts that acts or hides."""
+    match value:
+        case str():
+            return visible(value, keep="\n\t")
+        case dict():
+            return {str(name): _plain(part) for name, part in value.items()}
+        case list():
+            return [_plain(part) for part in value]
+        case _:
+            return value

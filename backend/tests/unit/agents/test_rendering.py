@@ -1,0 +1,125 @@
+"""X17: what a person reads is what would run, and nothing in it acts or hides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from backend.agents.canonical import canonical, digest, read_object, storable
+from backend.agents.rendering import LONGEST, MOST_LINES, lines, shown
+from backend.agents.tools import ArgumentsError, tool
+
+
+def rendered(**arguments: Any) -> list[tuple[str, str]]:
+    return [(line.name, line.text) for line in lines(canonical(arguments))]
+
+
+def test_every_argument_stands_on_a_line_of_its_own() -> None:
+    found = rendered(to={"name": "Ana", "more": [1, None]}, text="Hi", empty=[])
+
+    assert found == [
+        ("empty", "[]"),
+        ("text", "Hi"),
+        ("to.more.0", "1"),
+        ("to.more.1", "null"),
+        ("to.name", "Ana"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\u202e",
+        "\u200b",
+        "\x1b[2J",
+        "\n",
+        "\r",
+        "\u2066",
+        "\ufeff",
+        "\u00ad",
+        "\u3164",
+        "\U000e0041",
+        "\x00",
+        "\ud800",
+    ],
+    ids=lambda text: f"{ord(text[0]):x}",
+)
+def test_what_acts_or_hides_is_written_out_and_marked(hidden: str) -> None:
+    (line,) = lines(canonical({"path": f"a{hidden}b"}))
+
+    assert (hidden in line.text, line.is_hiding, "\\" in line.text) == (False, True, True)
+
+
+def test_a_name_can_hide_nothing_either() -> None:
+    ((name, _),) = rendered(**{"a\u202eb": 1})
+
+    assert name == "a\\u202eb"
+
+
+def test_letters_of_any_language_are_shown_as_they_are() -> None:
+    assert shown("Grüße an Łukasz, 東京, नमस्ते") == "Grüße an Łukasz, 東京, नमस्ते"
+
+
+def test_a_long_text_is_cut_and_says_how_much_is_left_out() -> None:
+    (line,) = lines(canonical({"text": "x" * (LONGEST + 7)}))
+    (whole,) = lines(canonical({"text": "x" * (LONGEST + 7)}), LONGEST + 7)
+
+    assert (len(line.text), line.left_out, whole.left_out) == (LONGEST, 7, 0)
+
+
+def test_ten_thousand_lines_stay_on_one_and_ten_thousand_arguments_are_counted() -> None:
+    (line,) = lines(canonical({"text": "\n" * 10_000}))
+    many = lines(canonical({"items": list(range(10_000))}))
+
+    assert ("\n" in line.text, len(many), many[-1].text) == (
+        False,
+        MOST_LINES + 1,
+        f"{10_000 - MOST_LINES} more arguments",
+    )
+
+
+def test_one_value_has_one_text_and_one_digest() -> None:
+    one, other = json.loads('{"a":1,"b":[1.5,"é"]}'), json.loads('{ "b" : [1.5, "\\u00e9"], "a" : 1 }')
+
+    assert (canonical(one), digest(one)) == (canonical(other), digest(other))
+    assert digest({"a": 1}) != digest({"a": "1"})
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"a":2}', '{"a":NaN}', "[]", "null", "{", '{"a":' * 9_999])
+def test_what_is_not_read_alike_by_everybody_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        read_object(text)
+
+
+def test_what_no_database_takes_is_marked() -> None:
+    assert storable({"a\0": ["b\ud800", 1, None]}) == {"a\ufffd": ["b\ufffd", 1, None]}
+
+
+def test_defaults_are_part_of_what_is_shown() -> None:
+    def send(text: str, copies: int = 2) -> str:
+        """Send something."""
+        return text * copies
+
+    assert tool(send).accepted({"text": "a"}) == '{"copies":2,"text":"a"}'
+
+
+def test_a_parameter_without_a_type_is_no_tool() -> None:
+    def send(text) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        """Send something."""
+        return str(text)
+
+    with pytest.raises(TypeError, match="text needs a type"):
+        tool(send)
+
+
+def test_a_tool_tells_in_its_faults_nothing_that_was_given() -> None:
+    def send(number: int) -> str:
+        """Send something."""
+        return str(number)
+
+    with pytest.raises(ArgumentsError) as refused:
+        tool(send).accepted({"number": "sk-canary-of-somebody"})
+
+    assert "sk-canary" not in str(refused.value)
