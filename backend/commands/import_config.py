@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.groups import commands
-from backend.commands.terminal import ExitStatus, Json, err, print_json
+from backend.commands.terminal import UNUSABLE_INPUT, ExitStatus, Json, err, fail, print_json
 
 if TYPE_CHECKING:
     from backend.tools.config_import import Import, System
@@ -50,11 +50,7 @@ def _imported(path: Path, feature: str | None, system: str | None, *, partly: bo
     try:
         return import_file(path, feature=feature, system=_system(system), partly=partly)
     except UnusableInputError as error:
-        if as_json:
-            print_json({"error": {"code": "unusable_input", "message": str(error)}})
-        else:
-            err.print(str(error), markup=False)
-        raise typer.Exit(ExitStatus.MISUSE) from None
+        fail(error, {"code": UNUSABLE_INPUT, "message": str(error)}, as_json=as_json)
 
 
 def _system(name: str | None) -> System | None:

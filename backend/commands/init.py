@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backend.commands.groups import commands
-from backend.commands.terminal import Json, err, fail, print_json
+from backend.commands.terminal import UNUSABLE_INPUT, ExitStatus, Json, err, fail, print_json
 
 if TYPE_CHECKING:
     from backend.tools.config_import import Import
@@ -46,11 +46,19 @@ def init(
             err.print(str(finding), markup=False)
     if made.table is None:
         err.print("There is no table.")
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NO)
     if file is not None:
-        file.write_text(made.table, encoding="utf-8")
+        _write(file, made.table, as_json=as_json)
     elif not as_json:
         sys.stdout.write(made.table)
+
+
+def _write(file: Path, table: str, *, as_json: bool) -> None:
+    try:
+        file.write_text(table, encoding="utf-8")
+    except OSError as error:
+        message = f"{file} cannot be written: {error.strerror}."
+        fail(error.__class__(message), {"code": "cannot_write", "message": message}, as_json=as_json)
 
 
 def _made(code: Path | None, *, as_json: bool) -> Import:
@@ -63,4 +71,4 @@ def _made(code: Path | None, *, as_json: bool) -> Import:
     try:
         return scan(code)
     except UnusableInputError as error:
-        fail(error, {"code": "unusable_input", "message": str(error)}, as_json=as_json)
+        fail(error, {"code": UNUSABLE_INPUT, "message": str(error)}, as_json=as_json)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 out = Terminal(highlight=False, emoji=False, soft_wrap=True)
 err = Terminal(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
+UNUSABLE_INPUT = "unusable_input"
+"""The code of a file that cannot be understood."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SHORT = 8
 """How much of an id is shown to people."""
@@ -99,6 +101,8 @@ def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
 
     if isinstance(error, ConfigError | UnusableSettingsError):
         return ExitStatus.CONFIGURATION
+    if facts["code"] == UNUSABLE_INPUT:
+        return ExitStatus.MISUSE
     return ExitStatus.LATER if facts.get("retryable") else ExitStatus.NO
 
 

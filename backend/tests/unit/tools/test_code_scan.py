@@ -451,4 +451,10 @@ class TestCommand:
 
     def test_it_fails_where_there_is_nothing(self, tmp_path: Path) -> None:
         assert CliRunner().invoke(app, ["init", "--from", str(tmp_path)]).exit_code == 1
-        assert CliRunner().invoke(app, ["init", "--from", str(tmp_path / "nowhere")]).exit_code == 1
+        assert CliRunner().invoke(app, ["init", "--from", str(tmp_path / "nowhere")]).exit_code == 2
+
+    def test_a_place_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+        done = CliRunner().invoke(app, ["init", str(tmp_path / "nowhere" / "llm.toml")])
+
+        assert done.exit_code == 1
+        assert "cannot be written" in done.stderr
