@@ -92,7 +92,7 @@ def _enforced(body: Mapping[str, Any]) -> Iterator[tuple[str, Any, Rules]]:
             yield f"response_format {described.get('name')!r}", described.get("schema"), OPENAI
     for tool in body.get("tools") or ():
         function = tool.get("function", tool) if isinstance(tool, dict) else {}
-        if function.get("strict"):
+        if function.get("strict") and "input_schema" not in function:  # Anthropic's rules are others
             yield f"function {function.get('name')!r}", function.get("parameters"), OPENAI
     config = body.get("generationConfig") or {}
     if config.get("responseJsonSchema") is not None:
