@@ -5,7 +5,7 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run approvals bench bench-short clients console crash edge forks interruptions late ledger served shared workers soak spine storm wires \
+.PHONY: help install lock fmt lint types arch deps test check run approvals api bench bench-short clients console crash edge forks interruptions late ledger served shared workers soak spine storm wires \
 	example turns
 
 help: ## Show this list
@@ -63,6 +63,9 @@ edge: install ## Measure what hostile requests cost the server; a minute
 
 wires: install ## Measure what each protocol costs by itself; ten seconds
 	PYTHONPATH=. $(PY) -m benchmarks.wires
+
+api: install ## Send requests that nobody would think of to every operation of the API, and look at the answers; some minutes
+	PYTHONPATH=. $(PY) -m benchmarks.api
 
 clients: install ## Let clients of others, from npm, ask the service; two minutes, and more when it installs them
 	PYTHONPATH=. $(PY) -m benchmarks.clients

@@ -8,6 +8,7 @@ from backend.wires.openai.chat import ChatWire
 
 from .bodies import edge
 from .dependencies import identify
+from .wire_bodies import OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answered, route_of
 
 WIRE: Final = ChatWire()
@@ -20,7 +21,7 @@ router: Final = APIRouter(
 )
 
 
-@router.post("/completions")
+@router.post("/completions", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
 @edge(longest_body=LONGEST_BODY)
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation."""

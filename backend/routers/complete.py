@@ -11,6 +11,7 @@ from backend.wires.faults import Fault, FaultError
 
 from .bodies import edge
 from .dependencies import Identity, IdentityDep
+from .wire_bodies import OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answer_to, read, route_of
 
 WIRE: Final = PlainWire()
@@ -18,7 +19,7 @@ WIRE: Final = PlainWire()
 router: Final = APIRouter(prefix="/v1/complete", tags=["completions"], route_class=route_of(WIRE))
 
 
-@router.post("")
+@router.post("", openapi_extra=body_with(model_group=TEXT, messages=OBJECTS))
 @edge(longest_body=LONGEST_BODY)
 async def complete(request: Request, identity: IdentityDep) -> Response:
     """Answer messages by a group, on behalf of a tenant."""

@@ -11,6 +11,7 @@ from backend.wires.estimates import prompt_tokens
 
 from .bodies import edge
 from .dependencies import ServicesDep, identify
+from .wire_bodies import NUMBER, OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answered, read_body, route_of
 
 WIRE: Final = MessagesWire()
@@ -23,14 +24,14 @@ router: Final = APIRouter(
 )
 
 
-@router.post("")
+@router.post("", openapi_extra=body_with(model=TEXT, max_tokens=NUMBER, messages=OBJECTS))
 @edge(longest_body=LONGEST_BODY)
 async def messages(request: Request) -> Response:
     """Answer a conversation."""
     return await answered(request, WIRE, ping=PING)
 
 
-@router.post("/count_tokens")
+@router.post("/count_tokens", openapi_extra=body_with(model=TEXT, messages=OBJECTS))
 @edge(longest_body=LONGEST_BODY)
 async def count_tokens(request: Request, services: ServicesDep) -> dict[str, Any]:
     """Estimate how many tokens a prompt has, for whichever model. Nobody is asked."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -18,7 +19,7 @@ from .dependencies import Services, ServicesDep, identify
 router: Final = APIRouter(tags=["metrics"], dependencies=[Depends(identify)])
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(services: ServicesDep) -> Response:
     """What calls came to, what rests, days until models go off sale, and how the arms of splits and the shadows do."""
     text = await asyncio.to_thread(_exposition, services)

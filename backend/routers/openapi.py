@@ -11,9 +11,8 @@ from typing_extensions import override
 from .dependencies import OwnerDep
 from .logins import COOKIE
 from .rendering import PRIVATE, Page, rendered
+from .statuses import OPEN, document_statuses
 
-OPEN: Final = frozenset({"/healthz", "/readyz"})
-"""What nobody needs a token for."""
 _ERROR: Final = "Error"
 _OF_FASTAPI: Final = ("HTTPValidationError", "ValidationError")
 """The shapes of errors that FastAPI assumes; ours is another."""
@@ -43,9 +42,9 @@ _SHAPE: Final = {
                 "message": {"type": "string", "description": "For people. It holds no secret."},
                 "problems": {
                     "type": "array",
-                    "description": "Of a request that is not valid: each place, and what is wrong there.",
+                    "description": "Of a request that is not valid: each place, and what is wrong there; or a sentence that says both.",
                     "items": {
-                        "type": "object",
+                        "type": ["object", "string"],
                         "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
                     },
                 },
@@ -53,10 +52,7 @@ _SHAPE: Final = {
         }
     },
 }
-_ANSWERS: Final = {
-    "401": "There is no token, or it is none that holds.",
-    "422": "The request is not valid.",
-}
+_ERRORS: Final = {"$ref": f"#/components/schemas/{_ERROR}"}
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -143,25 +139,18 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas[_ERROR] = _SHAPE
     document["security"] = [{name: []} for name in _SCHEMES]
-    for path, _, operation in _each(document):
+    for path, method, operation in _each(document):
         _complete(path, operation)
+        document_statuses(path, method, operation, _ERRORS)
     return document
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    """Say what an operation does in its own words, who may ask, and what is answered to who may not."""
+    """Say what an operation does in its own words, and who may ask."""
     described = operation.get("description", "")
     operation["summary"] = described.partition("\n\n")[0].replace("\n", " ") or operation["summary"]
-    answers = operation["responses"]
     if path in OPEN:
         operation["security"] = []
-    else:
-        answers.setdefault("401", {})
-    for status in answers.keys() & _ANSWERS.keys():
-        answers[status] = {
-            "description": _ANSWERS[status],
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_ERROR}"}}},
-        }
 
 
 def _each(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from backend.wires.openai.responses import ResponsesWire
 
 from .bodies import edge
 from .dependencies import identify
+from .wire_bodies import OBJECTS, TEXT, body_with
 from .wire_routes import LONGEST_BODY, answered, route_of
 
 WIRE: Final = ResponsesWire()
@@ -21,14 +22,14 @@ router: Final = APIRouter(
 )
 
 
-@router.post("")
+@router.post("", openapi_extra=body_with(model=TEXT, input={"anyOf": [TEXT, OBJECTS]}))
 @edge(longest_body=LONGEST_BODY)
 async def responses(request: Request) -> Response:
     """Answer a conversation."""
     return await answered(request, WIRE)
 
 
-@router.get("")
+@router.get("", include_in_schema=False)
 async def not_stored(request: Request) -> Response:
     """Nothing is stored that could be listed, and no WebSocket is opened: clients that ask for one then use HTTP."""
     if request.headers.get("upgrade", "").lower() == "websocket":

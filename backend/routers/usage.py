@@ -1,10 +1,11 @@
 """What was used: of everybody for admins (`/v1/usage`), of oneself for everybody (`/v1/users/me/usage`)."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import APIRouter, HTTPException, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from backend.ledger.usage import Dimension, Only, Period, UnkeptError, UsageStore, report
 
@@ -13,9 +14,20 @@ from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 DAYS: Final = 30
 """Of which usage is told unless others are named: today, and those before it."""
 _EARLIEST: Final = date(1970, 1, 1)
+_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _Name = Annotated[str, Field(min_length=1, max_length=400)]
 
 router: Final = APIRouter(prefix="/v1", tags=["usage"])
+
+
+def _in_words(told: object) -> object:
+    """A day as it is written; pydantic would take a number for seconds since 1970."""
+    if isinstance(told, str) and not _ISO.fullmatch(told):
+        raise ValueError("a day is written as 2026-11-29")
+    return told
+
+
+_Day = Annotated[Annotated[date, Field(ge=_EARLIEST)] | None, BeforeValidator(_in_words)]
 
 
 class Days(BaseModel):
@@ -23,8 +35,8 @@ class Days(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    since: Annotated[date | None, Field(ge=_EARLIEST)] = None
-    until: Annotated[date | None, Field(ge=_EARLIEST)] = None
+    since: _Day = None
+    until: _Day = None
 
     @model_validator(mode="after")
     def _has_days(self) -> Self:

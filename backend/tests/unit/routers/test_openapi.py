@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.main import create_app
-from backend.routers.openapi import OPEN, operations
+from backend.routers.openapi import operations
 from backend.settings import Settings
 
 if TYPE_CHECKING:

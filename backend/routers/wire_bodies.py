@@ -1,0 +1,22 @@
+"""Bodies of requests that wires read, as the description of the API has them: no more than what they have to hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEXT: Final[Mapping[str, Any]] = {"type": "string"}
+OBJECTS: Final[Mapping[str, Any]] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+NUMBER: Final[Mapping[str, Any]] = {"type": "integer", "minimum": 1}
+_MAY: Final[Mapping[str, Any]] = {
+    "stream": {"type": "boolean"},
+    "tools": {"type": "array", "items": {"type": "object"}},
+}
+
+
+def body_with(**needed: Mapping[str, Any]) -> dict[str, Any]:
+    """What a route is declared with (``openapi_extra``) whose body has these fields, and may have others."""
+    schema = {"type": "object", "required": [*needed], "properties": {**_MAY, **needed}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
