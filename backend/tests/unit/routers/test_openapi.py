@@ -9,6 +9,7 @@ import pytest
 
 from backend.main import create_app
 from backend.routers.openapi import operations
+from backend.routers.statuses import OPEN
 from backend.settings import Settings
 
 if TYPE_CHECKING:
