@@ -5,8 +5,9 @@ PY := .venv/bin/python
 COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help install lock fmt lint types arch deps test check run approvals api bench bench-short clients console crash edge forks interruptions late ledger served shared workers soak spine storm wires \
-	example turns
+.PHONY: api approvals arch bench bench-short check clients console crash deps edge example fmt forks help install \
+	interruptions late ledger lint lock run served shared soak spine storm storm-workers test turns types wires \
+	workers
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +82,9 @@ turns: install ## Measure how long anything keeps the event loop from others; ha
 
 storm: install ## Make calls in every way for two minutes, in bad weather, and look whether what is promised holds
 	PYTHONPATH=. $(PY) -m benchmarks.storm
+
+storm-workers: install ## The same over four workers that share Valkey and PostgreSQL, which fail in turn; ten minutes
+	PYTHONPATH=. $(PY) -m benchmarks.storm_of_workers
 
 late: install ## Make 2,000 calls at once on a loop that is late by seconds, and look for a failure; a minute
 	PYTHONPATH=. $(PY) -m benchmarks.late_loop

@@ -218,7 +218,7 @@ class Storm:
     def _timed(self, deed: Deed) -> Ended:
         began, late, said, error = time.monotonic(), self._lateness.seconds, None, None
         try:
-            said = _here(self.patchbay.get_llm(deed.feature), deed)
+            said = here(self.patchbay.get_llm(deed.feature), deed)
         except LLMError as raised:
             error = raised.with_traceback(None)
         return self._over(deed, began, late, said, error)
@@ -226,7 +226,7 @@ class Storm:
     async def _atimed(self, deed: Deed) -> Ended:
         began, late, said, error = time.monotonic(), self._lateness.seconds, None, None
         try:
-            said = await _there(self.patchbay.get_llm(deed.feature), deed)
+            said = await there(self.patchbay.get_llm(deed.feature), deed)
         except LLMError as raised:
             error = raised.with_traceback(None)
         return self._over(deed, began, late, said, error)
@@ -260,7 +260,8 @@ class Storm:
         }
 
 
-def _here(model: Any, deed: Deed) -> str | None:
+def here(model: Any, deed: Deed) -> str | None:
+    """What a synchronous call says."""
     match deed.way:
         case "invoke":
             return str(model.invoke(deed.prompt).text)
@@ -270,7 +271,8 @@ def _here(model: Any, deed: Deed) -> str | None:
             return str(model.with_structured_output(Found).invoke(deed.prompt).number)
 
 
-async def _there(model: Any, deed: Deed) -> str | None:
+async def there(model: Any, deed: Deed) -> str | None:
+    """What an asynchronous call says; None if it is left."""
     match deed.way:
         case "ainvoke":
             return str((await model.ainvoke(deed.prompt)).text)
