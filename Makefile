@@ -6,7 +6,7 @@ COMPILE := $(PY) -m uv pip compile -q --system-certs --universal --python-versio
 	--custom-compile-command "make lock"
 
 .PHONY: api approvals arch bench bench-short check clients console crash deps edge example fmt forks help install \
-	interruptions late ledger lint lock run served shared soak spine storm storm-workers test turns types wires \
+	interruptions late ledger screens lint lock run served shared soak spine storm storm-workers test turns types wires \
 	workers
 
 help: ## Show this list
@@ -97,6 +97,9 @@ crash: install ## Kill and stop a busy server again and again, and look for what
 
 console: install ## Measure each view of the console over a million attempts, on SQLite and PostgreSQL; some four minutes
 	PYTHONPATH=. $(PY) -m benchmarks.console
+
+screens: install ## Take pictures of every page of the console, where Chromium, node and npm are at hand; a minute
+	PYTHONPATH=. $(PY) -m benchmarks.screens
 
 ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are missing or there twice; some ten minutes
 	PYTHONPATH=. $(PY) -m benchmarks.ledger_spool

@@ -13,15 +13,18 @@ from typing import Final
 from backend.commands.groups import deferred
 
 SUMMARIES: Final = {
+    "now": "Ask a running server whether it is us or them: what rests and why, what is nearly full; exit 1 if anything is bad.",
     "features": "Every feature, and what it runs on.",
     "explain": "Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it.",
     "call": "Call FEATURE with TEXT, stream the answer, and print its receipt.",
     "agent": "Runs of agents, and what waits for a person's yes.",
     "check": "Say everything that is wrong with a table, and warn of what may go wrong; exit 1 if anything is wrong.",
     "model": "Show what a model can do, until when it is on sale, and where each value comes from; exit 1 if nobody knows it.",
+    "models": "Every model of the table: until when it is on sale, what it can do, what it costs, and what uses it.",
     "usage": "What calls used and cost, by feature if nothing else is asked for.",
     "budget": "What each user, tenant, feature and owner of keys may spend.",
     "override": "What serves a feature for a while, or an endpoint that serves nobody.",
+    "config": "The table in force: its file, its hash in every process that made calls within the hour, its overrides, its problems.",
     "doctor": "Look whether Patchbay can run here, and say what to do where it cannot.",
     "serve": "Start the server, run the sample conversation through it, and stay up.",
     "tokens": "Access tokens, and the sessions of browsers.",

@@ -26,10 +26,11 @@ MOST_SERIES: Final = 1_000
 """Combinations of feature and endpoint that are told apart. Further ones are counted as `OTHER`."""
 OTHER: Final = "other"
 LIMITED: Final = 429
-STEPS: Final = 6
-"""Of a duration's logarithm, for each doubling: durations are known to within a twelfth."""
+_BITS: Final = 4
+"""Of a duration, the first of which are kept: durations are known to within a sixteenth."""
 
 _MINUTE: Final = 60_000_000
+_SLOTS: Final = MINUTES + 1
 _FAILED: Final = frozenset({"failed", "rejected"})
 
 Where = tuple[str, str]
@@ -45,8 +46,8 @@ class _Minute:
     failures: int = 0
     limited: int = 0
     degraded: int = 0
-    durations: Counter[int] = field(default_factory=Counter)
-    first_tokens: Counter[int] = field(default_factory=Counter)
+    durations: dict[int, int] = field(default_factory=dict)
+    first_tokens: dict[int, int] = field(default_factory=dict)
 
 
 class LastFailure(NamedTuple):
@@ -65,7 +66,7 @@ class LastFailure(NamedTuple):
 
 @dataclass(slots=True)
 class _Series:
-    minutes: list[_Minute] = field(default_factory=lambda: [_Minute(-1) for _ in range(MINUTES + 1)])
+    minutes: list[_Minute] = field(default_factory=lambda: [_Minute(-1) for _ in range(_SLOTS)])
     success: int | None = None
     failure: LastFailure | None = None
 
@@ -111,16 +112,27 @@ class RecentAttempts(PerProcess):
         self._series: dict[Where, _Series] = {}
 
     def append(self, record: AttemptRecord) -> None:
-        """Count ``record`` in the minute in which it ended. See `LedgerSink`."""
-        ended = record.at + record.duration
+        """Count ``record`` in the minute in which it ended. See `LedgerSink`. A call waits for it, so it is one function."""
+        outcome, ended = record.outcome, record.at + record.duration
         number = ended // _MINUTE
         with self._lock:
-            series = self._of(record)
-            minute = series.minutes[number % len(series.minutes)]
+            series = self._series.get((record.feature, record.endpoint)) or self._made(record)
+            minute = series.minutes[number % _SLOTS]
             if minute.number != number:
-                minute = series.minutes[number % len(series.minutes)] = _Minute(number)
-            _count(minute, record)
-            _remember(series, record, ended)
+                minute = series.minutes[number % _SLOTS] = _Minute(number)
+            minute.attempts += 1
+            if outcome == "ok":
+                if record.degraded:
+                    minute.degraded += 1
+                _add(minute.durations, record.duration)
+                if record.first_token is not None:
+                    _add(minute.first_tokens, record.first_token)
+                series.success = ended
+            elif outcome in _FAILED:
+                minute.failures += 1
+                if record.status == LIMITED:
+                    minute.limited += 1
+                series.failure = LastFailure(ended, record.category or outcome, record.status, record.call)
 
     def by_endpoint(self, now: int) -> Mapping[str, Window]:
         """The window of each endpoint that something is known of; ``now`` in microseconds since 1970 (UTC)."""
@@ -145,7 +157,8 @@ class RecentAttempts(PerProcess):
         with self._lock:
             return list(self._series.items())
 
-    def _of(self, record: AttemptRecord) -> _Series:
+    def _made(self, record: AttemptRecord) -> _Series:
+        """The series of ``record``, which has none by its own endpoint."""
         endpoint = OWN if record.endpoint.startswith(f"{OWN}:") else record.endpoint
         where = record.feature, endpoint
         if where not in self._series and len(self._series) >= MOST_SERIES:
@@ -153,24 +166,9 @@ class RecentAttempts(PerProcess):
         return self._series.setdefault(where, _Series())
 
 
-def _count(minute: _Minute, record: AttemptRecord) -> None:
-    minute.attempts += 1
-    minute.limited += record.status == LIMITED
-    if record.outcome in _FAILED:
-        minute.failures += 1
-    elif record.outcome == "ok":
-        minute.degraded += record.degraded
-        minute.durations[_step(record.duration)] += 1
-        if record.first_token is not None:
-            minute.first_tokens[_step(record.first_token)] += 1
-
-
-def _remember(series: _Series, record: AttemptRecord, ended: int) -> None:
-    if record.outcome == "ok":
-        series.success = max(ended, series.success or 0)
-    elif record.outcome in _FAILED:
-        category = record.category or record.outcome
-        series.failure = LastFailure(ended, category, record.status, record.call)
+def _add(counts: dict[int, int], microseconds: int) -> None:
+    step = _step(microseconds)
+    counts[step] = counts.get(step, 0) + 1
 
 
 def _window(group: Iterable[_Series], now: int) -> Window:
@@ -206,7 +204,15 @@ def _window(group: Iterable[_Series], now: int) -> Window:
 
 
 def _step(microseconds: int) -> int:
-    return round(STEPS * math.log2(max(1, microseconds)))
+    """Its first bits, and how many follow them."""
+    rest = max(0, microseconds.bit_length() - _BITS)
+    return rest << _BITS | microseconds >> rest
+
+
+def _middle(step: int) -> float:
+    """The middle of what has this step, in microseconds."""
+    rest, first = step >> _BITS, step & (1 << _BITS) - 1
+    return first * 2.0**rest + (2.0**rest - 1) / 2
 
 
 def _quantile(counts: Counter[int], share: float) -> float | None:
@@ -215,5 +221,5 @@ def _quantile(counts: Counter[int], share: float) -> float | None:
     for step in sorted(counts):
         left -= counts[step]
         if left <= 0:
-            return float(2.0 ** (step / STEPS) / 1e6)
+            return _middle(step) / 1e6
     return None

@@ -1,0 +1,36 @@
+"""``models``: every model of the table, those that go off sale first."""
+
+from __future__ import annotations
+
+from backend.commands.groups import commands
+from backend.commands.in_force import patchbay_of, table_in_force
+from backend.commands.terminal import Json, out, print_json
+from backend.printing import Rows
+
+app = commands()
+
+
+@app.command()
+def models(*, as_json: Json = False) -> None:
+    """Every model of the table: until when it is on sale, what it can do, what it costs, and what uses it."""
+    from backend.console import wording
+
+    found = patchbay_of(table_in_force(as_json=as_json)).get_models()
+    if as_json:
+        print_json({"models": [one.model_dump(mode="json") for one in found]})
+        return
+    found = tuple(sorted(found, key=lambda one: (one.retires is None, one.retires and one.retires.day)))
+    heads = ("model", "on sale until", "window", "in, $/M", "out, $/M", "can", "features")
+    rows = [
+        (
+            one.endpoint,
+            f"{one.retires.day} (in {one.retires.days} d)" if one.retires else "",
+            wording.short(one.context_window),
+            wording.usd(one.input_usd),
+            wording.usd(one.output_usd),
+            " ".join(one.abilities),
+            str(len(one.features)),
+        )
+        for one in found
+    ]
+    out.print(Rows(heads, rows, right=(2, 3, 4, 6)))

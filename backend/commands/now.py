@@ -1,0 +1,107 @@
+"""``now``: whether it is us or them, as a running server sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from backend.commands.groups import commands
+from backend.commands.terminal import ExitStatus, Json, errors, fail, out, print_json, read_settings
+from backend.printing import Rows
+
+app = commands()
+_SECONDS = 10.0
+"""That the server may take."""
+
+
+class UnansweredError(Exception):
+    """No server answers, or none that may be asked."""
+
+    code = "no_answer"
+
+
+@app.command()
+def now(
+    *,
+    url: Annotated[
+        str | None, typer.Option(help="Where the server is; by default where one of this machine would be.")
+    ] = None,
+    token: Annotated[
+        str, typer.Option(envvar="PATCHBAY_TOKEN", help="An admin's access token.", show_envvar=True)
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Ask a running server whether it is us or them: what rests and why, what is nearly full; exit 1 if anything is bad."""
+    with errors(as_json=as_json):
+        settings = read_settings()
+    address = (url or settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
+    try:
+        told = _asked(address, token)
+    except UnansweredError as error:
+        fail(error, {"code": error.code, "message": str(error)}, as_json=as_json)
+    if as_json:
+        print_json(told)
+    else:
+        _print(told)
+    if told["level"] == "bad":
+        raise typer.Exit(ExitStatus.NO)
+
+
+def _asked(address: str, token: str) -> dict[str, Any]:
+    """What the server at ``address`` says.
+
+    Raises:
+        UnansweredError: It does not, or not to this token.
+    """
+    import httpx
+
+    headers = {"accept": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+    try:
+        response = httpx.get(f"{address}/", headers=headers, timeout=_SECONDS, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UnansweredError(
+            f"No server answers at {address} ({type(error).__name__}). Name another by --url."
+        ) from error
+    if response.status_code in {303, 401, 403}:
+        raise UnansweredError("An admin's token is needed: PATCHBAY_TOKEN=… `tokens make NAME` prints one.")
+    if response.is_error:
+        raise UnansweredError(f"The server at {address} answers {response.status_code}.")
+    return dict(response.json())
+
+
+def _print(told: dict[str, Any]) -> None:
+    from backend.console import wording
+
+    window = told["window"]
+    out.print(told["verdict"], markup=False)
+    for sign in told["signs"]:
+        out.print(f"  {sign['blame']}: {sign['says']}", markup=False)
+    if window["attempts"]:
+        failed, attempts = (
+            wording.percent(window["failure_rate"]),
+            wording.number_of(window["attempts"], "attempt"),
+        )
+        took = f"{wording.seconds(window['p50_s'])}, 95 % within {wording.seconds(window['p95_s'])}"
+        out.print(f"The last quarter of an hour: {attempts}, {failed} failed, {took}.", markup=False)
+    if told["endpoints"]:
+        heads = ("endpoint", "state", "attempts", "failed", "429", "median", "95 %", "last success")
+        at = datetime.fromisoformat(told["at"])
+        out.print(Rows(heads, [_row(one, at) for one in told["endpoints"]], right=range(2, 7)))
+
+
+def _row(one: dict[str, Any], at: datetime) -> tuple[str, ...]:
+    from backend.console import wording
+
+    lately, success = one["now"], one["now"]["success_at"]
+    return (
+        one["name"],
+        one["state"] or "",
+        str(lately["attempts"]),
+        wording.percent(lately["failure_rate"] if lately["attempts"] else None),
+        str(lately["limited"]),
+        wording.seconds(lately["p50_s"]),
+        wording.seconds(lately["p95_s"]),
+        wording.ago(None if success is None else datetime.fromisoformat(success), at),
+    )

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from backend.utils.llm import Patchbay, Table
+from backend.utils.llm.diagnostics.limits import limit_infos
+from backend.utils.llm.rate_limits import Limits, Rate
+from backend.utils.llm.state.rate_limiter import Meter
+from backend.utils.llm.state.traffic import Traffic
+
+LIMITS = Limits(
+    requests=(Rate(10, "minute"), Rate(1_000, "day")), tokens=(Rate(2_000, "minute"),), concurrency=2
+)
+METER = Meter("endpoint x", "to openai:gpt-6-luna", LIMITS)
+
+
+def test_limits_that_nothing_counts_against_are_empty() -> None:
+    found = limit_infos([METER], Traffic(lambda: 0.0))
+
+    assert [(one.what, one.per, one.used, one.most) for one in found] == [
+        ("requests", "minute", 0, 10),
+        ("requests", "day", 0, 1_000),
+        ("tokens", "minute", 0, 2_000),
+        ("at once", None, 0, 2),
+    ]
+
+
+def test_the_fullest_comes_first_and_looking_changes_nothing() -> None:
+    traffic = Traffic(lambda: 0.0)
+    with traffic.lock:
+        traffic.rate_limiter.take([METER], 1_900, 1, 60.0)
+        traffic.rate_limiter.join(METER.scope, 7, 30.0, 500)
+
+    found = limit_infos([METER], traffic)
+
+    assert found == limit_infos([METER], traffic)
+    assert [(one.what, one.per, one.used, one.waiting) for one in found] == [
+        ("tokens", "minute", 1_900, 1),
+        ("at once", None, 1, 1),
+        ("requests", "minute", 1, 1),
+        ("requests", "day", 1, 1),
+    ]
+
+
+def test_models_of_the_table_are_told_with_what_uses_them() -> None:
+    found = {one.endpoint: one for one in Patchbay(Table(environ={})).get_models()}
+
+    luna = found["openai:gpt-6-luna"]
+    assert (luna.known, luna.input_usd, luna.output_usd) == (True, "0.1", "0.5")
+    assert "conv_folder" in luna.features
+    assert found["openai:gpt-5.1"].retires is not None
+    assert found["local:smollm2-135m-instruct"].features == ()
