@@ -84,7 +84,7 @@ class FeatureResponder:
     async def _answer(self, request: CompletionRequest, call_id: str) -> tuple[Choice, Sequence[str]]:
         model = self._models.get_llm(self._name)
         for options, ignored, is_last in _weaker(request.options):
-            settings = _settings(request, options, call_id)
+            settings = settings_of(request, options, call_id)
             try:
                 message = await model.ainvoke(list(request.messages), **settings)
             except NoEndpointError:
@@ -97,7 +97,7 @@ class FeatureResponder:
     async def _stream(self, request: CompletionRequest, number: int, call_id: str) -> AsyncGenerator[Event]:
         model = self._models.get_llm(self._name)
         for options, ignored, is_last in _weaker(request.options):
-            settings = _settings(request, options, call_id)
+            settings = settings_of(request, options, call_id)
             chunks = cast("AsyncGenerator[AIMessageChunk]", model.astream(list(request.messages), **settings))
             try:
                 first = await anext(chunks)
@@ -129,7 +129,7 @@ def _weaker(options: Options) -> Iterator[tuple[Options, Sequence[str], bool]]:
         yield weaker, tuple(sorted(ignored)), number == len(steps)
 
 
-def _settings(request: CompletionRequest, options: Options, call_id: str) -> dict[str, Any]:
+def settings_of(request: CompletionRequest, options: Options, call_id: str) -> dict[str, Any]:
     """``request`` as the arguments of a call."""
     settings = {name: getattr(options, name) for name in options.model_fields_set}
     settings["call_id"] = call_id
