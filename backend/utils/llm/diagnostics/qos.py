@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from ..caller import HOUSE
-from ..routing.route import SkipCode
+from ..routing.route import Needs, SkipCode
 from ..strategies import Ordered
 from .health import HealthInfo, health_infos
 from .limits import LimitInfo, limit_infos
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ..caller import Caller
-    from ..model_config import Override, Snapshot, Table
+    from ..model_config import Feature, Override, Snapshot, Table
     from ..state.health import Circuit, Health
     from ..state.rate_limiter import Meter
     from ..state.traffic import Traffic
@@ -155,7 +155,7 @@ class Explain(Protocol):
     """Explains how a call made now would be served."""
 
     def __call__(
-        self, feature: str, caller: Caller | None, *, snapshot: Snapshot | None = None
+        self, feature: str, caller: Caller | None, needs: Needs, *, snapshot: Snapshot | None = None
     ) -> Explanation:
         """See `explain`."""
         ...
@@ -189,7 +189,9 @@ class TableInfo:
         return {
             name: known.info
             if (known := settled.get(name)) and health.availability(*known.circuits) is None
-            else self._planned(explain(name, HOUSE, snapshot=self._snapshot))
+            else self._planned(
+                explain(name, HOUSE, _declared(self._snapshot.features[name]), snapshot=self._snapshot)
+            )
             for name in self._names
         }
 
@@ -201,6 +203,18 @@ class TableInfo:
             circuits = chain.from_iterable((one.key_circuit, one.circuit) for one in route.candidates)
             self._settled[route.feature.name] = _Settled(info, tuple(dict.fromkeys(circuits)))
         return info
+
+
+def _declared(feature: Feature) -> Needs:
+    """What the row says that each of its calls needs."""
+    return Needs(
+        tools=feature.tools,
+        structured_output=feature.structured_output,
+        images=feature.images,
+        audio=feature.audio,
+        video=feature.video,
+        pdf=feature.pdf,
+    )
 
 
 def _is_settled(route: Explanation) -> bool:
