@@ -280,7 +280,7 @@ class TestImportConfig:
 
         assert result.exit_code == 1
         assert result.stdout == ""
-        assert result.stderr.count("wrong ") == 2
+        assert result.stderr.count("wrong    ") == 2
 
     @pytest.mark.parametrize("arguments", [(), ("none.json",), ("lmi.json", "--feature", "No Name")])
     def test_a_command_that_cannot_be_followed_exits_2(
@@ -585,7 +585,7 @@ class TestServe:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(_Run, "_print_link", lambda run: setattr(run.server, "should_exit", True))
+        monkeypatch.setattr(_Run, "_print_link", lambda run: run.stop())
         provider.always(ANSWER)
         assert serve(settings, once=False) == 0
         assert len(provider.requests) > 0

@@ -178,3 +178,28 @@ class TestWhatIsPlannedAnew:
         virtual.sleep(timedelta(days=1).total_seconds())
 
         assert told() == sorted(FEATURES)
+
+
+def test_who_runs_a_feature_can_do_what_its_row_says_that_it_needs() -> None:
+    """The demo model cannot call tools: it runs no feature that has them, though a call without tools would reach it."""
+    text = """
+demo = "local:tiny"
+[providers.openai]
+api = "openai"
+api_key_env = "OPENAI_API_KEY"
+[providers.local]
+api = "openai"
+[models."local:tiny"]
+tools = false
+[profiles.premium]
+agent = "openai:gpt-6-luna"
+chat = "openai:gpt-6-luna"
+[profiles.byok]
+extends = "premium"
+[features.agent]
+tools = true
+"""
+    features = Patchbay(Table(text=text, environ={})).get_qos_info().features
+
+    assert (features["chat"].endpoint, features["agent"].endpoint) == ("local:tiny", None)
+    assert "cannot call tools" in str(features["agent"].problem)
