@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import httpx2
 from pydantic import SecretStr
 
+from backend.access import Owner
 from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
-from backend.keys.store import Owner
 from backend.main import create_app
 from backend.settings import Settings
 from backend.utils.llm import Table

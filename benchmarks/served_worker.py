@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from typing_extensions import override
 
+from backend.access import Owner
 from backend.conversations.processing import Entry, process
 from backend.conversations.sample import SAMPLE
 from backend.main import create_app
@@ -154,7 +155,7 @@ class _Bare:
         """Find out which calls a conversation makes."""
         self._messages = [("system", "You answer questions." * 10), ("human", SAMPLE.render().text)]
         recording = _Recording(self._models)
-        await process(SAMPLE, Entry("c", "u", SAMPLE.started_at), recording)
+        await process(SAMPLE, Entry("c", Owner("u"), SAMPLE.started_at), recording)
         self._calls = recording.calls
 
     async def chat(self) -> None:

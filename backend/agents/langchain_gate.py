@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from langgraph.types import Command
 
-    from backend.keys.store import Owner
+    from backend.access import Owner
 
     from .confirmations import Confirmation, ConfirmationStore
     from .tools import Policy, Risk

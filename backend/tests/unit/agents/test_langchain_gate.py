@@ -18,7 +18,7 @@ from backend.tests.fakes.agents import ANN, BOB, deletes, error_of, wants
 from backend.utils.llm.testing import ScriptedChatModel
 
 if TYPE_CHECKING:
-    from backend.keys.store import Owner
+    from backend.access import Owner
 
 CONFIG: Any = {"configurable": {"thread_id": "t1"}}
 
