@@ -103,6 +103,7 @@ class Setting:
 
     def restart(self) -> None:
         """Start the server again, empty, where it was."""
+        self.server._process.wait()  # noqa: SLF001 - its port is free then
         self.server = ValkeyServer(port=self.port, save="", appendonly="no")
         self.server.start()
         self._prefer()

@@ -140,7 +140,7 @@ class SharedTraffic(Traffic):
     def _begin(self) -> None:
         super()._begin()
         self.rate_limiter = SharedRateLimiter(
-            self.clock, lambda: self._now().timestamp(), self.lock, self._store, self._names
+            self.clock, lambda: self._now().timestamp(), self.lock, self._store, self._names, self._random
         )
         self._store.reporter = self.rate_limiter
         self.experiments = SharedExperiments(self._store)

@@ -6,7 +6,6 @@ vain. When it is away, each process goes on with its own share, and tells the st
 
 from __future__ import annotations
 
-import math
 import os
 from collections import defaultdict
 from concurrent.futures import Future
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ...rate_limits import Limits, Period, Rate
     from ..rate_limiter import Meter
     from .names import Names
-    from .store import Answer, Store
+    from .store import Answer, Room, Store
 
 USED = "used"
 """The kind of event that tells how many tokens of a quota somebody has used."""
@@ -40,6 +39,9 @@ STAGGER_SECONDS = 0.01
 """Those who wait for the same room look one after the other: the first is told how many may follow."""
 KEPT_LONGER = 3600.0
 """Seconds for which a day's or a month's total is kept beyond its end, for clocks that are not quite right."""
+FEW = 8
+"""So many processes that wait for places look for them every `POLL_SECONDS`, more of them less often."""
+MOST_DOUBLINGS = 20
 _ASKS = 0.01
 """Seconds until it is worth looking for the answer that another call waits for."""
 
@@ -109,6 +111,7 @@ class SharedRateLimiter(RateLimiter):
         lock: The owner's.
         store: Where all count.
         names: What scopes are called there.
+        random: From 0 up to, not including, 1.
     """
 
     is_shared = True
@@ -120,8 +123,11 @@ class SharedRateLimiter(RateLimiter):
         lock: RLock,
         store: Store,
         names: Names,
+        random: Callable[[], float],
     ) -> None:
         super().__init__(clock, epoch)
+        self._random = random
+        self._refusals: dict[str, int] = {}
         self._lock = lock
         self._store = store
         self._names = names
@@ -272,7 +278,7 @@ class SharedRateLimiter(RateLimiter):
         """It was granted when nobody waited for it any more."""
         self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
-            self._store.release(request.name, keys)
+            self._store.release(request.name, keys, at_once=False)
 
     def _learn(self, request: _Request, said: Answer) -> None:
         """Note what is left, and for how long."""
@@ -280,15 +286,27 @@ class SharedRateLimiter(RateLimiter):
         if len(self._rooms) > MOST_ROOMS:
             self._rooms.clear()
             self._claimed.clear()
+            self._refusals.clear()
         for claim, room in zip(request.claims, said.rooms, strict=True):
-            if math.isfinite(room.wait):
-                wait = room.wait
-            elif claim.per is not None:
-                wait = self.resets()[claim.per] - self._epoch()
-            else:
-                wait = POLL_SECONDS
-            self._rooms[claim.limit.key] = _Room(room.left, now + wait)
+            self._rooms[claim.limit.key] = _Room(room.left, now + self._wait(claim, room, said))
             self._claimed[claim.limit.key] = claim
+
+    def _wait(self, claim: _Claim, room: Room, said: Answer) -> float:
+        """Seconds until it is worth asking again. Who was refused again and again waits longer, up to when its turn may come."""
+        limit = claim.limit
+        if room.left >= limit.ask or said.granted:
+            self._refusals.pop(limit.key, None)
+        if limit.kind == "total":
+            return self.resets()[claim.per or "day"] - self._epoch()
+        is_window = limit.kind == "window"
+        wait = room.wait if is_window else POLL_SECONDS
+        if room.left >= limit.ask or said.granted:
+            return wait
+        refused = self._refusals[limit.key] = min(MOST_DOUBLINGS, self._refusals.get(limit.key, 0) + 1)
+        others = self._store.processes
+        turn = others * limit.seconds / limit.most if is_window else others * POLL_SECONDS / FEW
+        first = limit.grain if is_window else POLL_SECONDS / 8
+        return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
     def _is_within_share(self, number: int, request: _Request) -> bool:
         """Whether it may go out without the store's word, by what this process alone has let out."""
@@ -339,11 +357,12 @@ class SharedRateLimiter(RateLimiter):
             return
         request.has_place = False
         keys = [claim.limit.key for claim in request.claims if claim.unit == "places"]
-        for key in keys if request.state == "granted" else ():
-            if (room := self._rooms.get(key)) is not None:
-                room.left += 1
+        rooms = [room for key in keys if (room := self._rooms.get(key)) is not None]
+        is_full = any(room.left <= 0 for room in rooms)
+        for room in rooms if request.state == "granted" else ():
+            room.left += 1
         if keys and request.state in {"granted", "alone"}:
-            self._store.release(request.name, keys)
+            self._store.release(request.name, keys, at_once=is_full)
 
     def _correct(self, request: _Request, counted: dict[str, int]) -> None:
         """Count what it has used in the place of what was ``counted``."""

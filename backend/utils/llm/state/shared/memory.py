@@ -141,7 +141,7 @@ class MemoryStore:
                     if bucket < 0 or bucket >= window.expire(limit, now):
                         window.buckets[current if bucket < 0 else bucket] += amount
 
-    def release(self, name: str, keys: Sequence[str]) -> None:
+    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:  # noqa: ARG002
         """See `Store`."""
         with self._shared.lock:
             for key in keys:

@@ -131,8 +131,8 @@ class Store(Protocol):
     def change(self, changes: Sequence[Change]) -> None:
         """Count these, soon."""
 
-    def release(self, name: str, keys: Sequence[str]) -> None:
-        """Give back the places under ``keys`` that the request ``name`` has."""
+    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
+        """Give back the places under ``keys`` that the request ``name`` has, soon; or at once, if somebody may wait for them."""
 
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
         """Tell all other processes, at once; or soon and joined with others of its kind by ``merge``, if that is given."""

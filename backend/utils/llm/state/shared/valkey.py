@@ -41,7 +41,7 @@ TELL_SECONDS = 60.0
 SETTLE_SECONDS = 2.0
 """Who finds the server after a longer absence, or empty, goes on with its own share for so long: the others find it, too, and say what they
 have let out."""
-SETTLING_SECONDS = 0.01
+SETTLING_SECONDS = 0.05
 """How long what requests have used waits for company: mostly it goes with the next reservation."""
 FLUSH_SECONDS = 0.05
 """How long events wait that are joined with others; longer where there are many processes."""
@@ -145,19 +145,25 @@ class ValkeyStore(PerProcess):
         """See `Store`."""
         self._settle(changes, ())
 
-    def release(self, name: str, keys: Sequence[str]) -> None:
+    def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
         """See `Store`."""
-        self._settle((), [(key, name) for key in keys])
+        self._settle((), [(key, name) for key in keys], 0.0 if at_once else SETTLING_SECONDS)
 
-    def _settle(self, changes: Sequence[Change], freed: Sequence[tuple[str, str]]) -> None:
+    def _settle(
+        self,
+        changes: Sequence[Change],
+        freed: Sequence[tuple[str, str]],
+        seconds: float = SETTLING_SECONDS,
+    ) -> None:
         if not (changes or freed) or not self._is_there:
             return
         with self._lock:
             self._changes += changes
             self._freed += freed
-            if self._changes_at < math.inf:
+            at = time.monotonic() + seconds
+            if self._changes_at <= at:
                 return
-            self._changes_at = time.monotonic() + SETTLING_SECONDS
+            self._changes_at = at
             is_asleep = self._sleeps_until > self._changes_at
         if is_asleep:
             self._put(_WAKE)
@@ -280,7 +286,7 @@ class ValkeyStore(PerProcess):
             self._lost(error)
             self._fail(jobs)
             return
-        self._dozes_at = time.monotonic() + 2 * SETTLING_SECONDS
+        self._dozes_at = time.monotonic() + SETTLING_SECONDS
         errors = [one for one in replies if isinstance(one, Exception)]
         for job, reply in zip(jobs, replies, strict=True):
             if job.told is not None:

@@ -39,7 +39,7 @@ class Process:
     def __init__(self, memory: SharedMemory, clock: Clock, **limits: object) -> None:
         self.store = MemoryStore(memory, nothing)
         self._clock = clock
-        self.limiter = SharedRateLimiter(clock, clock, threading.RLock(), self.store, NAMES)
+        self.limiter = SharedRateLimiter(clock, clock, threading.RLock(), self.store, NAMES, lambda: 0.5)
         self.store.reporter = self.limiter
         self.meters = [Meter("feature f", "for f", Limits.model_validate(limits))]
         self._number = 0
