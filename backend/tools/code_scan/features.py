@@ -67,6 +67,8 @@ class _Reader:
         base_model = own["model"] if own["deployment"] else None
         row = self._of_deployment(base_model)
         name = self._name(own["deployment"] or own["model"])
+        if name is None and self.is_named and "**" in self._arguments:
+            self._tell_unknown("model", self._node("model", None), Unknown())
         self._refuse_clouds()
         return Spec(
             self._place,

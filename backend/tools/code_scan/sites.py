@@ -111,7 +111,7 @@ class _Finder:
                 continue
             if (made := self._made(node)) is not None:
                 yield node, (made,)
-            elif _method(node) == "with_fallbacks" and (chain := self._heads(node)):
+            elif _method(node) == "with_fallbacks" and (chain := self._heads(node, set())):
                 yield node, tuple(chain)
 
     def _made(self, node: ast.Call) -> Made | None:
@@ -130,32 +130,33 @@ class _Finder:
         models = [*agent.args[:1], *(one.value for one in agent.keywords if one.arg == "model")]
         return any(isinstance(self._project.value(model, self._module).value, str) for model in models)
 
-    def _heads(self, node: ast.AST | None, depth: int = 0) -> list[Made]:
-        """The models that an expression stands for, in order."""
-        if node is None or depth > len(_FLUENT):
+    def _heads(self, node: ast.AST | None, seen: set[int]) -> list[Made]:
+        """The models that an expression stands for, in order. What was ``seen`` is not looked at again."""
+        if node is None or id(node) in seen:
             return []
+        seen.add(id(node))
         if isinstance(node, ast.Call):
-            return self._heads_of_call(node, depth)
+            return self._heads_of_call(node, seen)
         if isinstance(node, ast.Name):
-            return self._heads(self._module.assigned(node.id, node), depth + 1)
+            return self._heads(self._module.assigned(node.id, node), seen)
         name = target_name(node)
-        return self._heads(self._of_instance(name), depth + 1) if name else []
+        return self._heads(self._of_instance(name), seen) if name else []
 
-    def _heads_of_call(self, node: ast.Call, depth: int) -> list[Made]:
+    def _heads_of_call(self, node: ast.Call, seen: set[int]) -> list[Made]:
         if (made := self._made(node)) is not None:
             return [made]
         if _method(node) in _FLUENT and isinstance(node.func, ast.Attribute):
-            return self._heads(node.func.value, depth + 1) + self._followers(node, depth)
+            return self._heads(node.func.value, seen) + self._followers(node, seen)
         return []
 
-    def _followers(self, node: ast.Call, depth: int) -> list[Made]:
+    def _followers(self, node: ast.Call, seen: set[int]) -> list[Made]:
         if _method(node) != "with_fallbacks":
             return []
         listed = [*node.args[:1], *(one.value for one in node.keywords if one.arg == "fallbacks")]
         elements = [
             one for each in listed for one in (each.elts if isinstance(each, ast.List | ast.Tuple) else [])
         ]
-        return [made for one in elements for made in self._heads(one, depth + 1)]
+        return [made for one in elements for made in self._heads(one, seen)]
 
     def _of_instance(self, name: str) -> ast.expr | None:
         """What is assigned to ``self.name``, if that happens in one place of the file."""

@@ -18,6 +18,8 @@ VARIABLE: Final = "os.environ/"
 _GETTERS = {"os.getenv", "os.environ.get", "getenv", "environ.get"}
 _WRAPPERS = {"SecretStr", "Path", "str", "Decimal", "float", "int", "HttpUrl"}
 _DEEPEST = 20
+_LONGEST = 1000
+"""Letters of a text that is put together: a model's name or an address."""
 
 
 class Value(NamedTuple):
@@ -36,6 +38,7 @@ class Project:
 
     def __init__(self, modules: Iterable[Module]) -> None:
         self.modules = {_dotted(module.name): module for module in modules}
+        self._known: dict[int, Value] = {}
         self._classes = _classes(self.modules)
         self._fields = _fields(self.modules.values())
 
@@ -43,9 +46,16 @@ class Project:
         """What ``node`` stands for."""
         if depth > _DEEPEST:
             return Value(Unknown())
+        if id(node) not in self._known:
+            # What leads to itself is not known.
+            self._known[id(node)] = Value(Unknown())
+            self._known[id(node)] = self._found(node, module, depth)
+        return self._known[id(node)]
+
+    def _found(self, node: ast.AST, module: Module, depth: int) -> Value:
         if isinstance(node, ast.Name | ast.Attribute):
             return self._named(node, module, depth)
-        if isinstance(node, ast.Call | ast.Subscript):
+        if isinstance(node, ast.Call):
             return self._called(node, module, depth)
         if isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Constant):
             return Value(self._literal(node, module, depth))
@@ -71,7 +81,9 @@ class Project:
         return made
 
     def _computed(self, node: ast.AST, module: Module, depth: int) -> Value:
-        """A text that is put together of texts, a default behind ``or``, a number with its sign."""
+        """A text that is put together of texts, a default behind ``or``, a number with its sign, an item of a mapping."""
+        if isinstance(node, ast.Subscript):
+            return self._subscript(node, module, depth)
         if isinstance(node, ast.JoinedStr | ast.BinOp):
             return self._joined(node, module, depth)
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
@@ -88,7 +100,9 @@ class Project:
         nodes = node.values if isinstance(node, ast.JoinedStr) else [node.left, node.right]
         parts = [one.value if isinstance(one, ast.FormattedValue) else one for one in nodes]
         found = [self.value(part, module, depth + 1) for part in parts]
-        if all(isinstance(one.value, str) and not one.value.startswith(VARIABLE) for one in found):
+        texts = [one.value for one in found if isinstance(one.value, str)]
+        is_text = len(texts) == len(found) and not any(text.startswith(VARIABLE) for text in texts)
+        if is_text and sum(map(len, texts)) <= _LONGEST:
             return Value("".join(str(one.value) for one in found), "".join(one.note for one in found))
         return Value(Unknown())
 
@@ -103,28 +117,45 @@ class Project:
         if (elsewhere := self._imported(dotted)) is not None:
             other, expression = elsewhere
             return self.value(expression, other, depth + 1)
-        return self._held(node, module, dotted) or Value(Unknown(_plain(node)))
+        return self._held(node, module, dotted, depth) or Value(Unknown(_plain(node)))
 
-    def _held(self, node: ast.Name | ast.Attribute, module: Module, dotted: str) -> Value | None:
-        """A text that a class holds: a member of an enumeration, or the default of a field of settings."""
+    def _held(self, node: ast.Name | ast.Attribute, module: Module, dotted: str, depth: int) -> Value | None:
+        """A text that a class or an instance holds: a member of an enumeration, an argument, the default of a field."""
         owner, _, name = dotted.removesuffix(".value").rpartition(".")
         if (held := self._class(owner, module)) is not None and name in held:
             return Value(held[name])
         if not isinstance(node, ast.Attribute):
             return None
-        made = self._class(*self._made_by(node.value, module))
-        default = self._fields.get(node.attr) if made is None else made.get(node.attr)
+        made, place = self._making(node.value, module, depth + 1)
+        if isinstance(made, ast.Call):
+            given = next((one.value for one in made.keywords if one.arg == node.attr), None)
+            if given is not None:
+                return self.value(given, place, depth + 1)
+        named = made.func if isinstance(made, ast.Call) else made
+        fields = self._class(place.dotted(named) or "", place) if named is not None else None
+        default = self._fields.get(node.attr) if fields is None else fields.get(node.attr)
         return Value(default, f"it is the default of the field {node.attr}") if default is not None else None
 
-    def _made_by(self, node: ast.AST, module: Module) -> tuple[str, Module]:
-        """The class that ``node`` is an instance of, and where it is named so; empty if neither its making nor an annotation tells."""
-        made: ast.AST | None = node if isinstance(node, ast.Call) else None
+    def _item(self, node: ast.Subscript, module: Module, depth: int) -> tuple[ast.expr, Module] | None:
+        """What a mapping that is written out holds under a key, and where it stands."""
+        mapping, place = self._making(node.value, module, depth + 1)
+        key = self.value(node.slice, module, depth + 1).value
+        keys = mapping.keys if isinstance(mapping, ast.Dict) else []
+        found = [at for at, one in enumerate(keys) if isinstance(one, ast.Constant) and one.value == key]
+        return (mapping.values[found[-1]], place) if found and isinstance(mapping, ast.Dict) else None
+
+    def _making(self, node: ast.AST, module: Module, depth: int) -> tuple[ast.AST | None, Module]:
+        """The expression that made ``node``, or the annotation that tells its class, and where it stands."""
+        if isinstance(node, ast.Call):
+            return node, module
+        made = None
         if isinstance(node, ast.Name):
             made = module.assigned(node.id, node) or module.annotation(node.id, node)
         if made is None and (elsewhere := self._imported(module.dotted(node) or "")) is not None:
             module, made = elsewhere
-        made = made.func if isinstance(made, ast.Call) else made
-        return (module.dotted(made) or "" if made is not None else ""), module
+        if isinstance(made, ast.Subscript) and depth <= _DEEPEST:
+            made, module = self._item(made, module, depth) or (made, module)
+        return made, module
 
     def _class(self, dotted: str, module: Module) -> Mapping[str, str] | None:
         """The texts of the class that ``dotted`` names, or that it is a method of."""
@@ -151,11 +182,15 @@ class Project:
         found = matching[0].values.get((id(matching[0].tree), name))
         return (matching[0], found) if found is not None else None
 
-    def _called(self, node: ast.Call | ast.Subscript, module: Module, depth: int) -> Value:
-        if isinstance(node, ast.Subscript):
-            name = self.value(node.slice, module, depth + 1).value
-            is_variable = (module.dotted(node.value) or "").endswith("environ")
-            return Value(f"{VARIABLE}{name}" if is_variable and isinstance(name, str) else Unknown())
+    def _subscript(self, node: ast.Subscript, module: Module, depth: int) -> Value:
+        """A variable's value, or what a mapping holds that is written out."""
+        if (item := self._item(node, module, depth)) is not None:
+            return self.value(*item, depth + 1)
+        name = self.value(node.slice, module, depth + 1).value
+        is_variable = (module.dotted(node.value) or "").endswith("environ")
+        return Value(f"{VARIABLE}{name}" if is_variable and isinstance(name, str) else Unknown())
+
+    def _called(self, node: ast.Call, module: Module, depth: int) -> Value:
         called = module.dotted(node.func) or ""
         if called in _GETTERS and node.args:
             return self._variable(node, module, depth)

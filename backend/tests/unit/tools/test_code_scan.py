@@ -285,6 +285,7 @@ class TestValues:
         "arguments",
         [
             "model=pick()",
+            "**options",
             "model=config.model",
             "model='a' if x else 'b'",
             "model=os.environ['MODEL']",
@@ -306,6 +307,9 @@ class TestValues:
             "from app.b import Config\ndef ask(config: Config):\n    ChatOpenAI(model=config.chat)",
             "from app.b import config\nChatOpenAI(model=config.chat)",
             "from app import b\nChatOpenAI(model=b.config.chat)",
+            "MODELS = {'x': 'gpt-6-luna', 'y': 'z'}\nChatOpenAI(model=MODELS['x'])",
+            "MODELS = {'x': Choice(chat='gpt-6-luna')}\nCHOSEN = MODELS['x']\nChatOpenAI(model=CHOSEN.chat)",
+            "chosen = Choice(chat='gpt-6-luna')\nChatOpenAI(model=chosen.chat)",
         ],
     )
     def test_of_two_classes_with_such_a_field_it_is_the_one_that_is_used(
@@ -331,8 +335,26 @@ class TestValues:
     def test_a_name_that_is_assigned_twice_is_not_known(self, scanned: Scan) -> None:
         assert scanned(f"{OPENAI}M = 'a'\nM = 'b'\nChatOpenAI(model=M)").table is None
 
-    def test_a_value_that_leads_to_itself_ends(self, scanned: Scan) -> None:
-        assert scanned(f"{OPENAI}A = B\nB = A\nChatOpenAI(model=A)").table is None
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "A = B\nB = A\nChatOpenAI(model=A)",
+            "A = A['x']\nChatOpenAI(model=A)",
+            "A = A['x']\nChatOpenAI(model=A.chat)",
+            "A = A.chat\nChatOpenAI(model=A)",
+            "A = f'{A}'\nChatOpenAI(model=A)",
+            "A = {'x': A['x']}\nChatOpenAI(model=A['x'])",
+            "A = A or A\nChatOpenAI(model=A)",
+            f"A = A.with_fallbacks([{'A, ' * 60}])",
+            "A = A.with_fallbacks([A])\nA.with_fallbacks([A, ChatOpenAI(model=A)])",
+            "A = A + A\nChatOpenAI(model=A)",
+            "A = [A, A, A, A]\nChatOpenAI(model=A)",
+            "".join(f"A{n} = A{n + 1} + A{n + 1} + A{n + 1}\n" for n in range(30)) + "ChatOpenAI(model=A0)",
+            "def f(a=a):\n    ChatOpenAI(model=a)",
+        ],
+    )
+    def test_a_value_that_leads_to_itself_ends(self, scanned: Scan, code: str) -> None:
+        assert scanned(OPENAI + code).table is None
 
 
 class TestNames:
