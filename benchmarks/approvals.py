@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 PROCESSES: Final = 4
 REQUESTS: Final = 50
 """Of each process, at once."""
+_TOLD: Final = 20
+"""Seeds from one word about how far it is to the next."""
 
 
 class Kind(NamedTuple):
@@ -200,6 +202,8 @@ def kills(seeds: int, stride: int, folder: Path) -> bool:
             counts["finished"] += left.states == ["done"]
             for path in folder.glob(f"{seed}-{moment}.*"):
                 path.unlink()
+        if seed % _TOLD == _TOLD - 1:
+            print(f"{seed + 1} seeds: {dict(counts)}", file=sys.stderr, flush=True)
     print(
         "| seeds | kills | done twice | lost | parked for a person | runs brought to their end |\n|---|---|---|---|---|---|"
     )

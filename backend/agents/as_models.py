@@ -110,7 +110,7 @@ class _Reader:
             case Ended():
                 self._end = event
                 is_stopped = event.state not in ("done", "awaiting")
-                return f"{_BETWEEN}[stopped: {event.reason}]" if is_stopped else ""
+                return f"{_BETWEEN}[stopped: {event.message or event.reason}]" if is_stopped else ""
             case _:
                 pass
         return ""

@@ -136,7 +136,7 @@ class Drive:
         except LLMError as error:
             spent = spending.of_error(error, clock() - began)
             await self._append(Failed(code=error.code, spent=spent, call_id=error.call_id))
-            yield self._ended("failed", error.code)
+            yield self._ended("failed", error.code, error.message)
             return
         answered = self._answered(chunks, clock() - began)
         await self._append(answered)
@@ -313,8 +313,9 @@ class Drive:
         await self._around.runs.append(self._run, len(self._progress.steps), step, self._around.now())
         self._progress.add(step)
 
-    def _ended(self, state: RunState, reason: str | None) -> Ended:
-        self._end = Ended(self._run.id, state, reason, self._progress.text, self._progress.spent)
+    def _ended(self, state: RunState, reason: str | None, message: str | None = None) -> Ended:
+        progress = self._progress
+        self._end = Ended(self._run.id, state, reason, progress.text, progress.spent, message)
         return self._end
 
 

@@ -87,6 +87,7 @@ class Ended:
 
     Attributes:
         text: The answer; of a run that was stopped, the last that the model said.
+        message: Why no answer came, as a sentence.
     """
 
     run_id: str
@@ -94,6 +95,7 @@ class Ended:
     reason: str | None
     text: str
     spent: Spent
+    message: str | None = None
     kind: ClassVar[str] = "end"
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +105,7 @@ class Ended:
             "state": self.state,
             "reason": self.reason,
             "text": self.text,
+            "message": self.message,
             "spent": self.spent.model_dump(mode="json"),
         }
 

@@ -236,7 +236,9 @@ def _print(event: Event) -> None:
         case Ended():
             out.print()
             why = f" ({event.reason})" if event.reason else ""
-            err.print(f"Run {event.run_id} is {event.state}{why}.", markup=False)
+            err.print(
+                f"Run {event.run_id} is {event.state}{why}. {event.message or ''}".rstrip(), markup=False
+            )
         case _:
             pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from backend.agents.errors import (
 from backend.agents.events import view
 from backend.agents.tools import tool
 from backend.database.audit import AuditTrail
-from backend.tests.fakes.agents import ANN, BOB, CAT, World, asked, deletes, end, error_of, wants
+from backend.tests.fakes.agents import ANN, BOB, CAT, World, asked, deletes, end, error_of, wants, whole
 
 if TYPE_CHECKING:
     from backend.agents.confirmations import Confirmation
@@ -375,6 +376,23 @@ async def test_what_nobody_has_to_be_asked_for_is_not_done_again_either(world: M
 
     (left,) = await app.pending()
     assert (end(events).state, left.state, left.decided_by) == ("awaiting", "unknown", None)
+
+
+async def test_what_was_approved_is_done_though_nobody_waits_for_it_and_the_run_can_be_gone_on_with(
+    world: MakeWorld,
+) -> None:
+    app = world([deletes(), "Gone."])
+    one = await asks(app)
+
+    async with aclosing(app.runner.approve(decision_of(one))) as events:
+        await anext(events)  # and then the client goes away
+    await app.gate.drain(5)
+    run = await app.runner.find(ANN, one.run)
+    state = await app.runner.shown_state(run)
+    resumed = await whole(app.runner.resume(ANN, one.run))
+
+    assert (app.effects.done, state, end(resumed).text) == ([("delete", 7)], "interrupted", "Gone.")
+    assert app.results() == ["deleted 7"]
 
 
 async def test_one_users_confirmations_are_bounded(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:

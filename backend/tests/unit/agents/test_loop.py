@@ -12,6 +12,7 @@ from backend.agents.agent import Agent
 from backend.agents.budget import RunBudget
 from backend.agents.events import Called, Delta, Result
 from backend.agents.observations import ToolError
+from backend.agents.steps import STEP
 from backend.agents.tools import tool
 from backend.tests.fakes.agents import ANN, World, deletes, end, error_of, wants, whole
 from backend.utils.llm.errors import ProviderDownError
@@ -297,9 +298,38 @@ async def test_a_model_that_cannot_be_had_fails_the_run_which_can_be_gone_on_wit
     events = await world.say()
     again = await whole(world.runner.resume(ANN, end(events).run_id))
 
-    assert (end(events).state, end(events).reason) == ("failed", "provider_down")
+    assert (end(events).state, end(events).reason, end(events).message) == ("failed", "provider_down", "away")
     assert (end(again).state, end(again).text, end(again).spent.turns) == ("done", "Back.", 3)
     assert len(world.effects.done) == 1
+
+
+async def test_a_model_that_does_not_answer_within_the_runs_seconds_ends_it() -> None:
+    class Silent:
+        def bind_tools(self, _: object) -> Silent:
+            return self
+
+        async def astream(self, _: object) -> AsyncIterator[AIMessageChunk]:
+            await asyncio.Event().wait()
+            yield AIMessageChunk(content="late")
+
+    world = World(budget=RunBudget(seconds=0.01))
+    silent = Silent()
+    world.models = lambda _: silent
+    world.put_in_force(world.agent)
+
+    events = await world.say()
+
+    assert (end(events).state, end(events).reason) == ("exhausted", "seconds")
+
+
+async def test_what_no_database_takes_is_marked_in_what_is_kept() -> None:
+    world = World([wants(("search", {"words": "a\0\ud800"}), text="b\0\ud800"), "Done."])
+
+    events = await world.say()
+
+    steps = await world.runs.steps(end(events).run_id)
+    assert all(STEP.dump_json(step) for step in steps)
+    assert world.effects.done == [("search", "a\ufffd\ufffd")]
 
 
 async def test_what_happens_is_told_as_it_happens() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import uuid
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.access import Owner
+from backend.conversations.action_items import ActionItem
 from backend.conversations.store import (
     Conversation,
     ConversationStore,
@@ -69,6 +71,34 @@ async def test_an_id_is_kept_once_as_it_first_came(store: ConversationStore) -> 
     await store.add(kept.model_copy(update={"title": "Another"}))
 
     assert await store.get(Owner("ann"), kept.id) == kept
+
+
+async def test_tasks_that_are_added_at_once_are_all_there(store: ConversationStore) -> None:
+    kept = conversation()
+    await store.add(kept)
+    items = [ActionItem(description=f"Task {number}") for number in range(5)]
+
+    added = await asyncio.gather(*(store.add_action_item(Owner("ann"), kept.id, item) for item in items))
+
+    found = await store.get(Owner("ann"), kept.id)
+    assert (added, found is not None) == ([True] * 5, True)
+    assert sorted(item.description for item in found.action_items) == [item.description for item in items]
+    assert found.transcript == kept.transcript
+
+
+async def test_what_is_removed_is_gone_and_another_users_stays(store: ConversationStore) -> None:
+    kept = conversation()
+    await store.add(kept)
+
+    others = [
+        await store.delete(Owner("bob"), kept.id),
+        await store.add_action_item(Owner("bob"), kept.id, ActionItem(description="Task")),
+    ]
+    there = await store.get(Owner("ann"), kept.id)
+    removed = [await store.delete(Owner("ann"), kept.id), await store.delete(Owner("ann"), kept.id)]
+
+    assert (others, there, removed) == ([False, False], kept, [True, False])
+    assert await store.get(Owner("ann"), kept.id) is None
 
 
 async def test_pages_hold_everything_once_newest_first(store: ConversationStore) -> None:
