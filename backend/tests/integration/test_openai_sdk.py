@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from backend.tests.fakes.edges import edge_of
-from backend.utils.llm.testing import Cut, Json, LoopbackProvider, Status, Text, ToolCalls, Trickle
+from backend.utils.llm.testing import Cut, Hang, Json, LoopbackProvider, Status, Text, ToolCalls, Trickle
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
@@ -384,3 +384,17 @@ def test_a_strict_tool_reaches_every_provider(client: openai.OpenAI, provider: L
     for model in ("chat", "claude"):
         response = client.responses.create(model=model, input="Hello?", tools=[strict], store=False)
         assert response.output[-1].type == "function_call"
+
+
+@pytest.mark.parametrize("choices", [1, 3])
+def test_a_client_that_gives_up_ends_what_it_waited_for(
+    client: openai.OpenAI, provider: LoopbackProvider, choices: int
+) -> None:
+    provider.always(Hang())
+
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.5).chat.completions.create(model="chat", messages=HELLO, n=choices)
+
+    assert provider.wait_until(
+        lambda seen: len(seen) == choices and all(request.closed_by_client for request in seen)
+    )
