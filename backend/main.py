@@ -67,6 +67,7 @@ from backend.routers import (
     overrides,
     pages,
     responses,
+    token_pages,
     tokens,
     usage,
 )
@@ -233,7 +234,7 @@ def create_app(
     for room in (
         *(health, llm, overrides, budgets, keys, usage, metrics, conversations, chat, tokens, pages),
         *(chat_completions, complete, messages, models, responses),
-        *(agents, console, changes, openapi),
+        *(agents, console, changes, token_pages, openapi),
     ):
         app.include_router(room.router)
     return app

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
-    from backend.access import Scope
+    from backend.access import Grant, Scope
 
 
 class Row(NamedTuple):
@@ -57,6 +57,9 @@ ROUTES: Final[Mapping[str, Row]] = {
     "GET /agents": CALL,
     "POST /agents/confirmations/{confirmation_id}": CALL,
     "GET /playground": CALL,
+    "GET /tokens": ADMIN,
+    "POST /tokens": ADMIN,
+    "POST /tokens/{token_id}/revoke": ADMIN,
     "GET /openapi.json": ANY,
     "GET /docs": ANY,
     "GET /metrics": HOUSE_ANY,
@@ -106,6 +109,13 @@ ROUTES: Final[Mapping[str, Row]] = {
     "DELETE /v1/tokens/{token_id}": ADMIN,
 }
 """By method and path, as the route is written. A WebSocket's method is ``WEBSOCKET``."""
+
+
+def allows(row: Row, grant: Grant) -> bool:
+    """Whether whoever holds ``grant`` may use the route of ``row``."""
+    if row.scopes is None:
+        return True
+    return grant.may(row.scopes) and not (row.is_of_the_house and grant.tenant_id)
 
 
 def row_of(connection: HTTPConnection) -> Row | None:

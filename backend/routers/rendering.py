@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +22,7 @@ from backend.console import charts, wording
 from backend.ledger.store import StoreAwayError
 from backend.utils.llm.errors import LLMError
 
-from .access import HOUSE_DEBUG
+from .access import HOUSE_ADMIN, HOUSE_DEBUG, ROUTES, Row, allows
 from .dependencies import UnauthenticatedError
 from .errors import describe
 
@@ -40,25 +39,30 @@ _NO_PAGE: Final = (HTTPException, RequestValidationError, LLMError, SQLAlchemyEr
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A page that the menu leads to; ``admins`` alone may see it if it says so."""
+    """A page that the menu leads to, for whoever may use its route; where that leads others elsewhere, for those of ``row``."""
 
     name: str
     path: str
     title: str
-    admins: bool = True
+    row: Row | None = None
+
+    def is_for(self, grant: Grant) -> bool:
+        """Whether whoever holds ``grant`` may see it."""
+        return allows(self.row or ROUTES[f"GET {self.path}"], grant)
 
 
 MENU: Final = (
-    Place("now", "/", "Now"),
+    Place("now", "/", "Now", HOUSE_DEBUG),
     Place("features", "/features", "Features"),
     Place("explain", "/explain", "Explain"),
     Place("requests", "/requests", "Requests"),
     Place("spend", "/spend", "Spend"),
     Place("config", "/config", "Config"),
     Place("models", "/models", "Models"),
-    Place("agents", "/agents", "Agents", admins=False),
-    Place("conversations", "/conversations", "Conversations", admins=False),
-    Place("playground", "/playground", "Playground", admins=False),
+    Place("agents", "/agents", "Agents"),
+    Place("conversations", "/conversations", "Conversations"),
+    Place("playground", "/playground", "Playground"),
+    Place("tokens", "/tokens", "Tokens"),
 )
 
 
@@ -100,7 +104,12 @@ class Page(APIRoute):
 
 def is_on_call(grant: Grant) -> bool:
     """Whether somebody may see how the house does."""
-    return grant.may(HOUSE_DEBUG.scopes or frozenset()) and not grant.tenant_id
+    return allows(HOUSE_DEBUG, grant)
+
+
+def may_change(grant: Grant | None) -> bool:
+    """Whether somebody may change what is the house's."""
+    return grant is not None and allows(HOUSE_ADMIN, grant)
 
 
 def wants_json(request: Request) -> bool:
@@ -131,9 +140,9 @@ async def page(
 def _laid_out(request: Request, name: str, context: dict[str, Any]) -> str:
     user = context.get("user", "")
     grant: Grant | None = getattr(request.state, "grant", None)
-    menu = [place for place in MENU if grant and user and (is_on_call(grant) or not place.admins)]
+    menu = [place for place in MENU if grant and user and place.is_for(grant)]
     base = "fragment.html" if request.headers.get("hx-request") == "true" else "base.html"
-    known = {"base": base, "name": name, "menu": menu, "user": user, "now": datetime.now(UTC)}
+    known = {"base": base, "name": name, "menu": menu, "user": user, "may_change": may_change(grant)}
     html = _environment_of_pages.get_template(f"{name}.html").render(known | context)
     return _INDENTATION.sub(lambda found: found[1] or "\n", html)  # a fifth of a page is how it is indented
 

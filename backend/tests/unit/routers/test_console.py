@@ -14,12 +14,13 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from backend.access import Owner
+from backend.access import Grant, Owner
 from backend.agents.tools import tool
 from backend.budgets import Budgets
 from backend.database.engine import make_engine
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
+from backend.database.tokens import PREFIX, TokenStore
 from backend.database.usage import SqlUsageStore
 from backend.ledger.store import StoreAwayError
 from backend.overrides import Overrides
@@ -57,7 +58,7 @@ HOSTILE: Final = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{123
 CALL: Final = "0193a1b2-c3d4-7e5f-8a9b-{:012d}"
 TABLE: Final = (Path(__file__).parents[3] / "llm.toml").read_text()
 VIEWS: Final = tuple(place.path for place in MENU)
-FOR_ADMINS: Final = tuple(place.path for place in MENU if place.admins and place.path != "/")
+FOR_ADMINS: Final = tuple(place.path for place in MENU[1:] if not place.is_for(Grant("ann")))
 OTHERS: Final = (
     f"/requests/{CALL.format(1)}",
     "/explain?feature=conv_folder&tokens=3000&tools=true&byok=openai&user=ann&tier=pro",
@@ -132,6 +133,7 @@ def given(engine: AsyncEngine) -> Services:
         recent=RecentAttempts(),
         overrides=Overrides(SqlOverrideStore(async_sessionmaker(engine)), table),
         budgets=Budgets(store, table, note),
+        given_tokens=TokenStore(async_sessionmaker(engine)),
     )
 
 
@@ -277,6 +279,19 @@ class TestWho:
             "/conversations",
             "/playground",
         ]
+
+    @pytest.mark.parametrize(
+        ("grant", "sees"),
+        [
+            (Grant("ann"), {"agents", "conversations", "playground"}),
+            (Grant("ann", scopes=frozenset({"debug"})), {place.name for place in MENU[:7]}),
+            (Grant("ann", scopes=frozenset({"admin"})), {place.name for place in MENU}),
+            (Grant("ann", "acme", frozenset({"admin"})), {"agents", "conversations", "playground", "tokens"}),
+        ],
+        ids=["call", "debug", "admin", "admin of a tenant"],
+    )
+    def test_the_menu_leads_to_what_one_may_see(self, grant: Grant, sees: set[str]) -> None:
+        assert {place.name for place in MENU if place.is_for(grant)} == sees
 
     @pytest.mark.parametrize(("headers", "status"), [({}, 401), (ANN, 403)])
     async def test_a_program_is_told_in_json(
@@ -500,6 +515,53 @@ class TestChanges:
 
         assert response.status_code == 422
         assert read_page(response.text).faults == []
+
+
+class TestTokens:
+    OURS: Final = TestChanges.OURS
+    FORM: Final = "name=%3Cb%3Eci&user_id=ann&call=true&debug=true&rate=60/minute&usd=5.50&period=day&days=30"
+
+    async def test_a_token_is_shown_once_and_revoked(self, browser: httpx2.AsyncClient) -> None:
+        made = await browser.post("/tokens", headers=ADMIN | self.OURS, content=self.FORM)
+        page = await browser.get("/tokens", headers=ADMIN)
+        (one,) = (await browser.get("/tokens", headers=ADMIN | JSON)).json()["tokens"]
+
+        assert (read_page(made.text).faults, read_page(page.text).faults) == ([], [])
+        assert made.headers["cache-control"] == "no-store"
+        assert (made.text.count(f">{PREFIX}"), page.text.count(f">{PREFIX}")) == (1, 0)
+        assert (one["name"], one["user_id"], one["scopes"], one["rate"]) == (
+            "<b>ci",
+            "ann",
+            ["call", "debug"],
+            "60/minute",
+        )
+        assert one["budget"] == {"usd": "5.50", "period": "day"}
+
+        revoked = await browser.post(f"/tokens/{one['id']}/revoke", headers=ADMIN | self.OURS)
+        again = await browser.post(f"/tokens/{one['id']}/revoke", headers=ADMIN | self.OURS)
+        assert (revoked.status_code, again.status_code) == (303, 404)
+        assert (await browser.get("/tokens", headers=ADMIN | JSON)).json()["tokens"][0]["revoked_at"]
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "",
+            "name=ci&user_id=ann",
+            "name=ci&user_id=ann&call=true&days=x",
+            "name=ci&user_id=ann&call=true&usd=-1",
+        ],
+    )
+    async def test_what_makes_no_sense_makes_no_token(self, form: str, browser: httpx2.AsyncClient) -> None:
+        response = await browser.post("/tokens", headers=ADMIN | self.OURS, content=form)
+
+        assert response.status_code == 422
+        assert (await browser.get("/tokens", headers=ADMIN | JSON)).json()["tokens"] == []
+
+    @pytest.mark.parametrize(
+        "headers", [ANN | TestChanges.OURS, ADMIN | {"content-type": TestChanges.OURS["content-type"]}]
+    )
+    async def test_nobody_else_makes_one(self, headers: dict[str, str], browser: httpx2.AsyncClient) -> None:
+        assert (await browser.post("/tokens", headers=headers, content=self.FORM)).status_code == 403
 
 
 class TestAgents:
