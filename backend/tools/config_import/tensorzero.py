@@ -63,6 +63,7 @@ _SECTIONS = {
     "tools": _IN_CODE,
 }
 _MILLISECONDS = 1000
+_LARGEST = 1e12
 
 
 class _Variant(NamedTuple):
@@ -89,6 +90,8 @@ def functions(document: Node) -> list[Config]:
     for name, node, kind in alone:
         specs = tuple(replace(spec, kind=kind) for spec in _routed(node))
         found.append(Config(_feature(name, node), node, specs, TENSORZERO))
+    if not found:
+        document.report("wrong", "has neither a function nor a model.")
     return found
 
 
@@ -126,7 +129,7 @@ def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) 
     entries = node.entries()
     kind, weight = given(entries.pop("type", None)), given(entries.pop("weight", None))
     model = given(entries.pop("model", None))
-    if kind is not None and kind.value not in {"chat_completion", "experimental_chain_of_thought"}:
+    if kind is not None and str(kind.value) not in {"chat_completion", "experimental_chain_of_thought"}:
         node.report(
             "wrong",
             f"is of the type {shown(str(kind.value))}, and one call is made here. Take it out, or ask in product code.",
@@ -137,8 +140,16 @@ def _variant(name: str, node: Node, models: Mapping[str, Node], used: set[str]) 
         return _Variant(name, node, (), None)
     used.add(text)
     specs = _of_model(text, model, node, models)
-    share = weight.value if weight is not None and isinstance(weight.value, int | float) else None
-    return _Variant(name, node, tuple(_set(specs, entries)), share)
+    return _Variant(name, node, tuple(_set(specs, entries)), _share(weight) if weight else None)
+
+
+def _share(weight: Node) -> float | None:
+    """How often something is chosen; None, and a finding, if that is no number."""
+    share = weight.value
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < _LARGEST:
+        weight.report("wrong", "must be a number from 0.")
+        return None
+    return float(share)
 
 
 def _set(specs: Iterable[Spec], entries: dict[str, Node]) -> Iterable[Spec]:
@@ -192,14 +203,15 @@ def _shares(variants: Iterable[_Variant], trial: Mapping[str, Node]) -> dict[str
     """How often each variant is chosen, against the others."""
     listed = given(trial.get("candidate_variants"))
     kind = given(trial.get("type"))
-    if kind is not None and kind.value in {"adaptive", "track_and_stop"}:
+    if kind is not None and str(kind.value) in {"adaptive", "track_and_stop"}:
         kind.report(
             "changed", "is a choice in equal shares here. See `split` and `stop` in docs/reference/table.md."
         )
     if listed is None:
-        return {each.name: float(each.weight) for each in variants if each.weight}
+        return {each.name: each.weight for each in variants if each.weight}
     if isinstance(listed.value, Mapping):
-        return {name: float(share) for name, share in listed.value.items() if isinstance(share, int | float)}
+        shares = {name: _share(node) for name, node in listed.entries().items()}
+        return {name: share for name, share in shares.items() if share}
     return {str(name.value): 1.0 for name in listed.elements()}
 
 

@@ -6,6 +6,8 @@ import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backend.tools.config_import import import_config, system_of
 from backend.utils.llm.model_config import parse
@@ -203,3 +205,54 @@ description = "{CANARY}"
 
     assert paths == {"functions.extract.variants.b.system_template", "gateway", "metrics", "tools"}
     assert CANARY not in str(told(text))
+
+
+_WORDS = st.sampled_from(
+    ["a", "m", "openai::gpt-6-luna", "anthropic::x", "azure", "chat_completion", "env::X", "none", ""]
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2000) | st.floats() | _WORDS,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(_WORDS, below, max_size=3),
+    max_leaves=6,
+)
+_VARIANT = st.dictionaries(
+    st.sampled_from(["type", "model", "weight", "temperature", "retries", "timeouts", "json_mode"]),
+    _VALUES,
+    max_size=4,
+)
+_FUNCTION = st.fixed_dictionaries(
+    {"variants": st.dictionaries(_WORDS, _VARIANT | _VALUES, max_size=3)},
+    optional={
+        "type": _VALUES,
+        "experimentation": st.dictionaries(
+            st.sampled_from(["type", "candidate_variants", "fallback_variants"]), _VALUES, max_size=3
+        ),
+    },
+)
+_PROVIDER = st.dictionaries(
+    st.sampled_from(["type", "model_name", "api_base", "endpoint", "api_key_location", "deployment_id"]),
+    _VALUES,
+    max_size=4,
+)
+_MODEL = st.fixed_dictionaries(
+    {"routing": st.lists(_WORDS, max_size=2) | _VALUES},
+    optional={"providers": st.dictionaries(_WORDS, _PROVIDER)},
+)
+
+
+@given(
+    config=st.fixed_dictionaries(
+        {"functions": st.dictionaries(_WORDS, _FUNCTION | _VALUES, max_size=2)},
+        optional={"models": st.dictionaries(_WORDS, _MODEL | _VALUES, max_size=2), "gateway": _VALUES},
+    )
+)
+@pytest.mark.parametrize("partly", [True, False])
+def test_whatever_stands_in_the_file_there_is_a_table_that_loads_or_a_report(
+    config: object, *, partly: bool
+) -> None:
+    made = import_config(config, source="t.toml", system="tensorzero", partly=partly)
+
+    assert "our own fault" not in str(made.findings)
+    assert made.table is not None or made.findings
+    if made.table is not None:
+        parse(made.table, environ={})
