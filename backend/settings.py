@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 ROOT: Final = Path(__file__).parents[1]
@@ -116,7 +116,26 @@ class Settings(BaseSettings):
         return (self.master_keys_file or self.data_dir / "master.keys").expanduser()
 
 
-def variable(setting: str) -> str:
+class UnusableSettingsError(Exception):
+    """Variables of the environment, or lines of ``.env``, cannot be understood; names each, and tells no value."""
+
+    code = "unusable_settings"
+
+
+def read_settings() -> Settings:
+    """The settings, as the environment has them now.
+
+    Raises:
+        UnusableSettingsError: If it has what cannot be one.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [f"{_variable(str(one['loc'][0]))}: {one['msg']}." for one in error.errors()]
+        raise UnusableSettingsError("\n".join(problems)) from None
+
+
+def _variable(setting: str) -> str:
     """The variable of the environment that holds a setting, by the setting's name."""
     field = Settings.model_fields.get(setting)
     return setting if field is None else str(field.validation_alias or f"PATCHBAY_{setting.upper()}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from backend.commands.groups import commands
-from backend.commands.terminal import ExitStatus, Json, errors, out, print_json, read_settings
+from backend.commands.terminal import ExitStatus, Json, out, print_json
 
 if TYPE_CHECKING:
     from backend.tools.doctor import Check
@@ -23,12 +23,10 @@ def doctor(*, as_json: Json = False) -> None:
     Examines Python, the packages, the table, keys by the names of their variables, the database and its migrations, the port,
     the disk, the clock and the demo model. Changes nothing, and asks no provider. Exits with 1 if there is a fault.
     """
-    from backend.settings import environment
     from backend.tools.doctor import examine
     from backend.utils.llm.clock import Time
 
-    with errors(as_json=as_json):
-        found = list(examine(read_settings(), environment(), Time().now()))
+    found = list(examine(Time().now()))
     is_well = all(check.state != "fault" for check in found)
     if as_json:
         print_json({"ok": is_well, "checks": [check._asdict() for check in found]})

@@ -97,6 +97,7 @@ def fail(error: Exception, facts: Mapping[str, Any], *, as_json: bool) -> NoRetu
 
 
 def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
+    from backend.settings import UnusableSettingsError
     from backend.utils.llm.errors import ConfigError
 
     if isinstance(error, ConfigError | UnusableSettingsError):
@@ -106,15 +107,10 @@ def _status(error: Exception, facts: Mapping[str, Any]) -> ExitStatus:
     return ExitStatus.LATER if facts.get("retryable") else ExitStatus.NO
 
 
-class UnusableSettingsError(Exception):
-    """Variables of the environment, or lines of ``.env``, cannot be understood; names each, and tells no value."""
-
-    code = "unusable_settings"
-
-
 @contextmanager
 def errors(*, as_json: bool) -> Iterator[None]:
     """End the command on an `LLMError` and on `UnusableSettingsError`, and tell of it."""
+    from backend.settings import UnusableSettingsError
     from backend.utils.llm.errors import LLMError
 
     try:
@@ -181,15 +177,9 @@ def read_settings() -> Settings:
     Raises:
         UnusableSettingsError: If it has what cannot be one.
     """
-    from pydantic import ValidationError
+    from backend import settings
 
-    from backend.settings import Settings, variable
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        problems = [f"{variable(str(one['loc'][0]))}: {one['msg']}." for one in error.errors()]
-        raise UnusableSettingsError("\n".join(problems)) from None
+    return settings.read_settings()
 
 
 def operator() -> str:

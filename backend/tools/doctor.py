@@ -17,18 +17,13 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from backend.database.condition import condition
-from backend.database.migrations import revisions
 from backend.local_model.server import CannotStartError, gguf_path, runtime
 from backend.tools.lock import ROOT, read_lock
-from backend.utils.llm import Table
-from backend.utils.llm.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from backend.settings import Settings
     from backend.utils.llm.model_config import Snapshot
 
 State = Literal["ok", "warning", "fault"]
@@ -62,11 +57,31 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def examine(settings: Settings, environ: Mapping[str, str], now: datetime) -> Iterator[Check]:
-    """Each check in its turn, the first of which others rest on."""
+def examine(now: datetime) -> Iterator[Check]:
+    """Each check in its turn. Those that need a package which is not there end with that."""
     yield python()
     yield packages()
-    yield from table(environ)
+    try:
+        from backend.settings import environment
+
+        yield from table(environment())
+        yield from _settled(now)
+    except ImportError as error:
+        yield Check("imports", "fault", str(error), _INSTALL)
+
+
+def _settled(now: datetime) -> Iterator[Check]:
+    """What depends on the settings."""
+    from backend.database.condition import condition
+    from backend.database.migrations import revisions
+    from backend.settings import UnusableSettingsError, read_settings
+
+    try:
+        settings = read_settings()
+    except UnusableSettingsError as error:
+        says = " ".join(str(error).splitlines())
+        yield Check("settings", "fault", says, "Correct it in the environment or in .env.")
+        return
     found = asyncio.run(condition(settings))
     yield database(found.fault, place=found.place, exists=found.exists)
     if found.fault is None:
@@ -116,6 +131,9 @@ def _some(names: Sequence[str]) -> str:
 
 def table(environ: Mapping[str, str]) -> Iterator[Check]:
     """Whether the table loads, and which of its keys are there."""
+    from backend.utils.llm import Table
+    from backend.utils.llm.errors import ConfigError
+
     try:
         made = Table(environ=environ)
     except ConfigError as error:

@@ -687,7 +687,7 @@ def test_what_may_pass_exits_with_another_status_than_what_may_not(provider: Loo
     assert (limited.exit_code, malformed.exit_code) == (ExitStatus.LATER, ExitStatus.NO)
 
 
-@pytest.mark.parametrize("arguments", [("tokens", "list"), ("usage",), ("serve",), ("doctor",)])
+@pytest.mark.parametrize("arguments", [("tokens", "list"), ("usage",), ("serve",)])
 def test_a_setting_that_cannot_be_understood_is_named_and_its_value_is_not(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

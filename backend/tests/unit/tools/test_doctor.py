@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -183,11 +186,44 @@ def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:
     assert (found.state, "LOCAL_LLM_GGUF" in found.says) == ("warning", True)
 
 
-def test_whatever_is_not_well_comes_with_advice(tmp_path: Path) -> None:
-    environ = {"LLM_CONFIG": str(tmp_path / "none.toml")}
+@pytest.fixture
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for data that is not there, and no table."""
+    monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PATCHBAY_PORT", "0")
+    monkeypatch.setenv("LOCAL_LLM_GGUF", str(tmp_path / "none.gguf"))
+    monkeypatch.setenv("LLM_CONFIG", str(tmp_path / "none.toml"))
+    return tmp_path
 
-    found = list(doctor.examine(settings(tmp_path), environ, NOW))
+
+def test_whatever_is_not_well_comes_with_advice(away: Path) -> None:
+    found = list(doctor.examine(NOW))
 
     assert len({check.name for check in found}) == len(found) == 9
     assert all(check.advice for check in found if check.state != "ok")
-    assert list(tmp_path.iterdir()) == []
+    assert list(away.iterdir()) == []
+
+
+@pytest.mark.usefixtures("away")
+def test_settings_that_cannot_be_understood_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHBAY_PORT", CANARY)
+
+    found = list(doctor.examine(NOW))[-1]
+
+    assert (found.name, found.state) == ("settings", "fault")
+    assert found.says.startswith("PATCHBAY_PORT: ")
+    assert CANARY not in str(found)
+
+
+@pytest.mark.parametrize("package", ["sqlalchemy", "pydantic_settings"])
+def test_a_package_that_cannot_be_imported_is_a_fault_and_no_crash(package: str) -> None:
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; from backend.cli import app; app(['doctor', '--json'])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+
+    assert (done.returncode, done.stderr) == (1, "")
+    last = json.loads(done.stdout)["checks"][-1]
+    assert (last["name"], last["state"]) == ("imports", "fault")
+    assert package in last["says"]
