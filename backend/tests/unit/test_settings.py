@@ -137,7 +137,8 @@ def test_the_example_names_every_variable() -> None:
         str(field.validation_alias or f"PATCHBAY_{name}".upper())
         for name, field in Settings.model_fields.items()
     }
-    assert keys | fields | {"MODEL_QOS", "LLM_CONFIG", "LLM_FEATURE_<FEATURE>"} == set(example())
+    of_the_facade = {"MODEL_QOS", "LLM_CONFIG", "LLM_FEATURE_<FEATURE>", "LLM_STATE_URL", "LLM_STATE_SECRET"}
+    assert keys | fields | of_the_facade == set(example())
 
 
 def test_the_example_shows_the_defaults() -> None:
