@@ -35,6 +35,6 @@ async def messages(request: Request) -> Response:
 @edge(longest_body=LONGEST_BODY)
 async def count_tokens(request: Request, services: ServicesDep) -> dict[str, Any]:
     """Estimate how many tokens a prompt has, for whichever model. Nobody is asked."""
-    counted = read_count(await read_body(request))
+    counted = await read_body(request, read_count)
     services.responders.responder(counted.model)
     return {"input_tokens": prompt_tokens(counted)}

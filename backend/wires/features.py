@@ -74,12 +74,10 @@ class FeatureResponder:
         found = [await calls[0]] if len(calls) == 1 else await all_of(calls)
         return Answer([choice for choice, _ in found], found[0][1])
 
-    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[Event]:
         """See `Responder.stream`."""
         streams = [self._stream(request, number, call_id) for number, call_id in enumerate(request.ids)]
-        async with aclosing(streams[0] if len(streams) == 1 else merged(streams)) as events:
-            async for event in events:
-                yield event
+        return streams[0] if len(streams) == 1 else merged(streams)
 
     async def _answer(self, request: CompletionRequest, call_id: str) -> tuple[Choice, Sequence[str]]:
         model = self._models.get_llm(self._name)

@@ -59,7 +59,7 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
             taken(form, "json_schema", dict, "response_format.") or {},
             "response_format",
         ),
-        options=options_from(body, _OPTIONS),
+        options=options_from({**body, "top_logprobs": body.get("top_logprobs") or None}, _OPTIONS),
         stop=_stops(body.get("stop")),
         choices=_choices(body),
         streams=taken(body, "stream", bool) or False,

@@ -24,8 +24,9 @@ _OPTIONS: Final = {
     "top_p": "top_p",
     "max_output_tokens": "max_output_tokens",
     "top_logprobs": "top_logprobs",
-    "effort": "effort",
-    "verbosity": "verbosity",
+    "reasoning.effort": "effort",
+    "text.verbosity": "verbosity",
+    "include": "logprobs",
 }
 _KNOWN: Final = frozenset(_OPTIONS) | {
     *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning"),
@@ -99,12 +100,14 @@ def _refuse_state(body: Mapping[str, Any]) -> None:
 
 def _options(body: Mapping[str, Any]) -> Options:
     """The options, of which some stand within others' objects."""
-    effort = (taken(body, "reasoning", dict) or {}).get("effort")
-    verbosity = (taken(body, "text", dict) or {}).get("verbosity")
-    given = {**body, "effort": effort, "verbosity": verbosity}
-    if _LOGPROBS in (taken(body, "include", list) or []):
-        given["logprobs"] = True
-    return options_from(given, {**_OPTIONS, "logprobs": "logprobs"})
+    given = {
+        **body,
+        "reasoning.effort": (taken(body, "reasoning", dict) or {}).get("effort"),
+        "text.verbosity": (taken(body, "text", dict) or {}).get("verbosity"),
+        "include": _LOGPROBS in (taken(body, "include", list) or []) or None,
+        "top_logprobs": body.get("top_logprobs") or None,  # 0 is what clients send who want none
+    }
+    return options_from(given, _OPTIONS)
 
 
 def _ignored(body: Mapping[str, Any]) -> list[str]:

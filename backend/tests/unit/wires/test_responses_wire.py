@@ -336,7 +336,7 @@ def test_a_custom_tools_grammar_is_told_to_the_model() -> None:
         ({"tool_choice": {"type": "function", "name": "x"}}, "tool_choice"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
-        ({"reasoning": {"effort": "huge"}}, "effort"),
+        ({"reasoning": {"effort": "huge"}}, "reasoning.effort"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_place(more: dict[str, Any], param: str) -> None:
@@ -405,3 +405,11 @@ def test_thoughts_that_are_not_ours_are_left_out(kept: object) -> None:
 
     assert turn.additional_kwargs == {}
     assert turn.response_metadata == {}
+
+
+def test_no_probabilities_are_asked_for_by_a_zero() -> None:
+    none = ResponsesWire().read(BODY | {"top_logprobs": 0}).request.options
+    some = ResponsesWire().read(BODY | {"include": ["message.output_text.logprobs"]}).request.options
+
+    assert none.model_fields_set == set()
+    assert some.logprobs is True
