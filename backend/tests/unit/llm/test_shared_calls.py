@@ -308,3 +308,10 @@ def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.Monk
 
     with pytest.raises(ConfigError, match=r"needs a package that is not installed.*pip install redis"):
         parse('state_url = "redis://localhost"', environ={})
+
+
+def test_the_servers_address_is_no_providers_key() -> None:
+    row = '[providers.openai]\napi = "openai"\napi_key_env = "LLM_STATE_URL"\n'
+
+    with pytest.raises(ConfigError, match=r"LLM_STATE_URL.*is no provider's key"):
+        parse(row + EMPTY, environ={"LLM_STATE_URL": "redis://localhost"})

@@ -22,7 +22,7 @@ from .document import read, values
 from .resolve import FEATURE_OVERRIDE, PROFILE_OVERRIDE, Resolver
 from .rows import fit
 from .snapshot import Features, Snapshot
-from .state_server import state_server
+from .state_server import STATE_SECRET, STATE_URL, state_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -114,6 +114,9 @@ def _house_keys(
 ) -> dict[str, SecretStr]:
     keys = {}
     for host, account in ((one.host, account) for one in providers.values() for account in one.accounts):
+        if account.api_key_env in {STATE_URL, STATE_SECRET}:
+            problems.add(account.api_key_env, "is no provider's key", layer="environment")
+            continue
         value = environ.get(account.api_key_env, "").strip()
         if value and (problem := key_problem(value)):
             problems.add(account.api_key_env, problem, layer="environment")

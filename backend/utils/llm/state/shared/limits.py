@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from typing_extensions import override
@@ -19,7 +20,7 @@ from typing_extensions import override
 from ...rate_limits import SECONDS
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
 from .store import Change, Event, Limit
-from .waiting import NEXT_LOOK_SECONDS, is_told, is_told_soon
+from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, is_told, is_told_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -223,17 +224,19 @@ class SharedRateLimiter(RateLimiter):
     @override
     def reserve(self, number: int) -> bool:
         answer = self._asked(number)
-        patience = self._store.patience
-        while not is_told(answer, patience) and not self._store.late():
-            patience = NEXT_LOOK_SECONDS
+        looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
+        patience: float | None = self._store.patience
+        while patience and not is_told(answer, patience) and not self._store.late():
+            patience = next(looks, None)
         return self._may_go(number, answer)
 
     @override
     async def areserve(self, number: int) -> bool:
         answer = self._asked(number)
-        patience = self._store.patience
-        while not await is_told_soon(answer, patience) and not self._store.late():
-            patience = NEXT_LOOK_SECONDS
+        looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
+        patience: float | None = self._store.patience
+        while patience and not await is_told_soon(answer, patience) and not self._store.late():
+            patience = next(looks, None)
         return self._may_go(number, answer)
 
     def _asked(self, number: int) -> Future[Answer | None]:
@@ -293,19 +296,27 @@ class SharedRateLimiter(RateLimiter):
 
     def _wait(self, claim: _Claim, room: Room, said: Answer) -> float:
         """Seconds until it is worth asking again. Who was refused again and again waits longer, up to when its turn may come."""
-        limit = claim.limit
-        if room.left >= limit.ask or said.granted:
+        limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
+        if not is_refused:
             self._refusals.pop(limit.key, None)
         if limit.kind == "total":
             return self.resets()[claim.per or "day"] - self._epoch()
-        is_window = limit.kind == "window"
-        wait = room.wait if is_window else POLL_SECONDS
-        if room.left >= limit.ask or said.granted:
+        wait = room.wait if limit.kind == "window" else POLL_SECONDS
+        if not is_refused:
             return wait
+        return max(wait, self._until_next_turn(limit, wait))
+
+    def _until_next_turn(self, limit: Limit, wait: float) -> float:
+        """Seconds until this process asks again; what was asked at the same time as another request changes nothing."""
+        before = self._rooms.get(limit.key)
+        if before is not None and before.left < limit.ask and before.free_at > self._clock():
+            return before.free_at - self._clock()
         refused = self._refusals[limit.key] = min(MOST_DOUBLINGS, self._refusals.get(limit.key, 0) + 1)
         others = self._store.processes
-        turn = others * limit.seconds / limit.most if is_window else others * POLL_SECONDS / FEW
-        first = limit.grain if is_window else POLL_SECONDS / 8
+        if limit.kind == "window":
+            first, turn = limit.grain, others * limit.seconds / limit.most
+        else:
+            first, turn = POLL_SECONDS / FEW, others * POLL_SECONDS / FEW
         return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
     def _is_within_share(self, number: int, request: _Request) -> bool:

@@ -171,6 +171,8 @@ class ValkeyStore(PerProcess):
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
         """See `Store`."""
         with self._lock:
+            if self.away_since is not None:
+                return  # when it is back, this will be old
             if merge is None:
                 self._at_once.append(event)
             else:
@@ -220,20 +222,25 @@ class ValkeyStore(PerProcess):
     def _run(self) -> None:
         while not self._is_closing:
             jobs = self._gathered()
-            if self._connection is None and not self._connected():
+            if self._connection is not None or self._connected():
+                self._exchange([*self._due(), *jobs])  # what is given back, first
+            else:
                 self._fail(jobs)
-                continue
-            self._exchange([*self._due(), *jobs])  # what is given back, first
+                self._rest()
         self._leave()
+
+    def _rest(self) -> None:
+        """Leave a server that is away alone for a moment, whatever is to be told."""
+        until = time.monotonic() + RETRY_SECONDS
+        while not self._is_closing and (seconds := until - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._fail([self._jobs.get(timeout=seconds)])
 
     def _gathered(self) -> list[_Job]:
         """What is to be done now: waits for the first, and takes what else is there."""
-        if self._connection is None and not self.joined:
-            seconds = RETRY_SECONDS
-        else:
-            until = min(self._beats_at, self._flushes_at, self._changes_at, self._dozes_at)
-            self._sleeps_until, self._dozes_at = until, math.inf
-            seconds = until - time.monotonic()
+        until = min(self._beats_at, self._flushes_at, self._changes_at, self._dozes_at)
+        self._sleeps_until, self._dozes_at = until, math.inf
+        seconds = until - time.monotonic()
         jobs: list[_Job] = []
         with suppress(Empty):
             jobs.append(self._jobs.get(timeout=max(0.0, seconds)) if seconds > 0 else self._jobs.get_nowait())
@@ -289,8 +296,7 @@ class ValkeyStore(PerProcess):
         self._dozes_at = time.monotonic() + SETTLING_SECONDS
         errors = [one for one in replies if isinstance(one, Exception)]
         for job, reply in zip(jobs, replies, strict=True):
-            if job.told is not None:
-                job.told(None if isinstance(reply, Exception) else reply)
+            _tell(job, None if isinstance(reply, Exception) else reply)
         if errors:
             self._lost(errors[0])
 
@@ -304,8 +310,7 @@ class ValkeyStore(PerProcess):
 
     def _fail(self, jobs: Sequence[_Job]) -> None:
         for job in jobs:
-            if job.told is not None:
-                job.told(None)
+            _tell(job, None)
 
     # There, and away ---------------------------------------------------------------------------------------------------
 
@@ -387,6 +392,7 @@ class ValkeyStore(PerProcess):
             if is_news := self.away_since is None:
                 self.away_since = now
             self.joined = False
+            self._at_once, self._soon, self._flushes_at = [], {}, math.inf
             self._beats_at = min(self._beats_at, now)
             is_told = is_news and now - self._told_at > TELL_SECONDS
             self._told_at = now if is_told else self._told_at
@@ -404,14 +410,24 @@ class ValkeyStore(PerProcess):
             jobs: list[_Job] = []
             while True:
                 jobs.append(self._jobs.get_nowait())
-        if self._connection is not None:
-            self._flushes_at = -math.inf
+        self._flushes_at = -math.inf
+        if self._connection is None:
+            self._fail(jobs)
+        else:
             self._exchange([*self._due(), *(one for one in jobs if one is not _WAKE)])
             self._exchange([_Job(("ZREM", _KEYS[0], self._name))])
-        else:
-            self._fail(jobs)
         if self._connection is not None:
             self._connection.close()
+        self.joined, self._is_there = False, False
+
+
+def _tell(job: _Job, reply: Any) -> None:
+    """Tell what came of it. Whoever cannot take it stops nobody else."""
+    if job.told is not None:
+        try:
+            job.told(reply)
+        except Exception:
+            log.exception("what the state server said was not understood; others are told all the same")
 
 
 def _by_key(freed: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

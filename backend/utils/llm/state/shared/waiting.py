@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NEXT_LOOK_SECONDS = 0.005
 """Who has waited in vain for a store's patience looks again so soon: it may have been this process that was slow."""
 
+MOST_LOOKS = 200
+
 
 def is_told(answer: Future[Any], seconds: float) -> bool:
     """Whether ``answer`` is there within ``seconds``. Blocks."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
-from backend.utils.llm.state.shared.store import LEASE_SECONDS, SLACK, Change, Event, Limit
+from backend.utils.llm.state.shared.store import LEASE_SECONDS, SLACK, Answer, Change, Event, Limit
 from backend.utils.llm.state.shared.valkey import ValkeyStore
 
 from .conftest import NOON, eventually, nothing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from backend.tests.fakes.valkey import Valkey
-    from backend.utils.llm.state.shared.store import Answer, Store
+    from backend.utils.llm.state.shared.store import Store
 
     from .conftest import Join
 
@@ -35,8 +35,7 @@ def asked(store: Store, *limits: Limit, name: str = "a:1") -> Answer:
     answer: Future[Answer | None] = Future()
     store.reserve(name, limits, answer.set_result)
     told = answer.result(SECONDS)
-    assert told is not None
-    return told
+    return told or Answer(granted=False, rooms=())
 
 
 def per_minute(most: int, ask: int = 1, key: str = "{a}:requests") -> Limit:
@@ -170,6 +169,20 @@ def test_each_process_is_counted_while_it_is_there(join: Join) -> None:
     other.close()
 
     assert eventually(lambda: one.processes == 1)
+
+
+def test_whoever_does_not_take_an_answer_does_not_stop_the_others(valkey: Valkey) -> None:
+    store = ValkeyStore(SecretStr(valkey.url), nothing)
+
+    def broken(_: object) -> None:
+        raise ValueError("broken")
+
+    store.reserve("a:1", [places(5)], broken)
+
+    try:
+        assert eventually(lambda: store.away_since is None and asked(store, places(5)).granted)
+    finally:
+        store.close()
 
 
 Steps = st.lists(st.tuples(st.integers(0, 50_000), st.integers(1, 40), st.booleans()), max_size=25)
