@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -44,10 +45,13 @@ CHAINS = {
     "anthropic": "anthropic:claude-sonnet-5-5",
     "either": ["gemini:gemini-3.5-flash-lite", "openai:gpt-6-luna"],
     "memories": "openai:text-embedding-3-small",
+    "vectors": "gemini:gemini-embedding-001",
 }
 MORE = """
 [features.memories]
 embedding = { model = "text-embedding-3-small", dimensions = 8 }
+[features.vectors]
+embedding = { model = "gemini-embedding-001", dimensions = 8 }
 """
 CHATS = ["chat", "responses", "gemini", "anthropic"]
 
@@ -129,12 +133,18 @@ def test_structured_answers_and_tools_are_replayed(
         assert talk() == said
 
 
-def test_vectors_are_replayed(path: Path, table: Path) -> None:
+@pytest.mark.parametrize("feature", ["memories", "vectors"])
+def test_vectors_are_replayed(feature: str, path: Path, table: Path, provider: LoopbackProvider) -> None:
+    def vectors() -> list[list[float]]:
+        embeddings = get_embeddings(feature)
+        return [*embeddings.embed_documents(["a", "b"]), asyncio.run(embeddings.aembed_query("c"))]
+
     with record(path, table=table, environ=KEYS):
-        said = get_embeddings("memories").embed_documents(["a", "b"])
+        said = vectors()
+    provider.close()
 
     with replay(path, table=table):
-        assert get_embeddings("memories").embed_documents(["a", "b"]) == said
+        assert vectors() == said
 
 
 def test_the_same_request_gets_its_answers_in_their_order(
