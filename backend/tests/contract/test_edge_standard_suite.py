@@ -1,4 +1,4 @@
-"""LangChain's own suite on `ChatOpenAI`, which asks this service over both of OpenAI's wires; upstream is another vendor's."""
+"""LangChain's own suite on `ChatOpenAI` and `ChatAnthropic`, which ask this service over their vendors' wires; upstream is another vendor's."""
 
 from __future__ import annotations
 
@@ -60,3 +60,25 @@ class TestResponses(TestChat):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return super().chat_model_params | {"use_responses_api": True}
+
+
+class TestMessages(loopback.TestAnthropic):
+    """The Messages API, by `ChatAnthropic`."""
+
+    @pytest.fixture(autouse=True)
+    def _edge(self, edge: Edge, provider: LoopbackProvider) -> None:
+        self.edge = edge
+        provider.clear()
+
+    @property
+    def model_override_value(self) -> str:
+        return "another"
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return super().chat_model_params | {
+            "model": "assistant",
+            "max_tokens": 1000,
+            "base_url": self.edge.anthropic_url,
+            "api_key": self.edge.token,
+        }
