@@ -320,6 +320,15 @@ def test_tokens_are_counted_for_every_model(client: anthropic.Anthropic, provide
         client.messages.count_tokens(model="nobody", messages=HELLO)
 
 
+def test_the_models_are_features_and_groups(client: anthropic.Anthropic) -> None:
+    names = [model.id for model in client.models.list()]
+
+    assert set(FEATURES) <= set(names)
+    assert client.models.retrieve("chat").display_name
+    with pytest.raises(anthropic.NotFoundError):
+        client.models.retrieve("nobody")
+
+
 async def test_the_asynchronous_client_streams_and_leaves(edge: Edge, provider: LoopbackProvider) -> None:
     provider.always(Text("Good morning to you all.", chunks=5))
     async with anthropic.AsyncAnthropic(

@@ -15,6 +15,7 @@ from backend.utils.llm.options import Options
 
 from ..faults import InvalidRequestError
 from ..request import CompletionRequest
+from .blocks import Block, TextBlock, standard
 from .thoughts import remembered
 
 if TYPE_CHECKING:
@@ -25,29 +26,14 @@ if TYPE_CHECKING:
 _MOST_IGNORED: Final = 20
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
+_NO_NAMES: Final = frozenset({"str", "other"})
+"""What pydantic tells of a place beside the names of fields: which form of several it took a value for."""
 _BUDGETS: Final = ((4_096, "low"), (16_384, "medium"))
 """Below so many tokens of thought, this much effort; not every model takes a number of tokens."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Block(BaseModel):
-    """A content block, as it came."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    type: str
-
-
-class SystemBlock(BaseModel):
-    """A text of the system, perhaps marked for a cache."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    type: Literal["text"]
-    text: str
 
 
 class Turn(_Part):
@@ -103,7 +89,7 @@ class CountBody(_Part):
 
     model: Annotated[str, Field(min_length=1)]
     messages: Annotated[list[Turn], Field(min_length=1)]
-    system: str | list[SystemBlock] | None = None
+    system: str | list[TextBlock] | None = None
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
@@ -121,7 +107,7 @@ class MessagesBody(CountBody):
     top_p: float | None = None
 
 
-Body = TypeVar("Body", bound=CountBody)
+AnyBody = TypeVar("AnyBody", bound=CountBody)
 
 
 class MessagesRequest(NamedTuple):
@@ -166,7 +152,7 @@ def read_count(document: Mapping[str, Any]) -> CompletionRequest:
     return CompletionRequest(**_asked(_checked(CountBody, document), document))
 
 
-def _checked(kind: type[Body], document: Mapping[str, Any]) -> Body:
+def _checked(kind: type[AnyBody], document: Mapping[str, Any]) -> AnyBody:
     try:
         return kind.model_validate(document, strict=True)
     except ValidationError as error:
@@ -174,9 +160,11 @@ def _checked(kind: type[Body], document: Mapping[str, Any]) -> Body:
 
 
 def _invalid(error: ValidationError) -> InvalidRequestError:
-    """The first fault: its place and reason, never the input."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(name)[:64] for name in first["loc"])
+    """The innermost fault: its place and reason, never the input."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    first = max(found, key=lambda fault: len(fault["loc"]))
+    names = (str(name)[:64] for name in first["loc"])
+    place = ".".join(name for name in names if name not in _NO_NAMES and "[" not in name)
     return InvalidRequestError(f"{place}: {first['msg']}" if place else first["msg"], place or None)
 
 
@@ -218,7 +206,7 @@ def _history(body: CountBody) -> Iterator[BaseMessage]:
 
 
 def _content(content: str | Sequence[BaseModel]) -> Any:
-    return content if isinstance(content, str) else [block.model_dump() for block in content]
+    return content if isinstance(content, str) else [standard(block) for block in content]
 
 
 # Tools ---------------------------------------------------------------------------------------------------------------

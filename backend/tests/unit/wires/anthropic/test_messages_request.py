@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from backend.tests.unit.wires.client_requests import CLIENTS, requests_of
@@ -14,6 +16,41 @@ from backend.wires.estimates import prompt_tokens
 from backend.wires.faults import InvalidRequestError
 
 SPEAKERS = [client for client in CLIENTS if requests_of(client)[0].path == "/v1/messages"]
+KINDS = [
+    *(
+        "text",
+        "image",
+        "document",
+        "thinking",
+        "redacted_thinking",
+        "tool_use",
+        "tool_result",
+        "search_result",
+    ),
+    *(
+        "server_tool_use",
+        "web_search_tool_result",
+        "image_url",
+        "input_audio",
+        "file",
+        "reasoning",
+        "of no kind",
+    ),
+]
+FIELDS = [
+    *("text", "source", "data", "media_type", "url", "type", "thinking", "signature", "id", "name", "input"),
+    *(
+        "tool_use_id",
+        "content",
+        "is_error",
+        "title",
+        "cache_control",
+        "image_url",
+        "file_id",
+        "base64",
+        "summary",
+    ),
+]
 USER = {"role": "user", "content": "Hello?"}
 BODY: dict[str, Any] = {"model": "chat", "max_tokens": 100, "messages": [USER]}
 TOOL = {"name": "look_up", "description": "Looks up.", "input_schema": {"type": "object"}}
@@ -173,7 +210,11 @@ def test_what_is_none_of_our_thoughts_stays_as_it_is(data: str) -> None:
         ({"max_tokens": "100"}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
-        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages.0.content.0.type"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
+            "messages.0.content.0.image.source",
+        ),
         ({"temperature": 3}, "temperature"),
         ({"tools": [{"name": "look_up"}]}, "tools.0.input_schema"),
         ({"tools": [{"input_schema": {}}]}, "tools.0.name"),
@@ -188,6 +229,34 @@ def test_a_wrong_field_is_named(more: dict[str, Any], param: str) -> None:
     assert (error.fault.param or "").startswith(param)
     assert error.fault.message.startswith(param)
     assert error.fault.status == 400
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["base64", "url", "AAAA"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=8,
+)
+BLOCKS = st.builds(
+    lambda kind, junk: {**junk, "type": kind},
+    st.sampled_from(KINDS),
+    st.dictionaries(st.sampled_from(FIELDS), JUNK),
+)
+
+
+@given(role=st.sampled_from(["user", "assistant", "system"]), blocks=st.lists(BLOCKS, max_size=4))
+def test_whatever_is_in_a_block_it_is_read_or_refused(role: str, blocks: list[dict[str, Any]]) -> None:
+    try:
+        read = read_messages({**BODY, "messages": [{"role": role, "content": blocks}]})
+    except InvalidRequestError as error:
+        told = error.fault.message
+    else:
+        told = f"messages.0. has {prompt_tokens(read.completion)} tokens"
+
+    assert told.startswith("messages.0.")
 
 
 def test_a_refusal_does_not_repeat_what_was_sent() -> None:
