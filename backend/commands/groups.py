@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
+_WHOLE = 1_000
+"""Letters of a summary: more than any has."""
 
 
 class Group(TyperGroup):
@@ -24,10 +26,6 @@ class Group(TyperGroup):
         rows = [(name, self.commands[name].get_short_help_str(_WHOLE)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-
-_WHOLE = 1_000
-"""Letters of a summary: more than any has."""
 
 
 class Deferred(TyperCommand):

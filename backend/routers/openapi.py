@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -81,11 +82,14 @@ class Operation(NamedTuple):
 class DescribedApp(FastAPI):
     """An application whose description says how one logs in, and what its errors look like."""
 
+    _completed: dict[str, Any] | None = None
+
     @override
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            self.openapi_schema = _completed(super().openapi())
-        return self.openapi_schema
+        if self._completed is None:
+            # A copy: what FastAPI keeps is seen by other threads while it is completed.
+            self._completed = _completed(deepcopy(super().openapi()))
+        return self._completed
 
 
 @router.get("/openapi.json")
