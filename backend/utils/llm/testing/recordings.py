@@ -29,9 +29,15 @@ def record(
         path: The file, which is written anew.
         table: The table.
         environ: Where the keys are; by default the process's environment.
+
+    Raises:
+        ValueError: If no key is set, so that only the table's demo would answer.
     """
     real = Table(Path(table), environ=environ)
     providers = real.snapshot.providers
+    if real.snapshot.demo_active:
+        names = ", ".join(name for one in providers.values() for name in one.api_key_envs)
+        raise ValueError(f"There is nobody to record: set one of {names}.")
     with Recorder(
         {name: Upstream(one.base_url, stand_in(one)) for name, one in providers.items()}
     ) as recorder:

@@ -346,3 +346,15 @@ def test_a_word_that_a_server_takes_for_a_key_may_stand_in_a_prompt(path: Path, 
     with replay(path, table=table):
         assert get_llm("chat").invoke("none of it").text == said
     assert "none of it" in path.read_text()
+
+
+def test_without_any_key_there_is_nobody_to_record(path: Path, table: Path) -> None:
+    table.write_text(f'demo = "local:tiny"\n{table.read_text()}\n[providers.local]\napi = "openai"')
+
+    with (
+        pytest.raises(ValueError, match="set one of LOOPBACK_OPENAI_KEY"),
+        record(path, table=table, environ={}),
+    ):
+        pass
+
+    assert not path.exists()
