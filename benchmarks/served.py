@@ -18,7 +18,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from backend.conversations.sample import SAMPLE
 
@@ -26,12 +26,21 @@ from .served_worker import table as table_of
 from .tables import table
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 ROUNDS, CHANCES = 5, 3
 CROWD: Final = 16
 LATENCY_MS, PACE_MS = 30, 4
 _BODY: Final = SAMPLE.model_dump_json().encode()
+_SAID: Final = [
+    {"role": "system", "content": "You answer questions." * 10},
+    {"role": "user", "content": SAMPLE.render().text},
+]
+_WIRES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "/v1/chat/completions": {"messages": _SAID},
+    "/v1/responses": {"input": _SAID, "max_tokens": None},
+    "/v1/messages": {"messages": _SAID[1:]},
+}
 
 
 class Answer(NamedTuple):
@@ -217,6 +226,12 @@ async def _made(client: Client) -> str:
     return str(json.loads((await client.ask("POST", "/v1/conversations", _BODY)).body)["id"])
 
 
+def _over(path: str, body: Mapping[str, Any]) -> Callable[[Server, Client], Awaitable[Found]]:
+    """The same question over a wire."""
+    asked = json.dumps({"model": "chat_responses", "stream": True, "max_tokens": 100, **body}).encode()
+    return _beside("chat", 20, lambda client: lambda: client.ask("POST", path, asked))
+
+
 def gates(conversation: str) -> tuple[Gate, ...]:
     """All of them; chats are about ``conversation``."""
     question = _question(conversation)
@@ -224,6 +239,10 @@ def gates(conversation: str) -> tuple[Gate, ...]:
     made = _beside("conversation", 15, lambda client: lambda: client.ask("POST", "/v1/conversations", _BODY))
     return (
         Gate("chat of 50 chunks : `astream`", 2.5, chat),
+        *(
+            Gate(f"the same over `{path}` : `astream`", 2.5, _over(path, body))
+            for path, body in _WIRES.items()
+        ),
         Gate("conversation : its calls", 1.5, made),
         Gate("`GET /v1/keys`", 3.0, _alone("/v1/keys"), "ms"),
         Gate("`GET /v1/llm/explain/chat_responses`", 3.0, _alone("/v1/llm/explain/chat_responses"), "ms"),
