@@ -130,13 +130,14 @@ class Drive:
                     chunks.append(chunk)
                     if chunk.text:
                         yield Delta(self._run.id, chunk.text)
-        except TimeoutError:
-            await self._append(Failed(code="seconds", spent=Spent(turns=1, unpriced=1, seconds=seconds)))
-            return
         except LLMError as error:
             spent = spending.of_error(error, clock() - began)
             await self._append(Failed(code=error.code, spent=spent, call_id=error.call_id))
             yield self._ended("failed", error.code, error.message)
+            return
+        except TimeoutError:
+            took = seconds if seconds < float("inf") else clock() - began
+            await self._append(Failed(code="seconds", spent=Spent(turns=1, unpriced=1, seconds=took)))
             return
         answered = self._answered(chunks, clock() - began)
         await self._append(answered)

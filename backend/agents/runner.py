@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .gate import Decision, Gate
     from .runs import RunStore
     from .steps import Step
+
+log = logging.getLogger(__name__)
 
 LEASE: Final = 30_000_000
 """Microseconds for which a process is believed to go on with a run without saying so."""
@@ -173,10 +176,11 @@ class Runner:
     async def sweep(self) -> None:
         """Note what has had its time: confirmations of anybody that nobody answered, and the runs that waited for them."""
         for one in await self.gate.sweep():
-            if (run := await self._runs.get(one.owner, one.run)) is not None:
-                root = await self._root(one.owner, run)
-                text = (await self.progress(root)).text
-                await self._runs.end(root, Outcome("expired", "expired", text), self._now())
+            run = await self._runs.get(one.owner, one.run)
+            while run is not None:
+                text = (await self.progress(run)).text
+                await self._runs.end(run, Outcome("expired", "expired", text), self._now())
+                run = await self._runs.get(one.owner, run.parent) if run.parent else None
 
     async def shown_state(self, run: Run) -> str:
         """The state of a run for people, as of now. One that waits for nothing any more is interrupted, too."""
@@ -188,12 +192,20 @@ class Runner:
 
     async def _driven(self, run: Run) -> AsyncGenerator[Event, None]:
         """Go on until the run is over, or waits for a person who has not decided while it came to a stop."""
-        waits = True
-        while waits:
-            async with self._leased(run) as drive, aclosing(drive.events()) as events:
-                async for event in events:
-                    yield event
-            waits = drive.outcome().state == "awaiting" and await self._is_decided(run)
+        has_begun = False
+        while True:
+            try:
+                async with self._leased(run) as drive, aclosing(drive.events()) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+            except RunBusyError:
+                if not has_begun:
+                    raise
+                yield await self._stands(await self.find(run.owner, run.id))  # somebody else goes on with it
+                return
+            if drive.outcome().state != "awaiting" or not await self._is_decided(run):
+                return
 
     @asynccontextmanager
     async def _leased(self, run: Run) -> AsyncIterator[Drive]:
@@ -220,7 +232,10 @@ class Runner:
     async def _renewing(self, run: Run, holder: str) -> None:
         while True:
             await asyncio.sleep(LEASE / 3_000_000)
-            await self._renew(run, holder)
+            try:
+                await self._renew(run, holder)
+            except Exception as error:  # noqa: BLE001 - the lease decides nothing
+                log.warning("agents.lease_not_renewed run=%s error=%s", run.id, type(error).__name__)
 
     async def _is_decided(self, run: Run) -> bool:
         """Whether nothing is open any more of what the run, or one that it delegated, waits for."""

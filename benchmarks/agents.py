@@ -1,0 +1,129 @@
+"""What a turn of an agent costs beside its model, how long a list of what waits takes, and an import.
+
+    PYTHONPATH=. .venv/bin/python -m benchmarks.agents
+
+Seconds of CPU of this process. The loop is measured without storage, then with SQLite and the audit trail; the model follows a script,
+and what it takes by itself is measured in the same process and taken off. The list is of 50 among 100,000 that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from backend.agents.confirmations import LIFETIME, Confirmation
+from backend.database.agent_tables import CONFIRMATIONS
+from backend.database.confirmations import SqlConfirmationStore
+from backend.database.engine import opened
+from backend.database.runs import SqlRunStore
+from backend.tests.fakes.agents import NOON, World, wants
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+RUNS: Final = 200
+TURNS: Final = 5
+WAITING: Final = 100_000
+_IMPORT: Final = (
+    "import langchain_core.messages, pydantic, backend.utils.llm.errors, time; a = time.process_time(); "
+    "import backend.agents.runner, backend.agents.gate; print(time.process_time() - a)"
+)
+
+
+def script() -> list[Any]:
+    """Four turns that call a tool, and one that answers."""
+    return [*(wants(("search", {"words": str(turn)})) for turn in range(TURNS - 1)), "Done."]
+
+
+async def per_turn(**stores: Any) -> float:
+    """Milliseconds of CPU of a turn, the model's own taken off."""
+    await World(script(), **stores).say(conversation=None)
+    worlds = [World(script(), **stores) for _ in range(RUNS)]
+    began = time.process_time()
+    for world in worlds:
+        await world.say(conversation=None)
+    whole = time.process_time() - began
+    return 1000 * (whole - await _models_own()) / (RUNS * TURNS)
+
+
+async def _models_own() -> float:
+    worlds = [World(script()) for _ in range(RUNS)]
+    messages = [SystemMessage("You help."), HumanMessage("Do it.")]
+    models = [world.model.bind_tools([one.as_function() for one in world.effects.tools]) for world in worlds]
+    began = time.process_time()
+    for model in models:
+        for _ in range(TURNS):
+            async for _chunk in model.astream(messages):
+                pass
+    return time.process_time() - began
+
+
+async def listed(sessions: async_sessionmaker[AsyncSession]) -> float:
+    """Milliseconds, by the clock, to list what waits for one user among many."""
+    rows = [_waiting(number, f"user-{number % 2_000}") for number in range(WAITING)]
+    rows += [_waiting(WAITING + number, "ann") for number in range(60)]
+    async with sessions.begin() as session:
+        await session.execute(insert(CONFIRMATIONS), rows)
+    world = World(confirmations=SqlConfirmationStore(sessions), runs=SqlRunStore(sessions))
+    took = []
+    for _ in range(50):
+        began = time.perf_counter()
+        await world.pending()
+        took.append(time.perf_counter() - began)
+    return 1000 * median(took)
+
+
+def _waiting(number: int, user: str) -> dict[str, Any]:
+    one = Confirmation(
+        id=f"{number:032x}",
+        tenant_id="acme",
+        user_id=user,
+        agent="clerk",
+        run=f"run-{number}",
+        call="1.0",
+        number=0,
+        tool="delete",
+        title="Delete",
+        risk="dangerous",
+        definition="d",
+        terms="dangerous/ask",
+        arguments='{"number":7}',
+        digest="x",
+        asked_at=NOON,
+        expires_at=NOON + LIFETIME,
+    )
+    return one._asdict()
+
+
+async def measured(folder: Path) -> tuple[float, float, float]:
+    """A turn without storage, one with it, and a list."""
+    async with opened(folder / "agents.sqlite3") as engine:
+        sessions = async_sessionmaker(engine)
+        stores = {"confirmations": SqlConfirmationStore(sessions), "runs": SqlRunStore(sessions)}
+        return await per_turn(), await per_turn(**stores), await listed(sessions)
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # noqa: S108
+        alone, kept, took = asyncio.run(measured(Path(folder)))
+    imported = subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, check=True, text=True)  # noqa: S603
+    print("| what | measured |\n|---|---|")
+    print(f"| a turn of the loop, CPU | {alone:.2f} ms |")
+    print(f"| the same with SQLite and the audit trail | {kept:.2f} ms |")
+    print(f"| 50 of {WAITING:,} that wait, by the clock | {took:.2f} ms |")
+    print(f"| import beyond langchain-core and pydantic, CPU | {1000 * float(imported.stdout):.0f} ms |")
+
+
+if __name__ == "__main__":
+    main()
