@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from uuid_utils import uuid7
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
+
+
+MOST_IGNORED: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class CompletionRequest:
         streams: Whether the answer is wanted as it comes.
         cache_key: What requests share that begin alike.
         metadata: What the client notes with its request. It goes nowhere.
-        ignored: What was asked for and is not served, by the wire's names.
+        ignored: What was asked for and is not served, by the wire's names, each once: a header holds them.
         ids: The call's id for each choice: its receipt and the ledger have it, too.
     """
 
@@ -52,6 +55,7 @@ class CompletionRequest:
     ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ignored", list(dict.fromkeys(self.ignored))[:MOST_IGNORED])
         if len(self.ids) != self.choices:
             object.__setattr__(self, "ids", tuple(str(uuid7()) for _ in range(self.choices)))
 

@@ -30,6 +30,7 @@ from backend.wires.answer import (
 from backend.wires.faults import Fault, InvalidRequestError
 from backend.wires.openai.responses import ResponsesWire
 from backend.wires.openai.responses_tools import LONGEST_NAME
+from backend.wires.request import MOST_IGNORED
 
 SDK: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 USED = Usage(input=5, output=3, cached=2, reasoning=1)
@@ -413,3 +414,12 @@ def test_no_probabilities_are_asked_for_by_a_zero() -> None:
 
     assert none.model_fields_set == set()
     assert some.logprobs is True
+
+
+def test_what_is_left_out_is_told_once_and_never_without_end() -> None:
+    items = [{"type": f"call_of_{number % 30}"} for number in range(3000)]
+    said = {"role": "user", "content": "Hi"}
+
+    ignored = ResponsesWire().read(BODY | {"input": [said, *items]}).request.ignored
+
+    assert ignored == [f"call_of_{number}" for number in range(MOST_IGNORED)]
