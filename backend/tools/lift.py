@@ -110,6 +110,9 @@ def requirements() -> dict[str, list[str]]:
     return {
         "requirements.txt": sorted(_from(name, tested[name]) for name in base.values()),
         "requirements-gemini.txt": sorted(_from(name, tested[name]) for name in gemini.values()),
+        "requirements-shared.txt": sorted(
+            _from(name, tested[name]) for name in packages.FOR_STATE_SERVER.values()
+        ),
     }
 
 

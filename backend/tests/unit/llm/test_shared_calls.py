@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +14,7 @@ import pytest
 from backend.tests.fakes.children import in_child
 from backend.tests.fakes.valkey import running
 from backend.utils.llm import Caller
-from backend.utils.llm.errors import ConfigError, RateLimitedError
+from backend.utils.llm.errors import ConfigError, ProviderDownError, RateLimitedError
 from backend.utils.llm.model_config import parse
 from backend.utils.llm.state.shared.health import SharedHealth
 from backend.utils.llm.state.shared.valkey import ValkeyStore
@@ -98,6 +100,20 @@ def test_what_is_full_elsewhere_is_not_asked_and_the_next_serves(
     call(other.get_llm("f"), "hi")
 
     assert [request.model for request in provider.requests] == ["gpt-6-luna", "gpt-6.1-terra"]
+
+
+def test_a_retry_for_which_there_is_no_room_elsewhere_is_not_sent(
+    join: Join, call: Driver, provider: LoopbackProvider
+) -> None:
+    one, other = join(), join()
+    call(other.get_llm("f"), "hi")
+    provider.script(Status(503))
+
+    with pytest.raises(ProviderDownError) as error:
+        call(one.get_llm("f"), "hi")
+
+    assert len(error.value.attempts) == 1
+    assert len(provider.requests) == 2
 
 
 def test_calls_without_limits_ask_the_server_nothing(join: Join, valkey: Valkey, call: Driver) -> None:
@@ -301,6 +317,13 @@ def test_the_variable_goes_before_the_table_and_may_hold_a_password() -> None:
     assert snapshot.state_server is not None
     assert snapshot.state_server.url.get_secret_value() == url
     assert "house-key-of-state" not in repr(snapshot)
+
+
+def test_who_shares_nothing_does_not_import_a_client() -> None:
+    made = "from backend.utils.llm import Patchbay, Table; import sys\n"
+    made += f"Patchbay(Table(text={EMPTY!r}, environ={{}})).health; sys.exit('redis' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", made], check=False).returncode == 0  # noqa: S603 - ours
 
 
 def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

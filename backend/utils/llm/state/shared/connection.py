@@ -52,6 +52,10 @@ class Connection:
             protocol=2,
         )
         self._connection: Any = self._pool.get_connection()
+        # redis-py tells its socket to nobody, and only the socket can tell a slow server from a slow reader.
+        self._socket = getattr(self._connection, "_sock", None)
+        self._selector = _watching(self._socket)
+        self._seconds = seconds
         self.asked_at = math.inf
 
     def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -63,10 +67,11 @@ class Connection:
         connection = self._connection
         connection.send_packed_command(connection.pack_commands(commands))
         self.asked_at = time.monotonic()
-        try:
-            return [self._reply() for _ in commands]
-        finally:
-            self.asked_at = math.inf
+        is_answered = self._socket is None or bool(self._selector.select(self._seconds))
+        self.asked_at = math.inf  # before anything is read: who is slow from now on is this process
+        if not is_answered:
+            raise TimeoutError("no answer")
+        return [self._reply() for _ in commands]
 
     def _reply(self) -> Any:
         try:
@@ -77,16 +82,20 @@ class Connection:
     @property
     def has_answer(self) -> bool:
         """Whether something has come that was not read yet. From any thread; False if nobody can tell."""
-        # redis-py tells its socket to nobody, and only the socket can tell a slow server from a slow reader.
-        socket = getattr(self._connection, "_sock", None)
-        if socket is None:
-            return False
-        with suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
-            selector.register(socket, selectors.EVENT_READ)
-            return bool(selector.select(0))
+        with suppress(OSError, ValueError), _watching(self._socket) as selector:
+            return bool(selector.select(0.0))
         return False
 
     def close(self) -> None:
         """Close it."""
+        self._selector.close()
         with suppress(*AWAY):
             self._pool.disconnect()
+
+
+def _watching(socket: Any) -> selectors.BaseSelector:
+    """Tells when there is something to read."""
+    made = selectors.DefaultSelector()
+    if socket is not None:
+        made.register(socket, selectors.EVENT_READ)
+    return made
