@@ -97,7 +97,7 @@ class Grant:
         return (Budget(self.token_id, "token", "usd", pico_usd(usd), period, layer="access token"),)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, but for the moment."""
+        """As a dict that is ready for JSON, but for times, which are `datetime`."""
         return {
             "user_id": self.user_id,
             "tenant_id": self.tenant_id,
@@ -135,7 +135,7 @@ class AccessToken:
         return self.grant.user_id
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, but for moments."""
+        """As a dict that is ready for JSON, but for times, which are `datetime`."""
         return {
             "id": self.id,
             "name": self.name,

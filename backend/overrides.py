@@ -91,8 +91,8 @@ class OverrideStore(Protocol):
         ...
 
 
-class Decision(NamedTuple):
-    """What a person wants.
+class OverrideRequest(NamedTuple):
+    """The override that a person asks for.
 
     Attributes:
         subject: A feature, or the endpoint to disable.
@@ -158,7 +158,7 @@ class Overrides:
         """Those that hold, each with whether it is in force, and why if it is not."""
         return override_infos(self._table)
 
-    async def decide(self, wanted: Decision) -> Outcome:
+    async def decide(self, wanted: OverrideRequest) -> Outcome:
         """Keep a decision.
 
         Raises:

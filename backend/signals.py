@@ -32,7 +32,7 @@ class Signals(PerProcess):
     A forked child has no thread that follows them: there they do what they did before.
 
     Args:
-        told: Is called for each signal that comes, from a thread of its own.
+        on_signal: Is called for each signal that comes, from a thread of its own.
     """
 
     def __init__(self, on_signal: Callable[[], None]) -> None:

@@ -113,13 +113,13 @@ class Gate:
     # Asking --------------------------------------------------------------------------------------------------------
 
     async def ask(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Write down that a person is to be asked for ``call``; None if too many are open. Nothing is done by that."""
+        """Record that a person is to be asked for ``call``; None if too many confirmations are open. It is not executed."""
         if len(await self._store.open(run.owner, MOST_PENDING)) >= MOST_PENDING:
             return None
         return await self._added(self._confirmation(run, call, tool))
 
     async def record(self, run: Run, call: Call, tool: Tool) -> Confirmation | None:
-        """Write down that ``call``, which nobody has to be asked for, is made now; None if it was before."""
+        """Record ``call``, which needs no approval, as executing; None if it was recorded before."""
         one = self._confirmation(run, call, tool)
         one = one._replace(state="executing", leased_until=self._lease(tool))
         return one if await self._store.add(one) else None

@@ -102,7 +102,7 @@ async def _run(client: Client, name: str, arguments: dict[str, Any], _: Executio
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with nothing in its texts that acts or hides."""
+    """A copy of a JSON value in which control and invisible characters are written out, but for newlines and tabs."""
     match value:
         case str():
             return visible(value, keep="\n\t")

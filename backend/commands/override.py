@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-    from backend.overrides import Decision, KeptOverride, Outcome, Overrides
+    from backend.overrides import KeptOverride, Outcome, OverrideRequest, Overrides
     from backend.utils.llm.diagnostics.qos import OverrideInfo
     from backend.utils.llm.model_config import Override
 
@@ -140,9 +140,9 @@ def revert(
 def _decide(
     subject: str, links: tuple[str, ...], *, until: datetime, reason: str, author: str | None, as_json: bool
 ) -> None:
-    from backend.overrides import Decision
+    from backend.overrides import OverrideRequest
 
-    wanted = Decision(subject, links, _author(author), reason, until)
+    wanted = OverrideRequest(subject, links, _author(author), reason, until)
     with storage_errors(as_json=as_json):
         outcome = asyncio.run(_decided(wanted))
     if as_json:
@@ -157,7 +157,7 @@ def _author(given: str | None) -> str:
     return operator() if given is None else printable(given)
 
 
-async def _decided(wanted: Decision) -> Outcome:
+async def _decided(wanted: OverrideRequest) -> Outcome:
     async with deciding(read_settings()) as sessions:
         return await (await _overrides(sessions)).decide(wanted)
 

@@ -50,7 +50,10 @@ class UnreadableKeyError(KeychainError, WithheldCredentialError):
 
 
 class NotEnrolledError(KeychainError):
-    """A request brought keys that its user did not enrol. The same for a key that never was and for another one."""
+    """A request brought keys that its user did not enrol.
+
+    The error is the same whether no key is enrolled or another one, so it gives nothing away.
+    """
 
     code = "key_not_enrolled"
     http_status = 403

@@ -99,7 +99,7 @@ class GuardedBodies:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+        """Pass the connection on; over HTTP, ``receive`` authenticates and limits the body."""
         await self._app(scope, _Body(scope, receive).receive if scope["type"] == "http" else receive, send)
 
 

@@ -23,7 +23,7 @@ router: Final = APIRouter(route_class=Page, default_response_class=Response, inc
 
 @router.post("/config/overrides")
 async def store(form: FormDep, admin: GrantDep, services: ServicesDep) -> Response:
-    """Lay something over the table for some hours."""
+    """Store an override of the table for some hours."""
     overrides = overrides_of(services)
     await overrides.decide(_wanted(form).by(admin.user_id))
     await overrides.put_in_force()

@@ -86,7 +86,7 @@ class Facade(Models, Protocol):
     """The part of the facade that the HTTP edge needs; `Patchbay` is one."""
 
     def get_qos_info(self) -> QosInfo:
-        """The table in force."""
+        """The table in force, with what this process knows of its endpoints' health and limits."""
         ...
 
     def explain(

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from backend.overrides import LONGEST_REASON, Decision, Overrides
+from backend.overrides import LONGEST_REASON, OverrideRequest, Overrides
 from backend.utils.llm.diagnostics.qos import OverrideInfo
 
 from .dependencies import GrantDep, Services, ServicesDep
@@ -38,9 +38,11 @@ class Wanted(BaseModel):
             raise ValueError("write either feature and links, or disable")
         return self
 
-    def by(self, author: str) -> Decision:
+    def by(self, author: str) -> OverrideRequest:
         """The decision that it is if ``author`` wants it."""
-        return Decision(self.feature or self.disable or "", self.links, author, self.reason, self.until)
+        return OverrideRequest(
+            self.feature or self.disable or "", self.links, author, self.reason, self.until
+        )
 
 
 class OverrideList(BaseModel):

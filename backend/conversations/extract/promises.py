@@ -58,7 +58,12 @@ class Promise(NamedTuple):
 
 @dataclass(frozen=True)
 class _Asked:
-    """Waits for a yes: what ``asker`` wants done by ``owner``, by whoever answers, or offers to do."""
+    """A request or an offer, which becomes a promise once somebody says yes.
+
+    Attributes:
+        owner: Who was asked; None for whoever answers.
+        is_offer: Whether ``asker`` would do it.
+    """
 
     what: str
     turn: int

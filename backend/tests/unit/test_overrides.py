@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.overrides import (
-    Decision,
     InvalidOverrideError,
     KeptOverride,
     OverrideNotFoundError,
+    OverrideRequest,
     Overrides,
 )
 from backend.tests.unit.llm.test_overrides import ENVIRON, FLASH, LUNA, SOL, TABLE, chain
@@ -60,7 +60,7 @@ class Desk:
         self.overrides = Overrides(self.store, self.table, clock=lambda: self.now)
 
     async def decide(self, subject: str, *links: str, **changes: Any) -> Any:
-        wanted = Decision(subject, links, "ann", "an outage", NOON + timedelta(hours=2))
+        wanted = OverrideRequest(subject, links, "ann", "an outage", NOON + timedelta(hours=2))
         return await self.overrides.decide(wanted._replace(**changes))
 
     async def refused(self, subject: str, *links: str, **changes: Any) -> str:

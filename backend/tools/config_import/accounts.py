@@ -126,7 +126,7 @@ def _house_key(key: Key, vendor: str) -> Key:
 
 
 def _server_key(placeholder: Placeholder, key: Key, address: str) -> Key:
-    """A server at an address of its own needs a key if it was given one, or can be reached from everywhere."""
+    """``key`` as it is, if one was written or the server can be reached from everywhere; else a key that is not needed."""
     parts = split(address)
     if placeholder != "nothing" or (parts.scheme == "https" and parts.hostname not in LOOPBACK):
         return key

@@ -30,7 +30,10 @@ class Address(NamedTuple):
 
 
 def fitted(provider: str, model: str, written: str) -> Address:
-    """Where ``model`` of ``provider``, which LiteLLM asks at ``written``, is asked here."""
+    """Translate the address that LiteLLM's file has for ``model`` into an API and a base URL of ours.
+
+    ``note`` of the result says what was changed, ``refusal`` why it cannot be used.
+    """
     if provider in {"azure", "azure_ai"}:
         return _azure(model, written)
     if provider in {"bedrock", "bedrock_converse"}:

@@ -136,7 +136,7 @@ class Caller(BaseModel):
 
     @property
     def served_by(self) -> OwnEndpoint | None:
-        """The endpoint of their own that their calls go to; None if they go to the table's."""
+        """The caller's own endpoint, if their calls go there; None if the table's endpoints serve them."""
         return None if self.key_policy == "house_only" else self.own_endpoint
 
     def key_for(self, provider: Provider) -> SecretStr | None:

@@ -344,7 +344,16 @@ class Patchbay(PerProcess):
         return FeatureChatModel
 
     def _make_model(self, key: _ModelKey) -> Any:
-        """Nobody waits here for what else is imported meanwhile: this may be an event loop."""
+        """Make the chat model for ``key`` and keep it.
+
+        It takes no lock that an import elsewhere may hold: this may be an event loop.
+
+        Raises:
+            TypeError: The feature is no str.
+            ValueError: It is a feature of embeddings.
+            UnknownFeatureError: The table has no such feature.
+            UnknownEndpointError: The table has no such endpoint.
+        """
         feature, streaming, cache_key, endpoint, fallbacks = key
         if not isinstance(feature, str):
             raise TypeError(f"a feature is named by a str, not by {type(feature).__name__}")
@@ -424,7 +433,7 @@ _in_force = _InForce()
 
 @contextmanager
 def use(patchbay: Patchbay) -> Iterator[Patchbay]:
-    """Put ``patchbay`` in force for the process, and the one before back at the end."""
+    """Let the functions of this module use ``patchbay``, in the whole process, until the block ends."""
     before = _in_force.swap(patchbay)
     try:
         yield patchbay
@@ -501,7 +510,7 @@ def get_provider(feature: str) -> str:
 
 
 def get_qos_info() -> QosInfo:
-    """The whole table in force, JSON-ready, without secrets."""
+    """The table in force, with what this process knows of its endpoints' health and limits; JSON-ready, without secrets."""
     return _in_force.get().get_qos_info()
 
 

@@ -287,7 +287,7 @@ class RejectedRequestError(CallError, ModelInvalidRequestError):
 
 
 class ModelUnavailableError(CallError, ModelNotFoundError):
-    """The provider does not serve that model (404)."""
+    """The provider does not serve that model (404). It is not the error of a call whose endpoints are all unavailable."""
 
     code = "model_unavailable"
     http_status = 502

@@ -720,12 +720,12 @@ def many() -> list[AttemptRecord]:
 
 
 async def override_something(app: FastAPI, reason: str = "an outage") -> None:
-    from backend.overrides import Decision
+    from backend.overrides import OverrideRequest
 
     overrides = app.state.services.overrides
     until = datetime.now(UTC) + timedelta(hours=2)
     for feature in ("conv_folder", "chat_agent"):
-        await overrides.decide(Decision(feature, ("openai:gpt-6.1-terra",), "ann", reason, until))
+        await overrides.decide(OverrideRequest(feature, ("openai:gpt-6.1-terra",), "ann", reason, until))
     await overrides.put_in_force()
     await overrides.revert(overrides.infos()[0].id, "bob")
     await overrides.put_in_force()

@@ -260,7 +260,7 @@ def qos_info(
 
 
 def override_infos(table: Table) -> tuple[OverrideInfo, ...]:
-    """Every stored override that has not had its time, the ignored ones last."""
+    """Every stored override that has not expired: first those that fit the table, then the ignored ones, with their problems."""
     snapshot = table.snapshot
     fitting = [OverrideInfo(**one._asdict(), state=_state(one, snapshot)) for one in snapshot.overrides]
     ignored = [

@@ -522,7 +522,7 @@ class Dispatch:
         return is_over and not self._retry.may_move_on(step, failure, self.attempts)
 
     def _try_again(self, step: Try, failure: Failure, delay: float) -> None:
-        """At once; but where each is as good as the other, after those that were not asked yet."""
+        """Queue the candidate of ``step`` again, not before ``delay`` seconds: in front, or behind its peers if each is as good as the other."""
         candidate = step.candidate
         # A repair that failed for another reason is still one.
         is_repair = step.repair or POLICY[failure.category].again == "repair"
@@ -530,7 +530,7 @@ class Dispatch:
         self._left.insert(len(self._beside(candidate)) if candidate.is_balanced else 0, again)
 
     def _put_off(self, step: Try, delay: float) -> None:
-        """It is looked at again once nothing else is left, unless it was a probe whose failure says what it found."""
+        """Queue the candidate of ``step`` for when nothing else is left, unless the probe of its circuit has just failed."""
         candidate, now = step.candidate, self._clock()
         not_before, why = now + delay, self._availability(candidate)
         if step.probe and why is not None and why.is_probeable:

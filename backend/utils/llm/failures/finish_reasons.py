@@ -137,7 +137,7 @@ GOOD = frozenset(word for word, end in FINISH_REASONS.items() if end == Ending(w
 
 
 def ending(reason: str | None) -> Ending:
-    """The meaning of ``reason``; None is no reason."""
+    """The `Ending` that a provider's finish reason stands for, whatever its case. None is an answer that has not ended."""
     if reason is None:
         return NOT_ENDED
     word = reason.lower()

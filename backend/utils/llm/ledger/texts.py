@@ -57,7 +57,7 @@ class AttemptText(NamedTuple):
 
 
 class TextSink(Protocol):
-    """Takes texts, before the answer, or a stream's last chunk, is handed on."""
+    """Keeps what was asked and answered in each attempt until a day. It is told before the answer is handed on."""
 
     def keep(self, text: AttemptText) -> None:
         """Keep ``text`` until its day, and no longer. As `LedgerSink.append`, it does not wait, and changes no outcome."""

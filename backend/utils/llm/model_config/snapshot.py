@@ -320,7 +320,8 @@ class Snapshot:
         groups: What a call by ``group:NAME`` is served by, whatever the profile.
         demo: The endpoint that serves every feature while no house key is configured.
         house_keys: The house's own keys, by the slot of their account.
-        hash: Twelve hex digits over everything above except the keys themselves.
+        hash: Twelve hex digits over the file, the variables that choose profiles and features, the stored overrides, and which of the
+            house's keys there are; no key goes in.
         source: The file it came from.
         private_networks: Where an endpoint may be that a caller brings, beside the public internet.
         aliases: Alias, as it is written, to endpoint.
@@ -329,7 +330,7 @@ class Snapshot:
         budgets: By name.
         step_down_to: Profile to the cheaper one below it.
         state_server: Where processes share their limits and what they learn; None if each has its own.
-        kept: What routing has worked out from it once and for all.
+        kept: A cache of what routing has worked out from this snapshot.
     """
 
     profile: str

@@ -246,7 +246,10 @@ class RateLimiter:
             count.in_flight.add(number, until)
 
     def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others
-        """Whether a request that was counted may go out as all processes see it. It may take a moment; asked without the lock."""
+        """Whether request ``number``, which `take` has counted, fits the limits that processes share; True where none are shared.
+
+        It may block: call it without holding the lock.
+        """
         return True
 
     async def areserve(self, number: int) -> bool:

@@ -76,7 +76,7 @@ class LiveAddress(Protocol):
     """A provider whose address is known only while it runs: an embedded one, or what takes another's place in a test."""
 
     def current(self) -> Address | None:
-        """The address, if it is ready now."""
+        """The provider's address; None while the provider is not running. Does not wait."""
         ...
 
     def address(self, timeout: float) -> Address:

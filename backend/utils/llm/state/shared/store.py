@@ -98,11 +98,11 @@ class Store(Protocol):
     """Counters and events that processes share. No method waits.
 
     Attributes:
-        joined: Whether its word counts now; else each process goes on with its own share.
+        joined: Whether the counts of the store are binding now; else each process keeps to its own share of every limit.
         processes: How many processes were there when that was last heard, at least 1.
-        away_since: Since when it is away, by `time.monotonic`; None if it is there.
-        patience: Seconds after which a store that has not answered is away.
-        reporter: What this process counts, and tells the store when it is back.
+        away_since: Since when it cannot be reached, by `time.monotonic`; None if it can be.
+        patience: Seconds to wait for an answer before the store counts as unreachable.
+        reporter: Supplies the counts of this process, which the store takes over when it can be reached again.
     """
 
     joined: bool
