@@ -136,6 +136,8 @@ class SqlUsageStore:
 
     async def request(self, call: str) -> Request | None:
         """See `UsageStore.request`."""
+        if "\0" in call:  # PostgreSQL has no such text
+            return None
         return next(iter(await self._requests(ATTEMPTS.c.call == call)), None)
 
     async def _requests(self, condition: ColumnElement[bool]) -> Sequence[Request]:

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from backend.access import Owner
 from backend.agents.runner import Runner
@@ -16,7 +16,7 @@ from backend.console.views.agents import agents_view
 from backend.console.views.config import PAST, config_view
 from backend.console.views.conversations import conversations_view
 from backend.console.views.explain import Question, explain_view
-from backend.console.views.features import DAYS, Wanted, Which, features_view
+from backend.console.views.features import DAYS, Wanted, features_view
 from backend.console.views.models import models_view
 from backend.console.views.now import now_view
 from backend.console.views.playground import playground_view
@@ -24,13 +24,14 @@ from backend.console.views.requests import PAGE, request_view, requests_view
 from backend.console.views.signs import LocalModel, Process
 from backend.console.views.spend import ROWS, By, Told, spend_view
 from backend.ledger.store import StoreAwayError
-from backend.ledger.usage import Cell, Dimension, Only, Period, UsageStore, Used
+from backend.ledger.usage import Cell, Dimension, Period, UsageStore, Used
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.routing.route import Balance, Needs
 
 from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .origins import base_url
+from .questions import ExplainQuery, FeaturesQuery, RequestsQuery, SpendQuery
 from .rendering import PRIVATE, Page, is_on_call, rendered
 
 RECENT: Final = 20
@@ -43,73 +44,7 @@ _CROSSED: Final = frozenset({"feature", "model", "owner"})
 """What is summed together with the day."""
 
 
-def _blank_is_none(text: object) -> object:
-    """A form sends what was not filled in as an empty text."""
-    return None if text == "" else text
-
-
-Name = Annotated[str | None, BeforeValidator(_blank_is_none), Field(min_length=1, max_length=400)]
-
 router: Final = APIRouter(route_class=Page, default_response_class=Response, include_in_schema=False)
-
-
-class _Query(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class FeaturesQuery(_Query):
-    """Which features are asked for."""
-
-    text: Annotated[str, Field(max_length=200)] = ""
-    only: Which = "all"
-    page: Annotated[int, Field(ge=1, le=1_000)] = 1
-
-
-class RequestsQuery(_Query):
-    """Which requests are asked for."""
-
-    feature: Name = None
-    model: Name = None
-    user: Name = None
-    tenant: Name = None
-    owner: Annotated[Literal["house", "user"] | None, BeforeValidator(_blank_is_none)] = None
-    outcome: Name = None
-    before: Name = None
-    call: Name = None
-
-    @property
-    def only(self) -> Only:
-        """The same for the store."""
-        return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
-
-
-class SpendQuery(_Query):
-    """Whose costs are asked for, of how many days."""
-
-    by: By = "feature"
-    days: Literal["7", "30", "90"] = "30"
-
-
-class ExplainQuery(_Query):
-    """What is to be explained."""
-
-    feature: Annotated[str, Field(max_length=200)] = ""
-    user: Name = None
-    tenant: Name = None
-    tier: Name = None
-    byok: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)] = ()
-    tokens: Annotated[int, BeforeValidator(lambda text: text or 0), Field(ge=0, le=100_000_000)] = 0
-    tools: bool = False
-    structured: bool = False
-    images: bool = False
-    audio: bool = False
-    video: bool = False
-    pdf: bool = False
-
-    @property
-    def question(self) -> Question:
-        """The same for the view."""
-        return Question(**dict(self))
 
 
 @router.get("/")
@@ -163,9 +98,7 @@ async def requests(
 ) -> Response:
     """The last calls, with whatever is asked of them."""
     if asked.call is not None:
-        return RedirectResponse(
-            request.url_for("one_request", call=asked.call.strip()).path, status_code=303, headers=PRIVATE
-        )
+        return RedirectResponse(f"/requests/{quote(asked.call, safe='')}", status_code=303, headers=PRIVATE)
     store = _ledger(services)
     found = await store.search(asked.only, limit=PAGE, before=asked.before)
     qos = await services.qos_info()
@@ -176,7 +109,7 @@ async def requests(
     return await rendered(request, "requests", view, user=admin.user_id)
 
 
-@router.get("/requests/{call}", name="one_request")
+@router.get("/requests/{call}")
 async def one_request(call: str, request: Request, admin: GrantDep, services: ServicesDep) -> Response:
     """What happened inside one call."""
     found = await _ledger(services).request(call)
@@ -307,15 +240,11 @@ async def _told(services: Services, by: By, period: Period) -> Told:
     store = _ledger(services)
     before = Period.last((period.until - period.since).days + 1, period.since - timedelta(days=1))
     month = Period(min(period.until.replace(day=1), period.until - timedelta(days=7)), period.until)
-    is_crossed = by in _CROSSED
-    used, days, total, earlier, by_day = await asyncio.gather(
-        store.used(by, period, limit=ROWS + 1),
-        _crossed(services, [by, "day"] if is_crossed else [], period),
-        store.total(period),
-        store.total(before),
-        store.used("day", month),
-    )
-    return Told(used=used, days=days, total=total, before=earlier, by_day=by_day)
+    earlier, by_day = await asyncio.gather(store.total(before), store.used("day", month))
+    if by in _CROSSED:
+        return Told.of(await store.crossed([by, "day"], period), earlier, by_day)
+    used, total = await asyncio.gather(store.used(by, period, limit=ROWS + 1), store.total(period))
+    return Told(used=used, days=(), total=total, before=earlier, by_day=by_day)
 
 
 async def _used(services: Services, by: Dimension, period: Period) -> Sequence[Used]:
@@ -323,7 +252,7 @@ async def _used(services: Services, by: Dimension, period: Period) -> Sequence[U
 
 
 async def _crossed(services: Services, by: Sequence[Dimension], period: Period) -> Sequence[Cell]:
-    return await services.usage.crossed(by, period) if services.usage and by else ()
+    return await services.usage.crossed(by, period) if services.usage else ()
 
 
 def _ledger(services: Services) -> UsageStore:

@@ -15,7 +15,7 @@ DAYS: Final = 30
 """Of which usage is told unless others are named: today, and those before it."""
 _EARLIEST: Final = date(1970, 1, 1)
 _ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_Name = Annotated[str, Field(min_length=1, max_length=400)]
+_Name = Annotated[str, Field(min_length=1, max_length=400, pattern=r"^[^\x00]*$")]
 
 router: Final = APIRouter(prefix="/v1", tags=["usage"])
 

@@ -22,14 +22,18 @@ document.addEventListener("keydown", (event) => {
   if (field) { event.preventDefault(); field.focus(); }
 });
 
+document.querySelector("nav [aria-current='page']")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 for (const block of document.querySelectorAll("[data-copy]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(block.querySelector("code").textContent);
-    button.textContent = "Copied";
+    const code = block.querySelector("code");
+    if (navigator.clipboard) await navigator.clipboard.writeText(code.textContent); // there is none without TLS
+    else getSelection().selectAllChildren(code);
+    button.textContent = navigator.clipboard ? "Copied" : "Selected";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
   const frame = document.createElement("div");
@@ -104,8 +108,9 @@ if (form) {
 
   async function* deltas(body) {
     let rest = "";
-    for await (const piece of body.pipeThrough(new TextDecoderStream())) {
-      const events = (rest + piece).split("\n\n");
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      const events = (rest + piece.value).split("\n\n");
       rest = events.pop();
       for (const event of events) {
         const data = event.split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");

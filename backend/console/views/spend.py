@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from backend.ledger.usage import Total, dollars
+from backend.ledger.usage import Total, Used, dollars
 
 from .windows import Sums, sums
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from backend.ledger.usage import Cell, Period, Used
+    from backend.ledger.usage import Cell, Period
     from backend.utils.llm.routing.route import Balance
 
 By = Literal["feature", "model", "owner", "tenant", "user"]
@@ -94,6 +94,16 @@ class Told:
     total: Total
     before: Total
     by_day: Sequence[Used]
+
+    @classmethod
+    def of(cls, days: Sequence[Cell], before: Total, by_day: Sequence[Used]) -> Told:
+        """All of it that ``days`` tells, which have everybody."""
+        totals: dict[str | None, list[Total]] = {}
+        for (name, _), total in days:
+            totals.setdefault(name, []).append(total)
+        used = [Used(name, Total.of(parts)) for name, parts in totals.items()]
+        used.sort(key=lambda one: (-one.total.cost, one.key or ""))
+        return cls(used, days, Total.of(total for _, total in days), before, by_day)
 
 
 def spend_view(by: By, period: Period, told: Told, balances: Sequence[Balance]) -> SpendView:

@@ -203,6 +203,7 @@ async def test_one_call_is_found_by_its_id(store: SqlUsageStore) -> None:
     assert found is not None
     assert found.attempts == tuple(ROWS[2:4])
     assert await store.request("nothing") is None
+    assert await store.request("no\0thing") is None
 
 
 @pytest.mark.parametrize(

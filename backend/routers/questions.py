@@ -1,0 +1,81 @@
+"""What may be asked of a view, in the query of its address. A field that was not filled in comes blank, and is none."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from backend.console.views.explain import Question
+from backend.console.views.features import Which
+from backend.console.views.spend import By
+from backend.ledger.usage import Only
+
+_NO_NUL: Final = r"^[^\x00]*$"
+"""PostgreSQL has no such text."""
+
+
+def _blank_is_none(text: object) -> object:
+    """A form sends what was not filled in as an empty text."""
+    return None if text == "" else text
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400, pattern=_NO_NUL)]
+Name = Annotated[Text | None, BeforeValidator(_blank_is_none)]
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FeaturesQuery(_Query):
+    """Which features are asked for."""
+
+    text: Annotated[str, Field(max_length=200)] = ""
+    only: Which = "all"
+    page: Annotated[int, Field(ge=1, le=1_000)] = 1
+
+
+class RequestsQuery(_Query):
+    """Which requests are asked for."""
+
+    feature: Name = None
+    model: Name = None
+    user: Name = None
+    tenant: Name = None
+    owner: Annotated[Literal["house", "user"] | None, BeforeValidator(_blank_is_none)] = None
+    outcome: Name = None
+    before: Name = None
+    call: Name = None
+
+    @property
+    def only(self) -> Only:
+        """The same for the store."""
+        return Only(self.feature, self.model, self.user, self.tenant, self.owner, self.outcome)
+
+
+class SpendQuery(_Query):
+    """Whose costs are asked for, of how many days."""
+
+    by: By = "feature"
+    days: Literal["7", "30", "90"] = "30"
+
+
+class ExplainQuery(_Query):
+    """What is to be explained."""
+
+    feature: Annotated[str, Field(max_length=200)] = ""
+    user: Name = None
+    tenant: Name = None
+    tier: Name = None
+    byok: Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20)] = ()
+    tokens: Annotated[int, BeforeValidator(lambda text: text or 0), Field(ge=0, le=100_000_000)] = 0
+    tools: bool = False
+    structured: bool = False
+    images: bool = False
+    audio: bool = False
+    video: bool = False
+    pdf: bool = False
+
+    @property
+    def question(self) -> Question:
+        """The same for the view."""
+        return Question(**dict(self))
