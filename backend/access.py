@@ -89,6 +89,10 @@ class Grant:
         """Whether they have one of ``scopes``. Who has ``admin`` may do everything."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether it says so no more."""
+        return self.expires_at is not None and self.expires_at <= now
+
     def budgets(self) -> tuple[Budget, ...]:
         """The same for calls, beside the budgets of the table."""
         if self.budget is None or self.token_id is None:

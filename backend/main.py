@@ -32,6 +32,7 @@ from backend.database.journals import FileJournals
 from backend.database.keys import SqlKeyStore
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
+from backend.database.remembered import RememberedKeyStore, RememberedSessions, RememberedTokens, Version
 from backend.database.retention import Keep, keeping
 from backend.database.runs import SqlRunStore
 from backend.database.sessions import SessionStore
@@ -154,22 +155,24 @@ def create_app(
             sessions = async_sessionmaker(engine)
             given = TokenStore(sessions)
             async with (
+                _version(settings) as version,
                 counting(settings.database_path, settings.database_url, background) as counters,
                 _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)
-                kept, stored = SqlKeyStore(sessions), SqlConversationStore(sessions)
+                kept, stored = RememberedKeyStore(sessions, version), SqlConversationStore(sessions)
+                remembered = RememberedTokens(given, version)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
                 running = _agents(facade, sessions, stored)
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
-                known = LaunchToken(launch_token, FIRST_USER, given) if launch_token else given
+                known = LaunchToken(launch_token, FIRST_USER, remembered) if launch_token else remembered
                 app.state.services = Services(
                     conversations=stored,
                     creation=creation,
                     tokens=known,
-                    sessions=SessionStore(sessions),
+                    sessions=RememberedSessions(SessionStore(sessions), version),
                     facade=facade,
                     keychain=Keychain(kept, vault, removals=removals),
                     database=probe(settings, apart),
@@ -183,13 +186,13 @@ def create_app(
                     recent=told.recent or RecentAttempts(),
                     spool=told.spool,
                     responder_sources=(AgentModels(running),),
-                    given_tokens=given,
+                    given_tokens=remembered,
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)
                 if not await given.has_any():
                     print_token(await given.create(FIRST_USER, "first start"))
-                changes = _changes(settings, removals, overriding)
+                changes = _changes(settings, removals, overriding, version)
                 async with (
                     removals.polling(background),
                     changes.heard(background),
@@ -308,10 +311,24 @@ async def _overrides(facade: Facade, sessions: async_sessionmaker[AsyncSession])
     return overriding
 
 
-def _changes(settings: Settings, removals: Removals, overriding: Overrides | None) -> Changes:
+@asynccontextmanager
+async def _version(settings: Settings) -> AsyncIterator[Version]:
+    """Which version of tokens and keys is remembered."""
+    version = Version(settings.database_path if settings.database_url is None else None)
+    try:
+        yield version
+    finally:
+        version.close()
+
+
+def _changes(
+    settings: Settings, removals: Removals, overriding: Overrides | None, version: Version
+) -> Changes:
     """What other processes change, heard by who goes by it: they look now and then anyway, and at once when they hear."""
     url = settings.database_url
     changes = Changes(None if url is None else url.get_secret_value())
+    changes.on("tokens", version.look)
+    changes.on("keys", version.look)
     changes.on("keys", removals.level_up)
     if overriding is not None:
         changes.on("overrides", overriding.put_in_force)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 
 from backend.access import SCOPES, Grant
 from backend.database.audit import record
+from backend.database.changes import announce
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.tokens import hashed, holds, record_use, token_of, utc_now
 from backend.database.wal import erase
@@ -114,6 +115,8 @@ class SessionStore:
         gone = delete(LoginSessionRow).where(which).returning(LoginSessionRow.id, LoginSessionRow.user_id)
         async with self._sessions.begin() as session:
             ended = (await session.execute(gone)).first()
+            if ended is not None:
+                await announce(session, "tokens")
             if ended is not None and by is not None:
                 now, facts = self._clock(), {"user": ended.user_id}
                 await record(session, "session.revoked", ended.id, actor=by, now=now, details=facts)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from backend.access import SCOPES, AccessToken, Allowance, Grant, usual
 from backend.database.audit import record
+from backend.database.changes import announce
 from backend.database.tables import AccessTokenRow, LoginSessionRow
 from backend.database.wal import erase
 from backend.ledger.audit import SYSTEM
@@ -124,6 +125,7 @@ class TokenStore:
             user_id = await session.scalar(gone)
             if user_id is not None:
                 await session.execute(delete(LoginSessionRow).where(LoginSessionRow.token_id == token_id))
+                await announce(session, "tokens")
                 facts = {"user": user_id}
                 await record(session, "token.revoked", token_id, actor=by, now=now, details=facts)
         if user_id is not None:

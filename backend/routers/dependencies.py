@@ -85,6 +85,11 @@ class Explanation(Protocol):
 class Facade(Models, Protocol):
     """The part of the facade that the HTTP edge needs; `Patchbay` is one."""
 
+    @property
+    def demo_active(self) -> bool:
+        """Whether the demo model serves what nobody has a key for."""
+        ...
+
     def get_qos_info(self) -> QosInfo:
         """The table in force, with what this process knows of its endpoints' health and limits."""
         ...
@@ -218,7 +223,7 @@ class Services:
 
     def is_demo(self, feature: str) -> bool:
         """Whether the built-in demo model would serve ``feature`` for the caller in context."""
-        if self.has_own_weights:
+        if self.has_own_weights or not self.facade.demo_active:
             return False
         try:
             return bool(self.facade.explain(feature, balances=False).as_dict().get("demo"))

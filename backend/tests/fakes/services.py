@@ -136,6 +136,10 @@ class FakeFacade:
     def has_chat_model(self, name: str) -> bool:
         return name in self.chat_models()
 
+    @property
+    def demo_active(self) -> bool:
+        return self.demo
+
     def get_qos_info(self) -> QosInfo:
         return QosInfo(
             table_hash="abc",

@@ -213,6 +213,11 @@ class Patchbay(PerProcess):
             raise ValueError(not_of_embeddings(feature))
         return FeatureEmbeddings(feature, self.runtime, caller and checked_caller(caller), current_caller())
 
+    @property
+    def demo_active(self) -> bool:
+        """Whether the demo model serves what nobody has a key for: the house has none."""
+        return self.table.snapshot.demo_active
+
     def get_model(self, feature: str) -> str:
         """The model that the house's call of ``feature`` tries first."""
         return self._first(feature).model
