@@ -157,7 +157,7 @@ class BoundedConnection(h11.Connection):
 
 
 class LingeringTransport(asyncio.Transport):
-    """A transport whose `close` waits, within a bound, for a client that is still sending.
+    """A transport whose `close` waits, within a bound, for a client that is still sending; it writes at once what one turn writes.
 
     Closed at once, the kernel would answer what is unread with a reset, which can overtake the answer.
     """
@@ -167,12 +167,14 @@ class LingeringTransport(asyncio.Transport):
         self._transport = transport
         self._connection = connection
         self._left = LINGER_BYTES
+        self._unwritten: list[bytes | bytearray | memoryview] = []
         self.is_lingering = False
 
     @override
     def close(self) -> None:
         if self.is_lingering or self._transport.is_closing():
             return
+        self._flush()
         if not self._connection.is_unread or not self._transport.can_write_eof():
             self._transport.close()
             return
@@ -198,8 +200,17 @@ class LingeringTransport(asyncio.Transport):
 
     @override
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self.is_lingering:
-            self._transport.write(data)
+        if self.is_lingering:
+            return
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unwritten.append(data)
+
+    def _flush(self) -> None:
+        if self._unwritten:
+            unwritten = b"".join(self._unwritten)
+            self._unwritten.clear()
+            self._transport.write(unwritten)
 
     @override
     def pause_reading(self) -> None:
@@ -211,7 +222,7 @@ class LingeringTransport(asyncio.Transport):
 
     @override
     def get_write_buffer_size(self) -> int:
-        return self._transport.get_write_buffer_size()
+        return sum(map(len, self._unwritten)) + self._transport.get_write_buffer_size()
 
     @override
     def get_extra_info(self, name: str, default: Any = None) -> Any:

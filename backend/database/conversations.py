@@ -41,6 +41,9 @@ _WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
 }
 """By whether it is PostgreSQL."""
 
+_READ_AT_ONCE: Final = 16 * 1024
+"""Characters of a document that is read within a fraction of a millisecond. Of more, others do not wait for the end."""
+
 
 class SqlConversationStore:
     """A `ConversationStore`. Pages by key, so a page costs the same however far back it lies."""
@@ -67,7 +70,9 @@ class SqlConversationStore:
         query = select(ConversationRow.document).where(*_its(owner, conversation_id))
         async with self._sessions() as session:
             document = await session.scalar(query)
-        return await asyncio.to_thread(Conversation.model_validate_json, document) if document else None
+        if not document or len(document) <= _READ_AT_ONCE:
+            return Conversation.model_validate_json(document) if document else None
+        return await asyncio.to_thread(Conversation.model_validate_json, document)
 
     async def page(self, owner: Owner, *, limit: int, cursor: str | None = None) -> Page:
         """The user's conversations after ``cursor``, newest first.

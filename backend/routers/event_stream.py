@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_UNSENT: Final = 64 * 1024
 """Bytes that wait for a slow client, beside what the server buffers, before the source waits, too."""
+TOGETHER_SECONDS: Final = 0.005
+"""How long what came waits at most for what comes in the next turns. What comes first does not."""
 TURN_SECONDS: Final = 0.002
 """How long a source may yield without letting others have a turn."""
 PING_SECONDS: Final = 15.0
@@ -91,7 +93,7 @@ class _Writer:
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
         self._size = 0
-        self._since = self._last_sent = self._loop.time()
+        self._since = self._turn_began = self._last_sent = self._loop.time()
         self._is_whole = False
         self._has_some = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -105,13 +107,14 @@ class _Writer:
             await self._sending
         now = self._loop.time()
         if not self._unsent:
-            self._since = now
+            self._since = self._turn_began = now
         self._add(some)
         if self._size >= MOST_UNSENT:
             self._has_room.clear()
             await self._has_room.wait()
-        elif now - self._since >= TURN_SECONDS:
+        elif now - self._turn_began >= TURN_SECONDS:
             await asyncio.sleep(0)
+            self._turn_began = self._loop.time()
 
     def end(self) -> None:
         """That is all: the next that is sent is the last."""
@@ -136,10 +139,12 @@ class _Writer:
 
     async def _send_all(self) -> None:
         try:
-            is_last = False
+            is_last = has_begun = False
             while not is_last:
                 await self._has_some.wait()
-                is_last = self._is_whole
+                if has_begun:
+                    await self._until_source_waits()
+                is_last, has_begun = self._is_whole, True
                 await self._send(
                     {"type": "http.response.body", "body": self._taken(), "more_body": not is_last}
                 )
@@ -147,6 +152,15 @@ class _Writer:
                 self._has_room.set()
         finally:
             self._has_room.set()
+
+    async def _until_source_waits(self) -> None:
+        """Wait while more comes in each turn of the loop, for a moment: a write costs more than a turn."""
+        size = -1
+        while size != self._size < MOST_UNSENT and not self._is_whole:
+            if self._loop.time() - self._since >= TOGETHER_SECONDS:
+                return
+            size = self._size
+            await asyncio.sleep(0)
 
     def _taken(self) -> bytes:
         body = b"".join(self._unsent)
