@@ -81,7 +81,8 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
                         local_model=local_model,
                         launch_token=launch_token,
                         watchers=watchers,
-                    )
+                    ),
+                    settings.leaving_seconds,
                 )
             )
             run = _Run(settings, patchbay, local_model, listener, server, launch_token)

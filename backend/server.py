@@ -31,12 +31,16 @@ class Server:
 
     Args:
         app: As `create_app` makes it.
+        leaving_seconds: How long it takes requests while it says already that it is not ready, so that whoever sends them goes
+            elsewhere before a stop begins.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, leaving_seconds: float = 0.0) -> None:
         self._uvicorn = _Uvicorn(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
         self._requests: Stop = app.state.stop
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving_seconds = leaving_seconds
+        self._is_leaving = False
 
     @property
     def is_started(self) -> bool:
@@ -46,10 +50,27 @@ class Server:
     @property
     def is_stopping(self) -> bool:
         """Whether a stop has begun."""
-        return self._uvicorn.should_exit
+        return self._is_leaving or self._uvicorn.should_exit
 
     def stop(self, seconds: float) -> None:
-        """Stop in order, and leave so many seconds to answers that are under way. From any thread."""
+        """Stop in order, and leave so many seconds to answers that are under way. From any thread.
+
+        First it is not ready any more, for a while; told again, it stops at once.
+        """
+        is_first, self._is_leaving = not self.is_stopping, True
+        if is_first and self._leaving_seconds and self._loop is not None:
+            with suppress(RuntimeError):  # it is closed: nobody is told any more
+                self._loop.call_soon_threadsafe(self._leave, seconds)
+                return
+        self._end(seconds)
+
+    def _leave(self, seconds: float) -> None:
+        self._requests.is_leaving = True
+        asyncio.get_running_loop().call_later(self._leaving_seconds, self._end, seconds)
+
+    def _end(self, seconds: float) -> None:
+        if self._uvicorn.should_exit and seconds:
+            return  # somebody was in a hurry meanwhile
         self._uvicorn.config.timeout_graceful_shutdown = ceil(seconds) + ENDING_SECONDS
         self._uvicorn.should_exit = True
         if self._loop is not None:

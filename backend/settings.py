@@ -51,6 +51,7 @@ class Settings(BaseSettings):
             of a hundred calls a second is about 80.
         ledger_days: For how many days single attempts are kept in the ledger; without, for ever.
         usage_days: For how many days what they add up to is kept, at least as long as they are; without, for ever.
+        leaving_seconds: How long, at a stop of one process, requests are still taken while `/readyz` says already that the service is not ready.
         local_llm_gguf: A model file to serve in place of the built-in demo model.
 
     Raises:
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     ledger_spool_mb: Annotated[int, Field(ge=8)] = 1_024
     ledger_days: Days = None
     usage_days: Days = None
+    leaving_seconds: Annotated[float, Field(ge=0, le=10)] = 0.0
     local_llm_gguf: Annotated[Path | None, BeforeValidator(_blank_is_none)] = Field(
         default=None, validation_alias="LOCAL_LLM_GGUF"
     )

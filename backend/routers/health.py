@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from .dependencies import ServicesDep
 from .errors import BUSY
+from .stopping import STOPPING
 
 router: Final = APIRouter(tags=["health"])
 
@@ -17,8 +18,11 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(services: ServicesDep, response: Response) -> dict[str, Any]:
-    """The database can be read and written. What else the server has stands beside, as it serves without."""
+async def readyz(request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
+    """The database can be read and written, and no stop is near. What else the server has stands beside, as it serves without."""
+    if request.app.state.stop.is_leaving:
+        response.status_code = 503
+        return {"error": {**STOPPING, "reason": "stopping"}}
     if (fault := await services.database.fault()) is not None:
         response.status_code = 503
         return {"error": BUSY | {"reason": fault}}

@@ -20,10 +20,16 @@ STOPPING: Final[Mapping[str, Any]] = {
 
 
 class Stop:
-    """The stop of one server, once it has begun."""
+    """The stop of one server, once it has begun.
+
+    Attributes:
+        hurry: Set when nothing is waited for.
+        is_leaving: Whether it is about to begin, so that nobody should be sent here any more.
+    """
 
     def __init__(self) -> None:
         self.hurry = asyncio.Event()
+        self.is_leaving = False
         self._until: float | None = None
         self._running: set[asyncio.Timeout] = set()
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal, Self
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from backend.access import Grant
 from backend.ledger.usage import Dimension, Only, Period, UnkeptError, UsageStore, report
 
-from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
+from .dependencies import ForbiddenError, GrantDep, OwnerDep, Services, ServicesDep
 
 DAYS: Final = 30
 """Of which usage is told unless others are named: today, and those before it."""
@@ -90,9 +91,11 @@ class Mine(Days):
 
 
 @router.get("/usage")
-async def everybodys(asked: Annotated[Asked, Query()], _: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """What all calls used and cost."""
-    store, period, only = _store(services), asked.period, asked.only
+async def everybodys(
+    asked: Annotated[Asked, Query()], grant: GrantDep, services: ServicesDep
+) -> dict[str, Any]:
+    """What all calls used and cost; of a tenant, for its tokens."""
+    store, period, only = _store(services), asked.period, _visible(asked.only, grant)
     try:
         used = await store.used(asked.by, period, only, limit=asked.limit)
         return report(asked.by, period, used, await store.total(period, only))
@@ -101,18 +104,21 @@ async def everybodys(asked: Annotated[Asked, Query()], _: GrantDep, services: Se
 
 
 @router.get("/usage/requests")
-async def requests(place: Annotated[Place, Query()], _: GrantDep, services: ServicesDep) -> dict[str, Any]:
-    """The last calls, the newest first, with every attempt."""
-    found = await _store(services).requests(place.only, limit=place.limit, before=place.before)
+async def requests(
+    place: Annotated[Place, Query()], grant: GrantDep, services: ServicesDep
+) -> dict[str, Any]:
+    """The last calls, the newest first, with every attempt; of a tenant, for its tokens."""
+    only = _visible(place.only, grant)
+    found = await _store(services).requests(only, limit=place.limit, before=place.before)
     more = found[-1].call if len(found) == place.limit else None
     return {"requests": [each.as_dict() for each in found], "next_before": more}
 
 
 @router.get("/usage/requests/{call}")
-async def request(call: str, _: GrantDep, services: ServicesDep) -> dict[str, Any]:
+async def request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str, Any]:
     """One call, by the id that its receipt has."""
     found = await _store(services).request(call)
-    if found is None:
+    if found is None or grant.tenant_id not in {"", found.attempts[0].tenant}:
         raise HTTPException(404, "No call has this id.")
     return found.as_dict()
 
@@ -122,6 +128,15 @@ async def mine(asked: Annotated[Mine, Query()], owner: OwnerDep, services: Servi
     """What one's own calls used and cost, by day."""
     store, period, only = _store(services), asked.period, Only(user=owner.user_id)
     return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))
+
+
+def _visible(only: Only, grant: Grant) -> Only:
+    """``only``, as far as it is of the tenant of who asks."""
+    if not grant.tenant_id:
+        return only
+    if only.tenant not in {None, grant.tenant_id}:
+        raise ForbiddenError("A token of a tenant sees what that tenant used, and no more.")
+    return only._replace(tenant=grant.tenant_id)
 
 
 def _store(services: Services) -> UsageStore:

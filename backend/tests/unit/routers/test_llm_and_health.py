@@ -19,7 +19,7 @@ from backend.utils.llm.diagnostics.retirements import Retiring
 from backend.utils.llm.failures import Category
 
 if TYPE_CHECKING:
-    from .conftest import Connect
+    from .conftest import Connect, MakeApp
 
 
 async def test_qos_is_the_whole_table(connect: Connect) -> None:
@@ -182,3 +182,16 @@ async def test_every_answer_carries_the_security_headers(path: str, connect: Con
 
     assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
     assert "default-src 'none'; script-src 'self'" in response.headers["content-security-policy"]
+
+
+async def test_who_is_about_to_stop_is_not_ready_and_serves_still(
+    make_app: MakeApp, connect: Connect
+) -> None:
+    app = make_app()
+    app.state.stop.is_leaving = True
+    client = connect(app)
+
+    ready, served = await client.get("/readyz"), await client.get("/v1/keys", headers=ANN)
+
+    assert (ready.status_code, ready.json()["error"]["reason"]) == (503, "stopping")
+    assert served.status_code == 200

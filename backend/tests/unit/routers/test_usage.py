@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backend.access import Grant
 from backend.database.engine import opened
 from backend.database.ledger import sql_ledger
 from backend.database.usage import SqlUsageStore
 from backend.ledger.store import StoreAwayError
 from backend.tests.fakes.records import DAY, NOON, record, spooled
-from backend.tests.fakes.services import ANN, BOB
+from backend.tests.fakes.services import ANN, BOB, InMemoryTokens
 from backend.tests.fakes.services import services as fake_services
 
 if TYPE_CHECKING:
@@ -48,6 +49,30 @@ async def ask(client: httpx2.AsyncClient, path: str, headers: dict[str, str] = A
 
 def counts(found: Any) -> dict[str | None, int]:
     return {each["key"]: each["attempts"] for each in found["usage"]}
+
+
+async def test_a_tenants_token_sees_what_its_tenant_used(connect: Connect, tmp_path: Path) -> None:
+    rows = [record(call=CALL.format(1), tenant="acme"), record(call=CALL.format(2), tenant="other")]
+    grant = Grant("ann", "acme", frozenset({"debug"}), "t")
+    async with opened(tmp_path / "ledger.sqlite3") as engine:
+        await sql_ledger(engine).add(spooled(rows))
+        held = replace(fake_services(), usage=SqlUsageStore(engine), tokens=InMemoryTokens(given=grant))
+        client, headers = connect(held), {"authorization": "Bearer given"}
+
+        everything = await ask(client, f"/v1/usage?{PERIOD}", headers)
+        listed = await ask(client, "/v1/usage/requests", headers)
+        statuses = [
+            (await client.get(path, headers=headers)).status_code
+            for path in (
+                f"/v1/usage/requests/{CALL.format(1)}",
+                f"/v1/usage/requests/{CALL.format(2)}",
+                "/v1/usage?tenant=other",
+            )
+        ]
+
+    assert everything["total"]["attempts"] == 1
+    assert [one["call"] for one in listed["requests"]] == [CALL.format(1)]
+    assert statuses == [200, 404, 403]
 
 
 async def test_an_admin_sees_what_everybody_used(client: httpx2.AsyncClient) -> None:

@@ -1,0 +1,175 @@
+"""What is remembered of tokens, sessions and keys is believed for a moment, and never after a change, whoever made it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import event
+
+from backend.access import Owner, usual
+from backend.database.keys import SqlKeyStore
+from backend.database.remembered import (
+    UNSEEN_SECONDS,
+    Memory,
+    RememberedKeyStore,
+    RememberedSessions,
+    RememberedTokens,
+    Version,
+)
+from backend.database.sessions import SessionStore
+from backend.database.tokens import TokenStore
+from backend.keys.keychain import Keychain
+from backend.keys.vault import Vault
+from backend.tests.fakes.clock import Clock
+from backend.tests.fakes.keys import given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .conftest import Sessions
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MOMENT = timedelta(seconds=1)
+pytestmark = pytest.mark.parametrize("sessions", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def version(sessions: Sessions) -> Iterator[Version]:
+    made = Version(path_of(sessions))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tokens(sessions: Sessions, version: Version) -> RememberedTokens:
+    return RememberedTokens(TokenStore(sessions), version)
+
+
+def path_of(sessions: Sessions) -> Path:
+    return Path(str(sessions.kw["bind"].url.database))
+
+
+def asked(sessions: Sessions) -> list[str]:
+    """What the database is asked from now on."""
+    said: list[str] = []
+    event.listen(
+        sessions.kw["bind"].sync_engine, "before_cursor_execute", lambda *told: said.append(str(told[2]))
+    )
+    return said
+
+
+async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens: RememberedTokens) -> None:
+    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    first = [await tokens.find(plain) for _ in range(2)]  # the first notes its use, which is a change
+    said = asked(sessions)
+
+    again = [await tokens.find(plain) for _ in range(5)]
+
+    assert set(first + again) == {first[0]}
+    assert said == []
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["in this process", "by another one"])
+async def test_a_token_is_refused_at_once_when_it_is_revoked(
+    here: bool,  # noqa: FBT001
+    sessions: Sessions,
+    tokens: RememberedTokens,
+) -> None:
+    others = TokenStore(sessions)
+    made, plain = await others.make(usual("ann"), "ci")
+    assert await tokens.find(plain)
+    assert await tokens.find(plain)
+
+    await (tokens if here else others).revoke(made.id, by="ann")
+
+    assert await tokens.find(plain) is None
+
+
+async def test_a_token_that_is_remembered_ends_in_time(sessions: Sessions, version: Version) -> None:
+    clock = Clock(NOON)
+    store = TokenStore(sessions, clock=clock)
+    tokens = RememberedTokens(store, version, clock=clock)
+    _, plain = await store.make(replace(usual("ann"), expires_at=NOON + MOMENT), "ci")
+    assert await tokens.find(plain)
+
+    clock.now += MOMENT
+
+    assert await tokens.find(plain) is None
+
+
+async def test_a_session_is_refused_at_once_when_it_ends(sessions: Sessions, version: Version) -> None:
+    kept = RememberedSessions(SessionStore(sessions), version)
+    here, there = await kept.open("ann"), await kept.open("ann")
+    assert await kept.find(here)
+    assert await kept.find(there)
+
+    await kept.end(here)
+    await SessionStore(sessions).end(there)
+
+    assert [await kept.find(plain) for plain in (here, there)] == [None, None]
+
+
+async def test_a_key_that_another_process_removes_or_adds_is_seen_by_the_next_request(
+    sessions: Sessions, version: Version
+) -> None:
+    ann, vault = Owner("ann"), Vault(given())
+    here = Keychain(RememberedKeyStore(sessions, version), vault)
+    there = Keychain(SqlKeyStore(sessions), vault)
+    assert await here.of(ann) == []
+
+    await there.enrol(ann, "openai", SecretStr("sk-of-ann"), overlap=timedelta())
+    assert len(await here.of(ann)) == 1
+    await there.remove(ann, "openai")
+
+    assert await here.of(ann) == []
+
+
+async def test_a_key_that_was_replaced_ends_in_time(sessions: Sessions, version: Version) -> None:
+    clock = Clock(NOON)
+    ann, vault = Owner("ann"), Vault(given())
+    chain = Keychain(RememberedKeyStore(sessions, version), vault, clock=clock)
+    for key in ("sk-of-ann-1", "sk-of-ann-2"):
+        await chain.enrol(ann, "openai", SecretStr(key), overlap=MOMENT)
+    assert len(await chain.of(ann)) == 2
+
+    clock.now += MOMENT
+
+    assert len(await chain.of(ann)) == 1
+
+
+async def test_without_a_file_that_tells_nothing_is_believed_for_long(sessions: Sessions) -> None:
+    clock, said = Clock(0.0), asked(sessions)
+    memory: Memory[str, int] = Memory(Version(), clock)
+    memory.keep("a", 1, memory.mark())
+
+    clock.now = UNSEEN_SECONDS - 0.1
+    assert memory.get("a") == 1
+    clock.now = UNSEEN_SECONDS
+    assert (memory.get("a"), said) == (None, [])
+
+
+async def test_what_was_read_before_a_change_is_not_believed_after_it(
+    sessions: Sessions, version: Version
+) -> None:
+    memory: Memory[str, int] = Memory(version)
+
+    mark = memory.mark()
+    await TokenStore(sessions).make(usual("ann"), "ci")
+    memory.keep("a", 1, mark)
+
+    assert memory.get("a") is None
+
+
+async def test_of_a_file_that_is_gone_nothing_is_believed(sessions: Sessions, version: Version) -> None:
+    memory: Memory[str, int] = Memory(version)
+    memory.keep("a", 1, memory.mark())
+    assert memory.get("a") == 1
+
+    path_of(sessions).rename(path_of(sessions).with_name("elsewhere"))
+
+    assert memory.get("a") is None
