@@ -6,8 +6,6 @@ import argparse
 import json
 import re
 import shlex
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -266,34 +264,24 @@ def test_explain_says_what_the_page_shows(one: Shown) -> None:
     assert one.output == explained(one)
 
 
-_OUR_FIXTURES = ("-p", "backend.utils.llm.testing.pytest_plugin")
-
-
 @pytest.mark.writes_keys("test_shown_*", "the page's own tests name one")
-def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
+def test_the_tests_that_a_page_shows_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """First while they record what a provider says, which is on the loopback interface here, then without it."""
     page = (ROOT / "docs" / "how-to" / "test-your-product-code.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    files = [block for block in shown if "def test_" in block]
-    for number, block in enumerate(files):
-        (tmp_path / f"test_shown_{number}.py").write_text(block, encoding="utf-8")
+    files = {f"test_shown_{number}": block for number, block in enumerate(shown) if "def test_" in block}
+    pytester.makepyfile(**files)
+    pytester.makeconftest('pytest_plugins = ["backend.utils.llm.testing.pytest_plugin"]')
+    pytester.makeini(
+        "[pytest]\nllm_table = llm.toml\nasyncio_default_fixture_loop_scope = function\naddopts = -p no:randomly -p no:cacheprovider"
+    )
+    for name, key in HOUSE_KEYS.items():
+        monkeypatch.setenv(name, key)
     with LoopbackProvider() as provider:
         table = loopback_table(provider, {"conv_folder": "openai:gpt-6-luna"})
-        (tmp_path / "llm.toml").write_text(table, encoding="utf-8")
-        recorded = _tested(tmp_path, "--llm-record", "-k", "test_a_greeting")
+        (pytester.path / "llm.toml").write_text(table, encoding="utf-8")
+        recorded = pytester.runpytest_inprocess("--llm-record", "-k", "test_a_greeting")
 
+    recorded.assert_outcomes(passed=1, deselected=recorded.parseoutcomes()["deselected"])
     assert len(files) >= 3
-    assert recorded.returncode == 0, recorded.stdout
-    assert (done := _tested(tmp_path)).returncode == 0, done.stdout
-
-
-def _tested(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_OUR_FIXTURES, *options]
-    return subprocess.run(  # noqa: S603 - our own page
-        [*command, "-o", "llm_table=llm.toml", str(folder)],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", **HOUSE_KEYS},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    assert pytester.runpytest_inprocess().ret == 0

@@ -120,7 +120,9 @@ def test_keys_that_are_told_are_all_there_are(table: Path, provider: LoopbackPro
 
 def test_fixtures_of_the_plugin(pytester: pytest.Pytester, table: Path) -> None:
     pytester.makeconftest(PYTEST)
-    pytester.makeini(f"[pytest]\nllm_table = {table}\naddopts = -p no:randomly -p no:cacheprovider")
+    pytester.makeini(
+        f"[pytest]\nllm_table = {table}\nasyncio_default_fixture_loop_scope = function\naddopts = -p no:randomly -p no:cacheprovider"
+    )
     pytester.makepyfile(A_TEST)
 
     pytester.runpytest_inprocess().assert_outcomes(passed=1)

@@ -322,7 +322,9 @@ def test_the_plugins_fixture_records_and_replays(
 ) -> None:
     provider.always(Text("hello"))
     pytester.makeconftest(A_TEST)
-    pytester.makeini(f"[pytest]\nllm_table = {table}\naddopts = -p no:randomly -p no:cacheprovider")
+    pytester.makeini(
+        f"[pytest]\nllm_table = {table}\nasyncio_default_fixture_loop_scope = function\naddopts = -p no:randomly -p no:cacheprovider"
+    )
     pytester.makepyfile(test_talk=REPLAYED)
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
