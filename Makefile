@@ -68,7 +68,7 @@ wires: install ## Measure what each protocol costs by itself; ten seconds
 api: install ## Send requests that nobody would think of to every operation of the API, and look at the answers; some minutes
 	PYTHONPATH=. $(PY) -m benchmarks.api
 
-clients: install ## Let clients of others, from npm, ask the service; two minutes, and more when it installs them
+clients: install ## Let clients of others, from npm, ask the service; five minutes, and more when it installs them
 	PYTHONPATH=. $(PY) -m benchmarks.clients
 
 workers: install ## Measure how much more two workers answer than one; two minutes, on a quiet machine

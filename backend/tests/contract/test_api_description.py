@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider
 
 TABLE = Path(__file__).parents[2] / "llm.toml"
-FEW = 2
-"""Requests of each kind to each operation: some two hundred together."""
+FEW = 1
+"""Requests of each kind to each operation: some hundred together."""
 
 
 @pytest.mark.timeout(300)
