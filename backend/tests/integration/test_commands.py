@@ -450,6 +450,32 @@ class TestTokens:
         assert result.stdout.strip() not in result.stderr
         assert "bob" in result.stderr
 
+    def test_what_it_may_do_is_said_when_it_is_made_and_listed(self) -> None:
+        chosen = ["--scope", "call", "--scope", "debug", "--tenant", "acme", "--rate", "60/minute"]
+
+        told("tokens", "make", "ci", "--user", "bob", *chosen, "--budget", "5/month", "--expires", "30d")
+
+        (listed,) = told("tokens", "list")["tokens"]
+        assert (listed["scopes"], listed["tenant_id"]) == (["call", "debug"], "acme")
+        assert (listed["rate"], listed["budget"]) == ("60/minute", {"usd": "5", "period": "month"})
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", listed["expires_at"])
+        assert "$5/month" in run("tokens", "list").stdout
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ("--scope", "all"),
+            ("--rate", "often"),
+            ("--budget", "5"),
+            ("--budget", "-1/day"),
+            ("--expires", "soon"),
+        ],
+        ids=" ".join,
+    )
+    def test_what_cannot_be_given_is_refused_and_no_token_is_made(self, wrong: tuple[str, str]) -> None:
+        assert run("tokens", "make", "ci", *wrong).exit_code == 2
+        assert told("tokens", "list")["tokens"] == []
+
     def test_it_is_listed_without_the_secret(self) -> None:
         made = told("tokens", "make", "ci", "--user", "bob")
 

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.access import usual
+from backend.database import migrations
 from backend.database.engine import make_engine
 from backend.database.migrations import upgrade
 from backend.database.tables import Base
+from backend.database.tokens import TokenStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+FOLDER = Path(migrations.__file__).parent
 
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
@@ -73,3 +81,26 @@ def _compare(connection: Connection) -> list[Any]:
 
 def _tables(connection: Connection) -> list[str]:
     return inspect(connection).get_table_names()
+
+
+async def test_tokens_of_before_may_do_what_they_could(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    async with engine.begin() as connection:
+        await connection.run_sync(_to, "0010")
+        for user in ("admin", "ann"):
+            columns = "(id, user_id, name, hash, created_at)"
+            query = f"INSERT INTO access_tokens {columns} VALUES (:user, :user, 'n', :user, '2026-01-01')"  # noqa: S608 - ours
+            await connection.execute(text(query), {"user": user})
+    await upgrade(engine)
+
+    tokens = TokenStore(async_sessionmaker(engine))
+    assert {one.id: one.grant for one in await tokens.all()} == {
+        user: replace(usual(user), token_id=user) for user in ("admin", "ann")
+    }
+
+
+def _to(connection: Connection, revision: str) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("path_separator", "os")
+    command.downgrade(config, revision)

@@ -140,6 +140,25 @@ def test_a_budget_has_a_counter_for_each_of_those_it_is_for(
     assert (balance.window.per, balance.window.subject, balance.counter.spent) == (per, subject, 5)
 
 
+def test_a_budget_that_a_caller_brings_is_counted_without_one_in_the_table(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, SHORT)
+    mine, other = (
+        ANN.model_copy(update={"budgets": (Budget(name, "token", "tokens", 100, "day"),)})
+        for name in ("t1", "t2")
+    )
+    spend(provider, patchbay, 81, caller=mine)
+
+    with pytest.raises(BudgetExceededError) as caught:
+        call(patchbay.get_llm("f", caller=mine), "hi")
+
+    assert (caught.value.budget, caught.value.per) == ("t1", "token")
+    assert counter(patchbay, mine) == Counter(spent=81)
+    assert counter(patchbay, other) == Counter()
+    spend(provider, patchbay, 81)
+
+
 def test_nobodys_calls_count_for_no_user(provider: LoopbackProvider, make: Make) -> None:
     patchbay = make(LUNA, ROW)
     provider.always(answer(90))
