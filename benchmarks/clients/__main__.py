@@ -18,8 +18,9 @@ from .rounds import Outcome, played
 from .service import UPSTREAM, running
 
 if TYPE_CHECKING:
+    from backend.tests.fakes.edges import Edge
+
     from .programs import Client
-    from .service import Service
 
 ASSISTANT = "assistant"
 """A name that no client knows a model by."""
@@ -48,7 +49,7 @@ def main() -> int:
             return _table(wanted, provider, service, Path(folder))
 
 
-def _table(clients: list[Client], provider: LoopbackProvider, service: Service, state: Path) -> int:
+def _table(clients: list[Client], provider: LoopbackProvider, service: Edge, state: Path) -> int:
     columns = [f"{feature}, {kind}" for feature in UPSTREAM for kind in ("text", "tool")]
     print(f"| client | packages | wire | {' | '.join(columns)} |")
     print("|---" * (3 + len(columns)) + "|")
@@ -63,7 +64,7 @@ def _table(clients: list[Client], provider: LoopbackProvider, service: Service, 
 
 
 def _cells(
-    client: Client, provider: LoopbackProvider, service: Service, state: Path, faults: list[str]
+    client: Client, provider: LoopbackProvider, service: Edge, state: Path, faults: list[str]
 ) -> list[str]:
     try:
         place = installed(client.name, client.packages, state)
