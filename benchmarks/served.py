@@ -52,10 +52,11 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """One connection to the server, kept open."""
+    """One connection to the server, kept open, and opened anew when the server has closed it meanwhile."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> None:
         self._reader, self._writer = reader, writer
+        self._port = writer.get_extra_info("peername")[1]
         self._head = f"host: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
 
     @classmethod
@@ -69,6 +70,8 @@ class Client:
         Raises:
             RuntimeError: It failed.
         """
+        if self._reader.at_eof():
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         head = f"{method} {path} HTTP/1.1\r\n{self._head}content-length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
         start = (await self._reader.readuntil(b"\r\n\r\n")).lower()
