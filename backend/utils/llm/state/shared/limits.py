@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from ...rate_limits import SECONDS
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
+from .claims import Claim, CountedRequest, LastWord, counted, in_words, summed
 from .store import Change, Event, Limit
 from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, is_told, is_told_soon
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import RLock
 
-    from ...rate_limits import Limits, Period, Rate
+    from ...rate_limits import Limits, Rate
     from ..rate_limiter import Meter
     from .names import Names
     from .store import Answer, Room, Store
@@ -45,62 +45,6 @@ FEW = 8
 MOST_DOUBLINGS = 20
 _ASKS = 0.01
 """Seconds until it is worth looking for the answer that another call waits for."""
-
-
-class _Room:
-    """What the store said last of one limit, less what was taken since.
-
-    Attributes:
-        left: How much may still be taken.
-        free_at: When there is more, by the monotonic clock.
-    """
-
-    __slots__ = ("free_at", "left")
-
-    def __init__(self, left: int, free_at: float) -> None:
-        self.left = left
-        self.free_at = free_at
-
-
-class _Claim(NamedTuple):
-    """What a request counts for in one limit."""
-
-    limit: Limit
-    unit: Literal["requests", "tokens", "places"]
-    scope: str
-    per: Period | None = None
-
-
-@dataclass(slots=True)
-class _Request:
-    """A request that was counted here.
-
-    Attributes:
-        name: What no other one has in any process.
-        at: When it was counted.
-        until: When it counts as over if nobody says so.
-        state: ``asked`` until the store has answered; ``granted`` by it, ``refused``, or let out ``alone``, without its word.
-        buckets: Where it is counted, for each claim.
-        is_over: Whether it has ended; then it used ``tokens``, and ``arrived``.
-    """
-
-    name: str
-    meters: Sequence[Meter]
-    tokens: int
-    at: float
-    until: float
-    claims: tuple[_Claim, ...]
-    state: Literal["asked", "granted", "refused", "alone"] = "asked"
-    buckets: tuple[int, ...] = ()
-    has_place: bool = True
-    is_over: bool = False
-    arrived: bool = True
-
-    def amount(self, claim: _Claim) -> int:
-        """What it counts for, as far as that is known."""
-        if claim.unit == "tokens":
-            return self.tokens
-        return int(self.arrived)
 
 
 class SharedRateLimiter(RateLimiter):
@@ -133,12 +77,12 @@ class SharedRateLimiter(RateLimiter):
         self._store = store
         self._names = names
         self._process = os.urandom(8).hex()
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, LastWord] = {}
         self._asking: defaultdict[str, int] = defaultdict(int)
-        self._requests: dict[int, _Request] = {}
-        self._unreported: dict[int, _Request] = {}
-        self._claimed: dict[str, _Claim] = {}
-        self._meters: dict[str, tuple[Limits, float, tuple[_Claim, ...]]] = {}
+        self._requests: dict[int, CountedRequest] = {}
+        self._unreported: dict[int, CountedRequest] = {}
+        self._claimed: dict[str, Claim] = {}
+        self._meters: dict[str, tuple[Limits, float, tuple[Claim, ...]]] = {}
 
     # What is full ------------------------------------------------------------------------------------------------------
 
@@ -149,7 +93,7 @@ class SharedRateLimiter(RateLimiter):
     @override
     def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
         yield from super()._obstacles(meter, tokens, call_number)
-        if self._store.joined and self._rooms:
+        if self._rooms and (self._store.joined or self._store.is_slow):
             yield from self._elsewhere(meter, tokens, call_number)
 
     def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
@@ -164,14 +108,16 @@ class SharedRateLimiter(RateLimiter):
                 continue
             seconds = max(0.0, room.free_at - now)
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
-            if seconds == 0 and self._asking[meter.scope]:
+            if not self._store.joined:
+                turn = max(turn, POLL_SECONDS)
+            elif seconds == 0 and self._asking[meter.scope]:
                 turn = max(turn, _ASKS)
             if (look_in := seconds + turn) > 0:
                 is_guess = claim.unit == "places" or seconds == 0
                 is_quota = claim.limit.kind == "total"
-                yield Exceeded(meter.scope, _words(claim, meter), look_in, look_in, is_quota, is_guess)
+                yield Exceeded(meter.scope, in_words(claim, meter), look_in, look_in, is_quota, is_guess)
 
-    def _claims(self, meter: Meter, tokens: int) -> Iterator[_Claim]:
+    def _claims(self, meter: Meter, tokens: int) -> Iterator[Claim]:
         """What a request counts for under ``meter``."""
         for claim in self._of_one(meter):
             if claim.unit == "tokens":
@@ -179,7 +125,7 @@ class SharedRateLimiter(RateLimiter):
             else:
                 yield claim
 
-    def _of_one(self, meter: Meter) -> tuple[_Claim, ...]:
+    def _of_one(self, meter: Meter) -> tuple[Claim, ...]:
         """The same for a request without tokens; kept until a day ends, or the table says something else."""
         known = self._meters.get(meter.scope)
         if known is not None and known[0] is meter.limits and self._epoch() < known[1]:
@@ -190,15 +136,15 @@ class SharedRateLimiter(RateLimiter):
         self._meters[meter.scope] = meter.limits, self.resets()["day"], found
         return found
 
-    def _made(self, meter: Meter) -> Iterator[_Claim]:
+    def _made(self, meter: Meter) -> Iterator[Claim]:
         limits, scope = meter.limits, meter.scope
         for rate in limits.requests:
-            yield _Claim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
+            yield Claim(self._limit(scope, "requests", rate, 1), "requests", scope, rate.per)
         for rate in limits.tokens:
-            yield _Claim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
+            yield Claim(self._limit(scope, "tokens", rate, 0), "tokens", scope, rate.per)
         if limits.concurrency is not None:
             key = self._names.key(scope, "places")
-            yield _Claim(Limit(key, "places", 1, limits.concurrency), "places", scope)
+            yield Claim(Limit(key, "places", 1, limits.concurrency), "places", scope)
 
     def _limit(self, scope: str, unit: str, rate: Rate, ask: int) -> Limit:
         if not rate.resets:
@@ -216,7 +162,7 @@ class SharedRateLimiter(RateLimiter):
         super().take(meters, tokens, number, until)
         claims = tuple(claim for meter in meters for claim in self._claims(meter, tokens))
         name = f"{self._process}:{number}"
-        self._requests[number] = _Request(name, meters, tokens, self._clock(), until, claims)
+        self._requests[number] = CountedRequest(name, meters, tokens, self._clock(), until, claims)
         for claim in claims:
             if (room := self._rooms.get(claim.limit.key)) is not None:
                 room.left -= claim.limit.ask
@@ -259,7 +205,7 @@ class SharedRateLimiter(RateLimiter):
             return request.state == "granted" or self._is_within_share(number, request)
 
     def _told(
-        self, number: int, request: _Request, answer: Future[Answer | None], said: Answer | None
+        self, number: int, request: CountedRequest, answer: Future[Answer | None], said: Answer | None
     ) -> None:
         """The store's answer. From any thread."""
         with self._lock:
@@ -277,13 +223,13 @@ class SharedRateLimiter(RateLimiter):
                     self._give_back(request)
         answer.set_result(said)
 
-    def _give_back(self, request: _Request) -> None:
+    def _give_back(self, request: CountedRequest) -> None:
         """It was granted when nobody waited for it any more."""
         self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
             self._store.release(request.name, keys, at_once=False)
 
-    def _learn(self, request: _Request, said: Answer) -> None:
+    def _learn(self, request: CountedRequest, said: Answer) -> None:
         """Note what is left, and for how long."""
         now = self._clock()
         if len(self._rooms) > MOST_ROOMS:
@@ -291,10 +237,10 @@ class SharedRateLimiter(RateLimiter):
             self._claimed.clear()
             self._refusals.clear()
         for claim, room in zip(request.claims, said.rooms, strict=True):
-            self._rooms[claim.limit.key] = _Room(room.left, now + self._wait(claim, room, said))
+            self._rooms[claim.limit.key] = LastWord(room.left, now + self._wait(claim, room, said))
             self._claimed[claim.limit.key] = claim
 
-    def _wait(self, claim: _Claim, room: Room, said: Answer) -> float:
+    def _wait(self, claim: Claim, room: Room, said: Answer) -> float:
         """Seconds until it is worth asking again. Who was refused again and again waits longer, up to when its turn may come."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
@@ -319,8 +265,10 @@ class SharedRateLimiter(RateLimiter):
             first, turn = POLL_SECONDS / FEW, others * POLL_SECONDS / FEW
         return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
-    def _is_within_share(self, number: int, request: _Request) -> bool:
-        """Whether it may go out without the store's word, by what this process alone has let out."""
+    def _is_within_share(self, number: int, request: CountedRequest) -> bool:
+        """Whether it may go out without the store's word, by what this process alone has let out; and by that word, if it is fresh."""
+        if self._store.is_slow and any(self._is_used_up(claim) for claim in request.claims):
+            return False
         for meter in request.meters:
             count, limits = self._count(meter.scope), meter.limits
             for kind, rates, amount in (
@@ -339,6 +287,11 @@ class SharedRateLimiter(RateLimiter):
             del self._unreported[next(iter(self._unreported))]
         self._unreported[number] = request
         return True
+
+    def _is_used_up(self, claim: Claim) -> bool:
+        """Whether nothing was left when the store last spoke, beside what was taken since."""
+        room = self._rooms.get(claim.limit.key)
+        return room is not None and room.left < 0
 
     def _share(self, amount: int) -> int:
         return max(1, amount // self._store.processes)
@@ -362,7 +315,7 @@ class SharedRateLimiter(RateLimiter):
         if request.state == "granted":
             self._correct(request, counted)
 
-    def _free(self, request: _Request) -> None:
+    def _free(self, request: CountedRequest) -> None:
         """Its places are free again."""
         if not request.has_place:
             return
@@ -375,7 +328,7 @@ class SharedRateLimiter(RateLimiter):
         if keys and request.state in {"granted", "alone"}:
             self._store.release(request.name, keys, at_once=is_full)
 
-    def _correct(self, request: _Request, counted: dict[str, int]) -> None:
+    def _correct(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Count what it has used in the place of what was ``counted``."""
         changes = []
         for claim, bucket in zip(request.claims, request.buckets, strict=True):
@@ -407,10 +360,10 @@ class SharedRateLimiter(RateLimiter):
                 )
                 request.state = "granted"
                 if not everything:
-                    found += _counted(request)
-            return _summed(found)
+                    found += counted(request)
+            return summed(found)
 
-    def _all_of(self, claim: _Claim, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
+    def _all_of(self, claim: Claim, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
         """Everything that counts here, as far as it counts at all."""
         count = self._counts.get(claim.scope)
         window = count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
@@ -460,31 +413,5 @@ def _bucket(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) 
     return bucket_of(limit, age) if limit.kind == "window" else -1
 
 
-def _counted(request: _Request) -> Iterator[Change]:
-    """Its own part of each limit."""
-    for claim, bucket in zip(request.claims, request.buckets, strict=True):
-        amount = request.amount(claim)
-        if claim.unit != "places" and amount:
-            yield Change(claim.limit, bucket, amount)
-
-
-def _summed(changes: Iterable[Change]) -> list[Change]:
-    """One change for each bucket."""
-    sums: dict[tuple[str, int], Change] = {}
-    for one in changes:
-        place = one.limit.key, one.bucket
-        before = sums.get(place)
-        sums[place] = one if before is None else one._replace(amount=before.amount + one.amount)
-    return list(sums.values())
-
-
 def _added(one: Event, other: Event) -> Event:
     return Event(one.kind, (*one.values[:-1], one.values[-1] + other.values[-1]))
-
-
-def _words(claim: _Claim, meter: Meter) -> str:
-    """The limit, in words."""
-    most = claim.limit.most
-    if claim.unit == "places":
-        return f"{most} requests at once {meter.name}"
-    return f"{most} {claim.unit} per {claim.per} {meter.name}"

@@ -110,6 +110,7 @@ class MemoryStore:
         self._shared = shared
         self._heard = heard
         self.joined = True
+        self.is_slow = False
         shared.members.append(self)
 
     @property

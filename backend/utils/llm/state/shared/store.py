@@ -101,11 +101,13 @@ class Store(Protocol):
         joined: Whether the counts of the store are binding now; else each process keeps to its own share of every limit.
         processes: How many processes were there when that was last heard, at least 1.
         away_since: Since when it cannot be reached, by `time.monotonic`; None if it can be.
+        is_slow: Whether it only failed to answer in time, at most a second ago: then what it said last still counts.
         patience: Seconds to wait for an answer before the store counts as unreachable.
         reporter: Supplies the counts of this process, which the store takes over when it can be reached again.
     """
 
     joined: bool
+    is_slow: bool
     patience: float
     reporter: Reporter | None
 

@@ -106,6 +106,7 @@ class ValkeyStore(PerProcess):
         self._is_there = False
         self._is_closing = False
         self._clock_offset = 0.0
+        self.is_slow = False
         self.joined = True  # what comes first waits for the first connection
         self.away_since: float | None = None
         self.processes = 1
@@ -191,6 +192,7 @@ class ValkeyStore(PerProcess):
         if is_busy or time.monotonic() - asked_at < LATE_SHARE * self.patience:
             return not self.joined
         if asked_at == self._suspected:
+            self.is_slow = connection is not None
             self._away(f"no answer within {1000 * self.patience:.0f} ms")
         self._suspected = asked_at
         return not self.joined
@@ -238,6 +240,7 @@ class ValkeyStore(PerProcess):
 
     def _gathered(self) -> list[_Job]:
         """What is to be done now: waits for the first, and takes what else is there."""
+        self._sleeps_until = math.inf  # what comes between the two lines wakes it
         until = min(self._beats_at, self._flushes_at, self._changes_at, self._dozes_at)
         self._sleeps_until, self._dozes_at = until, math.inf
         seconds = until - time.monotonic()
@@ -367,7 +370,7 @@ class ValkeyStore(PerProcess):
 
     def _join(self) -> None:
         with self._lock:
-            self.joined, self._settles_until = True, -math.inf
+            self.joined, self.is_slow, self._settles_until = True, False, -math.inf
             since, self.away_since = self.away_since, None
         if self.reporter is not None:
             self.reporter.rejoined()
@@ -383,7 +386,7 @@ class ValkeyStore(PerProcess):
         connection, self._connection, self._is_there = self._connection, None, False
         if connection is not None:
             connection.close()
-        self._settles_until = -math.inf
+        self._settles_until, self.is_slow = -math.inf, False
         self._away(type(error).__name__)
 
     def _away(self, why: str) -> None:

@@ -219,6 +219,21 @@ def test_alone_a_limit_of_one_lets_each_process_send_one(memory: SharedMemory, c
     assert [one.many() for one in processes] == [1, 1, 1]
 
 
+def test_while_the_store_is_only_slow_its_last_word_counts(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
+    one.many(9)
+    assert other.many() == 1
+    cut_off(other)
+    other.store.is_slow = True
+
+    assert other.many() == 0
+    exceeded = other.limiter.full(other.meters, 1)
+    assert exceeded is not None
+    assert exceeded.look_in > 0
+    other.store.is_slow = False
+    assert other.many() == 4
+
+
 def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMemory, clock: Clock) -> None:
     one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
     cut_off(one)
