@@ -143,7 +143,7 @@ def _decide(
         typer.confirm(
             "Run this?" if arguments is None else "Run this with the other arguments?", abort=True, err=True
         )
-    decision = Decision(one.owner, one.id, one.digest, again, arguments)
+    decision = Decision(one.owner, one.id, one.digest, again and one.state == "unknown", arguments)
     _follow(lambda runner: runner.approve(decision), as_json=as_json)
 
 

@@ -9,7 +9,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
+from backend.access import Owner
 from backend.agents.gate import LONGEST_REASON, Decision
+from backend.agents.runner import Runner
 
 from .agents import owner_of, runner_of
 from .dependencies import GrantDep, IdentityDep, ServicesDep
@@ -46,7 +48,7 @@ async def decide(
     """Approve or reject what an agent asks for, and go on with its run until it is over, or asks again."""
     runner, owner = runner_of(services), owner_of(identity)
     if form.get("decision") == "approve":
-        again = (await runner.gate.find(owner, confirmation_id)).state == "unknown"
+        again = await _is_again(runner, owner, confirmation_id, form)
         events = runner.approve(Decision(owner, confirmation_id, form.get("digest", ""), again))
     else:
         events = runner.reject(owner, confirmation_id, form.get("reason", "")[:LONGEST_REASON])
@@ -54,6 +56,13 @@ async def decide(
         async for _ in events:
             pass
     return RedirectResponse("/agents", status_code=303, headers=PRIVATE)
+
+
+async def _is_again(runner: Runner, owner: Owner, confirmation_id: str, form: Mapping[str, str]) -> bool:
+    """Whether the person was shown that it may have run before, and says yes to that: to this time, and none after it."""
+    if "again" not in form:
+        return False
+    return form["again"] == str((await runner.gate.find(owner, confirmation_id)).leased_until)
 
 
 def _wanted(form: Mapping[str, str]) -> Wanted:

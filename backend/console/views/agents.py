@@ -25,6 +25,7 @@ class Pending:
     """A call that waits for a yes or a no; ``unknown`` if nobody knows whether it was run.
 
     Attributes:
+        again: What a yes to running it again names: the time for which it may have run; None if it did not run yet.
         arguments: Each with its ``name``, its ``text`` in which nothing is hidden, and whether it ``is_hiding`` something.
     """
 
@@ -35,6 +36,7 @@ class Pending:
     title: str
     risk: str
     state: str
+    again: int | None
     arguments: tuple[dict[str, Any], ...]
     digest: str
     asked_at: datetime
@@ -113,6 +115,7 @@ def _pending(one: Confirmation) -> Pending:
         title=one.title,
         risk=one.risk,
         state=one.state,
+        again=one.leased_until if one.state == "unknown" else None,
         arguments=tuple(told["arguments"]),
         digest=one.digest,
         asked_at=moment(one.asked_at),

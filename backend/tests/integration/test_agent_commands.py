@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,19 @@ def test_what_is_approved_on_the_command_line_is_done(data: Path) -> None:
     assert ("Delete a conversation" in shown.output, "title: Budget" in shown.output) == (True, True)
     assert (done.exit_code, "It is gone." in done.output, asyncio.run(_kept(data))) == (0, True, False)
     assert (again.exit_code, "no such confirmation" in again.output) == (1, True)
+
+
+def test_what_may_have_run_is_run_again_only_when_that_is_said(data: Path) -> None:
+    one = asks()
+    with sqlite3.connect(data / "patchbay.sqlite3") as connection:
+        connection.execute("UPDATE agent_confirmations SET state = 'unknown', leased_until = 0")
+
+    no = run("agent", "approve", one["id"], "--yes")
+    was_kept = asyncio.run(_kept(data))
+    yes = run("agent", "approve", one["id"], "--yes", "--again")
+
+    assert (no.exit_code, was_kept) == (1, True)
+    assert (yes.exit_code, asyncio.run(_kept(data))) == (0, False)
 
 
 def test_what_is_not_said_yes_to_is_not_done(data: Path) -> None:

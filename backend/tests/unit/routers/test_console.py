@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import Grant, Owner
+from backend.agents.gate import Decision
 from backend.agents.tools import tool
 from backend.budgets import Budgets
 from backend.database.engine import make_engine
@@ -609,6 +610,36 @@ class TestAgents:
         assert (first.status_code, first.headers["location"]) == (303, "/agents")
         assert again.status_code == 409
         assert (await browser.get("/agents", headers=ANN | JSON)).json()["runs"][0]["state"] == "done"
+
+    async def test_what_may_have_run_runs_again_for_who_was_shown_so_alone(
+        self, world: World, browser: httpx2.AsyncClient
+    ) -> None:
+        """A form of before, sent once more, is a yes to the first time and to no other."""
+        (one,) = await world.pending(self.USER)
+        path, old = f"/agents/confirmations/{one.id}", f"decision=approve&digest={one.digest}"
+
+        async def statuses_of(*forms: str) -> list[int]:
+            return [
+                (await browser.post(path, headers=ANN | self.OURS, content=form)).status_code
+                for form in forms
+            ]
+
+        async def is_left_running(*, again: bool) -> str:
+            """Have it run by a process that ends, and return the form that the page has then."""
+            await world.gate.claim(Decision(self.USER, one.id, one.digest, again))
+            world.pass_by(60)
+            page = (await browser.get("/agents", headers=ANN)).text
+            found = re.search(r'name="again" value="(\d+)"', page)
+            assert found
+            return f"{old}&again={found[1]}"
+
+        first = await is_left_running(again=False)
+        assert await statuses_of(old, f"{old}&again=", f"{old}&again=true") == [409] * 3
+        second = await is_left_running(again=True)
+        assert await statuses_of(old, first) == [409] * 2
+        assert world.results() == []
+
+        assert await statuses_of(second, second) == [303, 409]
 
     async def test_a_no_runs_nothing(self, world: World, browser: httpx2.AsyncClient) -> None:
         (one,) = await world.pending(self.USER)
