@@ -80,7 +80,11 @@ class _Tools:
         self,
         conversation_id: ConversationId,
         title: Annotated[
-            str, Field(max_length=300, description="Its title, so that the user knows which it is.")
+            str,
+            Field(
+                max_length=300,
+                description="Its title, so that the user knows which it is; empty if it has none.",
+            ),
         ],
         execution: Execution,
     ) -> str:
@@ -88,7 +92,7 @@ class _Tools:
         found = await self._conversations.get(execution.owner, conversation_id)
         if found is None:
             raise ToolError("There is no such conversation.")
-        if found.title is not None and found.title != title:
+        if (found.title or "") != title:
             raise ToolError("That is not its title, so it was not deleted.")
         await self._conversations.delete(execution.owner, conversation_id)
         return "It was deleted."

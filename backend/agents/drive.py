@@ -271,7 +271,8 @@ class Drive:
         run, child_id = self._run, f"{self._run.id}.{call.key}"
         if (known := await self._around.runs.get(run.owner, child_id)) is not None:
             return known
-        budget = run.budget.without(self._progress.spent, self._around.agents[call.name].budget)
+        spent = self._progress.spent + Spent(tool_calls=len(self._progress.open_calls))
+        budget = run.budget.without(spent, self._around.agents[call.name].budget)
         if budget is None:
             return None
         now = self._around.now()

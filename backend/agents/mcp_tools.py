@@ -1,7 +1,7 @@
 """Tools of an MCP server, by the official client, under our own terms.
 
 What a server says of its tools is data: its hints may make a tool more dangerous, never less, its titles are not shown to who
-is asked, and a description that changes makes another tool, which is asked for anew.
+is asked, its names are with nothing hidden in them, and a description that changes makes another tool, which is asked for anew.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from backend.utils.llm.foreign import visible
 from backend.utils.llm.schema_checks import misfit
 
 from .canonical import canonical, digest
-from .observations import ToolError
+from .observations import ToolError, readable
+from .rendering import shown
 from .tools import ArgumentsError, Tool
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ LONGEST_DESCRIPTION: Final = 1_000
 LONGEST_SCHEMA: Final = 16_000
 """Characters."""
 MOST_TOOLS: Final = 100
+MOST_PAGES: Final = 100
+"""Of a list of tools: a server may end none of them."""
 _ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME: Final = 64
 
@@ -44,17 +46,19 @@ async def mcp_tools(
         terms: Risk and policy by the server's name for a tool. Of one that is not there, the policy is ``ask``.
 
     Raises:
-        ValueError: If it has too many tools, two of one name, or a schema that is too long.
+        ValueError: If it has too many tools, or pages of them, two of one name, or a schema that is too long.
     """
     found: list[Tool] = []
     cursor: str | None = None
-    while True:
+    for _ in range(MOST_PAGES):
         page = await client.list_tools(cursor=cursor)
         found += [_tool(client, server, one, (terms or {}).get(one.name)) for one in page.tools]
         if len(found) > MOST_TOOLS:
             raise ValueError(f"{server} has more than {MOST_TOOLS} tools")
         if (cursor := page.next_cursor) is None:
             break
+    else:
+        raise ValueError(f"{server} lists its tools on more than {MOST_PAGES} pages")
     if len({tool.name for tool in found}) < len(found):
         raise ValueError(f"{server} has two tools of one name")
     return tuple(found)
@@ -75,7 +79,7 @@ def _tool(client: Client, server: str, one: Described, terms: tuple[Risk, Policy
         run=partial(_run, client, one.name),
         risk=risk,
         policy=policy,
-        title=f"{one.name[:_LONGEST_NAME]} of {server}",
+        title=f"{shown(one.name[:_LONGEST_NAME])[:_LONGEST_NAME]} of {server}",
         version=digest(one.description)[:16],
     )
 
@@ -102,12 +106,12 @@ async def _run(client: Client, name: str, arguments: dict[str, Any], _: Executio
 
 
 def _plain(value: Any) -> Any:
-    """A copy of a JSON value in which control and invisible characters are written out, but for newlines and tabs."""
+    """A copy of a JSON value in which control and invisible characters are written out, but for breaks of lines and tabs."""
     match value:
         case str():
-            return visible(value, keep="\n\t")
+            return readable(value)
         case dict():
-            return {str(name): _plain(part) for name, part in value.items()}
+            return {readable(str(name)): _plain(part) for name, part in value.items()}
         case list():
             return [_plain(part) for part in value]
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from backend.utils.llm.foreign import visible
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 20_000
 """Characters of a result that a model is given."""
+_UNSEEN: Final = re.compile("[\u200b\U000e0000-\U000e0fff]")
+"""What a model reads and no person sees: spaces without width, and letters as tags. Not what scripts and emoji are joined by."""
 
 
 class ToolError(Exception):
@@ -30,12 +33,12 @@ def of_result(value: Any) -> Observation:
     if isinstance(value, bytes | bytearray | memoryview):
         return Observation("error", _error("BinaryResult", "The tool returned bytes, which cannot be read."))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return Observation("ok", cut(visible(text, keep="\n\t\r")))
+    return Observation("ok", cut(readable(text)))
 
 
 def of_error(error: Exception) -> Observation:
     """That of what a tool raised. Only a `ToolError` speaks for itself: others may hold what nobody is to read."""
-    message = str(error)[:500] if isinstance(error, ToolError) else "The tool failed."
+    message = readable(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
     return Observation("error", _error(type(error).__name__, message))
 
 
@@ -49,6 +52,12 @@ def of_time_out(seconds: float) -> Observation:
     return Observation(
         "timed_out", _error("TimedOut", f"The tool did not answer within {seconds:g} seconds.")
     )
+
+
+def readable(text: str) -> str:
+    """``text`` from outside as a model is told it: what acts on a terminal, or says something unseen, is written out."""
+    plain = visible(text, keep="\n\t\r")
+    return _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain)
 
 
 def cut(text: str) -> str:

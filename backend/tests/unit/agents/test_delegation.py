@@ -8,7 +8,7 @@ import pytest
 
 from backend.agents.agent import Agent, Agents
 from backend.agents.budget import RunBudget
-from backend.tests.fakes.agents import ANN, World, deletes, end, error_of, wants, whole
+from backend.tests.fakes.agents import ANN, Effects, World, deletes, end, error_of, wants, whole
 from backend.utils.llm.testing import ScriptedChatModel
 
 if TYPE_CHECKING:
@@ -67,6 +67,26 @@ async def test_both_share_one_budget() -> None:
 
     asked = len(world.model.calls) + len(world.worker.calls)  # type: ignore[attr-defined]
     assert (asked, end(events).reason, end(events).spent.turns) == (4, "turns", 4)
+
+
+async def test_what_still_waits_for_a_person_leaves_less_to_the_other_agent() -> None:
+    waits = [("delete", {"number": number}) for number in range(4)]
+    looks = wants(*[("search", {"words": str(number)}) for number in range(5)])
+    looking, deleting, _ = Effects().tools
+    budget = RunBudget(tool_calls=5)
+    world = World(
+        [wants(("worker", {"task": "Look."}), *waits), looks, "Found.", "All done."],
+        tools=(deleting,),
+        others=[Agent("worker", "other", "You work.", (looking,), about="Looks.", budget=budget)],
+        delegates=("worker",),
+        budget=budget,
+    )
+
+    events = await world.say()
+    for one in await world.pending():
+        events = await world.approve(one)
+
+    assert end(events).spent.tool_calls == 5
 
 
 async def test_a_new_message_withdraws_what_the_other_agent_waits_for() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
-from mcp.types import ToolAnnotations
+from mcp.types import ListToolsResult, ToolAnnotations
+from mcp.types import Tool as Described
 
 from backend.agents.mcp_tools import mcp_tools
 from backend.tests.fakes.agents import World, end, error_of, wants
@@ -50,6 +54,38 @@ async def test_what_a_server_says_of_its_tools_lowers_nothing() -> None:
     ]
     assert remove.title == "remove of files"
     assert ("\u202e" in read.description, "which describes it so" in read.description) == (False, True)
+
+
+class Listing:
+    """A server that lists tools of its own making, page after page."""
+
+    def __init__(self, *names: str, ends: bool = True) -> None:
+        schema = {"type": "object", "properties": {"a\u200b": {"description": "b\U000e0041"}}}
+        self.tools = [Described(name=name, description="c\U000e0042", input_schema=schema) for name in names]
+        self.ends = ends
+        self.pages = 0
+
+    async def list_tools(self, *, cursor: str | None = None) -> ListToolsResult:
+        self.pages += 1
+        return ListToolsResult(tools=self.tools, next_cursor=None if self.ends else f"{cursor}x")
+
+
+async def test_what_a_server_says_hides_nothing_from_who_is_asked_or_from_us() -> None:
+    made: Any = Listing("remove\u202e\u200b\U000e0041")
+
+    (tool,) = await mcp_tools(made, "files")
+
+    assert tool.title == "remove\\u202e\\u{200b}\\u{e0041} of files"
+    assert json.dumps(tool.as_function(), ensure_ascii=False).isascii()
+
+
+async def test_a_list_of_tools_that_does_not_end_is_left() -> None:
+    made: Any = Listing(ends=False)
+
+    with pytest.raises(ValueError, match="more than 100 pages"):
+        await mcp_tools(made, "files")
+
+    assert made.pages == 100
 
 
 async def test_a_tool_of_a_server_runs_when_a_person_says_yes() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backend.agents.canonical import canonical, digest, read_object, storable
+from backend.agents.observations import ToolError, of_error, of_result
 from backend.agents.rendering import LONGEST, MOST_LINES, lines, shown
 from backend.agents.tools import ArgumentsError, tool
 
@@ -50,6 +51,20 @@ def test_what_acts_or_hides_is_written_out_and_marked(hidden: str) -> None:
     (line,) = lines(canonical({"path": f"a{hidden}b"}))
 
     assert (hidden in line.text, line.is_hiding, "\\" in line.text) == (False, True, True)
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\U000e0041", "\U000e01ef", "\u202e"])
+def test_a_model_is_told_nothing_that_no_person_would_see(hidden: str) -> None:
+    text = f"a{hidden}b"
+
+    for found in (of_result(text), of_result({"said": text}), of_error(ToolError(text))):
+        assert (hidden in found.content, "a\\" in found.content) == (False, True)
+
+
+def test_what_scripts_and_emoji_are_joined_by_is_told_as_it_is() -> None:
+    text = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f468\u200d\U0001f469 \u2764\ufe0f"
+
+    assert of_result(text).content == text
 
 
 def test_a_name_can_hide_nothing_either() -> None:
