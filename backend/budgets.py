@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from backend.utils.llm.budgets import NOTHING, begin, pico_usd, resets_at
+from backend.utils.llm.caller import user_of
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.problems import did_you_mean
 from backend.utils.llm.routing.route import Balance
@@ -17,6 +18,7 @@ from backend.utils.llm.state.budget_store import BudgetStoreAwayError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from backend.access import Owner
     from backend.ledger.audit import Kind
     from backend.utils.llm import Table
     from backend.utils.llm.budgets import Budget, Counter, Unit, Window
@@ -88,13 +90,14 @@ class Budgets:
         found = (self._balance(window, counter) for window, counter in known.items())
         return sorted(filter(None, found), key=lambda one: -one.counter.used(one.budget.cap))
 
-    async def of_user(self, user: str) -> Sequence[Balance]:
+    async def of_user(self, owner: Owner) -> Sequence[Balance]:
         """What is left for a user: of their own counters alone.
 
         Raises:
             BudgetUnavailableError: They cannot be read.
         """
         now, budgets = self._clock(), self._table.snapshot.budgets.values()
+        user = user_of(owner.tenant_id, owner.user_id)
         windows = [(one, one.window(user, now)) for one in budgets if one.per == "user"]
         with _asked():
             counters = await asyncio.to_thread(self._store.counters, [window for _, window in windows])

@@ -38,7 +38,10 @@ Name = Annotated[
     str, typer.Argument(metavar="BUDGET", help="A budget of the table.", autocompletion=completion.budgets)
 ]
 Subject = Annotated[
-    str, typer.Argument(help="Whose counter: a user, tenant or feature; of an owner, house or user.")
+    str,
+    typer.Argument(
+        help="Whose counter: a user, TENANT::USER of a tenant; a tenant or feature; of an owner, house or user."
+    ),
 ]
 Author = Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")]
 

@@ -37,6 +37,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         ),
     ] = None,
     user: Annotated[str | None, typer.Option(help="As this user.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="As of this tenant.")] = None,
     tier: Annotated[str | None, typer.Option(help="As a caller of this tier.")] = None,
     conversation: Annotated[str | None, typer.Option(help="As part of this conversation.")] = None,
     failures: Annotated[
@@ -57,7 +58,7 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
         tokens=tokens,
     )
     keys = dict.fromkeys(byok or (), "a-key")
-    caller = Caller(user_id=user, tier=tier, conversation_id=conversation, keys=keys)
+    caller = Caller(user_id=user, tenant_id=tenant, tier=tier, conversation_id=conversation, keys=keys)
     table = table_in_force(as_json=as_json)
     with storage_errors(as_json=as_json), counters(table) as budgets:
         route = patchbay_of(table, budgets=budgets).explain(feature, caller=caller, needs=needs)

@@ -93,7 +93,7 @@ ROUTES: Final[Mapping[str, Row]] = {
     "POST /v1/keys/{provider}/test": CALL,
     # Kept by the name of the user alone, which another tenant may have given to somebody else.
     "GET /v1/users/me/usage": HOUSE_ANY,
-    "GET /v1/users/me/budgets": HOUSE_ANY,
+    "GET /v1/users/me/budgets": ANY,
     "GET /v1/llm/qos": ANY,
     "GET /v1/llm/explain/{feature}": ANY,
     "GET /v1/usage": DEBUG,

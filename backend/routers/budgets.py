@@ -11,11 +11,11 @@ from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .json_bodies import JsonRoute
 
 router: Final = APIRouter(prefix="/v1", tags=["budgets"], route_class=JsonRoute)
-Subject = Annotated[str, Field(min_length=1, max_length=400)]
+Subject = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Whose(BaseModel):
-    """Whose counter: a user, tenant, feature or owner of keys, as the budget has one for each."""
+    """Whose counter: a user (``acme::ann`` of a tenant), tenant, feature or owner of keys, as the budget has one for each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +50,7 @@ async def reset(name: str, wanted: Whose, admin: GrantDep, services: ServicesDep
 @router.get("/users/me/budgets")
 async def mine(owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
     """What is left of one's own budgets."""
-    return {"budgets": [one.as_dict() for one in await _budgets(services).of_user(owner.user_id)]}
+    return {"budgets": [one.as_dict() for one in await _budgets(services).of_user(owner)]}
 
 
 def _budgets(services: Services) -> Budgets:

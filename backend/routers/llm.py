@@ -60,7 +60,6 @@ async def explain(
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})
     work = partial(services.facade.explain, feature, caller=caller, needs=needs)
     route = (await asyncio.to_thread(work)).as_dict()
-    shown = {"token"} if identity.grant.tenant_id else {"user", "token"}
-    if (shown == {"token"} or "admin" not in identity.grant.scopes) and "budgets" in route:
-        route["budgets"] = [one for one in route["budgets"] if one["per"] in shown]
+    if (identity.grant.tenant_id or "admin" not in identity.grant.scopes) and "budgets" in route:
+        route["budgets"] = [one for one in route["budgets"] if one["per"] in {"user", "token"}]
     return route

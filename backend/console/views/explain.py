@@ -89,7 +89,8 @@ def _curl(asked: Question, base_url: str) -> str:
 
 
 def _command(asked: Question) -> str:
-    given = [("--user", asked.user), ("--tier", asked.tier), *(("--byok", one) for one in asked.byok)]
+    who = [("--user", asked.user), ("--tenant", asked.tenant), ("--tier", asked.tier)]
+    given = [*who, *(("--byok", one) for one in asked.byok)]
     words = [word for name, value in given if value for word in (name, value)]
     words += ["--tokens", str(asked.tokens)] if asked.tokens else []
     words += [f"--{name}" for name in asked.needs]

@@ -84,6 +84,12 @@ class TestCommands:
             "budget house of the owner house: $2.4999"
         )
 
+    def test_who_is_of_a_tenant_is_addressed_with_it(self) -> None:
+        raised = told("budget", "raise", "users", "acme::ann", "50")
+
+        assert told("explain", "greet", "--user", "ann", "--tenant", "acme")["budgets"][0] == raised
+        assert told("explain", "greet", "--user", "ann")["budgets"][0]["cap"] == 100
+
     def test_who_was_given_more_may_spend_it(self) -> None:
         raised = told("budget", "raise", "users", "ann", "50", "--author", "eve")
 
@@ -149,6 +155,30 @@ class TestHttp:
         assert theirs == own
         assert {one["per"] for one in admins} == {"user", "owner"}
         assert [answer.status_code for answer in refused] == [403, 403, 403]
+
+    async def test_a_tenant_spends_nothing_of_a_user_of_the_same_name_in_another(
+        self, data: Path, provider: LoopbackProvider
+    ) -> None:
+        asked = {"model": "greet", "messages": [{"role": "user", "content": "hi"}]}
+        async with server(data) as (client, _):
+            made = {
+                tenant: await client.post(
+                    "/v1/tokens", json={"name": "n", "user_id": "ann", "tenant_id": tenant}
+                )
+                for tenant in ("acme", "globex")
+            }
+            acme, globex = ({"authorization": f"Bearer {one.json()['token']}"} for one in made.values())
+            provider.script(Text("ok", usage=Usage(input_tokens=0, output_tokens=90)))
+            answers = [
+                await client.post("/v1/chat/completions", json=asked, headers=who)
+                for who in (acme, acme, globex)
+            ]
+            own = (await client.get("/v1/users/me/budgets", headers=acme)).json()["budgets"]
+            told_there = (await client.get("/v1/llm/explain/greet", headers=acme)).json()["budgets"]
+
+        assert [one.status_code for one in answers] == [200, 402, 200]
+        assert [(one["subject"], one["spent"]) for one in own] == [("acme::ann", 90)]
+        assert told_there == own
 
     async def test_who_has_nothing_left_is_refused_in_every_process_until_they_are_given_more(
         self, data: Path, provider: LoopbackProvider

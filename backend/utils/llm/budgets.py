@@ -149,7 +149,7 @@ class Window(NamedTuple):
 
     Attributes:
         budget: The budget's name.
-        subject: The user, tenant, feature or owner.
+        subject: The user, tenant, feature or owner; a user of a tenant as of `user_of`.
         begins: The day or month, such as ``2026-11-29`` or ``2026-11``; empty if it never begins anew.
     """
 

@@ -128,6 +128,11 @@ class Caller(BaseModel):
         return self
 
     @property
+    def user(self) -> str | None:
+        """The user, told apart from one of the same name in another tenant, as of `user_of`; None if nobody is named."""
+        return user_of(self.tenant_id, self.user_id) if self.user_id else None
+
+    @property
     def policy(self) -> KeyPolicy:
         """The key policy in force."""
         if self.key_policy is not None:
@@ -149,6 +154,17 @@ class Caller(BaseModel):
     def without_keys(self) -> Caller:
         """The same caller, as somebody is told of them who needs no secret. The policy stays."""
         return self.model_copy(update={"keys": {}, "own_endpoint": None, "key_policy": self.policy})
+
+
+def user_of(tenant_id: str | None, user_id: str) -> str:
+    """What counts for a user is kept by: ``acme::ann``, or the name alone of who has no tenant.
+
+    No two users share it, whatever they are called: of a tenant's name, ``%`` and ``:`` are written as in an address,
+    and a name without a tenant that holds ``::`` begins with it.
+    """
+    if tenant_id:
+        return f"{tenant_id.replace('%', '%25').replace(':', '%3A')}::{user_id}"
+    return f"::{user_id}" if "::" in user_id else user_id
 
 
 HOUSE = Caller(key_policy="house_only")

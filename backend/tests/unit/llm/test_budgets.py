@@ -12,10 +12,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm import Caller, Use
 from backend.utils.llm.budgets import Budget, BudgetRow, Counter, Window, resets_at
+from backend.utils.llm.caller import user_of
 from backend.utils.llm.errors import (
     BudgetExceededError,
     BudgetUnavailableError,
@@ -91,6 +94,34 @@ def test_what_an_answer_used_is_counted_whoever_calls(
     assert counter(patchbay) == Counter(spent=7)
 
 
+def test_a_user_of_the_same_name_in_another_tenant_or_in_none_spends_nothing_of_it(
+    provider: LoopbackProvider, make: Make, call: Driver
+) -> None:
+    patchbay = make(LUNA, ROW)
+    spend(provider, patchbay, 81)
+    others = [Caller(user_id="ann", tenant_id="globex"), Caller(user_id="ann"), Caller(user_id="acme::ann")]
+
+    for other in others:
+        provider.script(answer(7))
+        call(patchbay.get_llm("f", caller=other), "hi")
+
+    assert [counter(patchbay, one).spent for one in (ANN, *others)] == [81, 7, 7, 7]
+
+
+@given(*[st.text("ab%:3A", max_size=5)] * 2, *[st.text("ab%:3A", min_size=1, max_size=5)] * 2)
+def test_no_two_users_share_a_counter_whatever_they_and_their_tenants_are_called(
+    tenant: str, other_tenant: str, user: str, other_user: str
+) -> None:
+    is_same = (tenant, user) == (other_tenant, other_user)
+
+    assert (user_of(tenant, user) == user_of(other_tenant, other_user)) == is_same
+
+
+@pytest.mark.parametrize("user", ["ann", "ann@acme.example", "auth0|1", "acme/ann", "a:b", "50%"])
+def test_who_has_no_tenant_keeps_their_counter(user: str) -> None:
+    assert user_of(None, user) == user_of("", user) == user
+
+
 def test_who_would_spend_more_is_refused_before_anything_is_sent(
     provider: LoopbackProvider, make: Make, call: Driver
 ) -> None:
@@ -127,7 +158,7 @@ def test_one_users_budget_is_nothing_to_another(provider: LoopbackProvider, make
 
 
 @pytest.mark.parametrize(
-    ("per", "subject"), [("user", "ann"), ("tenant", "acme"), ("feature", "f"), ("owner", "house")]
+    ("per", "subject"), [("user", "acme::ann"), ("tenant", "acme"), ("feature", "f"), ("owner", "house")]
 )
 def test_a_budget_has_a_counter_for_each_of_those_it_is_for(
     provider: LoopbackProvider, make: Make, per: str, subject: str
@@ -475,7 +506,7 @@ def test_from_the_warning_level_on_the_receipt_says_so_and_the_log_once(
     mark = {"budget": "b", "per": "user", "mark": "warning"}
     assert [receipt["budgets"] for receipt in receipts] == [[mark], [mark]]
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == [
-        "budget b: 80 % of 100 tokens are used or set aside by the user ann"
+        "budget b: 80 % of 100 tokens are used or set aside by the user acme::ann"
     ]
     assert [vars(one)["budget"] for one in caplog.records if hasattr(one, "event")] == ["b"]
 
@@ -524,7 +555,7 @@ def test_explain_says_who_would_serve_and_why_the_others_do_not(
     assert [str(one.endpoint) for one in route.candidates] == [GEMINI]
     assert [(skip.name, skip.code) for skip in route.skipped] == [(LUNA, SkipCode.BUDGET)]
     assert "19 tokens left for this profile" in route.skipped[0].reason
-    assert "budget b of the user ann: 69 tokens left of 100 tokens" in str(route)
+    assert "budget b of the user acme::ann: 69 tokens left of 100 tokens" in str(route)
 
 
 @pytest.mark.parametrize("spent", [0, 29, 30, 31, 79, 80, 81, 200])

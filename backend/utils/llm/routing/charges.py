@@ -165,7 +165,7 @@ def _counted(call: Sized, owner: KeyOwner) -> Iterator[tuple[Budget, str]]:
         "feature": call.feature.name,
         "owner": owner,
         "tenant": caller.tenant_id,
-        "user": caller.user_id,
+        "user": caller.user,
     }
     for budget in (*call.feature.budgets, *caller.budgets):
         if (subject := subjects.get(budget.per, budget.name)) and budget.counts(owner, caller.tier):

@@ -127,7 +127,7 @@ def _not_of_the_tier(candidate: Candidate, case: Case) -> Rejection | None:
 
 def tier_scope(candidate: Candidate, caller: Caller) -> str:
     """What a tier's tokens are counted by: the user, or else the tenant."""
-    who = f"user {caller.user_id}" if caller.user_id else f"tenant {caller.tenant_id or ''}"
+    who = f"user {caller.user}" if caller.user else f"tenant {caller.tenant_id or ''}"
     return f"{candidate.scope} {who}"
 
 

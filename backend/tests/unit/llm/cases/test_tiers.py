@@ -99,6 +99,14 @@ class TestAllowances:
 
         assert lab.asked == ["mid"]
 
+    def test_who_has_the_same_name_in_another_tenant_uses_none_of_them(self, lab: Lab, call: Driver) -> None:
+        lab.runs_on(*POOL, more=TIERS)
+        has_used(lab, call, 95_000)
+
+        lab.ask(call, caller=Caller(user_id="ann", tenant_id="acme", tier="pro"))
+
+        assert lab.asked == ["mid"]
+
     def test_a_new_month_begins_at_nothing(self, lab: Lab, call: Driver) -> None:
         lab.runs_on(*POOL, more=TIERS)
         has_used(lab, call, 95_000)
