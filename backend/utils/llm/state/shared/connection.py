@@ -6,6 +6,7 @@ import math
 import selectors
 import time
 from contextlib import suppress
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from redis import ConnectionPool, RedisError, ResponseError
@@ -23,6 +24,13 @@ RETRY_SECONDS = 0.25
 """How often a server that is away is looked for."""
 AWAY = (RedisError, OSError, ValueError)
 """What says that the server is not to be had; the last, that its address is none."""
+_CHANCE = SystemRandom()
+"""Other in each forked child."""
+
+
+def retry_seconds() -> float:
+    """Until a server that is away is looked for again: not by all at once."""
+    return RETRY_SECONDS * _CHANCE.uniform(0.75, 1.25)
 
 
 class Connection:
@@ -65,8 +73,8 @@ class Connection:
             RedisError: The connection is no use any more.
         """
         connection = self._connection
+        self.asked_at = time.monotonic()  # a server that reads nothing is slow as well
         connection.send_packed_command(connection.pack_commands(commands))
-        self.asked_at = time.monotonic()
         is_answered = self._socket is None or bool(self._selector.select(self._seconds))
         self.asked_at = math.inf  # before anything is read: who is slow from now on is this process
         if not is_answered:

@@ -7,7 +7,6 @@ vain. When it is away, each process goes on with its own share, and tells the st
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
@@ -43,6 +42,8 @@ KEPT_LONGER = 3600.0
 FEW = 8
 """So many processes that wait for places look for them every `POLL_SECONDS`, more of them less often."""
 MOST_DOUBLINGS = 20
+ASKED_SECONDS = 2.0
+"""So long do others wait for the answer to a request that asks: longer than any answer takes."""
 _ASKS = 0.01
 """Seconds until it is worth looking for the answer that another call waits for."""
 
@@ -78,7 +79,7 @@ class SharedRateLimiter(RateLimiter):
         self._names = names
         self._process = os.urandom(8).hex()
         self._rooms: dict[str, LastWord] = {}
-        self._asking: defaultdict[str, int] = defaultdict(int)
+        self._asking: dict[str, tuple[int, float]] = {}
         self._requests: dict[int, CountedRequest] = {}
         self._unreported: dict[int, CountedRequest] = {}
         self._claimed: dict[str, Claim] = {}
@@ -110,7 +111,7 @@ class SharedRateLimiter(RateLimiter):
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
             if not self._store.joined:
                 turn = max(turn, POLL_SECONDS)
-            elif seconds == 0 and self._asking[meter.scope]:
+            elif seconds == 0 and self._askers(meter.scope):
                 turn = max(turn, _ASKS)
             if (look_in := seconds + turn) > 0:
                 is_guess = claim.unit == "places" or seconds == 0
@@ -191,10 +192,20 @@ class SharedRateLimiter(RateLimiter):
         with self._lock:
             request = self._requests[number]
             for meter in request.meters:
-                self._asking[meter.scope] += 1
+                self._asking[meter.scope] = self._askers(meter.scope) + 1, self._clock()
         limits = [claim.limit for claim in request.claims]
         self._store.reserve(request.name, limits, partial(self._told, number, request, answer))
         return answer
+
+    def _askers(self, scope: str) -> int:
+        """How many requests wait for the store's answer; none whose answer was lost."""
+        asking, asked_at = self._asking.get(scope, (0, 0.0))
+        return asking if self._clock() - asked_at < ASKED_SECONDS else 0
+
+    def _answered(self, scope: str) -> None:
+        asking, asked_at = self._asking.pop(scope, (0, 0.0))
+        if asking > 1:
+            self._asking[scope] = asking - 1, asked_at
 
     def _may_go(self, number: int, answer: Future[Answer | None]) -> bool:
         said = answer.result() if answer.done() else None
@@ -210,7 +221,7 @@ class SharedRateLimiter(RateLimiter):
         """The store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
-                self._asking[meter.scope] -= 1
+                self._answered(meter.scope)
             if said is not None:
                 self._learn(request, said)
                 if said.granted:

@@ -155,10 +155,11 @@ BEAT = """
 -- KEYS: the processes, the generation. ARGV: the process's name, milliseconds for which it counts, a new generation.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- First what a server without memory refuses: after any other write it refuses nothing more of a script.
+redis.call('SET', KEYS[2], ARGV[3], 'NX')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2] + 1000)
-redis.call('SET', KEYS[2], ARGV[3], 'NX')
 redis.call('EXPIRE', KEYS[2], 86400)
 return { redis.call('ZCARD', KEYS[1]), redis.call('GET', KEYS[2]), now }
 """

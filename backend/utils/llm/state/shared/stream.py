@@ -6,13 +6,12 @@ import json
 import logging
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from ...forks import PerProcess
-from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection
+from .connection import AWAY, SOCKET_SECONDS, Connection, retry_seconds
 from .names import PREFIX
 from .store import Event
 
@@ -59,6 +58,7 @@ class Listener(PerProcess):
     def _begin(self) -> None:
         self._closing = threading.Event()
         self._last: bytes | None = None
+        self._is_told = False
         self._offset = 0.0
 
     def start(self, own_name: str) -> None:
@@ -72,20 +72,28 @@ class Listener(PerProcess):
 
     def _run(self, own_name: str, closing: threading.Event) -> None:
         while not closing.is_set():
-            with suppress(*AWAY):
-                connection = Connection(self._url, _BLOCK_SECONDS + SOCKET_SECONDS)
-                try:
-                    self._read(connection, own_name.encode(), closing)
-                finally:
-                    connection.close()
-            closing.wait(RETRY_SECONDS)
+            try:
+                self._listen(own_name, closing)
+            except Exception as error:
+                if not (self._is_told or isinstance(error, AWAY)):
+                    log.exception("what other processes tell could not be read; it is tried again and again")
+                    self._is_told = True
+            closing.wait(retry_seconds())
+
+    def _listen(self, own_name: str, closing: threading.Event) -> None:
+        connection = Connection(self._url, _BLOCK_SECONDS + SOCKET_SECONDS)
+        try:
+            self._read(connection, own_name.encode(), closing)
+        finally:
+            connection.close()
 
     def _read(self, connection: Connection, own_name: bytes, closing: threading.Event) -> None:
-        ((seconds, microseconds),) = connection.run([("TIME",)])
-        now = int(seconds) + int(microseconds) / 1e6
+        (told,) = connection.run([("TIME",)])
+        if isinstance(told, Exception):
+            raise told
+        now = int(told[0]) + int(told[1]) / 1e6
         self._offset = now - time.monotonic()
-        if self._last is None:
-            self._last = b"%d-0" % round(1000 * (now - REMEMBERED_SECONDS))
+        self._last = self._from(now)
         block = round(1000 * _BLOCK_SECONDS)
         while not closing.is_set():
             command = ("XREAD", "COUNT", _AT_ONCE, "BLOCK", block, "STREAMS", EVENTS, self._last)
@@ -94,9 +102,15 @@ class Listener(PerProcess):
                 raise found
             for number, fields in found[0][1] if found else ():
                 self._last = number
-                told = dict(zip(fields[::2], fields[1::2], strict=True))
-                if told.get(b"p") != own_name:
-                    self._hear(told.get(b"e", b"[]"), int(number.split(b"-")[0]) / 1000)
+                event = dict(zip(fields[::2], fields[1::2], strict=True))
+                if event.get(b"p") != own_name:
+                    self._hear(event.get(b"e", b"[]"), _milliseconds(number) / 1000)
+
+    def _from(self, now: float) -> bytes:
+        """After what to read on: never what is yet to come, for a server whose clock is behind the one before."""
+        if self._last is None:
+            return b"%d-0" % round(1000 * (now - REMEMBERED_SECONDS))
+        return self._last if _milliseconds(self._last) <= 1000 * now else b"%d-0" % round(1000 * now)
 
     def _hear(self, told: bytes, at: float) -> None:
         age = max(0.0, time.monotonic() + self._offset - at)
@@ -105,3 +119,8 @@ class Listener(PerProcess):
                 self._heard(Event(kind, tuple(values)), age)
         except Exception:
             log.exception("an event of another process was not understood")
+
+
+def _milliseconds(number: bytes) -> int:
+    """When an entry was added, by the server's clock."""
+    return int(number.split(b"-")[0])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from typing_extensions import override
 
 from ...forks import PerProcess
-from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection
+from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection, retry_seconds
 from .names import PREFIX
 from .scripts import BEAT, CHANGE, HOLD, RESERVE
 from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Room
@@ -104,7 +104,7 @@ class ValkeyStore(PerProcess):
         self._beats_at = self._renews_at = -math.inf
         self._settles_until = self._told_at = -math.inf
         self._is_there = False
-        self._is_closing = False
+        self._is_closing = self._is_told = False
         self._clock_offset = 0.0
         self.is_slow = False
         self.joined = True  # what comes first waits for the first connection
@@ -172,7 +172,7 @@ class ValkeyStore(PerProcess):
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
         """See `Store`."""
         with self._lock:
-            if self.away_since is not None:
+            if self._is_closing or self.away_since is not None:
                 return  # when it is back, this will be old
             if merge is None:
                 self._at_once.append(event)
@@ -222,18 +222,29 @@ class ValkeyStore(PerProcess):
     # In its own thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._is_closing:
-            jobs = self._gathered()
+        try:
+            while not self._is_closing:
+                self._take_turn()
+            self._leave()
+        finally:
+            self.joined, self._is_there = False, False  # nobody waits for a thread that is gone
+
+    def _take_turn(self) -> None:
+        jobs, due = self._gathered(), list[_Job]()
+        try:
             if self._connection is not None or self._connected():
-                self._exchange([*self._due(), *jobs])  # what is given back, first
-            else:
-                self._fail(jobs)
-                self._rest()
-        self._leave()
+                due = [*self._due()]
+        except Exception as error:  # noqa: BLE001 - told by `_lost`
+            self._lost(error)
+        if self._connection is not None:
+            self._exchange([*due, *jobs])  # what is given back, first
+        else:
+            self._fail(jobs)
+            self._rest()
 
     def _rest(self) -> None:
         """Leave a server that is away alone for a moment, whatever is to be told."""
-        until = time.monotonic() + RETRY_SECONDS
+        until = time.monotonic() + retry_seconds()
         while not self._is_closing and (seconds := until - time.monotonic()) > 0:
             with suppress(Empty):
                 self._fail([self._jobs.get(timeout=seconds)])
@@ -288,11 +299,14 @@ class ValkeyStore(PerProcess):
 
     def _exchange(self, jobs: Sequence[_Job]) -> None:
         """One round trip."""
-        if not jobs or self._connection is None:
+        if self._connection is None:
+            self._fail(jobs)
+            return
+        if not jobs:
             return
         try:
             replies = self._sent(self._connection, [one.command for one in jobs])
-        except AWAY as error:
+        except Exception as error:  # noqa: BLE001 - told by `_lost`
             self._lost(error)
             self._fail(jobs)
             return
@@ -334,7 +348,7 @@ class ValkeyStore(PerProcess):
             return False
         self._is_there = True
         self._beaten(asked_at, reply)
-        return True
+        return self._connection is not None
 
     def _beaten(self, asked_at: float, reply: Any) -> None:
         """The server has answered: whether it counts from now on."""
@@ -348,6 +362,8 @@ class ValkeyStore(PerProcess):
         is_empty = was is not None and was != generation
         if is_empty or not self.joined:
             self._report(everything=is_empty)
+            if self._connection is None:
+                return
         if is_empty or (
             self.away_since is not None and now - self.away_since > BEAT_SECONDS and self._settles_until < 0
         ):
@@ -388,6 +404,9 @@ class ValkeyStore(PerProcess):
             connection.close()
         self._settles_until, self.is_slow = -math.inf, False
         self._away(type(error).__name__)
+        if not (self._is_told or isinstance(error, AWAY)):
+            self._is_told = True
+            log.error("the state server cannot be used; it is tried again and again", exc_info=error)
 
     def _away(self, why: str) -> None:
         with self._lock:
@@ -421,7 +440,6 @@ class ValkeyStore(PerProcess):
             self._exchange([_Job(("ZREM", _KEYS[0], self._name))])
         if self._connection is not None:
             self._connection.close()
-        self.joined, self._is_there = False, False
 
 
 def _tell(job: _Job, reply: Any) -> None:

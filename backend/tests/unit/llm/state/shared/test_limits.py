@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.rate_limiter import Meter
-from backend.utils.llm.state.shared.limits import SharedRateLimiter
+from backend.utils.llm.state.shared.limits import ASKED_SECONDS, SharedRateLimiter
 from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.names import Names
 
@@ -232,6 +232,21 @@ def test_while_the_store_is_only_slow_its_last_word_counts(memory: SharedMemory,
     assert exceeded.look_in > 0
     other.store.is_slow = False
     assert other.many() == 4
+
+
+def test_an_answer_that_was_lost_holds_up_nobody_for_long(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="2/minute") for _ in range(2))
+    one.many(1)
+    other.many(1)
+    clock.now += MINUTE + 1
+    other.store.patience = 0.0
+    other.store.reserve = lambda *_: None  # type: ignore[method-assign]
+    other.sends()
+    assert other.limiter.full(other.meters, 1) is not None
+
+    clock.now += ASKED_SECONDS
+
+    assert other.limiter.full(other.meters, 1) is None
 
 
 def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMemory, clock: Clock) -> None:

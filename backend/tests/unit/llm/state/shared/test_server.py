@@ -1,0 +1,200 @@
+"""What becomes of limits and events while the state server is away, fails or comes back."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+from redis import ResponseError
+
+from backend.utils.llm.state.shared.connection import Connection
+from backend.utils.llm.state.shared.scripts import CHANGE
+from backend.utils.llm.state.shared.store import Answer, Change, Event, Limit
+from backend.utils.llm.state.shared.stream import Listener
+from backend.utils.llm.state.shared.valkey import ValkeyStore, _Job
+
+from .conftest import eventually, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from backend.tests.fakes.valkey import Valkey
+
+SECONDS = 10
+LIMIT = Limit("{a}:requests", "window", 1, 1000, 60.0)
+
+
+@pytest.fixture
+def make_store() -> Iterator[Callable[[str], ValkeyStore]]:
+    """Makes a process's store at an address."""
+    made: list[ValkeyStore] = []
+
+    def make(url: str) -> ValkeyStore:
+        made.append(ValkeyStore(SecretStr(url), nothing))
+        return made[-1]
+
+    yield make
+    for store in made:
+        store.close()
+
+
+def asks(store: ValkeyStore, limit: Limit = LIMIT) -> Answer | None:
+    """The answer: it always comes."""
+    answer: Future[Answer | None] = Future()
+    store.reserve("a:1", [limit], answer.set_result)
+    return answer.result(SECONDS)
+
+
+def counts(store: ValkeyStore) -> bool:
+    """Whether the server has the last word."""
+    return asks(store) is not None
+
+
+def test_a_server_without_memory_counts_as_away_and_answers_nobody_too_late(
+    valkey: Valkey, make_store: Callable[[str], ValkeyStore]
+) -> None:
+    store = make_store(valkey.url)
+    assert eventually(lambda: counts(store))
+    with valkey.client as client:
+        client.config_set("maxmemory", 1)
+        try:
+            assert eventually(lambda: asks(store) is None and not store.joined)
+            assert client.ping()
+        finally:
+            client.config_set("maxmemory", 0)
+
+    assert eventually(lambda: counts(store))
+
+
+def test_whoever_asked_a_process_that_has_lost_its_connection_is_told_so() -> None:
+    store, told = ValkeyStore(SecretStr("redis://localhost"), nothing), list[object]()
+
+    store._exchange([_Job(("PING",), told.append)])
+
+    assert told == [None]
+
+
+class Gone:
+    """A connection on which everything fails."""
+
+    def run(self, _: object) -> list[Any]:
+        raise OSError("gone")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Told:
+    """A process that has one thing to say."""
+
+    def changes(self, bucket_of: object, *, everything: bool) -> list[Change]:  # noqa: ARG002
+        return [Change(LIMIT, -1, 1)]
+
+    def places(self) -> list[tuple[Limit, str]]:
+        return []
+
+    def rejoined(self) -> None:
+        """Fine."""
+
+
+def test_a_process_does_not_join_a_server_that_is_gone_while_it_reports() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store.reporter, store._connection, store._shas = Told(), Gone(), {CHANGE: "sha"}  # type: ignore[assignment]
+    store.joined = False
+
+    store._beaten(time.monotonic(), [1, b"a generation", 0])
+
+    assert not store.joined
+
+
+def test_whatever_fails_the_thread_goes_on_and_everybody_is_told(
+    make_store: Callable[[str], ValkeyStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make_store("unix:///nowhere?colour=red")  # no such option: a TypeError of the client's
+
+    assert asks(store) is None
+
+    assert not store.joined
+    assert asks(store) is None
+    assert sum("cannot be used" in one.message for one in caplog.records) == 1
+
+
+def test_what_is_published_after_the_end_is_not_kept(valkey: Valkey) -> None:
+    store = ValkeyStore(SecretStr(valkey.url), nothing)
+    assert eventually(lambda: counts(store))
+    store.close()
+
+    for number in range(3):
+        store.publish(Event("rests", (number,)))
+
+    assert store._at_once == []
+    assert store._jobs.empty()
+
+
+def test_a_server_that_takes_nothing_in_is_seen_to_be_slow(valkey: Valkey) -> None:
+    connection = Connection(SecretStr(valkey.url))
+    client, seen = connection._connection, list[float]()
+    send = client.send_packed_command
+
+    def sending(command: object) -> None:
+        seen.append(connection.asked_at)
+        send(command)
+
+    client.send_packed_command = sending
+    try:
+        connection.run([("PING",)])
+    finally:
+        connection.close()
+    assert seen[0] < math.inf
+
+
+class Replies:
+    """A connection that has these replies, one round trip after the other, and ends what reads them after the last."""
+
+    def __init__(self, closing: threading.Event, *replies: object) -> None:
+        self._closing = closing
+        self._replies = list(replies)
+        self.asked: list[Sequence[Any]] = []
+
+    def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        self.asked += commands
+        reply = self._replies.pop(0)
+        if not self._replies:
+            self._closing.set()
+        return [reply]
+
+
+def test_a_server_whose_clock_is_behind_the_one_before_is_heard() -> None:
+    listener = Listener(SecretStr("redis://localhost"), nothing)
+    ahead, behind = (threading.Event() for _ in range(2))
+    entry = [[b"events", [(b"1700000000000-0", [])]]]
+    listener._read(Replies(ahead, [1_700_000_000, 0], entry), b"a", ahead)  # type: ignore[arg-type]
+    after = Replies(behind, [1_600_000_000, 0], None)
+
+    listener._read(after, b"a", behind)  # type: ignore[arg-type]
+
+    assert after.asked[1][-1] == b"1600000000000-0"
+
+
+def test_a_server_that_does_not_tell_its_time_is_tried_again() -> None:
+    listener, closing = Listener(SecretStr("redis://localhost"), nothing), threading.Event()
+    refusing = Replies(closing, ResponseError("NOPERM"))
+
+    with pytest.raises(ResponseError, match="NOPERM"):
+        listener._read(refusing, b"a", closing)  # type: ignore[arg-type]
+
+
+def test_a_listener_goes_on_whatever_fails(caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener(SecretStr("unix:///nowhere?colour=red"), nothing)
+    listener.start("a")
+
+    try:
+        assert eventually(lambda: "could not be read" in caplog.text)
+        assert any(one.name == "shared-events" and one.is_alive() for one in threading.enumerate())
+    finally:
+        listener.close()
