@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import nullcontext, suppress
-from math import ceil
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -41,6 +42,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving_seconds = leaving_seconds
         self._is_leaving = False
+        self._ends_at = math.inf
 
     @property
     def is_started(self) -> bool:
@@ -69,9 +71,11 @@ class Server:
         asyncio.get_running_loop().call_later(self._leaving_seconds, self._end, seconds)
 
     def _end(self, seconds: float) -> None:
-        if self._uvicorn.should_exit and seconds:
-            return  # somebody was in a hurry meanwhile
-        self._uvicorn.config.timeout_graceful_shutdown = ceil(seconds) + ENDING_SECONDS
+        ends_at = time.monotonic() + seconds
+        if ends_at >= self._ends_at:
+            return  # it ends sooner than that
+        self._ends_at = ends_at
+        self._uvicorn.config.timeout_graceful_shutdown = math.ceil(seconds) + ENDING_SECONDS
         self._uvicorn.should_exit = True
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed: nothing is under way

@@ -105,7 +105,7 @@ class Change(NamedTuple):
     kind: Kind
     actor: str
     values: Mapping[str, Any] = {}
-    equal: Mapping[str, str] = {}
+    equal: Mapping[str, str | int] = {}
     before: Literal["expires_at"] | None = None
     after: Literal["expires_at", "leased_until"] | None = None
     details: Mapping[str, Any] = {}

@@ -336,9 +336,9 @@ class Gate:
         target: State = "unknown" if observation.status == "timed_out" else "done"
         values = {"status": observation.status, "outcome": observation.content}
         kind: Kind = "agent.unknown" if target == "unknown" else "agent.executed"
-        change = Change(
-            "executing", target, self._now(), kind, SYSTEM, values, details={"status": observation.status}
-        )
+        # Somebody may have had it run again meanwhile: that is settled by whoever runs it.
+        mine, details = {"leased_until": one.leased_until or 0}, {"status": observation.status}
+        change = Change("executing", target, self._now(), kind, SYSTEM, values, mine, details=details)
         return await self._settled(one, change)
 
     async def _settled(self, one: Confirmation, change: Change) -> Confirmation:

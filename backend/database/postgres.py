@@ -145,8 +145,14 @@ class Notifications:
         connection = await psycopg.AsyncConnection.connect(
             address, autocommit=True, connect_timeout=_CONNECT, tcp_user_timeout=1_000 * _CONNECT
         )
+        try:
+            await connection.execute(
+                psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel))
+            )
+        except BaseException:
+            await connection.close()
+            raise
         self._connection = connection
-        await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
         return True
 
     async def within(self, seconds: float) -> AsyncIterator[str]:

@@ -116,7 +116,7 @@ class ValkeyConfirmationStore:
         """See `ConfirmationStore.change`."""
         is_its = {"id": confirmation_id, "user_id": owner.user_id, "tenant_id": owner.tenant_id}
         wanted = {
-            "equal": {**is_its, "state": change.source, **change.equal},
+            "equal": {**is_its, "state": change.source, **_texts(change.equal)},
             "values": _texts({"state": change.target, **change.values}),
             "at": str(change.at),
             **({"before": change.before} if change.before else {}),

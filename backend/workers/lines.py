@@ -81,5 +81,5 @@ class Stop(_Message):
 Order = Annotated[Start | ModelState | Stop, Field(discriminator="kind")]
 """A line to a worker."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
-READY = "ready"
-"""The one line that a worker says: it serves."""
+READY = b"ready"
+"""All that a worker says: it serves."""

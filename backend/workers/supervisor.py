@@ -9,7 +9,7 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client.multiprocess import mark_process_dead
 from pydantic import SecretStr
@@ -29,16 +29,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COMMAND: Final = (sys.executable, "-m", "backend.workers.worker")
-PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds before another worker takes the place of one that ended by itself; longer each time, while none stays up."""
 HEALTHY: Final = 60.0
 """Seconds after which the end of a worker is a first one again."""
 DRAIN_SECONDS: Final = 300.0
 """How long answers under way may take in a worker whose place another one has taken."""
-ENDING_SECONDS: Final = 10.0
-"""How long a worker may take beyond that to end, before it is killed."""
 MODEL_SECONDS: Final = 0.2
 """How often it is looked whether the built-in model has changed."""
+
+
+class Times(NamedTuple):
+    """Seconds.
+
+    Attributes:
+        pauses: Before another worker takes the place of one that ended by itself; longer each time, while none stays up.
+        start: How long a worker may take to serve, before it is killed.
+        ending: How long it may take to end, beyond the time that its answers are left, before it is killed.
+    """
+
+    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+    start: float = 120.0
+    ending: float = 10.0
 
 
 class Worker:
@@ -58,8 +68,8 @@ class Worker:
 
     async def _listen(self) -> None:
         if self.process.stdout is not None:
-            async for line in self.process.stdout:
-                if line.decode(errors="replace").strip() == READY:
+            while said := await self.process.stdout.read(1024):
+                if READY in said:
                     self.serves = True
                     self.settled.set()
         self.settled.set()
@@ -75,7 +85,7 @@ class Worker:
         await self._listening
         return status
 
-    async def end(self, seconds: float, more: float = ENDING_SECONDS) -> None:
+    async def end(self, seconds: float, more: float) -> None:
         """Let it end, and leave so many seconds to answers under way. If it has not ended ``more`` seconds later, it is killed."""
         self.tell(Stop(seconds=seconds))
         try:
@@ -95,8 +105,7 @@ class Supervisor:
         model: The built-in model, which all of them share. Whoever passes it starts and stops it.
         launch_token: See `create_app`.
         command: What starts a worker.
-        pauses: See `PAUSES`.
-        ending_seconds: See `ENDING_SECONDS`.
+        times: How long what may take.
     """
 
     def __init__(
@@ -105,18 +114,18 @@ class Supervisor:
         model: LocalModel,
         launch_token: str,
         command: Sequence[str] = COMMAND,
-        pauses: Sequence[float] = PAUSES,
-        ending_seconds: float = ENDING_SECONDS,
+        times: Times | None = None,
     ) -> None:
         self._number = number
         self._model = model
         self._launch_token = SecretStr(launch_token)
         self._command = tuple(command)
-        self._pauses = tuple(pauses)
-        self._ending_seconds = ending_seconds
+        self._times = times or Times()
         self._places: dict[int, Worker] = {}
         self._living: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._filling = [asyncio.Lock() for _ in range(number)]
+        self._is_restarting = self._is_wanted_again = False
         self._endings = 0
         self._over = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,34 +150,77 @@ class Supervisor:
         with tempfile.TemporaryDirectory(prefix="patchbay-metrics-") as folder, self._on_hangup():
             self._listener, self._metrics = listener, Path(folder)
             telling = asyncio.create_task(self._tell_of_model())
-            await asyncio.gather(*map(self._fill, range(self._number)))
-            self.is_started = all(worker.serves for worker in self._places.values())
+            try:
+                await asyncio.gather(*map(self._fill, range(self._number)))
+                self.is_started = all(worker.serves for worker in self._places.values())
+            except OSError as error:
+                log.error("workers.cannot_start: %s", error)  # noqa: TRY400 - it says all
+            if not self.is_started:
+                self.is_stopping = True
+                self._end_all(0)
             if self._living:
                 await self._over.wait()
             telling.cancel()
             await asyncio.gather(telling, *self._tasks, return_exceptions=True)
 
     async def restart(self) -> None:
-        """Put another worker in the place of each, one after the other. Where that does not start, all stays as it is."""
+        """Put another worker in the place of each, one after the other. Where that does not start, all stays as it is.
+
+        Called while it is under way, all are replaced once more.
+        """
+        self._is_wanted_again = self._is_restarting
+        if self._is_restarting:
+            return
+        self._is_restarting = True
+        try:
+            await self._replace_all()
+            while self._is_wanted_again:
+                self._is_wanted_again = False
+                await self._replace_all()
+        finally:
+            self._is_restarting = False
+
+    async def _replace_all(self) -> None:
         for place in range(self._number):
             if self.is_stopping or not await self._replace(place):
                 return
 
     async def _replace(self, place: int) -> bool:
-        fresh = await self._start(place)
-        await fresh.settled.wait()
-        if not fresh.serves:
-            log.error("workers.restart_failed: the others go on as they are")
-            return False
-        before, self._places[place] = self._places.get(place), fresh
+        async with self._filling[place]:
+            try:
+                fresh = await self._start(place)
+            except OSError as error:
+                log.error("workers.restart_failed: %s; the others go on as they are", error)  # noqa: TRY400 - it says all
+                return False
+            await self._settled(fresh)
+            if not fresh.serves:
+                log.error("workers.restart_failed: the others go on as they are")
+                return False
+            before, self._places[place] = self._places.get(place), fresh
         if before is not None:
-            self._spawn(before.end(DRAIN_SECONDS))
+            self._spawn(before.end(DRAIN_SECONDS, self._times.ending))
         return True
 
-    async def _fill(self, place: int) -> None:
-        """Start a worker there, and wait until it serves."""
-        if not self.is_stopping:
-            self._places[place] = worker = await self._start(place)
+    async def _fill(self, place: int, ended: Worker | None = None) -> None:
+        """Start a worker in the place of the one that ``ended`` there, and wait until it serves. A restart may have been quicker.
+
+        Raises:
+            OSError: No process can be started.
+        """
+        async with self._filling[place]:
+            if not self.is_stopping and self._places.get(place) is ended:
+                self._places[place] = worker = await self._start(place)
+                await self._settled(worker)
+
+    async def _settled(self, worker: Worker) -> None:
+        """Wait until it serves or has ended. One that takes too long is killed."""
+        try:
+            async with asyncio.timeout(self._times.start):
+                await worker.settled.wait()
+        except TimeoutError:
+            log.error("workers.did_not_start pid=%d within_s=%g", worker.process.pid, self._times.start)  # noqa: TRY400 - it says all
+            with suppress(ProcessLookupError):
+                worker.process.kill()
             await worker.settled.wait()
 
     async def _start(self, place: int) -> Worker:
@@ -186,7 +238,7 @@ class Supervisor:
         model = model_state(self._model)
         worker.tell(Start(listener=self._listener.fileno(), launch_token=self._launch_token, model=model))
         if self.is_stopping:
-            self._spawn(worker.end(0, self._ending_seconds))
+            self._spawn(worker.end(0, self._times.ending))
         return worker
 
     async def _watch(self, worker: Worker, place: int) -> None:
@@ -202,13 +254,23 @@ class Supervisor:
             self.is_stopping = True
             self._end_all(0)
         else:
+            await self._refill(place, worker, status)
+
+    async def _refill(self, place: int, worker: Worker, status: int) -> None:
+        """Start another in the place of ``worker``, which has ended, as soon as that can be done."""
+        while not self.is_stopping:
             await self._pause(worker, status)
-            await self._fill(place)
+            try:
+                await self._fill(place, worker)
+            except OSError as error:
+                log.error("workers.cannot_start: %s", error)  # noqa: TRY400 - it says all
+            else:
+                return
 
     async def _pause(self, worker: Worker, status: int) -> None:
         lasted = asyncio.get_running_loop().time() - worker.began
         self._endings = 1 if lasted >= HEALTHY else self._endings + 1
-        seconds = self._pauses[min(self._endings, len(self._pauses)) - 1]
+        seconds = self._times.pauses[min(self._endings, len(self._times.pauses)) - 1]
         log.error("workers.ended pid=%d status=%d next_in_s=%g", worker.process.pid, status, seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -226,7 +288,7 @@ class Supervisor:
 
     def _end_all(self, seconds: float) -> None:
         for worker in self._living:
-            self._spawn(worker.end(seconds, self._ending_seconds))
+            self._spawn(worker.end(seconds, self._times.ending))
         self._end_if_alone()
 
     def _end_if_alone(self) -> None:

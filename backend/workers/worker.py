@@ -6,10 +6,12 @@ It ends in order when it is told to, when it gets SIGTERM, and when its supervis
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Final, TextIO
+from io import FileIO
+from typing import TYPE_CHECKING, Final
 
 from backend.database.engine import UnusableDatabaseError
 from backend.keys.errors import MasterKeyError
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _POLL: Final = 0.02
 
 
-def work(orders: Iterator[Order], answers: TextIO) -> int:
+def work(orders: Iterator[Order], answers: FileIO) -> int:
     """Serve until an order ends it.
 
     Args:
@@ -52,7 +54,7 @@ def work(orders: Iterator[Order], answers: TextIO) -> int:
         return 1
 
 
-def _serve(start: Start, listener: socket.socket, orders: Iterator[Order], answers: TextIO) -> int:
+def _serve(start: Start, listener: socket.socket, orders: Iterator[Order], answers: FileIO) -> int:
     settings, model = Settings(), SharedModel(start.model)
     watchers = Watchers.of(settings)
     patchbay = watchers.facade(Table(environ=environment()), live={"local": model})
@@ -74,13 +76,12 @@ def _serve(start: Start, listener: socket.socket, orders: Iterator[Order], answe
     return 0 if server.is_started else 1
 
 
-async def _run(server: Server, listener: socket.socket, answers: TextIO) -> None:
+async def _run(server: Server, listener: socket.socket, answers: FileIO) -> None:
     serving = asyncio.create_task(server.serve(listener))
     while not server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_POLL)
     if server.is_started:
-        answers.write(f"{READY}\n")
-        answers.flush()
+        answers.write(READY)
     await serving
 
 
@@ -94,4 +95,6 @@ def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(work(map(ORDERS.validate_json, sys.stdin), sys.stdout))
+    with FileIO(os.dup(1), "wb") as supervisor:
+        os.dup2(2, 1)  # whatever an application prints is for people
+        sys.exit(work(map(ORDERS.validate_json, sys.stdin), supervisor))

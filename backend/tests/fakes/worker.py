@@ -2,7 +2,7 @@
 
     python worker.py FOLDER
 
-``FOLDER/behaviour`` holds one of ``serve``, ``fail``, ``deaf``; each worker writes its own file ``FOLDER/PID``.
+``FOLDER/behaviour`` holds one of ``serve``, ``fail``, ``deaf``, ``hang``, ``talk``; each worker writes its own file ``FOLDER/PID``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ def main(folder: Path) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     heard = (folder / str(os.getpid())).open("a", buffering=1)
     heard.write(sys.stdin.readline())
+    if behaviour == "hang":
+        signal.pause()
+    if behaviour == "talk":
+        sys.stdout.write("x" * 200_000)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:

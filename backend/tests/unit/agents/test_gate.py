@@ -340,6 +340,19 @@ async def test_a_person_may_have_it_run_again_which_the_tool_can_tell_by_its_key
     assert (app.effects.done, app.effects.keys, end(events).state) == ([("delete", 7)], [one.id], "done")
 
 
+async def test_a_late_outcome_is_not_taken_for_that_of_whoever_runs_it_again(world: MakeWorld) -> None:
+    app = world([deletes(), "Gone."])
+    one = await asks(app)
+    first, made = await app.gate.claim(decision_of(one))
+
+    app.pass_by(60)
+    (left,) = await app.pending()
+    await app.gate.claim(decision_of(left)._replace(again=True))
+    await app.gate.execute(first, made)
+
+    assert (await app.gate.find(one.owner, one.id)).state == "executing"
+
+
 async def test_while_it_may_still_run_it_is_neither_listed_nor_answered(world: MakeWorld) -> None:
     app = world([deletes(), "Gone."])
     one = await asks(app)

@@ -17,7 +17,7 @@ import pytest
 from backend.local_model.process import Address
 from backend.tests.fakes import worker
 from backend.workers import supervisor
-from backend.workers.supervisor import Supervisor
+from backend.workers.supervisor import Supervisor, Times
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,8 +56,11 @@ class Workers:
     def heard(self, pid: int) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / str(pid)).read_text().splitlines()]
 
+    def pids(self) -> list[int]:
+        return [int(file.name) for file in self.folder.iterdir() if file.name.isdigit()]
+
     def all_heard(self) -> list[list[dict[str, Any]]]:
-        return [self.heard(int(file.name)) for file in self.folder.iterdir() if file.name.isdigit()]
+        return [self.heard(pid) for pid in self.pids()]
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def workers(tmp_path: Path) -> Workers:
 
 def supervised(workers: Workers, model: Model | None = None, **more: Any) -> Supervisor:
     command = (sys.executable, "-S", str(Path(worker.__file__)), str(workers.folder))
-    return Supervisor(2, model or Model(), TOKEN, command, pauses=(0.01,), **more)  # type: ignore[arg-type]
+    return Supervisor(2, model or Model(), TOKEN, command, Times(**{"pauses": (0.01,), **more}))  # type: ignore[arg-type]
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -173,7 +176,7 @@ async def test_a_restart_with_workers_that_cannot_start_changes_nothing(workers:
 
 async def test_a_worker_that_does_not_end_is_killed(workers: Workers) -> None:
     workers.behave("deaf")
-    one = supervised(workers, ending_seconds=0.05)
+    one = supervised(workers, ending=0.05)
 
     async with serving(one) as task:
         pids = one.pids
@@ -181,6 +184,68 @@ async def test_a_worker_that_does_not_end_is_killed(workers: Workers) -> None:
         await task
 
     assert not any(map(is_alive, pids))
+
+
+async def test_a_worker_that_hangs_at_its_start_is_killed_and_a_restart_with_it_changes_nothing(
+    workers: Workers,
+) -> None:
+    one = supervised(workers, start=5.0)
+
+    async with serving(one):
+        before = one.pids
+        workers.behave("hang")
+        one._times = one._times._replace(start=0.3)
+        await one.restart()
+
+        assert one.pids == before
+        await until(lambda: len([pid for pid in workers.pids() if is_alive(pid)]) == 2)
+
+
+async def test_a_worker_that_ended_is_not_replaced_twice_when_a_restart_comes_meanwhile(
+    workers: Workers,
+) -> None:
+    one = supervised(workers, pauses=(0.2,))
+
+    async with serving(one):
+        os.kill(one.pids[0], signal.SIGKILL)
+        await until(lambda: len([pid for pid in workers.pids() if is_alive(pid)]) == 1)
+        await one.restart()
+        await until(lambda: len(one._tasks) == 2)  # those that watch the two
+
+        assert sorted(pid for pid in workers.pids() if is_alive(pid)) == sorted(one.pids)
+
+
+async def test_what_a_worker_prints_breaks_nothing(workers: Workers) -> None:
+    workers.behave("talk")
+    one = supervised(workers)
+
+    async with serving(one):
+        before = one.pids
+        os.kill(before[0], signal.SIGKILL)
+        await until(lambda: before[0] not in one.pids and len(workers.pids()) == 3)
+
+
+async def test_a_restart_that_is_wanted_during_another_follows_it(workers: Workers) -> None:
+    one = supervised(workers)
+
+    async with serving(one):
+        await asyncio.gather(one.restart(), one.restart(), one.restart())
+
+        assert len(workers.pids()) == 6
+
+
+async def test_a_place_stays_to_be_filled_while_no_process_can_be_started(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = supervised(workers)
+
+    async with serving(one):
+        before, command = one.pids, one._command
+        one._command = ("/nowhere/python",)
+        os.kill(before[0], signal.SIGKILL)
+        await until(lambda: "workers.cannot_start" in caplog.text)
+        one._command = command
+        await until(lambda: before[0] not in one.pids and len(workers.pids()) == 3)
 
 
 async def test_workers_hear_when_the_model_is_ready(workers: Workers) -> None:
