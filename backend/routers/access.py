@@ -94,7 +94,7 @@ ROUTES: Final[Mapping[str, Row]] = {
     # Kept by the name of the user alone, which another tenant may have given to somebody else.
     "GET /v1/users/me/usage": HOUSE_ANY,
     "GET /v1/users/me/budgets": ANY,
-    "GET /v1/llm/qos": ANY,
+    "GET /v1/llm/qos": HOUSE_DEBUG,
     "GET /v1/llm/explain/{feature}": ANY,
     "GET /v1/usage": DEBUG,
     "GET /v1/usage/requests": DEBUG,

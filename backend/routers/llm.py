@@ -11,6 +11,7 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 from backend.utils.llm.routing.route import Needs
 
+from .access import HOUSE_DEBUG, allows
 from .dependencies import IdentityDep, ServicesDep, identify
 
 
@@ -44,7 +45,8 @@ async def explain(
 ) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
 
-    What is left of budgets is told of the caller's own; of all, to an admin.
+    What is left of budgets is told of the caller's own; of all, to an admin. ``override`` and ``disabled``, in the words of
+    whoever decided, are left out for who may not see overrides.
     """
     needs = Needs(
         tools=wanted.tools,
@@ -62,4 +64,7 @@ async def explain(
     route = (await asyncio.to_thread(work)).as_dict()
     if (identity.grant.tenant_id or "admin" not in identity.grant.scopes) and "budgets" in route:
         route["budgets"] = [one for one in route["budgets"] if one["per"] in {"user", "token"}]
+    if not allows(HOUSE_DEBUG, identity.grant):
+        for words in ("override", "disabled"):
+            route.pop(words, None)
     return route

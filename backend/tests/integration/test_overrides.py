@@ -226,6 +226,33 @@ class TestHttp:
         assert [one["state"] for one in listed] == ["in_force"]
         assert (qos["overrides"], qos["features"]["greet"]["endpoint"]) == (listed, FLASH)
 
+    @pytest.mark.parametrize("tenant", ["", "acme"])
+    async def test_who_may_not_see_overrides_is_nowhere_told_who_decided_and_why(
+        self, data: Path, tenant: str
+    ) -> None:
+        asked = {"model": "greet", "messages": [{"role": "user", "content": "hi"}]}
+        async with server(data) as (client, _):
+            disabled = {
+                name: one for name, one in wanted(disable=FLASH).items() if name not in {"feature", "links"}
+            }
+            for decided in (wanted(), disabled):
+                assert (await client.post(URL, json=decided)).status_code == 201
+            made = await client.post("/v1/tokens", json={"name": "n", "user_id": "bob", "tenant_id": tenant})
+            bob = {"authorization": f"Bearer {made.json()['token']}"}
+            told = await client.get("/v1/llm/explain/greet", headers=bob)
+            others = [
+                await client.get("/v1/llm/qos", headers=bob),
+                await client.post("/v1/chat/completions", json=asked, headers=bob),
+                await client.post("/v1/responses", json={"model": "greet", "input": "hi"}, headers=bob),
+                await client.post("/v1/messages", json={**asked, "max_tokens": 9}, headers=bob),
+            ]
+            admins = (await client.get("/v1/llm/explain/greet")).json()
+
+        assert [one.status_code for one in others] == [403, 422, 422, 422]
+        assert told.json()["skipped"][0]["code"] == "disabled"
+        assert not [one.text for one in (told, *others) if "an outage" in one.text or "author" in one.text]
+        assert (admins["override"]["reason"], admins["disabled"][0]["author"]) == ("an outage", "admin")
+
     async def test_only_admins_may(self, data: Path) -> None:
         async with server(data) as (client, _):
             async with opened(data / "patchbay.sqlite3") as engine:

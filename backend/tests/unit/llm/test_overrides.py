@@ -11,7 +11,7 @@ import pytest
 from backend.utils.llm import Caller, Needs, Patchbay
 from backend.utils.llm.caller import HOUSE
 from backend.utils.llm.clock import Time
-from backend.utils.llm.errors import ConfigError
+from backend.utils.llm.errors import ConfigError, NoEndpointError
 from backend.utils.llm.model_config import Override, Table, parse
 from backend.utils.llm.routing.plan import plan
 
@@ -139,9 +139,22 @@ class TestDisabled:
     def test_the_reason_tells_who_until_when_and_why(self) -> None:
         made = Patchbay(table(Store(stored(LUNA))))
 
-        skip = made.explain("greet").as_dict()["skipped"][0]
+        route = made.explain("greet")
 
-        assert skip["reason"] == "disabled o1 by ann until 2026-11-29 14:00 UTC: an outage"
+        told = route.as_dict()
+        assert told["skipped"][0]["reason"] == "disabled o1 until 2026-11-29 14:00 UTC"
+        assert [(one["author"], one["reason"]) for one in told["disabled"]] == [("ann", "an outage")]
+        assert "disabled o1 by ann until 2026-11-29 14:00 UTC: an outage" in str(route)
+
+    def test_no_error_of_a_call_tells_who_or_why(self) -> None:
+        made = Patchbay(table(Store(*(stored(one, number=n) for n, one in enumerate((LUNA, SOL, FLASH))))))
+
+        with pytest.raises(NoEndpointError) as caught:
+            made.get_llm("greet", caller=HOUSE).invoke("hi")
+
+        assert "disabled" in str(caught.value)
+        assert "an outage" not in str(caught.value)
+        assert "by ann" not in str(caught.value)
 
     def test_an_endpoint_on_trial_may_be_disabled(self) -> None:
         trial = f'{TABLE}\n[features.greet]\nsplit = {{ "{SOL}" = 100 }}'
@@ -311,8 +324,8 @@ class TestShown:
 
         told = route.as_dict()
         assert told["override"] == json.loads(json.dumps(stored("greet", SOL).as_dict()))
-        assert told["candidates"][0]["layer"] == "override o1 by ann until 2026-11-29 14:00 UTC: an outage"
-        assert "(override o1 by ann until 2026-11-29 14:00 UTC: an outage)" in str(route)
+        assert told["candidates"][0]["layer"] == "override o1 until 2026-11-29 14:00 UTC"
+        assert "  !  override o1 by ann until 2026-11-29 14:00 UTC: an outage" in str(route)
 
     def test_a_feature_without_one_has_none(self, patchbay: Patchbay) -> None:
         assert patchbay.explain("part").as_dict()["override"] is None
@@ -322,7 +335,7 @@ class TestShown:
 
         states = {one.id: one.state for one in info.overrides}
         assert states == {"o1": "in_force", "o2": "environment", "o3": "ignored", "o4": "in_force"}
-        assert info.features["greet"].layer.startswith("override o1 by ann")
+        assert info.features["greet"].layer.startswith("override o1 until")
 
     def test_what_a_person_wrote_does_nothing_where_it_is_shown(self) -> None:
         made = Patchbay(table(Store(stored("greet", SOL, reason="\x1b[2Jgone\nline"))))

@@ -84,7 +84,7 @@ class TestTold:
         assert {key["provider"] for key in told} == {"gemini", "openai"}
 
     async def test_use_shows(self, client: httpx2.AsyncClient) -> None:
-        await client.get("/v1/llm/qos", headers=ANN | {"x-byok-openai": "sk-of-ann"})
+        await client.get("/v1/llm/explain/conv_folder", headers=ANN | {"x-byok-openai": "sk-of-ann"})
 
         (told,) = (await client.get(URL, headers=ANN)).json()["keys"]
 
@@ -196,7 +196,7 @@ class TestOwnEndpoint:
     async def test_its_key_and_others_in_one_request_are_refused(self, client: httpx2.AsyncClient) -> None:
         await client.put("/v1/keys/own", json=SERVER | {"key": KEY}, headers=ANN)
         both = {"x-byok-own": KEY, "x-byok-openai": "sk-of-ann"}
-        answer = await client.get("/v1/llm/qos", headers=ANN | both)
+        answer = await client.get("/v1/llm/explain/conv_folder", headers=ANN | both)
 
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "endpoint_and_keys")
 
@@ -266,7 +266,7 @@ async def test_a_key_that_comes_with_its_own_enrolment_is_no_reason_to_refuse_it
     answer = await client.put(URL, json={"key": KEY, "store": False}, headers=ANN | {"x-byok-openai": KEY})
 
     assert answer.status_code == 200
-    used = await client.get("/v1/llm/qos", headers=ANN | {"x-byok-openai": KEY})
+    used = await client.get("/v1/llm/explain/conv_folder", headers=ANN | {"x-byok-openai": KEY})
     assert used.status_code == 200
 
 

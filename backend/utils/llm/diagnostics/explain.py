@@ -15,6 +15,7 @@ from .estimates import consequences, estimate
 
 if TYPE_CHECKING:
     from ..errors import LLMError
+    from ..model_config import Override
     from ..routing.route import Candidate, Hedge, Rejection
 
 _DECIDING = (
@@ -56,6 +57,7 @@ class Explanation(route.Route):
             "deadline_s": self.deadline,
             "arm": self.arm,
             "override": self.feature.override and self.feature.override.as_dict(),
+            "disabled": [one.as_dict() for one in self._disabled],
             "hedge": None if self.hedge is None else _hedge(self.hedge),
             "options": self.options.model_dump(exclude_none=True),
             "layers": {name: self._layer(name) for name in _DECIDING},
@@ -78,10 +80,16 @@ class Explanation(route.Route):
                 *(self._line(place, candidate) for place, candidate in enumerate(self.candidates, 1)),
                 *(f"  -  {skip.name}  skipped: {skip.reason}" for skip in self.skipped),
                 *(f"  $  {one}" for one in self.budgets),
+                *(f"  !  {one}" for one in (self.feature.override, *self._disabled) if one is not None),
                 *([] if self.notice is None else [f"  !  {self.notice}"]),
                 *([] if refusal is None else [f"  ✗  {refusal}"]),
             ]
         )
+
+    @property
+    def _disabled(self) -> tuple[Override, ...]:
+        """What took endpoints of it out, each once."""
+        return tuple(dict.fromkeys(skip.disabled for skip in self.skipped if skip.disabled is not None))
 
     def _candidate(self, candidate: Candidate) -> dict[str, Any]:
         follow = consequences(self.feature, candidate.endpoint, candidate.owner)

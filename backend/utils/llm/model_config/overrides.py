@@ -43,8 +43,17 @@ class Override(NamedTuple):
     def __str__(self) -> str:
         """For people, on one line."""
         what = "override" if self.links else "disabled"
-        until = self.until.strftime("%Y-%m-%d %H:%M UTC")
-        return f"{what} {self.id} by {label(self.author)} until {until}: {label(self.reason)}"
+        return f"{what} {self.id} by {label(self.author)} until {self._end}: {label(self.reason)}"
+
+    @property
+    def without_words(self) -> str:
+        """What is told of it in reasons and errors, which may reach anybody: neither who decided nor why."""
+        what = "override" if self.links else "disabled"
+        return f"{what} {self.id} until {self._end}"
+
+    @property
+    def _end(self) -> str:
+        return self.until.strftime("%Y-%m-%d %H:%M UTC")
 
     @property
     def path(self) -> str:

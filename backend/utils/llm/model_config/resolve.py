@@ -426,7 +426,7 @@ class Resolver:
                 self._problems.add(one.path, rule, layer=LAYER, fix=fix)
             elif one.links:
                 chain = self._chain(one.subject, one.links, one.path, LAYER)
-                chains[one.subject] = replace(chain, layer=str(one))
+                chains[one.subject] = replace(chain, layer=one.without_words)
         return chains
 
     def _note_overrides(self, overrides: Iterable[Override]) -> None:

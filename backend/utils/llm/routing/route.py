@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..budgets import Budget, Counter, Window
     from ..caller import Caller
-    from ..model_config import Account, Endpoint, Feature, Share
+    from ..model_config import Account, Endpoint, Feature, Override, Share
     from ..state.health import Unavailable
     from ..state.load import Target
     from ..state.rate_limiter import Meter
@@ -254,6 +254,7 @@ class Rejection:
     Attributes:
         rest: Set if it may again in a while.
         over: Set if it is too dear for a budget.
+        disabled: Set if a person took the endpoint out. Their words are in no reason: those are told to anybody.
     """
 
     candidate: Candidate
@@ -261,6 +262,7 @@ class Rejection:
     reason: str
     rest: Unavailable | None = None
     over: Overrun | None = None
+    disabled: Override | None = None
 
     @property
     def endpoint(self) -> Endpoint:

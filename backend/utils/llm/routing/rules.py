@@ -89,7 +89,7 @@ def _no_house_key(candidate: Candidate, terms: Terms) -> Rejection | None:
 def _disabled(candidate: Candidate, terms: Terms) -> Rejection | None:
     """A person took it out, with whoever's key."""
     why = terms.snapshot.disabled.get(str(candidate.endpoint))
-    return None if why is None else Rejection(candidate, SkipCode.DISABLED, str(why))
+    return None if why is None else Rejection(candidate, SkipCode.DISABLED, why.without_words, disabled=why)
 
 
 def _no_package(candidate: Candidate, _: object) -> Rejection | None:
