@@ -92,7 +92,7 @@ class Gone:
 class Told:
     """A process that has one thing to say."""
 
-    def changes(self, bucket_of: object, *, everything: bool) -> list[Change]:  # noqa: ARG002
+    def changes(self, bucket_of: object, *, everything: bool) -> list[Change]:
         return [Change(LIMIT, -1, 1)]
 
     def places(self) -> list[tuple[Limit, str]]:
