@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
@@ -14,8 +14,10 @@ from backend.wires.answer import Answer, Choice, Finished, Started, TextDelta
 from backend.wires.faults import InvalidRequestError
 from backend.wires.responders import Model
 
+from . import history
 from .events import Asked, Called, Delta, Ended
 from .rendering import lines
+from .runner import LONGEST_QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 SIGN: Final = "@"
+LONGEST_BEFORE: Final = 400_000
+"""Characters of what was said before: all of it is kept with each run."""
 _BETWEEN: Final = "\n\n"
 
 
@@ -144,7 +148,27 @@ def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
     if not messages or not isinstance(messages[-1], HumanMessage) or not messages[-1].text.strip():
         raise InvalidRequestError("The last message has to be a user's, with a text.", "messages")
     kept = HumanMessage | AIMessage | ToolMessage
-    return [one for one in messages[:-1] if isinstance(one, kept)], str(messages[-1].text)
+    before, question = [one for one in messages[:-1] if isinstance(one, kept)], str(messages[-1].text)
+    if len(question) > LONGEST_QUESTION:
+        raise InvalidRequestError(f"The last message may have {LONGEST_QUESTION} characters.", "messages")
+    if sum(_length(one.model_dump(include=history.KEPT)) for one in before) > LONGEST_BEFORE:
+        raise InvalidRequestError(
+            f"What was said before may have {LONGEST_BEFORE} characters. Leave some of it out.", "messages"
+        )
+    return before, question
+
+
+def _length(value: Any) -> int:
+    """About how many characters ``value`` has as JSON."""
+    match value:
+        case str():
+            return len(value) + 2
+        case dict():
+            return sum(_length(name) + _length(part) for name, part in value.items())
+        case list() | tuple():
+            return sum(map(_length, value))
+        case _:
+            return 4
 
 
 def _as_user(message: BaseMessage) -> HumanMessage:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .steps import Call, Step
 
 _KINDS: Final[Mapping[str, type[BaseMessage]]] = {"ai": AIMessage, "human": HumanMessage, "tool": ToolMessage}
-_KEPT: Final = {
+KEPT: Final = {
     "type",
     "content",
     "additional_kwargs",
@@ -36,7 +36,7 @@ NOT_DONE: Final = of_fault("NotDone", "This was not done.").content
 
 def stored(message: BaseMessage) -> dict[str, Any]:
     """``message`` as JSON, without its receipt and its usage."""
-    found: dict[str, Any] = storable(message.model_dump(mode="json", include=_KEPT, exclude_none=True))
+    found: dict[str, Any] = storable(message.model_dump(mode="json", include=KEPT, exclude_none=True))
     return found
 
 

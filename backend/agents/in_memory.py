@@ -147,13 +147,19 @@ class MemoryRuns:
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
         """See `RunStore.forget`."""
         own = self._of(owner, agent, conversation)
-        gone = {run.id for run in own}
+        self._remove({run.id for run in own})
+        return len(own)
+
+    async def remove(self, run: Run) -> None:
+        """See `RunStore.remove`."""
+        self._remove({run.id} & set(self._runs))
+
+    def _remove(self, gone: set[str]) -> None:
         for run in self._where(lambda run: run.parent is not None):  # in the order in which they began
             if run.parent in gone:
                 gone.add(run.id)
         for run_id in gone:
             del self._runs[run_id], self._steps[run_id]
-        return len(own)
 
     def _of(self, owner: Owner, agent: str, conversation: str) -> list[Run]:
         place = (owner, agent, conversation)

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 LEASE: Final = 30_000_000
 """Microseconds for which a process is believed to go on with a run without saying so."""
+LONGEST_QUESTION: Final = 16_000
+"""Characters of what a user says to an agent, over HTTP."""
 MEMORY: Final = 10
 """Exchanges of a conversation that its next run is told."""
 _SUPERSEDED: Final = of_fault(
@@ -172,6 +174,16 @@ class Runner:
         for run in await self._runs.awaiting(owner, agent, conversation):
             await self._withdraw(run)
         return await self._runs.forget(owner, agent, conversation)
+
+    async def remove(self, owner: Owner, run_id: str) -> None:
+        """Remove a run, with the one that delegated it and all that it delegated. What it asked for cannot be confirmed any more.
+
+        Raises:
+            RunNotFoundError: If there is none, or it is another user's.
+        """
+        run = await self._root(owner, await self.find(owner, run_id))
+        await self._withdraw(run)
+        await self._runs.remove(run)
 
     async def sweep(self) -> None:
         """Note what has had its time: confirmations of anybody that nobody answered, and the runs that waited for them."""

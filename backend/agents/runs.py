@@ -121,3 +121,7 @@ class RunStore(Protocol):
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
         """Remove the conversation: its runs and their steps, those delegated too. Returns how many runs there were."""
         ...
+
+    async def remove(self, run: Run) -> None:
+        """Remove a run with its steps, and those that it delegated."""
+        ...

@@ -159,14 +159,17 @@ def prune(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Delete old attempts. What they add up to stays, unless it is told to go too. Servers may be running."""
+    """Delete old attempts, and runs of agents. What attempts add up to stays, unless it is told to go too. Servers may be running."""
     before = _today() - older_than
     with _asking(as_json=as_json):
         gone = asyncio.run(_pruned(before, None if sums_older_than is None else _today() - sums_older_than))
     if as_json:
         print_json({**gone._asdict(), "before": before.isoformat()})
     else:
-        out.print(f"{gone.rows} attempts from before {before} are gone, and {gone.sums} sums.", markup=False)
+        out.print(
+            f"{gone.rows} attempts from before {before} are gone, {gone.sums} sums, and {gone.runs} runs of agents.",
+            markup=False,
+        )
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What the ledger keeps, and for how long."""
+"""What the ledger keeps, and what agents' runs do, and for how long."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from sqlalchemy import delete, text
 
 from backend.database.audit import record
 from backend.database.ledger import store_errors
-from backend.database.ledger_tables import DAY, ROLLUPS
+from backend.database.ledger_tables import DAY, ROLLUPS, first_id
 from backend.database.partitions import Partitions
+from backend.database.runs import prune_runs
 from backend.database.usage import EPOCH, HOURS
 from backend.ledger.audit import SYSTEM
 from backend.ledger.usage import Pruned
@@ -75,7 +76,7 @@ async def _keep(engine: AsyncEngine, keep: Keep, today: Callable[[], date]) -> N
 async def prune(
     engine: AsyncEngine, before: date, sums_before: date | None = None, *, by: str = SYSTEM
 ) -> Pruned:
-    """Delete the rows of attempts that began before the day ``before``, and sums of days before ``sums_before``.
+    """Delete the rows of attempts that began before the day ``before``, sums of days before ``sums_before``, and old runs of agents.
 
     Args:
         engine: Of the database.
@@ -93,7 +94,8 @@ async def prune(
         sums = (
             0 if sums_before is None else await _prune_sums(engine, (min(before, sums_before) - EPOCH).days)
         )
-    return Pruned(rows, sums)
+        runs = await _prune_agents(engine, (before - EPOCH).days * DAY, by)
+    return Pruned(rows, sums, runs)
 
 
 async def make_ahead(engine: AsyncEngine, today: date) -> None:
@@ -107,7 +109,7 @@ async def _is_anything_old(engine: AsyncEngine, before: int) -> bool:
     if engine.dialect.name == "postgresql":
         return await Partitions(engine).has_any(before)
     async with engine.connect() as connection:
-        old = {"call": _first_call(before * DAY), "before": before * DAY}
+        old = {"call": first_id(before * DAY), "before": before * DAY}
         return (await connection.execute(_ANY_OLD, old)).first() is not None
 
 
@@ -131,14 +133,16 @@ async def _prune_rows(engine: AsyncEngine, before: int) -> int:
 async def _prune_chunk(engine: AsyncEngine, before: int) -> int:
     """By the index on calls: their ids tell when they began, which was before their attempts did."""
     async with engine.begin() as connection:
-        gone = await connection.execute(_OLD, {"call": _first_call(before), "before": before, "most": CHUNK})
+        gone = await connection.execute(_OLD, {"call": first_id(before), "before": before, "most": CHUNK})
         return gone.rowcount
 
 
-def _first_call(at: int) -> str:
-    """What the ids of calls from ``at`` on are not less than."""
-    digits = f"{at // 1_000:012x}"
-    return f"{digits[:8]}-{digits[8:]}"
+async def _prune_agents(engine: AsyncEngine, before: int, by: str) -> int:
+    gone = 0
+    while chunk := await prune_runs(engine, before, by):
+        gone += chunk
+        await asyncio.sleep(PAUSE)
+    return gone
 
 
 async def _prune_sums(engine: AsyncEngine, before: int) -> int:

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.access import Owner
 from backend.agents.budget import RunBudget
+from backend.agents.confirmations import OPEN
 from backend.agents.errors import StepTakenError
 from backend.agents.runs import ENDED, Exchange, Run
 from backend.agents.steps import STEP, Answered, Failed, Observed
-from backend.database.agent_tables import RUNS, STEPS
+from backend.database.agent_tables import CONFIRMATIONS, IS_OPEN, RUNS, STEPS
 from backend.database.audit import record
 from backend.database.confirmations import moment
+from backend.database.ledger_tables import first_id
 from backend.ledger.audit import SYSTEM
+from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sqlalchemy import ColumnElement
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
     from backend.agents.runs import Outcome
     from backend.agents.steps import Step
     from backend.ledger.audit import Kind
 
 _ROW: Final = RUNS.c
+_ASKED: Final = CONFIRMATIONS.c
+CHUNK: Final = 100
+"""Runs that are deleted in one transaction: their steps go with them, and others who write wait."""
 
 
 class SqlRunStore:
@@ -109,12 +115,14 @@ class SqlRunStore:
         """See `RunStore.forget`."""
         async with self._sessions.begin() as session:
             own = select(_ROW.id).where(*_in(owner, agent, conversation))
-            gone = count = set(await session.scalars(own))
-            while delegated := set(await session.scalars(select(_ROW.id).where(_ROW.parent.in_(gone)))):
-                await session.execute(delete(RUNS).where(_ROW.id.in_(gone)))
-                gone = delegated
-            await session.execute(delete(RUNS).where(_ROW.id.in_(gone)))
-        return len(count)
+            gone = set(await session.scalars(own))
+            await _remove(session, gone)
+        return len(gone)
+
+    async def remove(self, run: Run) -> None:
+        """See `RunStore.remove`."""
+        async with self._sessions.begin() as session:
+            await _remove(session, {run.id})
 
     async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> bool:
         changed = update(RUNS).where(which).values(values).returning(_ROW.id)
@@ -132,6 +140,45 @@ def _of(owner: Owner) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 def _in(owner: Owner, agent: str, conversation: str) -> tuple[ColumnElement[bool], ...]:
     return (*_of(owner), _ROW.agent == agent, _ROW.conversation == conversation)
+
+
+async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
+    """Delete runs that nobody has gone on with since ``before``, with all that they delegated; at most `CHUNK` of them.
+
+    Not those that may still be answered, or of which something was done that a person has to look at.
+
+    Args:
+        engine: Of the database.
+        before: Microseconds since 1970 (UTC).
+        by: Who wants it, for the audit trail.
+
+    Returns:
+        How many went, without those that they delegated.
+    """
+    parts = or_(_ASKED.run == _ROW.id, _ASKED.run.startswith(_ROW.id + "."))
+    is_open = exists().where(
+        _ASKED.user_id == _ROW.user_id, _ASKED.tenant_id == _ROW.tenant_id, IS_OPEN, parts
+    )
+    is_over = and_(_ROW.state != "awaiting", _ROW.leased_until < before, _ROW.updated_at < before)
+    began = _ROW.id < first_id(before)  # the index: ids tell when a run began
+    old = select(_ROW.id).where(began, is_over, _ROW.parent.is_(None), ~is_open).order_by(_ROW.id)
+    async with engine.begin() as connection:
+        gone = set(await connection.scalars(old.limit(CHUNK)))
+        if gone:
+            await _remove(connection, gone)
+            facts = {"before": moment(before).date().isoformat(), "runs": len(gone)}
+            await record(connection, "agent.pruned", "runs", actor=by, now=Time().now(), details=facts)
+    return len(gone)
+
+
+async def _remove(session: AsyncSession | AsyncConnection, gone: set[str]) -> None:
+    """Delete these runs, those that they delegated, and what was confirmed of them. What is open stays with who is asked."""
+    while gone:
+        delegated = set(await session.scalars(select(_ROW.id).where(_ROW.parent.in_(gone))))
+        closed = and_(_ASKED.run.in_(gone), _ASKED.state.not_in(sorted(OPEN)))
+        await session.execute(delete(CONFIRMATIONS).where(closed))
+        await session.execute(delete(RUNS).where(_ROW.id.in_(gone)))
+        gone = delegated
 
 
 def _values(run: Run) -> dict[str, Any]:

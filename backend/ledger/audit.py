@@ -43,6 +43,7 @@ Kind = Literal[
     "agent.executed",
     "agent.expired",
     "agent.failed",
+    "agent.pruned",
     "agent.recorded",
     "agent.rejected",
     "agent.superseded",

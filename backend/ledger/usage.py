@@ -171,10 +171,11 @@ class Worker(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """How many rows of attempts went, and how many of sums."""
+    """How many rows of attempts went, how many of sums, and how many runs of agents."""
 
     rows: int
     sums: int
+    runs: int = 0
 
 
 class UsageStore(Protocol):

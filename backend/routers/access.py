@@ -70,6 +70,7 @@ ROUTES: Final[Mapping[str, Row]] = {
     "DELETE /v1/agents/{agent}/conversations/{conversation_id}": CALL,
     "GET /v1/runs": CALL,
     "GET /v1/runs/{run_id}": CALL,
+    "DELETE /v1/runs/{run_id}": CALL,
     "POST /v1/runs/{run_id}/resume": CALL,
     "GET /v1/confirmations": CALL,
     "GET /v1/confirmations/{confirmation_id}": CALL,

@@ -19,7 +19,7 @@ from backend.agents.canonical import read_object
 from backend.agents.errors import InvalidEditError
 from backend.agents.events import Event, view
 from backend.agents.gate import LONGEST_REASON, Decision
-from backend.agents.runner import Runner
+from backend.agents.runner import LONGEST_QUESTION, Runner
 from backend.agents.runs import Run
 from backend.agents.tools import LONGEST
 from backend.conversations.text import WHOLE
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 
 router: Final = APIRouter(prefix="/v1", tags=["agents"], route_class=JsonRoute)
 
-LONGEST_MESSAGE: Final = 16_000
-"""Characters."""
-LONGEST_BODY: Final = 12 * max(LONGEST, LONGEST_MESSAGE)
+LONGEST_LISTED: Final = 500
+"""Characters of a question in the list of runs."""
+LONGEST_BODY: Final = 12 * max(LONGEST, LONGEST_QUESTION)
 Message = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_MESSAGE), WHOLE
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUESTION), WHOLE
 ]
 
 
@@ -186,8 +186,9 @@ async def forget(agent: str, conversation_id: str, owner: OwnerDep, runner: Runn
 async def runs(
     owner: OwnerDep, runner: RunnerDep, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> dict[str, Any]:
-    """The user's last runs, the newest first."""
-    return {"runs": [await _run(runner, run) for run in await runner.recent(owner, limit)]}
+    """The user's last runs, the newest first, each with the beginning of its question."""
+    found = await runner.recent(owner, limit)
+    return {"runs": [await _run(runner, run, LONGEST_LISTED) for run in found]}
 
 
 @router.get("/runs/{run_id}")
@@ -203,6 +204,13 @@ async def run(run_id: str, owner: OwnerDep, runner: RunnerDep) -> dict[str, Any]
         "steps": [step.kind for step in progress.steps],
         "confirmations": [view(one) for one in asked],
     }
+
+
+@router.delete("/runs/{run_id}", status_code=204)
+async def remove(run_id: str, owner: OwnerDep, runner: RunnerDep) -> Response:
+    """Remove a run, with all that it delegated. What it asked for cannot be confirmed any more."""
+    await runner.remove(owner, run_id)
+    return Response(status_code=204)
 
 
 @router.post("/runs/{run_id}/resume", response_class=EventStream)
@@ -245,7 +253,7 @@ def _agent(agent: Agent) -> dict[str, Any]:
     return {"name": agent.name, "about": agent.about, "feature": agent.feature, "tools": tools}
 
 
-async def _run(runner: Runner, run: Run) -> dict[str, Any]:
+async def _run(runner: Runner, run: Run, longest: int | None = None) -> dict[str, Any]:
     return {
         "id": run.id,
         "agent": run.agent,
@@ -253,7 +261,7 @@ async def _run(runner: Runner, run: Run) -> dict[str, Any]:
         "parent": run.parent,
         "state": await runner.shown_state(run),
         "reason": run.reason,
-        "question": run.question,
+        "question": run.question[:longest],
         "answer": run.answer,
         "created_at": run.created_at,
         "updated_at": run.updated_at,

@@ -113,6 +113,26 @@ async def test_a_task_is_added_when_its_user_says_so(
     assert [(item.description, item.owner) for item in kept.action_items] == [("Send the budget", "Ana")]
 
 
+@pytest.mark.parametrize(
+    ("path", "field"), [("/v1/chat/completions", "messages"), ("/v1/responses", "input")]
+)
+async def test_what_a_client_says_and_what_it_said_before_are_bounded_as_each_run_keeps_them(
+    path: str, field: str, client: httpx2.AsyncClient, provider: LoopbackProvider
+) -> None:
+    def said(before: int, now: int) -> dict[str, object]:
+        texts = [("user", "a" * before), ("assistant", "b"), ("user", "c" * now)]
+        return {"model": "@assistant", field: [{"role": role, "content": text} for role, text in texts]}
+
+    refused = [await client.post(path, json=said(400_000, 1)), await client.post(path, json=said(1, 16_001))]
+
+    assert [response.status_code for response in refused] == [400, 400]
+    assert ["400000" in refused[0].text, "16000" in refused[1].text] == [True, True]
+    assert (len(provider.requests), (await client.get("/v1/runs")).json()["runs"]) == (0, [])
+
+    provider.script(Text("Hm."))
+    assert (await client.post(path, json=said(399_000, 16_000))).status_code == 200
+
+
 async def test_an_agent_is_a_model_to_a_client_of_chat_completions(
     client: httpx2.AsyncClient, provider: LoopbackProvider
 ) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from backend.agents.agent import Agent, Agents
 from backend.agents.budget import RunBudget
-from backend.tests.fakes.agents import ANN, Effects, World, deletes, end, error_of, wants, whole
+from backend.agents.errors import ConfirmationNotFoundError, RunNotFoundError
+from backend.database.confirmations import SqlConfirmationStore
+from backend.tests.fakes.agents import ANN, BOB, Effects, World, deletes, end, error_of, wants, whole
 from backend.utils.llm.testing import ScriptedChatModel
 
 if TYPE_CHECKING:
@@ -105,6 +107,28 @@ async def test_a_task_that_is_none_is_answered() -> None:
     await world.say()
 
     assert error_of(world.results()[0]) == "InvalidArguments"
+
+
+async def test_a_run_that_is_removed_takes_all_along_that_it_delegated_and_asked_for(
+    world: MakeWorld,
+) -> None:
+    def on_stores(script: list[Any], **more: Any) -> World:
+        return world(script, **{name: value for name, value in more.items() if name != "delegates"})
+
+    app = with_worker(on_stores, [TASK, "All done."], [deletes(), "Deleted."])
+    await app.say(conversation=None)
+    (one,) = await app.pending()
+
+    with pytest.raises(RunNotFoundError):
+        await app.runner.remove(BOB, one.run)
+    await app.runner.remove(ANN, one.run)
+
+    assert (await app.runner.recent(ANN), await app.runs.get(ANN, one.run)) == ([], None)
+    assert await app.pending() == []
+    with pytest.raises(ConfirmationNotFoundError):
+        await app.approve(one)
+    if isinstance(app.confirmations, SqlConfirmationStore):
+        assert await app.confirmations.of_run(one.run) == []
 
 
 async def test_a_conversation_that_is_removed_takes_delegated_runs_along(world: MakeWorld) -> None:

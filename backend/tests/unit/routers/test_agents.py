@@ -77,6 +77,30 @@ async def test_a_run_tells_how_it_stands(connect: Connect) -> None:
     assert listed["id"] == run["id"]
 
 
+async def test_a_run_is_listed_by_the_beginning_of_what_was_said(connect: Connect) -> None:
+    client = client_of(connect, World(["Hm."]))
+    await client.post(RUNS, json={"message": "q" * 16_000}, headers=ANN)
+
+    (listed,) = (await client.get("/v1/runs", headers=ANN)).json()["runs"]
+    whole = (await client.get(f"/v1/runs/{listed['id']}", headers=ANN)).json()
+
+    assert (len(listed["question"]), len(whole["question"])) == (500, 16_000)
+
+
+async def test_who_said_something_can_remove_it(connect: Connect) -> None:
+    client = client_of(connect, World(["Hm."]))
+    await client.post(RUNS, json={"message": "Hello."}, headers=ANN)
+    (listed,) = (await client.get("/v1/runs", headers=ANN)).json()["runs"]
+
+    found = [
+        (await client.delete(f"/v1/runs/{listed['id']}", headers=headers)).status_code
+        for headers in (BOB, ANN, ANN)
+    ]
+
+    assert found == [404, 204, 404]
+    assert (await client.get("/v1/runs", headers=ANN)).json()["runs"] == []
+
+
 async def test_a_run_is_its_users_alone(connect: Connect) -> None:
     client = client_of(connect, World([deletes(), "Gone."]))
     one = await asks(client)

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import func, inspect, select
+from sqlalchemy.ext.asyncio import async_sessionmaker
 
+from backend.agents.budget import RunBudget
+from backend.agents.confirmations import Confirmation
+from backend.agents.runs import Outcome, Run
+from backend.agents.steps import Opened
 from backend.database import retention
+from backend.database.confirmations import SqlConfirmationStore
 from backend.database.export import exported
 from backend.database.ledger import sql_ledger
-from backend.database.ledger_tables import ATTEMPTS, COLUMNS, ROLLUPS
+from backend.database.ledger_tables import ATTEMPTS, COLUMNS, ROLLUPS, first_id
 from backend.database.recompute import recompute
 from backend.database.retention import Keep, make_ahead, prune
+from backend.database.runs import SqlRunStore
 from backend.database.usage import SqlUsageStore
 from backend.ledger.prices import Prices
 from backend.ledger.usage import Period, Pruned
+from backend.tests.fakes.agents import ANN
 from backend.tests.fakes.records import DAY, NOON, record, spooled
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from backend.agents.confirmations import State
 
 TODAY = date(2026, 11, 29)
 MONTH = Period.last(30, TODAY)
@@ -32,6 +43,32 @@ LUNA: dict[str, Any] = {"openai:gpt-6-luna": {"input": "0.25", "output": 2, "cac
 async def count(engine: AsyncEngine) -> int:
     async with engine.connect() as connection:
         return int(await connection.scalar(select(func.count()).select_from(ATTEMPTS)) or 0)
+
+
+async def begun(
+    runs: SqlRunStore,
+    began: int,
+    outcome: Outcome | None,
+    *,
+    at: int | None = None,
+    parent: str | None = None,
+) -> str:
+    """A run that was last gone on with when it began, or at ``at``. Without an outcome its process has ended."""
+    run_id = f"{parent}.1.0" if parent else f"{first_id(began)}-{secrets.token_hex(8)}"
+    run = Run(run_id, "clerk", ANN, "Hello.", RunBudget(), began, parent=parent, updated_at=began)
+    await runs.begin(run, Opened(messages=()))
+    await runs.lease(run, "somebody", began + 1, began)
+    if outcome is not None:
+        await runs.release(run, "somebody", outcome, at or began)
+    return run_id
+
+
+def confirmation(run_id: str, state: State) -> Confirmation:
+    facts = {"tenant_id": ANN.tenant_id, "user_id": ANN.user_id, "agent": "clerk", "call": "1.0", "number": 0}
+    told = {"tool": "t", "title": "t", "risk": "write", "definition": "", "terms": "", "arguments": "{}"}
+    times = {"asked_at": NOON, "expires_at": NOON}
+    made: dict[str, Any] = {**facts, **told, **times, "digest": "", "id": secrets.token_hex(8)}
+    return Confirmation(run=run_id, state=state, **made)
 
 
 async def costs(engine: AsyncEngine) -> dict[int, Any]:
@@ -106,6 +143,41 @@ class TestRetention:
         assert len(await SqlUsageStore(engine).used("day", MONTH)) == 5
         await retention._keep(engine, Keep(rows=2, sums=3), lambda: TODAY)
         assert len(await SqlUsageStore(engine).used("day", MONTH)) == 4
+
+    async def test_runs_of_agents_go_too_unless_something_of_them_is_open(self, engine: AsyncEngine) -> None:
+        runs = SqlRunStore(async_sessionmaker(engine))
+        asked = SqlConfirmationStore(async_sessionmaker(engine))
+        old, new = NOON - 9 * DAY, NOON
+        ids = {
+            "done": await begun(runs, old, Outcome("done")),
+            "failed": await begun(runs, old, Outcome("failed")),
+            "left": await begun(runs, old, None),
+            "waits": await begun(runs, old, Outcome("awaiting")),
+            "unknown": await begun(runs, old, Outcome("done")),
+            "resumed": await begun(runs, old, Outcome("done"), at=new),
+            "new": await begun(runs, new, Outcome("done")),
+        }
+        inner = await begun(runs, old, Outcome("done"), parent=ids["done"])
+        of: list[tuple[str, State]] = [
+            (inner, "done"),
+            (f"{ids['unknown']}.1.0", "unknown"),
+            (ids["new"], "done"),
+        ]
+        for run_id, state in of:
+            await asked.add(confirmation(run_id, state))
+
+        assert (await prune(engine, TODAY, by="ann")).runs == 3
+        assert (await prune(engine, TODAY)).runs == 0
+
+        left = {run.id for run in await runs.recent(ANN, 99)}
+        assert left == {ids[name] for name in ("waits", "unknown", "resumed", "new")}
+        assert (await runs.get(ANN, inner), await runs.steps(inner), await asked.of_run(inner)) == (
+            None,
+            [],
+            [],
+        )
+        assert len(await asked.of_run(ids["new"])) == 1
+        assert len(await asked.open(ANN, 9)) == 1
 
     async def test_days_have_a_partition_before_they_begin(self, engine: AsyncEngine) -> None:
         await make_ahead(engine, TODAY)
