@@ -12,6 +12,7 @@ from backend.utils.llm.caller import current_caller
 from backend.utils.llm.receipt import Usage
 from backend.wires.answer import Answer, Choice, Finished, Started, TextDelta
 from backend.wires.faults import InvalidRequestError
+from backend.wires.files import names_files
 from backend.wires.responders import Model
 
 from . import history
@@ -144,6 +145,10 @@ def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:
             raise InvalidRequestError("An agent has tools and a form of its own.", name)
     if request.choices != 1:
         raise InvalidRequestError("An agent answers once.", "n")
+    if any(names_files(one.content) for one in request.messages):  # a run may go on when others pay
+        raise InvalidRequestError(
+            "An agent opens no files that are only named. Send what is in them.", "messages"
+        )
     messages = [_as_user(one) if isinstance(one, SystemMessage) else one for one in request.messages]
     if not messages or not isinstance(messages[-1], HumanMessage) or not messages[-1].text.strip():
         raise InvalidRequestError("The last message has to be a user's, with a text.", "messages")

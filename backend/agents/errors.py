@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError, LLMError
+from backend.utils.llm.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,8 @@ class UnknownAgentError(LLMError):
     http_status = 404
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        nearest = get_close_matches(name, list(known), n=3, cutoff=0.6)
-        hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
+        near = nearest(name, known)
+        hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
         super().__init__(f"There is no agent {name[:100]!r}.{hint}")
 
 

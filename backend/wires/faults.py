@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from backend.utils.llm.nearest import LONGEST
+
 if TYPE_CHECKING:
     from backend.utils.llm.errors import LLMError
 
@@ -50,7 +52,9 @@ class UnknownModelError(FaultError):
 
     def __init__(self, model: str, nearest: str = "") -> None:
         hint = f" Did you mean `{nearest}`?" if nearest else ""
-        super().__init__(Fault(404, "unknown_feature", f"The model `{model}` does not exist.{hint}", "model"))
+        super().__init__(
+            Fault(404, "unknown_feature", f"The model `{model[:LONGEST]}` does not exist.{hint}", "model")
+        )
 
 
 INTERNAL = Fault(500, "internal_error", "Something went wrong here. The log of the server knows more.")

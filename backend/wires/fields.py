@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from backend.utils.llm.nearest import LONGEST
 from backend.utils.llm.options import NO_OPTIONS, Options
 
 from .faults import InvalidRequestError
@@ -51,6 +52,18 @@ def required(body: Mapping[str, Any], name: str, kind: type[T], within: str = ""
             f"`{within}{name}` is missing.", f"{within}{name}", "missing_required_parameter"
         )
     return value
+
+
+def model_name(body: Mapping[str, Any], field: str = "model") -> str:
+    """The name of a model in ``body``.
+
+    Raises:
+        InvalidRequestError: There is none, or it is longer than any.
+    """
+    name = required(body, field, str)
+    if len(name) > LONGEST:
+        raise InvalidRequestError(f"`{field}` may have up to {LONGEST} characters.", field)
+    return name
 
 
 def objects(values: Sequence[Any], place: str) -> Iterator[tuple[dict[str, Any], str]]:

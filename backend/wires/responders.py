@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from backend.utils.llm.nearest import nearest
 
 from .faults import UnknownModelError
 from .features import FeatureResponder
@@ -80,5 +81,4 @@ class Responders:
         for source in self._sources:
             if (found := source.responder(name)) is not None:
                 return found
-        near = get_close_matches(name, [model.name for model in self.models()], n=1)
-        raise UnknownModelError(name[:200], *near)
+        raise UnknownModelError(name, *nearest(name, (model.name for model in self.models()), most=1))

@@ -33,7 +33,6 @@ against ``langchain_core.exceptions`` goes on working.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.exceptions import (
@@ -49,6 +48,8 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 from typing_extensions import override
+
+from .nearest import LONGEST, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -139,11 +140,11 @@ class UnknownFeatureError(LLMError):
     http_status = 404
 
     def __init__(self, feature: str, known: Iterable[str]) -> None:
-        self.nearest = tuple(get_close_matches(feature, list(known), n=3, cutoff=0.6))
+        self.nearest = nearest(feature, known)
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
-            f"Unknown feature {feature!r}.{hint} `get_qos_info()` lists them all.",
-            feature=feature,
+            f"Unknown feature {feature[:LONGEST]!r}.{hint} `get_qos_info()` lists them all.",
+            feature=feature[:LONGEST],
         )
 
 
@@ -154,10 +155,10 @@ class UnknownEndpointError(LLMError):
     http_status = 404
 
     def __init__(self, endpoint: str, feature: str, known: Iterable[str]) -> None:
-        self.nearest = tuple(get_close_matches(endpoint, list(known), n=3, cutoff=0.6))
+        self.nearest = nearest(endpoint, known)
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
-            f"The table holds no endpoint {endpoint!r}.{hint} A call may name any that stands in a chain or a group.",
+            f"The table holds no endpoint {endpoint[:LONGEST]!r}.{hint} A call may name any that stands in a chain or a group.",
             feature=feature,
         )
 

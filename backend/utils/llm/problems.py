@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError
 
+from .nearest import nearest
 from .secrets import KEY_LIKE
 
 if TYPE_CHECKING:
@@ -90,9 +90,8 @@ def broken(rule: str, fix: str = "") -> PydanticCustomError:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint at the nearest known words, or at all of them if they are few."""
     known = sorted(known)
-    nearest = get_close_matches(word, known, n=2, cutoff=0.6)
-    if nearest:
-        return f"Did you mean {' or '.join(map(repr, nearest))}?"
+    if near := nearest(word, known, most=2):
+        return f"Did you mean {' or '.join(map(repr, near))}?"
     return f"Known: {', '.join(known)}." if known and len(known) <= _FEW else ""
 
 

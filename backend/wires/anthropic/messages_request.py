@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Ty
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from backend.utils.llm.nearest import LONGEST
 from backend.utils.llm.options import Options
 
 from ..faults import InvalidRequestError
+from ..files import check_files
 from ..request import CompletionRequest
 from .blocks import Block, TextBlock, standard
 from .thoughts import remembered
@@ -87,7 +89,7 @@ class OutputConfig(_Part):
 class CountBody(_Part):
     """The body of ``/v1/messages/count_tokens``."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(min_length=1, max_length=LONGEST)]
     messages: Annotated[list[Turn], Field(min_length=1)]
     system: str | list[TextBlock] | None = None
     tools: list[Tool] | None = None
@@ -194,8 +196,10 @@ def _read_by(body: CountBody) -> frozenset[str]:
 def _history(body: CountBody) -> Iterator[BaseMessage]:
     if body.system:
         yield SystemMessage(_content(body.system))
-    for turn in body.messages:
+    for number, turn in enumerate(body.messages):
         content = _content(turn.content)
+        for place, block in enumerate(content if isinstance(content, list) else ()):
+            check_files([block], f"messages.{number}.content.{place}")
         match turn.role:
             case "assistant":
                 yield remembered(AIMessage(content))

@@ -8,7 +8,8 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, Sy
 
 from ..bodies import check_embedded
 from ..faults import InvalidRequestError
-from ..fields import ignored_in, objects, options_from, required, taken
+from ..fields import ignored_in, model_name, objects, options_from, required, taken
+from ..files import check_files
 from ..request import CompletionRequest
 from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_call
 
@@ -49,7 +50,7 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
     choice = _tool_choice(body.get("tool_choice"))
     form = taken(body, "response_format", dict) or {"type": "text"}
     return CompletionRequest(
-        model=required(body, "model", str),
+        model=model_name(body),
         messages=_messages(required(body, "messages", list)),
         tools=choice.among(tools),
         tool_choice=choice.mode if tools else None,
@@ -187,6 +188,7 @@ def _content(content: Any, place: str) -> Any:
         if kind not in _PARTS:
             raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(_PARTS))}.", f"{at}.type")
         required(part, kind, str if kind in {"text", "refusal"} else dict, f"{at}.")
+        check_files([part], at)
     return content
 
 

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from ..bodies import check_embedded
 from ..faults import InvalidRequestError
 from ..fields import ignored_in, objects, required, taken
+from ..files import check_files
 from ..thoughts import unpacked
 from .responses_tools import INPUT, function_name
 from .tools import tool_call
@@ -185,4 +186,5 @@ def _content(content: Any, place: str) -> Any:
             raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(_PARTS))}.", f"{at}.type")
         if kind in _TEXTS:
             required(part, "refusal" if kind == "refusal" else "text", str, f"{at}.")
+        check_files([part], at)
     return content

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from langchain_core.messages import SystemMessage
 
 from ..faults import InvalidRequestError
-from ..fields import ignored_in, options_from, required, taken
+from ..fields import ignored_in, model_name, options_from, required, taken
 from ..request import CompletionRequest
 from .responses_items import read_items
 from .responses_tools import Tools, read_choice, read_tools
@@ -76,7 +76,7 @@ def read_responses(body: Mapping[str, Any]) -> ResponsesRequest:
     text, options = taken(body, "text", dict) or {}, _options(body)
     form = taken(text, "format", dict, "text.") or {"type": "text"}
     request = CompletionRequest(
-        model=required(body, "model", str),
+        model=model_name(body),
         messages=messages,
         tools=choice.among(tools.functions),
         tool_choice=choice.mode if tools.functions else None,

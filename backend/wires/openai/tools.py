@@ -43,7 +43,8 @@ class ToolChoice:
             wanted |= {self.mode}
         if missing := sorted(wanted - names):
             raise InvalidRequestError(
-                f"`tool_choice` names {missing[0]!r}, which is none of the tools.", "tool_choice"
+                f"`tool_choice` names {missing[0][:LONGEST_NAME]!r}, which is none of the tools.",
+                "tool_choice",
             )
         if not tools and self.mode == "required":
             raise InvalidRequestError("`tool_choice` is required, and there are no tools.", "tool_choice")

@@ -258,3 +258,99 @@ async def test_all_endpoints_that_fail_are_a_fault_with_the_calls_id(
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 29
     assert answer.headers["x-patchbay-receipt-id"] == answer.json()["error"]["call_id"]
+
+
+# Names that are no names ------------------------------------------------------------------------------------------------
+
+ENDLESS = "a" * 100_000
+
+
+@pytest.mark.parametrize("path", [*WIRES, "/v1/messages/count_tokens"])
+async def test_a_model_s_name_without_end_is_refused_and_compared_with_nothing(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    body = WIRES.get(path, MESSAGES)
+    field = "model_group" if "model_group" in body else "model"
+
+    answer = await client.post(path, json=body | {field: ENDLESS})
+
+    said = answer.json()["error"]
+    assert answer.status_code == 400
+    assert said.get("param", field) == field
+    assert said["message"].startswith((f"`{field}`", f"{field}:"))
+    assert "200 characters" in said["message"]
+    assert len(answer.content) < 400
+
+
+async def test_a_model_s_name_without_end_is_not_found_by_its_address(client: httpx2.AsyncClient) -> None:
+    answer = await client.get(f"/v1/models/{ENDLESS[:60_000]}")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert len(answer.content) < 400
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_a_tool_s_name_without_end_is_not_told_back(client: httpx2.AsyncClient, path: str) -> None:
+    is_chat = path == "/v1/chat/completions"
+    tool = TOOL if is_chat else {"type": "function", "name": "look_up"}
+    choice = {"type": "function", "name": ENDLESS, "function": {"name": ENDLESS}}
+
+    answer = await client.post(path, json=WIRES[path] | {"tools": [tool], "tool_choice": choice})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tool_choice")
+    assert len(answer.content) < 400
+
+
+# Files that are only named ----------------------------------------------------------------------------------------------
+
+NAMED_FILES: dict[str, tuple[str, Any, str]] = {
+    "chat": (
+        "/v1/chat/completions",
+        {"type": "file", "file": {"file_id": "file-of-another"}},
+        "[0].content[0]",
+    ),
+    "plain": ("/v1/complete", {"type": "file", "file": {"file_id": "file-of-another"}}, "[0].content[0]"),
+    "responses": ("/v1/responses", {"type": "input_image", "file_id": "file-of-another"}, "[0].content[0]"),
+    "messages": (
+        "/v1/messages",
+        {"type": "document", "source": {"type": "file", "file_id": "file_of_another"}},
+        ".0.content.0",
+    ),
+    "count": (
+        "/v1/messages/count_tokens",
+        {"type": "document", "source": {"type": "file", "file_id": "file_of_another"}},
+        ".0.content.0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "part", "place"), NAMED_FILES.values(), ids=NAMED_FILES)
+async def test_a_file_that_is_only_named_is_not_opened_with_the_house_s_key(
+    client: httpx2.AsyncClient, provider: LoopbackProvider, path: str, part: Any, place: str
+) -> None:
+    said = [{"role": "user", "content": [part]}]
+    field = "input" if path == "/v1/responses" else "messages"
+
+    answer = await client.post(path, json=WIRES.get(path, MESSAGES) | {field: said})
+
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    assert error["message"].startswith(f"{field}{place}: A file can be named")
+    assert error.get("param", f"{field}{place}") == f"{field}{place}"
+    assert not provider.requests
+
+
+async def test_whoever_pays_with_a_key_of_their_own_may_name_their_files(
+    connect: Connect, provider: LoopbackProvider
+) -> None:
+    provider.always(Text("Good morning."))
+    patchbay = loopback_patchbay(provider, FEATURES, GROUPS)
+    client = connect(replace(services(), facade=patchbay, keychain=keychain()))
+    path, part, _ = NAMED_FILES["chat"]
+    body = CHAT | {"messages": [{"role": "user", "content": [part]}]}
+
+    answer = await client.post(path, json=body, headers=ANN | {"x-byok-openai": "sk-of-ann"})
+
+    assert answer.status_code == 200
+    assert "file-of-another" in str(provider.requests[0].body)
+    await patchbay.aclose()
