@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from backend.access import MOST_USD, AccessToken, Allowance, GivenTokens, Grant, Scope
-from backend.conversations.text import WHOLE
 from backend.utils.llm.budgets import BudgetPeriod
 from backend.utils.llm.rate_limits import RateField
 
@@ -17,9 +17,18 @@ from .json_bodies import JsonRoute
 
 router: Final = APIRouter(prefix="/v1/tokens", tags=["tokens"], route_class=JsonRoute)
 
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("not_printable", "holds what cannot be printed, or is not seen")
+    return text
+
+
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE), WHOLE]
-Tenant = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE), WHOLE]
+_SEEN: Final = AfterValidator(_printable)
+"""For names: what turns the direction of writing, or has no width, would show another name than is meant."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE), _SEEN]
+Tenant = Annotated[str, StringConstraints(max_length=100, pattern=_PRINTABLE), _SEEN]
 
 
 class Spending(BaseModel):

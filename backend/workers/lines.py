@@ -80,6 +80,6 @@ class Stop(_Message):
 
 Order = Annotated[Start | ModelState | Stop, Field(discriminator="kind")]
 """A line to a worker."""
-ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
+ORDERS: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(hide_input_in_errors=True))
 READY = b"ready"
 """All that a worker says: it serves."""

@@ -119,6 +119,10 @@ async def test_a_tenants_admin_makes_sees_and_ends_its_tokens_alone(office: Offi
     [
         {"name": ""},
         {"name": "two\nlines"},
+        {"name": "invoice\u202etxt.exe"},
+        {"user_id": "ad\u200bmin"},
+        {"tenant_id": "acme\u2066"},
+        {"user_id": "ann\U000e0041"},
         {"scopes": []},
         {"scopes": ["everything"]},
         {"rate": "often"},

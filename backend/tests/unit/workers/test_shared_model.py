@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from backend.local_model import LocalModelUnavailable
 from backend.workers.lines import ORDERS, ModelAddress, ModelState, Start, Stop
@@ -66,3 +66,13 @@ def test_an_order_arrives_as_it_was_given_and_shows_no_secret(order: Order) -> N
     assert ORDERS.validate_json(order.model_dump_json()) == order
     assert not {"a-token", KEY} & set(repr(order).replace("'", " ").split())
     assert KEY not in repr(order)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"kind": "begin", "launch_token": "pb_canary"}', '["pb_canary"]', "pb_canary"]
+)
+def test_a_line_that_is_no_order_is_not_quoted(line: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ORDERS.validate_json(line)
+
+    assert "pb_canary" not in f"{caught.value}{caught.value!r}"
