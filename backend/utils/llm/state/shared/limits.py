@@ -6,12 +6,14 @@ vain. When it is away, each process goes on with its own share, and tells the st
 
 from __future__ import annotations
 
+import math
 import os
+from collections import OrderedDict
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
 
@@ -34,7 +36,7 @@ USED = "used"
 """The kind of event that tells how many tokens of a quota somebody has used."""
 MOST_ROOMS = 20_000
 MOST_UNREPORTED = 20_000
-"""Requests that went out while the store was away, and are told to it afterwards: of more, the latest."""
+"""Sums of what went out while the store was away, and is told to it afterwards: of more, the latest."""
 STAGGER_SECONDS = 0.01
 """Those who wait for the same room look one after the other: the first is told how many may follow."""
 KEPT_LONGER = 3600.0
@@ -46,6 +48,14 @@ ASKED_SECONDS = 2.0
 """So long do others wait for the answer to a request that asks: longer than any answer takes."""
 _ASKS = 0.01
 """Seconds until it is worth looking for the answer that another call waits for."""
+
+
+class _Alone(NamedTuple):
+    """What went out without the store's word in one part of a window; the last of it ``at``, by the monotonic clock."""
+
+    limit: Limit
+    at: float
+    amount: int
 
 
 class SharedRateLimiter(RateLimiter):
@@ -81,7 +91,8 @@ class SharedRateLimiter(RateLimiter):
         self._rooms: dict[str, LastWord] = {}
         self._asking: dict[str, tuple[int, float]] = {}
         self._requests: dict[int, CountedRequest] = {}
-        self._unreported: dict[int, CountedRequest] = {}
+        self._unreported: OrderedDict[tuple[str, int], _Alone] = OrderedDict()
+        self._uncopied: set[str] = set()
         self._claimed: dict[str, Claim] = {}
         self._meters: dict[str, tuple[Limits, float, tuple[Claim, ...]]] = {}
 
@@ -194,7 +205,7 @@ class SharedRateLimiter(RateLimiter):
             for meter in request.meters:
                 self._asking[meter.scope] = self._askers(meter.scope) + 1, self._clock()
         limits = [claim.limit for claim in request.claims]
-        self._store.reserve(request.name, limits, partial(self._told, number, request, answer))
+        self._store.reserve(request.name, limits, partial(self._told, request, answer))
         return answer
 
     def _askers(self, scope: str) -> int:
@@ -213,11 +224,9 @@ class SharedRateLimiter(RateLimiter):
             return said.granted
         with self._lock:
             request = self._requests[number]
-            return request.state == "granted" or self._is_within_share(number, request)
+            return request.state == "granted" or self._is_within_share(request)
 
-    def _told(
-        self, number: int, request: CountedRequest, answer: Future[Answer | None], said: Answer | None
-    ) -> None:
+    def _told(self, request: CountedRequest, answer: Future[Answer | None], said: Answer | None) -> None:
         """The store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
@@ -225,18 +234,31 @@ class SharedRateLimiter(RateLimiter):
             if said is not None:
                 self._learn(request, said)
                 if said.granted:
-                    request.state = "granted"
-                    request.buckets = tuple(room.bucket for room in said.rooms)
-                    self._unreported.pop(number, None)
+                    self._granted(request, said)
                 elif request.state == "asked":
                     request.state = "refused"
-                if said.granted and request.is_over:
-                    self._give_back(request)
         answer.set_result(said)
 
-    def _give_back(self, request: CountedRequest) -> None:
+    def _granted(self, request: CountedRequest, said: Answer) -> None:
+        is_reported = request.state == "granted" or (request.state == "alone" and request.is_over)
+        if is_reported:  # once is enough
+            self._store.change(
+                [
+                    Change(claim.limit, room.bucket, -claim.limit.ask)
+                    for claim, room in zip(request.claims, said.rooms, strict=True)
+                    if claim.unit != "places"
+                ]
+            )
+        else:
+            request.state = "granted"
+            request.buckets = tuple(room.bucket for room in said.rooms)
+        if request.is_over:
+            self._give_back(request, corrects=not is_reported)
+
+    def _give_back(self, request: CountedRequest, *, corrects: bool) -> None:
         """It was granted when nobody waited for it any more."""
-        self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
+        if corrects:
+            self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
             self._store.release(request.name, keys, at_once=False)
 
@@ -276,7 +298,7 @@ class SharedRateLimiter(RateLimiter):
             first, turn = POLL_SECONDS / FEW, others * POLL_SECONDS / FEW
         return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
-    def _is_within_share(self, number: int, request: CountedRequest) -> bool:
+    def _is_within_share(self, request: CountedRequest) -> bool:
         """Whether it may go out without the store's word, by what this process alone has let out; and by that word, if it is fresh."""
         if self._store.is_slow and any(self._is_used_up(claim) for claim in request.claims):
             return False
@@ -294,9 +316,6 @@ class SharedRateLimiter(RateLimiter):
             if most is not None and count.in_flight.count(self._clock()) > self._share(most):
                 return False
         request.state = "alone"
-        if len(self._unreported) >= MOST_UNREPORTED:
-            del self._unreported[next(iter(self._unreported))]
-        self._unreported[number] = request
         return True
 
     def _is_used_up(self, claim: Claim) -> bool:
@@ -325,6 +344,26 @@ class SharedRateLimiter(RateLimiter):
         self._free(request)
         if request.state == "granted":
             self._correct(request, counted)
+        elif request.state == "alone":
+            self._keep(request)
+
+    def _keep(self, request: CountedRequest) -> None:
+        """Add up what it has used without the store's word, to be told afterwards."""
+        kept, now = self._unreported, self._clock()
+        for claim in request.claims:
+            limit, amount = claim.limit, request.amount(claim)
+            if claim.unit != "places" and amount:
+                place = limit.key, math.floor(request.at / limit.grain) if limit.kind == "window" else -1
+                before = kept.get(place, _Alone(limit, request.at, 0))
+                kept[place] = _Alone(limit, max(request.at, before.at), before.amount + amount)
+        for _ in range(
+            min(len(kept), 2 * len(request.claims))
+        ):  # one after the other: nobody waits for all of them
+            place, one = kept.popitem(last=False)
+            if one.at + one.limit.length > now:
+                kept[place] = one
+        while len(kept) > MOST_UNREPORTED:
+            kept.popitem(last=False)
 
     def _free(self, request: CountedRequest) -> None:
         """Its places are free again."""
@@ -343,7 +382,7 @@ class SharedRateLimiter(RateLimiter):
         """Count what it has used in the place of what was ``counted``."""
         changes = []
         for claim, bucket in zip(request.claims, request.buckets, strict=True):
-            if claim.unit == "places":
+            if claim.unit == "places" or claim.scope in self._uncopied:
                 continue
             more = request.amount(claim) - counted[claim.limit.key]
             if more:
@@ -356,38 +395,59 @@ class SharedRateLimiter(RateLimiter):
 
     def changes(self, bucket_of: Callable[[Limit, float], int], *, everything: bool) -> Iterable[Change]:
         """See `Reporter`."""
+        return self._everything(bucket_of) if everything else self._alone(bucket_of)
+
+    def _alone(self, bucket_of: Callable[[Limit, float], int]) -> list[Change]:
+        """What was let out without the store's word."""
         with self._lock:
-            now, found = self._clock(), list[Change]()
-            unreported = list(self._unreported.values())
+            now = self._clock()
+            found = [
+                Change(one.limit, _bucket(one.limit, now - one.at, bucket_of), one.amount)
+                for one in self._unreported.values()
+            ]
             self._unreported.clear()
-            if everything:
-                found = [
-                    change for claim in self._claimed.values() for change in self._all_of(claim, bucket_of)
-                ]
-                unreported += self._requests.values()
-            for request in unreported:
-                request.buckets = tuple(
-                    _bucket(claim.limit, now - request.at, bucket_of) for claim in request.claims
-                )
-                request.state = "granted"
-                if not everything:
+            for request in self._requests.values():
+                if request.state == "alone":
+                    _report(request, now, bucket_of)
                     found += counted(request)
             return summed(found)
 
-    def _all_of(self, claim: Claim, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
+    def _everything(self, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
+        """What counts here, one scope after the other, so that calls go on in between."""
+        scopes: dict[str, list[Claim]] = {}
+        with self._lock:
+            now = self._clock()
+            for claim in self._claimed.values():
+                scopes.setdefault(claim.scope, []).append(claim)
+            self._unreported.clear()
+            for request in self._requests.values():
+                _report(request, now, bucket_of)
+            self._uncopied = set(scopes)  # what is given back of these is seen in the copy
+        try:
+            for scope, claims in scopes.items():
+                with self._lock:
+                    grants = [(claim.limit, *one) for claim in claims for one in self._grants(claim)]
+                    self._uncopied.discard(scope)
+                yield from summed(
+                    Change(limit, _bucket(limit, age, bucket_of), amount) for limit, age, amount in grants
+                )
+        finally:
+            self._uncopied = set()
+
+    def _grants(self, claim: Claim) -> list[tuple[float, int]]:
         """Everything that counts here, as far as it counts at all."""
         count = self._counts.get(claim.scope)
         window = count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
-        if window is not None:
-            for age, amount in window.grants():
-                yield Change(claim.limit, _bucket(claim.limit, age, bucket_of), amount)
+        return window.grants() if window is not None else []
 
     def places(self) -> Iterable[tuple[Limit, str]]:
         """See `Reporter`."""
         with self._lock:
             now = self._clock()
             for number in [number for number, one in self._requests.items() if one.until <= now]:
-                del self._requests[number]
+                over = self._requests.pop(number)
+                if over.state == "alone":
+                    self._keep(over)
             return [
                 (claim.limit, request.name)
                 for request in self._requests.values()
@@ -418,6 +478,12 @@ class SharedRateLimiter(RateLimiter):
     def heard_use(self, name: str, rate: Rate, tokens: int) -> None:
         """Another process has used so many."""
         super().use(name, rate, tokens)
+
+
+def _report(request: CountedRequest, now: float, bucket_of: Callable[[Limit, float], int]) -> None:
+    """From now on it is one that the store has counted."""
+    request.buckets = tuple(_bucket(claim.limit, now - request.at, bucket_of) for claim in request.claims)
+    request.state = "granted"
 
 
 def _bucket(limit: Limit, age: float, bucket_of: Callable[[Limit, float], int]) -> int:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ from .names import PREFIX
 from .scripts import BEAT, CHANGE, HOLD, RESERVE
 from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Room
 from .stream import Listener, telling
+from .unsent import AT_ONCE, Unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +98,7 @@ class ValkeyStore(PerProcess):
         self._soon: dict[tuple[str, Any], Event] = {}
         self._at_once: list[Event] = []
         self._changes: list[Change] = []
+        self._unsent = Unsent()
         self._freed: list[tuple[str, str]] = []
         self._flushes_at = self._changes_at = math.inf
         self._sleeps_until = -math.inf
@@ -156,9 +159,12 @@ class ValkeyStore(PerProcess):
         freed: Sequence[tuple[str, str]],
         seconds: float = SETTLING_SECONDS,
     ) -> None:
-        if not (changes or freed) or not self._is_there:
+        if not (changes or freed):
             return
         with self._lock:
+            if not self._is_there:
+                self._unsent.add_some(() if self._is_closing else changes)
+                return
             self._changes += changes
             self._freed += freed
             at = time.monotonic() + seconds
@@ -280,7 +286,7 @@ class ValkeyStore(PerProcess):
                 events += self._soon.values()
                 self._soon, self._flushes_at = {}, math.inf
         if changes:
-            yield _Job(self._changing(changes))
+            yield self._settling(changes)
         for key, names in _by_key(freed).items():
             yield _Job(("ZREM", key, *names))
         if events:
@@ -346,7 +352,8 @@ class ValkeyStore(PerProcess):
         except AWAY as error:
             self._lost(error)
             return False
-        self._is_there = True
+        with self._lock:
+            self._is_there = True
         self._beaten(asked_at, reply)
         return self._connection is not None
 
@@ -360,7 +367,9 @@ class ValkeyStore(PerProcess):
         self._clock_offset = milliseconds / 1000 - (asked_at + now) / 2
         was, self._generation = self._generation, generation
         is_empty = was is not None and was != generation
-        if is_empty or not self.joined:
+        if is_empty:
+            self.joined = False  # nobody waits until all is told
+        if is_empty or not self.joined or self._unsent:
             self._report(everything=is_empty)
             if self._connection is None:
                 return
@@ -374,11 +383,36 @@ class ValkeyStore(PerProcess):
 
     def _report(self, *, everything: bool) -> None:
         """Say what was let out without its word; or everything, to a server that has lost what it had."""
+        if everything:
+            with self._lock:  # the process says it anew
+                self._unsent, self._changes = Unsent(), []
         if self.reporter is not None:
-            changes = list(self.reporter.changes(self._bucket, everything=everything))
-            if changes:
-                self._exchange([_Job(self._changing(changes))])
+            changes = iter(self.reporter.changes(self._bucket, everything=everything))
+            while piece := list(islice(changes, AT_ONCE)):
+                self._tell_of(piece)
             self._renews_at = -math.inf
+        while self._connection is not None and self._unsent:
+            with self._lock:
+                piece = self._unsent.take()
+            self._tell_of(piece)
+
+    def _tell_of(self, changes: Sequence[Change]) -> None:
+        if self._connection is not None:
+            self._exchange([self._settling(changes, is_report=True)])
+        else:
+            with self._lock:
+                self._unsent.add(changes)
+
+    def _settling(self, changes: Sequence[Change], *, is_report: bool = False) -> _Job:
+        """Counts ``changes``. Of those that may be counted or not, what adds is told again: too much counts rather than too little."""
+
+        def told(reply: Any) -> None:
+            is_refused = self._connection is not None
+            if reply is None and not (is_report and is_refused):  # what is refused twice always will be
+                with self._lock:
+                    self._unsent.add_some(one for one in changes if one.amount > 0)
+
+        return _Job(self._changing(changes), told)
 
     def _bucket(self, limit: Limit, seconds_ago: float) -> int:
         now = self._now() / 1000 or time.monotonic() + self._clock_offset

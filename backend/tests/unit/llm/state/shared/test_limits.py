@@ -259,6 +259,64 @@ def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMe
     assert other.many() == 5
 
 
+def test_what_went_out_alone_is_told_however_much_it_was(memory: SharedMemory, clock: Clock) -> None:
+    one, _ = (Process(memory, clock, requests="9000/day", tokens="90000/hour") for _ in range(2))
+    cut_off(one)
+    for _ in range(300):
+        number = one.sends(7)
+        assert number is not None
+        one.settles(number, 5)
+        clock.now += 0.01
+
+    changes = list(one.limiter.changes(lambda *_: 1, everything=False))
+
+    sums = {change.limit.most: change.amount for change in changes}
+    assert sums == {9000: 300, 90000: 1500}
+    assert len(changes) == len(sums)
+    rejoin(one, clock)
+    assert list(one.limiter.changes(lambda *_: 1, everything=False)) == []
+
+
+def test_a_request_that_went_out_alone_and_was_granted_after_all_counts_once(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, tokens="1000/minute") for _ in range(2))
+    late: list[Callable[[], None]] = []
+    reserve = one.store.reserve
+    one.store.patience = 0.0
+    one.store.reserve = lambda *asked: late.append(lambda: reserve(*asked))  # type: ignore[method-assign]
+    number = one.sends(100)
+    assert number is not None
+
+    rejoin(one, clock)
+    late[0]()
+    one.settles(number, 40)
+
+    assert other.sends(960) is not None
+    assert other.sends(1) is None
+
+
+def test_calls_go_on_while_everything_is_told(memory: SharedMemory, clock: Clock) -> None:
+    process = Process(memory, clock, tokens="1000/minute")
+    first, other = process.meters, [Meter("feature g", "for g", process.meters[0].limits)]
+    number = process.sends(100)
+    assert number is not None
+    process.meters = other
+    later = process.sends(100)
+    assert later is not None
+    memory.windows.clear()
+
+    changes = process.limiter.changes(lambda limit, age: int((clock() - age) // limit.grain), everything=True)
+    told = [next(iter(changes := iter(changes)))]
+    process.limiter.settle(first, number, 10)  # was copied: is corrected
+    process.limiter.settle(other, later, 10)  # is yet to be
+    told += changes
+    process.store.change(told)
+
+    used = [sum(window.buckets.values()) for window in memory.windows.values()]
+    assert used == [10, 10]
+
+
 def test_an_emptied_store_is_told_everything_that_still_counts(memory: SharedMemory, clock: Clock) -> None:
     one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
     one.many(2)

@@ -16,6 +16,7 @@ from backend.utils.llm.state.shared.connection import Connection
 from backend.utils.llm.state.shared.scripts import CHANGE
 from backend.utils.llm.state.shared.store import Answer, Change, Event, Limit
 from backend.utils.llm.state.shared.stream import Listener
+from backend.utils.llm.state.shared.unsent import AT_ONCE
 from backend.utils.llm.state.shared.valkey import ValkeyStore, _Job
 
 from .conftest import eventually, nothing
@@ -151,6 +152,72 @@ def test_a_server_that_takes_nothing_in_is_seen_to_be_slow(valkey: Valkey) -> No
     finally:
         connection.close()
     assert seen[0] < math.inf
+
+
+def test_what_was_given_back_while_the_server_was_away_is_told_when_it_is_back() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store.change([Change(LIMIT, 7, -1), Change(LIMIT, 7, -2), Change(LIMIT, 8, 4)])
+    server = Counts()
+    store._connection, store._shas = server, {CHANGE: "sha"}  # type: ignore[assignment]
+    store.joined = False
+
+    store._beaten(time.monotonic(), [1, b"a generation", 0])
+
+    assert server.told == [(7, -3), (8, 4)]
+    assert store.joined
+
+
+def test_what_was_given_back_means_nothing_to_a_server_that_has_lost_everything() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store.change([Change(LIMIT, 7, -1)])
+    server = Counts()
+    store._connection, store._shas = server, {CHANGE: "sha"}  # type: ignore[assignment]
+    store.joined, store._generation = False, b"before"
+
+    store._beaten(time.monotonic(), [1, b"after", 0])
+
+    assert server.told == []
+
+
+def test_what_may_have_been_counted_is_told_again_as_far_as_it_adds() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store._connection, store._shas = Gone(), {CHANGE: "sha"}  # type: ignore[assignment]
+    store._is_there = True
+    store.change([Change(LIMIT, 7, -1), Change(LIMIT, 8, 4)])
+    store._beats_at = math.inf
+    store._exchange(list(store._due()))
+    server = store._connection = Counts()  # type: ignore[assignment]
+
+    store._beaten(time.monotonic(), [1, b"a generation", 0])
+
+    assert server.told == [(8, 4)]
+
+
+def test_much_is_told_in_pieces() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store.change([Change(LIMIT, bucket, 1) for bucket in range(2 * AT_ONCE)])
+    server = Counts()
+    store._connection, store._shas = server, {CHANGE: "sha"}  # type: ignore[assignment]
+    store.joined = False
+
+    store._beaten(time.monotonic(), [1, b"a generation", 0])
+
+    assert (server.scripts, len(server.told)) == (2, 2 * AT_ONCE)
+
+
+class Counts:
+    """A connection to a server that takes every change."""
+
+    def __init__(self) -> None:
+        self.scripts = 0
+        self.told: list[tuple[int, int]] = []
+
+    def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        for _, __, keys, *rest in commands:
+            self.scripts += 1
+            arguments = rest[keys + 1 :]
+            self.told += [(arguments[at + 1], arguments[at + 2]) for at in range(0, 5 * keys, 5)]
+        return [0] * len(commands)
 
 
 class Replies:
