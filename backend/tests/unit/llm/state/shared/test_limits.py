@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.rate_limits import Limits, Rate
 from backend.utils.llm.state.rate_limiter import Meter
+from backend.utils.llm.state.shared import limits
 from backend.utils.llm.state.shared.limits import ASKED_SECONDS, SharedRateLimiter
 from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.names import Names
@@ -33,15 +34,15 @@ class Process:
     Args:
         memory: What all share.
         clock: The time of all.
-        limits: What its calls are held to.
+        most: What its calls are held to.
     """
 
-    def __init__(self, memory: SharedMemory, clock: Clock, **limits: object) -> None:
+    def __init__(self, memory: SharedMemory, clock: Clock, **most: object) -> None:
         self.store = MemoryStore(memory, nothing)
         self._clock = clock
         self.limiter = SharedRateLimiter(clock, clock, threading.RLock(), self.store, NAMES, lambda: 0.5)
         self.store.reporter = self.limiter
-        self.meters = [Meter("feature f", "for f", Limits.model_validate(limits))]
+        self.meters = [Meter("feature f", "for f", Limits.model_validate(most))]
         self._number = 0
 
     def sends(self, tokens: int = 1) -> int | None:
@@ -259,7 +260,10 @@ def test_what_went_out_alone_counts_once_all_are_together_again(memory: SharedMe
     assert other.many() == 5
 
 
-def test_what_went_out_alone_is_told_however_much_it_was(memory: SharedMemory, clock: Clock) -> None:
+def test_what_went_out_alone_is_told_however_many_requests_it_was(
+    memory: SharedMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_UNREPORTED", 10)
     one, _ = (Process(memory, clock, requests="9000/day", tokens="90000/hour") for _ in range(2))
     cut_off(one)
     for _ in range(300):
