@@ -17,6 +17,7 @@ from backend.wires.responders import Model
 
 from . import history
 from .events import Asked, Called, Delta, Ended
+from .events import Started as Run
 from .rendering import lines
 from .runner import LONGEST_QUESTION
 
@@ -87,32 +88,49 @@ class AgentResponder:
         asking = current_caller()
         owner = Owner(asking.user_id or "", asking.tenant_id or "")
         reader = _Reader()
-        yield Started()
+        has_begun = False
         async with aclosing(self._runner.start(owner, self._agent, question, None, before)) as events:
             async for event in events:
                 if text := reader.read(event):
+                    if not has_begun:
+                        has_begun = True
+                        yield Started()
                     yield TextDelta(text)
+        if not has_begun:
+            yield Started()
         yield reader.end()
 
 
 class _Reader:
-    """Reads the events of a run as one text."""
+    """Reads the events of a run as one text. A run that failed before anything was said or changed is an error."""
 
     def __init__(self) -> None:
+        self._run = ""
+        self._may_fail = True
         self._gap = ""
         self._end: Ended | None = None
 
     def read(self, event: RunEvent) -> str:
-        """What is said by ``event``. Between two answers of the model there is a blank line."""
+        """What is said by ``event``. Between two answers of the model there is a blank line.
+
+        Raises:
+            LLMError: The model cannot be had, and whoever asks again gets nothing twice.
+        """
         match event:
+            case Run():
+                self._run = self._run or event.run.id
             case Delta():
+                self._may_fail = False
                 gap, self._gap = self._gap, ""
                 return gap + event.text
             case Called():
+                self._may_fail = self._may_fail and event.verdict in ("run", "refuse", "over")
                 self._gap = _BETWEEN
             case Asked():
                 return f"{_BETWEEN}{told(event.confirmation)}"
-            case Ended():
+            case Ended() if event.run_id == self._run:
+                if event.error is not None and self._may_fail:
+                    raise event.error
                 self._end = event
                 is_stopped = event.state not in ("done", "awaiting")
                 return f"{_BETWEEN}[stopped: {event.message or event.reason}]" if is_stopped else ""

@@ -16,7 +16,7 @@ from .events import Asked, Called, Delta, Ended, Result, Started
 from .gate import observation_of, observed
 from .judging import Judge, is_cut_off, joined, with_ids
 from .loop import AskModel, Delegate, Execute, Finish, Progress, Wait
-from .observations import Observation, of_fault
+from .observations import Observation, of_fault, sentence
 from .runs import ENDED, Outcome, Run
 from .steps import Answered, Call, Failed, Observed, Opened, Spent
 from .tools import Execution
@@ -133,7 +133,7 @@ class Drive:
         except LLMError as error:
             spent = spending.of_error(error, clock() - began)
             await self._append(Failed(code=error.code, spent=spent, call_id=error.call_id))
-            yield self._ended("failed", error.code, error.message)
+            yield self._ended("failed", error.code, error)
             return
         except TimeoutError:
             took = seconds if seconds < float("inf") else clock() - began
@@ -142,7 +142,7 @@ class Drive:
         answered = self._answered(chunks, clock() - began)
         await self._append(answered)
         for call in answered.calls:
-            yield Called(self._run.id, call.key, call.name, call.verdict)
+            yield Called(self._run.id, call.key, call.name, call.verdict, sentence(call.fault))
 
     async def _chunks(self, seconds: float) -> AsyncGenerator[AIMessageChunk, None]:
         """The answer as it comes. Its time is looked at between its chunks: what reads them may take its own.
@@ -308,16 +308,17 @@ class Drive:
 
     async def _observe(self, result: Observed) -> Result:
         await self._append(result)
-        return Result(self._run.id, result.call, result.name, result.status)
+        why = "" if result.status == "ok" else sentence(result.content)
+        return Result(self._run.id, result.call, result.name, result.status, why)
 
     async def _append(self, step: Step) -> None:
         """Keep a step, then fold it in."""
         await self._around.runs.append(self._run, len(self._progress.steps), step, self._around.now())
         self._progress.add(step)
 
-    def _ended(self, state: RunState, reason: str | None, message: str | None = None) -> Ended:
+    def _ended(self, state: RunState, reason: str | None, error: LLMError | None = None) -> Ended:
         progress = self._progress
-        self._end = Ended(self._run.id, state, reason, progress.text, progress.spent, message)
+        self._end = Ended(self._run.id, state, reason, progress.text, progress.spent, error)
         return self._end
 
 

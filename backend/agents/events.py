@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .rendering import lines
 
 if TYPE_CHECKING:
+    from backend.utils.llm.errors import LLMError
+
     from .confirmations import Confirmation
     from .runs import Run
     from .steps import Spent, Status
@@ -41,32 +43,44 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The model wants a tool."""
+    """The model wants a tool.
+
+    Attributes:
+        message: If it does not run, why: what the model is told. As the model, or a tool, wrote it.
+    """
 
     run_id: str
     call: str
     tool: str
     verdict: str
+    message: str = ""
     kind: ClassVar[str] = "call"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"run": self.run_id, "call": self.call, "tool": self.tool, "verdict": self.verdict}
+        told = {"message": self.message} if self.message else {}
+        return {"run": self.run_id, "call": self.call, "tool": self.tool, "verdict": self.verdict, **told}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A tool call has a result, which the model is told."""
+    """A tool call has a result, which the model is told.
+
+    Attributes:
+        message: If it came to nothing, why: what the model is told. As the model, or a tool, wrote it.
+    """
 
     run_id: str
     call: str
     tool: str
     status: Status
+    message: str = ""
     kind: ClassVar[str] = "result"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"run": self.run_id, "call": self.call, "tool": self.tool, "status": self.status}
+        told = {"message": self.message} if self.message else {}
+        return {"run": self.run_id, "call": self.call, "tool": self.tool, "status": self.status, **told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,7 @@ class Ended:
 
     Attributes:
         text: The answer; of a run that was stopped, the last that the model said.
-        message: Why no answer came, as a sentence.
+        error: Of the model, if it is why no answer came.
     """
 
     run_id: str
@@ -95,8 +109,13 @@ class Ended:
     reason: str | None
     text: str
     spent: Spent
-    message: str | None = None
+    error: LLMError | None = None
     kind: ClassVar[str] = "end"
+
+    @property
+    def message(self) -> str | None:
+        """Why no answer came, as a sentence."""
+        return None if self.error is None else self.error.message
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

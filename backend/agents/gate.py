@@ -199,7 +199,7 @@ class Gate:
         if one.state == "expired":
             await self.expire(one)
         if one.state not in ("pending", "unknown"):
-            raise _closed(one.state)
+            raise closed(one.state)
         if one.state == "unknown":
             await self._note_unknown(one)
         now = self._now()
@@ -209,7 +209,7 @@ class Gate:
             change = change._replace(before="expires_at")
         rejected = await self._store.change(owner, one.id, change)
         if rejected is None:
-            raise _closed((await self.find(owner, confirmation_id)).state)
+            raise closed((await self.find(owner, confirmation_id)).state)
         return rejected
 
     async def supersede(self, one: Confirmation) -> bool:
@@ -285,7 +285,7 @@ class Gate:
         if one.state == "unknown" and not decision.again:
             raise UnknownOutcomeError
         if one.state not in ("pending", "unknown"):
-            raise _closed(one.state)
+            raise closed(one.state)
         if decision.digest != one.digest or one.digest_of(one.arguments) != one.digest:
             raise ConfirmationChangedError
 
@@ -328,7 +328,7 @@ class Gate:
         one = await self.find(decision.owner, decision.confirmation)
         if one.state in ("pending", "unknown"):
             return ConfirmationChangedError()
-        return _closed(one.state)
+        return closed(one.state)
 
     async def _execute(self, one: Confirmation, tool: Tool) -> Confirmation:
         observation = await observed(tool, json.loads(one.arguments), _execution(one))
@@ -431,7 +431,8 @@ def _failed(tool: Tool, execution: Execution, error: Exception) -> Observation:
     return of_error(error)
 
 
-def _closed(state: State) -> Exception:
+def closed(state: State) -> Exception:
+    """Why what is in this state cannot be answered any more."""
     return ConfirmationExpiredError() if state == "expired" else AlreadyDecidedError(state)
 
 

@@ -68,5 +68,10 @@ def cut(text: str) -> str:
     return f"{text[: LONGEST - 2_000]}\n[… {left_out} characters left out …]\n{text[-2_000:]}"
 
 
+def sentence(content: str) -> str:
+    """Why a call came to nothing, of what the model is told of it; empty if that says none."""
+    return str(json.loads(content)["message"]) if content else ""
+
+
 def _error(code: str, message: str) -> str:
     return json.dumps({"error": code, "message": message}, ensure_ascii=False)

@@ -13,6 +13,7 @@ from backend.commands.call import running
 from backend.commands.groups import commands
 from backend.commands.terminal import (
     SHORT,
+    ExitStatus,
     Json,
     database,
     deciding,
@@ -39,6 +40,8 @@ app = commands("Runs of agents, and what waits for a person's yes.", no_args_is_
 T = TypeVar("T")
 _DRAIN = 30.0
 """Seconds that a command waits for what it began to run."""
+_WHOLE_ID = 32
+"""Letters of a confirmation's id."""
 _HEADS = ("id", "agent", "what", "risk", "until", "state")
 
 User = Annotated[str, typer.Option(help="As this user.", callback=printable)]
@@ -148,20 +151,34 @@ def _decide(
 
 
 async def _found(which: str, user: str) -> Confirmation:
-    """The confirmation whose id begins so.
+    """The confirmation whose id begins so, of those that wait.
 
     Raises:
         ConfirmationNotFoundError: If there is none, or more than one.
+        ConfirmationError: If there is one that does not wait any more; its type says why.
     """
     from backend.agents.errors import ConfirmationNotFoundError
+    from backend.agents.gate import closed
 
     async def look(runner: Runner) -> Sequence[Confirmation]:
-        return [one for one in await runner.gate.pending(_owner(user)) if one.id.startswith(which)]
+        waiting = [one for one in await runner.gate.pending(_owner(user)) if one.id.startswith(which)]
+        return waiting or await _asked_before(runner, which, user)
 
     found = await _with_runner(None, look)
     if len(found) != 1:
         raise ConfirmationNotFoundError
+    if found[0].state not in ("pending", "unknown"):
+        raise closed(found[0].state)
     return found[0]
+
+
+async def _asked_before(runner: Runner, which: str, user: str) -> Sequence[Confirmation]:
+    """Those of the user's last runs whose id begins so; of any run, if that is all of the id."""
+    if len(which) == _WHOLE_ID:
+        return [await runner.gate.find(_owner(user), which)]
+    asked = [await runner.gate.of_run(run.id) for run in await runner.recent(_owner(user))]
+    heads = [one.id for of_run in asked for one in of_run.values() if one.id.startswith(which)]
+    return [await runner.gate.find(_owner(user), found) for found in heads]
 
 
 def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json: bool) -> None:
@@ -182,6 +199,18 @@ def _follow(events: Callable[[Runner], AsyncGenerator[Event, None]], *, as_json:
         seen = asyncio.run(_with_runner(patchbay.get_llm, follow, decides=True))
     if as_json:
         print_json({"events": [{"event": event.kind, **event.as_dict()} for event in seen]})
+    if (status := _status(seen)) is not None:
+        raise typer.Exit(status)
+
+
+def _status(seen: Sequence[Event]) -> ExitStatus | None:
+    """What to exit with after these events; None if the run is done, or waits for a person."""
+    from backend.agents.events import Ended
+
+    last = seen[-1]
+    if not isinstance(last, Ended) or last.state not in ("failed", "exhausted", "expired"):
+        return None
+    return ExitStatus.LATER if last.error is not None and last.error.retryable else ExitStatus.NO
 
 
 async def _with_runner(
@@ -228,11 +257,11 @@ def _print(event: Event) -> None:
         case Delta():
             out.print(event.text, end="", markup=False)
         case Called():
-            err.print(f"\n{event.tool}: {event.verdict}", markup=False)
+            err.print(f"\n{_came_to(event.tool, event.verdict, event.message)}", markup=False)
         case Result():
-            err.print(f"{event.tool}: {event.status}", markup=False)
+            err.print(_came_to(event.tool, event.status, event.message), markup=False)
         case Asked():
-            _print_call(event.confirmation)
+            _print_asked(event.confirmation)
         case Ended():
             out.print()
             why = f" ({event.reason})" if event.reason else ""
@@ -241,6 +270,25 @@ def _print(event: Event) -> None:
             )
         case _:
             pass
+
+
+def _came_to(tool: str, what: str, why: str) -> str:
+    """A call on one line: a model may name a tool, and a tool say why, with characters that act."""
+    from backend.agents.rendering import shown
+
+    return shown(f"{tool}: {what} ({why})" if why else f"{tool}: {what}")
+
+
+def _print_asked(one: Confirmation) -> None:
+    """Print what waits, with how to go on; of what was decided, how it stands."""
+    if one.state not in ("pending", "unknown"):
+        err.print(f"{one.id[:SHORT]}  {one.title}: {one.state}", markup=False)
+        return
+    _print_call(one)
+    more = " --again" if one.state == "unknown" else ""
+    err.print(
+        f"To answer: agent approve {one.id[:SHORT]}{more}, or agent reject {one.id[:SHORT]}", markup=False
+    )
 
 
 def _print_call(one: Confirmation) -> None:

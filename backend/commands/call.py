@@ -16,7 +16,7 @@ from backend.printing import receipt_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.utils.llm import Patchbay, Route
+    from backend.utils.llm import Needs, Patchbay, Route
 
 app = commands()
 
@@ -29,8 +29,10 @@ def call(
     as_json: Json = False,
 ) -> None:
     """Call FEATURE with TEXT, stream the answer, and print its receipt."""
+    from backend.utils.llm import Needs
+
     prompt = sys.stdin.read() if text == "-" else text
-    with errors(as_json=as_json), running(feature, as_json=as_json) as patchbay:
+    with errors(as_json=as_json), running(feature, Needs(), as_json=as_json) as patchbay:
         receipt, answer = None, []
         for chunk in patchbay.get_llm(feature).stream(prompt):
             answer.append(chunk.text)
@@ -45,8 +47,8 @@ def call(
 
 
 @contextmanager
-def running(feature: str, *, as_json: bool) -> Iterator[Patchbay]:
-    """A patchbay that can send; with the embedded model, if the feature runs on it."""
+def running(feature: str, needs: Needs | None = None, *, as_json: bool) -> Iterator[Patchbay]:
+    """A patchbay that can send; with the embedded model, if a call with these needs, by default the row's, runs on it."""
     from backend.local_model import LocalModel
     from backend.settings import environment
 
@@ -55,7 +57,7 @@ def running(feature: str, *, as_json: bool) -> Iterator[Patchbay]:
     with storage_errors(as_json=as_json), counters(table) as budgets:
         patchbay = patchbay_of(table, local_model=local_model, budgets=budgets)
         try:
-            if _embedded(patchbay.explain(feature, balances=False)):
+            if _embedded(patchbay.explain(feature, needs=needs, balances=False)):
                 local_model.start()
                 if not as_json:
                     err.print(f"{feature} is served by {local_model.label}. Starting it…", markup=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,12 +22,12 @@ app = commands()
 def explain(  # noqa: PLR0913 - one for each option of the command line
     feature: FeatureName,
     *,
-    tools: Annotated[bool, typer.Option(help="The call binds tools.")] = False,
-    structured: Annotated[bool, typer.Option(help="The call wants structured output.")] = False,
-    images: Annotated[bool, typer.Option(help="The call sends images.")] = False,
-    audio: Annotated[bool, typer.Option(help="The call sends sounds.")] = False,
-    video: Annotated[bool, typer.Option(help="The call sends videos.")] = False,
-    pdf: Annotated[bool, typer.Option(help="The call sends PDFs.")] = False,
+    tools: Annotated[bool | None, typer.Option(help="The call binds tools.")] = None,
+    structured: Annotated[bool | None, typer.Option(help="The call wants structured output.")] = None,
+    images: Annotated[bool | None, typer.Option(help="The call sends images.")] = None,
+    audio: Annotated[bool | None, typer.Option(help="The call sends sounds.")] = None,
+    video: Annotated[bool | None, typer.Option(help="The call sends videos.")] = None,
+    pdf: Annotated[bool | None, typer.Option(help="The call sends PDFs.")] = None,
     tokens: Annotated[int, typer.Option(help="Length of the prompt, in tokens.", min=0)] = 0,
     byok: Annotated[
         list[str] | None,
@@ -45,23 +45,29 @@ def explain(  # noqa: PLR0913 - one for each option of the command line
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing."""
-    from backend.utils.llm import Caller, Needs
+    """Show where a call of FEATURE would run now, and why; exit 1 if nothing can serve it. Sends nothing.
 
-    needs = Needs(
-        tools=tools,
-        structured_output=structured,
-        images=images,
-        audio=audio,
-        video=video,
-        pdf=pdf,
-        tokens=tokens,
-    )
+    What is not said of the call is what the feature's row declares.
+    """
+    from backend.utils.llm import Caller
+
+    given = {
+        "tools": tools,
+        "structured_output": structured,
+        "images": images,
+        "audio": audio,
+        "video": video,
+        "pdf": pdf,
+        "tokens": tokens,
+    }
+    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     keys = dict.fromkeys(byok or (), "a-key")
     caller = Caller(user_id=user, tenant_id=tenant, tier=tier, conversation_id=conversation, keys=keys)
     table = table_in_force(as_json=as_json)
     with storage_errors(as_json=as_json), counters(table) as budgets:
-        route = patchbay_of(table, budgets=budgets).explain(feature, caller=caller, needs=needs)
+        patchbay = patchbay_of(table, budgets=budgets)
+        needs = patchbay.declared_needs(feature)._replace(**said)
+        route = patchbay.explain(feature, caller=caller, needs=needs)
     if as_json:
         print_json(route.as_dict())
     else:

@@ -65,7 +65,9 @@ def _asked(address: str, token: str) -> dict[str, Any]:
             f"No server answers at {address} ({type(error).__name__}). Name another by --url."
         ) from error
     if response.status_code in {303, 401, 403}:
-        raise UnansweredError("An admin's token is needed: PATCHBAY_TOKEN=… `tokens make NAME` prints one.")
+        raise UnansweredError(
+            "A token with the scope debug is needed: PATCHBAY_TOKEN=… `tokens make NAME --scope debug` prints one."
+        )
     if response.is_error:
         raise UnansweredError(f"The server at {address} answers {response.status_code}.")
     return dict(response.json())

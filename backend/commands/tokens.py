@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from backend.access import AccessToken, Allowance, Grant, Scope
     from backend.database.sessions import LoginSession
     from backend.settings import Settings
+    from backend.utils.llm.rate_limits import Rate
 
 Scopes = Annotated[
     list[str] | None,
@@ -135,14 +136,13 @@ def _grant(
     expires: timedelta | None,
 ) -> Grant:
     from backend.access import Grant, usual
-    from backend.utils.llm.rate_limits import Rate
 
     try:
         return Grant(
             user_id=user,
             tenant_id=tenant and printable(tenant),
             scopes=frozenset(map(_scope, scopes)) if scopes else usual(user).scopes,
-            rate=None if rate is None else Rate.read(rate),
+            rate=None if rate is None else _rate(rate),
             budget=None if budget is None else _allowance(budget),
             expires_at=None if expires is None else datetime.now(UTC) + expires,
         )
@@ -157,6 +157,16 @@ def _scope(written: str) -> Scope:
         if scope == written:
             return scope
     raise ValueError(f"There is no scope {written!r}. Write {', '.join(SCOPES)}.")
+
+
+def _rate(written: str) -> Rate:
+    from backend.utils.llm.rate_limits import Rate
+
+    try:
+        return Rate.read(written)
+    except ValueError:
+        known = "second, minute, hour, day or month"
+        raise ValueError(f"--rate: {written!r} is no rate. Write requests per {known}: 60/minute.") from None
 
 
 def _allowance(written: str) -> Allowance:

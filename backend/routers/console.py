@@ -27,7 +27,7 @@ from backend.ledger.store import StoreAwayError
 from backend.ledger.usage import Cell, Dimension, Period, UsageStore, Used
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
-from backend.utils.llm.routing.route import Balance, Needs
+from backend.utils.llm.routing.route import Balance
 
 from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .origins import base_url
@@ -184,15 +184,16 @@ async def _runs(runner: Runner, owner: Owner) -> Sequence[ToldRun]:
 
 
 def _explained(services: Services, question: Question) -> dict[str, Any] | str:
-    needs = Needs(
-        tools=question.tools,
-        structured_output=question.structured,
-        images=question.images,
-        audio=question.audio,
-        video=question.video,
-        pdf=question.pdf,
-        tokens=question.tokens,
-    )
+    given = {
+        "tools": question.tools,
+        "structured_output": question.structured,
+        "images": question.images,
+        "audio": question.audio,
+        "video": question.video,
+        "pdf": question.pdf,
+        "tokens": question.tokens,
+    }
+    said: dict[str, Any] = {name: value for name, value in given.items() if value}
     caller = Caller(
         user_id=question.user,
         tenant_id=question.tenant,
@@ -200,6 +201,7 @@ def _explained(services: Services, question: Question) -> dict[str, Any] | str:
         keys=dict.fromkeys(question.byok, "a-key"),
     )
     try:
+        needs = services.facade.declared_needs(question.feature)._replace(**said)
         return services.facade.explain(question.feature, caller=caller, needs=needs).as_dict()
     except LLMError as error:
         return str(error)

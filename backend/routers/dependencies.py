@@ -94,6 +94,10 @@ class Facade(Models, Protocol):
         """The table in force, with what this process knows of its endpoints' health and limits."""
         ...
 
+    def declared_needs(self, feature: str) -> Needs:
+        """What the row of ``feature`` says that each of its calls needs."""
+        ...
+
     def explain(
         self,
         feature: str,

@@ -9,23 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
-from backend.utils.llm.routing.route import Needs
 
 from .access import HOUSE_DEBUG, allows
 from .dependencies import IdentityDep, ServicesDep, identify
 
 
 class Wanted(BaseModel):
-    """The needs of a call."""
+    """The needs of a call. What is not said is what the feature's row declares."""
 
     model_config = ConfigDict(extra="forbid")
 
-    tools: bool = False
-    structured: bool = False
-    images: bool = False
-    audio: bool = False
-    video: bool = False
-    pdf: bool = False
+    tools: bool | None = None
+    structured: bool | None = None
+    images: bool | None = None
+    audio: bool | None = None
+    video: bool | None = None
+    pdf: bool | None = None
     tokens: int = Field(0, ge=0, description="Length of the prompt.")
     conversation: str | None = Field(None, max_length=200, description="What the call belongs to.")
 
@@ -48,15 +47,17 @@ async def explain(
     What is left of budgets is told of the caller's own; of all, to an admin. ``override`` and ``disabled``, in the words of
     whoever decided, are left out for who may not see overrides.
     """
-    needs = Needs(
-        tools=wanted.tools,
-        structured_output=wanted.structured,
-        images=wanted.images,
-        audio=wanted.audio,
-        video=wanted.video,
-        pdf=wanted.pdf,
-        tokens=wanted.tokens,
-    )
+    given = {
+        "tools": wanted.tools,
+        "structured_output": wanted.structured,
+        "images": wanted.images,
+        "audio": wanted.audio,
+        "video": wanted.video,
+        "pdf": wanted.pdf,
+        "tokens": wanted.tokens,
+    }
+    said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    needs = services.facade.declared_needs(feature)._replace(**said)
     caller = current_caller()
     if wanted.conversation is not None:
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})

@@ -52,9 +52,8 @@ class UnknownModelError(FaultError):
 
     def __init__(self, model: str, nearest: str = "") -> None:
         hint = f" Did you mean `{nearest}`?" if nearest else ""
-        super().__init__(
-            Fault(404, "unknown_feature", f"The model `{model[:LONGEST]}` does not exist.{hint}", "model")
-        )
+        told = f"The model `{model[:LONGEST]}` does not exist.{hint} Models are features here: GET /v1/models lists them."
+        super().__init__(Fault(404, "unknown_feature", told, "model"))
 
 
 INTERNAL = Fault(500, "internal_error", "Something went wrong here. The log of the server knows more.")

@@ -181,9 +181,11 @@ class Supervisor:
             self._is_restarting = False
 
     async def _replace_all(self) -> None:
+        log.warning("workers.restart_began workers=%d", self._number)
         for place in range(self._number):
             if self.is_stopping or not await self._replace(place):
                 return
+        log.warning("workers.restarted workers=%d", self._number)
 
     async def _replace(self, place: int) -> bool:
         async with self._filling[place]:

@@ -18,6 +18,7 @@ from backend.tests.fakes.models import ScriptedModels
 from backend.utils.llm.caller import Caller, current_caller
 from backend.utils.llm.diagnostics.qos import ProviderInfo, QosInfo
 from backend.utils.llm.errors import UnknownFeatureError
+from backend.utils.llm.routing.route import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from backend.conversations.store import Conversation
     from backend.local_model import State
     from backend.utils.llm.diagnostics.models import ModelInfo
-    from backend.utils.llm.routing.route import Needs
 
 PROVIDER = ProviderInfo(
     api="openai", host="provider.test", access="key", api_key_envs=("KEY",), house_key="present"
@@ -159,6 +159,11 @@ class FakeFacade:
 
     def fault_of(self, base_url: str) -> str | None:
         return "it is misplaced" if "misplaced" in base_url else None
+
+    def declared_needs(self, feature: str) -> Needs:
+        if feature != "conv_folder" and not self.demo:
+            raise UnknownFeatureError(feature, ["conv_folder"])
+        return Needs()
 
     def explain(
         self,

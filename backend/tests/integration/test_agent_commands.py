@@ -16,7 +16,7 @@ from backend.conversations.store import Conversation
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import opened
 from backend.tests.fakes.commands import in_force, run, told
-from backend.utils.llm.testing import Text, ToolCalls
+from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_what_is_approved_on_the_command_line_is_done(data: Path) -> None:
 
     assert ("Delete a conversation" in shown.output, "title: Budget" in shown.output) == (True, True)
     assert (done.exit_code, "It is gone." in done.output, asyncio.run(_kept(data))) == (0, True, False)
-    assert (again.exit_code, "no such confirmation" in again.output) == (1, True)
+    assert (again.exit_code, "was answered before, and is done" in again.output) == (1, True)
 
 
 def test_what_may_have_run_is_run_again_only_when_that_is_said(data: Path) -> None:
@@ -97,3 +97,49 @@ def test_what_is_not_said_yes_to_is_not_done(data: Path) -> None:
 
     assert [no.exit_code, wrong.exit_code, rejected["events"][-1]["state"]] == [1, 1, "done"]
     assert asyncio.run(_kept(data))
+
+
+@pytest.mark.usefixtures("data")
+def test_a_run_that_waits_shows_what_for_once_and_how_to_go_on() -> None:
+    shown = run("agent", "run", "assistant", "Delete the budget talk.").output
+    (one,) = told("agent", "pending")["confirmations"]
+    short = one["id"][:8]
+
+    assert shown.count("title: Budget") == 1
+    assert f"agent approve {short}, or agent reject {short}" in shown
+    assert run("agent", "approve", one["id"], "--yes").output.count("title: Budget") == 0
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("length", [8, 32])
+def test_what_was_answered_is_told_as_over_http(length: int) -> None:
+    which = asks()["id"][:length]
+    run("agent", "approve", which, "--yes")
+
+    codes = [told("agent", verb, which)["error"]["code"] for verb in ("approve", "reject")]
+
+    assert codes == ["already_decided", "already_decided"]
+    assert told("agent", "approve", "f" * length)["error"]["code"] == "confirmation_not_found"
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(("status", "expected"), [(400, 1), (503, 75)])
+def test_a_run_that_fails_is_told_by_the_exit_status(
+    provider: LoopbackProvider, status: int, expected: int
+) -> None:
+    provider.clear()
+    provider.always(Status(status))
+
+    failed = run("agent", "run", "assistant", "Hello.")
+
+    assert (failed.exit_code, "is failed" in failed.output) == (expected, True)
+
+
+@pytest.mark.usefixtures("data")
+def test_why_a_call_came_to_nothing_is_printed(provider: LoopbackProvider) -> None:
+    provider.clear()
+    provider.script(ToolCalls((("search_conversations", {"limit": 99}),)), Text("Sorry."))
+
+    printed = run("agent", "run", "assistant", "Look.").output
+
+    assert "search_conversations: refuse (words: Field required" in printed

@@ -14,7 +14,7 @@ from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.main import create_app
 from backend.settings import Settings
-from backend.utils.llm.testing import Text, ToolCalls
+from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
@@ -67,10 +67,19 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         yield made
 
 
+def happened(response: httpx2.Response) -> list[tuple[str, Any]]:
+    blocks = response.text.strip().split("\n\n")
+    fields = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+    return [(one["event"], json.loads(one["data"])) for one in fields]
+
+
 def last(response: httpx2.Response) -> tuple[str, Any]:
-    block = response.text.strip().split("\n\n")[-1]
-    fields = dict(line.split(": ", 1) for line in block.splitlines())
-    return fields["event"], json.loads(fields["data"])
+    return happened(response)[-1]
+
+
+def told(response: httpx2.Response, kind: str) -> Any:
+    """The first event of that kind."""
+    return next(data for event, data in happened(response) if event == kind)
 
 
 async def test_a_conversation_is_found_and_deleted_once_its_user_says_yes(
@@ -168,6 +177,45 @@ async def test_a_clients_history_is_told_to_the_agents_model(
 
     assert "".join(_deltas(response)) == "You said tea."
     assert all(word in str(provider.requests[-1].body) for word in ("Be short.", "Tea.", "Noted."))
+
+
+FAILS = Status(400)
+WIRES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hello."}]},
+    "/v1/responses": {"input": "Hello."},
+    "/v1/messages": {"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 100},
+}
+
+
+@pytest.mark.parametrize("app", ["openai:gpt-6-luna"], indirect=True)
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("path", WIRES)
+async def test_an_agent_whose_model_fails_before_it_says_anything_is_an_http_error_of_the_wire(
+    client: httpx2.AsyncClient, provider: LoopbackProvider, path: str, streams: object
+) -> None:
+    provider.script(wants("search_conversations", words="budget"), FAILS)
+    said = {"model": "@assistant", "stream": streams, **WIRES[path]}
+
+    failed = await client.post(path, json=said)
+
+    assert failed.status_code >= 400
+    assert ("message" in failed.json()["error"], "stopped" in failed.text) == (True, False)
+
+
+@pytest.mark.parametrize("app", ["openai:gpt-6-luna"], indirect=True)
+async def test_why_a_call_was_refused_or_failed_is_told_to_whoever_follows_the_run(
+    client: httpx2.AsyncClient, provider: LoopbackProvider
+) -> None:
+    provider.script(wants("search_conversations", limit=99), Text("Sorry."))
+    refused = await client.post("/v1/agents/assistant/runs", json={"message": "Look."})
+    provider.script(wants("delete_conversation", conversation_id="c1", title="Other"), Text("Sorry."))
+    await client.post("/v1/agents/assistant/runs", json={"message": "Delete it."})
+    (one,) = (await client.get("/v1/confirmations")).json()["confirmations"]
+    body = {"decision": "approve", "digest": one["digest"]}
+    failed = await client.post(f"/v1/confirmations/{one['id']}", json=body)
+
+    assert "words: Field required" in told(refused, "call")["message"]
+    assert told(failed, "result")["message"] == "That is not its title, so it was not deleted."
 
 
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}

@@ -761,3 +761,25 @@ def test_an_interrupted_call_exits_as_shells_expect(provider: LoopbackProvider) 
         running.communicate(timeout=20)
 
     assert running.returncode == 130
+
+
+def test_explain_goes_by_what_the_row_declares_unless_the_call_is_said_to_be_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = (ROOT / "backend" / "llm.toml").read_text()
+    in_force(table, tmp_path, monkeypatch)
+    for name in HOUSE_KEYS:
+        monkeypatch.delenv(name)
+
+    declared = run("explain", "chat_agent")
+    without = run("explain", "chat_agent", "--no-tools")
+    listed = told("features")["features"]["chat_agent"]
+
+    assert (declared.exit_code, without.exit_code, listed["endpoint"]) == (1, 0, None)
+    assert listed["problem"] in declared.output
+
+
+def test_a_rate_that_is_none_is_told_by_its_option_with_a_sample() -> None:
+    refused = run("tokens", "make", "ci", "--rate", "60")
+
+    assert (refused.exit_code, "--rate" in refused.output, "60/minute" in refused.output) == (2, True, True)

@@ -226,6 +226,16 @@ class Patchbay(PerProcess):
         """The provider that the house's call of ``feature`` tries first."""
         return self._first(feature).provider.name
 
+    def declared_needs(self, feature: str) -> Needs:
+        """What the row of ``feature`` says that each of its calls needs.
+
+        Raises:
+            UnknownFeatureError: If the table holds no such feature.
+        """
+        from .routing.route import Needs
+
+        return Needs.declared(self.table.snapshot.features[feature])
+
     def explain(
         self,
         feature: str,
@@ -239,7 +249,7 @@ class Patchbay(PerProcess):
         Args:
             feature: A name in the table.
             caller: On whose behalf; by default the caller of the context.
-            needs: What the call would need of an endpoint.
+            needs: What the call would need of an endpoint; by default what the feature's row declares.
             balances: Whether to look what is left of budgets. Where their store waits for a disk or a network, this does, too.
         """
         from .diagnostics.balances import with_balances
@@ -261,12 +271,13 @@ class Patchbay(PerProcess):
         from .routing.plan import plan
         from .routing.route import Needs
 
+        snapshot = snapshot or self.table.snapshot
         route = Explanation._make(
             plan(
-                snapshot or self.table.snapshot,
+                snapshot,
                 feature,
                 checked_caller(caller or current_caller()),
-                needs or Needs(),
+                needs or Needs.declared(snapshot.features[feature]),
                 today=self._today(),
                 health=self.health,
             )
@@ -525,7 +536,7 @@ def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None =
     Args:
         feature: A name in the table.
         caller: On whose behalf; by default the caller of the context.
-        needs: What the call would need of an endpoint.
+        needs: What the call would need of an endpoint; by default what the feature's row declares.
 
     Raises:
         UnknownFeatureError: If the table holds no such feature.

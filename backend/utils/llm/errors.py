@@ -143,7 +143,7 @@ class UnknownFeatureError(LLMError):
         self.nearest = nearest(feature, known)
         hint = f" Did you mean {', '.join(map(repr, self.nearest))}?" if self.nearest else ""
         super().__init__(
-            f"Unknown feature {feature[:LONGEST]!r}.{hint} `get_qos_info()` lists them all.",
+            f"Unknown feature {feature[:LONGEST]!r}.{hint} `get_qos_info()`, `features` and `GET /v1/llm/qos` list them all.",
             feature=feature[:LONGEST],
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -160,6 +161,18 @@ async def test_a_restart_gives_the_former_workers_time_for_their_answers(workers
         stops = [workers.heard(pid)[-1] for pid in before]
 
     assert stops == [{"kind": "stop", "seconds": supervisor.DRAIN_SECONDS}] * 2
+
+
+async def test_a_restart_is_told_when_it_begins_and_when_it_is_over(
+    workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = supervised(workers)
+
+    async with serving(one):
+        await one.restart()
+
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == ["workers.restart_began workers=2", "workers.restarted workers=2"]
 
 
 async def test_a_restart_with_workers_that_cannot_start_changes_nothing(workers: Workers) -> None:

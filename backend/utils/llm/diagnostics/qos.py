@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ..caller import Caller
-    from ..model_config import Feature, Override, Snapshot, Table
+    from ..model_config import Override, Snapshot, Table
     from ..state.health import Circuit, Health
     from ..state.rate_limiter import Meter
     from ..state.traffic import Traffic
@@ -190,7 +190,7 @@ class TableInfo:
             name: known.info
             if (known := settled.get(name)) and health.availability(*known.circuits) is None
             else self._planned(
-                explain(name, HOUSE, _declared(self._snapshot.features[name]), snapshot=self._snapshot)
+                explain(name, HOUSE, Needs.declared(self._snapshot.features[name]), snapshot=self._snapshot)
             )
             for name in self._names
         }
@@ -203,18 +203,6 @@ class TableInfo:
             circuits = chain.from_iterable((one.key_circuit, one.circuit) for one in route.candidates)
             self._settled[route.feature.name] = _Settled(info, tuple(dict.fromkeys(circuits)))
         return info
-
-
-def _declared(feature: Feature) -> Needs:
-    """What the row says that each of its calls needs."""
-    return Needs(
-        tools=feature.tools,
-        structured_output=feature.structured_output,
-        images=feature.images,
-        audio=feature.audio,
-        video=feature.video,
-        pdf=feature.pdf,
-    )
 
 
 def _is_settled(route: Explanation) -> bool:

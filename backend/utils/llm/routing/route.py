@@ -65,6 +65,18 @@ class Needs(NamedTuple):
     endpoint: str | None = None
     fallbacks: bool = True
 
+    @classmethod
+    def declared(cls, feature: Feature) -> Needs:
+        """What the row says that each of its calls needs."""
+        return cls(
+            tools=feature.tools,
+            structured_output=feature.structured_output,
+            images=feature.images,
+            audio=feature.audio,
+            video=feature.video,
+            pdf=feature.pdf,
+        )
+
 
 class SkipCode(StrEnum):
     """Why an endpoint may not serve."""
