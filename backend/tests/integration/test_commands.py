@@ -31,7 +31,7 @@ from backend.settings import Settings
 from backend.utils.llm.model_config import load
 from backend.utils.llm.models.sources import DECLARED, OPENAI_PROFILE
 from backend.utils.llm.testing import Hang, Json, Status, Text
-from backend.utils.llm.testing.patchbays import loopback_patchbay, loopback_table
+from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_patchbay, loopback_table
 from backend.utils.llm.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
@@ -766,20 +766,20 @@ def test_an_interrupted_call_exits_as_shells_expect(provider: LoopbackProvider) 
 def test_explain_goes_by_what_the_row_declares_unless_the_call_is_said_to_be_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = (ROOT / "backend" / "llm.toml").read_text()
-    in_force(table, tmp_path, monkeypatch)
+    monkeypatch.setenv("PATCHBAY_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("LLM_CONFIG", raising=False)
     for name in HOUSE_KEYS:
-        monkeypatch.delenv(name)
+        monkeypatch.delenv(name, raising=False)
 
-    declared = run("explain", "chat_agent")
-    without = run("explain", "chat_agent", "--no-tools")
-    listed = told("features")["features"]["chat_agent"]
+    declared = CliRunner().invoke(app, ["explain", "chat_agent"])
+    without = CliRunner().invoke(app, ["explain", "chat_agent", "--no-tools"])
+    listed = json.loads(CliRunner().invoke(app, ["features", "--json"]).stdout)["features"]["chat_agent"]
 
     assert (declared.exit_code, without.exit_code, listed["endpoint"]) == (1, 0, None)
     assert listed["problem"] in declared.output
 
 
 def test_a_rate_that_is_none_is_told_by_its_option_with_a_sample() -> None:
-    refused = run("tokens", "make", "ci", "--rate", "60")
+    refused = CliRunner().invoke(app, ["tokens", "make", "ci", "--rate", "60"])
 
     assert (refused.exit_code, "--rate" in refused.output, "60/minute" in refused.output) == (2, True, True)
