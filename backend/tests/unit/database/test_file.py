@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from .conftest import Sessions
 
-NOTE = text("INSERT INTO conversations VALUES ('1', 'ann', '2026-11-21', 'completed', 'Talk', '{}')")
+NOTE = text(
+    "INSERT INTO conversations (id, user_id, created_at, status, title, document)"
+    " VALUES ('1', 'ann', '2026-11-21', 'completed', 'Talk', '{}')"
+)
 
 
 def delete(path: Path) -> None:
