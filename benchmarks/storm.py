@@ -79,12 +79,14 @@ class Ended(NamedTuple):
         seconds: What it took, without what we were late ourselves.
         error: None if it was answered, left or cancelled.
         is_wrong: Whether it got another call's answer.
+        late: By how much we were late ourselves meanwhile: a call has no more of its time for that.
     """
 
     deed: Deed
     seconds: float
     error: BaseException | None
     is_wrong: bool = False
+    late: float = 0.0
 
 
 class OwnLateness:
@@ -232,9 +234,9 @@ class Storm:
         return self._over(deed, began, late, said, error)
 
     def _over(self, deed: Deed, began: float, late: float, said: str | None, error: LLMError | None) -> Ended:
-        seconds = time.monotonic() - began - (self._lateness.seconds - late)
+        late = self._lateness.seconds - late
         is_wrong = said is not None and str(deed.number) not in said
-        return Ended(deed, seconds, error, is_wrong)
+        return Ended(deed, time.monotonic() - began - late, error, is_wrong, late)
 
     # What is around it -------------------------------------------------------------------------------------------------
 
@@ -379,7 +381,7 @@ def is_avoidable(one: Ended, storm: Storm, *, most: int) -> bool:
     """Whether it failed though somebody would have answered in time who was asked fewer than ``most`` times."""
     if one.error is None or isinstance(one.error, StreamInterruptedError):
         return False
-    return one.deed.deadline - one.seconds >= LEAST_LEFT and any(
+    return one.deed.deadline - one.seconds - one.late >= LEAST_LEFT and any(
         _would_answer(one.deed.number, name.split(":")[1], storm, most) for name in CHAINS[one.deed.feature]
     )
 

@@ -181,11 +181,12 @@ class Worker:
                     said = await there(model, deed)
             except LLMError as raised:
                 error = raised
-        seconds = time.monotonic() - began - (self._lateness.seconds - late)
+        late = self._lateness.seconds - late
         call, attempts = self.ids.pop(deed.number, ("", 0))
         self.note(
             ended=deed.number,
-            seconds=seconds,
+            seconds=time.monotonic() - began - late,
+            late=late,
             error=error and type(error).__name__,
             is_interrupted=isinstance(error, StreamInterruptedError),
             is_wrong=said is not None and str(deed.number) not in said,
@@ -305,7 +306,13 @@ class Storm:
                         InterruptedThereError() if note["is_interrupted"] else FailedThereError(note["error"])
                     )
                 self.ended.append(
-                    Ended(self.weather.deed(note["ended"]), note["seconds"], error, note["is_wrong"])
+                    Ended(
+                        self.weather.deed(note["ended"]),
+                        note["seconds"],
+                        error,
+                        note["is_wrong"],
+                        note["late"],
+                    )
                 )
 
 
