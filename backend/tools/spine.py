@@ -100,7 +100,7 @@ KINDS: Final = {
     "asynchronous call": Kind(
         lambda model: asyncio.run(model.ainvoke("Hello")), (_ANSWER,), _ALONE, 208, 27, 104
     ),
-    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 403, 27, 171),
+    "stream of one chunk": Kind(lambda model: list(model.stream("Hello")), (_ANSWER,), _ALONE, 403, 27, 176),
     "structured call": Kind(
         lambda model: model.with_structured_output(_Greeting).invoke("Hello"),
         (_ANSWER,),
