@@ -79,6 +79,7 @@ def test_what_may_have_run_is_run_again_only_when_that_is_said(data: Path) -> No
     one = asks()
     with sqlite3.connect(data / "patchbay.sqlite3") as connection:
         connection.execute("UPDATE agent_confirmations SET state = 'unknown', leased_until = 0")
+    connection.close()
 
     no = run("agent", "approve", one["id"], "--yes")
     was_kept = asyncio.run(_kept(data))
