@@ -190,8 +190,8 @@ def create_app(
                     has_own_weights=settings.local_llm_gguf is not None,
                 )
                 prune = partial(asyncio.to_thread, told.prune_texts)
-                if not await given.has_any():
-                    print_token(await given.create(FIRST_USER, "first start"))
+                if (first := await given.create_first(FIRST_USER)) is not None:
+                    print_token(first)
                 changes = _changes(settings, removals, overriding, version)
                 async with (
                     removals.polling(background),

@@ -155,8 +155,7 @@ class _Run:
             FileJournals(self.settings.journals_path)
             load_master_keys(self.settings.master_keys, self.settings.master_keys_path)
             tokens = TokenStore(async_sessionmaker(engine))
-            if not await tokens.has_any():
-                self.first_token = await tokens.create(ADMIN, "first start")
+            self.first_token = await tokens.create_first(ADMIN)
         await self._start_model()
         serving = asyncio.create_task(self.server.serve(self.listener))
         while not self.server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it

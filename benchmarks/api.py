@@ -25,9 +25,8 @@ from schemathesis.core.failures import FailureGroup
 
 from backend.main import create_app
 from backend.settings import Settings
-from backend.tests.fakes.edges import edge_of
+from backend.tests.fakes.edges import loopback_edge
 from backend.utils.llm.testing import LoopbackProvider, Text
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,10 +112,8 @@ def main() -> int:
     examples = parser.parse_args().examples
     with LoopbackProvider() as provider, tempfile.TemporaryDirectory() as folder:
         provider.always(Text("A short answer."))
-        patchbay = loopback_patchbay(provider, table="backend/llm.toml")
-        with edge_of(patchbay, Path(folder)) as edge:
+        with loopback_edge(provider, Path(folder), table="backend/llm.toml") as edge:
             found = list(findings(edge, examples, Path(folder)))
-        patchbay.close()
     counts = Counter((one.operation, one.check, one.status) for one in found)
     texts = {(one.operation, one.check, one.status): one.text for one in found}
     for what, count in sorted(counts.items()):

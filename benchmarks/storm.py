@@ -52,7 +52,7 @@ from .process import descriptors, settled_rss_mb, threads
 from .storm_weather import ATTEMPTS, CHAINS, USERS, BrownOut, Deed, StormProvider, Weather, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from backend.utils.llm.receipt import Attempt
 
@@ -189,20 +189,12 @@ class Storm:
         assert len(asyncio.all_tasks()) == 1, asyncio.all_tasks()  # noqa: S101 - this one
 
     async def _make(self, numbers: Iterator[int], pool: ThreadPoolExecutor) -> None:
-        began, first = time.monotonic(), None
+        async def make(number: int) -> None:
+            if number % max(1, self.weather.calls // RELOADS) == 0:
+                await asyncio.to_thread(self._reload)
+            await self._conduct(self.weather.deed(number), pool)
 
-        async def work() -> None:
-            nonlocal first
-            for number in numbers:
-                first = number if first is None else first
-                await asyncio.sleep(began + (number - first) / self.per_second - time.monotonic())
-                if number % max(1, self.weather.calls // RELOADS) == 0:
-                    await asyncio.to_thread(self._reload)
-                await self._conduct(self.weather.deed(number), pool)
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(THREADS + TASKS):
-                tasks.create_task(work())
+        await paced(numbers, make, self.per_second, THREADS + TASKS)
 
     async def _conduct(self, deed: Deed, pool: ThreadPoolExecutor) -> None:
         caller = None if deed.user is None else self._callers[deed.user]
@@ -260,6 +252,24 @@ class Storm:
             "in queues": sum(len(one.queue) for one in counts),
             "in flight": sum(one.in_flight.count(now) for one in loads),
         }
+
+
+async def paced(
+    numbers: Iterator[int], make: Callable[[int], Awaitable[None]], per_second: float, most: int
+) -> None:
+    """Make the calls of these numbers, each at its time, as if all numbers were called in turn; ``most`` of them at once."""
+    began, first = time.monotonic(), None
+
+    async def work() -> None:
+        nonlocal first
+        for number in numbers:
+            first = number if first is None else first
+            await asyncio.sleep(began + (number - first) / per_second - time.monotonic())
+            await make(number)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(most):
+            tasks.create_task(work())
 
 
 def here(model: Any, deed: Deed) -> str | None:

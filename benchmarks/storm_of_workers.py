@@ -32,6 +32,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -61,6 +62,7 @@ from .storm import (
     here,
     is_avoidable,
     minimum,
+    paced,
     there,
 )
 from .storm_weather import CHAINS, StormProvider, Weather, rows
@@ -73,7 +75,6 @@ if TYPE_CHECKING:
     from backend.utils.llm.receipt import Attempt
     from backend.utils.llm.routing.route import Route
 
-    from .storm_weather import Deed
 
 SEED, SECONDS, CALLS_PER_SECOND = 7, 600, 40
 WORKERS, THREADS, TASKS = 4, 2, 6
@@ -144,24 +145,11 @@ class Worker:
         half = max(self.place.first, self.place.calls // 2 // WORKERS * WORKERS + self.place.first % WORKERS)
         with ThreadPoolExecutor(THREADS) as pool:
             for some in (range(self.place.first, half, WORKERS), range(half, self.place.calls, WORKERS)):
-                await self._make(iter(some), pool)
+                await paced(iter(some), partial(self._conduct, pool), CALLS_PER_SECOND, THREADS + TASKS)
                 self.note(rss=settled_rss_mb())
 
-    async def _make(self, numbers: Iterator[int], pool: ThreadPoolExecutor) -> None:
-        began, first = time.monotonic(), None
-
-        async def work() -> None:
-            nonlocal first
-            for number in numbers:
-                first = number if first is None else first
-                await asyncio.sleep(began + (number - first) / CALLS_PER_SECOND - time.monotonic())
-                await self._conduct(self.weather.deed(number), pool)
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(THREADS + TASKS):
-                tasks.create_task(work())
-
-    async def _conduct(self, deed: Deed, pool: ThreadPoolExecutor) -> None:
+    async def _conduct(self, pool: ThreadPoolExecutor, number: int) -> None:
+        deed = self.weather.deed(number)
         user = deed.user
         caller = (
             Caller()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import OrderedDict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from typing_extensions import override
@@ -18,7 +19,7 @@ from backend.database.keys import SqlKeyStore
 from backend.database.tokens import hashed, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -69,6 +70,14 @@ class Version:
         """Tell that a token, a session or a key of a user is another than it was."""
         self._number += 1
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Tell so at the end of the block, however that comes."""
+        try:
+            yield
+        finally:
+            self.changed()
+
     async def look(self) -> None:
         """Somebody else has told so."""
         self.changed()
@@ -103,6 +112,16 @@ class Memory(Generic[K, V]):
         del self._entries[key]
         return None
 
+    async def get_or_ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
+        """What is remembered under ``key``; else what ``ask`` gives, which is remembered then. None is not."""
+        value = self.get(key)
+        if value is None:
+            mark = self.mark()
+            value = await ask()
+            if value is not None:
+                self.keep(key, value, mark)
+        return value
+
     def mark(self) -> object:
         """To be taken before the database is asked for what is to be `keep`t."""
         return self._version.mark()
@@ -127,13 +146,7 @@ class RememberedTokens:
 
     async def find(self, plain: str) -> Grant | None:
         """See `TokenStore.find`."""
-        key = hashed(plain)
-        grant = self._grants.get(key)
-        if grant is None:
-            mark = self._grants.mark()
-            grant = await self._store.find(plain)
-            if grant is not None:
-                self._grants.keep(key, grant, mark)
+        grant = await self._grants.get_or_ask(hashed(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
     async def make(self, grant: Grant, name: str, *, by: str) -> tuple[AccessToken, str]:
@@ -146,10 +159,8 @@ class RememberedTokens:
 
     async def revoke(self, token_id: str, *, by: str, tenant_id: str | None = None) -> bool:
         """See `TokenStore.revoke`."""
-        try:
+        with self._version.changing():
             return await self._store.revoke(token_id, by=by, tenant_id=tenant_id)
-        finally:
-            self._version.changed()
 
 
 class RememberedSessions:
@@ -169,21 +180,13 @@ class RememberedSessions:
 
     async def find(self, plain: str) -> Grant | None:
         """See `SessionStore.find`."""
-        key = hashed(plain)
-        grant = self._grants.get(key)
-        if grant is None:
-            mark = self._grants.mark()
-            grant = await self._store.find(plain)
-            if grant is not None:
-                self._grants.keep(key, grant, mark)
+        grant = await self._grants.get_or_ask(hashed(plain), lambda: self._store.find(plain))
         return None if grant is None or grant.is_over(self._clock()) else grant
 
     async def end(self, plain: str) -> None:
         """See `SessionStore.end`."""
-        try:
+        with self._version.changing():
             await self._store.end(plain)
-        finally:
-            self._version.changed()
 
 
 class RememberedKeyStore(SqlKeyStore):
@@ -196,47 +199,34 @@ class RememberedKeyStore(SqlKeyStore):
 
     @override
     async def of(self, owner: Owner, now: datetime) -> Sequence[KeyVersion]:
-        held = self._held.get(owner)
-        if held is None:
-            mark = self._held.mark()
-            held = await super().of(owner, now)
-            self._held.keep(owner, held, mark)
-        return [key for key in held if key.valid_until is None or key.valid_until > now]
+        ask = super().of
+        held = await self._held.get_or_ask(owner, lambda: ask(owner, now))
+        return [key for key in held or () if key.valid_until is None or key.valid_until > now]
 
     @override
     async def add(self, place: Place, seal: Seal, *, now: datetime, until: datetime) -> KeyVersion:
-        try:
+        with self._version.changing():
             return await super().add(place, seal, now=now, until=until)
-        finally:
-            self._version.changed()
 
     @override
     async def remove(self, owner: Owner, provider: str, now: datetime) -> bool:
-        try:
+        with self._version.changing():
             return await super().remove(owner, provider, now)
-        finally:
-            self._version.changed()
 
     @override
     async def choose(self, owner: Owner, *, house_fallback: bool) -> None:
-        try:
+        with self._version.changing():
             await super().choose(owner, house_fallback=house_fallback)
-        finally:
-            self._version.changed()
 
     @override
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        try:
+        with self._version.changing():
             await super().record_use(rows, now)
-        finally:
-            self._version.changed()
 
     @override
     async def rewrap(self, renew: Renew) -> int:
-        try:
+        with self._version.changing():
             return await super().rewrap(renew)
-        finally:
-            self._version.changed()
 
 
 def _opened(path: Path) -> Any:

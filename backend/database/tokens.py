@@ -103,6 +103,10 @@ class TokenStore:
         async with self._sessions() as session:
             return bool(await session.scalar(select(exists().where(holds(self._clock())))))
 
+    async def create_first(self, user_id: str) -> str | None:
+        """A token of ``user_id`` at the first start; None if there is one that may be used."""
+        return None if await self.has_any() else await self.create(user_id, "first start")
+
     async def revoke(self, token_id: str, *, by: str = SYSTEM, tenant_id: str | None = None) -> bool:
         """End the life of a token, and the sessions that were opened with it. Its hash goes; who had it and when stays.
 

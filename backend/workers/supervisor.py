@@ -156,8 +156,7 @@ class Supervisor:
             except OSError as error:
                 log.error("workers.cannot_start: %s", error)  # noqa: TRY400 - it says all
             if not self.is_started:
-                self.is_stopping = True
-                self._end_all(0)
+                self._give_up()
             if self._living:
                 await self._over.wait()
             telling.cancel()
@@ -253,8 +252,7 @@ class Supervisor:
         elif self._places.get(place) is not worker:
             return  # another has taken its place, or it never had one
         elif not self.is_started:
-            self.is_stopping = True
-            self._end_all(0)
+            self._give_up()
         else:
             await self._refill(place, worker, status)
 
@@ -287,6 +285,10 @@ class Supervisor:
                 for worker in self._living:
                     worker.tell(now)
             told = now
+
+    def _give_up(self) -> None:
+        self.is_stopping = True
+        self._end_all(0)
 
     def _end_all(self, seconds: float) -> None:
         for worker in self._living:

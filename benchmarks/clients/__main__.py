@@ -7,21 +7,27 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from backend.tests.fakes.edges import loopback_edge
 from backend.utils.llm.testing import LoopbackProvider
 
 from .packages import NotInstalledError, installed, missing_tools
 from .programs import CLIENTS, Address
 from .recording import write
 from .rounds import Outcome, played
-from .service import UPSTREAM, running
 
 if TYPE_CHECKING:
     from backend.tests.fakes.edges import Edge
 
     from .programs import Client
 
+UPSTREAM: Final = {
+    "via_openai": "openai:gpt-6-luna",
+    "via_anthropic": "anthropic:claude-sonnet-5-5",
+    "via_gemini": "gemini:gemini-3.5-flash",
+}
+"""The features that clients ask for, each served on another wire."""
 ASSISTANT = "assistant"
 """A name that no client knows a model by."""
 
@@ -45,7 +51,7 @@ def main() -> int:
     with LoopbackProvider(served_suffix="") as provider, tempfile.TemporaryDirectory() as folder:
         if args.record is not None:
             return _record(wanted, provider, Path(folder), args.record, args.model)
-        with running(provider, Path(folder, "service")) as service:
+        with loopback_edge(provider, Path(folder, "service"), UPSTREAM) as service:
             return _table(wanted, provider, service, Path(folder))
 
 

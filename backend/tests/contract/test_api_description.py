@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.tests.fakes.edges import edge_of
-from backend.utils.llm.testing.patchbays import loopback_patchbay
+from backend.tests.fakes.edges import loopback_edge
 from benchmarks.api import findings
 
 if TYPE_CHECKING:
@@ -23,9 +22,7 @@ FEW = 1
 def test_no_request_is_answered_with_a_fault_of_ours_or_a_status_that_is_not_described(
     provider: LoopbackProvider, tmp_path: Path
 ) -> None:
-    patchbay = loopback_patchbay(provider, table=TABLE)
-    with edge_of(patchbay, tmp_path) as edge:
+    with loopback_edge(provider, tmp_path, table=TABLE) as edge:
         found = [str(finding) for finding in findings(edge, FEW, tmp_path)]
-    patchbay.close()
 
     assert not found

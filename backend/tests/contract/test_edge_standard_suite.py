@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from backend.tests.contract import test_loopback_standard_suite as loopback
-from backend.tests.fakes.edges import edge_of
+from backend.tests.fakes.edges import loopback_edge
 from backend.utils.llm.testing import LoopbackProvider
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +26,12 @@ def provider() -> Iterator[LoopbackProvider]:
 
 @pytest.fixture(scope="module")
 def edge(provider: LoopbackProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    patchbay = loopback_patchbay(provider, FEATURES)
-    with edge_of(patchbay, tmp_path_factory.mktemp("edge")) as running:
+    with loopback_edge(provider, tmp_path_factory.mktemp("edge"), FEATURES) as running:
         yield running
-    patchbay.close()
 
 
-class TestChat(loopback.TestOpenAI):
-    """Chat Completions."""
+class _OverTheEdge:
+    """The service that a suite asks."""
 
     @pytest.fixture(autouse=True)
     def _edge(self, edge: Edge, provider: LoopbackProvider) -> None:
@@ -44,6 +41,10 @@ class TestChat(loopback.TestOpenAI):
     @property
     def model_override_value(self) -> str:
         return "another"
+
+
+class TestChat(_OverTheEdge, loopback.TestOpenAI):
+    """Chat Completions."""
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
@@ -62,17 +63,8 @@ class TestResponses(TestChat):
         return super().chat_model_params | {"use_responses_api": True}
 
 
-class TestMessages(loopback.TestAnthropic):
+class TestMessages(_OverTheEdge, loopback.TestAnthropic):
     """The Messages API, by `ChatAnthropic`."""
-
-    @pytest.fixture(autouse=True)
-    def _edge(self, edge: Edge, provider: LoopbackProvider) -> None:
-        self.edge = edge
-        provider.clear()
-
-    @property
-    def model_override_value(self) -> str:
-        return "another"
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

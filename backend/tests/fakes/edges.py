@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 from typing_extensions import override
@@ -12,13 +12,14 @@ from typing_extensions import override
 from backend.main import create_app
 from backend.protocol import configured
 from backend.settings import Settings
+from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from backend.utils.llm import Patchbay
+    from backend.utils.llm.testing import LoopbackProvider
 
 TOKEN = "token-of-this-test"
 
@@ -52,8 +53,11 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def edge_of(patchbay: Patchbay, folder: Path) -> Iterator[Edge]:
-    """The service over ``patchbay``, with its data in ``folder``, until the end of the block."""
+def loopback_edge(
+    provider: LoopbackProvider, folder: Path, chains: Mapping[str, str] | None = None, **more: Any
+) -> Iterator[Edge]:
+    """The service, with its data in ``folder``, until the end of the block; its facade is the one of `loopback_patchbay`."""
+    patchbay = loopback_patchbay(provider, chains, **more)
     app = create_app(
         Settings(_env_file=None, data_dir=folder),
         patchbay=patchbay,
@@ -71,3 +75,4 @@ def edge_of(patchbay: Patchbay, folder: Path) -> Iterator[Edge]:
     finally:
         server.should_exit = True
         thread.join()
+        patchbay.close()

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import pytest
 
-from backend.tests.fakes.edges import edge_of
+from backend.tests.fakes.edges import loopback_edge
 from backend.utils.llm.testing import Cut, Json, LoopbackProvider, Status, Text, ToolCalls, Usage
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +41,8 @@ def provider() -> Iterator[LoopbackProvider]:
 
 @pytest.fixture(scope="module")
 def edge(provider: LoopbackProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    patchbay = loopback_patchbay(provider, FEATURES)
-    with edge_of(patchbay, tmp_path_factory.mktemp("edge")) as running:
+    with loopback_edge(provider, tmp_path_factory.mktemp("edge"), FEATURES) as running:
         yield running
-    patchbay.close()
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +53,11 @@ def _nothing_scripted(provider: LoopbackProvider) -> None:
 @pytest.fixture
 def stranger(provider: LoopbackProvider, tmp_path: Path) -> Iterator[anthropic.Anthropic]:
     """A client of a service of its own, for what makes a service rest an endpoint."""
-    patchbay = loopback_patchbay(provider, FEATURES)
     with (
-        edge_of(patchbay, tmp_path) as running,
+        loopback_edge(provider, tmp_path, FEATURES) as running,
         anthropic.Anthropic(base_url=running.anthropic_url, api_key=running.token, max_retries=0) as made,
     ):
         yield made
-    patchbay.close()
 
 
 @pytest.fixture

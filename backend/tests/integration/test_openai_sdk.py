@@ -9,9 +9,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from backend.tests.fakes.edges import edge_of
+from backend.tests.fakes.edges import loopback_edge
 from backend.utils.llm.testing import Cut, Hang, Json, LoopbackProvider, Status, Text, ToolCalls, Trickle
-from backend.utils.llm.testing.patchbays import loopback_patchbay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +41,8 @@ def provider() -> Iterator[LoopbackProvider]:
 
 @pytest.fixture(scope="module")
 def edge(provider: LoopbackProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    patchbay = loopback_patchbay(provider, FEATURES)
-    with edge_of(patchbay, tmp_path_factory.mktemp("edge")) as running:
+    with loopback_edge(provider, tmp_path_factory.mktemp("edge"), FEATURES) as running:
         yield running
-    patchbay.close()
 
 
 @pytest.fixture

@@ -74,9 +74,16 @@ class Service:
 
 @contextmanager
 def service(data: Path, environ: Mapping[str, str], *more: str) -> Iterator[Service]:
+    with process_of(environ, "-c", SERVE, str(data), *more) as running:
+        yield running
+
+
+@contextmanager
+def process_of(environ: Mapping[str, str], *arguments: str) -> Iterator[Service]:
+    """A service that Python starts with ``arguments``, killed at the end of the block."""
     variables = {"PATH": os.defpath, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **environ}
     with subprocess.Popen(  # noqa: S603 - our own script
-        [sys.executable, "-c", SERVE, str(data), *more],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=variables,
         stdout=subprocess.PIPE,

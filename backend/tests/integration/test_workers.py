@@ -6,7 +6,6 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from backend.tests.integration.test_stopping import FEATURES, SOON, Service
+from backend.tests.integration.test_stopping import FEATURES, SOON, Service, process_of
 from backend.utils.llm.testing.patchbays import loopback_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.utils.llm.testing import LoopbackProvider
-
-ROOT = Path(__file__).parents[3]
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -36,26 +33,13 @@ def running(tmp_path: Path, provider: LoopbackProvider) -> Iterator[Service]:
     table = tmp_path / "llm.toml"
     table.write_text(loopback_table(provider, dict.fromkeys(FEATURES, "openai:gpt-6-luna")))
     variables = {
-        "PATH": os.defpath,
-        "PYTHONUNBUFFERED": "1",
-        "COLUMNS": "200",
         "LLM_CONFIG": str(table),
         "LOOPBACK_OPENAI_KEY": "sk-of-the-house",
         "PATCHBAY_DATA_DIR": str(tmp_path / "data"),
         "PATCHBAY_PORT": "0",
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "backend", "serve", "--workers", "2"],
-        cwd=ROOT,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            yield Service(process)
-        finally:
-            process.kill()
+    with process_of(variables, "-m", "backend", "serve", "--workers", "2") as service:
+        yield service
 
 
 def test_a_rolling_restart_fails_no_request_and_forgets_no_figure(running: Service) -> None:

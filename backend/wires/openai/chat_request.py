@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, Sy
 from ..bodies import check_embedded
 from ..faults import InvalidRequestError
 from ..fields import ignored_in, model_name, objects, options_from, required, taken
-from ..files import check_files
 from ..request import CompletionRequest
+from .content import content_of
 from .tools import MODES, ToolChoice, check_names_differ, function_tool, response_format, tool_call
 
 if TYPE_CHECKING:
@@ -36,7 +36,13 @@ _KNOWN: Final = frozenset(_OPTIONS) | {
     *("stream", "stream_options", "prompt_cache_key", "metadata", "user", "safety_identifier"),
     *("service_tier", "prompt_cache_retention"),  # how urgent and how dear a call is, the table says
 }
-_PARTS: Final = frozenset({"text", "refusal", "image_url", "input_audio", "file"})
+_PARTS: Final = {
+    "text": ("text", str),
+    "refusal": ("refusal", str),
+    "image_url": ("image_url", dict),
+    "input_audio": ("input_audio", dict),
+    "file": ("file", dict),
+}
 
 
 def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
@@ -159,7 +165,10 @@ def _arguments(described: Sequence[Any]) -> Iterator[object]:
 
 def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
     within = f"{place}."
-    content, name = _content(message.get("content"), f"{within}content"), taken(message, "name", str, within)
+    content, name = (
+        content_of(message.get("content"), f"{within}content", _PARTS),
+        taken(message, "name", str, within),
+    )
     match required(message, "role", str, within):
         case "user":
             return HumanMessage(content, name=name)
@@ -175,21 +184,6 @@ def _message(message: Mapping[str, Any], place: str) -> BaseMessage:
             raise InvalidRequestError(
                 f"`{within}role` is `system`, `developer`, `user`, `assistant` or `tool`.", f"{within}role"
             )
-
-
-def _content(content: Any, place: str) -> Any:
-    """A text, or parts in OpenAI's notation, which histories are put into normal form from."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise InvalidRequestError(f"`{place}` has to be a text, or a list of parts.", place)
-    for part, at in objects(content, place):
-        kind = required(part, "type", str, f"{at}.")
-        if kind not in _PARTS:
-            raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(_PARTS))}.", f"{at}.type")
-        required(part, kind, str if kind in {"text", "refusal"} else dict, f"{at}.")
-        check_files([part], at)
-    return content
 
 
 def _models_turn(message: Mapping[str, Any], content: Any, name: str | None, within: str) -> AIMessage:

@@ -11,8 +11,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from ..bodies import check_embedded
 from ..faults import InvalidRequestError
 from ..fields import ignored_in, objects, required, taken
-from ..files import check_files
 from ..thoughts import unpacked
+from .content import content_of
 from .responses_tools import INPUT, function_name
 from .tools import tool_call
 
@@ -23,19 +23,16 @@ if TYPE_CHECKING:
 
     from ..thoughts import Thoughts
 
-_PARTS: Final = frozenset(
-    {
-        "input_text",
-        "output_text",
-        "text",
-        "summary_text",
-        "refusal",
-        "input_image",
-        "input_file",
-        "input_audio",
-    }
-)
-_TEXTS: Final = frozenset({"input_text", "output_text", "text", "summary_text", "refusal"})
+_PARTS: Final = {
+    "input_text": ("text", str),
+    "output_text": ("text", str),
+    "text": ("text", str),
+    "summary_text": ("text", str),
+    "refusal": ("refusal", str),
+    "input_image": None,
+    "input_file": None,
+    "input_audio": None,
+}
 _OF_THE_MODEL: Final = frozenset({"reasoning", "function_call", "custom_tool_call"})
 
 
@@ -134,7 +131,7 @@ def read_items(given: Any) -> Items:
 
 
 def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
-    content = _content(item.get("content"), f"{within}content")
+    content = content_of(item.get("content"), f"{within}content", _PARTS)
     match required(item, "role", str, within):
         case "user":
             return HumanMessage(content)
@@ -148,7 +145,7 @@ def _message(item: Mapping[str, Any], within: str) -> BaseMessage:
 
 def _add_to_turn(turn: _Turn, kind: str, item: Mapping[str, Any], within: str) -> None:
     if kind == "message":
-        content = _content(item.get("content"), f"{within}content")
+        content = content_of(item.get("content"), f"{within}content", _PARTS)
         turn.content += content if isinstance(content, list) else [content]
     elif kind == "reasoning":
         turn.kept = unpacked(item.get("encrypted_content")) or turn.kept
@@ -170,21 +167,5 @@ def _call(kind: str, item: Mapping[str, Any], within: str) -> dict[str, Any]:
 
 
 def _result(item: Mapping[str, Any], within: str) -> ToolMessage:
-    content = _content(item.get("output"), f"{within}output")
+    content = content_of(item.get("output"), f"{within}output", _PARTS)
     return ToolMessage(content, tool_call_id=required(item, "call_id", str, within))
-
-
-def _content(content: Any, place: str) -> Any:
-    """A text, or parts in this wire's notation, which histories are put into normal form from."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise InvalidRequestError(f"`{place}` has to be a text, or a list of parts.", place)
-    for part, at in objects(content, place):
-        kind = required(part, "type", str, f"{at}.")
-        if kind not in _PARTS:
-            raise InvalidRequestError(f"`{at}.type` is none of {', '.join(sorted(_PARTS))}.", f"{at}.type")
-        if kind in _TEXTS:
-            required(part, "refusal" if kind == "refusal" else "text", str, f"{at}.")
-        check_files([part], at)
-    return content
