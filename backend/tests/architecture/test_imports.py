@@ -63,7 +63,7 @@ def test_importing_the_facade_imports_no_sdk_opens_nothing_and_is_quick() -> Non
 
     assert loud == []
     assert files == []
-    assert spent < 0.15
+    assert spent < 1.0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from time import process_time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from backend.conversations.categories import Category
 from backend.conversations.extract import Extract, extract
 from backend.conversations.extract.lexicon import HINTS, TELLING
 from backend.conversations.sample import SAMPLE
+from backend.tests.fakes.work import stays_within
 
 from .transcripts import SETS, Example, examples, transcript
 
@@ -243,13 +243,7 @@ def test_nothing_is_added_to_any_transcript(turns: list[tuple[str, str]], langua
 
 @pytest.mark.parametrize("noise", ["I will ", "ich kann ", "I'm doing ", "Anna, ", "a ", "x", "!?.", "我"])
 def test_endless_speech_takes_time_in_proportion_to_its_length(noise: str) -> None:
-    def seconds(times: int) -> float:
-        began = process_time()
-        extract(transcript([("Ann", noise * times)]))
-        return process_time() - began
-
-    seconds(1)
-    assert seconds(8_000) < 40 * seconds(800) + 0.2
+    assert stays_within(5, lambda: extract(transcript([("Ann", noise * 8_000)])))
 
 
 def test_every_category_but_other_has_words() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backend.keys.problem import reason_of
+from backend.tests.fakes.work import stays_within
 from backend.utils.llm.caller import Caller, use_caller
 from backend.utils.llm.errors import LLMError, RefusedError, RejectedCredentialError, RejectedRequestError
 from backend.utils.llm.failures import POLICY, Category, classify
@@ -362,11 +362,8 @@ def test_words_tell_in_other_languages_too_and_mean_no_more_than_they_say(words:
 def test_no_text_is_expensive_to_classify(word: str) -> None:
     body = json.dumps({"error": {"message": (word * 5000)[:50_000]}}).encode()
     wire = Observed(requests=1, status=400, error_body=body, sent_at=0.0)
-    began = time.process_time()
 
-    classify(ValueError(), wire, "openai", now=NOW)
-
-    assert time.process_time() - began < 0.1
+    assert stays_within(0.3, lambda: classify(ValueError(), wire, "openai", now=NOW))
 
 
 def test_of_an_error_that_is_a_thicket_of_errors_little_is_read() -> None:

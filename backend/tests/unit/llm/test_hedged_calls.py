@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 AT_ONCE, NEVER = 0.01, 30.0
 """After how long a call is hedged."""
-SLACK = 3.0
+SLACK = 20.0
 """What a busy machine may add."""
 ENDLESS = Trickle(Text("word " * 2000, chunks=2000), 0.05)
 
@@ -719,7 +719,7 @@ class TestSynchronous:
         self, make: Make, full: Exceeded, provider: Gated, *, streams: bool
     ) -> None:
         gone = f'[providers.gone]\napi = "openai"\nbase_url = "{full.openai_url}"'
-        row = f"[features.f]\nhedge = true\noptions = {{ connect_timeout = 4.0 }}\n{gone}"
+        row = f"[features.f]\nhedge = true\noptions = {{ connect_timeout = 30.0 }}\n{gone}"
         sink = MemorySink()
         patchbay = make(["gone:m", "openai:gpt-6-luna"], row, ledger=sink)
         learn(patchbay, AT_ONCE)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.tests.fakes.work import stays_within
 from backend.utils.llm.schema_checks import misfit
 from backend.utils.llm.schema_dialects import GEMINI, OPENAI, expressed
 from backend.utils.llm.structured import UnfitAnswerError, schema_of
@@ -128,10 +128,9 @@ def test_choices_within_choices_take_a_moment() -> None:
     value: Any = 1
     for _ in range(60):
         value = {"next": value}
-    began = time.process_time()
 
+    assert stays_within(1, lambda: misfit({"root": value}, schema))
     assert misfit({"root": value}, schema) is not None
-    assert time.process_time() - began < 1
 
 
 def test_a_schema_that_goes_in_a_circle_fits_nothing() -> None:

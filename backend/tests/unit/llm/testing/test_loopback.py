@@ -193,7 +193,7 @@ def test_closing_ends_every_wait_and_every_thread() -> None:
     for client in clients:
         client.close()
     gc.collect()
-    assert took < 2
+    assert took < 10
     assert threading.active_count() <= before
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=1)
