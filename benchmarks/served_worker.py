@@ -5,6 +5,7 @@
 
 Each prints its port first. The server then takes commands on its standard input: ``cpu`` prints the processor time so far,
 ``chat`` and ``conversation`` make so many of the bare calls and print the processor time of each. It ends with its input.
+Both wait first until the ledger has what was called before, so that whoever makes a call pays for its rows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing_extensions import override
 from backend.access import Owner
 from backend.conversations.processing import Entry, process
 from backend.conversations.sample import SAMPLE
+from backend.ledger.shipper import EVERY_SECONDS
 from backend.main import create_app
 from backend.protocol import configured
 from backend.settings import Settings
@@ -46,6 +48,8 @@ _ANSWERS: Final[dict[str, dict[str, Any]]] = {
 }
 MODELS: Final = (*_ANSWERS, _TALKS)
 """Each is named as its feature, but with hyphens."""
+_SETTLED: Final = 2 * EVERY_SECONDS
+"""Seconds after which the ledger has the rows of all calls."""
 _USAGE: Final = {"prompt_tokens": 200, "completion_tokens": 160, "total_tokens": 360}
 
 
@@ -177,14 +181,20 @@ async def _commands(app: FastAPI) -> None:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             what, _, count = line.strip().partition(" ")
             if what == "cpu":
-                gc.collect()
-                print(time.process_time(), flush=True)
+                print(await _settled(), flush=True)
                 continue
             work = bare.chat if what == "chat" else bare.conversation
-            begun = time.process_time()
+            begun = await _settled()
             for _ in range(int(count)):
                 await work()
-            print((time.process_time() - begun) / int(count), flush=True)
+            print((await _settled() - begun) / int(count), flush=True)
+
+
+async def _settled() -> float:
+    """Processor time so far, when no row and no garbage is left of what was done."""
+    await asyncio.sleep(_SETTLED)
+    gc.collect()
+    return time.process_time()
 
 
 async def serve(folder: Path) -> None:

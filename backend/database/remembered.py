@@ -1,7 +1,8 @@
 """What every request asks of the database, remembered: what a token or a session gives, and its user's keys, still sealed.
 
 Nothing is believed for longer than a moment, nor after a change: `Version` is the one place where a change is told. An SQLite file
-says itself that somebody wrote to it, in whichever process; a process tells its own changes; PostgreSQL tells those of others.
+counts itself how often what gives access was written, in whichever process; a process tells its own changes; PostgreSQL tells
+those of others.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ UNSEEN_SECONDS: Final = 0.4
 """How long something of PostgreSQL is, in case that nobody told of a change."""
 MOST: Final = 10_000
 """Of each kind."""
+_CHANGES: Final = "SELECT number FROM access_changes"
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -62,7 +64,7 @@ class Version:
         try:
             if self._file.fault() is not None:
                 return object()
-            return self._number, self._connection.execute("PRAGMA data_version").fetchall()[0]
+            return self._number, self._connection.execute(_CHANGES).fetchall()
         except sqlite3.Error:
             return object()
 

@@ -144,6 +144,14 @@ class KeyOwnerRow(Base):
     house_fallback: Mapped[bool]
 
 
+class AccessChangesRow(Base):
+    """How often a token, a session or a user's key was changed. Triggers count, in SQLite."""
+
+    __tablename__ = "access_changes"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
 class KeyNoticeRow(Base):
     """On which day the owner of a key was last told why it is refused. It goes with the key."""
 

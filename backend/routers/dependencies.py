@@ -270,6 +270,11 @@ def get_services(connection: HTTPConnection) -> Services:
     return cast("Services", connection.app.state.services)
 
 
+async def services_of(connection: HTTPConnection) -> Services:
+    """The same as a dependency: one that is not asynchronous takes a thread."""
+    return get_services(connection)
+
+
 class ForbiddenError(HTTPException):
     """A token that may not do this."""
 
@@ -324,7 +329,7 @@ async def own(grant: Annotated[Grant, Depends(authenticate)]) -> Owner:
 
 async def identify(
     connection: HTTPConnection,
-    services: Annotated[Services, Depends(get_services)],
+    services: Annotated[Services, Depends(services_of)],
     grant: Annotated[Grant, Depends(authenticate)],
 ) -> AsyncIterator[Identity]:
     """The identity behind the request's token, with its caller in context.
@@ -346,7 +351,7 @@ async def identify(
 
 GrantDep = Annotated[Grant, Depends(authenticate)]
 OwnerDep = Annotated[Owner, Depends(own)]
-ServicesDep = Annotated[Services, Depends(get_services)]
+ServicesDep = Annotated[Services, Depends(services_of)]
 IdentityDep = Annotated[Identity, Depends(identify)]
 
 

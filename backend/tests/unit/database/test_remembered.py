@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,6 +74,34 @@ async def test_the_database_is_asked_once_for_a_token(sessions: Sessions, tokens
 
     assert set(first + again) == {first[0]}
     assert said == []
+
+
+async def test_what_others_write_that_gives_no_access_is_no_reason_to_ask_again(
+    sessions: Sessions, tokens: RememberedTokens
+) -> None:
+    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    for _ in range(2):
+        await tokens.find(plain)
+    said = asked(sessions)
+
+    with closing(sqlite3.connect(path_of(sessions))) as others, others:
+        others.execute("INSERT INTO key_removals (key_id, removed_at) VALUES ('k', '2026-11-21')")
+
+    assert await tokens.find(plain)
+    assert said == []
+
+
+async def test_a_token_is_refused_at_once_when_somebody_ends_it_with_a_tool_of_their_own(
+    sessions: Sessions, tokens: RememberedTokens
+) -> None:
+    _, plain = await TokenStore(sessions).make(usual("ann"), "ci")
+    for _ in range(2):
+        await tokens.find(plain)
+
+    with closing(sqlite3.connect(path_of(sessions))) as others, others:
+        others.execute("UPDATE access_tokens SET revoked_at = '2026-11-21 12:00:00'")
+
+    assert await tokens.find(plain) is None
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["in this process", "by another one"])
