@@ -10,6 +10,7 @@ import errno
 import secrets
 import socket
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,18 +28,18 @@ from backend.database.tokens import TokenStore
 from backend.keys.errors import MasterKeyError
 from backend.keys.master_keys import load_master_keys
 from backend.local_model import LocalModel, LocalModelUnavailable
-from backend.main import create_app
 from backend.printing import Terminal, receipt_line
 from backend.routers.conversations import IDEMPOTENCY_KEY
-from backend.server import GRACE_SECONDS, Server
+from backend.server import GRACE_SECONDS, composed
 from backend.settings import environment
 from backend.signals import Signals
-from backend.utils.llm import LLMError, Patchbay, Table, use
-from backend.watchers import Watchers
-from backend.workers.supervisor import Supervisor
+from backend.utils.llm import LLMError, Table
+from backend.workers.supervisor import Supervisor, Times
 
 if TYPE_CHECKING:
+    from backend.server import Server
     from backend.settings import Settings
+    from backend.utils.llm.model_config.snapshot import Snapshot
 
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
@@ -61,40 +62,30 @@ def serve(settings: Settings, *, once: bool, workers: int = 1) -> int:
     """
     variables = environment()
     local_model = LocalModel(settings.local_llm_gguf, environ=variables)
-    try:
-        watchers = Watchers.of(settings)
-        patchbay = watchers.facade(Table(environ=variables), live={"local": local_model})
-        listener = _listen(settings, any_port=once)
-    except (LLMError, OSError) as error:
-        _print(str(error))
-        return 1
-    with listener, watchers.spool, use(patchbay):
+    launch_token = secrets.token_urlsafe(32)
+    with ExitStack() as running:
         try:
-            launch_token = secrets.token_urlsafe(32)
+            table = Table(environ=variables)
+            listener = running.enter_context(_listen(settings, any_port=once))
             server = (
-                Supervisor(workers, local_model, launch_token)
+                Supervisor(workers, local_model, launch_token, times=Times(leaving=settings.leaving_seconds))
                 if workers > 1
-                else Server(
-                    create_app(
-                        settings,
-                        patchbay=patchbay,
-                        local_model=local_model,
-                        launch_token=launch_token,
-                        watchers=watchers,
-                    ),
-                    settings.leaving_seconds,
+                else running.enter_context(
+                    composed(settings, table, local_model, launch_token, settings.leaving_seconds)
                 )
             )
-            run = _Run(settings, patchbay, local_model, listener, server, launch_token)
-            with Signals(run.stop) as signals:
-                try:
-                    whole = asyncio.run(run.go(once=once))
-                finally:
-                    local_model.stop()
-                    patchbay.close()
-        except (MasterKeyError, UnusableDatabaseError) as error:
+        except (LLMError, MasterKeyError, OSError) as error:
             _print(str(error))
             return 1
+        run = _Run(settings, table, local_model, listener, server, launch_token)
+        with Signals(run.stop) as signals:
+            try:
+                whole = asyncio.run(run.go(once=once))
+            except (MasterKeyError, UnusableDatabaseError) as error:
+                _print(str(error))
+                return 1
+            finally:
+                local_model.stop()
     if signals.status is not None:
         _print("\nStopped.")
     return 0 if whole else signals.status or 1
@@ -124,7 +115,7 @@ class _Run:
     def __init__(
         self,
         settings: Settings,
-        patchbay: Patchbay,
+        table: Table,
         local_model: LocalModel,
         listener: socket.socket,
         server: Server | Supervisor,
@@ -133,7 +124,7 @@ class _Run:
         host, port = listener.getsockname()[:2]
         self.origin = f"http://{host}:{port}"
         self.settings = settings
-        self.patchbay = patchbay
+        self.table = table
         self.local_model = local_model
         self.listener = listener
         self.server = server
@@ -172,12 +163,12 @@ class _Run:
 
     async def _start_model(self) -> None:
         """Start the built-in model, if anything runs on it. If it cannot start, the service does all the same."""
-        if not _runs_embedded(self.patchbay) or self.server.is_stopping:
+        snapshot = self.table.snapshot
+        if not _runs_embedded(snapshot) or self.server.is_stopping:
             return
-        qos = self.patchbay.get_qos_info()
-        if qos.demo_active:
+        if snapshot.demo_active:
             variables = ", ".join(
-                name for provider in qos.providers.values() for name in provider.api_key_envs
+                name for _, provider in sorted(snapshot.providers.items()) for name in provider.api_key_envs
             )
             note = (
                 f"No provider's key is configured, so [b]every feature is served by {escape(self.local_model.label)}[/b]."
@@ -251,11 +242,10 @@ def _print(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def _runs_embedded(patchbay: Patchbay) -> bool:
-    qos = patchbay.get_qos_info()
-    embedded = {name for name, row in qos.providers.items() if row.access == "embedded"}
-    chains = (feature.chain for feature in qos.features.values())
-    return any(endpoint.partition(":")[0] in embedded for chain in chains for endpoint in chain)
+def _runs_embedded(snapshot: Snapshot) -> bool:
+    """Whether the built-in model serves any of the house's calls."""
+    endpoints = (endpoint for chain in snapshot.chains[snapshot.profile].values() for endpoint in chain)
+    return snapshot.demo_active or any(endpoint.provider.access == "embedded" for endpoint in endpoints)
 
 
 def _print_conversation(conversation: dict[str, Any]) -> None:

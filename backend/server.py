@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import closing, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Final, Protocol
 
 import uvicorn
 from typing_extensions import override
 
+from backend.main import create_app
 from backend.protocol import configured
+from backend.routers.dependencies import LocalModelView
+from backend.utils.llm import use
+from backend.utils.llm.transport import LiveAddress
+from backend.watchers import Watchers
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from fastapi import FastAPI
 
     from backend.routers.stopping import Stop
+    from backend.settings import Settings
+    from backend.utils.llm import Table
 
 ENDING_SECONDS: Final = 2
 """How long what was ended may take to end, before the server breaks it off."""
@@ -41,7 +49,7 @@ class Server:
         self._requests: Stop = app.state.stop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving_seconds = leaving_seconds
-        self._is_leaving = False
+        self._is_stopping = False
         self._ends_at = math.inf
 
     @property
@@ -52,22 +60,26 @@ class Server:
     @property
     def is_stopping(self) -> bool:
         """Whether a stop has begun."""
-        return self._is_leaving or self._uvicorn.should_exit
+        return self._is_stopping or self._uvicorn.should_exit
 
     def stop(self, seconds: float) -> None:
         """Stop in order, and leave so many seconds to answers that are under way. From any thread.
 
         First it is not ready any more, for a while; told again, it stops at once.
         """
-        is_first, self._is_leaving = not self.is_stopping, True
+        is_first, self._is_stopping = not self.is_stopping, True
         if is_first and self._leaving_seconds and self._loop is not None:
+            self.leave()
             with suppress(RuntimeError):  # it is closed: nobody is told any more
-                self._loop.call_soon_threadsafe(self._leave, seconds)
+                self._loop.call_soon_threadsafe(self._end_later, seconds)
                 return
         self._end(seconds)
 
-    def _leave(self, seconds: float) -> None:
+    def leave(self) -> None:
+        """Say from now on that it is not ready, while requests are still taken. From any thread."""
         self._requests.is_leaving = True
+
+    def _end_later(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(self._leaving_seconds, self._end, seconds)
 
     def _end(self, seconds: float) -> None:
@@ -85,6 +97,40 @@ class Server:
         """Serve until it is stopped, or cannot start."""
         self._loop = asyncio.get_running_loop()
         await self._uvicorn.serve(sockets=[listener])
+
+
+class BuiltInModel(LiveAddress, LocalModelView, Protocol):
+    """The built-in model: the facade wants its address, people want to know how it is."""
+
+
+@contextmanager
+def composed(
+    settings: Settings,
+    table: Table,
+    local_model: BuiltInModel,
+    launch_token: str,
+    leaving_seconds: float = 0.0,
+) -> Iterator[Server]:
+    """A server of the whole application, with a facade that is in force meanwhile and tells everybody who watches.
+
+    Args:
+        settings: The application's.
+        table: The facade's.
+        local_model: The built-in model.
+        launch_token: See `create_app`.
+        leaving_seconds: See `Server`.
+    """
+    watchers = Watchers.of(settings)
+    patchbay = watchers.facade(table, live={"local": local_model})
+    with watchers.spool, use(patchbay), closing(patchbay):
+        app = create_app(
+            settings,
+            patchbay=patchbay,
+            local_model=local_model,
+            launch_token=launch_token,
+            watchers=watchers,
+        )
+        yield Server(app, leaving_seconds)
 
 
 class _Uvicorn(uvicorn.Server):

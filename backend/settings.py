@@ -51,7 +51,7 @@ class Settings(BaseSettings):
             of a hundred calls a second is about 80.
         ledger_days: For how many days single attempts are kept in the ledger; without, for ever.
         usage_days: For how many days what they add up to is kept, at least as long as they are; without, for ever.
-        leaving_seconds: How long, at a stop of one process, requests are still taken while `/readyz` says already that the service is not ready.
+        leaving_seconds: How long, at a stop, requests are still taken while `/readyz` says already that the service is not ready.
         local_llm_gguf: A model file to serve in place of the built-in demo model.
 
     Raises:

@@ -52,19 +52,25 @@ class Start(_Message):
     """The first line to a worker.
 
     Attributes:
-        listener: The descriptor of the listening socket.
+        channel: The descriptor by which connections come.
         launch_token: A further token of the first user, as of `create_app`.
         model: The built-in model.
     """
 
     kind: Literal["start"] = "start"
-    listener: int
+    channel: int
     launch_token: SecretStr
     model: ModelState
 
     @field_serializer("launch_token", when_used="json")
     def _told(self, token: SecretStr) -> str:
         return token.get_secret_value()
+
+
+class Leave(_Message):
+    """Say that no further requests should be sent, and take them all the same."""
+
+    kind: Literal["leave"] = "leave"
 
 
 class Stop(_Message):
@@ -78,7 +84,7 @@ class Stop(_Message):
     seconds: float
 
 
-Order = Annotated[Start | ModelState | Stop, Field(discriminator="kind")]
+Order = Annotated[Start | ModelState | Leave | Stop, Field(discriminator="kind")]
 """A line to a worker."""
 ORDERS: TypeAdapter[Order] = TypeAdapter(Order, config=ConfigDict(hide_input_in_errors=True))
 READY = b"ready"

@@ -16,15 +16,15 @@ from pydantic import SecretStr
 
 from backend.settings import worker_environment
 
-from .lines import READY, ModelAddress, ModelState, Start, Stop
+from .connections import Channel, Dispatcher
+from .lines import Leave, ModelAddress, ModelState, Start
+from .worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine, Iterator, Sequence
 
     from backend.local_model import LocalModel
-
-    from .lines import Order
 
 log = logging.getLogger(__name__)
 
@@ -43,58 +43,15 @@ class Times(NamedTuple):
     Attributes:
         pauses: Before another worker takes the place of one that ended by itself; longer each time, while none stays up.
         start: How long a worker may take to serve, before it is killed.
+        leaving: How long all of them still take requests at a stop while they say already that they are not ready, so that
+            whoever sends requests goes elsewhere first.
         ending: How long it may take to end, beyond the time that its answers are left, before it is killed.
     """
 
     pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
     start: float = 120.0
+    leaving: float = 0.0
     ending: float = 10.0
-
-
-class Worker:
-    """One process that serves, or is to.
-
-    Attributes:
-        settled: Is set once it serves, or has ended without.
-        serves: Whether it does, or did.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.began = asyncio.get_running_loop().time()
-        self.settled = asyncio.Event()
-        self.serves = False
-        self._listening = asyncio.create_task(self._listen())
-
-    async def _listen(self) -> None:
-        if self.process.stdout is not None:
-            while said := await self.process.stdout.read(1024):
-                if READY in said:
-                    self.serves = True
-                    self.settled.set()
-        self.settled.set()
-
-    def tell(self, order: Order) -> None:
-        """Tell it, if it is there to hear it."""
-        if self.process.stdin is not None and not self.process.stdin.is_closing():
-            self.process.stdin.write(f"{order.model_dump_json()}\n".encode())
-
-    async def ended(self) -> int:
-        """Wait for its end, and give its exit status."""
-        status = await self.process.wait()
-        await self._listening
-        return status
-
-    async def end(self, seconds: float, more: float) -> None:
-        """Let it end, and leave so many seconds to answers under way. If it has not ended ``more`` seconds later, it is killed."""
-        self.tell(Stop(seconds=seconds))
-        try:
-            async with asyncio.timeout(seconds + more):
-                await self.process.wait()
-        except TimeoutError:
-            log.warning("workers.killed pid=%d", self.process.pid)
-            with suppress(ProcessLookupError):
-                self.process.kill()
 
 
 class Supervisor:
@@ -121,8 +78,8 @@ class Supervisor:
         self._launch_token = SecretStr(launch_token)
         self._command = tuple(command)
         self._times = times or Times()
-        self._places: dict[int, Worker] = {}
-        self._living: set[Worker] = set()
+        self._places: dict[int, WorkerProcess] = {}
+        self._living: set[WorkerProcess] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling = [asyncio.Lock() for _ in range(number)]
         self._is_restarting = self._is_wanted_again = False
@@ -138,17 +95,21 @@ class Supervisor:
         return tuple(worker.process.pid for worker in self._places.values())
 
     def stop(self, seconds: float) -> None:
-        """End all of them, and leave so many seconds to answers that are under way. From any thread."""
+        """End all of them, and leave so many seconds to answers that are under way. From any thread.
+
+        First they are not ready any more, for a while; told again, they end at once.
+        """
+        is_leaving = self._times.leaving > 0 and self.is_started and not self.is_stopping
         self.is_stopping = True
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed: all have ended
-                self._loop.call_soon_threadsafe(self._end_all, seconds)
+                self._loop.call_soon_threadsafe(self._leave if is_leaving else self._end_all, seconds)
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve until it is stopped, or a first worker cannot start."""
         self._loop = asyncio.get_running_loop()
         with tempfile.TemporaryDirectory(prefix="patchbay-metrics-") as folder, self._on_hangup():
-            self._listener, self._metrics = listener, Path(folder)
+            self._dispatcher, self._metrics = Dispatcher(listener), Path(folder)
             telling = asyncio.create_task(self._tell_of_model())
             try:
                 await asyncio.gather(*map(self._fill, range(self._number)))
@@ -198,11 +159,13 @@ class Supervisor:
                 log.error("workers.restart_failed: the others go on as they are")
                 return False
             before, self._places[place] = self._places.get(place), fresh
+            self._admit(fresh)
         if before is not None:
+            self._dispatcher.remove(before.channel)
             self._spawn(before.end(DRAIN_SECONDS, self._times.ending))
         return True
 
-    async def _fill(self, place: int, ended: Worker | None = None) -> None:
+    async def _fill(self, place: int, ended: WorkerProcess | None = None) -> None:
         """Start a worker in the place of the one that ``ended`` there, and wait until it serves. A restart may have been quicker.
 
         Raises:
@@ -212,8 +175,14 @@ class Supervisor:
             if not self.is_stopping and self._places.get(place) is ended:
                 self._places[place] = worker = await self._start(place)
                 await self._settled(worker)
+                self._admit(worker)
 
-    async def _settled(self, worker: Worker) -> None:
+    def _admit(self, worker: WorkerProcess) -> None:
+        """Let ``worker`` have connections, unless it has ended meanwhile."""
+        if worker.serves and worker in self._living:
+            self._dispatcher.add(worker.channel)
+
+    async def _settled(self, worker: WorkerProcess) -> None:
         """Wait until it serves or has ended. One that takes too long is killed."""
         try:
             async with asyncio.timeout(self._times.start):
@@ -224,28 +193,35 @@ class Supervisor:
                 worker.process.kill()
             await worker.settled.wait()
 
-    async def _start(self, place: int) -> Worker:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=(self._listener.fileno(),),
-            start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
-            env=worker_environment(self._metrics),
-        )
-        worker = Worker(process)
+    async def _start(self, place: int) -> WorkerProcess:
+        channel = Channel()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=(channel.descriptor,),
+                start_new_session=True,  # Ctrl-C is for the supervisor, which stops them in order
+                env=worker_environment(self._metrics),
+            )
+        except OSError:
+            channel.close()
+            raise
+        worker = WorkerProcess(process, channel)
         self._living.add(worker)
         self._spawn(self._watch(worker, place))
         model = model_state(self._model)
-        worker.tell(Start(listener=self._listener.fileno(), launch_token=self._launch_token, model=model))
+        worker.tell(Start(channel=channel.descriptor, launch_token=self._launch_token, model=model))
         if self.is_stopping:
             self._spawn(worker.end(0, self._times.ending))
         return worker
 
-    async def _watch(self, worker: Worker, place: int) -> None:
+    async def _watch(self, worker: WorkerProcess, place: int) -> None:
         """Wait for the end of ``worker``. Unless that was wanted, start another in its place."""
         status = await worker.ended()
         self._living.discard(worker)
+        self._dispatcher.remove(worker.channel)
+        worker.channel.close()
         mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
         if self.is_stopping:
             self._end_if_alone()
@@ -256,7 +232,7 @@ class Supervisor:
         else:
             await self._refill(place, worker, status)
 
-    async def _refill(self, place: int, worker: Worker, status: int) -> None:
+    async def _refill(self, place: int, worker: WorkerProcess, status: int) -> None:
         """Start another in the place of ``worker``, which has ended, as soon as that can be done."""
         while not self.is_stopping:
             await self._pause(worker, status)
@@ -267,7 +243,7 @@ class Supervisor:
             else:
                 return
 
-    async def _pause(self, worker: Worker, status: int) -> None:
+    async def _pause(self, worker: WorkerProcess, status: int) -> None:
         lasted = asyncio.get_running_loop().time() - worker.began
         self._endings = 1 if lasted >= HEALTHY else self._endings + 1
         seconds = self._times.pauses[min(self._endings, len(self._times.pauses)) - 1]
@@ -290,7 +266,13 @@ class Supervisor:
         self.is_stopping = True
         self._end_all(0)
 
+    def _leave(self, seconds: float) -> None:
+        for worker in self._living:
+            worker.tell(Leave())
+        asyncio.get_running_loop().call_later(self._times.leaving, self._end_all, seconds)
+
     def _end_all(self, seconds: float) -> None:
+        self._dispatcher.close()
         for worker in self._living:
             self._spawn(worker.end(seconds, self._times.ending))
         self._end_if_alone()

@@ -1,4 +1,4 @@
-"""One worker: the application in a process of its own, on a socket that its supervisor listens on.
+"""One worker: the application in a process of its own, for connections that its supervisor accepts.
 
 It ends in order when it is told to, when it gets SIGTERM, and when its supervisor is gone, however that ended.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import threading
 from io import FileIO
@@ -15,18 +14,19 @@ from typing import TYPE_CHECKING, Final
 
 from backend.database.engine import UnusableDatabaseError
 from backend.keys.errors import MasterKeyError
-from backend.main import create_app
-from backend.server import GRACE_SECONDS, Server
+from backend.server import GRACE_SECONDS, composed
 from backend.settings import Settings, environment
 from backend.signals import Signals
-from backend.utils.llm import LLMError, Table, use
-from backend.watchers import Watchers
+from backend.utils.llm import LLMError, Table
 
-from .lines import ORDERS, READY, ModelState, Start, Stop
+from .connections import ChannelListener
+from .lines import ORDERS, READY, Leave, ModelState, Start, Stop
 from .shared_model import SharedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from backend.server import Server
 
     from .lines import Order
 
@@ -47,36 +47,23 @@ def work(orders: Iterator[Order], answers: FileIO) -> int:
     if not isinstance(start, Start):
         return 1
     try:
-        with socket.socket(fileno=start.listener) as listener:
+        with ChannelListener(fileno=start.channel) as listener:
             return _serve(start, listener, orders, answers)
     except (LLMError, MasterKeyError, UnusableDatabaseError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-def _serve(start: Start, listener: socket.socket, orders: Iterator[Order], answers: FileIO) -> int:
-    settings, model = Settings(), SharedModel(start.model)
-    watchers = Watchers.of(settings)
-    patchbay = watchers.facade(Table(environ=environment()), live={"local": model})
-    with watchers.spool, use(patchbay):
-        app = create_app(
-            settings,
-            patchbay=patchbay,
-            local_model=model,
-            launch_token=start.launch_token.get_secret_value(),
-            watchers=watchers,
-        )
-        server = Server(app)
+def _serve(start: Start, listener: ChannelListener, orders: Iterator[Order], answers: FileIO) -> int:
+    model, table = SharedModel(start.model), Table(environ=environment())
+    with composed(Settings(), table, model, start.launch_token.get_secret_value()) as server:
         threading.Thread(target=_follow, args=(orders, server, model), daemon=True).start()
-        try:
-            with Signals(lambda: server.stop(0 if server.is_stopping else GRACE_SECONDS)):
-                asyncio.run(_run(server, listener, answers))
-        finally:
-            patchbay.close()
+        with Signals(lambda: server.stop(0 if server.is_stopping else GRACE_SECONDS)):
+            asyncio.run(_run(server, listener, answers))
     return 0 if server.is_started else 1
 
 
-async def _run(server: Server, listener: socket.socket, answers: FileIO) -> None:
+async def _run(server: Server, listener: ChannelListener, answers: FileIO) -> None:
     serving = asyncio.create_task(server.serve(listener))
     while not server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_POLL)
@@ -89,6 +76,8 @@ def _follow(orders: Iterator[Order], server: Server, model: SharedModel) -> None
     for order in orders:
         if isinstance(order, ModelState):
             model.tell(order)
+        elif isinstance(order, Leave):
+            server.leave()
         elif isinstance(order, Stop):
             server.stop(order.seconds)
     server.stop(0 if server.is_stopping else GRACE_SECONDS)

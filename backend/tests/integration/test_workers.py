@@ -37,12 +37,13 @@ def running(tmp_path: Path, provider: LoopbackProvider) -> Iterator[Service]:
         "LOOPBACK_OPENAI_KEY": "sk-of-the-house",
         "PATCHBAY_DATA_DIR": str(tmp_path / "data"),
         "PATCHBAY_PORT": "0",
+        "PATCHBAY_LEAVING_SECONDS": "10",
     }
     with process_of(variables, "-m", "backend", "serve", "--workers", "2") as service:
         yield service
 
 
-def test_a_rolling_restart_fails_no_request_and_forgets_no_figure(running: Service) -> None:
+def test_a_rolling_restart_and_a_stop_fail_no_request_and_forget_no_figure(running: Service) -> None:
     base_url = running.says(r"Open (http://[^/\s]+)")
     token = running.says(r"^  (pb_\S+)")
     headers = {"authorization": f"Bearer {token}"}
@@ -70,7 +71,13 @@ def test_a_rolling_restart_fails_no_request_and_forgets_no_figure(running: Servi
         assert attempts(client) == counted > 0
     after = workers_of(running.process.pid)
     ending = watched(after)
+    running.process.send_signal(signal.SIGTERM)
+    with httpx2.Client(base_url=base_url) as client:
+        while (readiness := client.get("/readyz")).status_code == 200:
+            pass
+        alive = client.get("/healthz").status_code
 
+    assert (readiness.status_code, readiness.json()["error"]["reason"], alive) == (503, "stopping", 200)
     assert running.stopped(signal.SIGTERM) == 0
     assert len(before) == len(after) == 2
     assert set(statuses) == {200}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from backend.local_model import LocalModelUnavailable
-from backend.workers.lines import ORDERS, ModelAddress, ModelState, Start, Stop
+from backend.workers.lines import ORDERS, Leave, ModelAddress, ModelState, Start, Stop
 from backend.workers.shared_model import SharedModel
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def test_it_says_why_it_cannot_be_asked(told: ModelState, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "order", [Start(listener=3, launch_token=SecretStr("a-token"), model=READY), READY, Stop(seconds=2.5)]
+    "order",
+    [Start(channel=3, launch_token=SecretStr("a-token"), model=READY), READY, Leave(), Stop(seconds=2.5)],
 )
 def test_an_order_arrives_as_it_was_given_and_shows_no_secret(order: Order) -> None:
     assert ORDERS.validate_json(order.model_dump_json()) == order

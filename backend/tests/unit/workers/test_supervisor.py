@@ -99,12 +99,13 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-async def test_each_worker_is_told_of_socket_token_and_model_on_its_standard_input(workers: Workers) -> None:
+async def test_each_worker_is_told_of_channel_token_and_model_on_its_standard_input(workers: Workers) -> None:
     one = supervised(workers)
 
     async with serving(one):
         first, second = map(workers.heard, one.pids)
 
+    assert first[0].pop("channel") != second[0].pop("channel")
     assert first[0] == second[0]
     assert first[0]["launch_token"] == TOKEN
     assert first[0]["model"] == {
@@ -126,6 +127,30 @@ async def test_a_stop_tells_all_and_leaves_no_process(workers: Workers) -> None:
 
     assert [heard[1:] for heard in workers.all_heard()] == [[{"kind": "stop", "seconds": 2.5}]] * 2
     assert not any(map(is_alive, pids))
+
+
+async def test_a_stop_tells_all_that_they_are_leaving_before_they_stop(workers: Workers) -> None:
+    one = supervised(workers, leaving=0.05)
+
+    async with serving(one) as task:
+        one.stop(2.5)
+        await task
+
+    leaving = [{"kind": "leave"}, {"kind": "stop", "seconds": 2.5}]
+    assert [heard[1:] for heard in workers.all_heard()] == [leaving] * 2
+
+
+async def test_a_second_stop_does_not_wait_until_workers_have_left(workers: Workers) -> None:
+    one = supervised(workers, leaving=3600.0)
+
+    async with serving(one) as task:
+        one.stop(2.5)
+        await until(lambda: all(len(heard) == 2 for heard in workers.all_heard()))
+        one.stop(0)
+        await task
+
+    leaving = [{"kind": "leave"}, {"kind": "stop", "seconds": 0.0}]
+    assert [heard[1:] for heard in workers.all_heard()] == [leaving] * 2
 
 
 async def test_a_worker_that_ends_by_itself_is_replaced(workers: Workers) -> None:

@@ -1,0 +1,64 @@
+"""A worker, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .lines import READY, Stop
+
+if TYPE_CHECKING:
+    from .connections import Channel
+    from .lines import Order
+
+log = logging.getLogger(__name__)
+
+
+class WorkerProcess:
+    """One process that serves, or is to.
+
+    Attributes:
+        channel: Brings it connections.
+        settled: Is set once it serves, or has ended without.
+        serves: Whether it does, or did.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: Channel) -> None:
+        self.process = process
+        self.channel = channel
+        self.began = asyncio.get_running_loop().time()
+        self.settled = asyncio.Event()
+        self.serves = False
+        self._listening = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        if self.process.stdout is not None:
+            while said := await self.process.stdout.read(1024):
+                if READY in said:
+                    self.serves = True
+                    self.settled.set()
+        self.settled.set()
+
+    def tell(self, order: Order) -> None:
+        """Tell it, if it is there to hear it."""
+        if self.process.stdin is not None and not self.process.stdin.is_closing():
+            self.process.stdin.write(f"{order.model_dump_json()}\n".encode())
+
+    async def ended(self) -> int:
+        """Wait for its end, and give its exit status."""
+        status = await self.process.wait()
+        await self._listening
+        return status
+
+    async def end(self, seconds: float, more: float) -> None:
+        """Let it end, and leave so many seconds to answers under way. If it has not ended ``more`` seconds later, it is killed."""
+        self.tell(Stop(seconds=seconds))
+        try:
+            async with asyncio.timeout(seconds + more):
+                await self.process.wait()
+        except TimeoutError:
+            log.warning("workers.killed pid=%d", self.process.pid)
+            with suppress(ProcessLookupError):
+                self.process.kill()
