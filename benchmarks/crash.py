@@ -34,6 +34,7 @@ import httpx
 from typing_extensions import override
 
 from backend import serve as service
+from backend.conversations.creation import PROMPT
 from backend.database.conversations import SqlConversationStore
 from backend.database.journals import FileJournal
 from backend.settings import Settings
@@ -43,6 +44,7 @@ from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from backend.conversations.store import Conversation
     from backend.utils.llm.testing import Reply
     from backend.utils.llm.testing.recording import RecordedRequest
     from backend.utils.llm.testing.transmission import Exchange
@@ -310,8 +312,21 @@ def _serve(moment: str) -> int:
     """The server, which is killed when the named function is called for the so manyth time, or has been."""
     if moment:
         place, when, times = moment.split(":")
+        if place == "FileJournal.finish":  # which nobody needs while the database is prompt
+            _be_late()
         _kill_at(*place.split("."), is_over=when == "after", times=int(times))
     return service.serve(Settings(), once=False)
+
+
+def _be_late() -> None:
+    add = SqlConversationStore.add
+
+    @wraps(add)
+    async def late(store: SqlConversationStore, conversation: Conversation) -> None:
+        await asyncio.sleep(2 * PROMPT)
+        await add(store, conversation)
+
+    setattr(SqlConversationStore, add.__name__, late)
 
 
 def _kill_at(owner: str, function: str, *, is_over: bool, times: int) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from .journal import Journal
     from .outcome import Outcome
@@ -52,7 +52,11 @@ class Kept:
         if (known := self._journal.answer(feature)) is not None:
             with suppress(ValidationError):  # of another version, which had other steps
                 return kind.validate_json(known)
-        step = asyncio.ensure_future(self._asked(feature, kind, ask))
+        return await self.to_the_end(self._asked(feature, kind, ask))
+
+    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do ``work``, which goes on when the request is over."""
+        step = asyncio.ensure_future(work)
         self._steps.add(step)
         step.add_done_callback(self._steps.discard)
         return await asyncio.shield(step)
@@ -68,7 +72,7 @@ class Kept:
 
     @property
     def are_under_way(self) -> bool:
-        """Whether a model is being asked."""
+        """Whether something goes on."""
         return bool(self._steps)
 
     def close(self) -> asyncio.Task[None]:

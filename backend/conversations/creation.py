@@ -1,8 +1,8 @@
 """Makes conversations so that nothing is paid for twice, and nothing that was acknowledged is lost.
 
-Before the first model is asked, a journal is opened and disk space reserved. Each model's answer is written to the journal, then
-the whole conversation; then that is stored, and the journal removed. A request that is repeated with the same idempotency key
-resumes where the journal ends.
+Before the first model is asked, a journal is opened and disk space reserved. Each model's answer is written to the journal. The
+whole conversation is stored, and the journal removed; if it cannot be stored at once, the journal keeps it. A request that is
+repeated with the same idempotency key resumes where the journal ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from .answers import Kept, Unkept
 from .errors import KeyReusedError, StorageUnavailableError, UnderWayError
 from .journal import CONVERSATION, Claim, Outline
 from .processing import Entry, process
+from .transcript import off_loop_if_long
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PROMPT: Final = 0.2
+"""Seconds within which a conversation is stored if all is well. Until then, it is nowhere but in memory."""
 STORING: Final = 10.0
 """Seconds for which a request waits until its conversation is stored. After that it is stored later."""
 WAITING: Final = 120.0
@@ -96,7 +100,8 @@ class Creation:
             if (stored := await self._stored(order, conversation_id, journal)) is not None:
                 return Created(stored, is_stored=True)
             conversation = await self._make_or_resume(order, conversation_id, journal, answers)
-            return Created(conversation, await self._is_stored(conversation, journal))
+            is_stored = await answers.to_the_end(self._is_stored(conversation, journal))
+            return Created(conversation, is_stored)
 
     async def find(self, owner: Owner, conversation_id: str) -> Conversation | None:
         """The user's conversation of that id, from the store or from its journal; None if there is none."""
@@ -177,8 +182,7 @@ class Creation:
             return None
         stored = await self._store.get(order.owner, conversation_id)
         if stored is not None:
-            asked = await asyncio.to_thread(Outline.of, order.transcript)
-            known = await asyncio.to_thread(Outline.of, stored.transcript)
+            asked, known = [await _outline(one) for one in (order.transcript, stored.transcript)]
             if asked.fingerprint != known.fingerprint:
                 raise KeyReusedError
         return stored
@@ -187,7 +191,7 @@ class Creation:
         self, order: Order, conversation_id: str, journal: Journal, answers: Kept
     ) -> Conversation:
         """The conversation in the journal; else it is made with the answers that are there."""
-        outline = await asyncio.to_thread(Outline.of, order.transcript)
+        outline = await _outline(order.transcript)
         if journal.claim is not None and journal.claim.fingerprint != outline.fingerprint:
             raise KeyReusedError
         if journal.conversation is not None:
@@ -204,15 +208,20 @@ class Creation:
         )
 
     async def _is_stored(self, conversation: Conversation, journal: Journal) -> bool:
-        """Whether it was stored in time. If not, it is kept in the journal.
+        """Whether it was stored in time. If that is not at once, it is kept in the journal meanwhile.
 
         Raises:
             StorageUnavailableError: If the journal could not be written either.
         """
-        is_kept = await _is_kept(conversation, journal)
-        if await self._add_in_turn(conversation):
-            await journal.remove()
-            return True
+        storing = asyncio.ensure_future(self._add_in_turn(conversation))
+        try:
+            await asyncio.wait([storing], timeout=PROMPT)
+            is_kept = not storing.done() and await _is_kept(conversation, journal)
+            if await storing:
+                await journal.remove()
+                return True
+        finally:
+            storing.cancel()
         if not is_kept and not await _is_kept(conversation, journal):
             raise StorageUnavailableError
         return False
@@ -257,11 +266,16 @@ def _id_of(order: Order) -> str:
     return hashlib.sha256(json.dumps([*filter(None, order.owner), order.key]).encode()).hexdigest()[:_ID]
 
 
+async def _outline(transcript: Transcript) -> Outline:
+    return await off_loop_if_long(transcript, partial(Outline.of, transcript))
+
+
 async def _is_kept(conversation: Conversation, journal: Journal) -> bool:
     if journal.conversation is not None:
         return True
     try:
-        await journal.finish(await asyncio.to_thread(CONVERSATION.dump_json, conversation))
+        content = partial(CONVERSATION.dump_json, conversation)
+        await journal.finish(await off_loop_if_long(conversation.transcript, content))
     except StorageUnavailableError as error:
         log.warning("conversations.not_kept conversation=%s: %s", conversation.id, error.__cause__)
         return False

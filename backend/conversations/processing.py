@@ -30,6 +30,7 @@ from .grounding import Grounds
 from .outcome import Outcome
 from .store import Conversation, Filing
 from .structure import Structure
+from .transcript import off_loop_if_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 FOLDER_FEATURE = "conv_folder"
 _SNIPPET = 300
 _NO_CHOICE = FolderAssignment(folder_id=SYSTEM_FOLDERS[0]["id"], confidence=0.0)
-_QUICK_SEGMENTS, _QUICK_LETTERS = 40, 4_000
-"""What is read within some milliseconds. More is read beside the event loop."""
 
 T = TypeVar("T")
 
@@ -161,7 +160,7 @@ async def process(
         answers: Known answers of earlier steps, and where new ones are kept.
     """
     asking = _Asking(models, is_demo, answers or Unkept())
-    rendered = await _off_loop_if_long(transcript, transcript.render)
+    rendered = await off_loop_if_long(transcript, transcript.render)
     kept = await asking.discard(transcript, rendered.text)
     if kept.value and kept.value.discard:
         return _conversation(
@@ -173,7 +172,7 @@ async def process(
         asking.action_items(transcript, rendered.text, grounds),
     )
     if topic.value is None or tasks.value is None:
-        found = await _off_loop_if_long(transcript, lambda: extract(transcript))
+        found = await off_loop_if_long(transcript, lambda: extract(transcript))
         topic, tasks = _or(topic, _structure(found)), _or(tasks, _action_items(found))
     folder = await asking.folder(topic.value, rendered)
     steps: list[Outcome[Any]] = [kept, topic, tasks, folder]
@@ -188,15 +187,6 @@ async def process(
         folder=folder.value,
         truncated=rendered.truncated,
     )
-
-
-async def _off_loop_if_long(transcript: Transcript, reading: Callable[[], T]) -> T:
-    """Call ``reading``, in a thread if the transcript is long."""
-    segments = transcript.segments
-    is_quick = (
-        len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS
-    )
-    return reading() if is_quick else await asyncio.to_thread(reading)
 
 
 def _or(outcome: Outcome[T], found: T | None) -> Outcome[T]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -26,12 +27,16 @@ from .text import WHOLE, head_and_tail, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+T = TypeVar("T")
+
 MAX_SEGMENTS = 50_000
 RENDER_LIMIT = 2_400
 """Characters that are shown to a model: some 600 tokens, which leaves a small model room to answer."""
 READ_LIMIT = 150_000
 """Characters that are read at all, speakers included: some three hours of talk. In the worst writing they take 0.2 s."""
 
+_QUICK_SEGMENTS, _QUICK_LETTERS = 40, 4_000
+"""What is read, or written, within some milliseconds. More is beside the event loop."""
 _LETTERS_PER_WORD = 6
 """For languages that write without blanks: about what an English word takes, its blank included."""
 
@@ -166,6 +171,15 @@ class Transcript(BaseModel):
         local = self.started_at.astimezone(ZoneInfo(self.time_zone))
         language = f" Language: {self.language}." if self.language else ""
         return f"Recorded {local:%A, %Y-%m-%d %H:%M} ({self.time_zone}).{language}"
+
+
+async def off_loop_if_long(transcript: Transcript, work: Callable[[], T]) -> T:
+    """Do ``work`` on a ``transcript``, in a thread if that is long."""
+    segments = transcript.segments
+    is_quick = (
+        len(segments) <= _QUICK_SEGMENTS and sum(len(segment.text) for segment in segments) <= _QUICK_LETTERS
+    )
+    return work() if is_quick else await asyncio.to_thread(work)
 
 
 def _within(limit: int, segments: Iterable[Segment], cut: Callable[[str, int], str]) -> Iterator[Segment]:

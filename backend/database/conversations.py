@@ -7,14 +7,29 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, delete, func, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from typing_extensions import override
 
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.journal import CONVERSATION
 from backend.conversations.store import Conversation, InvalidCursorError, Page, Summary
+from backend.conversations.transcript import off_loop_if_long
 from backend.database.dialects import insert_into, is_postgres, one_by_one, text_of
 from backend.database.faults import is_unavailable
 from backend.database.tables import ConversationRow
@@ -24,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Select
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
     from backend.access import Owner
     from backend.conversations.action_items import ActionItem
@@ -50,16 +65,19 @@ class SqlConversationStore:
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
+        self._engine: AsyncEngine = sessions.kw["bind"]
+        self._insert = (
+            insert_into(self._engine, ConversationRow)
+            .values(document=text_of(self._engine, bindparam("json", type_=LargeBinary)))
+            .on_conflict_do_nothing()
+        )
 
     async def add(self, conversation: Conversation) -> None:
         """See `ConversationStore.add`."""
-        document = await asyncio.to_thread(CONVERSATION.dump_json, conversation)
+        row = await off_loop_if_long(conversation.transcript, partial(_row, conversation))
         try:
-            async with self._sessions.begin() as session:
-                new = insert_into(session, ConversationRow).values(
-                    _row(conversation, text_of(session, document))
-                )
-                await session.execute(new.on_conflict_do_nothing())
+            async with self._engine.begin() as connection:
+                await connection.execute(self._insert, row)
         except Exception as error:
             if is_unavailable(error):
                 raise StorageUnavailableError from error
@@ -101,7 +119,9 @@ class SqlConversationStore:
                 return False
             changed = await asyncio.to_thread(_with_item, document, item)
             await session.execute(
-                update(ConversationRow).where(*mine).values(document=text_of(session, changed))
+                update(ConversationRow)
+                .where(*mine)
+                .values(document=text_of(session, literal(changed, LargeBinary)))
             )
         return True
 
@@ -162,7 +182,7 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _row(conversation: Conversation, document: ColumnElement[str]) -> dict[str, Any]:
+def _row(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.id,
         "user_id": conversation.user_id,
@@ -170,7 +190,7 @@ def _row(conversation: Conversation, document: ColumnElement[str]) -> dict[str, 
         "created_at": conversation.created_at,
         "status": conversation.status,
         "title": conversation.title,
-        "document": document,
+        "json": CONVERSATION.dump_json(conversation),
     }
 
 

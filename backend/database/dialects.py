@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import LargeBinary, Text, cast, func, literal, text
+from sqlalchemy import Text, cast, func, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -17,20 +18,19 @@ _ALONE: Final = {
 }
 
 
-def is_postgres(session: AsyncSession) -> bool:
-    """Whether ``session`` is of PostgreSQL."""
-    return session.get_bind().dialect.name == "postgresql"
+def is_postgres(bound: AsyncSession | AsyncEngine) -> bool:
+    """Whether ``bound`` is of PostgreSQL."""
+    return (bound if isinstance(bound, AsyncEngine) else bound.get_bind()).dialect.name == "postgresql"
 
 
-def insert_into(session: AsyncSession, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
+def insert_into(bound: AsyncSession | AsyncEngine, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
     """An ``INSERT`` that takes an ``ON CONFLICT``."""
-    return postgresql.insert(table) if is_postgres(session) else sqlite.insert(table)
+    return postgresql.insert(table) if is_postgres(bound) else sqlite.insert(table)
 
 
-def text_of(session: AsyncSession, utf8: bytes) -> ColumnElement[str]:
+def text_of(bound: AsyncSession | AsyncEngine, utf8: ColumnElement[bytes]) -> ColumnElement[str]:
     """A text that goes to the database as bytes: as a string, one wide letter would make all of it four times as large."""
-    value = literal(utf8, LargeBinary)
-    return func.convert_from(value, "UTF8", type_=Text) if is_postgres(session) else cast(value, Text)
+    return func.convert_from(utf8, "UTF8", type_=Text) if is_postgres(bound) else cast(utf8, Text)
 
 
 async def one_by_one(session: AsyncSession) -> None:

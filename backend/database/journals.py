@@ -139,14 +139,18 @@ class FileJournal:
                 raise OSError(f"more than {MOST} conversations wait to be stored")
             reserve(self._descriptor, self._end, room)
         if _CLAIM not in self._lines:
-            self._write(_CLAIM, claim.model_dump_json().encode())
+            self._write(_CLAIM, claim.model_dump_json().encode(), is_synced=False)
 
-    def _write(self, word: str, value: bytes) -> None:
-        """Append a line. It counts when it is on the disk, and the file still where others look for it."""
+    def _write(self, word: str, value: bytes, *, is_synced: bool = True) -> None:
+        """Append a line. It counts when it is on the disk, and the file still where others look for it.
+
+        A claim alone is worth nothing, and is synced with the first line after it.
+        """
         line = b"%s %s\n" % (word.encode(), value)
         with _faults():
             write_all(self._descriptor, line + _END, self._end)
-            os.fsync(self._descriptor)
+            if is_synced:
+                os.fsync(self._descriptor)
             if not _is_at(self._path, self._descriptor):
                 raise FileNotFoundError(f"{self._path.name} is gone")
         self._end += len(line)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.access import Owner
 from backend.conversations.creation import STORING, Created, Creation, Order
+from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import opened
@@ -94,6 +95,12 @@ def killed(step: Step) -> None:
         return result
 
     setattr(step.owner, step.function, watched)
+    if step.function == "finish":  # which nobody needs while the database is prompt
+        setattr(SqlConversationStore, SqlConversationStore.add.__name__, unavailable)
+
+
+async def unavailable(*_: Any) -> None:
+    raise StorageUnavailableError
 
 
 @pytest.fixture
