@@ -38,6 +38,7 @@ from backend.database.runs import SqlRunStore
 from backend.database.sessions import SessionStore
 from backend.database.storage import cleaned, connected_database, opened_database, probe
 from backend.database.tokens import TokenStore
+from backend.database.transactions import Transactions, transactions
 from backend.database.usage import SqlUsageStore
 from backend.keys.keychain import Keychain
 from backend.keys.master_keys import load_master_keys
@@ -151,6 +152,7 @@ def create_app(
             connected_database(
                 settings
             ) as apart,  # of its own, so that removals are seen also while all others are busy
+            transactions(engine) as transacting,
         ):
             sessions = async_sessionmaker(engine)
             given = TokenStore(sessions)
@@ -164,7 +166,7 @@ def create_app(
                 remembered = RememberedTokens(given, version)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
-                running = _agents(facade, sessions, stored)
+                running = _agents(facade, transacting, stored)
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, remembered) if launch_token else remembered
@@ -267,13 +269,11 @@ async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets
         await own.aclose()
 
 
-def _agents(
-    facade: Facade, sessions: async_sessionmaker[AsyncSession], conversations: SqlConversationStore
-) -> Runner:
+def _agents(facade: Facade, transacting: Transactions, conversations: SqlConversationStore) -> Runner:
     """The agents of this application."""
     known = Agents([assistant(conversations)])
-    gate = Gate(SqlConfirmationStore(sessions), known)
-    return Runner(known, facade.get_llm, SqlRunStore(sessions), gate)
+    gate = Gate(SqlConfirmationStore(transacting), known)
+    return Runner(known, facade.get_llm, SqlRunStore(transacting), gate)
 
 
 def _budgets(facade: Facade, sessions: async_sessionmaker[AsyncSession]) -> Budgets | None:

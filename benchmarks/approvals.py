@@ -40,6 +40,7 @@ from backend.database.confirmations import SqlConfirmationStore
 from backend.database.engine import make_engine, opened
 from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
+from backend.database.transactions import transactions
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes import postgres, valkey
 from backend.tests.fakes.agents import ANN, whole
@@ -85,11 +86,12 @@ async def application(kind: Kind, effects: Path) -> AsyncIterator[Runner]:
     engine = _engine(kind.database)
     client = Redis.from_url(kind.valkey) if kind.valkey else None
     try:
-        sessions = async_sessionmaker(engine)
-        stored: Any = SqlConfirmationStore(sessions)
-        store = ValkeyConfirmationStore(client, partial(note, sessions)) if client else stored
-        model: Any = TurnModel([[("delete", '{"number": 7}')]])
-        yield Runner(agents, lambda _: model, SqlRunStore(sessions), Gate(store, agents))
+        async with transactions(engine) as transacting:
+            stored: Any = SqlConfirmationStore(transacting)
+            noting = partial(note, async_sessionmaker(engine))
+            store = ValkeyConfirmationStore(client, noting) if client else stored
+            model: Any = TurnModel([[("delete", '{"number": 7}')]])
+            yield Runner(agents, lambda _: model, SqlRunStore(transacting), Gate(store, agents))
     finally:
         if client:
             await client.aclose()

@@ -78,6 +78,7 @@ class Drive:
         self._agent = around.agents[run.agent]
         self._judge = Judge(self._agent, around.agents)
         self._progress = Progress.of(run.budget, steps)
+        self._saved = len(steps)
         self._left_open: set[str] = set()
         """Calls that ran, and nobody knows what came of them."""
         self._end: Ended | None = None
@@ -86,7 +87,10 @@ class Drive:
         """What happens, until the run is over or waits; `Ended` comes last. To note the `outcome` is left to the caller."""
         yield Started(self._run)
         while self._end is None:
-            async with aclosing(self._stage(self._progress.next_move())) as stage:
+            move = self._progress.next_move()
+            if not isinstance(move, AskModel):
+                await self.save()
+            async with aclosing(self._stage(move)) as stage:
                 async for event in stage:
                     yield event
 
@@ -196,8 +200,13 @@ class Drive:
         tasks = [asyncio.create_task(self._executed(call)) for call in calls]
         try:
             for each in asyncio.as_completed(tasks):
-                if (result := await each) is not None:
-                    yield await self._observe(result)
+                if (result := await each) is None:
+                    continue
+                if result.confirmation is not None:
+                    await self._append(result)
+                else:  # it only looked, and would look again: it is kept with what follows
+                    self._progress.add(result)
+                yield self._told(result)
         finally:
             for task in tasks:
                 task.cancel()
@@ -308,13 +317,26 @@ class Drive:
 
     async def _observe(self, result: Observed) -> Result:
         await self._append(result)
+        return self._told(result)
+
+    def _told(self, result: Observed) -> Result:
         why = "" if result.status == "ok" else sentence(result.content)
         return Result(self._run.id, result.call, result.name, result.status, why)
 
     async def _append(self, step: Step) -> None:
-        """Keep a step, then fold it in."""
-        await self._around.runs.append(self._run, len(self._progress.steps), step, self._around.now())
+        """Fold a step in, and keep it with those before it."""
         self._progress.add(step)
+        await self.save()
+
+    async def save(self) -> None:
+        """Keep the steps that are not kept yet.
+
+        Raises:
+            StepTakenError: If somebody else goes on with the run.
+        """
+        if unsaved := self._progress.steps[self._saved :]:
+            await self._around.runs.append(self._run, self._saved, unsaved, self._around.now())
+            self._saved += len(unsaved)
 
     def _ended(self, state: RunState, reason: str | None, error: LLMError | None = None) -> Ended:
         progress = self._progress

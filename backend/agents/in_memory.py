@@ -95,12 +95,12 @@ class MemoryRuns:
         """See `RunStore.steps`."""
         return list(self._steps.get(run_id, ()))
 
-    async def append(self, run: Run, number: int, step: Step, now: int) -> None:
+    async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
         """See `RunStore.append`."""
         kept = self._steps[run.id]
         if number != len(kept):
             raise StepTakenError
-        kept.append(step)
+        kept += steps
         self._runs[run.id] = self._runs[run.id]._replace(updated_at=now)
 
     async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:

@@ -23,6 +23,7 @@ from .steps import Opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
@@ -102,8 +103,10 @@ class Runner:
         told = (*remembered, *map(history.stored, before), history.said(question))
         now = self._now()
         run = Run(str(uuid7()), agent, owner, question, budget, now, conversation, updated_at=now)
-        await self._runs.begin(run, Opened(messages=told))
-        async with aclosing(self._driven(run)) as events:
+        run = run._replace(leased_by=secrets.token_hex(8), leased_until=now + LEASE)
+        opened = Opened(messages=told)
+        await self._runs.begin(run, opened)
+        async with aclosing(self._driven(run, self._held(run, [opened]))) as events:
             async for event in events:
                 yield event
 
@@ -202,12 +205,19 @@ class Runner:
 
     # How -----------------------------------------------------------------------------------------------------------
 
-    async def _driven(self, run: Run) -> AsyncGenerator[Event, None]:
-        """Go on until the run is over, or waits for a person who has not decided while it came to a stop."""
+    async def _driven(
+        self, run: Run, held: AbstractAsyncContextManager[Drive] | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Go on until the run is over, or waits for a person who has not decided while it came to a stop.
+
+        Args:
+            run: Which.
+            held: It, if its lease is held already.
+        """
         has_begun = False
         while True:
             try:
-                async with self._leased(run) as drive, aclosing(drive.events()) as events:
+                async with held or self._leased(run) as drive, aclosing(drive.events()) as events:
                     async for event in events:
                         has_begun = True
                         yield event
@@ -218,15 +228,22 @@ class Runner:
                 return
             if drive.outcome().state != "awaiting" or not await self._is_decided(run):
                 return
+            held = None
 
     @asynccontextmanager
     async def _leased(self, run: Run) -> AsyncIterator[Drive]:
         """Go on with ``run`` alone, and note at the end how far it has come."""
-        holder = secrets.token_hex(8)
-        if not await self._renew(run, holder):
+        leased = run._replace(leased_by=secrets.token_hex(8))
+        if not await self._renew(leased):
             raise RunBusyError
-        renewing = asyncio.create_task(self._renewing(run, holder))
-        drive = Drive(run, await self._runs.steps(run.id), self._around)
+        async with self._held(leased, await self._runs.steps(run.id)) as drive:
+            yield drive
+
+    @asynccontextmanager
+    async def _held(self, run: Run, steps: Sequence[Step]) -> AsyncIterator[Drive]:
+        """Go on with ``run``, whose lease is held and whose steps these are, and let go of it at the end."""
+        renewing = asyncio.create_task(self._renewing(run))
+        drive = Drive(run, steps, self._around)
         try:
             yield drive
         except StepTakenError:
@@ -235,17 +252,19 @@ class Runner:
             renewing.cancel()
             with suppress(asyncio.CancelledError):
                 await renewing
-            await self._runs.release(run, holder, drive.outcome(), self._now())
+            with suppress(StepTakenError):  # who was cancelled while they wrote may have written
+                await drive.save()
+            await self._runs.release(run, run.leased_by or "", drive.outcome(), self._now())
 
-    async def _renew(self, run: Run, holder: str) -> bool:
+    async def _renew(self, run: Run) -> bool:
         now = self._now()
-        return await self._runs.lease(run, holder, now + LEASE, now)
+        return await self._runs.lease(run, run.leased_by or "", now + LEASE, now)
 
-    async def _renewing(self, run: Run, holder: str) -> None:
+    async def _renewing(self, run: Run) -> None:
         while True:
             await asyncio.sleep(LEASE / 3_000_000)
             try:
-                await self._renew(run, holder)
+                await self._renew(run)
             except Exception as error:  # noqa: BLE001 - the lease decides nothing
                 log.warning("agents.lease_not_renewed run=%s error=%s", run.id, type(error).__name__)
 

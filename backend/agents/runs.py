@@ -75,7 +75,7 @@ class RunStore(Protocol):
     """
 
     async def begin(self, run: Run, opened: Step) -> bool:
-        """Keep ``run`` with its first step; False if there is a run of that id."""
+        """Keep ``run``, with its lease if it has one, and its first step; False if there is a run of that id."""
         ...
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
@@ -86,11 +86,11 @@ class RunStore(Protocol):
         """All steps of the run, in order."""
         ...
 
-    async def append(self, run: Run, number: int, step: Step, now: int) -> None:
-        """Add a step; once this returns, it survives a crash.
+    async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
+        """Add steps, the first of them under that number; once this returns, all of them survive a crash.
 
         Raises:
-            StepTakenError: If there is a step of that number.
+            StepTakenError: If there is a step of one of their numbers. None is added then.
         """
         ...
 

@@ -235,13 +235,15 @@ async def _runner(
     from backend.database.confirmations import SqlConfirmationStore
     from backend.database.conversations import SqlConversationStore
     from backend.database.runs import SqlRunStore
+    from backend.database.transactions import transactions
 
     def nobody(feature: str) -> BaseChatModel:
         raise AssertionError(f"{feature} is not asked here")
 
     agents = Agents([assistant(SqlConversationStore(sessions))])
-    gate = Gate(SqlConfirmationStore(sessions), agents)
-    yield Runner(agents, models or nobody, SqlRunStore(sessions), gate)
+    async with transactions(sessions.kw["bind"]) as transacting:
+        gate = Gate(SqlConfirmationStore(transacting), agents)
+        yield Runner(agents, models or nobody, SqlRunStore(transacting), gate)
 
 
 def _owner(user: str) -> Any:

@@ -8,18 +8,20 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sqlalchemy import exists, insert, select, text, update
+from sqlalchemy import BigInteger, bindparam, exists, insert, select, text, update
 from typing_extensions import override
 from uuid_utils import uuid7
 
-from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, UserKeyRow
+from backend.database.tables import AuditChainRow, AuditEntryRow, AuditHeadRow, Base, UserKeyRow
 from backend.ledger.audit import ENTRIES, START, Entry, Event, Head, Tip
 from backend.utils.llm.forks import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+    from sqlalchemy.orm import Session
 
     from backend.background import Background
     from backend.ledger.audit import Kind, SigningKey
@@ -28,6 +30,20 @@ log = logging.getLogger(__name__)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_CHAINS: Final = Base.metadata.tables[AuditChainRow.__tablename__]
+_IS_MINE: Final = (_CHAINS.c.chain == bindparam("its_chain"), _CHAINS.c.writer == bindparam("its_writer"))
+_GROW: Final = (
+    update(_CHAINS)
+    .where(*_IS_MINE)
+    .values(sequence=_CHAINS.c.sequence + bindparam("links", type_=BigInteger))
+    .returning(_CHAINS.c.sequence, _CHAINS.c.hash)
+)
+_END: Final = update(_CHAINS).where(*_IS_MINE).values(hash=bindparam("last"))
+_ADD: Final = insert(Base.metadata.tables[AuditEntryRow.__tablename__])
+_BEGIN: Final = text(
+    "INSERT INTO audit_chains (chain, writer, sequence, hash, signed) "
+    "VALUES (:chain, :writer, 0, :hash, 0) ON CONFLICT DO NOTHING"
+)
 ALL_ENTRIES: Final = select(*(getattr(AuditEntryRow, name) for name in Entry._fields))
 _ALONE: Final = "SELECT pg_advisory_xact_lock(5077290471)"
 
@@ -70,12 +86,23 @@ async def record(
         now: When, timezone-aware.
         details: JSON-ready facts.
     """
-    event = Event((now - _EPOCH) // _MICROSECOND, actor, kind, subject, details or {})
-    row, mine = AuditChainRow, _of(ENTRIES, _writer.name)
-    sequence, previous = await _grown_by_one(session)
-    entry = Entry.of(event, _writer.name, sequence, previous)
-    await session.execute(insert(AuditEntryRow).values(entry._asdict()))
-    await session.execute(update(row).where(*mine).values(hash=entry.hash))
+    at = (now - _EPOCH) // _MICROSECOND
+    await session.run_sync(write, [Event(at, actor, kind, subject, details or {})])
+
+
+def write(connection: Session | Connection, events: Sequence[Event]) -> None:
+    """Add an entry of each event as `record` does, in a transaction that is no coroutine."""
+    if not events:
+        return
+    end = _grown(connection, len(events))
+    number, last, entries = end.sequence - len(events), end.hash, []
+    for event in events:
+        number += 1
+        entry = Entry.of(event, _writer.name, number, last)
+        entries.append(entry._asdict())
+        last = entry.hash
+    connection.execute(_ADD, entries)
+    connection.execute(_END, {**_mine(), "last": last})
 
 
 async def note(
@@ -91,24 +118,27 @@ async def note(
         await record(session, kind, subject, actor=actor, now=datetime.now(UTC), details=details)
 
 
-async def _grown_by_one(session: AsyncSession | AsyncConnection) -> tuple[int, str]:
-    """The number of the next link, and the hash of the last one. Who comes next waits for the transaction's end."""
-    row, mine = AuditChainRow, _of(ENTRIES, _writer.name)
-    grow = update(row).where(*mine).values(sequence=row.sequence + 1).returning(row.sequence, row.hash)
-    found = (await session.execute(grow)).first()
+def _grown(connection: Session | Connection, links: int) -> Any:
+    """The number of the last of so many new links, and the hash before them. Who comes next waits for the transaction's end."""
+    values = {**_mine(), "links": links}
+    found = connection.execute(_GROW, values).first()
     if found is None:
-        await begin_chain(session, ENTRIES, _writer.name)
-        found = (await session.execute(grow)).one()
-    return found.sequence, found.hash
+        connection.execute(_BEGIN, _begun(ENTRIES, _writer.name))
+        found = connection.execute(_GROW, values).one()
+    return found
 
 
-async def begin_chain(session: AsyncSession | AsyncConnection, chain: str, writer: str) -> None:
+async def begin_chain(session: AsyncConnection, chain: str, writer: str) -> None:
     """Note a chain without links, unless there is one."""
-    new = text(
-        "INSERT INTO audit_chains (chain, writer, sequence, hash, signed) "
-        "VALUES (:chain, :writer, 0, :hash, 0) ON CONFLICT DO NOTHING"
-    )
-    await session.execute(new, {"chain": chain, "writer": writer, "hash": START})
+    await session.execute(_BEGIN, _begun(chain, writer))
+
+
+def _begun(chain: str, writer: str) -> dict[str, str]:
+    return {"chain": chain, "writer": writer, "hash": START}
+
+
+def _mine() -> dict[str, str]:
+    return {"its_chain": ENTRIES, "its_writer": _writer.name}
 
 
 class AuditTrail:
@@ -191,7 +221,3 @@ async def _to_sign(session: AsyncSession) -> list[Tip]:
     grown = update(row).where(row.signed < row.sequence).values(signed=row.sequence)
     found = await session.execute(grown.returning(row.chain, row.writer, row.sequence, row.hash))
     return [Tip(*tip) for tip in found]
-
-
-def _of(chain: str, writer: str) -> tuple[Any, Any]:
-    return AuditChainRow.chain == chain, AuditChainRow.writer == writer

@@ -5,105 +5,123 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.agents.confirmations import Confirmation
 from backend.database.agent_tables import CONFIRMATIONS, IS_EXECUTING, IS_OPEN, IS_PENDING
-from backend.database.audit import record
-from backend.ledger.audit import SYSTEM
+from backend.database.audit import write
+from backend.ledger.audit import SYSTEM, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from sqlalchemy import ColumnElement
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from backend.access import Owner
     from backend.agents.confirmations import Change
+    from backend.database.transactions import Transactions
     from backend.ledger.audit import Kind
 
 _ROW: Final = CONFIRMATIONS.c
 _COLUMNS: Final = [_ROW[name] for name in Confirmation._fields]
+_ALL: Final = select(*_COLUMNS)
+_MINE: Final = (_ROW.user_id == bindparam("user_id"), _ROW.tenant_id == bindparam("tenant_id"))
+_MOST: Final = bindparam("most", type_=Integer)
+_NOW: Final = bindparam("now", type_=BigInteger)
+_ADD: Final = insert(CONFIRMATIONS)
+_GET: Final = _ALL.where(_ROW.id == bindparam("id"), *_MINE)
+_EXISTS: Final = select(_ROW.id).where(_ROW.id == bindparam("id"))
+_OF_RUN: Final = _ALL.where(_ROW.run == bindparam("run")).order_by(_ROW.asked_at, _ROW.number)
+_OPEN: Final = _ALL.where(*_MINE, IS_OPEN).order_by(_ROW.asked_at.desc()).limit(_MOST)
+_EXPIRED: Final = _ALL.where(IS_PENDING, _ROW.expires_at <= _NOW).limit(_MOST)
+_LEFT: Final = _ALL.where(IS_EXECUTING, _ROW.leased_until <= _NOW).limit(_MOST)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqlConfirmationStore:
     """A `ConfirmationStore`."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
-        self._sessions = sessions
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def add(self, one: Confirmation) -> bool:
         """See `ConfirmationStore.add`."""
         kind: Kind = "agent.asked" if one.state == "pending" else "agent.recorded"
         actor = one.user_id if one.state == "pending" else SYSTEM
+
+        def add(connection: Connection) -> None:
+            connection.execute(_ADD, one._asdict())
+            write(connection, [Event(one.asked_at, actor, kind, one.id, one.audited())])
+
         try:
-            async with self._sessions.begin() as session:
-                await session.execute(insert(CONFIRMATIONS).values(one._asdict()))
-                await record(
-                    session, kind, one.id, actor=actor, now=moment(one.asked_at), details=one.audited()
-                )
+            await self._transactions.run(add)
         except IntegrityError:
             return False
         return True
 
     async def get(self, owner: Owner, confirmation_id: str) -> Confirmation | None:
         """See `ConfirmationStore.get`."""
-        found = await self._all(select(*_COLUMNS).where(*_of(owner, confirmation_id)))
+        found = await self._all(_GET, {"id": confirmation_id, **_its(owner)})
         return found[0] if found else None
 
     async def deny(self, owner: Owner, confirmation_id: str, now: int) -> None:
         """See `ConfirmationStore.deny`."""
-        async with self._sessions() as session:
-            exists = await session.scalar(select(_ROW.id).where(_ROW.id == confirmation_id))
-        if exists is not None:
-            async with self._sessions.begin() as session:
-                await record(session, "agent.denied", confirmation_id, actor=owner.user_id, now=moment(now))
+
+        def deny(connection: Connection) -> None:
+            if connection.scalar(_EXISTS, {"id": confirmation_id}) is not None:
+                write(connection, [Event(now, owner.user_id, "agent.denied", confirmation_id)])
+
+        await self._transactions.run(deny)
 
     async def change(self, owner: Owner, confirmation_id: str, change: Change) -> Confirmation | None:
         """See `ConfirmationStore.change`."""
-        changed = (
+        wanted = (
             update(CONFIRMATIONS)
             .where(*_of(owner, confirmation_id), *_conditions(change))
             .values(state=change.target, **change.values)
             .returning(*_COLUMNS)
         )
-        async with self._sessions.begin() as session:
-            row = (await session.execute(changed)).first()
+
+        def make(connection: Connection) -> Confirmation | None:
+            row = connection.execute(wanted).first()
             if row is None:
                 return None
             one = Confirmation._make(row)
-            now, details = moment(change.at), {**one.audited(), **change.details}
-            await record(session, change.kind, one.id, actor=change.actor, now=now, details=details)
-        return one
+            details = {**one.audited(), **change.details}
+            write(connection, [Event(change.at, change.actor, change.kind, one.id, details)])
+            return one
+
+        return await self._transactions.run(make)
 
     async def of_run(self, run_id: str) -> Sequence[Confirmation]:
         """See `ConfirmationStore.of_run`."""
-        wanted = select(*_COLUMNS).where(_ROW.run == run_id).order_by(_ROW.asked_at, _ROW.number)
-        return await self._all(wanted)
+        return await self._all(_OF_RUN, {"run": run_id})
 
     async def open(self, owner: Owner, limit: int) -> Sequence[Confirmation]:
         """See `ConfirmationStore.open`."""
-        mine = (_ROW.user_id == owner.user_id, _ROW.tenant_id == owner.tenant_id)
-        wanted = select(*_COLUMNS).where(*mine, IS_OPEN)
-        return await self._all(wanted.order_by(_ROW.asked_at.desc()).limit(limit))
+        return await self._all(_OPEN, {**_its(owner), "most": limit})
 
     async def due(self, now: int, limit: int) -> Sequence[Confirmation]:
         """See `ConfirmationStore.due`."""
-        expired = select(*_COLUMNS).where(IS_PENDING, _ROW.expires_at <= now).limit(limit)
-        left = select(*_COLUMNS).where(IS_EXECUTING, _ROW.leased_until <= now).limit(limit)
-        return [*await self._all(expired), *await self._all(left)]
+        expired = await self._all(_EXPIRED, {"now": now, "most": limit})
+        return [*expired, *await self._all(_LEFT, {"now": now, "most": limit})]
 
-    async def _all(self, wanted: Any) -> list[Confirmation]:
-        async with self._sessions() as session:
-            return [Confirmation._make(row) for row in await session.execute(wanted)]
+    async def _all(self, wanted: Select[Any], values: Mapping[str, Any]) -> list[Confirmation]:
+        def read(connection: Connection) -> list[Confirmation]:
+            return [Confirmation._make(row) for row in connection.execute(wanted, values)]
+
+        return await self._transactions.run(read)
 
 
 def moment(microseconds: int) -> datetime:
     """The moment that is so many microseconds after 1970 (UTC)."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _its(owner: Owner) -> dict[str, str]:
+    return {"user_id": owner.user_id, "tenant_id": owner.tenant_id}
 
 
 def _of(owner: Owner, confirmation_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -96,6 +96,18 @@ def make_engine(path: Path) -> AsyncEngine:
     return engine
 
 
+def make_blocking_engine(path: Path) -> Engine:
+    """An engine like that of `make_engine`, for threads. Whoever makes it disposes of it.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    file = DatabaseFile.at(path)
+    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
+    _watch(engine, file, _prepare)
+    return engine
+
+
 def make_counting_engine(path: Path) -> Engine:
     """An engine on the same file for counters, which threads use: each transaction writes, and none waits for the disk.
 

@@ -4,34 +4,60 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, exists, insert, or_, select, update
+from sqlalchemy import BigInteger, Integer, and_, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.access import Owner
 from backend.agents.budget import RunBudget
 from backend.agents.confirmations import OPEN
 from backend.agents.errors import StepTakenError
-from backend.agents.runs import ENDED, Exchange, Run
+from backend.agents.runs import ENDED, Exchange, Outcome, Run
 from backend.agents.steps import STEP, Answered, Failed, Observed
 from backend.database.agent_tables import CONFIRMATIONS, IS_OPEN, RUNS, STEPS
-from backend.database.audit import record
+from backend.database.audit import record, write
 from backend.database.confirmations import moment
 from backend.database.ledger_tables import first_id
-from backend.ledger.audit import SYSTEM
+from backend.ledger.audit import SYSTEM, Event
 from backend.utils.llm.clock import Time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.sql.dml import ReturningUpdate
 
-    from backend.agents.runs import Outcome
     from backend.agents.steps import Step
+    from backend.database.transactions import Transactions
     from backend.ledger.audit import Kind
 
 _ROW: Final = RUNS.c
 _ASKED: Final = CONFIRMATIONS.c
+_MINE: Final = tuple(_ROW[name] == bindparam(name) for name in ("user_id", "tenant_id"))
+_IN: Final = (*_MINE, *(_ROW[name] == bindparam(name) for name in ("agent", "conversation")))
+_NEWEST: Final = (_ROW.created_at.desc(), _ROW.id.desc())
+_MOST: Final = bindparam("most", type_=Integer)
+_AT: Final = bindparam("at", type_=BigInteger)
+_BEGIN: Final = insert(RUNS)
+_APPEND: Final = insert(STEPS)
+_GET: Final = select(RUNS).where(_ROW.id == bindparam("id"), *_MINE)
+_STEPS: Final = select(STEPS.c.step).where(STEPS.c.run == bindparam("run")).order_by(STEPS.c.number)
+_MEMORY: Final = (
+    select(_ROW.question, _ROW.answer).where(*_IN, _ROW.remembered).order_by(*_NEWEST).limit(_MOST)
+)
+_AWAITING: Final = select(RUNS).where(*_IN, _ROW.state == "awaiting").order_by(_ROW.created_at)
+_RECENT: Final = select(RUNS).where(*_MINE, _ROW.parent.is_(None)).order_by(*_NEWEST).limit(_MOST)
+_OF_CONVERSATION: Final = select(_ROW.id).where(*_IN)
+_CHANGE: Final = update(RUNS).where(_ROW.id == bindparam("of")).returning(_ROW.id)
+_IS_FREE: Final = or_(_ROW.leased_by == bindparam("holder"), _ROW.leased_until <= _AT)
+_OUTCOME: Final[Mapping[str, Any]] = {name: bindparam(name) for name in Outcome._fields}
+_LEASE: Final = _CHANGE.where(_ROW.state.not_in(sorted(ENDED)), _IS_FREE).values(
+    state="running", leased_by=bindparam("holder"), leased_until=bindparam("until"), updated_at=_AT
+)
+_RELEASE: Final = _CHANGE.where(_ROW.leased_by == bindparam("holder")).values(
+    **_OUTCOME, leased_by=None, leased_until=0, updated_at=_AT
+)
+_END: Final = _CHANGE.where(_ROW.state == "awaiting").values(**_OUTCOME, updated_at=_AT)
 CHUNK: Final = 100
 """Runs that are deleted in one transaction: their steps go with them, and others who write wait."""
 
@@ -39,107 +65,107 @@ CHUNK: Final = 100
 class SqlRunStore:
     """A `RunStore`."""
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
-        self._sessions = sessions
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def begin(self, run: Run, opened: Step) -> bool:
         """See `RunStore.begin`."""
+
+        def begin(connection: Connection) -> None:
+            connection.execute(_BEGIN, _values(run))
+            connection.execute(_APPEND, _step(run.id, 0, opened, run.created_at))
+
         try:
-            async with self._sessions.begin() as session:
-                await session.execute(insert(RUNS).values(_values(run)))
-                await session.execute(insert(STEPS).values(_step(run.id, 0, opened, run.created_at)))
+            await self._transactions.run(begin)
         except IntegrityError:
             return False
         return True
 
     async def get(self, owner: Owner, run_id: str) -> Run | None:
         """See `RunStore.get`."""
-        found = await self._runs(select(RUNS).where(_ROW.id == run_id, *_of(owner)))
+        found = await self._runs(_GET, {"id": run_id, **_its(owner)})
         return found[0] if found else None
 
     async def steps(self, run_id: str) -> Sequence[Step]:
         """See `RunStore.steps`."""
-        wanted = select(STEPS.c.step).where(STEPS.c.run == run_id).order_by(STEPS.c.number)
-        async with self._sessions() as session:
-            return [STEP.validate_json(text) for text in await session.scalars(wanted)]
+        found = await self._rows(_STEPS, {"run": run_id})
+        return [STEP.validate_json(row.step) for row in found]
 
-    async def append(self, run: Run, number: int, step: Step, now: int) -> None:
+    async def append(self, run: Run, number: int, steps: Sequence[Step], now: int) -> None:
         """See `RunStore.append`."""
+        values = [_step(run.id, place, step, now) for place, step in enumerate(steps, number)]
+        events = [event for step in steps if (event := _audited(run, step, now)) is not None]
+
+        def append(connection: Connection) -> None:
+            connection.execute(_APPEND, values)
+            write(connection, events)
+
         try:
-            async with self._sessions.begin() as session:
-                await session.execute(insert(STEPS).values(_step(run.id, number, step, now)))
-                if (told := _audited(run, step)) is not None:
-                    kind, facts = told
-                    await record(session, kind, run.id, actor=SYSTEM, now=moment(now), details=facts)
+            await self._transactions.run(append)
         except IntegrityError as error:
             raise StepTakenError from error
 
     async def lease(self, run: Run, holder: str, until: int, now: int) -> bool:
         """See `RunStore.lease`."""
-        is_free = or_(_ROW.leased_by == holder, _ROW.leased_until <= now)
-        return await self._change(
-            and_(_ROW.id == run.id, _ROW.state.not_in(sorted(ENDED)), is_free),
-            {"state": "running", "leased_by": holder, "leased_until": until, "updated_at": now},
-        )
+        return await self._change(_LEASE, {"of": run.id, "holder": holder, "until": until, "at": now})
 
     async def release(self, run: Run, holder: str, outcome: Outcome, now: int) -> bool:
         """See `RunStore.release`."""
-        values = {**outcome._asdict(), "leased_by": None, "leased_until": 0, "updated_at": now}
-        return await self._change(and_(_ROW.id == run.id, _ROW.leased_by == holder), values)
+        return await self._change(_RELEASE, {"of": run.id, "holder": holder, "at": now, **outcome._asdict()})
 
     async def end(self, run: Run, outcome: Outcome, now: int) -> bool:
         """See `RunStore.end`."""
-        waits = and_(_ROW.id == run.id, _ROW.state == "awaiting")
-        return await self._change(waits, {**outcome._asdict(), "updated_at": now})
+        return await self._change(_END, {"of": run.id, "at": now, **outcome._asdict()})
 
     async def memory(self, owner: Owner, agent: str, conversation: str, limit: int) -> Sequence[Exchange]:
         """See `RunStore.memory`."""
-        newest = _ROW.created_at.desc(), _ROW.id.desc()
-        mine = (*_in(owner, agent, conversation), _ROW.remembered)
-        wanted = select(_ROW.question, _ROW.answer).where(*mine).order_by(*newest).limit(limit)
-        async with self._sessions() as session:
-            found = [Exchange(row.question, row.answer or "") for row in await session.execute(wanted)]
-        return found[::-1]
+        found = await self._rows(_MEMORY, {**_in(owner, agent, conversation), "most": limit})
+        return [Exchange(row.question, row.answer or "") for row in reversed(found)]
 
     async def awaiting(self, owner: Owner, agent: str, conversation: str) -> Sequence[Run]:
         """See `RunStore.awaiting`."""
-        wanted = select(RUNS).where(*_in(owner, agent, conversation), _ROW.state == "awaiting")
-        return await self._runs(wanted.order_by(_ROW.created_at))
+        return await self._runs(_AWAITING, _in(owner, agent, conversation))
 
     async def recent(self, owner: Owner, limit: int) -> Sequence[Run]:
         """See `RunStore.recent`."""
-        wanted = select(RUNS).where(*_of(owner), _ROW.parent.is_(None))
-        return await self._runs(wanted.order_by(_ROW.created_at.desc(), _ROW.id.desc()).limit(limit))
+        return await self._runs(_RECENT, {**_its(owner), "most": limit})
 
     async def forget(self, owner: Owner, agent: str, conversation: str) -> int:
         """See `RunStore.forget`."""
-        async with self._sessions.begin() as session:
-            own = select(_ROW.id).where(*_in(owner, agent, conversation))
-            gone = set(await session.scalars(own))
-            await _remove(session, gone)
-        return len(gone)
+
+        def forget(connection: Connection) -> int:
+            gone = set(connection.scalars(_OF_CONVERSATION, _in(owner, agent, conversation)))
+            _remove(connection, gone)
+            return len(gone)
+
+        return await self._transactions.run(forget)
 
     async def remove(self, run: Run) -> None:
         """See `RunStore.remove`."""
-        async with self._sessions.begin() as session:
-            await _remove(session, {run.id})
+        await self._transactions.run(lambda connection: _remove(connection, {run.id}))
 
-    async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> bool:
-        changed = update(RUNS).where(which).values(values).returning(_ROW.id)
-        async with self._sessions.begin() as session:
-            return await session.scalar(changed) is not None
+    async def _change(self, changed: ReturningUpdate[Any], values: Mapping[str, Any]) -> bool:
+        def change(connection: Connection) -> bool:
+            return connection.scalar(changed, values) is not None
 
-    async def _runs(self, wanted: Any) -> list[Run]:
-        async with self._sessions() as session:
-            return [_run(row._asdict()) for row in await session.execute(wanted)]
+        return await self._transactions.run(change)
+
+    async def _runs(self, wanted: Select[Any], values: Mapping[str, Any]) -> list[Run]:
+        return [_run(row._asdict()) for row in await self._rows(wanted, values)]
+
+    async def _rows(self, wanted: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        def read(connection: Connection) -> Sequence[Row[Any]]:
+            return connection.execute(wanted, values).all()
+
+        return await self._transactions.run(read)
 
 
-def _of(owner: Owner) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return _ROW.user_id == owner.user_id, _ROW.tenant_id == owner.tenant_id
+def _its(owner: Owner) -> dict[str, str]:
+    return {"user_id": owner.user_id, "tenant_id": owner.tenant_id}
 
 
-def _in(owner: Owner, agent: str, conversation: str) -> tuple[ColumnElement[bool], ...]:
-    return (*_of(owner), _ROW.agent == agent, _ROW.conversation == conversation)
+def _in(owner: Owner, agent: str, conversation: str) -> dict[str, str]:
+    return {**_its(owner), "agent": agent, "conversation": conversation}
 
 
 async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
@@ -165,19 +191,19 @@ async def prune_runs(engine: AsyncEngine, before: int, by: str) -> int:
     async with engine.begin() as connection:
         gone = set(await connection.scalars(old.limit(CHUNK)))
         if gone:
-            await _remove(connection, gone)
+            await connection.run_sync(_remove, gone)
             facts = {"before": moment(before).date().isoformat(), "runs": len(gone)}
             await record(connection, "agent.pruned", "runs", actor=by, now=Time().now(), details=facts)
     return len(gone)
 
 
-async def _remove(session: AsyncSession | AsyncConnection, gone: set[str]) -> None:
+def _remove(connection: Connection, gone: set[str]) -> None:
     """Delete these runs, those that they delegated, and what was confirmed of them. What is open stays with who is asked."""
     while gone:
-        delegated = set(await session.scalars(select(_ROW.id).where(_ROW.parent.in_(gone))))
+        delegated = set(connection.scalars(select(_ROW.id).where(_ROW.parent.in_(gone))))
         closed = and_(_ASKED.run.in_(gone), _ASKED.state.not_in(sorted(OPEN)))
-        await session.execute(delete(CONFIRMATIONS).where(closed))
-        await session.execute(delete(RUNS).where(_ROW.id.in_(gone)))
+        connection.execute(delete(CONFIRMATIONS).where(closed))
+        connection.execute(delete(RUNS).where(_ROW.id.in_(gone)))
         gone = delegated
 
 
@@ -199,16 +225,18 @@ def _step(run_id: str, number: int, step: Step, now: int) -> dict[str, Any]:
     return {"run": run_id, "number": number, "at": now, "step": text}
 
 
-def _audited(run: Run, step: Step) -> tuple[Kind, dict[str, Any]] | None:
+def _audited(run: Run, step: Step, now: int) -> Event | None:
     """What the trail is told: who answered and what was called, not what was said. A confirmation tells of itself."""
     facts: dict[str, Any] = {"agent": run.agent, "owner": run.owner.user_id}
+    kind: Kind
     match step:
         case Answered():
             calls = [f"{call.name} {call.verdict}" for call in step.calls]
-            return "agent.answered", facts | {"call": step.call_id, "endpoint": step.endpoint, "tools": calls}
+            kind, more = "agent.answered", {"call": step.call_id, "endpoint": step.endpoint, "tools": calls}
         case Failed():
-            return "agent.failed", facts | {"call": step.call_id, "code": step.code}
+            kind, more = "agent.failed", {"call": step.call_id, "code": step.code}
         case Observed() if step.confirmation is None:
-            return "agent.tool", facts | {"call": step.call, "tool": step.name, "status": step.status}
+            kind, more = "agent.tool", {"call": step.call, "tool": step.name, "status": step.status}
         case _:
             return None
+    return Event(now, SYSTEM, kind, run.id, facts | more)

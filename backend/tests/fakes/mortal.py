@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessageChunk
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.agents.agent import Agent, Agents
 from backend.agents.budget import RunBudget
@@ -23,6 +22,7 @@ from backend.database.confirmations import SqlConfirmationStore
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
+from backend.database.transactions import transactions
 from backend.tests.fakes.agents import ANN, NOON, whole
 
 if TYPE_CHECKING:
@@ -149,11 +149,11 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
     is_url = place.database.startswith("postgresql")
     engine = make_postgres_engine(place.database) if is_url else make_engine(Path(place.database))
     try:
-        sessions = async_sessionmaker(engine)
-        gate = Gate(Mortal(SqlConfirmationStore(sessions), moments), agents, now=lambda: now)
-        model: Any = TurnModel(turns_of(seed))
-        runs: Any = Mortal(SqlRunStore(sessions), moments)
-        yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
+        async with transactions(engine) as transacting:
+            gate = Gate(Mortal(SqlConfirmationStore(transacting), moments), agents, now=lambda: now)
+            model: Any = TurnModel(turns_of(seed))
+            runs: Any = Mortal(SqlRunStore(transacting), moments)
+            yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
     finally:
         await engine.dispose()
 

@@ -18,7 +18,9 @@ from backend.tests.fakes.agents import World
 from backend.tests.unit.database.conftest import (  # noqa: F401 - fixtures
     engine,
     postgresql_sessions,
+    postgresql_transactions,
     sqlite_sessions,
+    sqlite_transactions,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from backend.agents.confirmations import ConfirmationStore
     from backend.agents.runs import RunStore
+    from backend.database.transactions import Transactions
     from backend.tests.fakes.valkey import Valkey
     from backend.tests.unit.database.conftest import (
         Sessions,
@@ -52,11 +55,12 @@ def stores(request: pytest.FixtureRequest) -> Stores:
         return Stores(MemoryConfirmations(), MemoryRuns())
     kind = "postgresql" if request.param == "postgresql" else "sqlite"
     sessions: Sessions = request.getfixturevalue(f"{kind}_sessions")
+    made: Transactions = request.getfixturevalue(f"{kind}_transactions")
     if request.param == "valkey":
         client = request.getfixturevalue("valkey_client")
         confirmations: Any = ValkeyConfirmationStore(client, partial(note, sessions))
-        return Stores(confirmations, SqlRunStore(sessions), sessions)
-    return Stores(SqlConfirmationStore(sessions), SqlRunStore(sessions), sessions)
+        return Stores(confirmations, SqlRunStore(made), sessions)
+    return Stores(SqlConfirmationStore(made), SqlRunStore(made), sessions)
 
 
 @pytest.fixture

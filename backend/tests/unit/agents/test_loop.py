@@ -322,6 +322,40 @@ async def test_a_model_that_does_not_answer_within_the_runs_seconds_ends_it() ->
     assert (end(events).state, end(events).reason) == ("exhausted", "seconds")
 
 
+async def test_what_only_looked_is_kept_though_the_run_is_left_while_the_model_is_asked() -> None:
+    world = World([wants(SEARCH)])
+    begun = asyncio.Event()
+
+    class Answering:
+        """Answers once, and never again."""
+
+        def bind_tools(self, _: object) -> Answering:
+            return self
+
+        async def astream(self, messages: Sequence[BaseMessage]) -> AsyncIterator[AIMessageChunk]:
+            if len(messages) > 2:
+                begun.set()
+                await asyncio.Event().wait()
+            async for chunk in world.model.astream(list(messages)):
+                yield chunk
+
+    answering = Answering()
+    world.models = lambda _: answering
+    world.put_in_force(world.agent)
+
+    task = asyncio.create_task(world.say())
+    await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    (run,) = await world.runner.recent(ANN)
+    kinds = [step.kind for step in await world.runs.steps(run.id)]
+    assert (kinds, await world.runner.shown_state(run)) == (
+        ["opened", "answered", "observed"],
+        "interrupted",
+    )
+
+
 async def test_what_no_database_takes_is_marked_in_what_is_kept() -> None:
     world = World([wants(("search", {"words": "a\0\ud800"}), text="b\0\ud800"), "Done."])
 

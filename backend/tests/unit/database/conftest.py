@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
+from backend.database.transactions import Transactions, transactions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,3 +46,15 @@ def sessions(request: pytest.FixtureRequest) -> Sessions:
     """On a database of each kind, with all tables."""
     made: Sessions = request.getfixturevalue(f"{request.param}_sessions")
     return made
+
+
+@pytest.fixture
+async def sqlite_transactions(sqlite_sessions: Sessions) -> AsyncIterator[Transactions]:
+    async with transactions(sqlite_sessions.kw["bind"]) as made:
+        yield made
+
+
+@pytest.fixture
+async def postgresql_transactions(postgresql_sessions: Sessions) -> AsyncIterator[Transactions]:
+    async with transactions(postgresql_sessions.kw["bind"]) as made:
+        yield made

@@ -10,6 +10,7 @@ import pytest
 
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
+from backend.database.transactions import Transactions, transactions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,3 +30,10 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         made = make_postgres_engine(url)
         yield made
         await made.dispose()
+
+
+@pytest.fixture
+async def transacting(engine: AsyncEngine) -> AsyncIterator[Transactions]:
+    """On the same database."""
+    async with transactions(engine) as made:
+        yield made

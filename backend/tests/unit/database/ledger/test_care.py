@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import func, inspect, select
-from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.agents.budget import RunBudget
 from backend.agents.confirmations import Confirmation
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.agents.confirmations import State
+    from backend.database.transactions import Transactions
 
 TODAY = date(2026, 11, 29)
 MONTH = Period.last(30, TODAY)
@@ -144,9 +144,10 @@ class TestRetention:
         await retention._keep(engine, Keep(rows=2, sums=3), lambda: TODAY)
         assert len(await SqlUsageStore(engine).used("day", MONTH)) == 4
 
-    async def test_runs_of_agents_go_too_unless_something_of_them_is_open(self, engine: AsyncEngine) -> None:
-        runs = SqlRunStore(async_sessionmaker(engine))
-        asked = SqlConfirmationStore(async_sessionmaker(engine))
+    async def test_runs_of_agents_go_too_unless_something_of_them_is_open(
+        self, engine: AsyncEngine, transacting: Transactions
+    ) -> None:
+        runs, asked = SqlRunStore(transacting), SqlConfirmationStore(transacting)
         old, new = NOON - 9 * DAY, NOON
         ids = {
             "done": await begun(runs, old, Outcome("done")),

@@ -1,0 +1,87 @@
+"""Transactions as functions: each is given a connection, and runs to its end without the event loop in between.
+
+SQLite's driver for event loops passes every statement to a thread and back, which takes ten times what the statement does. A
+transaction of several passes there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from typing_extensions import override
+
+from backend.database.engine import make_blocking_engine
+from backend.utils.llm.forks import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+
+
+class Transactions(Protocol):
+    """Runs transactions on one database."""
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns. What it did is kept if it returns, and undone if it raises.
+
+        Whoever is cancelled while they wait does not know which: it may go on to its end.
+        """
+        ...
+
+
+@asynccontextmanager
+async def transactions(engine: AsyncEngine) -> AsyncIterator[Transactions]:
+    """Transactions on the database of ``engine``, while the context lasts."""
+    if engine.dialect.name != "sqlite":
+        yield _OnLoop(engine)
+        return
+    threaded = _InThread(make_blocking_engine(Path(str(engine.url.database))))
+    try:
+        yield threaded
+    finally:
+        await threaded.close()
+
+
+class _OnLoop:
+    """By a driver that waits on the event loop."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """See `Transactions.run`."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+
+class _InThread(PerProcess):
+    """In a thread of their own, one after another, as SQLite writes anyway."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        super().__init__()
+
+    @override
+    def _begin(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "transactions")
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """See `Transactions.run`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    async def close(self) -> None:
+        """Wait for those that were begun, and let go of the database."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        self._thread.shutdown(wait=False)
