@@ -32,6 +32,7 @@ from backend.conversations.store import Conversation, InvalidCursorError, Page, 
 from backend.conversations.transcript import off_loop_if_long
 from backend.database.dialects import insert_into, is_postgres, one_by_one, text_of
 from backend.database.faults import is_unavailable
+from backend.database.one_trip import Reading
 from backend.database.tables import ConversationRow
 from backend.database.wal import erase
 
@@ -56,6 +57,14 @@ _WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
 }
 """By whether it is PostgreSQL."""
 
+_DOCUMENT: Final = Reading(
+    select(ConversationRow.document).where(
+        ConversationRow.id == bindparam("id"),
+        ConversationRow.user_id == bindparam("user_id"),
+        ConversationRow.tenant_id == bindparam("tenant_id"),
+    )
+)
+"""Of one conversation of one owner."""
 _READ_AT_ONCE: Final = 16 * 1024
 """Characters of a document that is read within a fraction of a millisecond. Of more, others do not wait for the end."""
 
@@ -85,9 +94,9 @@ class SqlConversationStore:
 
     async def get(self, owner: Owner, conversation_id: str) -> Conversation | None:
         """The conversation, if there is one of that id and it is this user's."""
-        query = select(ConversationRow.document).where(*_its(owner, conversation_id))
-        async with self._sessions() as session:
-            document = await session.scalar(query)
+        document = await _DOCUMENT.first(
+            self._engine, id=conversation_id, user_id=owner.user_id, tenant_id=owner.tenant_id
+        )
         if not document or len(document) <= _READ_AT_ONCE:
             return Conversation.model_validate_json(document) if document else None
         return await asyncio.to_thread(Conversation.model_validate_json, document)

@@ -91,7 +91,11 @@ def make_engine(path: Path) -> AsyncEngine:
     file = DatabaseFile.at(path)
     # What is stored is people's words: no error repeats them, and no log, at DEBUG either.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
-    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        hide_parameters=True,
+        pool_reset_on_return=None,  # SQLAlchemy has ended the transaction by then; to do so again costs a thread
+    )
     _watch(engine.sync_engine, file, _prepare)
     return engine
 

@@ -1,7 +1,8 @@
 """A response of server-sent events.
 
-What a source yields without waiting goes out in one piece, as soon as the event loop is free: an event of its own write would
-cost more than the event. And a source that never waits lets others have a turn.
+What a source yields without waiting goes out in one piece, as soon as the event loop is free, and what it yields in quick
+succession a few milliseconds later, as one: an event of its own write would cost more than the event. And a source that never
+waits lets others have a turn.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from .disconnect import ClientGoneError, while_connected
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 MOST_UNSENT: Final = 64 * 1024
 """Bytes that wait for a slow client, beside what the server buffers, before the source waits, too."""
 TOGETHER_SECONDS: Final = 0.005
-"""How long what came waits at most for what comes in the next turns. What comes first does not."""
+"""From one write to the next at least, but for the last: a write costs more than some events. What comes after a pause does not wait."""
 TURN_SECONDS: Final = 0.002
 """How long a source may yield without letting others have a turn."""
 PING_SECONDS: Final = 15.0
@@ -71,11 +72,15 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._stopping is not None:
             scope.setdefault("state", {})[STOPPING_EVENT] = self._stopping
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        start: Message = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
         try:
             async with (
                 aclosing(self._events),
-                _writing(send, self._ping, self._ping_seconds) as writer,
+                _writing(send, start, self._ping, self._ping_seconds) as writer,
                 while_connected(receive),
             ):
                 async for some in self._events:
@@ -86,17 +91,20 @@ class EventStream(Response):
 
 
 class _Writer:
-    """Writes events together that came together."""
+    """Writes the head with the first events, and then what came since, at most once in `TOGETHER_SECONDS`."""
 
-    def __init__(self, send: Send, ping: bytes, ping_seconds: float) -> None:
+    def __init__(self, send: Send, start: Message, ping: bytes, ping_seconds: float) -> None:
         self._send = send
+        self._start = start
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
         self._size = 0
-        self._since = self._turn_began = self._last_sent = self._loop.time()
+        self._turn_began = self._last_sent = self._loop.time()
+        self._next_at = self._turn_began
         self._is_whole = False
-        self._has_some = asyncio.Event()
+        self._is_due = asyncio.Event()
         self._has_room = asyncio.Event()
+        self._falls_due: asyncio.TimerHandle | None = None
         self._ping, self._ping_seconds = ping, ping_seconds
         self._next_ping = self._loop.call_later(ping_seconds, self._ping_if_silent)
         self._sending = self._loop.create_task(self._send_all())
@@ -107,8 +115,8 @@ class _Writer:
             await self._sending
         now = self._loop.time()
         if not self._unsent:
-            self._since = self._turn_began = now
-        self._add(some)
+            self._turn_began = now
+        self._add(some, now)
         if self._size >= MOST_UNSENT:
             self._has_room.clear()
             await self._has_room.wait()
@@ -119,7 +127,7 @@ class _Writer:
     def end(self) -> None:
         """That is all: the next that is sent is the last."""
         self._is_whole = True
-        self._has_some.set()
+        self._is_due.set()
 
     async def sent(self) -> None:
         """Wait until all is sent."""
@@ -128,59 +136,58 @@ class _Writer:
     async def close(self) -> None:
         """Stop, if that is not over."""
         self._next_ping.cancel()
+        if self._falls_due is not None:
+            self._falls_due.cancel()
         if not self._sending.done():
             self._sending.cancel()
             await asyncio.wait({self._sending})
 
-    def _add(self, some: bytes) -> None:
+    def _add(self, some: bytes, now: float) -> None:
         self._unsent.append(some)
         self._size += len(some)
-        self._has_some.set()
+        if now >= self._next_at or self._size >= MOST_UNSENT:
+            self._is_due.set()
+        elif self._falls_due is None:
+            self._falls_due = self._loop.call_at(self._next_at, self._is_due.set)
 
     async def _send_all(self) -> None:
         try:
-            is_last = has_begun = False
+            await self._send(self._start)
+            is_last = False
             while not is_last:
-                await self._has_some.wait()
-                if has_begun:
-                    await self._until_source_waits()
-                is_last, has_begun = self._is_whole, True
+                await self._is_due.wait()
+                is_last = self._is_whole
                 await self._send(
                     {"type": "http.response.body", "body": self._taken(), "more_body": not is_last}
                 )
                 self._last_sent = self._loop.time()
+                self._next_at = self._last_sent + TOGETHER_SECONDS
                 self._has_room.set()
         finally:
             self._has_room.set()
-
-    async def _until_source_waits(self) -> None:
-        """Wait while more comes in each turn of the loop, for a moment: a write costs more than a turn."""
-        size = -1
-        while size != self._size < MOST_UNSENT and not self._is_whole:
-            if self._loop.time() - self._since >= TOGETHER_SECONDS:
-                return
-            size = self._size
-            await asyncio.sleep(0)
 
     def _taken(self) -> bytes:
         body = b"".join(self._unsent)
         self._unsent.clear()
         self._size = 0
-        self._has_some.clear()
+        self._is_due.clear()
+        if self._falls_due is not None:
+            self._falls_due.cancel()
+            self._falls_due = None
         return body
 
     def _ping_if_silent(self) -> None:
         now, next_at = self._loop.time(), self._last_sent + self._ping_seconds
         if now >= next_at:
-            self._add(self._ping)
+            self._add(self._ping, now)
             next_at = now + self._ping_seconds
         self._next_ping = self._loop.call_at(next_at, self._ping_if_silent)
 
 
 @asynccontextmanager
-async def _writing(send: Send, ping: bytes, ping_seconds: float) -> AsyncIterator[_Writer]:
+async def _writing(send: Send, start: Message, ping: bytes, ping_seconds: float) -> AsyncIterator[_Writer]:
     """A writer; in the end, all is sent that was written."""
-    writer = _Writer(send, ping, ping_seconds)
+    writer = _Writer(send, start, ping, ping_seconds)
     try:
         yield writer
         await writer.sent()

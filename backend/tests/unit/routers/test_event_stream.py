@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from backend.routers.event_stream import MOST_UNSENT, EventStream
+from backend.routers.event_stream import MOST_UNSENT, TOGETHER_SECONDS, EventStream
 from backend.wires.sse import event, json_event
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ async def test_a_client_that_is_slow_at_the_end_gets_all_of_it() -> None:
     client.reads.set()
     await reading
 
-    assert (client.bodies, client.is_over) == ([b"one", b"two"], True)
+    assert (b"".join(client.bodies), client.is_over) == (b"onetwo", True)
 
 
 async def test_a_client_that_leaves_closes_the_source() -> None:
@@ -213,3 +213,61 @@ async def test_a_server_that_cannot_send_ends_the_source() -> None:
 
     with pytest.raises(OSError, match="gone"):
         await EventStream(endless())(dict(SCOPE), client.receive, broken_send)
+
+
+async def test_the_head_is_sent_in_the_same_turn_as_the_first_event() -> None:
+    client, turn, sent_in = Client(), 0, []
+
+    async def count() -> None:
+        nonlocal turn
+        while not client.is_over:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def send(message: Any) -> None:
+        sent_in.append((message["type"], turn))
+        await client.send(message)
+
+    counting = asyncio.create_task(count())
+    await EventStream(yielding(b"one"))(dict(SCOPE), client.receive, send)
+    await counting
+
+    (_, head), (_, first) = sent_in
+    assert head == first
+
+
+async def test_what_comes_in_quick_succession_is_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 0.0)
+    client = Client()
+
+    async def hasty() -> AsyncGenerator[bytes, None]:
+        for _ in range(50):
+            yield b"x"
+            await asyncio.sleep(0)
+
+    await client.read(EventStream(hasty()))
+
+    assert b"".join(client.bodies) == b"x" * 50
+    assert len(client.bodies) == 2
+
+
+async def test_what_comes_after_a_pause_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, goes_on, now = Client(), asyncio.Event(), 0.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+
+    async def slow() -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        await goes_on.wait()
+        yield b"two"
+        await asyncio.Event().wait()
+
+    reading = asyncio.create_task(client.read(EventStream(slow())))
+    await client.got_some.wait()
+    client.got_some.clear()
+    now = TOGETHER_SECONDS
+    goes_on.set()
+    await client.got_some.wait()
+    client.leaves.set()
+    await reading
+
+    assert client.bodies == [b"one", b"two"]

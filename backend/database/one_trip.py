@@ -1,0 +1,39 @@
+"""A value that one statement reads, in one trip to SQLite: a session takes five, each to a thread and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sqlalchemy.dialects import sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+
+
+class Reading(Generic[T]):
+    """A statement that is worded once.
+
+    Args:
+        statement: Selects one column; what differs from time to time are its `bindparam`.
+    """
+
+    def __init__(self, statement: Select[T]) -> None:
+        self._statement = statement
+        self._in_sqlite = str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
+
+    async def first(self, engine: AsyncEngine, **values: str) -> T | None:
+        """The value of the first row; None if there is none.
+
+        Raises:
+            sqlite3.Error: SQLite cannot be read.
+            DBAPIError: The same of PostgreSQL.
+        """
+        async with engine.connect() as connection:
+            if engine.dialect.name != "sqlite":
+                return await connection.scalar(self._statement, values)
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            rows = await driver.execute_fetchall(self._in_sqlite, values)
+        return rows[0][0] if rows else None
