@@ -105,7 +105,7 @@ ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are 
 	PYTHONPATH=. $(PY) -m benchmarks.ledger_spool
 	PYTHONPATH=. $(PY) -m benchmarks.ledger_crash
 
-approvals: install ## Approve calls from many processes at once, kill agents at every step, and look for what is done twice; half an hour
+approvals: install ## Approve calls from many processes at once, kill agents at every step, and look for what is done twice; some ten minutes
 	PYTHONPATH=. $(PY) -m benchmarks.approvals
 
 shared: install ## Let four processes share limits, kill some of them, and the server; some eight minutes

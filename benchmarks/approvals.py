@@ -1,10 +1,11 @@
 """Whether what a person approved is done once: by many processes at once, and wherever one of them is killed.
 
-    PYTHONPATH=. .venv/bin/python -m benchmarks.approvals [--seeds 200] [--stride 1] [--rounds 5]
+    PYTHONPATH=. .venv/bin/python -m benchmarks.approvals [--seeds 200] [--killed 20] [--stride 9] [--rounds 5]
 
 First, 200 requests on four processes approve the same call, on SQLite, PostgreSQL and Valkey: one does it, all others are refused.
-Then runs that follow from a seed are killed at every moment before and after each write and each effect, every ``stride``-th one
-beginning at the seed; the next process shows what is parked, leaves it alone, and brings the rest to its end.
+Then every moment before and after each write and each effect is looked at, of runs that follow from a seed: from the files that a
+process would leave behind if it were killed there, the next one shows what is parked, leaves it alone, and brings the rest to its
+end. At last processes are killed indeed, on each store, at every ``stride``-th moment of some of the runs, beginning at the seed.
 
 Prints tables in Markdown. Exit code 1 if something was done twice or is lost.
 """
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -45,18 +46,19 @@ from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes import postgres, valkey
 from backend.tests.fakes.agents import ANN, whole
 from backend.tests.fakes.children import fork, in_child
-from backend.tests.fakes.mortal import Left, Place, TurnModel, live, live_on
+from backend.tests.fakes.mortal import Images, Left, Place, TurnModel, killed_at, live, live_on
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 PROCESSES: Final = 4
 REQUESTS: Final = 50
 """Of each process, at once."""
-_TOLD: Final = 20
-"""Seeds from one word about how far it is to the next."""
+_LONGEST: Final = 3600
+"""Seconds that a process has for its share of all moments."""
+_MOST_MOMENTS: Final = 1000
 
 
 class Kind(NamedTuple):
@@ -187,31 +189,78 @@ def _make(path: str) -> None:
     asyncio.run(run())
 
 
-def kills(seeds: int, stride: int, folder: Path) -> bool:
-    """Kill runs of every seed. Whether nothing was done twice and nothing is lost."""
+def images(seeds: int, folder: Path) -> bool:
+    """Look at every moment of every seed's run on SQLite, on all processors. Whether nothing is done twice and nothing lost."""
     template = folder / "template.sqlite3"
     in_child(partial(_make, str(template)))
+    workers = os.cpu_count() or 1
+    children = [
+        fork(partial(_imaged, range(first, seeds, workers), template, folder), seconds=_LONGEST)
+        for first in range(workers)
+    ]
     counts: Counter[str] = Counter()
-    for seed in range(seeds):
-        moments = in_child(partial(live, seed, _place(template, folder, f"{seed}-whole")))
-        for moment in range(seed % stride, moments, stride):
-            place = _place(template, folder, f"{seed}-{moment}")
-            counts["kills"] += _killed(seed, place, moment)
-            left = Left(*in_child(partial(live_on, seed, place)))
-            counts["doubled"] += left.twice
-            counts["lost"] += left.lost + (left.states not in ([], ["done"]))
-            counts["parked"] += left.parked
-            counts["finished"] += left.states == ["done"]
-            for path in folder.glob(f"{seed}-{moment}.*"):
-                path.unlink()
-        if seed % _TOLD == _TOLD - 1:
-            print(f"{seed + 1} seeds: {dict(counts)}", file=sys.stderr, flush=True)
+    for child in children:
+        counts.update(child.result())
     print(
-        "| seeds | kills | done twice | lost | parked for a person | runs brought to their end |\n|---|---|---|---|---|---|"
+        "| seeds | moments | done twice | lost | parked for a person | runs brought to their end |\n|---|---|---|---|---|---|"
     )
-    told = ("kills", "doubled", "lost", "parked", "finished")
-    print(f"| {seeds} | {' | '.join(str(counts[name]) for name in told)} |")
-    return counts["doubled"] == counts["lost"] == 0 < counts["kills"]
+    _print(str(seeds), counts)
+    return counts["doubled"] == counts["lost"] == 0 < counts["moments"]
+
+
+def _imaged(seeds: Iterable[int], template: Path, folder: Path) -> Counter[str]:
+    """Each of these runs, gone on with from what every moment of it would leave behind."""
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        place = _place(template, folder, f"{seed}-whole")
+        taken = Images(place)
+        live(seed, place, taken.take)
+        for image in taken.taken:
+            counts += _counted(live_on(seed, image))
+        taken.discard()
+    return counts
+
+
+def _counted(left: Left) -> Counter[str]:
+    return Counter(
+        moments=1,
+        doubled=left.twice,
+        lost=left.lost + (left.states not in ([], ["done"])),
+        parked=left.parked,
+        finished=left.states == ["done"],
+    )
+
+
+def _print(what: str, counts: Counter[str]) -> None:
+    told = ("moments", "doubled", "lost", "parked", "finished")
+    print(f"| {what} | {' | '.join(str(counts[name]) for name in told)} |", flush=True)
+
+
+def kills(seeds: int, stride: int, folder: Path) -> bool:
+    """Kill processes on every store, at every ``stride``-th moment. Whether nothing was done twice and nothing is lost."""
+    print(
+        "| store | kills | done twice | lost | parked for a person | runs brought to their end |\n|---|---|---|---|---|---|"
+    )
+    fine = True
+    template = folder / "template.sqlite3"
+    with postgres.running() as server, valkey.running() as state:
+        for name in ("sqlite", "postgresql", "valkey"):
+            counts: Counter[str] = Counter()
+            for seed in range(seeds):
+                for moment in range(seed % stride, _MOST_MOMENTS, stride):
+                    with ExitStack() as stack:
+                        place = _place(template, folder, f"{name}-{seed}-{moment}")
+                        if name == "postgresql":
+                            place = place._replace(database=stack.enter_context(server.database()))
+                        if name == "valkey":
+                            state.client.flushall()
+                            place = place._replace(valkey=state.url)
+                        if not _killed(seed, place, moment):
+                            break  # that was its last moment
+                        counts += _counted(Left(*in_child(partial(live_on, seed, place))))
+            _print(name, counts)
+            fine = fine and counts["doubled"] == counts["lost"] == 0 < counts["moments"]
+    return fine
 
 
 def _place(template: Path, folder: Path, name: str) -> Place:
@@ -220,7 +269,7 @@ def _place(template: Path, folder: Path, name: str) -> Place:
 
 
 def _killed(seed: int, place: Place, moment: int) -> bool:
-    child = fork(partial(live, seed, place, moment))
+    child = fork(partial(live, seed, place, killed_at(moment)))
     with closing(os.fdopen(child.told)):
         return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]) == -signal.SIGKILL
 
@@ -231,13 +280,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--killed", type=int, default=20)
+    parser.add_argument("--stride", type=int, default=9)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     asyncio.run(_warm_up())
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # noqa: S108
         fine = races(given.rounds, Path(folder))
-        return 0 if kills(given.seeds, given.stride, Path(folder)) and fine else 1
+        fine = images(given.seeds, Path(folder)) and fine
+        return 0 if kills(given.killed, given.stride, Path(folder)) and fine else 1
 
 
 async def _warm_up() -> None:

@@ -21,15 +21,16 @@ _KILLED = {signal.SIGALRM, signal.SIGKILL}
 
 
 class Child(NamedTuple):
-    """A forked child, and where it writes."""
+    """A forked child, where it writes, and the seconds that it has."""
 
     pid: int
     told: int
+    seconds: int = SECONDS
 
     def result(self) -> Any:
         """What its work gave, once it has ended."""
         # Its own alarm is set once what runs at a fork is over: that may hang, too.
-        if not select.select([self.told], [], [], 2 * SECONDS)[0]:
+        if not select.select([self.told], [], [], 2 * self.seconds)[0]:
             os.kill(self.pid, signal.SIGKILL)
         with closing(os.fdopen(self.told)) as pipe:
             said = pipe.read()
@@ -46,15 +47,15 @@ def forking() -> Iterator[None]:
         yield
 
 
-def fork(work: Callable[[], Any]) -> Child:
-    """A child that does ``work`` and nothing else."""
+def fork(work: Callable[[], Any], seconds: int = SECONDS) -> Child:
+    """A child that does ``work`` and nothing else, within so many seconds."""
     here, there = os.pipe()
     with forking():
         pid = os.fork()
     if pid == 0:
-        _live(work, there)
+        _live(work, there, seconds)
     os.close(there)
-    return Child(pid, here)
+    return Child(pid, here, seconds)
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -62,11 +63,11 @@ def in_child(work: Callable[[], Any]) -> Any:
     return fork(work).result()
 
 
-def _live(work: Callable[[], Any], there: int) -> None:
+def _live(work: Callable[[], Any], there: int, seconds: int) -> None:
     status = 1
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(SECONDS)
+        signal.alarm(seconds)
         os.write(there, json.dumps(work()).encode())
         status = 0
     except BaseException:  # noqa: BLE001 - nothing of the child may go on in the test

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
+from collections.abc import Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AIMessageChunk
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from backend.agents.agent import Agent, Agents
 from backend.agents.budget import RunBudget
@@ -18,11 +23,13 @@ from backend.agents.gate import Decision, Gate
 from backend.agents.runner import Runner
 from backend.agents.runs import ENDED
 from backend.agents.tools import Execution, tool
+from backend.database import audit
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.engine import make_engine
 from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
 from backend.database.transactions import transactions
+from backend.database.valkey_confirmations import ValkeyConfirmationStore
 from backend.tests.fakes.agents import ANN, NOON, whole
 
 if TYPE_CHECKING:
@@ -41,30 +48,78 @@ class Place(NamedTuple):
     Attributes:
         database: The path of SQLite's file, or the URL of PostgreSQL.
         effects: A file to which each effect adds a line.
+        valkey: The URL of a server that keeps confirmations in the database's stead.
     """
 
     database: str
     effects: Path
+    valkey: str | None = None
 
     def lines(self) -> list[str]:
         return self.effects.read_text().split() if self.effects.exists() else []
 
 
+At = Callable[[int], None]
+"""Is told the number of each moment when it comes."""
+
+
 class Moments:
-    """Counts moments, and ends the process at one of them.
+    """Counts moments."""
 
-    Args:
-        last: The number of the moment at which it ends; None for never.
-    """
-
-    def __init__(self, last: int | None) -> None:
+    def __init__(self, at: At) -> None:
         self.count = 0
-        self._last = last
+        self._at = at
 
     def pass_by(self) -> None:
-        if self.count == self._last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._at(self.count)
         self.count += 1
+
+
+def never(_: int) -> None:
+    """Let every moment pass."""
+
+
+def killed_at(last: int) -> At:
+    """End the process at that moment."""
+
+    def at(number: int) -> None:
+        if number == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return at
+
+
+class Images:
+    """What a process that is killed leaves behind, at every moment, without killing it: its files, as the system has them.
+
+    SQLite's log is copied last: what is written meanwhile is an end of it that is not whole, as after a kill.
+
+    Args:
+        place: Where the run lives: on SQLite.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.taken: list[Place] = []
+
+    def take(self, number: int) -> None:
+        """Copy everything."""
+        database, effects = Path(self._place.database), self._place.effects
+        copy = Place(f"{database}.{number}", effects.with_suffix(f".{number}"))
+        for source, target in (
+            (effects, copy.effects),
+            (database, Path(copy.database)),
+            (Path(f"{database}-wal"), Path(f"{copy.database}-wal")),
+        ):
+            if source.exists():
+                shutil.copy(source, target)
+        self.taken.append(copy)
+
+    def discard(self) -> None:
+        """Remove all of them."""
+        for place in self.taken:
+            for path in (place.effects, *(Path(place.database + end) for end in ("", "-wal", "-shm"))):
+                path.unlink(missing_ok=True)
 
 
 class Mortal:
@@ -148,13 +203,19 @@ async def alive(seed: int, place: Place, moments: Moments, now: int) -> AsyncIte
     agents = Agents([Agent("clerk", "chat_agent", "You help.", tools, budget=RunBudget(turns=9))])
     is_url = place.database.startswith("postgresql")
     engine = make_postgres_engine(place.database) if is_url else make_engine(Path(place.database))
+    client = Redis.from_url(place.valkey) if place.valkey else None
     try:
         async with transactions(engine) as transacting:
-            gate = Gate(Mortal(SqlConfirmationStore(transacting), moments), agents, now=lambda: now)
+            store: Any = SqlConfirmationStore(transacting)
+            if client is not None:
+                store = ValkeyConfirmationStore(client, partial(audit.note, async_sessionmaker(engine)))
+            gate = Gate(Mortal(store, moments), agents, now=lambda: now)
             model: Any = TurnModel(turns_of(seed))
             runs: Any = Mortal(SqlRunStore(transacting), moments)
             yield Runner(agents, lambda _: model, runs, gate, now=lambda: now)
     finally:
+        if client is not None:
+            await client.aclose()
         await engine.dispose()
 
 
@@ -164,11 +225,11 @@ async def _answer_all(runner: Runner) -> None:
         await whole(runner.approve(Decision(ANN, pending[0].id, pending[0].digest)))
 
 
-def live(seed: int, place: Place, last: int | None = None, now: int = NOON) -> int:
-    """Begin a run and answer all that it asks, in this process, which ends at the moment ``last``; how many there were."""
+def live(seed: int, place: Place, at: At = never, now: int = NOON) -> int:
+    """Begin a run and answer all that it asks, in this process; how many moments there were."""
 
     async def run() -> int:
-        moments = Moments(last)
+        moments = Moments(at)
         async with alive(seed, place, moments, now) as runner:
             await whole(runner.start(ANN, "clerk", "Go.", "c"))
             await _answer_all(runner)
@@ -197,7 +258,7 @@ def live_on(seed: int, place: Place, now: int = NOON + LATER) -> Left:
     """Go on where a process was killed: sweep, show what is parked, have it left alone, and bring all to its end."""
 
     async def run() -> Left:
-        async with alive(seed, place, Moments(None), now) as runner:
+        async with alive(seed, place, Moments(never), now) as runner:
             await runner.sweep()
             parked = [one for one in await runner.gate.pending(ANN) if one.state == "unknown"]
             for one in parked:
