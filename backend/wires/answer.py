@@ -35,6 +35,7 @@ class Choice:
         reasoning_items: The same as its provider wants it back, unchanged.
         logprobs: How likely each token was, in the shape of Chat Completions.
         receipt: The receipt of its call; empty if there was none.
+        stop_sequence: Which of the request's stop sequences ended it, where the provider tells that.
     """
 
     text: str = ""
@@ -46,6 +47,7 @@ class Choice:
     usage: Usage = NOTHING_USED
     logprobs: Sequence[Mapping[str, Any]] = ()
     receipt: Mapping[str, Any] = field(default_factory=dict)
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,13 @@ class ToolCallDelta(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A choice is complete: why it ended, what it used, its receipt."""
+    """A choice is complete: why it ended, what it used, its receipt. ``stop_sequence`` as in `Choice`."""
 
     reason: FinishReason
     usage: Usage
     receipt: Mapping[str, Any]
     choice: int = 0
+    stop_sequence: str | None = None
 
 
 class Failed(NamedTuple):

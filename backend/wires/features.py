@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast, get_args
 
 from backend.utils.llm.errors import NoEndpointError
 from backend.utils.llm.options import Options
-from backend.utils.llm.providers.ask import REASONING_KEY, THOUGHTS_KEY
+from backend.utils.llm.providers.ask import REASONING_KEY, STOP_KEY, THOUGHTS_KEY
 from backend.utils.llm.receipt import RECEIPT_KEY, Usage
 
 from .answer import (
@@ -165,6 +165,7 @@ def choice_of(message: AIMessage) -> Choice:
         reasoning_items=extras.get(REASONING_KEY) or (),
         calls=calls,
         finish_reason=_reason(metadata.get("finish_reason"), calls=bool(calls)),
+        stop_sequence=metadata.get(STOP_KEY),
         usage=Usage.of(message.usage_metadata) or _estimated(receipt),
         logprobs=(metadata.get("logprobs") or {}).get("content") or (),
         receipt=receipt,
@@ -195,6 +196,7 @@ class _ChunkReader:
         self._choice = choice
         self._places: dict[object, int] = {}
         self._reason: object = None
+        self._stop_sequence: str | None = None
         self._usage: list[Usage] = []
         self._receipt: Mapping[str, Any] = {}
 
@@ -205,6 +207,7 @@ class _ChunkReader:
             self._usage.append(Usage.of(chunk.usage_metadata) or Usage())
         if metadata:
             self._reason = metadata.get("finish_reason", self._reason)
+            self._stop_sequence = metadata.get(STOP_KEY, self._stop_sequence)
             self._receipt = metadata.get(RECEIPT_KEY, self._receipt)
         if extras and (thoughts := extras.get(THOUGHTS_KEY)):
             yield ReasoningDelta(thoughts, choice)
@@ -223,4 +226,4 @@ class _ChunkReader:
         """The end of the choice."""
         usage = total_usage(self._usage) if self._usage else _estimated(self._receipt)
         reason = _reason(self._reason, calls=bool(self._places))
-        return Finished(reason, usage, self._receipt, self._choice)
+        return Finished(reason, usage, self._receipt, self._choice, self._stop_sequence)

@@ -50,7 +50,7 @@ def messages_document(request: MessagesRequest, answer: Answer, *, tells_receipt
     return {
         **_head(request),
         "content": list(_blocks(choice, request)),
-        "stop_reason": "refusal" if choice.refusal else _REASONS[choice.finish_reason],
+        **_end(choice.finish_reason, choice.stop_sequence, is_refused=bool(choice.refusal)),
         "usage": _usage(choice.usage),
         **_receipt(choice.receipt, is_told=tells_receipt),
     }
@@ -68,6 +68,15 @@ def _head(request: MessagesRequest) -> dict[str, Any]:
         "stop_sequence": None,
         "stop_details": None,
     }
+
+
+def _end(reason: FinishReason, stop_sequence: str | None, *, is_refused: bool) -> dict[str, Any]:
+    """Why the answer ended. Only some providers tell that a sequence ended it: of the others it is an end like any."""
+    if is_refused:
+        return {"stop_reason": "refusal", "stop_sequence": None}
+    if reason == "stop" and stop_sequence is not None:
+        return {"stop_reason": "stop_sequence", "stop_sequence": stop_sequence}
+    return {"stop_reason": _REASONS[reason], "stop_sequence": None}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -204,8 +213,8 @@ class MessagesWriter:
         if self._calls and self._items and self._request.keeps_thoughts:
             yield from self._begin("redacted_thinking", thoughts_block(self._items, event.receipt))
             yield from self._close()
-        reason = "refusal" if self._is_refused else _REASONS[event.reason]
-        delta = {"stop_reason": reason, "stop_sequence": None, "stop_details": None}
+        end = _end(event.reason, event.stop_sequence, is_refused=self._is_refused)
+        delta = {**end, "stop_details": None}
         yield _event("message_delta", delta=delta, usage=_usage(event.usage))
         yield _event("message_stop", **_receipt(event.receipt, is_told=self._tells_receipt))
 

@@ -11,7 +11,7 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.outputs import ChatGenerationChunk
 
 from ..transport import ExcessError, require_at_most
-from .ask import OTHERS_KEY, REASONING_KEY, THOUGHTS_KEY
+from .ask import OTHERS_KEY, REASONING_KEY, STOP_KEY, THOUGHTS_KEY
 from .loose_json import as_text
 from .tool_calls import CallStream, chunk_of_call, one_for_each, parsed_calls
 
@@ -38,6 +38,7 @@ class Answer:
         logprobs: How likely each token was, in the shape of Chat Completions.
         usage: Tokens of all so far, if the provider told.
         reason: Why it ended, by the names of Chat Completions; None if it did not say, or has not ended.
+        stop_sequence: Which of the sequences that were asked for ended it, where the provider tells that.
         others: Why choices beside the first ended.
         extras: The message's ``additional_kwargs``.
         metadata: The message's ``response_metadata``: the model, and other names.
@@ -52,6 +53,7 @@ class Answer:
     logprobs: Sequence[dict[str, Any]] = ()
     usage: UsageMetadata | None = None
     reason: str | None = None
+    stop_sequence: str | None = None
     others: Sequence[str] = ()
     extras: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Answer:
         self.logprobs = [*self.logprobs, *other.logprobs]
         self.usage = latest_usage(self.usage, other.usage)
         self.reason = self.reason or other.reason
+        self.stop_sequence = self.stop_sequence or other.stop_sequence
         self.others = [*self.others, *other.others]
         self.extras |= other.extras
         self.metadata |= other.metadata
@@ -93,6 +96,8 @@ class Answer:
             found.pop("model_provider", None)
         if self.reason is not None:
             found["finish_reason"] = self.reason
+        if self.stop_sequence is not None:
+            found[STOP_KEY] = self.stop_sequence
         if self.logprobs:
             found["logprobs"] = {"content": list(self.logprobs)}
         if self.others:

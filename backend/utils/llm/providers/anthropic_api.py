@@ -61,8 +61,7 @@ class Messages:
 
     def reader(self, request: ModelRequest) -> MessagesReader:
         """See `ChatApi.reader`."""
-        blank = [stop for stop in request.stop or () if stop.isspace()]
-        return MessagesReader(blank, most_blocks=request.ticket.trust.most_calls)
+        return MessagesReader(request.stop, most_blocks=request.ticket.trust.most_calls)
 
 
 def held_to_schema(request: ModelRequest) -> tuple[ModelRequest, Mapping[str, Any] | None]:
@@ -161,7 +160,7 @@ class MessagesReader:
     """Reads one answer, whole or event by event.
 
     Args:
-        stop: Sequences that end the text and are nothing but blanks, which the API does not take.
+        stop: Sequences that end the text. The API does not take those that are nothing but blanks: they are met here.
         most_blocks: As many are read.
 
     Attributes:
@@ -169,7 +168,8 @@ class MessagesReader:
     """
 
     def __init__(self, stop: Sequence[str] | None = None, *, most_blocks: int = 1000) -> None:
-        self._stops = Stops(stop)
+        self._asked = frozenset(stop or ())
+        self._stops = Stops([sequence for sequence in stop or () if sequence.isspace()])
         self._most_blocks = most_blocks
         self._counts: dict[str, int] = {}
         self._thought: dict[str, int] = {}
@@ -183,6 +183,7 @@ class MessagesReader:
             raise BadAnswer(Category.UNREADABLE)
         found = self._whole(document)
         found.text += self._stops.flush()
+        found.stop_sequence = self._stop_in(document)
         return found
 
     def event(self, document: dict[str, Any]) -> Answer | None:
@@ -254,8 +255,15 @@ class MessagesReader:
     def _ended(self, document: Mapping[str, Any]) -> Answer:
         delta = as_object(document.get("delta"))
         return Answer(
-            usage=self._used(document.get("usage")), reason=named(as_name(delta.get("stop_reason")))
+            usage=self._used(document.get("usage")),
+            reason=named(as_name(delta.get("stop_reason"))),
+            stop_sequence=self._stop_in(delta),
         )
+
+    def _stop_in(self, told: Mapping[str, Any]) -> str | None:
+        """The sequence that ended the text; one that nobody asked for is not told."""
+        sequence = told.get("stop_sequence")
+        return sequence if isinstance(sequence, str) and sequence in self._asked else self._stops.met
 
     def _used(self, value: object) -> UsageMetadata | None:
         """Tokens of all so far. What is told later takes the place of what was told before, unless it is nothing.

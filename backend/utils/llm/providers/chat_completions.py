@@ -89,7 +89,9 @@ class ChatCompletions:
     def reader(self, request: ModelRequest) -> ChatReader:
         """See `ChatApi.reader`."""
         return ChatReader(
-            has_others=request.ticket.trust.has_others, most_choices=request.ticket.trust.most_calls
+            request.stop,
+            has_others=request.ticket.trust.has_others,
+            most_choices=request.ticket.trust.most_calls,
         )
 
 
@@ -166,6 +168,7 @@ class ChatReader:
     """Reads one answer, whole or event by event.
 
     Args:
+        stop: Sequences that end the text.
         has_others: Whether choices beside the first, and what stands beside its text, are looked at.
         most_choices: As many are read.
 
@@ -174,7 +177,10 @@ class ChatReader:
             the connection open.
     """
 
-    def __init__(self, *, has_others: bool = True, most_choices: int = 1000) -> None:
+    def __init__(
+        self, stop: Sequence[str] | None = None, *, has_others: bool = True, most_choices: int = 1000
+    ) -> None:
+        self._asked = stop or ()
         self._has_others = has_others
         self._most_choices = most_choices
         self._has_reason = self._has_names = self._has_spoken = False
@@ -246,6 +252,10 @@ class ChatReader:
             found.text, found.thoughts = as_text(content), _thoughts_among(content)
         if reason := choice.get("finish_reason"):
             found.reason = reason if isinstance(reason, str) and reason in GOOD else named(as_name(reason))
+            if (
+                self._asked and (sequence := choice.get("stop_reason")) in self._asked
+            ):  # vLLM's, and its kin's
+                found.stop_sequence = sequence
         if calls := message.get("tool_calls"):
             found.calls = [_call(call) for call in as_objects(calls)]
         self._has_spoken = self._has_spoken or bool(content or calls)

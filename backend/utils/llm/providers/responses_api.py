@@ -136,15 +136,17 @@ class ResponsesReader:
             _call(item, place) for place, item in enumerate(items) if item.get("type") == "function_call"
         ]
         reasoning = [_without_nulls(item) for item in items if _is_reasoning(item)]
+        text = "" if "text" in self._told else self._stops.cut(as_text(parts))
         return Answer(
             thoughts="\n\n".join(filter(None, map(_thoughts, reasoning))),
             reasoning=reasoning,
-            text="" if "text" in self._told else self._stops.cut(as_text(parts)),
+            text=text,
             refusal="".join(as_text(part.get("refusal")) for part in parts),
             calls=calls,
             logprobs=[token for part in parts for token in logprobs_of(part.get("logprobs"))],
             usage=_usage(document.get("usage")),
             reason=_reason(document, called=bool(calls) or "calls" in self._told),
+            stop_sequence=self._stops.met,
             metadata=_metadata(document),
         )
 

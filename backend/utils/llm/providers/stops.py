@@ -12,12 +12,15 @@ class Stops:
     """Cuts a streamed text before the first stop sequence.
 
     A tail that may be the start of a sequence is held back until the next piece decides.
+
+    Attributes:
+        met: The sequence that ended the text; None if none did.
     """
 
     def __init__(self, sequences: Sequence[str] | None = None) -> None:
         self._sequences = tuple(filter(None, sequences or ()))
         self._held = ""
-        self._over = False
+        self.met: str | None = None
 
     def cut(self, text: str) -> str:
         """A whole ``text``, cut."""
@@ -25,12 +28,14 @@ class Stops:
 
     def add(self, piece: str) -> str:
         """The text that can be handed on once ``piece`` has come."""
-        if self._over:
+        if self.met is not None:
             return ""
         text = self._held + piece
-        ends = [end for end in map(text.find, self._sequences) if end >= 0]
-        self._over = bool(ends)
-        sure = min(ends) if ends else len(text) - self._partial_match_length(text)
+        ends = [(end, sequence) for sequence in self._sequences if (end := text.find(sequence)) >= 0]
+        if ends:
+            sure, self.met = min(ends)
+        else:
+            sure = len(text) - self._partial_match_length(text)
         self._held = "" if ends else text[sure:]
         return text[:sure]
 

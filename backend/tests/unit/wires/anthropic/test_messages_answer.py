@@ -281,3 +281,25 @@ def test_a_whole_answer_holds_calls_and_the_thoughts_that_go_back() -> None:
         {"INVALID_JSON": "not JSON"},
     ]
     assert document["patchbay"] == {"receipts": [RECEIPT]}
+
+
+@pytest.mark.parametrize(
+    ("reason", "sequence", "told"),
+    [
+        ("stop", "END", {"stop_reason": "stop_sequence", "stop_sequence": "END"}),
+        ("stop", None, {"stop_reason": "end_turn", "stop_sequence": None}),
+        ("length", "END", {"stop_reason": "max_tokens", "stop_sequence": None}),
+    ],
+    ids=["told", "not told", "another end"],
+)
+def test_a_stop_sequence_that_ended_the_answer_is_told_whole_and_streamed(
+    reason: FinishReason, sequence: str | None, told: dict[str, Any]
+) -> None:
+    choice = Choice(text="One.", finish_reason=reason, stop_sequence=sequence)
+    document = messages_document(asked(), Answer([choice]), tells_receipt=False)
+    *_, delta, _ = written(
+        [Started(), TextDelta("One."), Finished(reason, USAGE, RECEIPT, stop_sequence=sequence)]
+    )
+
+    assert {name: document[name] for name in told} == told
+    assert {name: delta["delta"][name] for name in told} == told
