@@ -60,7 +60,7 @@ class Allowance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What somebody was given access to.
+    """The rights of an access token, or of a browser's session.
 
     Attributes:
         user_id: In whose name they act.
@@ -82,19 +82,19 @@ class Grant:
 
     @property
     def owner(self) -> Owner:
-        """In whose name they act, tenant included."""
+        """The user in whose name the holder acts, with the tenant."""
         return Owner(self.user_id, self.tenant_id)
 
     def may(self, scopes: frozenset[Scope]) -> bool:
-        """Whether they have one of ``scopes``. Who has ``admin`` may do everything."""
+        """Whether the grant has one of ``scopes``. ``admin`` stands for all scopes."""
         return "admin" in self.scopes or not self.scopes.isdisjoint(scopes)
 
     def is_over(self, now: datetime) -> bool:
-        """Whether it says so no more."""
+        """Whether the grant has expired at ``now``."""
         return self.expires_at is not None and self.expires_at <= now
 
     def budgets(self) -> tuple[Budget, ...]:
-        """The same for calls, beside the budgets of the table."""
+        """The grant's budget as the facade counts it, beside the budgets of the table; empty without one."""
         if self.budget is None or self.token_id is None:
             return ()
         usd, period = self.budget
@@ -113,7 +113,7 @@ class Grant:
 
 
 def usual(user_id: str) -> Grant:
-    """What a token of ``user_id`` gives if nobody says otherwise."""
+    """The grant of a new token of ``user_id`` by default: ``call``, and every scope for the first user."""
     return Grant(user_id, scopes=frozenset(SCOPES) if user_id == ADMIN else frozenset({"call"}))
 
 
@@ -135,7 +135,7 @@ class AccessToken:
 
     @property
     def user_id(self) -> str:
-        """In whose name it acts."""
+        """The user in whose name the token acts."""
         return self.grant.user_id
 
     def as_dict(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Noting(Protocol):
 
 
 class Wanted(NamedTuple):
-    """Which counter a person means: that of ``subject`` in the budget called ``budget``, as of now."""
+    """The name of a counter as a person gives it: the budget, and the user, tenant or feature that it counts."""
 
     budget: str
     subject: str
@@ -62,7 +62,7 @@ def _utc_now() -> datetime:
 
 
 class Budgets:
-    """Those of a table, with their counters.
+    """The budgets of a table, with their counters.
 
     Args:
         store: The counters.
@@ -91,7 +91,7 @@ class Budgets:
         return sorted(filter(None, found), key=lambda one: -one.counter.used(one.budget.cap))
 
     async def of_user(self, owner: Owner) -> Sequence[Balance]:
-        """What is left for a user: of their own counters alone.
+        """The balances of a user's own counters.
 
         Raises:
             BudgetUnavailableError: They cannot be read.

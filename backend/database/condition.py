@@ -25,7 +25,7 @@ _REVISION: Final = "SELECT version_num FROM alembic_version"
 
 
 class Condition(NamedTuple):
-    """What was seen.
+    """The state in which the database was found.
 
     Attributes:
         place: The file, or PostgreSQL.

@@ -19,14 +19,14 @@ _THERE: Final = "SELECT relid::text FROM pg_partition_tree('ledger_attempts') WH
 
 
 class Partitions:
-    """Those of `ledger_attempts`, by their days since 1970."""
+    """The partitions of the table `ledger_attempts`, one for each day, numbered by days since 1970."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._known: set[int] = set()
 
     async def make(self, days: Iterable[int], *, anew: bool = False) -> None:
-        """Make those of ``days`` that are missing; ``anew`` without relying on what was there before."""
+        """Create the partitions of ``days`` that are missing. ``anew`` asks the database which there are."""
         if anew:
             self._known.clear()
         if missing := set(days) - self._known:
@@ -46,7 +46,7 @@ class Partitions:
             return any(day < before for day in await _days(connection))
 
     async def drop(self, before: int) -> int:
-        """Drop those of days before ``before``, and say how many rows about that were.
+        """Drop the partitions of days before ``before``, and return about how many rows they had.
 
         Raises:
             OperationalError: One is in use for longer than `_WAIT`; those before it are gone.

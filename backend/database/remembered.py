@@ -45,7 +45,7 @@ V = TypeVar("V")
 
 
 class Version:
-    """Which version of what is stored somebody has read.
+    """Tells whether access tokens, sessions or keys were changed since they were last read.
 
     Args:
         path: Of the SQLite file; None for PostgreSQL.
@@ -74,14 +74,14 @@ class Version:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Tell so at the end of the block, however that comes."""
+        """Call `changed` at the end of the block, even if it raises."""
         try:
             yield
         finally:
             self.changed()
 
     async def look(self) -> None:
-        """Somebody else has told so."""
+        """Note a change that another process has told of."""
         self.changed()
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Memory(Generic[K, V]):
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """What is remembered under ``key``, if it may be believed."""
+        """The value remembered under ``key``; None if there is none, it is too old, or something was changed since."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -115,7 +115,7 @@ class Memory(Generic[K, V]):
         return None
 
     async def get_or_ask(self, key: K, ask: Callable[[], Awaitable[V | None]]) -> V | None:
-        """What is remembered under ``key``; else what ``ask`` gives, which is remembered then. None is not."""
+        """The value remembered under ``key``, or else the result of ``ask``, which is then remembered unless it is None."""
         value = self.get(key)
         if value is None:
             mark = self.mark()
@@ -125,7 +125,7 @@ class Memory(Generic[K, V]):
         return value
 
     def mark(self) -> object:
-        """To be taken before the database is asked for what is to be `keep`t."""
+        """A mark for `keep`. Take it before the database is asked for the value."""
         return self._version.mark()
 
     def keep(self, key: K, value: V, mark: object) -> None:

@@ -38,7 +38,7 @@ _BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """A session that holds. The cookie cannot be had from it.
+    """A browser's session that has not ended. It does not hold the cookie, of which only a hash is stored.
 
     Attributes:
         token_id: The access token that it was opened with; None if it was the login link of a start.

@@ -61,7 +61,7 @@ _encoded = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 class Event(NamedTuple):
-    """Something to be kept.
+    """An event for the audit trail.
 
     Attributes:
         at: When, in microseconds since 1970 (UTC).
@@ -112,12 +112,12 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people: which link of which chain, and what it says."""
+        """The entry as people are told it: its number, its chain, and what it records."""
         return f"entry {self.sequence} of {self.writer} ({self.kind} {self.subject})"
 
 
 class Tip(NamedTuple):
-    """How far a chain had grown.
+    """The last link of a chain at some moment.
 
     Attributes:
         chain: What it holds: `ENTRIES` or `ATTEMPTS`.
@@ -165,7 +165,7 @@ class Head(NamedTuple):
         return sha256(_encoded([_VERSION, *self[:5]]))
 
     def all_tips(self) -> list[Tip]:
-        """Its ``tips``.
+        """The ``tips`` as values.
 
         Raises:
             ValueError: They are none.
@@ -184,7 +184,7 @@ class SigningKey(Protocol):
 
     @property
     def name(self) -> str:
-        """Tells which key it is."""
+        """The name of the key, which heads that it signed have."""
         ...
 
     def sign(self, message: bytes) -> bytes:
@@ -201,7 +201,7 @@ class Verifier(Protocol):
 
 
 class Grown(NamedTuple):
-    """How far a chain has grown by what is noted beside it, and how far the heads are said to go."""
+    """The length of a chain as noted beside it, with its last hash, and up to which link heads were signed."""
 
     sequence: int
     hash: str

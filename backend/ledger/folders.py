@@ -58,7 +58,7 @@ class Lock(PerProcess):
         self.descriptor = _CLOSED
 
     def let_go(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         descriptor, self.descriptor = self.descriptor, _CLOSED
         if descriptor != _CLOSED:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever else has the descriptor
@@ -91,16 +91,16 @@ class Folder(NamedTuple):
         return cls(path, lock)
 
     def is_there(self) -> bool:
-        """Whether it is where others look for it."""
+        """Whether the folder still has its place on the disk, where shippers look for it."""
         return is_at(self.path, self.lock.descriptor)
 
     def segment(self, number: int) -> Path:
-        """Where its segment ``number`` is."""
+        """The path of segment ``number``."""
         return self.path / f"{number:08d}.log"
 
 
 def folders(root: Path) -> list[Path]:
-    """All that are below ``root``, the oldest first."""
+    """The folders of spools below ``root``, the oldest first."""
     try:
         return sorted(root / name for name in os.listdir(root) if _NAME.fullmatch(name))  # noqa: PTH208 - twice as fast
     except OSError:
@@ -108,7 +108,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def size(root: Path) -> int:
-    """The bytes of all that is below ``root``."""
+    """The size of all files below ``root``, in bytes."""
     found = 0
     for folder, _, names in os.walk(root):
         for name in names:
@@ -130,7 +130,7 @@ def is_written(folder: Path) -> bool:
 
 
 class Mark(NamedTuple):
-    """Up to where rows are in the store: all segments before one, and so many bytes of that one."""
+    """The position up to which rows have reached the store: a segment, and a number of bytes in it."""
 
     segment: str = ""
     offset: int = 0
@@ -151,7 +151,7 @@ class Batch(NamedTuple):
 
 
 class Backlog:
-    """What is left of a folder. One process at a time has it."""
+    """The rows of a folder that have not reached the store yet. One process at a time holds it."""
 
     def __init__(self, folder: Path, lock: Lock) -> None:
         self._folder = folder

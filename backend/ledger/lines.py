@@ -26,12 +26,12 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def values(record: AttemptRecord) -> bytes:
-    """What ``record`` says, as JSON."""
+    """The values of ``record`` as a JSON array."""
     return _encoded(record).encode()
 
 
 def line(writer: bytes, sequence: int, said: bytes) -> bytes:
-    """The line of one record, with its end."""
+    """One line of a spool's file, newline included: length and checksum, then writer, sequence and ``said``, a JSON array."""
     body = b"%b %d %b" % (writer, sequence, said)
     return b"%08x %08x %b\n" % (len(body), crc32(body), body)
 
@@ -42,7 +42,7 @@ def heading(writer: bytes) -> bytes:
 
 
 class Found(NamedTuple):
-    """What was read of a file.
+    """The records read from a file.
 
     Attributes:
         rows: The records, in the order of their lines.
@@ -68,7 +68,7 @@ def read(content: bytes, most: int, names: Sequence[str]) -> Found:
 
 
 def names_in(content: bytes) -> Sequence[str]:
-    """What the values of a file that begins with ``content`` are called. This version's names, if it does not say."""
+    """The names of the values in a file that begins with ``content``; this version's names if the file has no heading."""
     first = _parsed(content.partition(b"\n")[0])
     is_heading = first is not None and first.sequence == _HEADING
     return tuple(first.said) if first is not None and is_heading else AttemptRecord._fields

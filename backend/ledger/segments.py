@@ -89,11 +89,11 @@ class Segment:
             self._is_entered = True
 
     def is_there(self) -> bool:
-        """Whether it is where others look for it."""
+        """Whether the file still has its place on the disk, where shippers look for it."""
         return is_at(self.path, self.descriptor)
 
     def close(self) -> None:
-        """Let go of it. What is no whole line is cut off, and an empty file is deleted."""
+        """Close the file: a line that was not written whole is cut off, an empty file deleted."""
         descriptor, self.descriptor = self.descriptor, -1
         with suppress(OSError):
             os.ftruncate(descriptor, self.size)
@@ -104,7 +104,7 @@ class Segment:
         os.close(descriptor)
 
     def cut_off(self) -> None:
-        """In a forked child: leave it to the parent."""
+        """Close a forked child's copy of the descriptor, and leave the file to the parent."""
         descriptor, self.descriptor = self.descriptor, -1
         cut_off([descriptor])
 

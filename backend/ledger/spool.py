@@ -45,7 +45,7 @@ _STOP: Final = "stop"
 
 
 class Bounds(NamedTuple):
-    """How much a spool keeps.
+    """The limits of what a spool keeps.
 
     Attributes:
         on_disk: Bytes of all that is below the root, whoever wrote it, to within one segment for each process.
@@ -59,7 +59,7 @@ class Bounds(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """How a spool does.
+    """The counters of a spool, in this process.
 
     Attributes:
         appended: Records that it was given, in this process.
@@ -125,13 +125,13 @@ class Spool(PerProcess):
 
     @property
     def folder(self) -> Path | None:
-        """Where this process writes; None before it has."""
+        """The folder to which this process writes; None before its first record."""
         folder = self._folder
         return folder and folder.path
 
     @property
     def figures(self) -> Figures:
-        """How it does."""
+        """The spool's counters now."""
         with self._lock:
             fault = self._fault
             return Figures(

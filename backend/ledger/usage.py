@@ -40,12 +40,12 @@ class Period(NamedTuple):
 
     @classmethod
     def last(cls, days: int, today: date) -> Period:
-        """So many days, of which the last is ``today``."""
+        """The last ``days`` days, ``today`` included."""
         return cls(today - timedelta(days=days - 1), today)
 
 
 class Only(NamedTuple):
-    """What usage, or requests, are asked of. None is whatever it may be."""
+    """A filter of usage or requests by these dimensions. None lets every value through."""
 
     feature: str | None = None
     model: str | None = None
@@ -55,7 +55,7 @@ class Only(NamedTuple):
     outcome: str | None = None
 
     def given(self) -> Iterator[tuple[Dimension, str]]:
-        """Those that are not None."""
+        """The dimensions that the filter restricts, with their values."""
         yield from ((name, value) for name, value in self._asdict().items() if value is not None)  # type: ignore[misc]
 
 

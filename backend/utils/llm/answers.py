@@ -61,7 +61,7 @@ def refused(message: AIMessage) -> bool:
 
 
 def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str, Any]] = ()) -> AIMessage:
-    """``message``, if it may be handed on; with its object, if a schema was asked for.
+    """Test ``message``, and return it: with the parsed object, if a schema was asked for.
 
     Args:
         message: A complete answer.
@@ -126,7 +126,7 @@ def _arguments(message: AIMessage) -> Iterator[str]:
 
 
 def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:
-    """An answer with its receipt, in LangChain's wrapping."""
+    """The answer with its receipt, as LangChain's `ChatResult`."""
     message.response_metadata = {**message.response_metadata, RECEIPT_KEY: hand_out(receipt)}
     return ChatResult(generations=[ChatGeneration(message=message)])
 

@@ -166,7 +166,7 @@ class BindableChatModel(BaseChatModel, ABC):
 
 
 def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
-    """What a call with these arguments asks for, over what its model asks for ``by_default``.
+    """The `Ask` of a call with these arguments, laid over that of its model, ``by_default``.
 
     Raises:
         TypeError: If one is not what it has to be. Nothing was sent then.

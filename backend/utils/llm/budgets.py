@@ -120,7 +120,7 @@ class Budget:
         return self.keys in {owner, "any"} and (not self.tiers or tier in self.tiers)
 
     def ceiling(self, *, is_stepped_down: bool) -> int:
-        """How far a request may fill it."""
+        """The amount up to which requests may fill a counter, in its unit: the cap, or less if the feature then steps down."""
         is_limited = self.step_down_at is not None and not is_stepped_down
         return int(self.cap * Decimal(str(self.step_down_at))) if is_limited else self.cap
 
@@ -129,23 +129,23 @@ class Budget:
         return Window(self.name, self.per, subject, begin(self.period, now))
 
     def shown(self, amount: int) -> str:
-        """``amount`` of its unit, for people."""
+        """``amount`` in the unit of the budget, for people: ``1,200 tokens`` or ``$0.25``."""
         if self.unit == "tokens":
             return f"{amount:,} tokens"
         return f"${(Decimal(amount) / PICO).normalize():,f}"
 
     def amount(self, amount: int) -> str | int:
-        """``amount`` of its unit, for programs: dollars as a decimal number in a text, or a count of tokens."""
+        """``amount`` in the unit of the budget, for programs: dollars as a decimal number in a text, or a count of tokens."""
         return amount if self.unit == "tokens" else f"{(Decimal(amount) / PICO).normalize():f}"
 
     @property
     def order(self) -> tuple[int, str]:
-        """Its place among those that a request counts for."""
+        """The sort key of the budget: the order in which a request is counted against budgets."""
         return PERS.index(self.per), self.name
 
 
 class Window(NamedTuple):
-    """What one counter is for: a budget, its subject, and when it began anew.
+    """The identity of one counter: the budget, whose spending it counts, and the day or month that it is for.
 
     Attributes:
         budget: The budget's name.
@@ -160,12 +160,12 @@ class Window(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str, str, str]:
-        """In which order counters are locked."""
+        """The sort key of the counter. All requests lock counters in this order, so that none waits for another in a circle."""
         return PERS.index(self.per), self.budget, self.subject, self.begins
 
 
 class Charge(NamedTuple):
-    """What a request sets aside of one counter.
+    """The amount that a request reserves in one counter.
 
     Attributes:
         amount: The most that it could use, in the budget's unit.
@@ -178,7 +178,7 @@ class Charge(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """What a counter says.
+    """The amounts of one counter, in the unit of its budget.
 
     Attributes:
         spent: What settled requests have used.
@@ -195,11 +195,11 @@ class Counter(NamedTuple):
         return self.spent + self.reserved + charge.amount <= charge.ceiling + self.raised
 
     def will_have_room(self, charge: Charge) -> bool:
-        """Whether it would fit if the requests under way used nothing."""
+        """Whether ``charge`` would fit if the requests in flight turned out to use nothing."""
         return self.spent + charge.amount <= charge.ceiling + self.raised
 
     def left(self, cap: int) -> int:
-        """What may still be spent of ``cap``."""
+        """The amount of ``cap`` that is neither spent nor reserved; never below 0."""
         return max(0, cap + self.raised - self.spent - self.reserved)
 
     def used(self, cap: int) -> float:
@@ -211,19 +211,19 @@ NOTHING: Final = Counter()
 
 
 def pico_usd(usd: Decimal) -> int:
-    """In whole pico-dollars, rounded up."""
+    """US dollars as a whole number of pico-dollars (10⁻¹²), rounded up."""
     return int((usd * PICO).to_integral_value(ROUND_CEILING))
 
 
 def begin(period: BudgetPeriod, now: datetime) -> str:
-    """What the day or the month of ``now`` is called."""
+    """The period in which ``now`` lies, in UTC: ``2026-11-29``, ``2026-11``, or an empty text for ``total``."""
     return (
         "" if period == "total" else now.astimezone(UTC).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")
     )
 
 
 def resets_at(period: BudgetPeriod, now: datetime) -> datetime | None:
-    """When the next day or month begins; None if there is none."""
+    """The moment at which the next day or month begins, in UTC; None for ``total``, which never does."""
     if period == "total":
         return None
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -145,19 +145,19 @@ class Caller(BaseModel):
         return None if self.key_policy == "house_only" else self.own_endpoint
 
     def key_for(self, provider: Provider) -> SecretStr | None:
-        """Their key for ``provider``; None if they brought none."""
+        """The caller's key for ``provider``; None if they brought none."""
         if provider.access != "own":
             return self.keys.get(provider.name)
         own = self.own_endpoint
         return own.key if own is not None and own.base_url == provider.base_url else None
 
     def without_keys(self) -> Caller:
-        """The same caller, as somebody is told of them who needs no secret. The policy stays."""
+        """A copy without keys, for code that needs no secret. The key policy stays."""
         return self.model_copy(update={"keys": {}, "own_endpoint": None, "key_policy": self.policy})
 
 
 def user_of(tenant_id: str | None, user_id: str) -> str:
-    """What counts for a user is kept by: ``acme::ann``, or the name alone of who has no tenant.
+    """The name under which a user's counters are kept: ``acme::ann``, or ``ann`` without a tenant.
 
     No two users share it, whatever they are called: of a tenant's name, ``%`` and ``:`` are written as in an address,
     and a name without a tenant that holds ``::`` begins with it.

@@ -121,7 +121,7 @@ class FeatureChatModel(BindableChatModel):
     @property  # type: ignore[misc]
     @override
     def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
-        """What every endpoint can do that may serve the caller now, in LangChain's terms; None if there is none.
+        """The abilities that all endpoints share which may serve the caller now, in LangChain's terms; None without any endpoint.
 
         Agents go by it: how they ask for a schema, when they sum up a history.
         """
@@ -150,7 +150,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def to_json(self) -> SerializedNotImplemented:
-        """What callbacks are told of the model. LangChain's own takes long, and swallows what is raised meanwhile."""
+        """The description of the model that callbacks get. LangChain's own takes long, and swallows what is raised meanwhile."""
         kind = type(self)
         place = [*kind.__module__.split("."), kind.__name__]
         return {
@@ -170,7 +170,7 @@ class FeatureChatModel(BindableChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """The same of ``messages``, with ``tools`` if there are any: what `trim_messages` counts by."""
+        """An estimate of the tokens in ``messages`` and ``tools``; LangChain's `trim_messages` counts by it."""
         ask = Ask(NO_OPTIONS, tools=tuple(map(convert_to_openai_tool, tools or ())))
         _, needs = history_and_needs(messages, ask)
         return needs.tokens
@@ -381,7 +381,7 @@ async def _aattempt(
 
 
 def answer_of(call: Call, run: Any = None) -> ChatResult:
-    """What ``call`` comes to; ``run`` is LangChain's run manager of it."""
+    """The answer of ``call``; ``run`` is LangChain's run manager of it."""
     if (accept := call.question.accept) is not None:
         check_accept(accept, blocks=True)
     with call.span:

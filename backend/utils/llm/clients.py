@@ -194,7 +194,7 @@ class Patchbay(PerProcess):
         return model  # type: ignore[no-any-return]
 
     def chat_models(self) -> dict[str, str]:
-        """The names that `get_llm` takes, with what each is for: features, then groups. Nothing is planned."""
+        """The names that `get_llm` takes, each with its description: features, then groups."""
         features = self.table.snapshot.features
         named = {**features, **features.groups}
         return {name: one.about for name, one in named.items() if one.embedding is None}
@@ -227,7 +227,7 @@ class Patchbay(PerProcess):
         return self._first(feature).provider.name
 
     def declared_needs(self, feature: str) -> Needs:
-        """What the row of ``feature`` says that each of its calls needs.
+        """The needs that the row of ``feature`` declares for each of its calls.
 
         Raises:
             UnknownFeatureError: If the table holds no such feature.

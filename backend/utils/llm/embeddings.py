@@ -118,7 +118,7 @@ class FeatureEmbeddings(Embeddings):
 
 
 def not_of_embeddings(feature: str) -> str:
-    """What is wrong with a feature that is to give vectors."""
+    """The error text for a feature of chat, which gives no vectors."""
     return f'{feature!r} is a feature of chat: its row has no embedding = {{ model = "…" }}'
 
 

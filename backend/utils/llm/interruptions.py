@@ -46,7 +46,7 @@ _LIBRARIES = sys.stdlib_module_names | {
 
 
 def interruption_in(error: BaseException) -> BaseException | None:
-    """What the application raised into the attempt that ended with ``error``: ``error``, or what it was made of."""
+    """The exception that the application raised into the attempt: ``error`` itself, or one among its causes; else None."""
     return next(filter(_is_from_outside, _chain(error)), None)
 
 

@@ -13,5 +13,5 @@ LONGEST: Final = 200
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
-    """Those of ``known`` that are most like ``word``, best first; none if it is longer than a name."""
+    """The words of ``known`` that are most like ``word``, best first; none if ``word`` is longer than a name."""
     return tuple(get_close_matches(word, list(known), n=most)) if len(word) <= LONGEST else ()

@@ -80,13 +80,13 @@ def tokens_of_text(text: str) -> int:
 
 
 def tokens_of_answer(message: AIMessage) -> int:
-    """Of all that a model said, to itself too."""
+    """An estimate of the tokens that a model wrote, its thoughts included."""
     thoughts = message.additional_kwargs.get(THOUGHTS_KEY) or ""
     return (_bytes(thoughts) + _bytes_of_message(message)) // BYTES_PER_TOKEN
 
 
 def tokens_of_prompt(messages: Iterable[BaseMessage], ask: Ask) -> int:
-    """Of all that is sent: texts, calls of tools, the tools themselves, and the schema of the answer."""
+    """An estimate of the tokens that are sent: texts, tool calls, the tools themselves, and the schema of the answer."""
     size = sum(map(_bytes_of_message, messages))
     if ask.tools:
         size += sum(map(_bytes_of_json, ask.tools))

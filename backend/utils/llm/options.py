@@ -54,7 +54,7 @@ class Parameter:
 
 
 class Safety(BaseModel):
-    """From which probability of harm on Gemini blocks a prompt or an answer, for each kind of harm.
+    """The probability of harm from which Gemini blocks a prompt or an answer, for each kind of harm.
 
     ``off`` and ``none`` block nothing; the former also switches the rating off.
     """
@@ -71,7 +71,7 @@ class Safety(BaseModel):
         return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def settings(self) -> dict[str, str]:
-        """In Gemini's words."""
+        """The thresholds as Gemini's API has them: harm category to threshold."""
         return {
             f"HARM_CATEGORY_{kind.upper()}": "OFF" if threshold == "off" else f"BLOCK_{threshold.upper()}"
             for kind, threshold in self
@@ -158,7 +158,7 @@ class Options(BaseModel):
     def problems(
         self, api: Api, model: str, can: Capabilities, mode: ApiMode = "chat"
     ) -> list[tuple[str, str]]:
-        """What of these options ``model`` cannot take: (option, reason), one for each."""
+        """The options that ``model`` cannot take, as pairs of option and reason."""
         return [
             (name, reason)
             for name in sorted(self.model_fields_set)

@@ -46,5 +46,5 @@ def missing_of(needed: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def way_out(packages: tuple[str, ...]) -> str:
-    """What to do about ``packages`` that are missing."""
+    """The advice for whoever lacks ``packages``: how to install them."""
     return f"pip install {' '.join(packages)}"

@@ -60,7 +60,7 @@ def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | N
 
 
 def price_version(endpoint: Endpoint, table_hash: str) -> str:
-    """What a known cost of ``endpoint`` was reckoned with, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
+    """The source of the price of ``endpoint``, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
 
     Args:
         endpoint: Which.
@@ -103,7 +103,7 @@ def price_on(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
 
 
 def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
-    """The same by the price list's own reckoning."""
+    """The cost as the package genai-prices computes it itself."""
     import genai_prices
 
     tokens = genai_prices.Usage(

@@ -27,7 +27,7 @@ _RULE = 'must be written like "90000/minute", per second, minute, hour, day or m
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So much in each period: ``90000/minute``."""
+    """An amount in each period, such as ``90000/minute``."""
 
     amount: int
     per: Period
@@ -53,7 +53,7 @@ class Rate:
 
     @property
     def resets(self) -> bool:
-        """Whether it starts anew with each day or month, as quotas do; else it slides, as throttles do."""
+        """Whether the count is reset with each day or month, as quotas are; else the window slides."""
         return self.per in {"day", "month"}
 
     @override

@@ -22,7 +22,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def called(endpoint: object, account: str | None) -> str:
-    """For people: the endpoint, and the account if there are several."""
+    """The endpoint as people are told it, with the account if there are several."""
     return f"{endpoint} ({account})" if account else str(endpoint)
 
 
@@ -37,12 +37,12 @@ class Usage(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Tokens of input and output together."""
         return self.input + self.output
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None) -> Usage | None:
-        """From LangChain's ``usage_metadata``; None if the provider told nothing."""
+        """The usage in LangChain's ``usage_metadata``; None if the provider told none."""
         if not metadata:
             return None
         inward = metadata.get("input_token_details") or {}
@@ -129,7 +129,7 @@ class Attempt(NamedTuple):
 
 
 class BudgetMark(NamedTuple):
-    """What a receipt says of one budget.
+    """A remark about one budget in a receipt.
 
     Attributes:
         budget: Its name, and ``per`` whose counter it is.

@@ -19,7 +19,7 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bounds:
-    """How large a schema may be.
+    """The limits on the size of a schema.
 
     Attributes:
         properties: Of all objects together.
@@ -38,7 +38,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What of JSON Schema can be said.
+    """The part of JSON Schema that a vendor's API takes.
 
     Attributes:
         constraints: The keywords that narrow a value.

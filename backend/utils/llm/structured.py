@@ -49,7 +49,7 @@ class UnfitAnswerError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Schema:
-    """What an answer has to look like.
+    """The schema that an answer has to fit.
 
     Attributes:
         name: The schema's title, as the API wants it.
@@ -79,7 +79,7 @@ class Schema:
 
     @property
     def strict_schema(self) -> dict[str, Any] | None:
-        """The same in OpenAI's strict dialect; None if it is not wanted, or cannot be said."""
+        """The schema in OpenAI's strict dialect; None if that is not wanted, or cannot express it."""
         return self.expressed_in(OPENAI) if self.is_strict else None
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class StructuredAnswer(TypedDict, Generic[T]):
-    """What ``include_raw`` gives, as LangChain has it.
+    """The result with ``include_raw=True``, in LangChain's form.
 
     Attributes:
         raw: The message, which has the receipt.
@@ -79,7 +79,7 @@ class StructuredModel(Runnable[LanguageModelInput, T]):
 
 
 class StructuredModelWithRaw(StructuredModel[StructuredAnswer[T]]):
-    """The same with the raw message: an answer that does not fit is not raised, but told beside it."""
+    """A `StructuredModel` that also returns the raw message. An answer that does not fit raises nothing: the error is returned."""
 
     @property
     @override

@@ -34,7 +34,7 @@ class LimitInfo(BaseModel):
 
     @property
     def share(self) -> float:
-        """How full it is: 1 is full."""
+        """The used part of the limit; 1 is full."""
         return self.used / self.most
 
 

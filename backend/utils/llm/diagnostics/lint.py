@@ -41,7 +41,7 @@ Kind = Literal[
 
 
 class Finding(BaseModel):
-    """One thing to be said of a table.
+    """A remark about a table.
 
     Attributes:
         subject: The endpoint or feature that it is about.

@@ -167,7 +167,7 @@ class _Settled(NamedTuple):
 
 
 class TableInfo:
-    """What is told of one table on one day, as far as it stays so: all but what goes on in the process."""
+    """The part of `QosInfo` that depends on the table and the day alone, so that it can be kept."""
 
     def __init__(self, snapshot: Snapshot, today: date) -> None:
         self._snapshot = snapshot
@@ -180,11 +180,11 @@ class TableInfo:
         self.retirements = retiring(snapshot, today)
 
     def is_of(self, snapshot: Snapshot, today: date) -> bool:
-        """Whether it is that of ``snapshot`` on this day."""
+        """Whether the information was made from ``snapshot``, on the day ``today``."""
         return snapshot is self._snapshot and today == self._today
 
     def features(self, explain: Explain, health: Health) -> dict[str, FeatureInfo]:
-        """Of each feature. It is planned, unless nothing but the health of its endpoints could change what is known."""
+        """The information on each feature: kept while nothing but the table decides it, else planned anew."""
         settled = {} if health.traffic.unsupported.until else self._settled
         return {
             name: known.info

@@ -42,7 +42,7 @@ class Retiring(Retires):
 
 
 def seen(endpoint: str, gone: Retirement, today: date) -> Retires:
-    """A retirement as it is seen ``today``."""
+    """The retirement of ``endpoint`` as of ``today``."""
     return Retires(
         endpoint=endpoint, day=gone.day, days=(gone.day - today).days, replacement=gone.replacement
     )
@@ -83,7 +83,7 @@ def next_retirement(chain: Iterable[Endpoint], today: date) -> Retires | None:
 
 
 def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | None:
-    """One line on every feature that a retirement ``within`` that time concerns; None if there is none."""
+    """One line that names the features which a retirement ``within`` that time concerns; None if there is none."""
     near = [model for model in found if timedelta(days=model.days) <= within]
     features = sorted({feature for model in near for feature in model.features})
     if not features:
@@ -96,7 +96,7 @@ def headline(found: Iterable[Retiring], within: timedelta = HORIZON) -> str | No
 
 
 def when(model: Retires) -> str:
-    """In words: on which day, and how far off that is."""
+    """The day of the retirement and how far off it is, in words."""
     match model.days:
         case 0:
             distance = "today"

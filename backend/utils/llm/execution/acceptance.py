@@ -67,12 +67,12 @@ def check_accept(accept: Accept, *, blocks: bool = False) -> None:
 
 
 def verdict_at_once(accept: Accept, message: AIMessage) -> Any:
-    """What ``accept`` says of ``message``, where nothing can be awaited."""
+    """The verdict of ``accept`` on ``message``, where nothing can be awaited."""
     return at_once(accept(subject_of(message)), _ASYNC_ACCEPT)
 
 
 def verdict_in_time(accept: Accept, message: AIMessage, seconds: float) -> Any:
-    """The same, if it does so within ``seconds``.
+    """The verdict of ``accept`` on ``message``, computed within ``seconds``.
 
     Raises:
         StillRunningError: It did not.
@@ -86,7 +86,7 @@ async def averdict_in_time(accept: Accept, message: AIMessage, seconds: float) -
 
 
 def subject_of(message: AIMessage) -> Any:
-    """What is tested: the object if there is one, else the message."""
+    """The value that is tested: the parsed object if there is one, else the message."""
     return message.additional_kwargs.get(PARSED_KEY, message)
 
 

@@ -56,7 +56,7 @@ _OF_THE_TRANSPORT = frozenset({Category.TIMEOUT, Category.INTERRUPTED})
 
 
 class RunningAttempt:
-    """One request under way, as a context that swallows its failure; then comes `Call.go_on`.
+    """One request in flight, as a context manager that swallows its failure; `Call.go_on` comes next.
 
     Attributes:
         accept: The caller's own test of the answer.

@@ -70,7 +70,7 @@ async def within(seconds: float) -> AsyncIterator[Timeout]:
 
 
 async def result_of(value: Any) -> Any:
-    """``value``, awaited if it is a promise."""
+    """``value``, awaited if it is an awaitable."""
     return await value if isawaitable(value) else value
 
 

@@ -41,7 +41,7 @@ class CustomSelection:
         resting: dict[str, Unavailable],
         seconds_left: float,
     ) -> Consult:
-        """Which of ``free``, all of one tier, is to be asked.
+        """The question to the selector: which of ``free``, all of one tier, is to be asked?
 
         Raises:
             SelectorError: It was asked too often.
@@ -68,7 +68,7 @@ class CustomSelection:
     def interpret(
         self, choice: object, left: Sequence[Pending], attempts: Sequence[Attempt]
     ) -> Pause | tuple[Pending, Pending]:
-        """What the selector wants, if it may: a pause; or one of what is ``left``, and how that is to be asked.
+        """Translate the selector's ``choice`` into a pause, or one of the requests ``left`` with the settings that it chose.
 
         Raises:
             SelectionStoppedError: It wants the call to end.

@@ -19,9 +19,9 @@ class HedgedDispatch(Dispatch):
     """A `Dispatch` that has two requests in flight at times; `next` is asked when both have ended."""
 
     def hedge_after(self, step: Try) -> float | None:
-        """In how many seconds a second request may go out beside ``step``; None if none may.
+        """Seconds after which a second request may go out beside ``step``; None if none may.
 
-        To be asked whenever a request goes out, before anything else: it counts the calls.
+        Call it whenever a request goes out, before anything else: it counts the calls.
         """
         if step is not self._sent[0]:
             return None

@@ -152,7 +152,7 @@ class HedgedRequest:
 
 
 class HedgedAttempt:
-    """One of the requests. Its answer, or its failure, is handed on by whoever has the call.
+    """One of the two requests. Its answer, or its failure, is handed on by whoever has the call.
 
     Args:
         books: The attempt's context.
@@ -177,13 +177,13 @@ class HedgedAttempt:
 
     @property
     def task(self) -> asyncio.Task[Any]:
-        """Does its work, once it has begun."""
+        """The task that runs the request, once it has begun."""
         assert self._task is not None  # noqa: S101 - nobody asks before
         return self._task
 
     @property
     def error(self) -> BaseException | None:
-        """What it failed with, if it has."""
+        """The exception with which the request failed; None if it is running, or was answered."""
         if self._task is None or not self._task.done():
             return None
         return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
@@ -212,7 +212,7 @@ class HedgedAttempt:
         return is_handled
 
     async def lose(self) -> None:
-        """It is given up for another one's answer, unless it has failed by itself."""
+        """Cancel the request because the other one was answered, unless it has already failed by itself."""
         error = self.error
         self.attempt.is_beaten = error is None
         await self.__aexit__(*_of(error or Cancelled()))

@@ -105,7 +105,7 @@ class Dispatch:
 
     @property
     def seconds_left(self) -> float:
-        """What is left of its deadline."""
+        """Seconds until the call's deadline."""
         return self._ends_at - self._clock()
 
     @cached_property
@@ -119,7 +119,7 @@ class Dispatch:
     # What to do next -----------------------------------------------------------------------------------------------
 
     def next(self) -> Try | Reserve | Wait | Consult:
-        """What to do now. To be asked at the start, after a wait, after `decline`, and after `failed` returned None.
+        """The next step of the call. Call it at the start, after a wait, after `decline`, and after `failed` returned None.
 
         Choosing an endpoint and beginning to use it are one step: no two calls see the same free place.
 
@@ -142,7 +142,7 @@ class Dispatch:
             raise
 
     def leave_queue(self) -> None:
-        """It waits for room no longer: a request goes out, or the call ends. Nobody waits behind it."""
+        """Leave the queue of the limit that the call waits for, if any: a request goes out, or the call ends."""
         if self._waits_for is not None:
             with self._traffic.lock:
                 self._traffic.rate_limiter.leave(self._waits_for, self._number)
@@ -374,7 +374,7 @@ class Dispatch:
         return self._admitted(pending, now)
 
     def choose(self, choice: object) -> Try | Reserve | Wait:
-        """What to do after the selector said ``choice``.
+        """The next step after the custom selector answered ``choice``.
 
         Raises:
             SelectionStoppedError: It wants the call to end.
@@ -399,7 +399,7 @@ class Dispatch:
     # What is set aside elsewhere -------------------------------------------------------------------------------------
 
     def grant(self, step: Try, marks: tuple[BudgetMark, ...]) -> Try:
-        """``step`` goes out: what it could use is set aside. Its time is what that has left of it."""
+        """The request to send now that ``step`` has its reservations: with less time if these took long."""
         self._marks += marks
         left = self.seconds_left
         if step.most_seconds <= left + LEAST_SECONDS:
@@ -410,7 +410,7 @@ class Dispatch:
         return sooner
 
     def decline(self, step: Try, unsent: Attempt, why: Rejection) -> bool:
-        """``step`` does not go out. True if nothing is left that was to be tried without a wait.
+        """Give up ``step``, which a budget refused. True if no candidate is left that may be tried without a wait.
 
         Args:
             step: Which request.
@@ -425,7 +425,7 @@ class Dispatch:
         return not self._left
 
     def put_back(self, reserve: Reserve, unsent: Attempt) -> None:
-        """There is no room yet for a request, as others know: it is looked at again like one that was not chosen."""
+        """Queue a request again as if it had not been chosen: by what other processes count, a limit has no room for it yet."""
         self.withdraw(reserve.step, unsent)
         self._left.insert(reserve.place, reserve.pending._replace(on_loan=False))
 
@@ -480,7 +480,7 @@ class Dispatch:
     def failed(
         self, step: Try, attempt: Attempt, failure: Failure, *, partial: str | None = None
     ) -> LLMError | None:
-        """None if something else may be tried, or is in flight; else the error that ends the call.
+        """Record that a request failed. None if another may be tried, or is in flight; else the error that ends the call.
 
         Args:
             step: Which request it was.

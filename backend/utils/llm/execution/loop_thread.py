@@ -36,7 +36,7 @@ class RunningLoop:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is its thread, which cannot wait for itself."""
+        """Whether the current thread is the one that runs the loop; it cannot wait for itself."""
         return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, T]) -> T | None:

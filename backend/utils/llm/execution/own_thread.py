@@ -21,7 +21,7 @@ THREAD = "patchbay application"
 
 
 class StillRunningError(Exception):
-    """It did not end in time. It goes on alone, and nobody waits for it."""
+    """The function did not return in time. Its thread goes on, and nobody waits for it."""
 
 
 class _Outcome(NamedTuple):
@@ -78,7 +78,7 @@ async def in_a_thread(work: Callable[[], T]) -> T:
 
 
 async def answer_of(work: Callable[[], Any]) -> Any:
-    """What ``work`` says, be it a function, a coroutine function, or a function that returns a promise."""
+    """The result of ``work``, be it a function, a coroutine function, or a function that returns an awaitable."""
     return await result_of(work() if is_asynchronous(work) else await in_a_thread(work))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RetryAllowance(NamedTuple):
-    """What a call has left for the endpoint that has just failed.
+    """The requests and the time that a call has left for the endpoint that has just failed.
 
     Attributes:
         requests: How many it may send, those that are reserved for others apart.
@@ -40,7 +40,7 @@ class RetryAllowance(NamedTuple):
 
 
 class RetryPolicy:
-    """What the requests of one call have come to, and what may follow.
+    """Decides what may follow a failure, from what the requests of the call have come to.
 
     Args:
         random: From 0 up to, not including, 1; for the jitter of waits.
@@ -59,18 +59,18 @@ class RetryPolicy:
         self._hints: dict[Circuit, float | None] = {}
 
     def failed(self, candidate: Candidate, failure: Failure) -> None:
-        """It went wrong."""
+        """Record ``failure`` of a request to ``candidate``."""
         ended = candidate.circuit, failure.category
         self._ended[ended] = self._ended.get(ended, 0) + 1
         self._hints[candidate.circuit] = failure.retry_after
 
     @property
     def hint(self) -> float | None:
-        """When the first endpoint wants to be asked again, by the last that each said."""
+        """Seconds until the first endpoint wants to be asked again, by the last hint of each; None if none gave one."""
         return min((seconds for seconds in self._hints.values() if seconds is not None), default=None)
 
     def _count(self, candidate: Candidate) -> int:
-        """How many requests went to it."""
+        """The number of requests to ``candidate`` so far."""
         return sum(step.candidate.circuit == candidate.circuit for step in self._sent)
 
     # The same endpoint again ---------------------------------------------------------------------------------------
@@ -119,11 +119,11 @@ class RetryPolicy:
         return not is_open and self._health.may_retry(candidate.budget_key)
 
     def is_lent(self, candidate: Candidate) -> bool:
-        """Whether it may be asked again though the budget was spent: nothing else is left."""
+        """Whether ``candidate`` may be retried though its retry budget is spent, because nothing else is left."""
         return self._health.may_retry(candidate.budget_key, last_resort=True)
 
     def cool(self, candidate: Candidate, failure: Failure, delay: float | None) -> None:
-        """Let everybody leave it alone: as long as the provider asks, or this call waits itself, or its kind is worth."""
+        """Put ``candidate`` on cooldown for all calls: as long as its provider asks, as this call waits, or as the policy says."""
         policy = POLICY[failure.category]
         if policy.health == "cool endpoint":
             pause = policy.cool_seconds if delay is None else delay
@@ -152,7 +152,7 @@ class RetryPolicy:
                 return True
 
     def allowed(self, pending: list[Pending], step: Try, failure: Failure) -> list[Pending]:
-        """Those that may be asked after it."""
+        """The ``pending`` requests that may still be sent after ``failure`` of ``step``."""
         used = step.candidate
         match POLICY[failure.category].next_endpoint:
             case "larger window":

@@ -66,7 +66,7 @@ _FAILED: Final = "a span failed; the call goes on"
 
 
 class Instruments(NamedTuple):
-    """What spans and measurements are made with."""
+    """OpenTelemetry's tracer and meters, by which spans and measurements are made."""
 
     tracer: Tracer
     duration: Histogram

@@ -14,7 +14,7 @@ LEAST_SECONDS = 0.05
 
 
 class Pending(NamedTuple):
-    """One request that may still be sent.
+    """A request that may still be sent.
 
     Attributes:
         not_before: In seconds of the monotonic clock.

@@ -37,7 +37,7 @@ class StreamedAnswer:
         self._held: list[ChatGenerationChunk] = []
 
     def take(self, chunk: ChatGenerationChunk) -> list[ChatGenerationChunk]:
-        """What is handed on now that ``chunk`` has come."""
+        """The chunks to hand on now that ``chunk`` has come: none before the first content, then those held back with it."""
         message = cast("AIMessageChunk", chunk.message)
         if message.response_metadata:
             labelled(message, partial(self._ticket.redaction.labels, known=self._model_id))
@@ -50,7 +50,7 @@ class StreamedAnswer:
         return ready
 
     def joined(self) -> AIMessageChunk | None:
-        """All that has come as one message; None if nothing has."""
+        """All chunks that have come, merged into one message; None without any."""
         return add_ai_message_chunks(self.chunks[0], *self.chunks[1:]) if self.chunks else None
 
     def partial(self) -> str | None:

@@ -24,7 +24,7 @@ MOST_CHARACTERS = 200_000
 
 
 class KeptTexts:
-    """What that raises changes nothing; the log is told of the first text that is lost.
+    """A `TextSink` whose exceptions change nothing; the first text that is lost is logged.
 
     Args:
         sink: Where they go; None keeps none, whatever a row says.

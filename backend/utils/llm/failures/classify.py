@@ -120,7 +120,7 @@ def _refused(refusal: LLMError, observed: Observed) -> Category:
 
 
 def is_control_flow(exception: BaseException) -> bool:
-    """Whether it says nothing about the attempt: cancelled, closed, interrupted, told to exit, a graph's interrupt."""
+    """Whether ``exception`` is control flow and no failure: a cancellation, a close, an interrupt, an exit, a graph's interrupt."""
     if not isinstance(exception, Exception) or interruption_in(exception) is exception:
         return True
     return any(kind.__name__ in _CONTROL_FLOW for kind in type(exception).__mro__)

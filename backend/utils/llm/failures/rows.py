@@ -41,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. A condition that is None matches anything.
+    """A row of the table of failures. A condition that is None matches anything.
 
     Attributes:
         api: The API that was spoken.

@@ -37,7 +37,7 @@ class MemorySink:
 
     @property
     def records(self) -> tuple[AttemptRecord, ...]:
-        """Those that are kept, in the order in which the attempts ended."""
+        """The records that are kept, in the order in which the attempts ended."""
         return tuple(self._kept)
 
     def append(self, record: AttemptRecord) -> None:

@@ -18,7 +18,7 @@ _PREFIX, _SUFFIX = "until-", ".jsonl"
 
 
 class AttemptText(NamedTuple):
-    """What one attempt was asked and answered, as text: pictures, sounds and files are left out.
+    """The prompt and the answer of one attempt, as text: pictures, sounds and files are left out.
 
     Attributes:
         call: The call's id, and ``number`` the attempt's place in it, as its record has them.

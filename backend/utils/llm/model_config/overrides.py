@@ -20,7 +20,7 @@ LAYER = "stored override"
 
 
 class Override(NamedTuple):
-    """One decision of a person.
+    """A change of the table by a person, for a while.
 
     Attributes:
         id: Names it.
@@ -47,7 +47,7 @@ class Override(NamedTuple):
 
     @property
     def without_words(self) -> str:
-        """What is told of it in reasons and errors, which may reach anybody: neither who decided nor why."""
+        """The override in one phrase, without its author and reason, for errors that anybody may see."""
         what = "override" if self.links else "disabled"
         return f"{what} {self.id} until {self._end}"
 
@@ -57,7 +57,7 @@ class Override(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where problems say that it stands."""
+        """The place that problems name, as if the override stood in a table."""
         return f"override of {self.subject}" if self.links else f"disabled {self.subject}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Override(NamedTuple):
 
 
 class IgnoredOverride(NamedTuple):
-    """One that is not in force, because it does not fit the table as that is now."""
+    """An override that is not in force because it does not fit the table as that is now."""
 
     override: Override
     problems: tuple[str, ...]

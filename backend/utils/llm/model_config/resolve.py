@@ -41,7 +41,7 @@ _WHOLE = 100
 
 
 class Resolver:
-    """One resolution of one document.
+    """Resolves one document into a snapshot.
 
     Attributes:
         profile: The house's profile, and ``profile_layer`` the layer that chose it.

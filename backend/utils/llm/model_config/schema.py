@@ -154,7 +154,7 @@ Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class EmbeddingRow(Row):
-    """What makes a feature one of embeddings. Stored vectors are worth nothing beside those of another model.
+    """The settings of a feature that gives embeddings. Vectors of different models cannot be compared, so the model is fixed.
 
     Attributes:
         model: The only model that may serve it, without its provider.

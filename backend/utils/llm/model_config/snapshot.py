@@ -103,7 +103,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One provider and one of its models.
+    """A provider with one of its models.
 
     Attributes:
         api_mode: Which of OpenAI's two APIs it is spoken to by, Chat Completions or Responses; or whether it gives vectors.
@@ -159,11 +159,11 @@ class Endpoint:
 
     @property
     def schema_form(self) -> SchemaForm | None:
-        """How it is held to a schema; None over an API that has a way of its own."""
+        """The form in which requests name a schema; None for an API that has only one."""
         return self.can.schema_form if self.provider.api == "openai" else None
 
     def sources(self) -> dict[str, str]:
-        """Where each value of what it can do comes from."""
+        """The source of each capability: the table, or what is known of the model."""
         vendor = self.provider.vendor if self.provider.api == "openai" else OTHER
         return vendor.sources(self.model, self.can, self.api_mode)
 
@@ -177,7 +177,7 @@ class Endpoint:
 
     @property
     def retirement(self) -> Retirement | None:
-        """When its vendor stops serving the model, if a date is published."""
+        """The retirement of the model by its vendor; None if no date is published."""
         return retirement(self.model)
 
 
@@ -209,7 +209,7 @@ class Chain:
 
     @property
     def own(self) -> frozenset[str]:
-        """The endpoints that it names itself, not by a group."""
+        """The endpoints that the chain names directly, not through a group."""
         return frozenset(link for link in self.links if not link.startswith("group:"))
 
     def __iter__(self) -> Iterator[Endpoint]:
@@ -286,7 +286,7 @@ class Feature:
     override: Override | None = None
 
     def extra_body_for(self, endpoint: Endpoint) -> dict[str, Any]:
-        """What its requests to ``endpoint`` have beside ours: its own go before the endpoint's, those before the provider's."""
+        """The extra fields of requests to ``endpoint``: the feature's, over the endpoint's, over the provider's."""
         provider = endpoint.provider
         return {**provider.extra_body, **endpoint.extra_body, **self.extra_body.get(provider.name, {})}
 
@@ -355,7 +355,7 @@ class Snapshot:
 
     @property
     def fingerprint_key(self) -> bytes:
-        """What fingerprints of keys are keyed with: processes that share something give a key the same."""
+        """The secret with which keys are hashed into fingerprints; the same in all processes of a state server, else random."""
         return PROCESS_KEY if self.state_server is None else self.state_server.secret
 
     def chain(self, feature: str, profile: str) -> Chain:
@@ -364,13 +364,13 @@ class Snapshot:
 
     @property
     def all_chains(self) -> Iterator[Chain]:
-        """Every feature's in every profile, and every group's."""
+        """The chains of all features in all profiles, then those of all groups."""
         yield from (chain for served in self.chains.values() for chain in served.values())
         yield from self.groups.values()
 
     @cached_property
     def lower(self) -> Snapshot | None:
-        """The same table one step down, for calls whose budget is used up so far; None if there is nothing below.
+        """The snapshot with the next cheaper profile, for calls whose budget steps down; None if there is none.
 
         Trials and copies are for the profiles that were meant.
         """

@@ -101,7 +101,7 @@ class Table(PerProcess):
         self._overrides.source = overrides
 
     def with_override(self, one: Override) -> Snapshot:
-        """What would be in force if ``one`` were stored now. Nothing changes.
+        """The snapshot that would be in force with ``one`` stored. Nothing is changed.
 
         Raises:
             ConfigError: If it does not fit.

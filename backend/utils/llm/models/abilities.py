@@ -73,7 +73,7 @@ class Capabilities(BaseModel):
         return min(self.efforts, key=lambda own: (abs(rank(own) - rank(intent)), rank(own)), default=None)
 
     def calls_chat_tools(self, intent: Effort | None) -> bool:
-        """Whether it calls tools in OpenAI's own Chat Completions when it is asked for the effort ``intent``."""
+        """Whether the model calls tools over OpenAI's own Chat Completions with the reasoning effort ``intent``."""
         effort = self.nearest_effort(intent) if intent else None
         match self.chat_tools:
             case "any":

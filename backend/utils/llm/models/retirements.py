@@ -58,6 +58,6 @@ RETIREMENTS: dict[str, Retirement] = {
 
 @lru_cache(maxsize=1024)
 def retirement(model: str) -> Retirement | None:
-    """When ``model`` goes off sale, if a date is published. Snapshots go with their model, unless they go earlier."""
+    """The retirement of ``model``; None if no date is published. A dated snapshot of a model retires with it, or earlier."""
     name = plain(model)
     return RETIREMENTS.get(name) or RETIREMENTS.get(undated(name))

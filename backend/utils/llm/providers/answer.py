@@ -29,7 +29,7 @@ whoever listens, takes a hundred times what an event takes to be read."""
 
 @dataclass(slots=True)
 class Answer:
-    """What a whole answer says, or what one event adds to it.
+    """The contents of a whole answer, or of one event of a stream.
 
     Attributes:
         thoughts: What the model said to itself.
@@ -159,7 +159,7 @@ def usage_of(
 
 
 def latest_usage(before: UsageMetadata | None, now: UsageMetadata | None) -> UsageMetadata | None:
-    """What was told last of each count. Zeros tell nothing: some servers tell the prompt first and the answer at the end."""
+    """The last count of each kind that is not zero: some servers tell the prompt's tokens first, the answer's at the end."""
     if before is None or now is None:
         return now or before
     if now["input_tokens"] and now["output_tokens"]:
@@ -294,7 +294,7 @@ class AnswerStream:
         self._pending = _joined(self._pending, piece)
 
     def chunk(self) -> ChatGenerationChunk | None:
-        """What was added since the last chunk; None if nothing was."""
+        """A chunk of all that was added since the last one; None if nothing was."""
         piece, self._pending = self._pending, None
         if piece is None:
             return None

@@ -35,7 +35,7 @@ Nobody else can read them. What Gemini wants back stands under a key of its adap
 
 
 class EmbeddingAsk(NamedTuple):
-    """What is asked of vectors.
+    """The settings of a request for embeddings.
 
     Attributes:
         dimensions: How many numbers each has; None for as many as the model gives.

@@ -48,7 +48,7 @@ class AnswerReader(Protocol):
     """Reads one answer of an API, whole or event by event. Nothing is taken for granted of what it holds."""
 
     def answer(self, document: dict[str, Any]) -> Answer:
-        """What a whole answer says.
+        """Read a whole answer.
 
         Raises:
             ProviderError: It says what went wrong.
@@ -57,7 +57,7 @@ class AnswerReader(Protocol):
         ...
 
     def event(self, document: dict[str, Any]) -> Answer | None:
-        """What an event adds to those before; None for nothing.
+        """Read one event of a stream. None if it adds nothing.
 
         Raises:
             ProviderError: It says what went wrong.
@@ -71,7 +71,7 @@ class AnswerReader(Protocol):
 
 
 class ChatApi(Protocol):
-    """One API's way to word a request and to read the answer. It holds no key and no address."""
+    """An API: how its requests are written and its answers read. It holds no key and no address."""
 
     def serialize(self, request: ModelRequest, *, streams: bool) -> Serialized:
         """``request`` in the API's words.

@@ -292,7 +292,7 @@ class ChatReader:
 
 
 def error_in(document: Mapping[str, Any]) -> object:
-    """What went wrong, as servers say it that have no ``choices`` to tell; None if nothing did."""
+    """The error in a document without ``choices``, in whatever form the server sends it; None if there is none."""
     if error := document.get("error"):
         return error
     if document.get("choices"):
@@ -342,7 +342,7 @@ def arguments_of(value: object) -> str:
 
 
 def chat_usage(value: object) -> UsageMetadata | None:
-    """What was used; None if the provider did not say."""
+    """The token counts in a ``usage`` of Chat Completions; None if it has none."""
     if not value or not isinstance(value, dict):
         return None
     counts = as_counts(value, _USED)
@@ -376,7 +376,7 @@ def _figures(usage: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
 
 
 def logprobs_of(value: object) -> list[dict[str, Any]]:
-    """How likely each token was, and others in its place."""
+    """The log-probability of each token and of its alternatives, in the shape of Chat Completions."""
     return [
         {
             **_logprob(token),

@@ -56,7 +56,7 @@ def roles_for(model: str) -> dict[str, str]:
 
 
 def chat_messages(request: ModelRequest, roles: dict[str, str]) -> list[dict[str, Any]]:
-    """What is said in ``request`` as the ``messages`` of its body.
+    """The history of ``request`` as the ``messages`` of a body of Chat Completions.
 
     Raises:
         NotWordedError: Part of it cannot be said here.

@@ -26,7 +26,7 @@ _ANY_MODEL = "model"
 
 
 class ClientKey(NamedTuple):
-    """What a client depends on. A reloaded table that changes anything else of an endpoint reuses the client."""
+    """The settings that a client depends on. A reloaded table that changes anything else of an endpoint reuses the client."""
 
     api: Api
     mode: ApiMode

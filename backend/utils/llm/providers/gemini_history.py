@@ -60,7 +60,7 @@ class GeminiHistory(NamedTuple):
 
 
 def gemini_history(request: ModelRequest) -> GeminiHistory:
-    """What is said in ``request``.
+    """The history of ``request`` as Gemini's API has it.
 
     Raises:
         NotWordedError: Part of it cannot be said here.

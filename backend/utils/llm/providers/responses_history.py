@@ -57,7 +57,7 @@ _PLACES = ("index", "sub_index")
 
 
 def responses_input(request: ModelRequest) -> list[dict[str, Any]]:
-    """What is said in ``request`` as the ``input`` of its body.
+    """The history of ``request`` as the ``input`` of a body of the Responses API.
 
     Raises:
         NotWordedError: Part of it cannot be said here.

@@ -31,7 +31,7 @@ _ANY_JSON: Final = {"type": "json_object"}
 
 
 class Form(NamedTuple):
-    """What a request says of a schema.
+    """The way in which a request asks for a schema.
 
     Attributes:
         format: The format of the answer, as Responses writes it; of Gemini, its schema.
@@ -48,7 +48,7 @@ class Form(NamedTuple):
 
 @lru_cache(maxsize=512)
 def form_of(schema: Schema, kind: SchemaForm) -> Form:
-    """How an endpoint of OpenAI's APIs is held to ``schema``."""
+    """The form in which a request of OpenAI's APIs asks for ``schema``."""
     if schema.json_schema is None:
         return Form(words=_WORDS, is_format=False) if kind in {"tool", "prompt"} else Form(_ANY_JSON)
     if kind in _DIALECTS and schema.is_strict:
@@ -74,7 +74,7 @@ def _described(schema: Schema, expressed: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=512)
 def gemini_form_of(schema: Schema) -> Form:
-    """How Gemini is held to ``schema``."""
+    """The form in which a request to Gemini asks for ``schema``."""
     enforced = schema.expressed_in(GEMINI)
     if enforced is not None or schema.json_schema is None:
         return Form(enforced)

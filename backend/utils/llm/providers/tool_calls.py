@@ -68,7 +68,7 @@ def new_call_id() -> str:
 
 
 def one_for_each(pieces: Sequence[CallPiece]) -> Sequence[CallPiece]:
-    """``pieces`` with those of the same call merged: in one message LangChain takes each for a call."""
+    """``pieces`` with one for each call, because LangChain takes each for a call of its own."""
     found: dict[Hashable, CallPiece] = {}
     for piece in pieces:
         before = found.get(piece.place)
@@ -156,7 +156,7 @@ class CallStream:
         self._characters = 0
 
     def add(self, pieces: Sequence[CallPiece]) -> list[CallPiece]:
-        """What may be handed on of ``pieces``, counted by us, each call's id and name once.
+        """The part of ``pieces`` that may be handed on, numbered by us, with each call's id and name once.
 
         Raises:
             ExcessError: They are too many calls, or too long.

@@ -38,7 +38,7 @@ def blocks_of(message: BaseMessage) -> list[Block]:
 
 
 def joined(parts: Iterable[Block]) -> str:
-    """All text in ``parts``, a line for each."""
+    """The texts in ``parts``, a line for each."""
     return "\n".join(part["text"] for part in parts if part["type"] == "text")
 
 
@@ -250,5 +250,5 @@ def thoughts_of(parts: Iterable[Block]) -> Iterator[Block]:
 
 
 def text_without_thoughts(parts: Iterable[Block]) -> str:
-    """What a model said as one text, without its thoughts."""
+    """The text of a model's message, without its thoughts."""
     return "".join(block_text(part) for part in parts if part["type"] != "reasoning")

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Sized(Protocol):
-    """What goes by the size of a call: its case, or the route that came of it."""
+    """A call, as far as its size and its price matter: a `Case`, or the `Route` that was decided for it."""
 
     @property
     def feature(self) -> Feature:
-        """What is called."""
+        """The feature that is called."""
         ...
 
     @property
     def caller(self) -> Caller:
-        """Who asks."""
+        """The caller."""
         ...
 
     @property
@@ -46,14 +46,14 @@ class Sized(Protocol):
 
 
 class Claim(NamedTuple):
-    """What a request sets aside of one budget."""
+    """The amount that a request reserves of one budget."""
 
     budget: Budget
     charge: Charge
 
 
 def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[Claim, ...]:
-    """All that a request to ``candidate`` sets aside, in the order in which counters are locked."""
+    """The reservations that a request to ``candidate`` needs, in the order in which counters are locked."""
     return tuple(
         Claim(budget, Charge(window, _most(budget, candidate, call) or 0, ceiling))
         for budget, window in _windows(call, candidate.owner, now)

@@ -67,7 +67,7 @@ class Needs(NamedTuple):
 
     @classmethod
     def declared(cls, feature: Feature) -> Needs:
-        """What the row says that each of its calls needs."""
+        """The needs that the row of ``feature`` declares for each of its calls."""
         return cls(
             tools=feature.tools,
             structured_output=feature.structured_output,
@@ -145,54 +145,54 @@ class Candidate:
 
     @cached_property
     def circuit(self) -> Circuit:
-        """What health knows it by."""
+        """The key under which `Health` keeps the state of this endpoint with this credential."""
         return Circuit(str(self.endpoint), self.key, self.owner, self.account_name)
 
     @cached_property
     def key_circuit(self) -> Circuit:
-        """What health knows its key by."""
+        """The key under which `Health` keeps the state of the credential, whichever endpoint of the provider is asked."""
         return Circuit(self.endpoint.provider.name, self.key, self.owner, self.account_name)
 
     @cached_property
     def target(self) -> Target:
-        """What traffic knows it by: all users' keys together, and all the endpoints that they bring."""
+        """The key under which `Traffic` keeps load and latency: users' keys count together, and so do the endpoints that they bring."""
         provider = self.endpoint.provider
         name = provider.name if provider.access == OWN else str(self.endpoint)
         return (name, "users" if self.owner == "user" else self.key)
 
     @cached_property
     def rank(self) -> tuple[KeyOwner, int]:
-        """What it shares with those of its tier: all of one rank are tried before those of the next."""
+        """The owner of the key and the number of the tier: all candidates of one rank are tried before the next rank."""
         return self.owner, self.tier
 
     @cached_property
     def budget_key(self) -> str:
-        """Whose retries are spent: users with bad luck leave the house its own."""
+        """The key of the retry budget: each provider has one for the house and one for users, so that neither uses up the other's."""
         return f"{self.endpoint.provider.name} for the {self.owner}"
 
     @property
     def is_balanced(self) -> bool:
-        """Whether the endpoints of its tier are each as good as the other."""
+        """Whether the endpoints of the candidate's tier are interchangeable, so that none is second best."""
         return self.select.balanced
 
     @property
     def share(self) -> int:
-        """The weight of its account: what it gets of its endpoint's requests."""
+        """The weight of the account: its part of the endpoint's requests, beside other accounts."""
         return self.account.weight if self.account else 1
 
     @cached_property
     def account_name(self) -> str | None:
-        """Which of the house's accounts it goes out with, if there are several."""
+        """The name of the house's account that pays; None if the provider has only one, or a user pays."""
         return self.account.name if self.account else None
 
     @property
     def name(self) -> str:
-        """For people: the endpoint, and the account if there are several."""
+        """The endpoint as people are told it, with the account if the provider has several."""
         return called(self.endpoint, self.account_name)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """Its options as keyword arguments of its API."""
+        """The options of the request as keyword arguments of the provider's API."""
         endpoint = self.endpoint
         provider = endpoint.provider
         return request_kwargs(self.options, provider.api, endpoint.can, endpoint.api_mode, provider.vendor)
@@ -278,7 +278,7 @@ class Rejection:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Which may not serve."""
+        """The endpoint that may not serve."""
         return self.candidate.endpoint
 
     @property
@@ -288,18 +288,18 @@ class Rejection:
 
     @property
     def name(self) -> str:
-        """For people: the endpoint, and the account if there are several."""
+        """The endpoint as people are told it, with the account if the provider has several."""
         return self.candidate.name
 
 
 @dataclass(frozen=True)
 class Hedge:
-    """When a second endpoint is asked beside the first one.
+    """The delay after which a second endpoint is asked beside the first one.
 
     Attributes:
-        after: In so many seconds; None if that is not known yet, or it never is.
-        known: How many answers of the first one tell it.
-        never: Why it never is; None if it may be.
+        after: Seconds; None while too few answers are known, or if the feature may never hedge.
+        known: The number of answers of the first endpoint from which ``after`` was computed.
+        never: The reason why no second endpoint is ever asked; None if one may be.
     """
 
     after: float | None
@@ -350,7 +350,7 @@ class Route(NamedTuple):
 
     @property
     def options(self) -> Options:
-        """Those of the call over the feature's own. Each candidate has them over its endpoint's."""
+        """The options of the call laid over the feature's. A `Candidate` lays these over its endpoint's own."""
         return self.needs.options.over(self.feature.options)
 
     @property

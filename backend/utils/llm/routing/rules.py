@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Terms(NamedTuple):
-    """What is the same for many calls. What came of it is kept, so it must tell nothing of the one who calls.
+    """The inputs that many calls share. Verdicts on them are kept for all these calls, so nothing here may depend on the caller.
 
     Attributes:
         policy: Whose keys may pay.
@@ -50,7 +50,7 @@ class Terms(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One call to decide: all that the decision depends on. Nothing that came of it is kept."""
+    """All that the decision for one call depends on, the caller included. Verdicts on it are never kept."""
 
     snapshot: Snapshot
     feature: Feature
@@ -126,7 +126,7 @@ def _not_of_the_tier(candidate: Candidate, case: Case) -> Rejection | None:
 
 
 def tier_scope(candidate: Candidate, caller: Caller) -> str:
-    """What a tier's tokens are counted by: the user, or else the tenant."""
+    """The scope in which a tier's tokens are counted: that of the user, or of the tenant if no user is named."""
     who = f"user {caller.user}" if caller.user else f"tenant {caller.tenant_id or ''}"
     return f"{candidate.scope} {who}"
 

@@ -25,7 +25,7 @@ _place = attrgetter("place")
 
 
 def selection_context(needs: Needs, caller: Caller, traffic: Traffic) -> SelectionContext:
-    """What a choice for a call of ``caller`` depends on."""
+    """The context in which a strategy orders endpoints for a call of ``caller``."""
     return SelectionContext(needs.tokens, latency_kind(needs), caller.tier, caller.conversation_id, traffic)
 
 
@@ -48,5 +48,5 @@ def chosen(candidate: Candidate, among: Sequence[Candidate], context: SelectionC
 
 
 def latency_kind(needs: Needs) -> LatencyKind:
-    """Which of its times matters for a call."""
+    """The latency by which endpoints are compared for a call: to the first token of a stream, else to the whole answer."""
     return "first_token" if needs.streams else "total"

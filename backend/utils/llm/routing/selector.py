@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choosing:
-    """What a selector is asked.
+    """The question to a custom selector: which of these endpoints shall be asked next?
 
     Attributes:
         feature: What is called.

@@ -43,13 +43,13 @@ class Breaker:
         return self.opens_until is None and not any(failed for _, failed in self.recent)
 
     def succeeded(self, now: float) -> Breaker:
-        """After a call that the provider answered."""
+        """The breaker after a call that the provider answered."""
         if self.opens_until is not None:
             return Breaker()
         return replace(self, recent=self._with(now, failed=False), in_a_row=0)
 
     def failed(self, now: float) -> Breaker:
-        """After a call that the provider failed. Calls that were under way when it opened open it no longer."""
+        """The breaker after a call that the provider failed. Calls that were in flight when it opened do not keep it open longer."""
         after = replace(self, recent=self._with(now, failed=True), in_a_row=self.in_a_row + 1)
         state = self.state(now)
         if state == "open" or (state == "closed" and not _is_enough(after, now)):

@@ -16,7 +16,7 @@ MEMORY = 2_000
 
 
 class StopRow(BaseModel):
-    """When a split ends by itself.
+    """The conditions under which a split ends by itself.
 
     Attributes:
         after: Not before so many requests of either arm were judged.
@@ -38,7 +38,7 @@ STOP = StopRow()
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What one variant of a split did.
+    """The results of one variant of a split.
 
     Attributes:
         judged: Requests of which something was learnt.
@@ -55,7 +55,7 @@ class Variant:
     priced: int = 0
 
     def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Variant:
-        """After one more request."""
+        """The results with one more request, whose ``cost`` is in US dollars."""
         if self.judged >= MEMORY:
             return self.faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
         if not is_ok:
@@ -69,28 +69,28 @@ class Variant:
         )
 
     def faded(self) -> Variant:
-        """Half of it: what is long past counts less and less."""
+        """Every count halved, so that what is long past weighs less and less."""
         return Variant(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
 
     @property
     def error_share(self) -> float:
-        """Of its requests."""
+        """The share of requests that failed, from 0 to 1."""
         return self.failed / self.judged if self.judged else 0.0
 
     @property
     def mean_seconds(self) -> float | None:
-        """Of its answers."""
+        """The mean time of an answer, in seconds; None without an answer."""
         answers = self.judged - self.failed
         return self.seconds / answers if answers else None
 
     @property
     def mean_cost(self) -> float | None:
-        """Of its answers with a known price, in US dollars."""
+        """The mean cost of the answers with a known price, in US dollars; None without one."""
         return self.cost / self.priced if self.priced else None
 
 
 class Experiments:
-    """Every split's variants, until the process ends. Its owner has the lock."""
+    """The variants of every split, until the process ends. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._variants: dict[tuple[str, str], Variant] = {}
@@ -101,11 +101,11 @@ class Experiments:
         return self._over.get((feature, variant))
 
     def variant(self, feature: str, variant: str) -> Variant:
-        """What it did so far."""
+        """The results of ``variant`` so far."""
         return self._variants.get((feature, variant), Variant())
 
     def all(self) -> dict[tuple[str, str], Variant]:
-        """What every variant of every feature did."""
+        """The results of all variants, by feature and variant."""
         return dict(self._variants)
 
     def judge(

@@ -101,7 +101,7 @@ class Unavailable:
 
     @property
     def soonest(self) -> float:
-        """Seconds until it may be over."""
+        """Seconds until the endpoint may be usable again, at the earliest."""
         return self.seconds if self.look_in is None else self.look_in
 
     @property
@@ -170,11 +170,11 @@ def _in_words(seconds: float) -> str:
 
 
 class Health(Protocol):
-    """What plans read and attempts write: which circuits are usable. No method blocks or does I/O."""
+    """The state of all circuits: plans ask which are usable, attempts report how they ended. No method blocks or does I/O."""
 
     @property
     def traffic(self) -> Traffic:
-        """What goes on now."""
+        """Load, latency and limits of the endpoints."""
         ...
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
@@ -233,13 +233,13 @@ class Health(Protocol):
         """
 
     def resting(self) -> tuple[Resting, ...]:
-        """All that is left alone now, or waits for a probe."""
+        """The circuits that are cooling, open, or waiting for a probe."""
 
     def notice(self) -> str | None:
-        """What people should know of how much this process sees of the others, if anything."""
+        """A sentence for people if this process sees less than it should of what others count; else None."""
 
     def close(self) -> None:
-        """Leave the others, if there are any."""
+        """Stop sharing with other processes, if there are any."""
 
     def subscribe(self, listener: HealthListener) -> None:
         """Tell ``listener`` of every `HealthChange`, once it is there; twice is as good as once. What it raises is logged."""
@@ -317,7 +317,7 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is known of one circuit, as a frozen value. Times are seconds of the monotonic clock."""
+    """The state of one circuit, as a frozen value. Times are seconds of the monotonic clock."""
 
     breaker: Breaker = field(default_factory=Breaker)
     cools_until: float = 0.0

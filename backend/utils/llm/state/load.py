@@ -93,7 +93,7 @@ class Targets:
         return [known.get(target, _IDLE) for target in targets]
 
     def busy(self, target: Target) -> int:
-        """The number of its requests in flight."""
+        """The number of requests to ``target`` in flight."""
         return self._loads.get(target, _IDLE).in_flight.count(self._clock())
 
     def used(self, target: Target) -> float:
@@ -101,11 +101,11 @@ class Targets:
         return self._loads.get(target, _IDLE).used(self._clock())
 
     def latency(self, target: Target, latency_kind: LatencyKind) -> Latency | None:
-        """Its latency; None if it was never measured."""
+        """The measured latency of ``target``; None if it was never measured."""
         return self._loads.get(target, _IDLE).latency.get(latency_kind)
 
     def last_measured(self, target: Target, latency_kind: LatencyKind) -> float:
-        """When its latency was last measured; minus infinity if never."""
+        """The time at which the latency of ``target`` was last measured, by the clock; minus infinity if never."""
         latency = self.latency(target, latency_kind)
         return -math.inf if latency is None else latency.at
 

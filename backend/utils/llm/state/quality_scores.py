@@ -36,7 +36,7 @@ class _Lately:
 
 
 class QualityScores:
-    """How good the answers to each feature were, by endpoint. Its owner has the lock.
+    """The scores of the answers to each feature, by endpoint. Not thread-safe: the owner holds a lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -63,5 +63,5 @@ class QualityScores:
         return max(mean, sum(score for _, score in last) / least)
 
     def add(self, feature: str, endpoint: str, score: float) -> None:
-        """One more, from 0 to 1."""
+        """Add one score, from 0 to 1."""
         self._scores[feature, endpoint].add(self._clock(), score)

@@ -65,7 +65,7 @@ class Exceeded(NamedTuple):
 
 
 class Level(NamedTuple):
-    """How full a limit is.
+    """The state of one limit.
 
     Attributes:
         per: Its period; None of requests that are under way at once.
@@ -114,7 +114,7 @@ class WaitQueue:
 
 
 class Reservation(NamedTuple):
-    """What is reserved in one scope for a request in flight.
+    """The amounts that a request in flight has reserved in one scope.
 
     Attributes:
         tokens: The tokens that it may use.
@@ -166,7 +166,7 @@ class _Count:
 
 
 class RateLimiter:
-    """What each scope has let out. Its owner has the lock.
+    """Counts requests and tokens against limits, in each scope. Not thread-safe: the owner holds a lock.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -298,14 +298,14 @@ class RateLimiter:
         return window
 
     def resets(self) -> Mapping[Period, float]:
-        """When the quotas of each kind begin anew, in seconds since the epoch."""
+        """The time at which quotas of each period begin anew, in seconds since the epoch."""
         now = self._epoch()
         if now >= self._resets["day"]:
             self._resets = {per: resets_at(per, now) for per in self._resets}
         return self._resets
 
     def levels(self, meter: Meter) -> Iterator[Level]:
-        """How full each limit of ``meter`` is. Changes nothing."""
+        """The state of each limit of ``meter``. Nothing is counted."""
         count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
         waiting = len(count.queue)
         for rate in limits.requests:
@@ -318,12 +318,12 @@ class RateLimiter:
     # Usage without reservation ---------------------------------------------------------------------------------------
 
     def used(self, scope: str, rate: Rate) -> int:
-        """How many tokens of ``rate`` were used."""
+        """The number of tokens that count against ``rate`` in ``scope`` now."""
         count = self._counts.get(scope)
         return _used(count, "tokens", rate.per) if count else 0
 
     def use(self, scope: str, rate: Rate, tokens: int) -> None:
-        """So many tokens more."""
+        """Count ``tokens`` against ``rate`` in ``scope``."""
         self._window(self._count(scope), "tokens", rate.per).add(tokens)
 
     # Queues -------------------------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def _used(count: _Count, kind: str, per: Period) -> int:
 
 
 def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:
-    """When the first of the quotas of ``meters`` begins anew; infinite if there are none."""
+    """The earliest time at which a quota of ``meters`` begins anew, as in ``resets``; infinite if there is none."""
     first = math.inf
     for meter in meters:
         for rate in meter.limits.requests + meter.limits.tokens:

@@ -17,13 +17,13 @@ class Rung(NamedTuple):
 
 
 class SessionAffinity:
-    """The rung on which each conversation stands. Its owner has the lock."""
+    """The rung on which each conversation stands. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[str, str], Rung] = OrderedDict()
 
     def last(self, scope: str, conversation: str) -> Rung | None:
-        """Where ``conversation`` stands."""
+        """The rung of the ladder that last served ``conversation`` in ``scope``; None if none did."""
         return self._last.get((scope, conversation))
 
     def served(self, scope: str, conversation: str, rung: Rung, tokens: int) -> None:

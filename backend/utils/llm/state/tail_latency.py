@@ -44,21 +44,21 @@ class Tail:
         return self._in_order[ceil(SLOW * known) - 1] if known >= ENOUGH else None
 
     def took(self, seconds: float) -> None:
-        """An answer took so long."""
+        """Record an answer that took ``seconds``."""
         if len(self._recent) == REMEMBERED:
             del self._in_order[bisect_left(self._in_order, self._recent.popleft())]
         self._recent.append(seconds)
         insort(self._in_order, seconds)
 
     def took_at_least(self, seconds: float) -> None:
-        """Nobody waited any longer than that. It counts if it was in the tail by then; else nobody knows."""
+        """Record a request that was given up after ``seconds``. It counts only if that is in the slow tail; else nobody knows."""
         begins = self.p95
         if begins is not None and seconds >= begins:
             self.took(seconds)
 
 
 class TailLatency:
-    """Every endpoint's, for each feature by itself. Its owner has the lock."""
+    """The answer times of each endpoint, for each feature by itself. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._tails: defaultdict[tuple[str, str, LatencyKind], Tail] = defaultdict(Tail)
@@ -69,19 +69,19 @@ class TailLatency:
 
 
 class HedgeBudget:
-    """How many hedges each feature has earned. Its owner has the lock."""
+    """The number of hedged requests that each feature has earned. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._earned: defaultdict[str, int] = defaultdict(int)
 
     def earn(self, feature: str) -> None:
-        """A call earns its share of a hedge."""
+        """Count a call of ``feature``: each earns a fraction of a hedged request."""
         self._earned[feature] = min(self._earned[feature] + 1, CALLS_PER_HEDGE * MOST_SAVED)
 
     def can_spend(self, feature: str) -> bool:
-        """Whether a hedge has been earned."""
+        """Whether ``feature`` has earned a hedged request that was not sent yet."""
         return self._earned[feature] >= CALLS_PER_HEDGE
 
     def spend(self, feature: str) -> None:
-        """A hedge goes out."""
+        """Take a hedged request of ``feature`` off what it has earned."""
         self._earned[feature] -= CALLS_PER_HEDGE

@@ -36,7 +36,7 @@ class Unsupported:
             self.until.popitem(last=False)
 
     def of(self, endpoint: Hashable) -> Mapping[str, float]:
-        """What ``endpoint`` does not take, and for how many seconds more that is remembered."""
+        """The features that ``endpoint`` lately refused, each with the seconds for which that is still remembered."""
         known = self.until.get(endpoint)
         if known is None:
             return {}

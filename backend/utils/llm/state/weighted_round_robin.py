@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class WeightedRoundRobin:
-    """Of each scope. Its owner has the lock.
+    """Smooth weighted round robin, for each scope by itself. Not thread-safe: the owner holds a lock.
 
     Args:
         random: From 0 up to, not including, 1.
@@ -28,45 +28,45 @@ class WeightedRoundRobin:
 
     @property
     def draw(self) -> float:
-        """What the next choice falls by. It stays the same until a choice is made, so that a plan shows it."""
+        """The random number, from 0 up to 1, by which the next choice is made. It changes only with a choice, so that a plan shows it."""
         if self._draw is None:
             self._draw = self._random()
         return self._draw
 
     @property
     def variant_draw(self) -> float:
-        """As `draw`, for the arm of a caller whom nobody named; the same until a call was planned by it."""
+        """The random number that picks the variant for an anonymous caller. It changes only when a call was planned with it."""
         if self._variant_draw is None:
             self._variant_draw = self._random()
         return self._variant_draw
 
     def planned(self) -> None:
-        """A call was planned: the next one gets another variant_draw."""
+        """Draw `variant_draw` anew for the next call: one was planned with the last."""
         self._variant_draw = None
 
     def current_weight(self, scope: str) -> Mapping[Target, float]:
-        """What each target has saved up in ``scope``."""
+        """The current weight of each target in ``scope``; the greatest is chosen next."""
         return self._current_weights.get(scope, {})
 
     def weigh(self, scope: str, chosen: Target, weights: Mapping[Target, float]) -> None:
-        """Each of those that could be chosen saves up its weight, and the one that was pays for all."""
+        """Add to each target its weight, and take the sum of all from the one that was chosen."""
         current_weight = self._current_weights.setdefault(scope, {})
         for target, weight in weights.items():
             current_weight[target] = current_weight.get(target, 0.0) + weight
         current_weight[chosen] -= sum(weights.values())
 
     def newcomers(self, scope: str, targets: set[Target]) -> set[Target]:
-        """Those of ``targets``, who may be chosen now, who could not be the last time; none the first time."""
+        """The ``targets`` that may be chosen now and could not be at the last choice in ``scope``; empty at the first choice."""
         before = self._present.get(scope, targets)
         self._present[scope] = targets
         return targets - before
 
     def explores(self, scope: str, share: float) -> bool:
-        """Whether the next choice in ``scope`` is one of those that look around: every twentieth, say."""
+        """Whether the next choice in ``scope`` explores: a ``share`` of 0.05 lets every twentieth do so."""
         nth = self._choices.get(scope, 0) + 1
         return int(nth * share) > int((nth - 1) * share)
 
     def chosen(self, scope: str) -> None:
-        """A choice was made in ``scope``."""
+        """Count a choice in ``scope``."""
         self._choices[scope] += 1
         self._draw = None

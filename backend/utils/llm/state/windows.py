@@ -24,7 +24,7 @@ _LEAST_WAIT = 1e-6
 
 
 class Grant:
-    """What went out, and counts from ``at`` on.
+    """An amount that was let through, and counts from ``at`` on.
 
     Attributes:
         at: When the last of it went out, and ``since`` the first.
@@ -39,13 +39,13 @@ class Grant:
 
 
 class SlidingWindow:
-    """What went out in the last second, minute or hour.
+    """The amounts that were let through in the last second, minute or hour.
 
     Each grant counts from the moment that it was made until one whole period later: no period holds more than the rate,
     wherever it begins.
 
     Args:
-        per: Its length.
+        per: Length of the window.
         clock: The monotonic clock, in seconds.
     """
 
@@ -59,7 +59,7 @@ class SlidingWindow:
         self._used = 0
 
     def _expire(self) -> float:
-        """Forget what counts no longer; the time."""
+        """Forget what counts no longer, and return the time."""
         now, log, over = self._clock(), self._log, 0
         while over < len(log) and log[over].at + self._length <= now:
             self._used -= log[over].amount
@@ -69,12 +69,12 @@ class SlidingWindow:
         return now
 
     def used(self) -> int:
-        """How much counts now."""
+        """The sum of the amounts that count now."""
         self._expire()
         return self._used
 
     def add(self, amount: int) -> Grant:
-        """So much goes out."""
+        """Count ``amount`` from now on."""
         now = self._expire()
         self._used += amount
         if len(self._log) >= EXACT_GRANTS and now - (last := self._log[-1]).since <= self._grain:
@@ -89,14 +89,14 @@ class SlidingWindow:
         return grant.at + self._length > self._clock()
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """So much of ``grant`` turned out not to be used."""
+        """Take ``amount`` off ``grant``: the request did not use it."""
         self._expire()
         if self.holds(grant):
             grant.amount -= amount
             self._used -= amount
 
     def grants(self) -> list[tuple[float, int]]:
-        """What counts now: how many seconds ago, and how much."""
+        """The grants that count now, each with its age in seconds and its amount."""
         now = self._expire()
         return [(now - one.at, one.amount) for one in self._log]
 
@@ -119,10 +119,10 @@ class SlidingWindow:
 
 
 class CalendarWindow:
-    """What went out this day, or this month, in UTC.
+    """The amounts that were let through this day or this month, in UTC.
 
     Args:
-        per: Its length.
+        per: Length of the window.
         clock: The wall clock, in seconds since the epoch.
     """
 
@@ -135,19 +135,19 @@ class CalendarWindow:
         self._used = 0
 
     def _renew(self) -> float:
-        """Begin anew if it is time; the time."""
+        """Start at 0 in a new period, and return the time."""
         now = self._clock()
         if now >= self._ends:
             self._begins, self._ends, self._used = _beginning(self._per, now), resets_at(self._per, now), 0
         return now
 
     def used(self) -> int:
-        """How much counts now."""
+        """The sum of the amounts that count now."""
         self._renew()
         return self._used
 
     def add(self, amount: int) -> Grant:
-        """So much goes out."""
+        """Count ``amount`` from now on."""
         grant = Grant(self._renew(), amount)
         self._used += amount
         return grant
@@ -158,12 +158,12 @@ class CalendarWindow:
         return grant.at >= self._begins
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """So much of ``grant`` turned out not to be used: it is given back to the day from which it was taken."""
+        """Take ``amount`` off the period in which ``grant`` was made, if that is not over: the request did not use it."""
         if self.holds(grant):
             self._used -= amount
 
     def grants(self) -> list[tuple[float, int]]:
-        """See `SlidingWindow.grants`: all of it as one."""
+        """The sum that counts now, as one grant of age 0."""
         return [(0.0, self.used())]
 
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
@@ -182,7 +182,7 @@ Window = SlidingWindow | CalendarWindow
 
 
 def resets_at(per: Period, now: float) -> float:
-    """When a day's or a month's quota begins anew."""
+    """The end of the day or month that holds ``now``; both are seconds since the epoch."""
     if per != "month":
         return _beginning(per, now) + SECONDS[per]
     first = datetime.fromtimestamp(_beginning(per, now), UTC)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ordered(Stateless):
-    """As written, the next one when the one before has failed."""
+    """Tries endpoints in the order of the table, the next one when the one before has failed."""
 
     by: Literal["ordered"] = "ordered"
     balanced: ClassVar[bool] = False
@@ -29,7 +29,7 @@ ORDERED = Ordered()
 
 
 class Custom(Stateless):
-    """Whatever the selector of that name says, which the application registers. Until it is asked, as written."""
+    """Asks the selector ``name``, a function that the application registered; until then the order is the table's."""
 
     by: Literal["custom"] = "custom"
     name: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Weighted(Strategy):
-    """In turn, as often as the weights say. An endpoint without a weight has 1."""
+    """Chooses endpoints in turn, as often as their weights say. An endpoint without a weight has 1."""
 
     by: Literal["weighted"] = "weighted"
     weights: dict[str, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
@@ -50,7 +50,7 @@ class Weighted(Strategy):
 
 
 class LeastUsed(Strategy):
-    """The one that had the fewest requests lately. An earlier minute counts half."""
+    """Chooses the endpoint that had the fewest requests lately. Each minute that passes halves the count."""
 
     by: Literal["least_used"] = "least_used"
 
@@ -68,13 +68,13 @@ class LeastUsed(Strategy):
 
 
 class LeastBusy(Strategy):
-    """The one with the fewest requests under way."""
+    """Chooses the endpoint with the fewest requests in flight."""
 
     by: Literal["least_busy"] = "least_busy"
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """Of those that have as many, the one that was used least. Whatever fails too often comes last."""
+        """Sort by requests in flight, then by recent requests. Endpoints that fail too often come last."""
         now, loads = context.traffic.clock(), context.traffic.targets.loads([one.target for one in tier])
         keys = [
             (
@@ -115,7 +115,7 @@ def _uses(tier: Sequence[Choosable], context: SelectionContext) -> list[float]:
 
 
 class Quota(Stateless):
-    """The one whose quota ends soonest, while it lasts: what is not used by then is lost."""
+    """Chooses the endpoint whose quota is reset soonest, while it lasts: what is not used by then is lost."""
 
     by: Literal["quota"] = "quota"
 

@@ -21,17 +21,17 @@ class Choosable(Protocol):
 
     @property
     def target(self) -> Target:
-        """The endpoint's name, and whose key."""
+        """The endpoint's name, and whose key pays: the key under which load and latency are kept."""
         ...
 
     @property
     def scope(self) -> str:
-        """What the choice is called; the same for all of a tier."""
+        """The name under which choices of the tier are counted; the same for all its endpoints."""
         ...
 
     @property
     def share(self) -> int:
-        """The weight of its account."""
+        """The weight of the house's account; 1 if there are no accounts."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Choosable(Protocol):
 
     @property
     def meters(self) -> Sequence[Meter]:
-        """The limits that its requests count for."""
+        """The limits against which requests to the endpoint count."""
         ...
 
 
@@ -49,7 +49,7 @@ Some = TypeVar("Some", bound=Choosable)
 
 
 class SelectionContext(NamedTuple):
-    """What a choice depends on, beside the candidates.
+    """The inputs of a choice beside the candidates.
 
     Attributes:
         tokens: The prompt's length.
@@ -67,7 +67,7 @@ class SelectionContext(NamedTuple):
 
 
 class Strategy(BaseModel, ABC):
-    """How one of several endpoints is chosen, with the settings that it takes in the table.
+    """A way to choose one of several endpoints, with the settings that it takes in the table.
 
     Attributes:
         by: Its name in the table.
@@ -82,19 +82,19 @@ class Strategy(BaseModel, ABC):
 
     @abstractmethod
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """``tier``, which stands as it is written, in the order in which it would be tried now. It only looks."""
+        """Sort the endpoints of ``tier``, given as the table has them, into the order in which to try them now. Must change nothing."""
 
     @abstractmethod
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:
-        """``one`` is asked; it was chosen ``among`` those of its tier that could be."""
+        """Note that ``one`` is asked now, chosen ``among`` the usable endpoints of its tier."""
 
     @abstractmethod
     def named(self) -> Iterable[tuple[str, str]]:
-        """Every endpoint that its row names, after the key where it does."""
+        """The endpoints that the strategy's own settings name, as pairs of the setting and the endpoint."""
 
 
 class Stateless(Strategy, ABC):
-    """A strategy whose choices leave nothing behind, and whose row names no endpoint. Say so by inheriting from it."""
+    """A strategy that remembers no choices, and whose settings name no endpoints."""
 
     @override
     def chosen(self, one: Choosable, among: Sequence[Choosable], context: SelectionContext) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Allowance(BaseModel):
-    """What one tier of callers may use, best first.
+    """The endpoints that one tier of callers may use, best first.
 
     Attributes:
         tokens: How much a user of this tier may use before the first endpoint is no longer theirs.
@@ -51,7 +51,7 @@ def _allowance(written: object) -> object:
 
 
 class ByTier(Strategy):
-    """By the caller's tier. What the tier does not list is not used for its callers, whatever fails.
+    """Chooses by the caller's tier. Endpoints that the tier does not list never serve its callers, whatever fails.
 
     Attributes:
         tiers: Tier to endpoints.

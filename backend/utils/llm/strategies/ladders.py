@@ -31,7 +31,7 @@ class ContextLadder(Strategy):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """From the first rung that is long enough upwards, then the shorter ones: those that the prompt fits, if only just."""
+        """Sort upwards from the first rung that is long enough; the shorter rungs, which the prompt only just fits, come last."""
         names, affinity = [one.target[0] for one in tier], context.traffic.session_affinity
         last = affinity.last(tier[0].scope, context.conversation) if context.conversation else None
         stood = names.index(last.endpoint) if last is not None and last.endpoint in names else 0
@@ -74,7 +74,7 @@ class CostLadder(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """From the first rung whose answers are good enough, or unknown, upwards; then what lies below."""
+        """Sort upwards from the first rung whose answers are good enough, or not rated yet; the rungs below come last."""
         scope, scores = tier[0].scope, context.traffic.quality_scores
         if context.traffic.round_robin.explores(scope, self.explore):
             return tier

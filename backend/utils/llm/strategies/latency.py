@@ -1,4 +1,4 @@
-"""By how quick each is."""
+"""Chooses by latency."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Latency(Stateless):
 
     @override
     def order(self, tier: Sequence[Some], context: SelectionContext) -> Sequence[Some]:
-        """By how quick they are; now and then the one that has gone unmeasured the longest comes first.
+        """Sort by latency; now and then the endpoint that has gone unmeasured the longest comes first.
 
         How quick one would be is its latency times the requests that it has under way, this one included. So calls
         that come at once do not all run to the one that was quickest before them. Of those that are about as quick as

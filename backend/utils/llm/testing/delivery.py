@@ -39,7 +39,7 @@ class Peer:
         self._closing = closing
 
     def send(self, data: bytes) -> None:
-        """Send all of it.
+        """Send all of ``data``.
 
         Raises:
             PeerGoneError: Nobody reads it.

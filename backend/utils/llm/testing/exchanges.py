@@ -51,16 +51,16 @@ class Question(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The same for the same request, in whatever order its fields come."""
+        """The request as one text, which does not depend on the order of its fields."""
         return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
 
     def without(self, key: str | None) -> Question:
-        """The same with ``key`` and whatever looks like one blotted out."""
+        """A copy in which ``key``, and whatever looks like a key, is blotted out."""
         return Question(self.path, json.loads(blotted(json.dumps(self.body, ensure_ascii=False), key)))
 
 
 class Reaction(NamedTuple):
-    """What a provider answered.
+    """A provider's answer.
 
     Attributes:
         headers: Those that are kept.
@@ -169,7 +169,7 @@ class Replay:
 
     @property
     def unused(self) -> tuple[Exchange, ...]:
-        """What was recorded and not asked for."""
+        """The recorded exchanges that were not asked for."""
         seen: Counter[str] = Counter()
         left = []
         for one in self.recording.exchanges:
@@ -198,7 +198,7 @@ def blotted(text: str, key: str | None) -> str:
 
 
 def kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of an answer's headers those that a recording keeps, by lower-case name."""
+    """The headers of an answer that a recording keeps, by lower-case name."""
     named = {name.lower(): value for name, value in headers.items()}
     return {name: value for name, value in named.items() if name in _KEPT or name.startswith(_LIMITS)}
 

@@ -147,7 +147,7 @@ def stand_in(provider: Provider) -> str:
 
 
 def redirected(providers: Iterable[Provider], url: Callable[[Provider], str]) -> dict[str, LiveAddress]:
-    """What takes the providers' places, each at its ``url``."""
+    """Addresses that take the providers' places, each at its ``url``."""
     return {one.name: _Stands(url(one)) for one in providers}
 
 

@@ -55,12 +55,12 @@ class Recorder(LoopbackProvider):
         self._exchanges: dict[int, Exchange] = {}
 
     def url(self, name: str) -> str:
-        """Where the provider ``name`` is recorded."""
+        """The address at which the provider ``name`` is recorded."""
         return f"{self.origin}/{quote(name, safe='')}{self._upstreams[name].stand_in}"
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
-        """What was said so far, in the order in which it was asked."""
+        """The exchanges so far, in the order in which they began."""
         with self._changed:
             return tuple(one for _, one in sorted(self._exchanges.items()))
 

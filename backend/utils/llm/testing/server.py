@@ -100,7 +100,7 @@ class Server(ThreadingMixIn, TCPServer):
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port on which the server listens."""
         return int(self.server_address[1])
 
     def start(self) -> None:

@@ -35,7 +35,7 @@ _THINKERS: Final = ("deepseek", "kimi")
 
 
 def history_faults(path: str, body: Mapping[str, Any], model: str) -> list[str]:
-    """What is wrong with the history in a request; nothing for a path that has none.
+    """The faults of the history in a request, by the vendor's rules; none for a path that has no history.
 
     Args:
         path: That of the request, without the query.

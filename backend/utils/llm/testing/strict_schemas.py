@@ -23,7 +23,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one vendor takes.
+    """The schemas that one vendor takes.
 
     Attributes:
         keywords: What may stand in a schema.

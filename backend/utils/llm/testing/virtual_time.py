@@ -48,7 +48,7 @@ class VirtualTime(PerProcess):
         return self._passed
 
     def sleep(self, seconds: float) -> None:
-        """Be ``seconds`` later."""
+        """Move the clock ``seconds`` on, at once."""
         with self._lock:
             self.slept.append(seconds)
             self._passed += seconds

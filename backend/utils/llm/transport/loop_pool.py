@@ -123,7 +123,7 @@ class LoopPool:
             self._close_if_idle()
 
     async def leave(self) -> None:
-        """Close it as soon as no request is under way; now, if there is none."""
+        """Close the pool as soon as no request is in flight; at once, if there is none."""
         self._is_left = True
         if (closing := self._close_if_idle()) is not None:
             await closing

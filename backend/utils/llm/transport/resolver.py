@@ -58,7 +58,7 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
 
 @dataclass(eq=False)
 class Resolver(AbstractResolver):
-    """The same for aiohttp."""
+    """Looks names up for aiohttp, under the same rules as `addresses`."""
 
     policy: NetworkPolicy | None
 

@@ -226,7 +226,7 @@ class Response(_Response[Iterator[bytes]]):
             yield from self._pieces(part)
 
     def read(self, most: int = sys.maxsize) -> bytes:
-        """The body, or its first ``most`` bytes; then the connection is given back, or closed if there is more.
+        """Read the body, or its first ``most`` bytes; then give the connection back, or close it if there is more.
 
         Raises:
             httpx2.TransportError: It broke off, or the attempt's time is up.

@@ -63,12 +63,12 @@ class Address(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Its address, as a client's base URL."""
+        """The provider's address, as a client's base URL."""
         ...
 
     @property
     def key(self) -> str | None:
-        """Its secret; None if it gets that of the attempt, as the provider would whose place it takes."""
+        """The secret that it wants; None if it takes the attempt's key, as the provider whose place it takes would."""
         ...
 
 

@@ -30,7 +30,7 @@ class Sockets(PerProcess):
         self._open.add(opened)
 
     def shut(self) -> None:
-        """End them all, also where a peer has not yet read the rest of what was sent."""
+        """Shut all sockets down, also where a peer has not yet read the rest of what was sent."""
         for opened in self:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)

@@ -85,7 +85,7 @@ class Ticket:
         self.due = min(self._ends_at, self.clock() + self._patience)
 
     def looks_again(self) -> bool:
-        """Whether its time is up because we are late. Then what has arrived meanwhile may still be read."""
+        """Whether time is up only because this process was late; then what has arrived meanwhile may still be read."""
         now = self.clock()
         if now - self.due < LATE_SECONDS:
             return False

@@ -26,7 +26,7 @@ class Unpacker:
         self._is_new = True
 
     def pieces(self, packed: bytes) -> Iterator[bytes]:
-        """What ``packed``, the next of the body, adds.
+        """Unpack ``packed``, the next bytes of the body.
 
         Raises:
             httpx2.DecodingError: It cannot be unpacked.

@@ -27,15 +27,15 @@ class AttemptObserver(Protocol):
     """
 
     def started(self, step: Try, /) -> None:  # noqa: ARG002 - for those who look
-        """A request goes out. Told under the lock under which its endpoint was chosen: answer at once."""
+        """A request goes out. Called under the lock under which its endpoint was chosen, so it must return at once."""
         return
 
     def received(self, step: Try, /) -> None:  # noqa: ARG002
-        """The endpoint is done with it, though it is not known yet whether its answer will do."""
+        """The endpoint has sent the whole answer; whether that passes its tests is not known yet."""
         return
 
     def abandoned(self, step: Try, attempt: Attempt | None) -> None:  # noqa: ARG002
-        """Of `ended` nobody could tell, or not to its end: what the application raised came between. Give back what it has.
+        """The application's exception came before `ended` could be called or return: release what the request holds.
 
         Args:
             step: Which request.
@@ -45,7 +45,7 @@ class AttemptObserver(Protocol):
 
     @abstractmethod
     def ended(self, step: Try, attempt: Attempt, failure: Failure | None, /) -> None:
-        """It was answered, or failed. Told before it is decided what comes next."""
+        """The attempt is over: answered, or failed. Called before it is decided what comes next."""
 
 
 def never_arrived(failure: Failure | None) -> bool:
@@ -73,7 +73,7 @@ def is_its_fault(step: Try, failure: Failure) -> bool:
 
 
 def is_telling(step: Try, failure: Failure | None) -> bool:
-    """Whether it says how good the endpoint is, and not something about the one call, or a caller's key."""
+    """Whether the outcome says something about the endpoint, not only about this call or a caller's key."""
     if failure is None or is_its_fault(step, failure):
         return True
     if not was_patient(step, failure):

@@ -69,13 +69,13 @@ class HealthObserver(AttemptObserver):
 
 
 class Substitutes:
-    """Those that the log was told of."""
+    """The substituted models that the log was told of, by endpoint."""
 
     def __init__(self) -> None:
         self._known: dict[str, set[str | None]] = {}
 
     def is_news(self, endpoint: str, served: str | None) -> bool:
-        """Whether it is new that ``endpoint`` is served as ``served``; from now on it is not."""
+        """Whether ``endpoint`` was never reported as served by the model ``served`` before; True only once."""
         known = self._known.setdefault(endpoint, set())
         if served in known or len(known) >= MOST_SUBSTITUTES:
             return False
@@ -84,7 +84,7 @@ class Substitutes:
 
 
 class SubstituteObserver(AttemptObserver):
-    """Tells the log of each once."""
+    """Logs once for each endpoint that another model was served than was asked for."""
 
     def __init__(self) -> None:
         self._substitutes = Substitutes()
@@ -111,7 +111,7 @@ class ApplicationObserver(AttemptObserver):
 
 
 class Observers:
-    """Several as one, told one after the other."""
+    """Several observers as one; each event goes to one after the other."""
 
     def __init__(self, observers: Iterable[AttemptObserver]) -> None:
         self._all = tuple(observers)
@@ -122,7 +122,7 @@ class Observers:
         return iter(self._all)
 
     def and_then(self, other: AttemptObserver) -> Observers:
-        """These, and ``other`` after them."""
+        """A copy with ``other`` added at the end."""
         return Observers((*self._all, other))
 
     def started(self, step: Try) -> None:
@@ -204,7 +204,7 @@ class ObserverRegistry:
         self._known: dict[frozenset[str | type], Observers] = {}
 
     def of(self, route: Route, *, is_balanced: bool = True) -> Observers:
-        """Those whom calls on ``route`` concern.
+        """The observers that calls on ``route`` concern.
 
         Args:
             route: Which.

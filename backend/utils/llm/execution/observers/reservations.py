@@ -47,7 +47,7 @@ MOST = 10**17
 
 
 class Held(NamedTuple):
-    """What one request has set aside."""
+    """The amounts that one request has reserved in budgets."""
 
     claims: tuple[Claim, ...]
     reservation: Reservation
@@ -181,7 +181,7 @@ class Reservations(AttemptObserver):
 
 
 def withdrawn(step: Try, time: Time) -> Attempt:
-    """The record of a request that was not sent."""
+    """The `Attempt` that stands for a request which was not sent."""
     return Attempt(
         endpoint=str(step.candidate.endpoint),
         key_owner=step.candidate.owner,
