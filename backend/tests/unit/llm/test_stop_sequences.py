@@ -85,7 +85,10 @@ def test_a_server_that_tells_it_beside_the_finish_reason_is_heard(
 ) -> None:
     end = {"finish_reason": "stop", "stop_reason": stop_reason}
     document = {"choices": [{"message": {"content": "One. "}, **end}]}
-    events = [{"choices": [{"delta": {"content": "One. "}}]}, {"choices": [{"delta": {}, **end}]}]
+    events: list[dict[str, Any]] = [
+        {"choices": [{"delta": {"content": "One. "}}]},
+        {"choices": [{"delta": {}, **end}]},
+    ]
 
     assert whole(ChatReader(["END"]), document) == told
     assert streamed(ChatReader(["END"]), *events) == ([] if told is None else [told])

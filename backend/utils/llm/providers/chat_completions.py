@@ -252,10 +252,7 @@ class ChatReader:
             found.text, found.thoughts = as_text(content), _thoughts_among(content)
         if reason := choice.get("finish_reason"):
             found.reason = reason if isinstance(reason, str) and reason in GOOD else named(as_name(reason))
-            if (
-                self._asked and (sequence := choice.get("stop_reason")) in self._asked
-            ):  # vLLM's, and its kin's
-                found.stop_sequence = sequence
+            found.stop_sequence = self._stop_in(choice) if self._asked else None
         if calls := message.get("tool_calls"):
             found.calls = [_call(call) for call in as_objects(calls)]
         self._has_spoken = self._has_spoken or bool(content or calls)
@@ -264,6 +261,11 @@ class ChatReader:
         if not message.keys() <= _USUAL:
             self._note_rare(message, found, _EXTRAS[kind])
         return found
+
+    def _stop_in(self, choice: Mapping[str, Any]) -> str | None:
+        """The sequence that ended the text, as vLLM and its kin tell it; one that nobody asked for is not told."""
+        sequence = choice.get("stop_reason")
+        return sequence if isinstance(sequence, str) and sequence in self._asked else None
 
     def _note_rare(self, message: Mapping[str, Any], found: Answer, extras: Sequence[str]) -> None:
         """Note in ``found`` what few answers have: a refusal, thoughts, sounds, sources."""
