@@ -26,6 +26,7 @@ class Category(StrEnum):
     INTERRUPTED = "interrupted"
     RATE_LIMIT = "rate_limit"
     QUOTA = "quota"
+    MODEL_QUOTA = "model_quota"
     CREDENTIAL = "credential"
     MODEL_NOT_FOUND = "model_not_found"
     UNEXPLAINED = "unexplained"

@@ -84,6 +84,7 @@ def test_what_speaks_of_the_key_the_model_and_the_rate_is_left_alone_and_nothing
     assert {told.category: cooled(told.category) for told in BODIES if cooled(told.category)} == {
         Category.CREDENTIAL: "key",
         Category.QUOTA: "key",
+        Category.MODEL_QUOTA: "endpoint",
         Category.MODEL_NOT_FOUND: "endpoint",
         Category.RATE_LIMIT: "endpoint",
     }
@@ -385,3 +386,22 @@ def test_of_many_details_of_one_error_the_first_are_read() -> None:
 
     assert "reason_0" in seen.codes
     assert len(seen.codes) < 20
+
+
+USED_UP = next(told for told in BODIES if told.provider == "google" and told.category is Category.MODEL_QUOTA)
+
+
+def test_a_key_that_has_used_up_its_quota_of_one_model_serves_with_another(
+    provider: LoopbackProvider, virtual: VirtualTime, call: Driver
+) -> None:
+    chain = {"chain": ["gemini:gemini-3.8-flash", GEMINI], "gemini": GEMINI}
+    patchbay = loopback_patchbay(provider, chain, time=virtual.time)
+    provider.always(raw(USED_UP), model="gemini-3.8-flash")
+    provider.always(Text("served"))
+
+    assert [call(patchbay.get_llm(name), "hi").text for name in ("chain", "gemini", "chain")] == [
+        "served"
+    ] * 3
+
+    assert [request.model for request in provider.requests].count("gemini-3.8-flash") == 1
+    patchbay.close()

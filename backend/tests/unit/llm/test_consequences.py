@@ -77,6 +77,7 @@ CONSEQUENCES: dict[Category, Consequence] = {
     C.INTERRUPTED: Consequence(3, ProviderDownError),
     C.RATE_LIMIT: Consequence(3, RateLimitedError, rests=("endpoint", 30)),
     C.QUOTA: Consequence(1, QuotaExceededError, sibling=False, rests=("key", 600)),
+    C.MODEL_QUOTA: Consequence(1, QuotaExceededError, rests=("endpoint", 600)),
     C.CREDENTIAL: Consequence(1, RejectedCredentialError, sibling=False, rests=("key", 300)),
     C.MODEL_NOT_FOUND: Consequence(1, ModelUnavailableError, rests=("endpoint", 600)),
     C.UNEXPLAINED: Consequence(1, RejectedRequestError),

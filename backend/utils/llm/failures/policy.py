@@ -87,6 +87,16 @@ POLICY: dict[Category, Policy] = {
         cool_seconds=600,
         alarm=True,
     ),
+    C.MODEL_QUOTA: Policy(
+        "no",
+        1,
+        "yes",
+        "cool endpoint",
+        QuotaExceededError,
+        "says that the key's quota of that model is used up",
+        cool_seconds=600,
+        alarm=True,
+    ),
     C.CREDENTIAL: Policy(
         "no",
         1,

@@ -106,6 +106,7 @@ OF_THE_REQUEST = frozenset(
 )
 """Statuses that may blame the request, the key or the model; None is an error event in a stream."""
 BAD_REQUEST = frozenset({400, 413, 422, None})
+TOO_MANY = frozenset({403, 429, None})
 WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
 """Any status, for rows whose prose is so clear that a contradicting status is wrong."""
 
@@ -117,6 +118,12 @@ def _code(category: Category, status: int, code: str, says: str = "") -> Row:
 
 def _about(category: Category, status: int, code: str) -> Row:
     return Row(category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST)
+
+
+def _counted(quota: str, code: str) -> Row:
+    """Google's name of a quota that each model has."""
+    example = _exceeded(f"GenerateRequestsPer{quota}-FreeTier")
+    return Row(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
 
 
 def _but(category: Category, status: int, code: str, example: str, says: str) -> Row:
@@ -148,8 +155,8 @@ CODES = (
     _code(C.QUOTA, 400, "Arrearage"),
     _code(C.QUOTA, 400, "budget_exceeded"),
     _code(C.QUOTA, 403, "*Overdue*"),
-    _code(C.QUOTA, 403, "*FreeTierOnly"),
-    _code(C.QUOTA, 429, "SetLimitExceeded"),
+    _code(C.MODEL_QUOTA, 403, "*FreeTierOnly"),  # Alibaba
+    _code(C.MODEL_QUOTA, 429, "SetLimitExceeded"),  # Volcengine
     _code(C.QUOTA, 429, "QUOTA_EXHAUSTED"),
     _code(C.QUOTA, 429, "1113"),  # Zhipu
     _code(C.QUOTA, 429, "3036"),  # Cloudflare
@@ -180,6 +187,7 @@ CODES = (
     _code(C.MODEL_NOT_FOUND, 400, "no_available_model*"),
     _code(C.MODEL_NOT_FOUND, 400, "*_for_model"),
     _code(C.MODEL_NOT_FOUND, 400, "model_decommissioned"),
+    _about(C.MODEL_NOT_FOUND, 400, "model_terms_required"),
     _code(C.MODEL_NOT_FOUND, 400, "invalid_model"),
     _code(C.MODEL_NOT_FOUND, 404, "ModelNotOpen*"),
     _code(C.MODEL_NOT_FOUND, 404, "InvalidEndpointOrModel*"),
@@ -214,7 +222,10 @@ CODES = (
     _about(C.UNSUPPORTED, 400, "previous_response_not_found"),
     _about(C.UNSUPPORTED, 404, "*file_not_found*"),
     _code(C.SERVER, 498, "capacity_exceeded"),
-    Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), code="*PerDay*"),
+    _about(C.SERVER, 424, "Model*ErrorException"),  # Bedrock
+    _counted("DayPerProjectPerModel", "*PerDay*PerModel*"),
+    _counted("ModelPerDay", "*PerModel*PerDay*"),
+    Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProject"), code="*PerDay*"),
     Row(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
 )
 """What a provider's own code says. Those that are said of keys and content alike, such as ``permission_denied``, say nothing."""
@@ -287,7 +298,7 @@ DIALECT = (
         C.UNSUPPORTED,
         _openai(400, None, "Invalid JSON payload received. Unknown name: Cannot find field."),
         r"\b(unknown|unrecogni[sz]ed|unexpected|unsupported) (\w+ )?(name|variant|field|param\w*|argument|keyword|key|role)"
-        r"|cannot find field|any variant|extra (inputs|fields)|reasoning_content|thought_?signature",
+        r"|cannot find field|any variant|extra (inputs|fields)|reasoning_content|thought_?signature|only supports? stream",
     ),
 )
 """Of words that this endpoint does not know, or wants."""
@@ -355,6 +366,17 @@ BUSY = (
 )
 """Of a model that does not answer just now."""
 
+MODEL_PURSES = (
+    Row(
+        C.MODEL_QUOTA,
+        _openai(429, None, "Quota exceeded for metric: free_tier_requests, limit: 0, model: some-model"),
+        status=TOO_MANY,
+        says=r", limit: 0, model: |free-models-per-day|free quota tier|free tier of the model|set inference limit for the"
+        r"|tokens per day\b(?! \()",
+    ),
+)
+"""Of what a key may use of one model: with others, it works."""
+
 EMPTY_PURSES = (
     _plain(
         C.QUOTA,
@@ -369,7 +391,7 @@ EMPTY_PURSES = (
         429,
         "Your team has either used all available credits or reached its monthly spending limit.",
         r"(used|exceeded|reached|hit)\b[^.]{0,30}\b(available credits|monthly|spend(ing)?|budget|billing cycle|daily free)\b"
-        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|set inference limit|usage limit reached|reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限|free-models-per-day|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
+        r"|(spend(ing)?|monthly) (limit|cap)\b[^.]{0,30}(exceed|reach|hit)|usage limit reached|reached your ([\w-]+ ){1,3}usage limit|达到.{0,12}(使用|用量)上限|calls / month|daily (\w+ ){0,2}limit|, limit: 0\b",
     ),
     _wording(
         C.QUOTA,
@@ -393,7 +415,7 @@ CLOSED = (
         "Your project has been denied access.",
         r"\b(account|organi[sz]ation|project|api[ _-]?key|consumer|team|workspace|subscription)\b[^.]{0,80}"
         r"\b(disabled|suspended|deactivated|terminated|banned|revoked|locked|denied access|leaked)\b"
-        r"|\baccount (is )?(currently )?(inactive|not active|does not exist)",
+        r"|\baccount (is )?(currently )?(inactive|not active|does not exist)|\bvirtual network",
     ),
     _wording(
         C.CREDENTIAL,
@@ -563,7 +585,8 @@ MODELS = (
         403,
         "User has not agreed to the terms of the model.",
         r"\bagreed? to\b.{0,40}\b(terms|licen[cs]e)|\bmodel (name )?(is )?(invalid|disabled|closed)\b"
-        r"|allowed to (use|access) (this |the )?(publisher )?model",
+        r"|allowed to (use|access) (this |the )?(publisher )?model|marked by provider as legacy|end of its life"
+        r"|\bmodel\b[^.]{0,40}requires terms",
     ),
     Row(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
     _wording(
@@ -688,15 +711,21 @@ KEYS = (
 )
 """Of the key, and of who it belongs to."""
 
-TEMPLATES = (
+CONTRADICTED = (
     _plain(
         C.UNSUPPORTED,
         500,
         "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
-        r"\bjinja|roles must alternate|chat template",
+        r"\bjinja|roles must alternate|chat template|(image|audio|video) input is not supported",
+    ),
+    Row(
+        C.UNSUPPORTED,
+        _openai(429, None, "Extra usage is required for long context requests."),
+        status=TOO_MANY,
+        says=r"required for long[- ]context",
     ),
 )
-"""Of a history that a model's template has no words for: llama.cpp says so with a 500."""
+"""Of what this endpoint cannot do, whatever its status says: llama.cpp's is 500."""
 
 LACKS = (
     Row(
@@ -712,7 +741,8 @@ LACKS = (
 PROSE = (
     *PACE,
     *BUSY,
-    *TEMPLATES,
+    *CONTRADICTED,
+    *MODEL_PURSES,
     *EMPTY_PURSES,
     *OUTPUT,
     *CONTEXT,
@@ -740,7 +770,7 @@ STATUSES = (
     *_status(C.QUOTA, 402),
     *_status(C.UNEXPLAINED, 403, 404, 410),
     *_status(C.TIMEOUT, 408),
-    *_status(C.SERVER, 409, 425, 499),
+    *_status(C.SERVER, 409, 425, 498, 499),
     *_status(C.CONTEXT, 413),
     *_status(C.RATE_LIMIT, 429),
     Row(C.SERVER, Example(503, "<html>overloaded</html>"), status=range(500, 600)),

@@ -241,10 +241,10 @@ def _details(status: Status) -> list[dict[str, Any]]:
 
 
 def _violation(status: Status) -> dict[str, Any]:
-    period = "Day" if status.error_code == "insufficient_quota" else "Minute"
+    whose = "DayPerProject" if status.error_code == "insufficient_quota" else "MinutePerProjectPerModel"
     return {
         "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
-        "quotaId": f"GenerateRequestsPer{period}PerProjectPerModel-FreeTier",
+        "quotaId": f"GenerateRequestsPer{whose}-FreeTier",
         "quotaDimensions": {"location": "global"},
         "quotaValue": "20",
     }

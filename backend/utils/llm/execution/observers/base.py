@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 5.0
 """A time-out after less than this, cut short by the call's deadline, says nothing about the endpoint."""
 _OF_THE_ENDPOINT = frozenset({Category.MODEL_NOT_FOUND, Category.UNSUPPORTED})
 _NEVER_ARRIVED = frozenset({Category.CONNECT, Category.UNWORDED})
-_OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA})
+_OF_THE_KEY = frozenset({Category.CREDENTIAL, Category.QUOTA, Category.MODEL_QUOTA})
 
 
 class AttemptObserver(Protocol):
@@ -74,10 +74,10 @@ def is_its_fault(step: Try, failure: Failure) -> bool:
 
 def is_telling(step: Try, failure: Failure | None) -> bool:
     """Whether the outcome says something about the endpoint, not only about this call or a caller's key."""
+    if failure is not None and failure.category in _OF_THE_KEY:
+        return step.candidate.owner == "house"
     if failure is None or is_its_fault(step, failure):
         return True
     if not was_patient(step, failure):
         return False
-    if failure.category in _OF_THE_KEY:
-        return step.candidate.owner == "house"
     return POLICY[failure.category].is_rejection or failure.category in _OF_THE_ENDPOINT
