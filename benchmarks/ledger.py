@@ -156,7 +156,7 @@ async def fill(engine: AsyncEngine, mix: Mix = Mix()) -> None:  # noqa: B008 - i
     async with engine.begin() as connection:
         rows = numbers.format(", ".join(columns.values()))
         await connection.execute(text(f"INSERT INTO ledger_attempts ({', '.join(columns)}) {rows}"))
-        await roll_up(connection, "ledger_attempts")
+        await connection.run_sync(roll_up, "ledger_attempts")
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.exec_driver_sql("ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE")

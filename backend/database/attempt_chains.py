@@ -14,28 +14,28 @@ from backend.ledger.chains import End, longer, writers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from backend.ledger.chains import Leaf
 
 
-async def grow(connection: AsyncConnection, rows: Sequence[Leaf]) -> None:
+def grow(connection: Connection, rows: Sequence[Leaf]) -> None:
     """Add ``rows``, which this transaction inserts if they are not there yet, to the chains of their writers."""
     for writer in writers(rows):
-        before = await _end(connection, writer)
+        before = _end(connection, writer)
         end = longer(before, (row for row in rows if row.writer == writer))
         change = update(AuditChainRow).where(*_of(writer)).values(**end._asdict())
-        await connection.execute(change)
+        connection.execute(change)
 
 
-async def _end(connection: AsyncConnection, writer: str) -> End:
+def _end(connection: Connection, writer: str) -> End:
     """Where the chain ends. Who else wants to add to it waits for the transaction's end."""
     row = AuditChainRow
     query = select(row.sequence, row.hash).where(*_of(writer)).with_for_update()
-    found = (await connection.execute(query)).first()
+    found = connection.execute(query).first()
     if found is None:
-        await begin_chain(connection, ATTEMPTS, writer)
-        found = (await connection.execute(query)).one()
+        begin_chain(connection, ATTEMPTS, writer)
+        found = connection.execute(query).one()
     return End(*found)
 
 

@@ -123,18 +123,14 @@ def _grown(connection: Session | Connection, links: int) -> Any:
     values = {**_mine(), "links": links}
     found = connection.execute(_GROW, values).first()
     if found is None:
-        connection.execute(_BEGIN, _begun(ENTRIES, _writer.name))
+        begin_chain(connection, ENTRIES, _writer.name)
         found = connection.execute(_GROW, values).one()
     return found
 
 
-async def begin_chain(session: AsyncConnection, chain: str, writer: str) -> None:
+def begin_chain(connection: Session | Connection, chain: str, writer: str) -> None:
     """Note a chain without links, unless there is one."""
-    await session.execute(_BEGIN, _begun(chain, writer))
-
-
-def _begun(chain: str, writer: str) -> dict[str, str]:
-    return {"chain": chain, "writer": writer, "hash": START}
+    connection.execute(_BEGIN, {"chain": chain, "writer": writer, "hash": START})
 
 
 def _mine() -> dict[str, str]:

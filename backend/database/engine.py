@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alembic.util import CommandError
@@ -21,7 +23,6 @@ from backend.utils.llm.forks import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -125,6 +126,14 @@ def make_counting_engine(path: Path) -> Engine:
     _watch(engine, file, _prepare_counting)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
+
+
+def in_threads(engine: AsyncEngine) -> Engine:
+    """An engine for threads on the SQLite file of ``engine``, disposed of with it."""
+    made, process = make_blocking_engine(Path(str(engine.url.database))), os.getpid()
+    # A forked child gives up the connections of its parent, and closes none.
+    event.listen(engine.sync_engine, "engine_disposed", lambda _: made.dispose(close=os.getpid() == process))
+    return made
 
 
 def _watch(engine: Engine, file: DatabaseFile, prepare: Callable[[Any], None]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from typing_extensions import override
 
 from backend.database.attempt_chains import grow
+from backend.database.engine import in_threads
 from backend.database.faults import is_unavailable
 from backend.database.ledger_tables import COLUMNS, DAY
 from backend.database.partitions import Partitions
@@ -22,6 +23,7 @@ from backend.ledger.store import RefusedRowError, Spooled, StoreAwayError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from backend.ledger.chains import Leaf
@@ -70,10 +72,10 @@ class SqlLedger(ABC):
             if not all(0 <= row.record.at < _LAST for row in rows):
                 raise OverflowError("an attempt began at no time that has a date")
             async with asyncio.timeout(PATIENCE):
-                return await self._add(rows, await asyncio.to_thread(leaves, rows))
+                return await self._add(rows)
 
     @abstractmethod
-    async def _add(self, rows: Sequence[Spooled], chained: Sequence[Leaf]) -> int:
+    async def _add(self, rows: Sequence[Spooled]) -> int:
         """Add ``rows``, and to their chains what these hold of them."""
 
 
@@ -87,17 +89,24 @@ class SqliteLedger(SqlLedger):
     _LAST: Final = "SELECT coalesce(max(rowid), 0) FROM ledger_attempts"
     _NEW: Final = "ledger_attempts WHERE rowid > {last:d}"
 
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self._threads = in_threads(engine)
+
     @override
-    async def _add(self, rows: Sequence[Spooled], chained: Sequence[Leaf]) -> int:
-        values = [(row.writer, row.sequence, *row.record) for row in rows]
-        async with self._engine.begin() as connection:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            last = await number(connection, self._LAST)
-            await connection.exec_driver_sql(self._INSERT, values)
+    async def _add(self, rows: Sequence[Spooled]) -> int:
+        return await asyncio.to_thread(self._inserted, rows)
+
+    def _inserted(self, rows: Sequence[Spooled]) -> int:
+        values, chained = [(row.writer, row.sequence, *row.record) for row in rows], leaves(rows)
+        with self._threads.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            last = number(connection, self._LAST)
+            connection.exec_driver_sql(self._INSERT, values)
             new = self._NEW.format(last=last)
-            await roll_up(connection, new)
-            await grow(connection, chained)
-            return await number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
+            roll_up(connection, new)
+            grow(connection, chained)
+            return number(connection, f"SELECT count(*) FROM {new}")  # noqa: S608
 
 
 class PostgresLedger(SqlLedger):
@@ -117,9 +126,9 @@ class PostgresLedger(SqlLedger):
         self._partitions = Partitions(engine)
 
     @override
-    async def _add(self, rows: Sequence[Spooled], chained: Sequence[Leaf]) -> int:
+    async def _add(self, rows: Sequence[Spooled]) -> int:
         days = {row.record.at // DAY for row in rows}
-        lines = await asyncio.to_thread(_lines, rows)
+        lines, chained = await asyncio.to_thread(lambda: (_lines(rows), leaves(rows)))
         await self._partitions.make(days)
         try:
             return await self._inserted(lines, chained)
@@ -133,15 +142,14 @@ class PostgresLedger(SqlLedger):
                 await connection.exec_driver_sql(self._OWN.format(each))
             await _copy(connection, self._COPY, lines)
             found = await connection.exec_driver_sql(self._INSERT)
-            await roll_up(connection, "ledger_fresh")
-            await grow(connection, chained)
+            await connection.run_sync(roll_up, "ledger_fresh")
+            await connection.run_sync(grow, chained)
             return found.rowcount
 
 
-async def number(connection: AsyncConnection, query: str) -> int:
+def number(connection: Connection, query: str) -> int:
     """The one number that ``query`` gives."""
-    found = await connection.exec_driver_sql(query)
-    return int(found.scalar_one())
+    return int(connection.exec_driver_sql(query).scalar_one())
 
 
 async def _copy(connection: AsyncConnection, statement: str, lines: bytes) -> None:

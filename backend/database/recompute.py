@@ -68,7 +68,7 @@ async def recompute(
             await connection.exec_driver_sql(_TABLE)
             for rate in rates:
                 await connection.execute(_FIND, {**rate._asdict(), "since": since, "until": until})
-            await roll_up(connection, _CHANGED, _DIFFERENCE)
+            await connection.run_sync(roll_up, _CHANGED, _DIFFERENCE)
             await connection.execute(_UPDATE, {"version": version})
             changed = await _changed(connection)
             facts = {"since": str(period.since), "until": str(period.until), "changed": changed}
@@ -77,6 +77,6 @@ async def recompute(
 
 
 async def _changed(connection: AsyncConnection) -> int:
-    found = await number(connection, "SELECT count(*) FROM ledger_recomputed")
+    found = await connection.run_sync(number, "SELECT count(*) FROM ledger_recomputed")
     await connection.exec_driver_sql("DROP TABLE ledger_recomputed")
     return found

@@ -9,7 +9,7 @@ from backend.database.ledger_tables import DAY, HOUR, MEASURES, ROLLUPS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from backend.database.ledger_tables import Rollup
 
@@ -36,7 +36,7 @@ _MEASURES: Final = {
 """Those that are no sum of a column. A call is counted by its first attempt, so once, whichever rows come when."""
 
 
-async def roll_up(connection: AsyncConnection, rows: str, measures: Mapping[str, str] | None = None) -> None:
+def roll_up(connection: Connection, rows: str, measures: Mapping[str, str] | None = None) -> None:
     """Add ``rows`` to every roll-up, in the connection's transaction.
 
     Tables, and the keys of each, are written in one order by everybody, so that of two who write at once one waits for
@@ -48,7 +48,7 @@ async def roll_up(connection: AsyncConnection, rows: str, measures: Mapping[str,
         measures: What is summed, if not what new rows bring.
     """
     for rollup in ROLLUPS:
-        await connection.exec_driver_sql(_statement(rollup, rows, measures or _all()))
+        connection.exec_driver_sql(_statement(rollup, rows, measures or _all()))
 
 
 def _all() -> dict[str, str]:

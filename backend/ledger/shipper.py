@@ -82,6 +82,8 @@ class Shipper:
         self._chance = chance
         self._fails = 0
         self._again = self._others = float("-inf")
+        self._shipped = 0
+        """How many records the spool had been given when it was last shipped."""
         self.figures = Shipped()
 
     @asynccontextmanager
@@ -98,6 +100,8 @@ class Shipper:
         """Ship what is there. While the store is away that is tried again and again, with longer and longer pauses."""
         if self._clock() < self._again:
             return
+        if self._spool.figures.appended == self._shipped and self._clock() < self._others:
+            return  # nothing new
         with suppress(StoreAwayError):
             await self._ship_each(await asyncio.to_thread(self._due))
 
@@ -134,6 +138,7 @@ class Shipper:
             raise fault
 
     async def _ship_folder(self, folder: Path) -> None:
+        appended = self._spool.figures.appended
         is_over = not await asyncio.to_thread(is_written, folder)  # asked before the last of it is read
         with claimed(folder) as backlog:
             if backlog is None:
@@ -141,6 +146,8 @@ class Shipper:
             await self._ship_backlog(backlog)
             if is_over:
                 await asyncio.to_thread(backlog.remove)
+        if folder == self._spool.folder:
+            self._shipped = appended
 
     async def _ship_backlog(self, backlog: Backlog) -> None:
         """Ship all of it; while the store is at work on a batch, the next one is read."""

@@ -109,7 +109,7 @@ async def test_a_text_that_no_database_holds_is_in_it_as_it_is_kept(ledger: Ledg
 async def test_a_row_that_is_not_added_is_in_no_chain(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise ConnectionError("the connection broke")
 
     await ledger.add(rows(10))
