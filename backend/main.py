@@ -29,7 +29,7 @@ from backend.database.changes import Changes
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.conversations import SqlConversationStore
 from backend.database.journals import FileJournals
-from backend.database.keys import SqlKeyStore
+from backend.database.keys import SqlKeyStore, confirmation_seals
 from backend.database.ledger import sql_ledger
 from backend.database.overrides import SqlOverrideStore
 from backend.database.remembered import RememberedKeyStore, RememberedSessions, RememberedTokens, Version
@@ -89,6 +89,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from backend.agents.seals import Seals
     from backend.ledger.store import LedgerStore
     from backend.routers.dependencies import Facade, LocalModelView
 
@@ -166,7 +167,8 @@ def create_app(
                 remembered = RememberedTokens(given, version)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)
-                running = _agents(facade, transacting, stored)
+                seals = await confirmation_seals(sessions, master_keys)
+                running = _agents(facade, transacting, stored, seals)
                 creation = Creation(stored, FileJournals(settings.journals_path))
                 removals = Removals(SqlKeyStore(async_sessionmaker(apart)))
                 known = LaunchToken(launch_token, FIRST_USER, remembered) if launch_token else remembered
@@ -269,10 +271,12 @@ async def _facade(given: Facade | None, watchers: Watchers, counters: SqlBudgets
         await own.aclose()
 
 
-def _agents(facade: Facade, transacting: Transactions, conversations: SqlConversationStore) -> Runner:
+def _agents(
+    facade: Facade, transacting: Transactions, conversations: SqlConversationStore, seals: Seals
+) -> Runner:
     """The agents of this application."""
     known = Agents([assistant(conversations)])
-    gate = Gate(SqlConfirmationStore(transacting), known)
+    gate = Gate(SqlConfirmationStore(transacting), known, seals=seals)
     return Runner(known, facade.get_llm, SqlRunStore(transacting), gate)
 
 

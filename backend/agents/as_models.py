@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .confirmations import Confirmation
     from .events import Event as RunEvent
+    from .rendering import Line
     from .runner import Runner
 
 SIGN: Final = "@"
@@ -148,8 +149,13 @@ class _Reader:
 
 def told(one: Confirmation) -> str:
     """What waits, for a reader of the answer: what would be done, and where to say yes."""
-    arguments = "\n".join(f"  {line.name}: {line.text}" for line in lines(one.arguments))
+    arguments = "\n".join(map(_shown, lines(one.arguments)))
     return f"This waits for your yes: {one.title}\n{arguments}\nAnswer it at /v1/confirmations/{one.id}"
+
+
+def _shown(line: Line) -> str:
+    more = f" … {line.left_out} more characters" if line.left_out else ""
+    return f"  {line.name}: {line.text}{more}"
 
 
 def _read(request: CompletionRequest) -> tuple[Sequence[BaseMessage], str]:

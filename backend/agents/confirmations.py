@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from backend.access import Owner
 
-from .canonical import digest
+from .canonical import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Confirmation(NamedTuple):
         title: What people call the tool.
         definition: Of the tool, and ``terms``: its risk and its policy, when it was asked for.
         arguments: Canonical JSON. This, and nothing else, is what runs.
-        digest: Of everything that was shown.
+        digest: The seal of everything above, and of the arguments: what a yes has to name.
         decided_by: Who decided; of what nobody had to be asked for, None.
         reason: Why it was rejected, in the person's words.
         edited_from: The digest before a person changed the arguments.
@@ -82,9 +82,10 @@ class Confirmation(NamedTuple):
         is_left = self.state == "executing" and (self.leased_until or 0) <= now
         return "unknown" if is_left else self.state
 
-    def digest_of(self, arguments: str) -> str:
-        """What the digest is if the arguments are these."""
-        return digest(1, self.tool, self.definition, self.terms, arguments)
+    def sealed(self, arguments: str) -> bytes:
+        """What is sealed if the arguments are these: for whom, of which run, which tool, by when."""
+        bound = (*self[:12], arguments, self.asked_at, self.expires_at)
+        return canonical((2, *bound)).encode()
 
 
 class Change(NamedTuple):

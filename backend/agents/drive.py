@@ -14,7 +14,7 @@ from backend.utils.llm.errors import LLMError
 from . import history, spending
 from .events import Asked, Called, Delta, Ended, Result, Started
 from .gate import observation_of, observed
-from .judging import Judge, is_cut_off, joined, with_ids
+from .judging import Judge, is_cut_off, joined, verdict_of, with_ids
 from .loop import AskModel, Delegate, Execute, Finish, Progress, Wait
 from .observations import Observation, of_fault, sentence
 from .runs import ENDED, Outcome, Run
@@ -214,7 +214,8 @@ class Drive:
     async def _executed(self, call: Call) -> Observed | None:
         """The result of ``call``; None if it was begun before, and it is not known what came of it."""
         tool = self._agent.tool(call.name)
-        if tool is None or (tool.definition, tool.terms) != (call.definition, call.terms):
+        is_changed = tool is None or (tool.definition, tool.terms) != (call.definition, call.terms)
+        if tool is None or is_changed or verdict_of(tool) != call.verdict:
             return _observed(
                 call, of_fault("Changed", "This tool has changed. It was not called.", "refused")
             )

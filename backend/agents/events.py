@@ -135,11 +135,14 @@ Event = Started | Delta | Called | Result | Asked | Ended
 def view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
     """A confirmation as JSON for people and pages: what would be done, said by the arguments alone.
 
+    A yes names the ``digest``, so there is none where something is left out: nobody confirms what they were not shown.
+
     Args:
         one: In its state as of now.
         whole: Whether all of each argument is shown, however long it is.
     """
-    shown = lines(one.arguments, len(one.arguments)) if whole else lines(one.arguments)
+    shown = lines(one.arguments, whole=whole)
+    is_cut = any(line.left_out for line in shown)
     return {
         "id": one.id,
         "agent": one.agent,
@@ -149,7 +152,8 @@ def view(one: Confirmation, *, whole: bool = False) -> dict[str, Any]:
         "risk": one.risk,
         "state": one.state,
         "arguments": [line._asdict() for line in shown],
-        "digest": one.digest,
+        "is_cut": is_cut,
+        "digest": None if is_cut else one.digest,
         "asked_at": one.asked_at,
         "expires_at": one.expires_at,
         "decided_by": one.decided_by,

@@ -24,6 +24,7 @@ from .errors import (
     UnknownOutcomeError,
 )
 from .observations import Observation, of_error, of_fault, of_result, of_time_out
+from .seals import Digests
 from .tools import ArgumentsError, Execution
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .agent import Agents
     from .confirmations import ConfirmationStore, State
     from .runs import Run
+    from .seals import Seals
     from .steps import Call
     from .tools import Tool
 
@@ -93,6 +95,7 @@ class Gate:
         store: Keeps confirmations.
         agents: Whose tools may be called, as of now.
         authorize: Is asked again before anything runs.
+        seals: Seals what is asked for, so that nobody else can write it into the store.
         now: The wall clock, in microseconds since 1970.
     """
 
@@ -102,11 +105,13 @@ class Gate:
         agents: Agents,
         *,
         authorize: Authorize = _allowed,
+        seals: Seals | None = None,
         now: Callable[[], int] = microseconds,
     ) -> None:
         self._store = store
         self._agents = agents
         self._authorize = authorize
+        self._seals = seals or Digests()
         self._now = now
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -271,7 +276,10 @@ class Gate:
             asked_at=now,
             expires_at=now + LIFETIME,
         )
-        return one._replace(digest=one.digest_of(one.arguments))
+        return self._sealed(one, one.arguments)
+
+    def _sealed(self, one: Confirmation, arguments: str) -> Confirmation:
+        return one._replace(digest=self._seals.seal(one.sealed(arguments)))
 
     async def _added(self, one: Confirmation) -> Confirmation | None:
         if await self._store.add(one):
@@ -286,7 +294,10 @@ class Gate:
             raise UnknownOutcomeError
         if one.state not in ("pending", "unknown"):
             raise closed(one.state)
-        if decision.digest != one.digest or one.digest_of(one.arguments) != one.digest:
+        if not self._seals.verifies(one.digest, one.sealed(one.arguments)):
+            log.error("agents.confirmation_forged id=%s run=%s", one.id, one.run)
+            raise ConfirmationChangedError
+        if decision.digest != one.digest:
             raise ConfirmationChangedError
 
     async def _authorized(self, one: Confirmation) -> Tool:
@@ -308,16 +319,17 @@ class Gate:
             raise InvalidEditError(str(error)) from None
 
     def _claim(self, one: Confirmation, tool: Tool, decision: Decision, arguments: str) -> Change:
-        now, digest, who = self._now(), one.digest_of(arguments), decision.owner.user_id
+        is_edited, who, now = arguments != one.arguments, decision.owner.user_id, self._now()
+        digest = self._seals.seal(one.sealed(arguments)) if is_edited else one.digest
         values = {
             "decided_by": who,
             "decided_at": now,
             "leased_until": self._lease(tool),
             "arguments": arguments,
             "digest": digest,
-            "edited_from": one.digest if digest != one.digest else one.edited_from,
+            "edited_from": one.digest if is_edited else one.edited_from,
         }
-        kind: Kind = "agent.edited" if digest != one.digest else "agent.approved"
+        kind: Kind = "agent.edited" if is_edited else "agent.approved"
         change = Change("pending", "executing", now, kind, who, values, _bound(one), "expires_at")
         if one.state == "unknown":
             return change._replace(source="unknown", before=None, details={"again": True})
@@ -377,7 +389,7 @@ class Gate:
             asked_at=now,
             expires_at=now + LIFETIME,
         )
-        new = new._replace(digest=new.digest_of(arguments))
+        new = self._sealed(new, arguments)
         return new.id if await self._store.add(new) else None
 
 

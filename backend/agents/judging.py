@@ -125,12 +125,13 @@ class Judge:
             "arguments": accepted,
             "definition": tool.definition,
             "terms": tool.terms,
-            "verdict": _verdict(tool),
+            "verdict": verdict_of(tool),
         }
         return call.model_copy(update=found)
 
 
-def _verdict(tool: Tool) -> Verdict:
+def verdict_of(tool: Tool) -> Verdict:
+    """What becomes of a call of ``tool`` that fits."""
     if tool.policy == "ask":
         return "ask"
     return "run" if tool.risk == "read" else "record"

@@ -112,7 +112,7 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
 
     async def _decided(self, one: Confirmation, request: ToolCallRequest, handler: Handler) -> Observation:
         """What comes of a person's decision, for which the graph is interrupted."""
-        answer: Mapping[str, Any] = interrupt(view(one))
+        answer: Mapping[str, Any] = interrupt(view(one, whole=True))
         try:
             if answer.get("decision") == "reject":
                 rejected = await self._gate.reject(self._owner(), one.id, str(answer.get("reason", "")))

@@ -43,21 +43,21 @@ def shown(text: str) -> str:
     return _HIDDEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", plain).replace("\t", "\\t")
 
 
-def lines(arguments: str, longest: int = LONGEST) -> list[Line]:
+def lines(arguments: str, *, whole: bool = False) -> list[Line]:
     """Every argument of ``arguments``, canonical JSON, on a line of its own; the last says how many were left out.
 
     Args:
         arguments: Of one call.
-        longest: How many characters of each are shown.
+        whole: Whether nothing is left out, however much it is.
     """
-    found = list(_lines(json.loads(arguments), "", longest))
-    if len(found) > MOST_LINES:
+    found = list(_lines(json.loads(arguments), "", None if whole else LONGEST))
+    if not whole and len(found) > MOST_LINES:
         left_out = len(found) - MOST_LINES
         return [*found[:MOST_LINES], Line("…", f"{left_out} more arguments", left_out)]
     return found
 
 
-def _lines(value: Any, name: str, longest: int) -> Iterator[Line]:
+def _lines(value: Any, name: str, longest: int | None) -> Iterator[Line]:
     match value:
         case dict() if value:
             for part, inner in value.items():
@@ -71,7 +71,7 @@ def _lines(value: Any, name: str, longest: int) -> Iterator[Line]:
             yield Line(name, json.dumps(value))
 
 
-def _line(name: str, text: str, longest: int) -> Line:
+def _line(name: str, text: str, longest: int | None) -> Line:
     cut = text[:longest]
     hidden = any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn") for letter in cut) or bool(
         _HIDDEN.search(cut)

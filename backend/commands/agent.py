@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from backend.agents.confirmations import Confirmation
     from backend.agents.events import Event
     from backend.agents.runner import Runner
+    from backend.agents.seals import Seals
+    from backend.settings import Settings
 
 app = commands("Runs of agents, and what waits for a person's yes.", no_args_is_help=True)
 T = TypeVar("T")
@@ -81,7 +83,7 @@ def pending(*, user: User = "admin", as_json: Json = False) -> None:
     with storage_errors(as_json=as_json):
         found = asyncio.run(_with_runner(None, lambda runner: runner.gate.pending(_owner(user))))
     if as_json:
-        print_json({"confirmations": [view(one) for one in found]})
+        print_json({"confirmations": [view(one, whole=True) for one in found]})
         return
     out.print(Rows(_HEADS, [_row(one) for one in found]))
     for one in found:
@@ -142,7 +144,7 @@ def _decide(
     with storage_errors(as_json=as_json):
         one = asyncio.run(_found(which, user))
     if not yes:
-        _print_call(one)
+        _print_call(one, whole=True)
         typer.confirm(
             "Run this?" if arguments is None else "Run this with the other arguments?", abort=True, err=True
         )
@@ -220,13 +222,26 @@ async def _with_runner(
     decides: bool = False,
 ) -> T:
     settings = read_settings()
-    async with (deciding if decides else database)(settings) as sessions, _runner(models, sessions) as runner:
-        return await work(runner)
+    async with (deciding if decides else database)(settings) as sessions:
+        seals = await _seals(sessions, settings) if decides else None
+        async with _runner(models, sessions, seals) as runner:
+            return await work(runner)
+
+
+async def _seals(sessions: async_sessionmaker[AsyncSession], settings: Settings) -> Seals:
+    from backend.database.keys import confirmation_seals
+    from backend.keys.master_keys import load_master_keys
+
+    return await confirmation_seals(
+        sessions, load_master_keys(settings.master_keys, settings.master_keys_path)
+    )
 
 
 @asynccontextmanager
 async def _runner(
-    models: Callable[[str], BaseChatModel] | None, sessions: async_sessionmaker[AsyncSession]
+    models: Callable[[str], BaseChatModel] | None,
+    sessions: async_sessionmaker[AsyncSession],
+    seals: Seals | None,
 ) -> AsyncIterator[Runner]:
     from backend.agents.agent import Agents
     from backend.agents.assistant import assistant
@@ -242,7 +257,7 @@ async def _runner(
 
     agents = Agents([assistant(SqlConversationStore(sessions))])
     async with transactions(sessions.kw["bind"]) as transacting:
-        gate = Gate(SqlConfirmationStore(transacting), agents)
+        gate = Gate(SqlConfirmationStore(transacting), agents, seals=seals)
         yield Runner(agents, models or nobody, SqlRunStore(transacting), gate)
 
 
@@ -293,11 +308,11 @@ def _print_asked(one: Confirmation) -> None:
     )
 
 
-def _print_call(one: Confirmation) -> None:
+def _print_call(one: Confirmation, *, whole: bool = False) -> None:
     from backend.agents.rendering import lines
 
     err.print(f"{one.id[:SHORT]}  {one.title} ({one.risk}, {one.state})", markup=False)
-    for line in lines(one.arguments):
+    for line in lines(one.arguments, whole=whole):
         more = f" … {line.left_out} more characters" if line.left_out else ""
         err.print(f"    {line.name}: {line.text}{more}", markup=False)
 

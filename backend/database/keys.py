@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import ColumnElement, and_, case, delete, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, literal, or_, select, update
 
 from backend.access import Owner
 from backend.database.audit import record
@@ -13,7 +14,9 @@ from backend.database.changes import announce
 from backend.database.dialects import insert_into, one_by_one
 from backend.database.tables import KeyNoticeRow, KeyOwnerRow, KeyRemovalRow, UserKeyRow, UtcDateTime
 from backend.database.wal import erase
+from backend.keys.errors import MasterKeyError
 from backend.keys.problem import KeyProblem
+from backend.keys.signing import ConfirmationSeals
 from backend.keys.store import KeyVersion, Removal
 from backend.keys.vault import Place, Sealed, Server
 from backend.ledger.audit import SYSTEM
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
     from sqlalchemy.sql.dml import ReturningInsert
 
+    from backend.keys.master_keys import MasterKeys
     from backend.keys.store import Renew, Seal
     from backend.ledger.audit import Kind
 
@@ -244,3 +248,15 @@ def _problem(row: UserKeyRow) -> KeyProblem | None:
     if reason is None or endpoint is None or since is None or last is None:
         return None
     return KeyProblem(reason, endpoint, since, last)
+
+
+async def confirmation_seals(
+    sessions: async_sessionmaker[AsyncSession], master_keys: MasterKeys
+) -> ConfirmationSeals:
+    """Seals by ``master_keys``, of which the first is made unless a key of a user may need one that was lost."""
+    async with sessions() as session:
+        has_keys = await session.scalar(select(exists().where(UserKeyRow.id.is_not(None))))
+    if not has_keys:
+        with suppress(MasterKeyError):  # whoever needs a seal is told then
+            master_keys.first()
+    return ConfirmationSeals(master_keys)

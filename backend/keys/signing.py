@@ -1,7 +1,9 @@
-"""Keys that sign the audit trail's heads, each derived from a master key, which itself signs nothing."""
+"""Keys that sign the audit trail's heads and seal what people are asked for, derived from a master key, which itself does neither."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from .master_keys import MasterKey, MasterKeys
 
 _USE: Final = b"patchbay 1 audit heads Ed25519"
+_SEALING: Final = b"patchbay 1 confirmations HMAC-SHA256"
 _BYTES: Final = 32
 
 
@@ -63,3 +66,35 @@ class HeadKeys:
         except MasterKeyError:
             return None
         return None if master is None else HeadKey(master).verifies(message, signature)
+
+
+class ConfirmationSeals:
+    """Seals with a key that is derived from the newest master key, and tells those of any.
+
+    A seal is the name of the master key, a dot, and an HMAC-SHA256 in hex.
+    """
+
+    def __init__(self, master_keys: MasterKeys) -> None:
+        self._masters = master_keys
+
+    def seal(self, message: bytes) -> str:
+        """The seal of ``message``.
+
+        Raises:
+            MasterKeyError: If there is no master key.
+        """
+        return _seal(self._masters.newest(), message)
+
+    def verifies(self, seal: str, message: bytes) -> bool:
+        """Whether ``seal`` is that of ``message``, by a master key that there is.
+
+        Raises:
+            MasterKeyError: If no master key can be had.
+        """
+        master = self._masters.find(seal.partition(".")[0])
+        return master is not None and hmac.compare_digest(_seal(master, message).encode(), seal.encode())
+
+
+def _seal(master: MasterKey, message: bytes) -> str:
+    key = HKDF(SHA256(), _BYTES, salt=None, info=_SEALING).derive(master.secret)
+    return f"{master.name}.{hmac.new(key, message, hashlib.sha256).hexdigest()}"

@@ -61,7 +61,7 @@ class Answer(BaseModel):
     """What a person decided.
 
     Attributes:
-        digest: Of what they were shown.
+        digest: Of what they were shown, all of it.
         reason: Why not, for the model.
         arguments: Others in place of those that were shown: an object, or its JSON as text.
         again: Run it although it may have run before.
@@ -70,7 +70,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     decision: Literal["approve", "reject", "edit"]
-    digest: Annotated[str, Field(max_length=64)]
+    digest: Annotated[str, Field(max_length=120)]
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_REASON), WHOLE] = ""
     arguments: dict[str, Any] | Annotated[str, WHOLE] | None = None
     again: bool = False

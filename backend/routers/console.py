@@ -159,13 +159,18 @@ async def conversations(request: Request, owner: OwnerDep, services: ServicesDep
 
 
 @router.get("/agents")
-async def agents(request: Request, owner: OwnerDep, services: ServicesDep) -> Response:
-    """What waits for the user, and what agents did for them."""
+async def agents(
+    request: Request,
+    owner: OwnerDep,
+    services: ServicesDep,
+    whole: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """What waits for the user, and what agents did for them; of the confirmation ``whole``, all that would be done."""
     runner, mine = services.agents, Owner(owner.user_id, owner.tenant_id)
     pending = await runner.gate.pending(mine, PENDING) if runner else ()
     runs = await _runs(runner, mine) if runner else ()
     known = list(runner.agents) if runner else None
-    view = agents_view(known, pending, runs, datetime.now(UTC))
+    view = agents_view(known, pending, runs, datetime.now(UTC), whole)
     return await rendered(request, "agents", view, user=owner.user_id)
 
 

@@ -25,6 +25,7 @@ class Pending:
     """A call that waits for a yes or a no; ``unknown`` if nobody knows whether it was run.
 
     Attributes:
+        is_cut: Whether the arguments are not all of them, so that nobody can say yes to them here.
         again: What a yes to running it again names: the time for which it may have run; None if it did not run yet.
         arguments: Each with its ``name``, its ``text`` in which nothing is hidden, and whether it ``is_hiding`` something.
     """
@@ -38,6 +39,7 @@ class Pending:
     state: str
     again: int | None
     arguments: tuple[dict[str, Any], ...]
+    is_cut: bool
     digest: str
     asked_at: datetime
     expires_at: datetime
@@ -76,10 +78,12 @@ class AgentsView:
     """What is the user's own: nobody is shown another's.
 
     Attributes:
+        whole: The id of what is shown without anything left out; None of nothing.
         agents: None if the service has none.
     """
 
     at: datetime
+    whole: str | None
     pending: tuple[Pending, ...]
     runs: tuple[RunRow, ...]
     agents: tuple[AgentRow, ...] | None
@@ -94,19 +98,24 @@ class Told(NamedTuple):
 
 
 def agents_view(
-    agents: Sequence[Agent] | None, pending: Sequence[Confirmation], runs: Sequence[Told], at: datetime
+    agents: Sequence[Agent] | None,
+    pending: Sequence[Confirmation],
+    runs: Sequence[Told],
+    at: datetime,
+    whole: str | None = None,
 ) -> AgentsView:
-    """What waits for a user, and their last runs."""
+    """What waits for a user, and their last runs; of the confirmation ``whole``, all that would be done."""
     return AgentsView(
         at=at,
-        pending=tuple(map(_pending, pending)),
+        whole=whole if any(one.id == whole for one in pending) else None,
+        pending=tuple(_pending(one, whole) for one in pending),
         runs=tuple(map(_run, runs)),
         agents=None if agents is None else tuple(map(_agent, agents)),
     )
 
 
-def _pending(one: Confirmation) -> Pending:
-    told = view(one)
+def _pending(one: Confirmation, whole: str | None) -> Pending:
+    told = view(one, whole=one.id == whole)
     return Pending(
         id=one.id,
         agent=one.agent,
@@ -117,7 +126,8 @@ def _pending(one: Confirmation) -> Pending:
         state=one.state,
         again=one.leased_until if one.state == "unknown" else None,
         arguments=tuple(told["arguments"]),
-        digest=one.digest,
+        is_cut=told["is_cut"],
+        digest=told["digest"] or "",
         asked_at=moment(one.asked_at),
         expires_at=moment(one.expires_at),
     )

@@ -7,8 +7,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 
+from backend.agents import history
 from backend.agents.agent import Agent
+from backend.agents.budget import RunBudget
 from backend.agents.confirmations import Change
 from backend.agents.errors import (
     AlreadyDecidedError,
@@ -21,14 +24,27 @@ from backend.agents.errors import (
     UnknownOutcomeError,
 )
 from backend.agents.events import view
+from backend.agents.runs import Run
+from backend.agents.seals import Digests
+from backend.agents.steps import Answered, Call, Opened
 from backend.agents.tools import tool
 from backend.database.audit import AuditTrail
+from backend.keys.errors import MasterKeyError
+from backend.keys.master_keys import EnvironmentMasterKeys, MasterKey, MasterKeyFile
+from backend.keys.signing import ConfirmationSeals
 from backend.tests.fakes.agents import ANN, BOB, CAT, World, asked, deletes, end, error_of, wants, whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from backend.agents.confirmations import Confirmation
 
     from .conftest import MakeWorld, Stores
+
+
+OLD, NEW = MasterKey.new().text(), MasterKey.new().text()
+KEYED = ConfirmationSeals(EnvironmentMasterKeys(SecretStr(OLD)))
+ROTATED = ConfirmationSeals(EnvironmentMasterKeys(SecretStr(f"{NEW},{OLD}")))
 
 
 async def asks(world: World) -> Confirmation:
@@ -224,6 +240,64 @@ async def test_stored_arguments_that_were_changed_are_not_run(world: MakeWorld) 
 
     with pytest.raises(ConfirmationChangedError):
         await app.approve(one)
+
+    assert app.effects.done == []
+
+
+async def test_what_somebody_wrote_into_the_store_is_not_run_though_its_digest_fits(world: MakeWorld) -> None:
+    """X13."""
+    app = world([deletes(), "Gone."])
+    app.put_in_force(app.agent, seals=KEYED)
+    one = await asks(app)
+    arguments = '{"number":666}'
+    forged = one._replace(id="f" * 32, number=1, arguments=arguments)
+    forged = forged._replace(digest=Digests().seal(forged.sealed(arguments)))
+    await app.confirmations.add(forged)
+    moved = one._replace(id="e" * 32, number=2)  # the seal of another row
+    await app.confirmations.add(moved)
+
+    for other in (forged, moved):
+        with pytest.raises(ConfirmationChangedError):
+            await app.approve(other)
+
+    assert app.effects.done == []
+    await app.approve(one)
+    assert app.effects.done == [("delete", 7)]
+
+
+async def test_what_was_asked_before_a_new_master_key_can_be_answered_after_it() -> None:
+    app = World([deletes(), "Gone."])
+    app.put_in_force(app.agent, seals=KEYED)
+    one = await asks(app)
+    app.put_in_force(app.agent, seals=ROTATED)
+
+    await app.approve(one, arguments={"number": 8})
+
+    assert app.effects.done == [("delete", 8)]
+
+
+async def test_nobody_is_asked_without_a_key_to_seal_with(tmp_path: Path) -> None:
+    app = World([deletes(), "Gone."])
+    app.put_in_force(app.agent, seals=ConfirmationSeals(MasterKeyFile(tmp_path / "none")))
+
+    with pytest.raises(MasterKeyError):
+        await app.say()
+
+    assert (app.effects.done, await app.pending()) == ([], [])
+
+
+@pytest.mark.parametrize("verdict", ["run", "record"])
+async def test_a_step_that_somebody_wrote_into_the_store_makes_no_gated_call(verdict: Any) -> None:
+    app = World(["I could not."])
+    delete = app.agent.tools[1]
+    facts = {"definition": delete.definition, "terms": delete.terms, "arguments": '{"number":7}'}
+    call = Call(key="1.0", id="call_0", name="delete", verdict=verdict, **facts)
+    run = Run("forged", "clerk", ANN, "Hello.", RunBudget(), app.now)
+    await app.runs.begin(run, Opened(messages=(history.said("Hello."),)))
+    said = history.stored(deletes())
+    await app.runs.append(run, 1, [Answered(message=said, text="", calls=(call,))], app.now)
+
+    await whole(app.runner.resume(ANN, run.id))
 
     assert app.effects.done == []
 

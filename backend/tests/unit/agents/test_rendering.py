@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from backend.agents.canonical import canonical, digest, read_object, storable
+from backend.agents.confirmations import Confirmation
+from backend.agents.events import view
 from backend.agents.observations import ToolError, of_error, of_result
 from backend.agents.rendering import LONGEST, MOST_LINES, lines, shown
 from backend.agents.tools import ArgumentsError, tool
@@ -79,9 +81,23 @@ def test_letters_of_any_language_are_shown_as_they_are() -> None:
 
 def test_a_long_text_is_cut_and_says_how_much_is_left_out() -> None:
     (line,) = lines(canonical({"text": "x" * (LONGEST + 7)}))
-    (whole,) = lines(canonical({"text": "x" * (LONGEST + 7)}), LONGEST + 7)
+    (whole,) = lines(canonical({"text": "x" * (LONGEST + 7)}), whole=True)
 
     assert (len(line.text), line.left_out, whole.left_out) == (LONGEST, 7, 0)
+
+
+@pytest.mark.parametrize("arguments", [{"text": "x" * 3_000}, {"numbers": list(range(100))}])
+def test_nobody_can_say_yes_to_what_was_cut(arguments: Any) -> None:
+    """X17: a yes names the digest, which is told with all of the arguments alone."""
+    facts: Any = ("id", "acme", "ann", "clerk", "run", "1.0", 0, "delete", "Delete", "dangerous", "d", "t")
+    one = Confirmation._make((*facts, canonical(arguments), "digest", 0, 1, "pending", *7 * [None]))
+
+    cut, uncut = view(one), view(one, whole=True)
+
+    assert (cut["is_cut"], cut["digest"]) == (True, None)
+    assert (uncut["is_cut"], uncut["digest"]) == (False, "digest")
+    assert sum(len(line["text"]) for line in uncut["arguments"]) >= 190
+    assert not any(line["left_out"] for line in uncut["arguments"])
 
 
 def test_ten_thousand_lines_stay_on_one_and_ten_thousand_arguments_are_counted() -> None:

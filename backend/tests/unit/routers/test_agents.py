@@ -12,7 +12,8 @@ import pytest
 from backend.access import Owner
 from backend.agents.errors import ConfirmationsAwayError
 from backend.agents.in_memory import MemoryConfirmations
-from backend.tests.fakes.agents import World, deletes
+from backend.agents.tools import tool
+from backend.tests.fakes.agents import Effects, World, deletes, wants
 from backend.tests.fakes.services import ANN, BOB, services
 
 if TYPE_CHECKING:
@@ -63,6 +64,23 @@ async def test_a_run_waits_and_goes_on_when_it_is_confirmed(connect: Connect) ->
     assert (one["title"], one["risk"], one["arguments"][0]["text"]) == ("Delete", "dangerous", "7")
     assert names(answered) == ["confirmation", "confirmation", "run", "result", "end"]
     assert (events(answered)[-1][1]["text"], world.effects.done) == ("It is gone.", [("delete", 7)])
+
+
+async def test_what_is_cut_is_confirmed_by_whoever_has_seen_all_of_it(connect: Connect) -> None:
+    effects = Effects()
+    world = World([wants(("note", {"text": "x" * 3_000})), "Noted."], tools=[tool(effects.note)])
+    client = client_of(connect, world)
+
+    one = await asks(client)
+    all_of_it = (await client.get(f"/v1/confirmations/{one['id']}", headers=ANN)).json()
+    answered = await client.post(
+        f"/v1/confirmations/{one['id']}",
+        json={"decision": "approve", "digest": all_of_it["digest"]},
+        headers=ANN,
+    )
+
+    assert (one["is_cut"], one["digest"], answered.status_code) == (True, None, 200)
+    assert effects.done == [("note", "x" * 3_000)]
 
 
 async def test_a_run_tells_how_it_stands(connect: Connect) -> None:

@@ -595,6 +595,26 @@ class TestAgents:
             ("clerk", "awaiting", 1)
         ]
 
+    async def test_what_is_cut_can_be_approved_where_all_of_it_is_shown(
+        self, app: FastAPI, browser: httpx2.AsyncClient
+    ) -> None:
+        text = "x" * 3_000
+        world = World([wants(("note", {"text": text})), "Done."], tools=[tool(Effects().note)])
+        provide(app, agents=world.runner)
+        await world.say(owner=self.USER)
+        (one,) = await world.pending(self.USER)
+
+        cut = await browser.get("/agents", headers=ANN)
+        uncut = await browser.get(f"/agents?whole={one.id}", headers=ANN)
+
+        assert (one.digest in cut.text, 'value="approve"' in cut.text) == (False, False)
+        assert (one.digest in uncut.text, 'value="approve"' in uncut.text, text in uncut.text) == (
+            True,
+            True,
+            True,
+        )
+        assert read_page(cut.text).faults == read_page(uncut.text).faults == []
+
     async def test_nobody_is_shown_anothers(self, world: World, browser: httpx2.AsyncClient) -> None:
         for headers in (BOB, ADMIN):
             told = (await browser.get("/agents", headers=headers | JSON)).json()
