@@ -45,6 +45,7 @@ from .headers import KEY_HEADER
 from .logins import Sessions, held
 from .origins import is_foreign
 from .rates import RequestRates
+from .readiness import Readiness
 
 log = logging.getLogger(__name__)
 
@@ -214,6 +215,7 @@ class Services:
     has_own_weights: bool = False
     rate_limit: CheckRateLimit = field(default_factory=CheckRateLimit)
     rates: RequestRates = field(default_factory=RequestRates)
+    readiness: Readiness = field(default_factory=Readiness)
     long_bodies: asyncio.Semaphore = field(default_factory=_one_by_one)
 
     @property

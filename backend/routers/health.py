@@ -8,6 +8,11 @@ from .dependencies import ServicesDep
 from .errors import BUSY
 from .stopping import STOPPING
 
+NO_FEATURE: Final = {
+    "code": "no_feature",
+    "message": "No feature of the table can be served. `python -m backend check` says why.",
+}
+
 router: Final = APIRouter(tags=["health"])
 
 
@@ -19,17 +24,25 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request, services: ServicesDep, response: Response) -> dict[str, Any]:
-    """The database can be read and written, and no stop is near. What else the server has stands beside, as it serves without."""
+    """The database can be read and written, some feature can be served, and no stop is near.
+
+    What else the table asks for is named beside it, as the server serves without.
+    """
     if request.app.state.stop.is_leaving:
         response.status_code = 503
         return {"error": {**STOPPING, "reason": "stopping"}}
     if (fault := await services.database.fault()) is not None:
         response.status_code = 503
         return {"error": BUSY | {"reason": fault}}
+    lacks = await services.readiness.lacks(services.qos_info)
+    if lacks.is_useless:
+        response.status_code = 503
+        return {"error": {**NO_FEATURE, "reason": "no_feature"}}
     model = services.local_model
     failing = ", ".join(services.background.failing)
     return {
-        "status": "ready",
+        "status": "degraded" if lacks.is_degraded or failing else "ready",
+        **lacks.as_dict(),
         "local_model": model.state if model else "absent",
         "background": f"failing: {failing}" if failing else "ok",
     }
