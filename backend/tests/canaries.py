@@ -66,6 +66,7 @@ class Guard:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", MARKER)
         logging.getLogger().addHandler(self._logs)
+        _read_everything()
         logging.getLogger(RESERVED).setLevel(logging.DEBUG)
 
     def pytest_unconfigure(self) -> None:
@@ -79,10 +80,20 @@ class Guard:
         told = [*self._logs.taken(), *_printed(report)]
         if report.when == "teardown":
             told += _left_by(item)
+            _read_everything()
         if told:
             report.outcome = "failed"
             report.longrepr = "\n".join(["A key was told.", *dict.fromkeys(told), report.longreprtext])
         return report
+
+
+def _read_everything() -> None:
+    """Set the root logger's level, unless it is set: Python then forgets what it knows of every other logger.
+
+    pytest's own ``log_level`` does so twelve times for each test.
+    """
+    if logging.getLogger().level != logging.DEBUG:
+        logging.getLogger().setLevel(logging.DEBUG)
 
 
 def _printed(report: pytest.TestReport) -> Iterator[str]:

@@ -44,18 +44,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} is called something else in each process: give it an id.")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """What is there before the first test stays: no test's garbage collection looks through those millions of objects."""
+@pytest.fixture(autouse=True, scope="session")
+def clean_environment() -> Iterator[None]:
+    """No test sees the developer's environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - _KEPT:  # noqa: TID251 - clearing it
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def settled_heap() -> None:
+    """What the test before left is collected, and warned of, here; what stays is looked through by no later collection."""
     gc.collect()
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's environment."""
-    for name in set(os.environ) - _KEPT:  # noqa: TID251 - clearing it
-        monkeypatch.delenv(name)
+@pytest.fixture
+def vcr() -> None:
+    """LangChain's suites ask for this; nothing is recorded here."""
 
 
 @pytest.fixture

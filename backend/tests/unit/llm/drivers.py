@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from langchain_core.runnables import Runnable
 
@@ -27,6 +27,15 @@ def joined(chunks: Iterable[Any]) -> AIMessage:
     return whole
 
 
+T = TypeVar("T")
+
+
+def on_a_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What it gives on a loop of its own. `asyncio.run` would also print it, message by message, until Python 3.12."""
+    with asyncio.Runner() as runner:
+        return runner.get_loop().run_until_complete(coroutine)
+
+
 def invoke(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
     answer = model.invoke(prompt)
     assert isinstance(answer, AIMessage)
@@ -34,7 +43,7 @@ def invoke(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
 
 
 def ainvoke(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
-    answer = asyncio.run(model.ainvoke(prompt))
+    answer = on_a_loop(model.ainvoke(prompt))
     assert isinstance(answer, AIMessage)
     return answer
 
@@ -47,7 +56,7 @@ def astream(model: Runnable[Any, Any], prompt: Any) -> AIMessage:
     async def collect() -> list[Any]:
         return [chunk async for chunk in model.astream(prompt)]
 
-    return joined(asyncio.run(collect()))
+    return joined(on_a_loop(collect()))
 
 
 DRIVERS = [invoke, ainvoke, stream, astream]
