@@ -6,17 +6,20 @@ once, so even then a tool runs once, and whoever comes second is told what came 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, ToolMessage
 from typing_extensions import override
 
+from backend.utils.llm.errors import ConfirmationError
+from backend.utils.llm.execution.loop_thread import LoopThread
 from backend.utils.llm.schema_checks import misfit
 
 from .agent import Agent, Agents
 from .budget import RunBudget
-from .errors import AlreadyDecidedError, ConfirmationExpiredError
+from .errors import AlreadyDecidedError, ConfirmationExpiredError, ConfirmationsAwayError
 from .events import view
 from .gate import Decision, Gate, observation_of
 from .observations import Observation, of_fault
@@ -54,7 +57,10 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
 
     It interrupts the graph with what waits, as `view` shows it, and wants a decision back:
     ``Command(resume={"decision": "approve", "digest": …})``, or ``reject`` with a ``reason``, or ``edit`` with ``arguments``.
-    A decision that cannot be taken is raised, and the thread can be resumed with another one. For asynchronous agents.
+    After a decision that cannot be taken it is interrupted again, with the ``error``, and wants another one.
+
+    A synchronous agent's confirmations are kept by an event loop in a thread of its own, its tools run in others. A store whose
+    connections belong to a loop, such as one on PostgreSQL, is for synchronous agents alone then.
 
     Args:
         store: Keeps confirmations.
@@ -78,6 +84,18 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         self._agent = Agent(_NAME, "", "", ours)
         self._gate = Gate(store, Agents([self._agent]), **gate)
         self._owner = owner
+        self._loop = LoopThread()
+
+    @override
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Answered]
+    ) -> Answered:
+        async def handle(asked: ToolCallRequest) -> Answered:
+            return await asyncio.to_thread(handler, asked)
+
+        found = self._loop.get().run(self.awrap_tool_call(request, handle))
+        assert found is not None, "no tool runs on that loop's own thread"  # noqa: S101
+        return found
 
     @override
     async def awrap_tool_call(self, request: ToolCallRequest, handler: Handler) -> Answered:
@@ -106,19 +124,31 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         one = one or await self._gate.ask(run, call, tool)
         if one is None or one.owner != run.owner:
             return of_fault("NotAsked", "Nobody can be asked for this now. It was not done.")
-        if (known := observation_of(one)) is not None:
-            return known
-        return await self._decided(one, request, handler)
+        return await self._answered(one, request, handler)
 
-    async def _decided(self, one: Confirmation, request: ToolCallRequest, handler: Handler) -> Observation:
-        """What comes of a person's decision, for which the graph is interrupted."""
-        answer: Mapping[str, Any] = interrupt(view(one, whole=True))
+    async def _answered(self, one: Confirmation, request: ToolCallRequest, handler: Handler) -> Observation:
+        """What comes of a person's decision. One that cannot be taken stays with the thread, so the next is asked for beside it."""
+        fault: dict[str, Any] = {}
+        while (known := observation_of(one)) is None:
+            answer: Mapping[str, Any] = interrupt({**view(one, whole=True), **fault})
+            try:
+                return await self._decided(one, answer, request, handler)
+            except ConfirmationsAwayError:
+                raise
+            except ConfirmationError as error:
+                fault = {"error": error.as_dict()}
+            one = (await self._gate.of_run(one.run))[one.call]
+        return known
+
+    async def _decided(
+        self, one: Confirmation, answer: Mapping[str, Any], request: ToolCallRequest, handler: Handler
+    ) -> Observation:
         try:
             if answer.get("decision") == "reject":
-                rejected = await self._gate.reject(self._owner(), one.id, str(answer.get("reason", "")))
-                return observation_of(rejected) or _ELSEWHERE
-            claimed, tool = await self._gate.claim(_decision(self._owner(), one, answer))
-            done = await self._gate.execute(claimed, _bound(tool, request, handler))
+                done = await self._gate.reject(self._owner(), one.id, str(answer.get("reason", "")))
+            else:
+                claimed, tool = await self._gate.claim(_decision(self._owner(), one, answer))
+                done = await self._gate.execute(claimed, _bound(tool, request, handler))
         except (AlreadyDecidedError, ConfirmationExpiredError):
             done = await self._gate.find(one.owner, one.id)
         return observation_of(done) or _ELSEWHERE

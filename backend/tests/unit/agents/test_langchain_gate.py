@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from backend.agents.errors import ConfirmationChangedError
 from backend.agents.in_memory import MemoryConfirmations
 from backend.agents.langchain_gate import ConfirmedTools
 from backend.tests.fakes.agents import ANN, BOB, deletes, error_of, wants
+from backend.utils.llm.execution.loop_thread import THREAD
 from backend.utils.llm.testing import ScriptedChatModel
 
 if TYPE_CHECKING:
@@ -103,16 +104,31 @@ async def test_a_rejected_call_is_not_run_and_an_edited_one_runs_edited() -> Non
     assert (rejected.done, "Keep it." in said[0], edited.done) == ([], True, [8])
 
 
-async def test_another_user_or_another_digest_changes_nothing_and_the_right_one_still_can() -> None:
+async def test_another_user_changes_nothing() -> None:
     graph = Graph(deletes(), "Gone.")
     asked = await graph.begin()
 
-    with pytest.raises(ConfirmationChangedError):
-        await graph.resume(decision="approve", digest="0" * 64)
     graph.owner = BOB
     denied = (await graph.resume(decision="approve", digest=asked["digest"]))[0]
 
     assert (graph.done, error_of(denied)) == ([], "NotAsked")
+
+
+async def test_a_decision_that_cannot_be_taken_is_told_and_another_one_can() -> None:
+    graph = Graph(deletes(), "Gone.")
+    asked = await graph.begin()
+
+    faults = []
+    for wrong in (
+        {"decision": "approve", "digest": "0" * 64},
+        {"decision": "edit", "digest": asked["digest"], "arguments": {"number": "x"}},
+    ):
+        found = await graph.agent.ainvoke(Command(resume=wrong), CONFIG)
+        faults.append(found["__interrupt__"][0].value["error"]["code"])
+    said = await graph.resume(decision="approve", digest=asked["digest"])
+
+    assert faults == ["confirmation_changed", "invalid_edit"]
+    assert (graph.done, said) == ([7], ["deleted 7", "Gone."])
 
 
 async def test_arguments_that_do_not_fit_are_told_to_the_model_and_nobody_is_asked() -> None:
@@ -130,3 +146,62 @@ async def test_a_tool_that_nobody_has_to_be_asked_for_runs_once_and_a_denied_one
         await graph.agent.ainvoke({"messages": [("user", "Delete it.")]}, CONFIG)
 
     assert (allowed.done, denied.done) == ([7], [])
+
+
+class SynchronousGraph:
+    """A synchronous agent with a synchronous tool that deletes."""
+
+    def __init__(self, *script: Any, policy: Any = "ask") -> None:
+        self.done: list[int] = []
+        self.threads: list[str] = []
+
+        @tool
+        def delete(number: int) -> str:
+            """Delete something."""
+            self.threads.append(threading.current_thread().name)
+            self.done.append(number)
+            return f"deleted {number}"
+
+        terms: Any = {"delete": ("dangerous", policy)}
+        gate = ConfirmedTools(MemoryConfirmations(), [delete], terms, owner=lambda: ANN)
+        model = ScriptedChatModel(script=list(script), repeat_last=True)
+        self.agent: Any = create_agent(model, [delete], middleware=[gate], checkpointer=InMemorySaver())
+
+    def begin(self) -> Any:
+        return self.agent.invoke({"messages": [("user", "Delete it.")]}, CONFIG)
+
+    def resume(self, **answer: Any) -> list[str]:
+        found = self.agent.invoke(Command(resume=answer), CONFIG)
+        return [message.text for message in found["messages"][2:]]
+
+
+def test_a_synchronous_agent_waits_for_a_yes_too_and_runs_its_tool_once() -> None:
+    graph = SynchronousGraph(deletes(), "Gone.")
+    (asked,) = graph.begin()["__interrupt__"]
+    before = list(graph.done)
+    yes = {"decision": "approve", "digest": asked.value["digest"]}
+
+    with ThreadPoolExecutor(8) as threads:
+        said = [one.result() for one in [threads.submit(graph.resume, **yes) for _ in range(8)]]
+
+    assert (before, graph.done) == ([], [7])
+    assert ["deleted 7", "Gone."] in said
+    assert THREAD not in graph.threads  # the loop waits for nobody's tool
+
+
+def test_a_synchronous_agents_rejected_call_is_not_run_and_a_wrong_digest_changes_nothing() -> None:
+    graph = SynchronousGraph(deletes(), "Fine.")
+    (asked,) = graph.begin()["__interrupt__"]
+
+    graph.resume(decision="approve", digest="0" * 64)
+    said = graph.resume(decision="reject", digest=asked.value["digest"], reason="Keep it.")
+
+    assert (graph.done, "Keep it." in said[0]) == ([], True)
+
+
+def test_a_synchronous_tool_that_nobody_has_to_be_asked_for_runs_once() -> None:
+    graph = SynchronousGraph(deletes(), "Gone.", policy="allow")
+
+    graph.begin()
+
+    assert graph.done == [7]
