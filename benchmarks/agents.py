@@ -89,8 +89,10 @@ async def listed(store: ConfirmationStore) -> float:
     took = []
     for _ in range(50):
         began = time.perf_counter()
-        assert len(await world.pending()) == SHOWN
+        found = await world.pending()
         took.append(time.perf_counter() - began)
+        if len(found) != SHOWN:
+            raise SystemExit(f"{len(found)} were listed")
     return 1000 * min(took)
 
 
