@@ -3,7 +3,7 @@
     PYTHONPATH=. .venv/bin/python -m benchmarks.storm_of_workers [--seed 7] [--seconds 600]    # or: make storm-workers
 
 What calls meet at the providers is the weather of `benchmarks.storm`, which follows from the seed. In turn Valkey is killed and started
-again empty, paused for ten seconds, PostgreSQL is stopped for ten seconds, and workers are killed and started again. Exit code 1 if one
+again empty, paused for ten seconds, PostgreSQL crashes and is away for ten seconds, and workers are killed and started again. Exit code 1 if one
 of these does not hold:
 
 - **Avoidable**: no call fails, nothing of its answer handed on, as long as an endpoint of its chain was never asked that would have
@@ -12,6 +12,8 @@ of these does not hold:
 - **Late**: no call ends more than 0.5 s after its deadline, without what its worker was late itself.
 - **Keys**, **answers**: none astray.
 - **Rows**: each attempt of every call that ended is in the ledger once, and the sums are those of the rows.
+- **Budgets**: no user uses more than their budget, what each used is counted, to the token, and nobody is refused who has something left
+  (`benchmarks.storm_budgets` says what PostgreSQL's crash may take of that).
 - **Memory** of each worker that was not killed grows by less than 5 MB from the middle to the end.
 """
 
@@ -19,168 +21,45 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextvars
 import json
 import logging
 import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import text
 
 from backend.database.ledger import sql_ledger
-from backend.database.postgres import make_postgres_engine, opened_postgres
+from backend.database.postgres import opened_postgres
 from backend.ledger.shipper import Shipper
 from backend.ledger.spool import Spool
 from backend.tests.fakes.postgres import running as running_postgres
 from backend.tests.fakes.valkey import running as running_valkey
-from backend.utils.llm import Caller, LLMError, Patchbay, Table, use_caller
 from backend.utils.llm.errors import StreamInterruptedError
-from backend.utils.llm.testing.patchbays import HOUSE_KEYS, loopback_table
+from backend.utils.llm.testing.patchbays import loopback_table
 
-from .ledger_crash import ship
-from .process import settled_rss_mb
-from .storm import (
-    CALL,
-    MOST_LATE,
-    MOST_MB,
-    MOST_REQUESTS,
-    SYNCHRONOUS,
-    Bound,
-    Ended,
-    OwnLateness,
-    here,
-    is_avoidable,
-    minimum,
-    paced,
-    there,
-)
+from .storm import MOST_LATE, MOST_MB, MOST_REQUESTS, Bound, Ended, is_avoidable, minimum
+from .storm_budgets import LONGEST, NEVER, REFUSED, Away, Crash, Faults, faults
+from .storm_budgets import table as budgets
 from .storm_weather import CHAINS, StormProvider, Weather, rows
+from .storm_worker import CALLS_PER_SECOND, TASKS, THREADS, WORKERS, Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from backend.tests.fakes.postgres import Postgres
     from backend.tests.fakes.valkey import Valkey
-    from backend.utils.llm.receipt import Attempt
-    from backend.utils.llm.routing.route import Route
 
 
-SEED, SECONDS, CALLS_PER_SECOND = 7, 600, 40
-WORKERS, THREADS, TASKS = 4, 2, 6
+SEED, SECONDS = 7, 600
 AWAY_SECONDS: Final = 10.0
-USER_KEYS: Final = ("openai", "gemini", "anthropic")
-
-
-# A worker ---------------------------------------------------------------------------------------------------------------
-
-
-class Place(NamedTuple):
-    """Where a worker finds everything, and which calls are its own: those from ``first`` on, each `WORKERS`-th."""
-
-    folder: str
-    database: str
-    seed: int
-    calls: int
-    first: int
-
-    @property
-    def notes(self) -> Path:
-        """What it has done, a line of JSON for each call that began or ended."""
-        return Path(self.folder, "notes", f"{self.first % WORKERS}")
-
-
-@dataclass
-class Worker:
-    """Makes its calls, and notes each."""
-
-    place: Place
-    ids: dict[int, tuple[str, int]] = field(default_factory=dict)
-    """Of each call under way: its id, and how many attempts it has had."""
-
-    def __post_init__(self) -> None:
-        self.weather = Weather(self.place.seed, self.place.calls)
-        self._notes = os.open(self.place.notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._lateness = OwnLateness()
-
-    def note(self, **what: Any) -> None:
-        """Write a line."""
-        os.write(self._notes, f"{json.dumps(what)}\n".encode())
-
-    def _observe(self, route: Route, _: Attempt) -> None:
-        number = CALL.get()
-        self.ids[number] = route.call_id or "", self.ids.get(number, ("", 0))[1] + 1
-
-    async def work(self) -> None:
-        """Make them all, then ship what is left."""
-        engine = make_postgres_engine(self.place.database)
-        over = asyncio.Event()
-        with Spool(Path(self.place.folder, "spool")) as spool:
-            table = Table(Path(self.place.folder, "llm.toml"), environ=HOUSE_KEYS)
-            self.bay = Patchbay(table, observer=self._observe, ledger=spool)
-            self.bay.warm_up()
-            shipper = Shipper(spool, sql_ledger(engine))
-            shipping = asyncio.create_task(ship(shipper, over))
-            watching = asyncio.create_task(self._lateness.awatch())
-            threading.Thread(target=self._lateness.watch, daemon=True).start()
-            await self._calls()
-            self._lateness.end()
-            over.set()
-            await asyncio.gather(watching, shipping)
-            await self.bay.aclose()
-            await shipper.finish(120.0)
-        await engine.dispose()
-
-    async def _calls(self) -> None:
-        half = max(self.place.first, self.place.calls // 2 // WORKERS * WORKERS + self.place.first % WORKERS)
-        with ThreadPoolExecutor(THREADS) as pool:
-            for some in (range(self.place.first, half, WORKERS), range(half, self.place.calls, WORKERS)):
-                await paced(iter(some), partial(self._conduct, pool), CALLS_PER_SECOND, THREADS + TASKS)
-                self.note(rss=settled_rss_mb())
-
-    async def _conduct(self, pool: ThreadPoolExecutor, number: int) -> None:
-        deed = self.weather.deed(number)
-        user = deed.user
-        caller = (
-            Caller()
-            if user is None
-            else Caller(user_id=f"user-{user}", keys={name: f"sk-user-{user}-{name}" for name in USER_KEYS})
-        )
-        CALL.set(deed.number)
-        self.note(begun=deed.number)
-        began, late, said, error = time.monotonic(), self._lateness.seconds, None, None
-        with use_caller(caller):
-            try:
-                model = self.bay.get_llm(deed.feature)
-                if deed.way in SYNCHRONOUS:
-                    run = contextvars.copy_context().run
-                    said = await asyncio.get_running_loop().run_in_executor(pool, run, here, model, deed)
-                else:
-                    said = await there(model, deed)
-            except LLMError as raised:
-                error = raised
-        late = self._lateness.seconds - late
-        call, attempts = self.ids.pop(deed.number, ("", 0))
-        self.note(
-            ended=deed.number,
-            seconds=time.monotonic() - began - late,
-            late=late,
-            error=error and type(error).__name__,
-            is_interrupted=isinstance(error, StreamInterruptedError),
-            is_wrong=said is not None and str(deed.number) not in said,
-            call=call,
-            attempts=attempts,
-        )
 
 
 # What starts them, and what is broken around them -----------------------------------------------------------------------
@@ -197,9 +76,10 @@ class Storm:
     valkey: Valkey
     postgres: Postgres
     troubles: list[str] = field(default_factory=list)
-    killed: set[int] = field(default_factory=set)
+    killed: dict[int, Crash] = field(default_factory=dict)
     ended: list[Ended] = field(default_factory=list)
     grown: float = 0.0
+    away: Away = NEVER
 
     async def go(self) -> None:
         """All of it."""
@@ -225,7 +105,7 @@ class Storm:
     async def _start(self, first: int) -> asyncio.subprocess.Process:
         place = Place(str(self.folder), self.database, self.weather.seed, self.weather.calls, first)
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.storm_of_workers", "--work", *map(str, place)),
+            *(sys.executable, "-m", "benchmarks.storm_worker", *map(str, place)),
             env={"PYTHONPATH": ".", "PATH": os.defpath},
         )
 
@@ -233,7 +113,7 @@ class Storm:
         troubles: list[tuple[float, str, Callable[[], Awaitable[None]]]] = [
             (0.10, "Valkey killed, and empty", self._valkey_away),
             (0.25, "Valkey paused", self._valkey_paused),
-            (0.40, "PostgreSQL stopped", self._postgres_away),
+            (0.40, "PostgreSQL crashed", self._postgres_away),
             (0.55, "a worker killed", lambda: self._kill(0)),
             (0.70, "Valkey killed, and empty", self._valkey_away),
             (0.85, "a worker killed", lambda: self._kill(1)),
@@ -255,14 +135,16 @@ class Storm:
         self.valkey.go_on()
 
     async def _postgres_away(self) -> None:
+        begins = time.monotonic()
         await asyncio.to_thread(self.postgres.stop)
         await asyncio.sleep(AWAY_SECONDS)
         await asyncio.to_thread(self.postgres.start)
+        self.away = Away(begins, time.monotonic())
 
     async def _kill(self, number: int) -> None:
         self._workers[number].kill()
+        self.killed[number] = Crash(time.monotonic(), number)
         await self._workers[number].wait()
-        self.killed.add(number)
         begun = [note["begun"] for note in self.notes(number) if "begun" in note]
         self._workers[number] = await self._start(max(begun, default=number - WORKERS) + WORKERS)
 
@@ -283,7 +165,7 @@ class Storm:
 
     def take_over(self) -> None:
         """Fill `ended` and `grown` with what they noted."""
-        for number in set(range(WORKERS)) - self.killed:
+        for number in set(range(WORKERS)) - set(self.killed):
             before, after = (note["rss"] for note in self.notes(number) if "rss" in note)
             self.grown = max(self.grown, after - before)
         for note in self.all_notes():
@@ -318,8 +200,15 @@ class InterruptedThereError(StreamInterruptedError):
 # Verdict ----------------------------------------------------------------------------------------------------------------
 
 
-async def rows_wrong(storm: Storm) -> dict[str, int]:
-    """What is wrong with the ledger, once everything is shipped."""
+class Wrong(NamedTuple):
+    """What is wrong in the database, once everything is shipped."""
+
+    rows: dict[str, int]
+    budgets: Faults
+
+
+async def found_wrong(storm: Storm) -> Wrong:
+    """Ship what is left, and look."""
     found: dict[str, list[int]] = {}
     async with opened_postgres(storm.database) as engine:
         with Spool(storm.folder / "spool") as spool:
@@ -330,20 +219,29 @@ async def rows_wrong(storm: Storm) -> dict[str, int]:
             summed = (
                 await connection.execute(text("SELECT sum(attempts) FROM usage_by_endpoint"))
             ).scalar_one()
+            ended = [note for note in storm.all_notes() if "ended" in note]
+            found_faults = await faults(
+                connection, storm.weather.calls, ended, storm.away, [*storm.killed.values()]
+            )
     told = {note["call"]: note["attempts"] for note in storm.all_notes() if note.get("attempts")}
-    return {
+    wrong_rows = {
         "lost": sum(max(0, attempts - len(set(found.get(call, ())))) for call, attempts in told.items()),
         "doubled": sum(len(numbers) - len(set(numbers)) for numbers in found.values()),
         "sums": int(summed or 0) - sum(map(len, found.values())),
     }
+    return Wrong(wrong_rows, found_faults)
 
 
-def verdict(storm: Storm, wrong: dict[str, int]) -> list[Bound]:
+def verdict(storm: Storm, wrong: Wrong) -> list[Bound]:
     """Every bound."""
     ended, arrived = storm.ended, storm.provider.arrived
     last = max(ended, key=lambda one: one.seconds - one.deed.deadline)
     late = last.seconds - last.deed.deadline
-    avoidable = [one for one in ended if is_avoidable(one, storm, most=1)]  # type: ignore[arg-type]
+    avoidable = [
+        one
+        for one in ended
+        if str(one.error) not in REFUSED and is_avoidable(one, storm, most=1)  # type: ignore[arg-type]
+    ]
     lost = storm.weather.calls - len(ended)
     least = minimum(storm) + _requests_of_lost(storm)  # type: ignore[arg-type]
     astray = sum(one.is_wrong for one in ended)
@@ -369,7 +267,8 @@ def verdict(storm: Storm, wrong: dict[str, int]) -> list[Bound]:
         ),
         Bound("wrong keys", str(storm.provider.wrong_keys), "0", storm.provider.wrong_keys == 0),
         Bound("wrong answers", str(astray), "0", astray == 0),
-        Bound("rows", str(wrong), "0", not any(wrong.values())),
+        Bound("rows", str(wrong.rows), "0", not any(wrong.rows.values())),
+        Bound("budgets", str(wrong.budgets._asdict()), "0", not any(wrong.budgets)),
         Bound("memory of a worker, MB", f"{storm.grown:+.1f}", f"{MOST_MB}", storm.grown < MOST_MB),
     ]
 
@@ -387,8 +286,8 @@ def _requests_of_lost(storm: Storm) -> int:
     return sum(times for (number, _), times in storm.provider.asked.items() if number not in ended)
 
 
-async def stormed(seed: int, calls: int) -> tuple[Storm, dict[str, int]]:
-    """A storm that is over, and what is wrong with its rows."""
+async def stormed(seed: int, calls: int) -> tuple[Storm, Wrong]:
+    """A storm that is over, and what it has left in the database."""
     weather = Weather(seed, calls)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -397,12 +296,13 @@ async def stormed(seed: int, calls: int) -> tuple[Storm, dict[str, int]]:
         postgres = stack.enter_context(running_postgres(durable=True))
         database = stack.enter_context(postgres.database())
         chains = {name: list(chain) for name, chain in CHAINS.items()}
-        table = f'state_url = "{valkey.url}"\n{loopback_table(provider, chains, rows(0))}'
+        features = rows(0, f"options.max_output_tokens = {LONGEST}")
+        table = f'state_url = "{valkey.url}"\n{loopback_table(provider, chains, features + budgets(calls))}'
         (folder / "llm.toml").write_text(table, encoding="utf-8")
         storm = Storm(weather, provider, folder, database, valkey, postgres)
         await storm.go()
         storm.take_over()
-        return storm, await rows_wrong(storm)
+        return storm, await found_wrong(storm)
 
 
 def main() -> int:
@@ -410,14 +310,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--seconds", type=int, default=SECONDS)
-    parser.add_argument("--work", nargs=len(Place._fields), help=argparse.SUPPRESS)
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)  # what fails here is meant to
-    if given.work:
-        folder, database, *numbers = given.work
-        with suppress(BrokenPipeError):
-            asyncio.run(Worker(Place(folder, database, *map(int, numbers))).work())
-        return 0
     began = time.monotonic()
     storm, wrong = asyncio.run(stormed(given.seed, given.seconds * CALLS_PER_SECOND))
     found = verdict(storm, wrong)

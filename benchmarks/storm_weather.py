@@ -214,11 +214,11 @@ def is_signed_by_its_payer(body: str, key: str | None) -> bool:
     return (key or "").startswith("house-key-of-" if payer == "house" else f"sk-{payer}-")
 
 
-def rows(version: int) -> str:
-    """The table's rows of features; every version says something else of a limit, as people change it."""
+def rows(version: int, more: str = "") -> str:
+    """The table's rows of features, each with ``more``; every version says something else of a limit, as people change it."""
     common = f"house_fallback = false\noptions.timeout = {TIMEOUT}\noptions.first_chunk_timeout = {TIMEOUT}\nwait = {WAIT}\nattempts = {ATTEMPTS}\nstructured_output = true\n"
     made = "".join(
-        f"[features.{name}]\ndeadline = {HURRY if name == 'hurried' else DEADLINE}\n{common}{ROWS.get(name, '')}\n"
+        f"[features.{name}]\ndeadline = {HURRY if name == 'hurried' else DEADLINE}\n{common}{more}\n{ROWS.get(name, '')}\n"
         for name in CHAINS
     )
     return made.replace("200000/minute", f"{200_000 + version}/minute")
