@@ -163,7 +163,10 @@ def create_app(
                 _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)
-                kept, stored = RememberedKeyStore(sessions, version), SqlConversationStore(sessions)
+                kept, stored = (
+                    RememberedKeyStore(sessions, version),
+                    SqlConversationStore(sessions, transacting),
+                )
                 remembered = RememberedTokens(given, version)
                 overriding = await _overrides(facade, sessions)
                 trail, head_keys = AuditTrail(sessions), HeadKeys(master_keys)

@@ -255,8 +255,8 @@ async def _runner(
     def nobody(feature: str) -> BaseChatModel:
         raise AssertionError(f"{feature} is not asked here")
 
-    agents = Agents([assistant(SqlConversationStore(sessions))])
     async with transactions(sessions.kw["bind"]) as transacting:
+        agents = Agents([assistant(SqlConversationStore(sessions, transacting))])
         gate = Gate(SqlConfirmationStore(transacting), agents, seals=seals)
         yield Runner(agents, models or nobody, SqlRunStore(transacting), gate)
 

@@ -70,9 +70,7 @@ _DIGITS: Final = re.compile(r"\d+(?:[.,:’' \u00a0\u202f]\d+)*")
 _CLAIM: Final = re.compile(
     r"(?<![a-z\d])(?<![a-z]-)(\d+(?:[.,:’'\u00a0\u202f]\d+)*)(?P<clock> ?(?:[ap]\.?m\b|uhr\b|h(?![a-z])|min(?:s|utes?|uten|utos?)?\b|o['’]clock|時|点))?"
 )
-_COMPOUNDS: Final = tuple(
-    map(folded, ("zig", "dreißig", "hundert", "tausend", "veinti", "cientos", "cientas"))
-)
+_COMPOUNDS: Final = re.compile(folded("zig|dreißig|hundert|tausend|veinti|cientos|cientas"))
 _COMPOUND: Final = re.compile("|".join(sorted(_NUMBERS, key=len, reverse=True)))
 _HALF_A_DAY: Final = 12
 _MOST_DIGITS: Final = 18
@@ -274,7 +272,7 @@ def _spoken_numbers(plain: str, words: list[str]) -> Iterator[int]:
     for figure in _DIGITS.findall(plain):
         groups = re.findall(r"\d+", figure)
         yield from map(_figure, (*groups, "".join(groups)))
-    for word in words:
+    for word in frozenset(words):
         yield from _spelt(word)
     yield from _french(plain)
     yield from map(_han, _HAN_RUN.findall(plain))
@@ -284,7 +282,7 @@ def _spelt(word: str) -> Iterator[int]:
     """The numbers that a word stands for; a German or Spanish one may hold several."""
     if word in _NUMBERS:
         yield _NUMBERS[word]
-    elif any(part in word for part in _COMPOUNDS):
+    elif _COMPOUNDS.search(word):
         yield from (_NUMBERS[part] for part in _COMPOUND.findall(word))
 
 

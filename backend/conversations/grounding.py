@@ -60,7 +60,7 @@ class Grounds:
         """Those of ``transcript``, of which a model is ``shown`` so much, speakers included. Takes as long as that is."""
         local = transcript.started_at.astimezone(ZoneInfo(transcript.time_zone))
         spoken = WORD.findall(folded(shown))
-        words = frozenset(spoken) | {re.split("['’]", word, maxsplit=1)[0] for word in spoken}
+        words = frozenset(spoken).union(word.replace("’", "'").partition("'")[0] for word in spoken)
         german = (transcript.language or "").lower().startswith("de") or len(words & _GERMAN) > _FEW
         return cls(
             text=folded(shown),

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from backend.access import Owner
     from backend.conversations.action_items import ActionItem
+    from backend.database.transactions import Transactions
 
 
 _WITHOUT_TRANSCRIPT: Final[dict[bool, ColumnElement[str]]] = {
@@ -70,10 +71,16 @@ _READ_AT_ONCE: Final = 16 * 1024
 
 
 class SqlConversationStore:
-    """A `ConversationStore`. Pages by key, so a page costs the same however far back it lies."""
+    """A `ConversationStore`. Pages by key, so a page costs the same however far back it lies.
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+    Args:
+        sessions: The database.
+        transacting: Writes to it what has to be written soon.
+    """
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], transacting: Transactions) -> None:
         self._sessions = sessions
+        self._transacting = transacting
         self._engine: AsyncEngine = sessions.kw["bind"]
         self._insert = (
             insert_into(self._engine, ConversationRow)
@@ -85,8 +92,7 @@ class SqlConversationStore:
         """See `ConversationStore.add`."""
         row = await off_loop_if_long(conversation.transcript, partial(_row, conversation))
         try:
-            async with self._engine.begin() as connection:
-                await connection.execute(self._insert, row)
+            await self._transacting.run(lambda connection: connection.execute(self._insert, row))
         except Exception as error:
             if is_unavailable(error):
                 raise StorageUnavailableError from error

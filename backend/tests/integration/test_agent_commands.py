@@ -15,6 +15,7 @@ from backend.conversations.sample import SAMPLE
 from backend.conversations.store import Conversation
 from backend.database.conversations import SqlConversationStore
 from backend.database.engine import opened
+from backend.database.transactions import transactions
 from backend.tests.fakes.commands import in_force, run, told
 from backend.utils.llm.testing import Status, Text, ToolCalls
 from backend.utils.llm.testing.patchbays import loopback_table
@@ -38,8 +39,8 @@ def data(provider: LoopbackProvider, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def _keep(data: Path) -> None:
-    async with opened(data / "patchbay.sqlite3") as engine:
-        await SqlConversationStore(async_sessionmaker(engine)).add(
+    async with opened(data / "patchbay.sqlite3") as engine, transactions(engine) as transacting:
+        await SqlConversationStore(async_sessionmaker(engine), transacting).add(
             Conversation(
                 id="c1",
                 user_id="admin",
@@ -53,8 +54,9 @@ async def _keep(data: Path) -> None:
 
 
 async def _kept(data: Path) -> bool:
-    async with opened(data / "patchbay.sqlite3") as engine:
-        return await SqlConversationStore(async_sessionmaker(engine)).get(Owner("admin"), "c1") is not None
+    async with opened(data / "patchbay.sqlite3") as engine, transactions(engine) as transacting:
+        store = SqlConversationStore(async_sessionmaker(engine), transacting)
+        return await store.get(Owner("admin"), "c1") is not None
 
 
 def asks() -> Any:

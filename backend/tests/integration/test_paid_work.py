@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pytest
 from sqlalchemy import event
@@ -20,7 +20,7 @@ from backend.conversations.creation import STORING, Created, Creation, Order
 from backend.conversations.errors import StorageUnavailableError
 from backend.conversations.sample import SAMPLE
 from backend.database.conversations import SqlConversationStore
-from backend.database.engine import opened
+from backend.database.engine import make_blocking_engine, opened
 from backend.database.journals import FileJournal, FileJournals
 from backend.tests.fakes.children import forking
 from backend.tests.fakes.models import ScriptedModels
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
     import httpx2
     from langchain_core.language_models import BaseChatModel
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.utils.llm.testing import LoopbackProvider
 
+T = TypeVar("T")
 pytestmark = pytest.mark.timeout(60)
 SHORT = SAMPLE.model_copy(update={"segments": SAMPLE.segments[1:2]})
 """Of which every feature is asked."""
@@ -171,19 +173,29 @@ async def test_a_process_that_is_killed_loses_nothing_and_pays_for_nothing_twice
     assert len(again) <= AT_ONCE
 
 
+class Writing(NamedTuple):
+    """`Transactions` of an engine that a test can spoil."""
+
+    engine: Engine
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+
 class Trouble:
     """A database that cannot be written while there is ``trouble``, and a creation of conversations on it."""
 
-    def __init__(self, trouble: str, path: Path, engine: AsyncEngine) -> None:
+    def __init__(self, trouble: str, path: Path, engine: AsyncEngine, writing: Engine) -> None:
         self.trouble = trouble
         self.path = path
         self.has_come = False
         self.time = VirtualTime()
         self.mended_after = 10**6
-        event.listen(engine.sync_engine, "checkout", self._prepare)
+        event.listen(writing, "checkout", self._prepare)
         self.scripted = ScriptedModels()
         self.creation = Creation(
-            SqlConversationStore(async_sessionmaker(engine)),
+            SqlConversationStore(async_sessionmaker(engine), Writing(writing)),
             FileJournals(path.parent / "unstored"),
             replace(self.time.time, asleep=self._asleep),
         )
@@ -240,7 +252,9 @@ class Trouble:
 async def trouble(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trouble]:
     path = tmp_path / "patchbay.sqlite3"
     async with opened(path) as engine:
-        yield Trouble(request.param, path, engine)
+        writing = make_blocking_engine(path)
+        yield Trouble(request.param, path, engine, writing)
+        writing.dispose()
 
 
 async def test_an_unavailable_database_costs_a_delay(trouble: Trouble) -> None:

@@ -21,16 +21,20 @@ from backend.conversations.store import (
 )
 from backend.conversations.transcript import Segment, Transcript
 from backend.database.conversations import SqlConversationStore
+from backend.database.transactions import transactions
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from .conftest import Sessions
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(sessions: Sessions) -> ConversationStore:
-    return SqlConversationStore(sessions)
+async def store(sessions: Sessions) -> AsyncIterator[ConversationStore]:
+    async with transactions(sessions.kw["bind"]) as transacting:
+        yield SqlConversationStore(sessions, transacting)
 
 
 def conversation(**given: Any) -> Conversation:
