@@ -108,7 +108,7 @@ ledger: install ## Kill workers and stop PostgreSQL, and look for rows that are 
 approvals: install ## Approve calls from many processes at once, kill agents at every step, and look for what is done twice; some ten minutes
 	PYTHONPATH=. $(PY) -m benchmarks.approvals
 
-shared: install ## Let four processes share limits, kill some of them, and the server; some eight minutes
+shared: install ## Let four processes share limits, kill some of them, and the servers; some twelve minutes
 	PYTHONPATH=. $(PY) -m benchmarks.shared_state
 
 forks: install ## Ask for answers in forked children, and fork while threads call; a minute or two

@@ -1,8 +1,9 @@
 """Whether every answered call has its rows in the ledger exactly once, when workers are killed and the database is away.
 
-    PYTHONPATH=. .venv/bin/python -m benchmarks.ledger_crash [--calls 20000] [--kills 40] [--away 60] [--store …] [--seed 1]
+    PYTHONPATH=. .venv/bin/python -m benchmarks.ledger_crash [--calls 20000] [--kills 40] [--away 60] [--failing 0.05] …
 
-Four workers, each a process with a facade, a spool and a shipper, call a provider that runs here and fails one request in twenty.
+Four workers, each a process with a facade, a spool and a shipper, call a provider that runs here and fails one request in twenty,
+or another part: if it is none, no call may fail.
 They are killed at random, by SIGKILL, and started again; in the midst of it PostgreSQL is stopped for ``--away`` seconds. A
 worker writes down the id of each call whose answer it was handed, with the number of its attempts, and nothing else tells what
 has to be in the store.
@@ -19,7 +20,7 @@ import random
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -56,7 +57,8 @@ FEATURES: Final = {
     "part": "anthropic:claude-opus-5",
     "meet": "gemini:gemini-3-flash",
 }
-FAILING: Final = 0.05
+FAILED: Final = "failed"
+"""Stands in the place of the id of a call that has failed."""
 STOP_SECONDS: Final = 120.0
 """How long a worker may take to ship what is left when it is stopped."""
 
@@ -64,13 +66,14 @@ STOP_SECONDS: Final = 120.0
 class Provider(LoopbackProvider):
     """Answers at once, and fails now and then."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, failing: float) -> None:
         super().__init__()
         self._chance = chance
+        self._failing = failing
 
     @override
     def next_reply(self, exchange: Exchange) -> Reply:
-        return Status(503) if self._chance.random() < FAILING else Text("Hello.")
+        return Status(503) if self._chance.random() < self._failing else Text("Hello.")
 
 
 # A worker ---------------------------------------------------------------------------------------------------------------
@@ -129,8 +132,11 @@ async def call(answers: int, number: int, over: asyncio.Event) -> None:
     """One call after the other, every second one streamed; note each whose answer is there."""
     feature = list(FEATURES)[number % len(FEATURES)]
     while not over.is_set():
-        with suppress(Exception):
+        try:
             receipt = await (streamed(feature) if number % 2 else whole(feature))
+        except Exception as error:
+            os.write(answers, f"{FAILED} {type(error).__name__}\n".encode())
+        else:
             os.write(answers, f"{receipt['id']} {len(receipt['attempts'])}\n".encode())
 
 
@@ -207,8 +213,15 @@ class Run:
 
     def attempts(self) -> dict[str, int]:
         """How many attempts each answered call had."""
+        return {call: int(attempts) for call, attempts in self._told() if call != FAILED}
+
+    def failures(self) -> list[str]:
+        """What calls failed with."""
+        return [error for call, error in self._told() if call == FAILED]
+
+    def _told(self) -> list[list[str]]:
         lines = (line for path in self._answers.iterdir() for line in path.read_text().split("\n")[:-1])
-        return {call: int(attempts) for call, attempts in (line.split() for line in lines)}
+        return [line.split() for line in lines]
 
 
 class _Away:
@@ -232,7 +245,7 @@ class Verdict(NamedTuple):
     is_good: bool
 
 
-async def judge(run: Run, engine: AsyncEngine) -> Verdict:
+async def judge(run: Run, engine: AsyncEngine, failing: float) -> Verdict:
     """Ship what killed workers left, and look at what is in the store."""
     with Spool(run.root) as spool:
         shipper, began = Shipper(spool, sql_ledger(engine)), time.perf_counter()
@@ -245,7 +258,9 @@ async def judge(run: Run, engine: AsyncEngine) -> Verdict:
         summed = (await connection.execute(text("SELECT sum(attempts) FROM usage_by_endpoint"))).scalar_one()
     answered = run.attempts()
     rows = sum(map(len, found.values()))
+    failures = run.failures()
     wrong = {
+        "calls that failed though the provider never did": 0 if failing else len(failures),
         "answered calls that miss a row": sum(
             not set(range(1, attempts + 1)) <= set(found[each]) for each, attempts in answered.items()
         ),
@@ -256,6 +271,7 @@ async def judge(run: Run, engine: AsyncEngine) -> Verdict:
     }
     figures: dict[str, object] = {
         "calls answered": len(answered),
+        "calls that failed": str(dict(Counter(failures))) if failures else 0,
         "attempts of these": sum(answered.values()),
         "rows in the store": rows,
         "rows of calls that nobody was told the answer of": sum(
@@ -274,7 +290,7 @@ async def trial(kind: str, given: argparse.Namespace) -> Verdict:
     chance = random.Random(given.seed)  # noqa: S311 - not for secrets
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        provider = stack.enter_context(Provider(chance))
+        provider = stack.enter_context(Provider(chance, given.failing))
         table = folder / "llm.toml"
         table.write_text(loopback_table(provider, FEATURES))
         if kind == "sqlite":
@@ -287,7 +303,7 @@ async def trial(kind: str, given: argparse.Namespace) -> Verdict:
         run = Run(folder, database, table, chance)
         began = time.perf_counter()
         await run.go(given.calls, given.kills, _Away(postgres, given.away))
-        verdict = await judge(run, engine)
+        verdict = await judge(run, engine, given.failing)
         verdict.figures["seconds"] = round(time.perf_counter() - began)
         return verdict
 
@@ -300,6 +316,9 @@ def main() -> int:
     options.add_argument("--calls", type=int, default=20_000)
     options.add_argument("--kills", type=int, default=40)
     options.add_argument("--away", type=float, default=60.0, help="seconds for which PostgreSQL is stopped")
+    options.add_argument(
+        "--failing", type=float, default=0.05, help="the part of requests that the provider fails"
+    )
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--store", action="append", choices=["sqlite", "postgresql"])
     options.add_argument("--work", nargs=len(Place._fields), help=argparse.SUPPRESS)

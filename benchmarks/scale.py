@@ -97,6 +97,8 @@ class Fleet:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         memory = SharedMemory(self.now)
         self.processes = [self._joined(memory) for _ in range(processes)]
+        for store in memory.members:
+            self.later(CHANCE.uniform(0, 1), lambda store=store: self._beats(store))  # type: ignore[misc]
 
     def _joined(self, memory: SharedMemory) -> SharedHealth:
         def heard(event: Event, age: float) -> None:
@@ -105,6 +107,11 @@ class Fleet:
         store = Counted(memory, heard, self.asked, self._told)
         health = shared_health(store, NAMES, Time(clock=self.now, random=CHANCE.random))
         return health
+
+    def _beats(self, store: MemoryStore) -> None:
+        """It is there, once a second."""
+        store.beat()
+        self.later(1.0, lambda: self._beats(store))
 
     def _told(self, teller: Counted, event: Event) -> None:
         """Each of the others hears of it within one to ten milliseconds."""
@@ -228,7 +235,7 @@ def server() -> dict[str, Any]:
         for limits in (1, 2, 4):
             keys = [f"patchbay:{{a}}:{number}" for number in range(limits)]
             row = ("window", 1, 10**9, 60_300, 100.0)
-            command = ("EVALSHA", reserve, limits, *keys, 0, "a:1", *(row * limits))
+            command = ("EVALSHA", reserve, limits, *keys, 0, "a:1", "a", 4, *(row * limits))
             found[f"reservation of {limits} limits, µs"] = _cost(connection, running, [command] * 50)
         keys = [f"patchbay:{{a}}:{number}" for number in range(50)]
         command = ("EVALSHA", change, 50, *keys, 0, *(("window", -1, 1, 60_300, 100.0) * 50))

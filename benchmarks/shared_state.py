@@ -1,9 +1,10 @@
 """Whether limits hold over several processes, what each hears of the others, and what it costs, with a Valkey server that fails.
 
-    PYTHONPATH=. .venv/bin/python -m benchmarks.shared_state [rate | places | breaker | away | cost] ...
+    PYTHONPATH=. .venv/bin/python -m benchmarks.shared_state [rate | stalls | places | breaker | away | database | cost] ...
 
-Without a name, all of it, in some eight minutes. Four processes call a provider on loopback, which notes when each
-request comes. Exit code 1 if something that is promised does not hold.
+Without a name, all of it, in some twelve minutes. Four processes call a provider on loopback, which notes when each
+request comes. What is found is printed when a part is over, and that it is at work every 15 seconds. Exit code 1 if something that is
+promised does not hold, or takes four times as long as it should.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing.replies import Reply
     from backend.utils.llm.testing.transmission import Exchange
 
+CHANCE = Random(1)  # noqa: S311 - when a server stands still
 PROCESSES, IN_FLIGHT = 4, 64
 MINUTE = 60.0
 ENDPOINT = "openai:gpt-6-luna"
@@ -173,6 +176,29 @@ def rate(
     yield Promise(f"used of it in {whole * period:.0f} s", f"{used:.1%}", ">= 97 %", used >= USED)
 
 
+def stalls(seconds: float = 126.0, amount: int = 100) -> Iterator[Promise]:
+    """A limit is never exceeded although the server stands still again and again, for 45 to 300 ms; and used."""
+    with ExitStack() as stack:
+        setting = Setting(stack, f'limits = {{ requests = "{amount}/minute" }}')
+        processes = setting.start(in_flight=IN_FLIGHT, seconds=seconds)
+        began, stalled = time.monotonic(), 0.0
+        go(processes)
+        while time.monotonic() - began < seconds:
+            pass_by(CHANCE.uniform(0.05, 0.6))
+            stalled += (pause := CHANCE.uniform(0.045, 0.3))
+            os.kill(setting.pid, signal.SIGSTOP)
+            pass_by(pause)
+            os.kill(setting.pid, signal.SIGCONT)
+        came = [at - began for at in setting.provider.came]
+        for one in processes:
+            one.kill()
+    most = most_within(came, MINUTE)
+    what = f"{amount}/minute, while the server stands still for {stalled / seconds:.0%} of the time: the most in any minute"
+    yield Promise(what, most, f"<= {amount}", most <= amount)
+    used = len([at for at in came if at < 2 * MINUTE]) / (2 * amount)
+    yield Promise("used of it in two minutes", f"{used:.1%}", ">= 97 %", used >= USED)
+
+
 def places(seconds: float = 40.0, latency: float = 0.25) -> Iterator[Promise]:
     """No more than eight at once, also when a process is killed; its places are free again within the lease."""
     with ExitStack() as stack:
@@ -228,6 +254,28 @@ def away(calls: int = 20_000, pause: float = 10.0, amount: int = 9_000) -> Itera
     yield Promise("calls, and how they ended", dict(outcomes), f"{calls} ok", outcomes == {"ok": calls})
     most, bound = most_within(came, MINUTE), 2 * amount - amount // PROCESSES
     yield Promise(f"{amount}/minute: the most in any minute", most, f"<= {bound}", most <= bound)
+
+
+def database() -> Iterator[Promise]:
+    """PostgreSQL is restarted amid 20,000 calls, whose records go there."""
+    command = [sys.executable, "-m", "benchmarks.ledger_crash", "--store", "postgresql"]
+    told = subprocess.run(  # noqa: S603 - ours
+        [*command, "--kills", "0", "--away", "10", "--failing", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    rows = (line.strip("| ").split(" | ") for line in told.stdout.splitlines() if line.startswith("| "))
+    found = {row[0]: row[1] for row in rows if len(row) > 1}
+    for what in (
+        "calls answered",
+        "calls that failed",
+        "answered calls that miss a row",
+        "rows that are there twice",
+    ):
+        yield Promise(
+            f"PostgreSQL is away for 10 s: {what}", found.get(what, "nobody knows"), "", told.returncode == 0
+        )
 
 
 def _weather(setting: Setting, seconds: float, pause: float) -> None:
@@ -337,24 +385,73 @@ async def _many(patchbay: Patchbay, calls: int, at_once: int) -> None:
     await asyncio.gather(*(some() for _ in range(at_once)))
 
 
-PARTS: dict[str, Callable[[], Iterator[Promise]]] = {
-    "rate": rate,
-    "places": places,
-    "breaker": breaker,
-    "away": away,
-    "cost": cost,
+class Part(NamedTuple):
+    """One of the things that are looked at.
+
+    Attributes:
+        look: Looks at it.
+        seconds: How long that takes on a quiet machine, with the start of its processes. After four times as long it has failed.
+    """
+
+    look: Callable[[], Iterator[Promise]]
+    seconds: float
+
+
+PARTS: dict[str, Part] = {
+    "rate": Part(rate, 200),
+    "stalls": Part(stalls, 140),
+    "places": Part(places, 50),
+    "breaker": Part(breaker, 30),
+    "away": Part(away, 160),
+    "database": Part(database, 90),
+    "cost": Part(cost, 60),
 }
+
+
+def found_by(name: str, part: Part) -> Iterator[Promise]:
+    """What a part finds, within its time; it tells every 15 seconds that it is at work."""
+    began, is_over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not is_over.wait(15):
+            print(
+                f"     {name:8} {time.monotonic() - began:.0f} of some {part.seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(round(4 * part.seconds))
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield from part.look()
+    except Exception as error:
+        yield Promise(
+            "it came to an end",
+            f"{type(error).__name__}: {error}",
+            f"in {4 * part.seconds:.0f} s",
+            holds=False,
+        )
+    finally:
+        signal.alarm(0)
+        is_over.set()
 
 
 def main() -> int:
     """Print what is found beside what is promised."""
+    names = sys.argv[1:] or list(PARTS)
+    print(
+        f"some {sum(PARTS[name].seconds for name in names) / 60:.0f} minutes on a quiet machine",
+        file=sys.stderr,
+    )
     failed = 0
-    for name in sys.argv[1:] or PARTS:
-        for one in PARTS[name]():
-            print(
-                f"{'ok  ' if one.holds else 'FAIL'} {name:8} {one.what}: {one.found} ({one.bound})",
-                flush=True,
-            )
+    for name in names:
+        for one in found_by(name, PARTS[name]):
+            verdict = "ok  " if one.holds else "FAIL"
+            print(f"{verdict} {name:8} {one.what}: {one.found} ({one.bound})", flush=True)
             failed += not one.holds
     return int(failed > 0)
 

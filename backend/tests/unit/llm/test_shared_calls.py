@@ -263,7 +263,7 @@ def test_a_server_that_is_gone_costs_no_call_and_comes_back(
     assert eventually(lambda: is_joined(one) and is_joined(other))
     call(one.get_llm("f"), "hi")
     with fickle.client as client:
-        (key,) = client.keys("*requests*")
+        (key,) = client.keys("*requests:minute")
         assert int(client.hget(key, "t") or 0) == 9  # with what went out before, and while it was away
     told = [record.getMessage() for record in caplog.records if "state server is" in record.getMessage()]
     assert len(told) == 4  # each of two says that it is away, and that it is back

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from .store import Change, Limit
+from .store import ALLOWED_SECONDS, Change, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +19,29 @@ class LastWord:
     """What the store said last of one limit, less what was taken since.
 
     Attributes:
-        left: How much may still be taken.
+        left: How much may still be taken; infinite if nobody knows.
         free_at: When there is more, by the monotonic clock.
+        asked: How much was asked for that is not answered yet.
+        allowance: How much may go out although the store is silent, until ``allowed_until``.
+        most_alone: How much may count here while the store is gone, until ``ends_at``: what counted when it spoke, and a share of what
+            was left.
     """
 
-    __slots__ = ("free_at", "left")
+    __slots__ = ("allowance", "allowed_until", "asked", "ends_at", "free_at", "left", "most_alone")
 
-    def __init__(self, left: int, free_at: float) -> None:
-        self.left = left
-        self.free_at = free_at
+    def __init__(self) -> None:
+        self.left = math.inf
+        self.free_at = self.allowed_until = self.ends_at = -math.inf
+        self.asked = self.allowance = self.most_alone = 0
+
+    def allowed(self, now: float) -> int:
+        """How much may go out now although the store is silent."""
+        return self.allowance if now < self.allowed_until else 0
+
+    def allow(self, amount: int, now: float) -> None:
+        """So much more may: it counts in the store, and is not used any more."""
+        self.allowance = self.allowed(now) + amount
+        self.allowed_until = max(self.allowed_until, now + ALLOWED_SECONDS)
 
 
 class Claim(NamedTuple):
@@ -46,6 +61,7 @@ class CountedRequest:
         name: What no other one has in any process.
         at: When it was counted.
         until: When it counts as over if nobody says so.
+        words: What the store said of each claim.
         state: ``asked`` until the store has answered; ``granted`` by it, ``refused``, or let out ``alone``, without its word.
         buckets: Where it is counted, for each claim.
         is_over: Whether it has ended; then it used ``tokens``, and ``arrived``.
@@ -57,6 +73,7 @@ class CountedRequest:
     at: float
     until: float
     claims: tuple[Claim, ...]
+    words: tuple[LastWord, ...] = ()
     state: Literal["asked", "granted", "refused", "alone"] = "asked"
     buckets: tuple[int, ...] = ()
     has_place: bool = True

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
@@ -20,7 +20,7 @@ from typing_extensions import override
 from ...rate_limits import SECONDS
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
 from .claims import Claim, CountedRequest, LastWord, counted, in_words, summed
-from .store import Change, Event, Limit
+from .store import ALLOWED_SECONDS, Change, Event, Limit
 from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, is_told, is_told_soon
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ...rate_limits import Limits, Rate
     from ..rate_limiter import Meter
+    from ..windows import Window
     from .names import Names
     from .store import Answer, Room, Store
 
@@ -37,6 +38,9 @@ USED = "used"
 MOST_ROOMS = 20_000
 MOST_UNREPORTED = 20_000
 """Sums of what went out while the store was away, and is told to it afterwards: of more, the latest."""
+IN_USE_SECONDS = 60.0
+MOST_IN_USE = 32
+"""Something is set aside of so many limits for which requests were sent lately."""
 STAGGER_SECONDS = 0.01
 """Those who wait for the same room look one after the other: the first is told how many may follow."""
 KEPT_LONGER = 3600.0
@@ -88,39 +92,54 @@ class SharedRateLimiter(RateLimiter):
         self._store = store
         self._names = names
         self._process = os.urandom(8).hex()
-        self._rooms: dict[str, LastWord] = {}
+        self._words: dict[str, LastWord] = {}
+        self._looked_at = -math.inf
         self._asking: dict[str, tuple[int, float]] = {}
         self._requests: dict[int, CountedRequest] = {}
         self._unreported: OrderedDict[tuple[str, int], _Alone] = OrderedDict()
         self._uncopied: set[str] = set()
-        self._claimed: dict[str, Claim] = {}
+        self._claimed: dict[str, tuple[Claim, float]] = {}
         self._meters: dict[str, tuple[Limits, float, tuple[Claim, ...]]] = {}
 
     # What is full ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _is_alone(self) -> bool:
+        """Whether nobody counts for all now."""
+        return not (self._store.joined or self._store.is_slow)
+
     @override
     def _own(self, amount: int) -> int:
-        return amount if self._store.joined else self._share(amount)
+        return self._share(amount) if self._is_alone else amount
 
     @override
     def _obstacles(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
         yield from super()._obstacles(meter, tokens, call_number)
-        if self._rooms and (self._store.joined or self._store.is_slow):
+        if self._is_alone:
+            yield from self._since_the_last_word(meter, tokens, call_number)
+        elif self._words or not self._store.joined:
             yield from self._elsewhere(meter, tokens, call_number)
 
-    def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
-        """Each limit that is exceeded as the store said last."""
-        count, now = self._counts.get(meter.scope), self._clock()
-        before = count.queue.before(call_number, now) if count is not None else 0
+    def _needs(self, meter: Meter, tokens: int, call_number: int) -> Iterator[tuple[Claim, int, int]]:
+        """What must be free of each limit for those who wait before a call, and for itself; and how many those are."""
+        count = self._counts.get(meter.scope)
+        before = count.queue.before(call_number, self._clock()) if count is not None else 0
         asked = sum(count.queue.asks(before)) if count is not None and meter.limits.tokens else 0
         for claim in self._claims(meter, tokens):
-            room = self._rooms.get(claim.limit.key)
-            need = asked + tokens if claim.unit == "tokens" else before + 1
-            if room is None or room.left >= need:
+            yield claim, asked + tokens if claim.unit == "tokens" else before + 1, before
+
+    def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+        """Each limit that is exceeded as the store said last; while it is silent, that of which not enough was set aside."""
+        now, joined = self._clock(), self._store.joined
+        for claim, need, before in self._needs(meter, tokens, call_number):
+            word = self._words.get(claim.limit.key)
+            if word is None and joined:
                 continue
-            seconds = max(0.0, room.free_at - now)
+            if word is not None and need <= (word.left if joined else word.allowed(now)):
+                continue
+            seconds = max(0.0, word.free_at - now) if word is not None and joined else 0.0
             turn = min(LONGEST_POLL, STAGGER_SECONDS * before)
-            if not self._store.joined:
+            if not joined:
                 turn = max(turn, POLL_SECONDS)
             elif seconds == 0 and self._askers(meter.scope):
                 turn = max(turn, _ASKS)
@@ -128,6 +147,39 @@ class SharedRateLimiter(RateLimiter):
                 is_guess = claim.unit == "places" or seconds == 0
                 is_quota = claim.limit.kind == "total"
                 yield Exceeded(meter.scope, in_words(claim, meter), look_in, look_in, is_quota, is_guess)
+
+    def _since_the_last_word(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
+        """Each limit of which too little was left when the store, which is gone, spoke last."""
+        now = self._clock()
+        for claim, need, _ in self._needs(meter, tokens, call_number):
+            word = self._words.get(claim.limit.key)
+            if word is None or self._fits_alone(claim, word, need, self._used(claim) + need):
+                continue
+            seconds = word.ends_at - now
+            if (window := self._window_of(claim)) is not None and word.most_alone >= claim.limit.ask:
+                seconds = min(seconds, window.seconds_until([need], word.most_alone))
+            seconds = max(POLL_SECONDS, seconds)
+            is_quota = claim.limit.kind == "total"
+            yield Exceeded(
+                meter.scope, in_words(claim, meter), seconds, seconds, is_quota, claim.unit == "places"
+            )
+
+    def _fits_alone(self, claim: Claim, word: LastWord, need: int, used: int) -> bool:
+        """Whether ``used``, with what is needed, is within what was left for this process when the store spoke last."""
+        if self._clock() >= word.ends_at:
+            return True
+        return used <= word.most_alone or (used == need == claim.limit.ask and need <= max(0, word.left))
+
+    def _used(self, claim: Claim) -> int:
+        """What counts here."""
+        if (window := self._window_of(claim)) is not None:
+            return window.used()
+        count = self._counts.get(claim.scope)
+        return count.in_flight.count(self._clock()) if count is not None and claim.unit == "places" else 0
+
+    def _window_of(self, claim: Claim) -> Window | None:
+        count = self._counts.get(claim.scope)
+        return count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
 
     def _claims(self, meter: Meter, tokens: int) -> Iterator[Claim]:
         """What a request counts for under ``meter``."""
@@ -173,31 +225,40 @@ class SharedRateLimiter(RateLimiter):
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
         super().take(meters, tokens, number, until)
         claims = tuple(claim for meter in meters for claim in self._claims(meter, tokens))
-        name = f"{self._process}:{number}"
-        self._requests[number] = CountedRequest(name, meters, tokens, self._clock(), until, claims)
-        for claim in claims:
-            if (room := self._rooms.get(claim.limit.key)) is not None:
-                room.left -= claim.limit.ask
+        words = tuple(self._word(claim) for claim in claims)
+        name, now = f"{self._process}:{number}", self._clock()
+        self._requests[number] = CountedRequest(name, meters, tokens, now, until, claims, words)
+        for claim, word in zip(claims, words, strict=True):
+            word.left -= claim.limit.ask
+            word.asked += claim.limit.ask
+
+    def _word(self, claim: Claim) -> LastWord:
+        word = self._words.get(claim.limit.key)
+        if word is None:
+            if len(self._words) > MOST_ROOMS:
+                self._words, self._claimed, self._refusals = {}, {}, {}
+            word = self._words[claim.limit.key] = LastWord()
+        return word
 
     @override
     def reserve(self, number: int) -> bool:
-        answer = self._asked(number)
+        request, answer = self._asked(number)
         looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
         patience: float | None = self._store.patience
         while patience and not is_told(answer, patience) and not self._store.late():
             patience = next(looks, None)
-        return self._may_go(number, answer)
+        return self._may_go(request, answer)
 
     @override
     async def areserve(self, number: int) -> bool:
-        answer = self._asked(number)
+        request, answer = self._asked(number)
         looks = repeat(NEXT_LOOK_SECONDS, MOST_LOOKS)
         patience: float | None = self._store.patience
         while patience and not await is_told_soon(answer, patience) and not self._store.late():
             patience = next(looks, None)
-        return self._may_go(number, answer)
+        return self._may_go(request, answer)
 
-    def _asked(self, number: int) -> Future[Answer | None]:
+    def _asked(self, number: int) -> tuple[CountedRequest, Future[Answer | None]]:
         """Ask the store."""
         answer: Future[Answer | None] = Future()
         with self._lock:
@@ -206,7 +267,7 @@ class SharedRateLimiter(RateLimiter):
                 self._asking[meter.scope] = self._askers(meter.scope) + 1, self._clock()
         limits = [claim.limit for claim in request.claims]
         self._store.reserve(request.name, limits, partial(self._told, request, answer))
-        return answer
+        return request, answer
 
     def _askers(self, scope: str) -> int:
         """How many requests wait for the store's answer; none whose answer was lost."""
@@ -218,19 +279,36 @@ class SharedRateLimiter(RateLimiter):
         if asking > 1:
             self._asking[scope] = asking - 1, asked_at
 
-    def _may_go(self, number: int, answer: Future[Answer | None]) -> bool:
+    def _may_go(self, request: CountedRequest, answer: Future[Answer | None]) -> bool:
         said = answer.result() if answer.done() else None
-        if said is not None:
-            return said.granted
-        with self._lock:
-            request = self._requests[number]
-            return request.state == "granted" or self._is_within_share(request)
+        if said is None or (said.granted and not self._store.joined):
+            with self._lock:
+                return self._goes_alone(request)
+        if said.granted:
+            self._count_from_now(request)
+        return said.granted
+
+    def _count_from_now(self, request: CountedRequest) -> None:
+        """If this process was late to hear that a request may go out, it counts from now on: the provider sees it now."""
+        late = self._clock() - request.at
+        changes = [
+            change
+            for claim, bucket in zip(request.claims, request.buckets, strict=True)
+            if claim.limit.kind == "window" and claim.limit.ask and late > claim.limit.tolerance
+            for change in (
+                Change(claim.limit, bucket, -claim.limit.ask),
+                Change(claim.limit, -1, claim.limit.ask),
+            )
+        ]
+        self._store.change(changes)
 
     def _told(self, request: CountedRequest, answer: Future[Answer | None], said: Answer | None) -> None:
         """The store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
                 self._answered(meter.scope)
+            for claim, word in zip(request.claims, request.words, strict=True):
+                word.asked -= claim.limit.ask
             if said is not None:
                 self._learn(request, said)
                 if said.granted:
@@ -265,15 +343,26 @@ class SharedRateLimiter(RateLimiter):
     def _learn(self, request: CountedRequest, said: Answer) -> None:
         """Note what is left, and for how long."""
         now = self._clock()
-        if len(self._rooms) > MOST_ROOMS:
-            self._rooms.clear()
-            self._claimed.clear()
-            self._refusals.clear()
-        for claim, room in zip(request.claims, said.rooms, strict=True):
-            self._rooms[claim.limit.key] = LastWord(room.left, now + self._wait(claim, room, said))
-            self._claimed[claim.limit.key] = claim
+        for claim, word, room in zip(request.claims, request.words, said.rooms, strict=True):
+            self._claimed.pop(claim.limit.key, None)
+            self._claimed[claim.limit.key] = claim, now  # the one that was used last comes last
+            word.free_at = now + self._wait(claim, word, room, said)
+            word.left = room.left
+            self._allow(claim, word, room, request.at)
 
-    def _wait(self, claim: Claim, room: Room, said: Answer) -> float:
+    def _allow(self, claim: Claim, word: LastWord, room: Room, asked_at: float) -> None:
+        """Note what may go out if the store says nothing more; not by an answer that came too late."""
+        if not self._store.joined:
+            return
+        left, limit = max(0, room.left), claim.limit
+        if room.allowance is not None:
+            word.allowance, word.allowed_until = room.allowance, asked_at + ALLOWED_SECONDS
+        word.allowance = min(word.allowance, left)
+        word.most_alone = self._used(claim) - word.asked + left // self._store.processes
+        seconds = {"total": math.inf, "places": ALLOWED_SECONDS, "window": limit.length}[limit.kind]
+        word.ends_at = self._clock() + seconds
+
+    def _wait(self, claim: Claim, word: LastWord, room: Room, said: Answer) -> float:
         """Seconds until it is worth asking again. Who was refused again and again waits longer, up to when its turn may come."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
@@ -283,13 +372,12 @@ class SharedRateLimiter(RateLimiter):
         wait = room.wait if limit.kind == "window" else POLL_SECONDS
         if not is_refused:
             return wait
-        return max(wait, self._until_next_turn(limit, wait))
+        return max(wait, self._until_next_turn(limit, word, wait))
 
-    def _until_next_turn(self, limit: Limit, wait: float) -> float:
+    def _until_next_turn(self, limit: Limit, word: LastWord, wait: float) -> float:
         """Seconds until this process asks again; what was asked at the same time as another request changes nothing."""
-        before = self._rooms.get(limit.key)
-        if before is not None and before.left < limit.ask and before.free_at > self._clock():
-            return before.free_at - self._clock()
+        if word.left < limit.ask and word.free_at > self._clock():
+            return word.free_at - self._clock()
         refused = self._refusals[limit.key] = min(MOST_DOUBLINGS, self._refusals.get(limit.key, 0) + 1)
         others = self._store.processes
         if limit.kind == "window":
@@ -298,30 +386,26 @@ class SharedRateLimiter(RateLimiter):
             first, turn = POLL_SECONDS / FEW, others * POLL_SECONDS / FEW
         return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
-    def _is_within_share(self, request: CountedRequest) -> bool:
-        """Whether it may go out without the store's word, by what this process alone has let out; and by that word, if it is fresh."""
-        if self._store.is_slow and any(self._is_used_up(claim) for claim in request.claims):
-            return False
-        for meter in request.meters:
-            count, limits = self._count(meter.scope), meter.limits
-            for kind, rates, amount in (
-                ("requests", limits.requests, 1),
-                ("tokens", limits.tokens, request.tokens),
-            ):
-                for rate in rates:
-                    used = self._window(count, kind, rate.per).used()
-                    if used > max(amount, self._share(rate.amount)):
-                        return False
-            most = limits.concurrency
-            if most is not None and count.in_flight.count(self._clock()) > self._share(most):
+    def _goes_alone(self, request: CountedRequest) -> bool:
+        """Whether it goes out without the store's word: by what is set aside for this process, or, if the store is gone, by its share."""
+        now, both = self._clock(), tuple(zip(request.claims, request.words, strict=True))
+        if self._is_alone:
+            if not all(self._is_within_share(claim, word) for claim, word in both):
                 return False
-        request.state = "alone"
+        elif any(word.allowed(now) < claim.limit.ask for claim, word in both):
+            return False
+        else:
+            for claim, word in both:
+                word.allowance -= claim.limit.ask
+        if request.state != "granted":  # by an answer that came when this process was already by itself
+            request.state = "alone"
         return True
 
-    def _is_used_up(self, claim: Claim) -> bool:
-        """Whether nothing was left when the store last spoke, beside what was taken since."""
-        room = self._rooms.get(claim.limit.key)
-        return room is not None and room.left < 0
+    def _is_within_share(self, claim: Claim, word: LastWord) -> bool:
+        """Whether all that counts here, with a request that was taken, is within its share, and within that of what was left."""
+        limit, used = claim.limit, self._used(claim)
+        is_own = used <= max(0 if claim.unit == "places" else limit.ask, self._share(limit.most))
+        return is_own and self._fits_alone(claim, word, limit.ask, used)
 
     def _share(self, amount: int) -> int:
         return max(1, amount // self._store.processes)
@@ -345,13 +429,15 @@ class SharedRateLimiter(RateLimiter):
         if request.state == "granted":
             self._correct(request, counted)
         elif request.state == "alone":
-            self._keep(request)
+            self._keep(request, counted)
 
-    def _keep(self, request: CountedRequest) -> None:
-        """Add up what it has used without the store's word, to be told afterwards."""
+    def _keep(self, request: CountedRequest, counted: dict[str, int]) -> None:
+        """Add up what it has used without the store's word, to be told afterwards; others may use what it did not of what was set aside."""
         kept, now = self._unreported, self._clock()
-        for claim in request.claims:
+        for claim, word in zip(request.claims, request.words, strict=True):
             limit, amount = claim.limit, request.amount(claim)
+            if claim.unit != "places" and now < word.allowed_until:
+                word.allowance += counted[limit.key] - amount
             if claim.unit != "places" and amount:
                 place = limit.key, math.floor(request.at / limit.grain) if limit.kind == "window" else -1
                 before = kept.get(place, _Alone(limit, request.at, 0))
@@ -370,25 +456,26 @@ class SharedRateLimiter(RateLimiter):
         if not request.has_place:
             return
         request.has_place = False
-        keys = [claim.limit.key for claim in request.claims if claim.unit == "places"]
-        rooms = [room for key in keys if (room := self._rooms.get(key)) is not None]
-        is_full = any(room.left <= 0 for room in rooms)
-        for room in rooms if request.state == "granted" else ():
-            room.left += 1
-        if keys and request.state in {"granted", "alone"}:
-            self._store.release(request.name, keys, at_once=is_full)
+        both = zip(request.claims, request.words, strict=True)
+        places = [(claim.limit.key, word) for claim, word in both if claim.unit == "places"]
+        is_full = any(word.left <= 0 for _, word in places)
+        for _, word in places if request.state == "granted" else ():
+            word.left += 1
+        if places and request.state != "refused":  # what was asked and never answered may have been granted
+            for _, word in places if self._store.is_slow else ():
+                word.allow(1, self._clock())
+            self._store.release(request.name, [key for key, _ in places], at_once=is_full)
 
     def _correct(self, request: CountedRequest, counted: dict[str, int]) -> None:
         """Count what it has used in the place of what was ``counted``."""
         changes = []
-        for claim, bucket in zip(request.claims, request.buckets, strict=True):
+        for claim, word, bucket in zip(request.claims, request.words, request.buckets, strict=True):
             if claim.unit == "places" or claim.scope in self._uncopied:
                 continue
             more = request.amount(claim) - counted[claim.limit.key]
             if more:
                 changes.append(Change(claim.limit, bucket if more < 0 else -1, more))
-                if (room := self._rooms.get(claim.limit.key)) is not None:
-                    room.left -= more
+                word.left -= more
         self._store.change(changes)
 
     # What the store has to hear when it is back. From any thread ---------------------------------------------------------
@@ -417,7 +504,7 @@ class SharedRateLimiter(RateLimiter):
         scopes: dict[str, list[Claim]] = {}
         with self._lock:
             now = self._clock()
-            for claim in self._claimed.values():
+            for claim, _ in self._claimed.values():
                 scopes.setdefault(claim.scope, []).append(claim)
             self._unreported.clear()
             for request in self._requests.values():
@@ -436,8 +523,7 @@ class SharedRateLimiter(RateLimiter):
 
     def _grants(self, claim: Claim) -> list[tuple[float, int]]:
         """Everything that counts here, as far as it counts at all."""
-        count = self._counts.get(claim.scope)
-        window = count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
+        window = self._window_of(claim)
         return window.grants() if window is not None else []
 
     def places(self) -> Iterable[tuple[Limit, str]]:
@@ -447,7 +533,7 @@ class SharedRateLimiter(RateLimiter):
             for number in [number for number, one in self._requests.items() if one.until <= now]:
                 over = self._requests.pop(number)
                 if over.state == "alone":
-                    self._keep(over)
+                    self._keep(over, {claim.limit.key: over.amount(claim) for claim in over.claims})
             return [
                 (claim.limit, request.name)
                 for request in self._requests.values()
@@ -459,7 +545,25 @@ class SharedRateLimiter(RateLimiter):
     def rejoined(self) -> None:
         """See `Reporter`."""
         with self._lock:
-            self._rooms.clear()
+            self._words = {}
+
+    def in_use(self) -> Sequence[tuple[Limit, int]]:
+        """See `Reporter`."""
+        with self._lock:
+            now = self._looked_at = self._clock()
+            last = islice(reversed(self._claimed.values()), MOST_IN_USE)
+            claims = [claim for claim, at in last if now - at < IN_USE_SECONDS]
+            return [(claim.limit, self._word(claim).allowed(now)) for claim in claims]
+
+    def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
+        """See `Reporter`."""
+        with self._lock:
+            for limit, room in rooms:
+                if limit.key in self._claimed:
+                    claim, _ = self._claimed[limit.key]
+                    word = self._word(claim)
+                    word.left = room.left - word.asked
+                    self._allow(claim, word, room, self._looked_at)
 
     # Usage without reservation -----------------------------------------------------------------------------------------
 

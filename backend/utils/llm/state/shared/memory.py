@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from ...forks import PerProcess
-from .store import LEASE_SECONDS, Answer, Room
+from .store import KEPT_ASIDE_SECONDS, LEASE_SECONDS, LOOK_SECONDS, PART, Answer, Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +63,8 @@ class SharedMemory(PerProcess):
         self.windows: defaultdict[str, _Window] = defaultdict(_Window)
         self.totals: dict[str, tuple[int, float]] = {}
         self.places: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self.aside: defaultdict[str, dict[MemoryStore, tuple[int, float]]] = defaultdict(dict)
+        self.sums: defaultdict[str, int] = defaultdict(int)
 
     def used(self, limit: Limit, now: float) -> int:
         """How much of ``limit`` is used."""
@@ -87,16 +89,49 @@ class SharedMemory(PerProcess):
         else:
             self.places[limit.key][name] = now + LEASE_SECONDS
 
-    def room(self, limit: Limit, now: float) -> Room:
-        """What ``limit`` says now."""
-        left = limit.most - self.used(limit, now)
+    def others(self, limit: Limit, process: MemoryStore) -> int:
+        """How much is set aside for others than ``process``, or was when that was last looked through."""
+        own, _ = self.aside[limit.key].get(process, (0, 0.0))
+        return self.sums[limit.key] - own
+
+    def keep(self, limit: Limit, process: MemoryStore, amount: int, ends: float) -> None:
+        """Keep so much for ``process``."""
+        self.sums[limit.key] = self.others(limit, process) + amount
+        self.aside[limit.key][process] = amount, ends
+
+    def set_aside(self, limit: Limit, process: MemoryStore, now: float, least: int = 0) -> int:
+        """Set aside a part of what is left, and keep no less than ``least``."""
+        processes = len(self.members)
+        for one in [one for one, (_, ends) in self.aside[limit.key].items() if ends <= now]:
+            self.keep(limit, one, 0, now)
+            del self.aside[limit.key][one]
+        left = limit.most - self.used(limit, now) - self.others(limit, process)
+        amount = max(1, left // (PART * processes)) if left >= processes else 0
+        self.keep(limit, process, max(amount, least), now + KEPT_ASIDE_SECONDS)
+        return amount
+
+    def allowance(self, limit: Limit, process: MemoryStore, now: float) -> int | None:
+        """What is set aside for ``process``, if that is new; it has no more than is left."""
+        amount, ends = self.aside[limit.key].get(process, (0, now))
+        if ends <= now:
+            return self.set_aside(limit, process, now)
+        left = limit.most - self.used(limit, now) - self.others(limit, process)
+        self.keep(limit, process, min(amount, max(0, left)), ends)
+        return None
+
+    def room(self, limit: Limit, process: MemoryStore, now: float) -> Room:
+        """What ``limit`` says to ``process`` now."""
+        allowance = self.allowance(limit, process, now)
+        used = self.used(limit, now)
+        left = limit.most - used - self.others(limit, process)
         is_window = limit.kind == "window"
         bucket = bucket_at(limit, now) if is_window else -1
         if left >= limit.ask:
-            return Room(left, 0.0, bucket)
-        need = limit.ask - left
-        wait = self.windows[limit.key].until_free(limit, need, now) if is_window else math.inf
-        return Room(left, wait, bucket)
+            return Room(left, 0.0, bucket, allowance)
+        need, wait = limit.ask - limit.most + used, math.inf
+        if is_window:
+            wait = self.windows[limit.key].until_free(limit, need, now) if need > 0 else LOOK_SECONDS
+        return Room(left, wait, bucket, allowance)
 
 
 class MemoryStore:
@@ -123,11 +158,30 @@ class MemoryStore:
         shared = self._shared
         with shared.lock:
             now = shared.clock()
-            granted = all(shared.used(one, now) + one.ask <= one.most for one in limits)
+            granted = all(
+                shared.used(one, now) + shared.others(one, self) + one.ask <= one.most for one in limits
+            )
             for one in limits if granted else ():
                 shared.take(one, name, now)
-            answer = Answer(granted, tuple(shared.room(one, now) for one in limits))
+            answer = Answer(granted, tuple(shared.room(one, self, now) for one in limits))
         told(answer)
+
+    def beat(self) -> None:
+        """Set aside anew what this process may let out without a word, as those who talk to a server do by themselves."""
+        if self.reporter is None:
+            return
+        shared, in_use = self._shared, self.reporter.in_use()
+        with shared.lock:
+            now = shared.clock()
+            rooms = [(limit, self._set_aside(limit, least, now)) for limit, least in in_use]
+        self.reporter.allowed(rooms)
+
+    def _set_aside(self, limit: Limit, least: int, now: float) -> Room:
+        shared = self._shared
+        own, _ = shared.aside[limit.key].get(self, (0, now))
+        amount = shared.set_aside(limit, self, now, min(least, own))
+        left = limit.most - shared.used(limit, now) - shared.others(limit, self)
+        return Room(left, allowance=amount)
 
     def change(self, changes: Sequence[Change]) -> None:
         """See `Store`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .store import KEPT_ASIDE_SECONDS, LOOK_SECONDS, PART
+
 _WINDOW = """
 local now = tonumber(ARGV[1])
 if now == 0 then
@@ -45,12 +47,53 @@ local function add(key, bucket, amount, oldest, sum, length, grain)
 end
 """
 
+_ASIDE = """
+-- Beside each limit a hash has what is set aside for each process: 'amount ends', and 'sum', of all that were not looked through yet.
+local function held(told)
+    local amount, ends = string.match(told or '', '(%d+) (%d+)')
+    return tonumber(amount) or 0, tonumber(ends) or 0
+end
+
+local function used(key, kind, length, grain)
+    if kind == 'total' then return tonumber(redis.call('GET', key)) or 0 end
+    if kind == 'places' then
+        redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+        return redis.call('ZCARD', key)
+    end
+    local oldest, sum = expired(key, length, grain)
+    return sum, oldest
+end
+
+local function keep(aside, process, amount, ends, others)
+    redis.call('HSET', aside, process, name(amount) .. ' ' .. name(ends), 'sum', others + amount)
+end
+
+-- Sets aside a part of what is left, and no less than 'least'. Answers how much, what all others have, and what is kept.
+local function set_aside(aside, process, processes, room, least)
+    local all, others = redis.call('HGETALL', aside), 0
+    for at = 1, #all, 2 do
+        if all[at] ~= 'sum' and all[at] ~= process then
+            local amount, ends = held(all[at + 1])
+            if ends > now then others = others + amount else redis.call('HDEL', aside, all[at]) end
+        end
+    end
+    local left, amount = room - others, 0
+    if left >= processes then amount = math.max(1, math.floor(left / (PART * processes))) end
+    keep(aside, process, math.max(amount, least), now + KEPT, others)
+    redis.call('PEXPIRE', aside, KEPT)
+    return amount, others, math.max(amount, least)
+end
+""".replace("PART", str(PART)).replace("KEPT", str(round(1000 * KEPT_ASIDE_SECONDS)))
+
 RESERVE = (
     _WINDOW
+    + _ASIDE
     + """
--- ARGV: now or 0, the request's name; for each of KEYS its kind, what is asked, the most, the length, the grain.
+-- ARGV: now or 0, the request's name, the process's, how many there are; for each of KEYS its kind, what is asked, the most, the
+-- length, the grain.
 local function until_free(key, oldest, sum, ask, most, length, grain)
     local need, last = sum + ask - most, math.floor(now / grain)
+    if need <= 0 then return LOOK end
     while oldest <= last do
         local to = math.min(last, oldest + 99)
         for place, amount in ipairs((amounts(key, oldest, to))) do
@@ -62,22 +105,18 @@ local function until_free(key, oldest, sum, ask, most, length, grain)
     return math.ceil(length)
 end
 
-local rows, granted = {}, 1
+local rows, granted, process, processes = {}, 1, ARGV[3], tonumber(ARGV[4])
 for place, key in ipairs(KEYS) do
-    local at = 3 + (place - 1) * 5
+    local at = 5 + (place - 1) * 5
     local row = {
         kind = ARGV[at], ask = tonumber(ARGV[at + 1]), most = tonumber(ARGV[at + 2]),
-        length = tonumber(ARGV[at + 3]), grain = tonumber(ARGV[at + 4]),
+        length = tonumber(ARGV[at + 3]), grain = tonumber(ARGV[at + 4]), aside = key .. ':aside', news = -1,
     }
-    if row.kind == 'window' then
-        row.oldest, row.sum = expired(key, row.length, row.grain)
-    elseif row.kind == 'total' then
-        row.sum = tonumber(redis.call('GET', key)) or 0
-    else
-        redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-        row.sum = redis.call('ZCARD', key)
-    end
-    if row.sum + row.ask > row.most then granted = 0 end
+    row.sum, row.oldest = used(key, row.kind, row.length, row.grain)
+    local found = redis.call('HMGET', row.aside, 'sum', process)
+    row.own, row.ends = held(found[2])
+    row.others = (tonumber(found[1]) or 0) - row.own
+    if row.sum + row.others + row.ask > row.most then granted = 0 end
     rows[place] = row
 end
 
@@ -97,22 +136,51 @@ for place, key in ipairs(KEYS) do
         end
         row.sum = row.sum + row.ask
     end
-    local wait = 0
-    if row.sum + row.ask > row.most then
+    if row.ends <= now then
+        row.news, row.others = set_aside(row.aside, process, processes, row.most - row.sum, 0)
+    elseif granted == 1 and row.sum + row.others + row.own > row.most then
+        keep(row.aside, process, math.max(0, row.most - row.sum - row.others), row.ends, row.others)
+    end
+    local left, wait = row.most - row.sum - row.others, 0
+    if row.ask > left then
         wait = -1
         if row.kind == 'window' then
             wait = until_free(key, row.oldest, row.sum, row.ask, row.most, row.length, row.grain)
         end
     end
-    reply[#reply + 1] = row.most - row.sum
+    reply[#reply + 1] = left
     reply[#reply + 1] = wait
     reply[#reply + 1] = bucket
+    reply[#reply + 1] = row.news
+end
+return reply
+""".replace("LOOK", str(round(1000 * LOOK_SECONDS)))
+)
+"""Takes from all limits or from none. Answers 1 or 0, and for each what is left, how long until as much is free again (0 if it is,
+-1 if nobody knows), the bucket, and what has just been set aside for the process (-1 if nothing was changed)."""
+
+SET_ASIDE = (
+    _WINDOW
+    + _ASIDE
+    + """
+-- ARGV: now or 0, the process's name, how many there are; for each of KEYS its kind, the most, the length, the grain, and what the
+-- process may go by until it hears the answer.
+local reply = {}
+for place, key in ipairs(KEYS) do
+    local at = 4 + (place - 1) * 5
+    local most = tonumber(ARGV[at + 1])
+    local sum = used(key, ARGV[at], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+    local aside = key .. ':aside'
+    local own = held(redis.call('HGET', aside, ARGV[2]))
+    local least = math.min(own, tonumber(ARGV[at + 4]))
+    local amount, others = set_aside(aside, ARGV[2], tonumber(ARGV[3]), most - sum, least)
+    reply[#reply + 1] = most - sum - others
+    reply[#reply + 1] = amount
 end
 return reply
 """
 )
-"""Takes from all limits or from none. Answers 1 or 0, and for each what is left, how long until as much is free again (0 if it is,
--1 if nobody knows), and the bucket."""
+"""Sets aside anew what a process may let out without a word. Answers for each limit what is left, and how much that is."""
 
 CHANGE = (
     _WINDOW

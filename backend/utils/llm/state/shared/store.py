@@ -15,6 +15,16 @@ GRAINS = 600
 SLACK = 1 / 200
 """Of a window's length: so much longer does a grant count, because processes take differently long to send what they may."""
 
+ALLOWED_SECONDS = 2.0
+"""How long a process may let out what was set aside for it, from when it asked."""
+KEPT_ASIDE_SECONDS = 4.0
+"""How long that is kept from others: until the process has told what it has let out, also if it is late."""
+PART = 2
+"""All processes together have half of what is left set aside for them, at most; a process no less than one, if there is one for
+each."""
+LOOK_SECONDS = 0.25
+"""When to ask again for what is left, but set aside for others."""
+
 Kind = Literal["window", "total", "places"]
 
 
@@ -45,6 +55,11 @@ class Limit(NamedTuple):
         """Seconds for which a grant counts."""
         return self.seconds * (1 + SLACK)
 
+    @property
+    def tolerance(self) -> float:
+        """Seconds that may pass between a grant and its request: what `SLACK` is for, less what is spent on the way to the provider."""
+        return self.seconds * SLACK / 2
+
 
 class Room(NamedTuple):
     """What one limit says.
@@ -53,11 +68,14 @@ class Room(NamedTuple):
         left: How much is left.
         wait: Seconds until as much as was asked for is free; 0 if it is, infinite if nobody knows.
         bucket: The part of the window from which it was taken; to be named when some of it is given back.
+        allowance: How much was just set aside for the process, to be let out without a word if the store is silent; None if that
+            is as before, less what was taken of it because nothing else was left.
     """
 
     left: int
     wait: float = 0.0
     bucket: int = -1
+    allowance: int | None = None
 
 
 class Answer(NamedTuple):
@@ -101,7 +119,8 @@ class Store(Protocol):
         joined: Whether the counts of the store are binding now; else each process keeps to its own share of every limit.
         processes: How many processes were there when that was last heard, at least 1.
         away_since: Since when it cannot be reached, by `time.monotonic`; None if it can be.
-        is_slow: Whether it only failed to answer in time, at most a second ago: then what it said last still counts.
+        is_slow: Whether it is silent, for a second or two at most, and may be counting for others: then only what it has set aside for
+            this process may go out.
         patience: Seconds to wait for an answer before the store counts as unreachable.
         reporter: Supplies the counts of this process, which the store takes over when it can be reached again.
     """
@@ -168,3 +187,10 @@ class Reporter(Protocol):
 
     def rejoined(self) -> None:
         """Its word counts again: what it said before is old."""
+
+    def in_use(self) -> Sequence[tuple[Limit, int]]:
+        """The limits for which requests were sent lately, each with what may go out under it without a word."""
+        ...
+
+    def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
+        """What is set aside from now on, as answered to the last `in_use`."""

@@ -21,17 +21,17 @@ from typing_extensions import override
 from ...forks import PerProcess
 from .connection import AWAY, RETRY_SECONDS, SOCKET_SECONDS, Connection, retry_seconds
 from .names import PREFIX
-from .scripts import BEAT, CHANGE, HOLD, RESERVE
-from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Room
+from .scripts import BEAT, CHANGE, HOLD, RESERVE, SET_ASIDE
+from .store import LEASE_SECONDS, RENEW_SECONDS, Answer, Change, Room
 from .stream import Listener, telling
-from .unsent import AT_ONCE, Unsent
+from .unsent import AT_ONCE, MOST_UNSENT, Unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pydantic import SecretStr
 
-    from .store import Change, Event, Heard, Limit, Reporter
+    from .store import Event, Heard, Limit, Reporter
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class ValkeyStore(PerProcess):
         self._dozes_at = math.inf
         self._suspected = self._trying_since = math.inf
         self._beats_at = self._renews_at = -math.inf
-        self._settles_until = self._told_at = -math.inf
+        self._settles_until = self._told_at = self._joined_at = -math.inf
         self._is_there = False
         self._is_closing = self._is_told = False
         self._clock_offset = 0.0
@@ -141,6 +141,8 @@ class ValkeyStore(PerProcess):
             *(one.key for one in limits),
             self._now(),
             name,
+            self._name,
+            self.processes,
             *arguments,
         )
         self._put(_Job(command, lambda reply: told(None if reply is None else _answer(reply))))
@@ -164,6 +166,8 @@ class ValkeyStore(PerProcess):
         with self._lock:
             if not self._is_there:
                 self._unsent.add_some(() if self._is_closing else changes)
+                self._freed += freed
+                del self._freed[:-MOST_UNSENT]
                 return
             self._changes += changes
             self._freed += freed
@@ -198,7 +202,10 @@ class ValkeyStore(PerProcess):
         if is_busy or time.monotonic() - asked_at < LATE_SHARE * self.patience:
             return not self.joined
         if asked_at == self._suspected:
-            self.is_slow = connection is not None
+            if (
+                self.away_since is None
+            ):  # connected, or about to be for the first time: who else is there may be counted
+                self.is_slow = connection is not None or self._generation is None
             self._away(f"no answer within {1000 * self.patience:.0f} ms")
         self._suspected = asked_at
         return not self.joined
@@ -237,6 +244,9 @@ class ValkeyStore(PerProcess):
 
     def _take_turn(self) -> None:
         jobs, due = self._gathered(), list[_Job]()
+        if not self.joined:  # nobody waits for these any more
+            self._fail(jobs)
+            jobs = []
         try:
             if self._connection is not None or self._connected():
                 due = [*self._due()]
@@ -258,7 +268,8 @@ class ValkeyStore(PerProcess):
     def _gathered(self) -> list[_Job]:
         """What is to be done now: waits for the first, and takes what else is there."""
         self._sleeps_until = math.inf  # what comes between the two lines wakes it
-        until = min(self._beats_at, self._flushes_at, self._changes_at, self._dozes_at)
+        changes_at = self._changes_at if self.joined else math.inf
+        until = min(self._beats_at, self._flushes_at, changes_at, self._dozes_at)
         self._sleeps_until, self._dozes_at = until, math.inf
         seconds = until - time.monotonic()
         jobs: list[_Job] = []
@@ -271,26 +282,51 @@ class ValkeyStore(PerProcess):
     def _due(self) -> Iterator[_Job]:
         """What time has come for."""
         now = time.monotonic()
-        if now >= self._beats_at:
+        if is_beat := now >= self._beats_at:
             self._beats_at = now + (BEAT_SECONDS if self.joined else RETRY_SECONDS)
             yield _Job(self._beat(), lambda reply: self._beaten(now, reply))
         if now >= self._renews_at:
             self._renews_at = now + RENEW_SECONDS
             yield from self._holds()
+        if is_beat and self.joined:
+            yield from self._sets_aside()
+        yield from self._waiting(now)
+
+    def _waiting(self, now: float) -> Iterator[_Job]:
+        """What was to be told soon."""
         with self._lock:
-            changes, self._changes = self._changes, []
-            freed, self._freed = self._freed, []
-            self._changes_at = math.inf
             events, self._at_once = self._at_once, []
             if now >= self._flushes_at:
                 events += self._soon.values()
                 self._soon, self._flushes_at = {}, math.inf
+            changes, freed = list[Change](), list[tuple[str, str]]()
+            if self.joined:  # else what went out without a word is told first
+                changes, self._changes = self._changes, []
+                freed, self._freed = self._freed, []
+                self._changes_at = math.inf
         if changes:
             yield self._settling(changes)
         for key, names in _by_key(freed).items():
             yield _Job(("ZREM", key, *names))
         if events:
             yield from map(_Job, telling(self._name, events))
+
+    def _sets_aside(self) -> Iterator[_Job]:
+        """What this process may let out while the server is silent, of each limit that is in use."""
+        in_use = self.reporter.in_use() if self.reporter is not None else ()
+        if not in_use:
+            return
+        arguments = [part for one, held in in_use for part in (one.kind, one.most, *_milliseconds(one), held)]
+        keys = [one.key for one, _ in in_use]
+        head = ("EVALSHA", SET_ASIDE, len(keys), *keys, self._now(), self._name, self.processes)
+
+        def told(reply: Any) -> None:
+            if reply is not None and self.reporter is not None:
+                rooms = zip(reply[::2], reply[1::2], strict=True)
+                answers = [Room(left, allowance=amount) for left, amount in rooms]
+                self.reporter.allowed([(one, room) for (one, _), room in zip(in_use, answers, strict=True)])
+
+        yield _Job((*head, *arguments), told)
 
     def _beat(self) -> tuple[Any, ...]:
         milliseconds = round(1000 * PRESENT_SECONDS)
@@ -342,7 +378,7 @@ class ValkeyStore(PerProcess):
         self._trying_since = time.monotonic()
         try:
             self._connection = connection = Connection(self._url)
-            scripts = (RESERVE, CHANGE, HOLD, BEAT)
+            scripts = (RESERVE, SET_ASIDE, CHANGE, HOLD, BEAT)
             shas = connection.run([("SCRIPT", "LOAD", script) for script in scripts])
             self._shas = dict(zip(scripts, shas, strict=True))
             asked_at = time.monotonic()
@@ -369,16 +405,17 @@ class ValkeyStore(PerProcess):
         is_empty = was is not None and was != generation
         if is_empty:
             self.joined = False  # nobody waits until all is told
-        if is_empty or not self.joined or self._unsent:
+        is_new = now - self._joined_at < SETTLE_SECONDS  # what went out while it joined is told as well
+        if is_empty or not self.joined or self._unsent or is_new:
             self._report(everything=is_empty)
             if self._connection is None:
                 return
-        if is_empty or (
-            self.away_since is not None and now - self.away_since > BEAT_SECONDS and self._settles_until < 0
-        ):
+        absence = 0.0 if self.away_since is None else now - self.away_since
+        if is_empty or (absence > BEAT_SECONDS and not self.is_slow and self._settles_until < 0):
             self.joined, self._settles_until = False, now + SETTLE_SECONDS
-        if not self.joined and now - asked_at <= self.patience and now >= self._settles_until:
-            self._join()
+        is_prompt = now - asked_at <= self.patience or absence > BEAT_SECONDS
+        if not self.joined and is_prompt and now >= self._settles_until:
+            self._join()  # and have something set aside again
         self._beats_at = now + (BEAT_SECONDS if self.joined else RETRY_SECONDS)
 
     def _report(self, *, everything: bool) -> None:
@@ -422,8 +459,10 @@ class ValkeyStore(PerProcess):
         with self._lock:
             self.joined, self.is_slow, self._settles_until = True, False, -math.inf
             since, self.away_since = self.away_since, None
+            self._joined_at = time.monotonic()
         if self.reporter is not None:
             self.reporter.rejoined()
+            self._exchange([*self._holds(), *self._sets_aside()])
         if since is not None and since == self._told_at:
             log.warning(
                 "the state server is back after %.1f s: limits are counted together again",
@@ -502,7 +541,7 @@ def _milliseconds(limit: Limit) -> tuple[int, float]:
 
 def _answer(reply: Sequence[int]) -> Answer:
     rooms = (
-        Room(reply[at], math.inf if reply[at + 1] < 0 else reply[at + 1] / 1000, reply[at + 2])
-        for at in range(1, len(reply), 3)
+        Room(left, math.inf if wait < 0 else wait / 1000, bucket, None if allowance < 0 else allowance)
+        for left, wait, bucket, allowance in zip(*(reply[at::4] for at in range(1, 5)), strict=True)
     )
     return Answer(bool(reply[0]), tuple(rooms))

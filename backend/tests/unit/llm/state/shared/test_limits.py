@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from backend.utils.llm.state.shared import limits
 from backend.utils.llm.state.shared.limits import ASKED_SECONDS, SharedRateLimiter
 from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
 from backend.utils.llm.state.shared.names import Names
+from backend.utils.llm.state.shared.store import ALLOWED_SECONDS, SLACK
 
 from .conftest import NOON, nothing
 
@@ -95,14 +96,15 @@ def rejoin(process: Process, clock: Clock, *, everything: bool = False) -> None:
             )
         )
     )
-    process.store.joined = True
+    process.store.joined, process.store.is_slow = True, False
     process.limiter.rejoined()
+    process.store.beat()
 
 
 def test_several_processes_let_out_what_one_would(memory: SharedMemory, clock: Clock) -> None:
     one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
 
-    assert [one.many(4), other.many(), one.many()] == [4, 6, 0]
+    assert one.many(4) + other.many() + one.many() == 10
 
 
 def test_who_was_refused_waits_until_there_is_room_and_asks_nobody(
@@ -220,19 +222,136 @@ def test_alone_a_limit_of_one_lets_each_process_send_one(memory: SharedMemory, c
     assert [one.many() for one in processes] == [1, 1, 1]
 
 
-def test_while_the_store_is_only_slow_its_last_word_counts(memory: SharedMemory, clock: Clock) -> None:
-    one, other = (Process(memory, clock, requests="10/minute") for _ in range(2))
-    one.many(9)
-    assert other.many() == 1
-    cut_off(other)
-    other.store.is_slow = True
+def silent(*processes: Process) -> None:
+    """Let the store say nothing to them, as a server that stands still."""
+    cut_off(*processes)
+    for one in processes:
+        one.store.is_slow = True
 
-    assert other.many() == 0
-    exceeded = other.limiter.full(other.meters, 1)
+
+def test_while_the_store_is_silent_only_what_was_set_aside_goes_out(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, requests="100/minute") for _ in range(2))
+    one.many(1)
+    silent(one)
+
+    assert one.many() == 99 // 4
+    assert other.many() == 99 - 99 // 4
+    exceeded = one.limiter.full(one.meters, 1)
     assert exceeded is not None
-    assert exceeded.look_in > 0
-    other.store.is_slow = False
-    assert other.many() == 4
+    assert 0 < exceeded.look_in < 1
+
+
+def test_what_is_set_aside_is_only_for_a_while(memory: SharedMemory, clock: Clock) -> None:
+    one, _ = (Process(memory, clock, requests="100/minute") for _ in range(2))
+    one.many(1)
+    silent(one)
+
+    clock.now += ALLOWED_SECONDS
+
+    assert one.many() == 0
+
+
+def test_what_is_set_aside_is_set_aside_anew_while_the_limit_is_in_use(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, _ = (Process(memory, clock, requests="100/minute") for _ in range(2))
+    one.many(1)
+    for _ in range(30):
+        clock.now += 1
+        one.store.beat()
+    silent(one)
+
+    assert one.many() == 99 // 4
+
+
+def test_who_never_asked_the_store_has_nothing_while_it_is_silent(memory: SharedMemory, clock: Clock) -> None:
+    one, _ = (Process(memory, clock, requests="100/minute", concurrency=8) for _ in range(2))
+    silent(one)
+
+    assert one.many() == 0
+
+
+def test_a_place_that_a_process_gives_back_while_the_store_is_silent_is_its_own(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, concurrency=3) for _ in range(2))
+    number = one.sends()
+    other.many()
+    assert number is not None
+    one.store.beat()
+    silent(one)
+    one.store.release = lambda *_, **__: None  # type: ignore[method-assign]
+    assert one.many() == 0
+
+    one.limiter.received(one.meters, number)
+
+    assert one.many() == 1
+
+
+def test_tokens_that_were_not_used_of_what_was_set_aside_are_used_by_the_next(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, _ = (Process(memory, clock, tokens="500/minute") for _ in range(2))
+    one.sends(100)
+    silent(one)
+    number = one.sends(100)
+    assert number is not None
+    assert one.sends(50) is None
+
+    one.settles(number, 20)
+
+    assert one.sends(50) is not None
+
+
+def test_a_grant_that_comes_when_the_process_was_by_itself_is_given_back(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, other = (Process(memory, clock, requests="1/minute") for _ in range(2))
+    reserve = one.store.reserve
+
+    def too_late(*asked: Any) -> None:
+        reserve(*asked)
+        one.store.joined, one.store.is_slow = False, True
+
+    one.store.reserve = too_late  # type: ignore[assignment,method-assign]
+
+    assert one.sends() is None
+    assert other.many() == 1
+
+
+def test_a_request_that_is_sent_late_counts_from_when_it_is_sent(memory: SharedMemory, clock: Clock) -> None:
+    one, other = (Process(memory, clock, requests="1/minute") for _ in range(2))
+    reserve = one.store.reserve
+
+    def late(*asked: Any) -> None:
+        reserve(*asked)
+        clock.now += 5.0
+
+    one.store.reserve = late  # type: ignore[assignment,method-assign]
+    assert one.sends() is not None
+
+    clock.now += MINUTE - 0.1
+
+    assert other.sends() is None
+    clock.now += 0.1 + MINUTE * SLACK + 0.2
+    assert other.sends() is not None
+
+
+def test_who_is_alone_has_its_share_of_what_was_left(memory: SharedMemory, clock: Clock) -> None:
+    processes = [Process(memory, clock, requests="100/minute") for _ in range(4)]
+    processes[0].many(90)
+    for one in processes[1:]:
+        one.many(1)
+    sent = [90, 1, 1, 1]
+    cut_off(*processes)
+
+    more = [one.many() for one in processes]
+
+    assert sum(sent) + sum(more) <= 100
+    clock.now += MINUTE + 1
+    assert [one.many() for one in processes] == [25] * 4
 
 
 def test_an_answer_that_was_lost_holds_up_nobody_for_long(memory: SharedMemory, clock: Clock) -> None:
@@ -284,11 +403,12 @@ def test_what_went_out_alone_is_told_however_many_requests_it_was(
 def test_a_request_that_went_out_alone_and_was_granted_after_all_counts_once(
     memory: SharedMemory, clock: Clock
 ) -> None:
-    one, other = (Process(memory, clock, tokens="1000/minute") for _ in range(2))
+    one, _ = (Process(memory, clock, tokens="1000/minute") for _ in range(2))
     late: list[Callable[[], None]] = []
     reserve = one.store.reserve
     one.store.patience = 0.0
     one.store.reserve = lambda *asked: late.append(lambda: reserve(*asked))  # type: ignore[method-assign]
+    one.store.joined = False
     number = one.sends(100)
     assert number is not None
 
@@ -296,8 +416,7 @@ def test_a_request_that_went_out_alone_and_was_granted_after_all_counts_once(
     late[0]()
     one.settles(number, 40)
 
-    assert other.sends(960) is not None
-    assert other.sends(1) is None
+    assert [sum(window.buckets.values()) for window in memory.windows.values()] == [40]
 
 
 def test_calls_go_on_while_everything_is_told(memory: SharedMemory, clock: Clock) -> None:
@@ -328,13 +447,15 @@ def test_an_emptied_store_is_told_everything_that_still_counts(memory: SharedMem
     other.many(3)
     cut_off(one, other)
     memory.windows.clear()
+    memory.aside.clear()
+    memory.sums.clear()
 
     rejoin(one, clock, everything=True)
     rejoin(other, clock, everything=True)
 
-    assert one.many() == 5
+    assert one.many() + other.many() == 5
     clock.now += MINUTE - 0.5
-    assert one.many() == 2  # of the first
+    assert one.many() + other.many() == 2  # of the first
 
 
 def test_after_an_outage_nothing_jumps(memory: SharedMemory, clock: Clock) -> None:
@@ -389,3 +510,44 @@ def test_no_minute_holds_more_than_the_limit_whoever_sends(sends: list[tuple[int
         within = [tokens for when, tokens in went if at <= when < at + MINUTE]
         assert len(within) <= 5
         assert sum(within) <= 100
+
+
+@st.composite
+def silences(draw: st.DrawFn) -> list[tuple[int, bool, float, int]]:
+    """Which process sends how much, or finds the store silent, and how much time passes before."""
+    step = st.tuples(
+        st.integers(0, 2),
+        st.booleans(),
+        st.sampled_from([0.0, 0.01, 0.4, 1.0, 7.0, 30.0]),
+        st.integers(1, 20),
+    )
+    return draw(st.lists(step, min_size=10, max_size=80))
+
+
+@given(steps=silences())
+def test_no_minute_holds_more_than_the_limit_although_the_store_is_silent(
+    steps: list[tuple[int, bool, float, int]],
+) -> None:
+    clock = Clock(NOON)
+    memory = SharedMemory(clock)
+    processes = [Process(memory, clock, requests="40/minute", tokens="90/minute") for _ in range(3)]
+    silent_since: dict[int, float] = {}
+    went: list[tuple[float, int]] = []
+    for which, is_silence, seconds, tokens in steps:
+        clock.now += seconds if not silent_since else min(seconds, 0.4)
+        for number, since in [*silent_since.items()]:
+            if clock.now - since > 1:
+                del silent_since[number]
+                rejoin(processes[number], clock)
+        for number, one in enumerate(processes):
+            if number not in silent_since:
+                one.store.beat()
+        if is_silence and which not in silent_since:
+            silent_since[which] = clock.now
+            silent(processes[which])
+        went += [(clock.now, tokens) for _ in range(tokens) if processes[which].sends(tokens) is not None]
+
+    for at, _ in went:
+        within = [tokens for when, tokens in went if at <= when < at + MINUTE]
+        assert len(within) <= 40
+        assert sum(within) <= 90

@@ -102,6 +102,12 @@ class Told:
     def rejoined(self) -> None:
         """Fine."""
 
+    def in_use(self) -> list[tuple[Limit, int]]:
+        return []
+
+    def allowed(self, _: object) -> None:
+        """Nothing is."""
+
 
 def test_a_process_does_not_join_a_server_that_is_gone_while_it_reports() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)

@@ -13,7 +13,15 @@ from pydantic import SecretStr
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm.state.shared.memory import MemoryStore, SharedMemory
-from backend.utils.llm.state.shared.store import LEASE_SECONDS, SLACK, Answer, Change, Event, Limit
+from backend.utils.llm.state.shared.store import (
+    KEPT_ASIDE_SECONDS,
+    LEASE_SECONDS,
+    SLACK,
+    Answer,
+    Change,
+    Event,
+    Limit,
+)
 from backend.utils.llm.state.shared.valkey import ValkeyStore
 
 from .conftest import NOON, eventually, nothing
@@ -96,6 +104,32 @@ def test_what_is_given_back_too_late_gives_nobody_room(join: Join, clock: Clock)
     store.change([Change(limit, -1, 10)])
 
     assert eventually(lambda: asked(store, limit._replace(ask=0)).rooms[0].left == 90)
+
+
+@pytest.mark.parametrize("limit", [per_minute(100), places(100), Limit("{a}:day", "total", 1, 100, 90_000.0)])
+def test_what_is_set_aside_for_one_process_is_there_for_no_other_until_it_is_over(
+    join: Join, clock: Clock, limit: Limit
+) -> None:
+    one, nothing_more = join(), limit._replace(ask=0)
+    aside = asked(one, limit, name="a:1").rooms[0].allowance
+    assert aside is not None
+    assert 1 <= aside <= 49
+    other = join()
+
+    left = asked(other, nothing_more, name="b:1").rooms[0].left
+
+    assert left <= 99 - aside
+    assert not asked(other, limit._replace(ask=left + 1), name="b:2").granted
+    clock.now += KEPT_ASIDE_SECONDS + 0.01
+    asked(other, nothing_more, name="b:3")  # has something set aside anew, and sees what is over
+    assert asked(other, limit._replace(ask=99 - 2), name="b:4").granted
+
+
+def test_what_is_set_aside_for_a_process_is_there_for_it(join: Join) -> None:
+    one = join()
+    asked(one, per_minute(3))
+
+    assert [asked(one, per_minute(3)).granted for _ in range(3)] == [True, True, False]
 
 
 def test_a_total_stays_until_its_end(join: Join, clock: Clock) -> None:
@@ -204,6 +238,7 @@ def test_the_server_counts_as_memory_does(valkey: Valkey, steps: Sequence[tuple[
             told = [asked(store, *limits, name=f"a:{number}") for store in (memory, server)]
             assert told[0].granted == told[1].granted
             assert [room.left for room in told[0].rooms] == [room.left for room in told[1].rooms]
+            assert [room.allowance for room in told[0].rooms] == [room.allowance for room in told[1].rooms]
             assert told[0].rooms[0].wait == pytest.approx(told[1].rooms[0].wait, abs=0.002)
             if told[0].granted and is_given_back:
                 change = Change(limits[0], told[0].rooms[0].bucket, -(ask // 2))
