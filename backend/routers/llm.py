@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from backend.utils.llm.caller import current_caller
 from backend.utils.llm.diagnostics.qos import QosInfo
 
-from .access import HOUSE_DEBUG, allows
 from .dependencies import IdentityDep, ServicesDep, identify
+from .own_plan import visible_to
 
 
 class Wanted(BaseModel):
@@ -44,8 +44,8 @@ async def explain(
 ) -> dict[str, Any]:
     """Explain how a call of ``feature`` by this caller, made now, would be served. Nothing is sent.
 
-    What is left of budgets is told of the caller's own; of all, to an admin. ``override`` and ``disabled``, in the words of
-    whoever decided, are left out for who may not see overrides.
+    What is left of budgets is told of the caller's own; of all, to an admin. What others' calls have brought about is for those
+    who may see the table: what rests, why, and who decided what.
     """
     given = {
         "tools": wanted.tools,
@@ -62,10 +62,4 @@ async def explain(
     if wanted.conversation is not None:
         caller = caller.model_copy(update={"conversation_id": wanted.conversation})
     work = partial(services.facade.explain, feature, caller=caller, needs=needs)
-    route = (await asyncio.to_thread(work)).as_dict()
-    if (identity.grant.tenant_id or "admin" not in identity.grant.scopes) and "budgets" in route:
-        route["budgets"] = [one for one in route["budgets"] if one["per"] in {"user", "token"}]
-    if not allows(HOUSE_DEBUG, identity.grant):
-        for words in ("override", "disabled"):
-            route.pop(words, None)
-    return route
+    return visible_to(identity.grant, (await asyncio.to_thread(work)).as_dict())

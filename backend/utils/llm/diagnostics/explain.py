@@ -173,6 +173,7 @@ class Explanation(route.Route):
 def _skip(skip: Rejection) -> dict[str, Any]:
     return {
         "endpoint": str(skip.endpoint),
+        "key_owner": skip.candidate.owner,
         "account": skip.account,
         "code": skip.code.value,
         "reason": skip.reason,

@@ -1,0 +1,64 @@
+"""What of an explanation is for whom.
+
+A token with ``debug`` sees all of it. Everybody else sees where a call of their own would run, and what keeps an endpoint from it that lies in the call,
+in the table or in their own keys; what the calls of others have brought about is not theirs to know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from backend.utils.llm.routing.route import SkipCode
+
+from .access import HOUSE_DEBUG, allows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.access import Grant
+
+UNAVAILABLE: Final = {"code": "unavailable", "reason": "is not available now"}
+"""In the place of a breaker, a cooldown, a limit, a trial, or a lesson."""
+OVER_BUDGET: Final = {"code": SkipCode.BUDGET.value, "reason": "a budget does not allow it"}
+_OF_ALL: Final = frozenset({"disabled", "hedge", "notice", "override"})
+"""Decisions of people in their words, and what is learnt from everybody's calls."""
+_OWN_BUDGETS: Final = frozenset({"user", "token"})
+_STATE: Final = {
+    **dict.fromkeys(
+        (
+            SkipCode.COOLING,
+            SkipCode.LIMITED,
+            SkipCode.OPEN,
+            SkipCode.PROBING,
+            SkipCode.SPLIT_OVER,
+            SkipCode.UNSUPPORTED,
+        ),
+        UNAVAILABLE,
+    ),
+    SkipCode.BUDGET: OVER_BUDGET,
+    SkipCode.BUDGET_AWAY: OVER_BUDGET,
+}
+
+
+def visible_to(grant: Grant, route: Mapping[str, Any]) -> dict[str, Any]:
+    """What whoever holds ``grant`` sees of ``route``, an explanation as JSON."""
+    seen = dict(route)
+    if "budgets" in seen and ("admin" not in grant.scopes or grant.tenant_id):
+        seen["budgets"] = [one for one in seen["budgets"] if one["per"] in _OWN_BUDGETS]
+    if allows(HOUSE_DEBUG, grant):
+        return seen
+    kept = {name: value for name, value in seen.items() if name not in _OF_ALL}
+    for name, own in (("candidates", _candidate), ("skipped", _skipped)):
+        if name in kept:
+            kept[name] = [own(one) for one in kept[name]]
+    return kept
+
+
+def _candidate(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {**one, "account": None, "rest": one["rest"] if one["key_owner"] == "user" else None}
+
+
+def _skipped(one: Mapping[str, Any]) -> dict[str, Any]:
+    if one["key_owner"] == "user":
+        return dict(one)
+    return {**one, "account": None, **_STATE.get(one["code"], {})}
