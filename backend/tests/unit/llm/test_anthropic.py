@@ -244,6 +244,21 @@ class TestHistories:
         {"name": "look_up", "args": {"city": "Bonn"}, "id": "toolu_1", "type": "tool_call"},
     )
 
+    def test_a_picture_that_a_model_made_is_shown_by_the_user(
+        self, patchbay: Patchbay, provider: LoopbackProvider
+    ) -> None:
+        made = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+
+        patchbay.get_llm("f").invoke([HumanMessage("draw"), AIMessage([made]), HumanMessage("and now?")])
+
+        _, said, shown = sent(provider)["messages"]
+        assert said["content"] == "See the attachment."
+        assert shown["content"] == [
+            {"type": "text", "text": "From the assistant:"},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+            {"type": "text", "text": "and now?"},
+        ]
+
     def test_results_stand_first_in_one_message_after_their_calls(
         self, patchbay: Patchbay, provider: LoopbackProvider
     ) -> None:

@@ -298,6 +298,62 @@ def test_whatever_comes_is_read_or_refused(kind: str, documents: list[dict[str, 
         pass
 
 
+HALVES = st.lists(st.sampled_from("aé\ud83d\udcaf"), max_size=6).map("".join)
+
+
+class TestCharacters:
+    """Text consists of whole characters, or nobody could store or send it."""
+
+    @given(texts=st.lists(HALVES, max_size=4))
+    def test_halves_that_come_in_two_events_are_one_character(self, texts: list[str]) -> None:
+        deltas = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+
+        told = joined(HOUSE, *deltas, END).text
+
+        together = "".join(texts).encode("utf-16-le", "surrogatepass")
+        assert told == together.decode("utf-16-le", "replace")
+
+    @given(content=HALVES, thoughts=HALVES, refusal=HALVES)
+    def test_a_whole_answer_has_no_halves(self, content: str, thoughts: str, refusal: str) -> None:
+        answer = whole(content=content, reasoning_content=thoughts, refusal=refusal)
+
+        assert answer.model_dump_json()
+
+    @given(value=HALVES, size=st.integers(1, 9), is_ascii=st.booleans())
+    def test_arguments_of_a_call_have_no_halves(self, value: str, size: int, *, is_ascii: bool) -> None:
+        text = json.dumps({"city": value}, ensure_ascii=is_ascii)
+        pieces = [call(None, text[at : at + size], index=0) for at in range(0, len(text), size)]
+
+        at_once = whole(tool_calls=[call(arguments=text)])
+        streamed = joined(HOUSE, called(call(arguments="", index=0, id="a")), *map(called, pieces), END)
+
+        assert at_once.model_dump_json()
+        assert [one["args"] for one in at_once.tool_calls] == [one["args"] for one in streamed.tool_calls]
+
+
+# sgl-project/sglang#7863: JSON within JSON, also twice.
+@pytest.mark.parametrize(
+    "text", ['{"city": "Rom"}', '"{\\"city\\": \\"Rom\\"}"', json.dumps(json.dumps('{"city": "Rom"}'))]
+)
+def test_arguments_that_were_written_as_a_text_are_read(text: str) -> None:
+    streamed = joined(
+        HOUSE, called(call(arguments="", index=0, id="a")), called(call(None, text, index=0)), END
+    )
+    asked = {"functionCall": {"name": "look", "args": text}}
+    gemini = GeminiReader().answer({"candidates": [{"content": {"parts": [asked]}, "finishReason": "STOP"}]})
+
+    for answer in (whole(tool_calls=[call(arguments=text)]), streamed, message_of(gemini, HOUSE)):
+        assert [one["args"] for one in answer.tool_calls] == [{"city": "Rom"}]
+
+
+@pytest.mark.parametrize("text", ['"no object"', '"{broken"', '"'])
+def test_a_text_that_is_no_arguments_is_told(text: str) -> None:
+    pieces = [called(call(arguments="", index=0, id="a")), called(call(None, text, index=0))]
+
+    for answer in (whole(tool_calls=[call(arguments=text)]), joined(HOUSE, *pieces, END)):
+        assert [one["args"] for one in answer.invalid_tool_calls] == [text]
+
+
 class TestEvents:
     """A stream is read by the standard: what says nothing is nothing."""
 
@@ -320,8 +376,9 @@ class TestEvents:
             [b": ping", b"", b"event: ping", b"", b"retry: 3", b"id: 1", b"data:{}", b""],
             [b"data: {", b"data: }", b"", b"data: [DONE]", b"", b"data: {}", b""],
             [b"", b"", b"data: {}"],
+            [b"data: {}", b"", b"data:  [DONE] ", b""],
         ],
-        ids=["no data", "byte order mark", "comments and names", "two lines", "no end"],
+        ids=["no data", "byte order mark", "comments and names", "two lines", "no end", "blanks at the end"],
     )
     def test_one_event_is_one(self, lines: list[bytes], end: bytes, size: int) -> None:
         body = b"".join(line + end for line in lines)

@@ -258,8 +258,7 @@ class Call:
         if advice is None:
             return
         is_short = fault.category is not Category.TRUNCATED
-        # Half a surrogate pair, which a sloppy server may send, cannot be sent back.
-        text = answer.text.encode(errors="replace").decode() if answer is not None else ""
+        text = answer.text if answer is not None else ""
         rejected = [AIMessage(text)] if text and is_short else []
         reason = fault.reason or "it is not what was asked for"
         self.repair = [*rejected, HumanMessage(advice.format(reason=reason))]

@@ -13,6 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from ..transport import ExcessError, require_at_most
 from .ask import OTHERS_KEY, REASONING_KEY, STOP_KEY, THOUGHTS_KEY
 from .loose_json import as_text
+from .surrogates import UNKNOWN, split_off, whole_characters
 from .tool_calls import CallStream, chunk_of_call, one_for_each, parsed_calls
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ class Answer:
         """The message's ``additional_kwargs``."""
         found = self.extras
         if self.refusal:
-            found = {**found, "refusal": self.refusal}
+            found = {**found, "refusal": whole_characters(self.refusal)}
         if self.thoughts:
-            found = {**found, THOUGHTS_KEY: self.thoughts}
+            found = {**found, THOUGHTS_KEY: whole_characters(self.thoughts)}
         if self.reasoning:
             found = {**found, REASONING_KEY: _whole_blocks(self.reasoning)}
         return found
@@ -195,6 +196,8 @@ def message_of(answer: Answer, trust: Trust) -> AIMessage:
         ExcessError: It says more than is taken.
     """
     _Weight(trust).add(answer)
+    if not answer.text.isascii():
+        answer.text = whole_characters(answer.text)
     good, bad = parsed_calls(answer.calls, trust) if answer.calls else ([], [])
     return AIMessage(
         content=answer.content(),
@@ -251,6 +254,7 @@ class AnswerStream:
         self._usage: UsageMetadata | None = None
         self._metadata: dict[str, Any] = {}
         self._pending: Answer | None = None
+        self._half = ""
         self._thoughts: list[str] = []
         self._reasoning: list[dict[str, Any]] = []
         self._has_thoughts = self._has_begun = self._only_thinks = False
@@ -280,6 +284,8 @@ class AnswerStream:
         if piece.calls:
             piece.calls = self._calls.add(piece.calls)
         self._weight.add(piece)
+        if self._half or not piece.text.isascii():
+            piece.text, self._half = split_off(self._half + piece.text)
         if piece.thoughts:
             self._thoughts.append(piece.thoughts)
             self._has_thoughts = True
@@ -323,10 +329,10 @@ class AnswerStream:
             ExcessError: Too many arguments are no JSON.
         """
         held = self._calls.held_back()
-        last = Answer(calls=self._calls.without_id())
+        last = Answer(UNKNOWN if self._half else "", calls=self._calls.without_id())
         if self._pending is not None and self._pending.calls:
             last.calls, held = [*last.calls, *held], []
-        if held or last.calls or self._reasoning or (self._reason is None and self._metadata):
+        if held or last.text or last.calls or self._reasoning or (self._reason is None and self._metadata):
             self._pending = _joined(self._pending, last)
         made = self.chunk()
         if made is not None and self._reasoning:

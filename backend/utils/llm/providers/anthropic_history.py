@@ -22,6 +22,7 @@ from .turns import (
     user_blocks,
     valid_id,
     valid_name,
+    with_media_from_user,
     with_own_thoughts,
     with_user_at_both_ends,
 )
@@ -72,7 +73,7 @@ def anthropic_history(history: Sequence[BaseMessage], ask: Ask, provider: str) -
     systems, turns = split_system(history)
     writer = _Writer(declared_names(ask.tools), provider)
     messages: list[dict[str, Any]] = []
-    for message in with_user_at_both_ends(turns):
+    for message in with_user_at_both_ends(with_media_from_user(turns, (AIMessage,))):
         _append(messages, writer.message(message))
     return AnthropicHistory(messages, _system_with_cache(history, len(systems)) or "\n\n".join(systems))
 

@@ -181,7 +181,7 @@ class ChatClient:
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             log.warning("A request could not be worded: %s", type(error).__name__)
             raise NotWordedError("something in the request could not be worded") from error
-        # Half a surrogate pair, which a sloppy server may have sent, is in no encoding.
+        # Half a surrogate pair, which may stand in what the product says, is in no encoding.
         encoded = content.encode(errors="replace")
         return Request(request.endpoint.provider.base_url.rstrip("/") + path, headers, encoded)
 

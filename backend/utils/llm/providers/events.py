@@ -76,7 +76,7 @@ class EventParser:
     def _complete(self) -> Iterator[bytes]:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._data, self._held = [], 0
-        self.is_over = self.is_over or data.startswith(LAST)
+        self.is_over = self.is_over or data.lstrip().startswith(LAST)
         if not self.is_over and data.strip():
             yield data
         self.name = ""

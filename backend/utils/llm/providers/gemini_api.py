@@ -229,7 +229,8 @@ class GeminiReader:
     def _call(self, call: Mapping[str, Any]) -> CallPiece:
         """Each call comes whole, so each is one of its own, whatever its id."""
         self._called += 1
-        arguments = json.dumps(_with_whole_numbers(as_object(call.get("args"))))
+        told = call.get("args")
+        arguments = told if isinstance(told, str) else json.dumps(_with_whole_numbers(as_object(told)))
         return CallPiece(
             self._called, as_name(call.get("id")) or new_call_id(), as_name(call.get("name")), arguments
         )

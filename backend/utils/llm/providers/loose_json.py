@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..failures import BadAnswer, Category
 from ..transport import ExcessError
+from .surrogates import whole_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,14 +80,17 @@ def is_json(text: str) -> bool:
 
 
 def read_arguments(text: str) -> Any:
-    """The arguments of a call; none at all are an empty object. Some servers say that first, or all of them several times.
+    """The arguments of a call; none at all are an empty object.
+
+    Some servers say that first, or all of them several times, or write as JSON what is JSON already.
 
     Raises:
         ValueError: They are no JSON.
         RecursionError: They have no end.
     """
+    text = whole_json(text)
     try:
-        return json.loads(text or "{}", strict=False)
+        found = json.loads(text or "{}", strict=False)
     except ValueError:
         found, end = _LENIENT.raw_decode(text)
         rest = text[end:]
@@ -94,7 +98,7 @@ def read_arguments(text: str) -> Any:
             return read_arguments(rest)
         if rest.replace(text[:end], "").strip():
             raise
-        return found
+    return read_arguments(found) if isinstance(found, str) else found
 
 
 def as_object(value: object) -> dict[str, Any]:

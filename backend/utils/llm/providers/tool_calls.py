@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -10,6 +11,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 
 from ..transport import require_at_most
 from .loose_json import is_json, read_arguments
+from .surrogates import may_hold_halves, whole_json
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -101,6 +103,21 @@ class _Call:
     @property
     def arguments(self) -> str:
         return "".join(self.pieces)
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether its arguments begin as a text: some servers write as JSON what is JSON already."""
+        return next(filter(None, self.pieces), "").lstrip().startswith('"')
+
+    def rest(self) -> str:
+        """The arguments that were held, in whole characters and without quotation marks around them."""
+        text = whole_json("".join(self.held))
+        if not self.is_quoted:
+            return text
+        try:
+            return json.dumps(read_arguments(text))
+        except (ValueError, RecursionError):
+            return text
 
     def is_other_than(self, piece: CallPiece) -> bool:
         """Whether ``piece`` begins another call, though it has the same index: some servers give all calls one."""
@@ -202,7 +219,8 @@ class CallStream:
         return call
 
     def _passed(self, call: _Call, arguments: str) -> str:
-        if self._characters <= self._trust.eager_arguments and not call.held and arguments != "{}":
+        is_whole = self._characters <= self._trust.eager_arguments and not may_hold_halves(arguments)
+        if is_whole and not call.held and arguments != "{}" and not call.is_quoted:
             return arguments
         call.held.append(arguments)
         return ""
@@ -220,4 +238,4 @@ class CallStream:
         held = [call for call in self._all if any(call.held)]
         garbage = sum(len(text) for call in held if not is_json(text := call.arguments))
         require_at_most(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
-        return [CallPiece(call.place, None, None, "".join(call.held)) for call in held]
+        return [CallPiece(call.place, None, None, call.rest()) for call in held]
