@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 NOON = 1_700_000_000.0
 _SECONDS = 20.0
+_PAGE: Final = Path(__file__).parents[6] / "docs" / "how-to" / "many-processes.md"
 
 
 class Join(Protocol):
@@ -42,6 +45,15 @@ def eventually(holds: Callable[[], bool]) -> bool:
     return True
 
 
+def documented_url(server: Valkey) -> str:
+    """The address for a user who may do what the documentation says, and no more."""
+    (commands,) = re.findall(r"The commands: (.*?), on keys", _PAGE.read_text(), re.DOTALL)
+    allowed = [f"+{'|'.join(name.lower().split())}" for name in re.findall("`(.*?)`", commands)]
+    with server.client as client:
+        client.execute_command("ACL", "SETUSER", "fleet", "reset", "on", ">secret", "allkeys", *allowed)
+    return server.url.replace("unix://", "unix://fleet:secret@")
+
+
 @pytest.fixture
 def clock() -> Clock:
     """Seconds since the epoch, for counters."""
@@ -59,7 +71,7 @@ def join(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Join]:
         if server is None:
             store: Store = MemoryStore(memory, heard)
         else:
-            store = ValkeyStore(SecretStr(server.url), heard, now=lambda: round(1000 * clock.now))
+            store = ValkeyStore(SecretStr(documented_url(server)), heard, now=lambda: round(1000 * clock.now))
         joined.append(store)
         return store
 
