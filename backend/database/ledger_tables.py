@@ -144,7 +144,7 @@ ROLLUPS: Final = (
     _rollup("usage_by_endpoint", "day", "feature", "endpoint", "key_owner", "outcome"),
     _rollup("usage_by_tenant", "day", "tenant_id"),
     _rollup("usage_by_tenant_feature", "day", "tenant_id", "feature"),
-    _rollup("usage_by_user", "day", "user_id"),
+    _rollup("usage_by_user", "day", "user_id", "tenant_id"),
     _rollup("usage_by_hour", "hour", "feature", "endpoint"),
 )
 """In the order in which they are written, always. Never all dimensions in one: of a million rows it would have nearly as many."""

@@ -92,8 +92,7 @@ ROUTES: Final[Mapping[str, Row]] = {
     "PUT /v1/keys/{provider}": CALL,
     "DELETE /v1/keys/{provider}": CALL,
     "POST /v1/keys/{provider}/test": CALL,
-    # Kept by the name of the user alone, which another tenant may have given to somebody else.
-    "GET /v1/users/me/usage": HOUSE_ANY,
+    "GET /v1/users/me/usage": ANY,
     "GET /v1/users/me/budgets": ANY,
     "GET /v1/llm/qos": HOUSE_DEBUG,
     "GET /v1/llm/explain/{feature}": ANY,

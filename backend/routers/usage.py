@@ -126,7 +126,7 @@ async def request(call: str, grant: GrantDep, services: ServicesDep) -> dict[str
 @router.get("/users/me/usage")
 async def mine(asked: Annotated[Mine, Query()], owner: OwnerDep, services: ServicesDep) -> dict[str, Any]:
     """What one's own calls used and cost, by day."""
-    store, period, only = _store(services), asked.period, Only(user=owner.user_id)
+    store, period, only = _store(services), asked.period, Only(user=owner.user_id, tenant=owner.tenant_id)
     return report(asked.by, period, await store.used(asked.by, period, only), await store.total(period, only))
 
 

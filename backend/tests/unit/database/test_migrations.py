@@ -15,9 +15,12 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from backend.access import usual
 from backend.database import migrations
 from backend.database.engine import make_engine
+from backend.database.ledger import sql_ledger
+from backend.database.ledger_tables import MEASURES
 from backend.database.migrations import upgrade
 from backend.database.tables import Base
 from backend.database.tokens import TokenStore
+from backend.tests.fakes.records import record, spooled
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -97,6 +100,27 @@ async def test_tokens_of_before_may_do_what_they_could(engine: AsyncEngine) -> N
     assert {one.id: one.grant for one in await tokens.all()} == {
         user: replace(usual(user), token_id=user) for user in ("admin", "ann")
     }
+
+
+async def test_sums_of_users_are_told_by_tenant_as_far_as_rows_tell_it(engine: AsyncEngine) -> None:
+    await upgrade(engine)
+    calls = "0193a1b2-c3d4-7e5f-8a9b-{:012d}".format
+    rows = [record(call=calls(1)), record(call=calls(2), tenant="globex"), record(call=calls(3), tenant=None)]
+    await sql_ledger(engine).add(spooled(rows))
+    async with engine.begin() as connection:
+        await connection.run_sync(_to, "0012")
+        query = "SELECT attempts FROM usage_by_user WHERE user_id = 'ann'"
+        assert (await connection.execute(text(query))).all() == [(3,)]
+        columns, ones = ", ".join(MEASURES), ", ".join("1" for _ in MEASURES)
+        old = f"INSERT INTO usage_by_user (day, user_id, {columns}) VALUES (1, 'ann', {ones})"  # noqa: S608 - ours
+        await connection.execute(text(old))
+    await upgrade(engine)
+
+    async with engine.connect() as connection:
+        query = "SELECT day > 1, tenant_id, attempts, cost FROM usage_by_user ORDER BY 1, 2"
+        found = (await connection.execute(text(query))).all()
+    cost = record().cost
+    assert found == [(0, "", 1, 1), (1, "", 1, cost), (1, "acme", 1, cost), (1, "globex", 1, cost)]
 
 
 def _to(connection: Connection, revision: str) -> None:

@@ -13,7 +13,7 @@ from backend.database.ledger import sql_ledger
 from backend.database.usage import SqlUsageStore
 from backend.ledger.store import StoreAwayError
 from backend.tests.fakes.records import DAY, NOON, record, spooled
-from backend.tests.fakes.services import ANN, BOB, InMemoryTokens
+from backend.tests.fakes.services import ANN, InMemoryTokens
 from backend.tests.fakes.services import services as fake_services
 
 if TYPE_CHECKING:
@@ -99,12 +99,33 @@ async def test_it_is_told_by_what_is_asked_for(
     assert counts(await ask(client, f"/v1/usage?{PERIOD}&{query}")) == expected
 
 
-async def test_a_user_sees_what_they_used_and_no_more(client: httpx2.AsyncClient) -> None:
-    found = await ask(client, f"/v1/users/me/usage?{PERIOD}", ANN)
+async def test_a_user_sees_what_they_used_and_no_more(connect: Connect, tmp_path: Path) -> None:
+    rows = [
+        record(call=CALL.format(1), tenant=None, at=NOON - DAY),
+        record(call=CALL.format(2), tenant=None, cost=900_000_000),
+        record(call=CALL.format(3), tenant=None, user="bob", cost=None),
+        *(record(call=CALL.format(number), tenant="acme") for number in range(4, 8)),
+        record(call=CALL.format(8), tenant="globex"),
+    ]
+    tokens = InMemoryTokens(
+        acmes=Grant("ann", "acme"), globexs=Grant("ann", "globex"), others=Grant("ann", "x")
+    )
+    async with opened(tmp_path / "ledger.sqlite3") as engine:
+        await sql_ledger(engine).add(spooled(rows))
+        client = connect(replace(fake_services(), usage=SqlUsageStore(engine), tokens=tokens))
+        found = {
+            name: await ask(client, f"/v1/users/me/usage?{PERIOD}", {"authorization": f"Bearer {name}"})
+            for name in ("token-of-ann", "token-of-bob", "acmes", "globexs", "others")
+        }
 
-    assert counts(found) == {"2026-11-28": 1, "2026-11-29": 1}
-    assert found["total"]["cost_usd"] == "0.00135"
-    assert counts(await ask(client, f"/v1/users/me/usage?{PERIOD}", BOB)) == {"2026-11-29": 1}
+    assert {name: counts(one) for name, one in found.items()} == {
+        "token-of-ann": {"2026-11-28": 1, "2026-11-29": 1},
+        "token-of-bob": {"2026-11-29": 1},
+        "acmes": {"2026-11-29": 4},
+        "globexs": {"2026-11-29": 1},
+        "others": {},
+    }
+    assert found["token-of-ann"]["total"]["cost_usd"] == "0.00135"
 
 
 async def test_requests_come_page_by_page(client: httpx2.AsyncClient) -> None:
