@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from backend.utils.llm.budgets import NOTHING, begin, pico_usd, resets_at
+from backend.utils.llm.budgets import NOTHING, Balance, begin, pico_usd, resets_at
 from backend.utils.llm.caller import user_of
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.problems import did_you_mean
-from backend.utils.llm.routing.route import Balance
 from backend.utils.llm.state.budget_store import BudgetStoreAwayError
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from backend.budgets import Budgets, Wanted
     from backend.settings import Settings
-    from backend.utils.llm.routing.route import Balance
+    from backend.utils.llm.budgets import Balance
 
 app = commands(no_args_is_help=True, help="What each user, tenant, feature and owner of keys may spend.")
 _BAR = 20

@@ -25,9 +25,9 @@ from backend.console.views.signs import LocalModel, Process
 from backend.console.views.spend import ROWS, By, Told, spend_view
 from backend.ledger.store import StoreAwayError
 from backend.ledger.usage import Cell, Dimension, Period, UsageStore, Used
+from backend.utils.llm.budgets import Balance
 from backend.utils.llm.caller import Caller
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
-from backend.utils.llm.routing.route import Balance
 
 from .dependencies import GrantDep, OwnerDep, Services, ServicesDep
 from .origins import base_url

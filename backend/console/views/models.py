@@ -17,26 +17,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelRow:
-    """A model of the table. See `ModelInfo`.
+class UsedModel:
+    """A model of the table, with the sums of its calls in the last 30 days."""
 
-    Attributes:
-        month: What it was used for in the last 30 days.
-    """
-
-    endpoint: str
-    host: str
-    context_window: int
-    max_output: int
-    abilities: tuple[str, ...]
-    input_usd: str | None
-    output_usd: str | None
-    cached_usd: str | None
-    known: bool
-    retires_on: date | None
-    retires_in_days: int | None
-    replacement: str | None
-    features: tuple[str, ...]
+    info: ModelInfo
     month: Sums
 
 
@@ -46,7 +30,7 @@ class ModelsView:
 
     today: date
     retiring: tuple[Retiring, ...]
-    models: tuple[ModelRow, ...]
+    models: tuple[UsedModel, ...]
 
 
 def models_view(
@@ -54,26 +38,10 @@ def models_view(
 ) -> ModelsView:
     """``models`` as they are ``today``, with what was ``used`` of each in the last days."""
     month = {one.key: sums(one.total) for one in used}
-    rows = [_row(one, month.get(one.endpoint, Sums())) for one in models]
-    rows.sort(key=lambda row: (row.retires_in_days is None, row.retires_in_days or 0, row.endpoint))
-    return ModelsView(today, tuple(retiring), tuple(rows))
+    found = [UsedModel(info, month.get(info.endpoint, Sums())) for info in sorted(models, key=_sale_ends)]
+    return ModelsView(today, tuple(retiring), tuple(found))
 
 
-def _row(info: ModelInfo, month: Sums) -> ModelRow:
+def _sale_ends(info: ModelInfo) -> tuple[bool, date | None, str]:
     gone = info.retires
-    return ModelRow(
-        endpoint=info.endpoint,
-        host=info.host,
-        context_window=info.context_window,
-        max_output=info.max_output,
-        abilities=info.abilities,
-        input_usd=info.input_usd,
-        output_usd=info.output_usd,
-        cached_usd=info.cached_usd,
-        known=info.known,
-        retires_on=gone.day if gone else None,
-        retires_in_days=gone.days if gone else None,
-        replacement=gone.replacement if gone else None,
-        features=info.features,
-        month=month,
-    )
+    return gone is None, gone.day if gone else None, info.endpoint

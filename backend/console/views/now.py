@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from backend.ledger.usage import Cell
+    from backend.utils.llm.budgets import Balance
     from backend.utils.llm.diagnostics.health import HealthInfo
     from backend.utils.llm.diagnostics.limits import LimitInfo
     from backend.utils.llm.diagnostics.qos import QosInfo
-    from backend.utils.llm.routing.route import Balance
 
 HOURS: Final = 24
 NEARLY_FULL: Final = 0.8

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from backend.ledger.usage import Cell, Period
-    from backend.utils.llm.routing.route import Balance
+    from backend.utils.llm.budgets import Balance
 
 By = Literal["feature", "model", "owner", "tenant", "user"]
 BYS: Final[tuple[By, ...]] = get_args(By)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -115,6 +117,10 @@ OF_THE_HTTP_API = frozenset({("keys.py", "trouble")})
 PATH = re.compile(r"[\w.-]+(?:/[\w.-]*)+|[\w-]+\.(?:py|md|toml|txt|sh|json|in)")
 
 
+SHARED = frozenset({"Answer", "Usage"})
+"""The only class names of the facade that two modules have: a store's answer, and the usage that a test's reply tells."""
+
+
 def quoted(page: Path) -> list[str]:
     return sorted(set(QUOTED.findall(FENCED.sub("", page.read_text(encoding="utf-8")))))
 
@@ -169,3 +175,14 @@ def test_no_retired_name_comes_back() -> None:
     }
 
     assert back == set()
+
+
+def test_a_class_name_of_the_facade_means_one_thing() -> None:
+    found = Counter(
+        node.name
+        for file in sources(FACADE)
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+
+    assert {name for name, count in found.items() if count > 1} == SHARED

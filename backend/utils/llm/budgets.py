@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import override
 
+from .foreign import label
 from .problems import broken
 from .types import Per
 
@@ -205,6 +207,43 @@ class Counter(NamedTuple):
     def used(self, cap: int) -> float:
         """The part of ``cap`` that is spent or set aside."""
         return (self.spent + self.reserved) / (cap + self.raised or 1)
+
+
+class Balance(NamedTuple):
+    """A budget with one of its counters, and the moment at which that begins anew, in UTC; None if it never does."""
+
+    budget: Budget
+    window: Window
+    counter: Counter
+    resets_at: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready. Amounts are dollars as decimal numbers in texts, or counts of tokens."""
+        budget, window, counter, resets_at = self
+        return {
+            "budget": budget.name,
+            "per": budget.per,
+            "subject": window.subject,
+            "period": budget.period,
+            "begins": window.begins or None,
+            "resets_at": None if resets_at is None else resets_at.isoformat(),
+            "unit": budget.unit,
+            "cap": budget.amount(budget.cap + counter.raised),
+            "spent": budget.amount(counter.spent),
+            "reserved": budget.amount(counter.reserved),
+            "left": budget.amount(counter.left(budget.cap)),
+            "used": round(counter.used(budget.cap), 4),
+            "warning": counter.used(budget.cap) >= budget.warn_at,
+            "layer": f"{budget.layer}, budgets.{budget.name}",
+        }
+
+    @override
+    def __str__(self) -> str:
+        budget, window, counter, resets_at = self
+        anew = "" if resets_at is None else f", anew at {resets_at:%Y-%m-%d %H:%M} UTC"
+        left, whole = budget.shown(counter.left(budget.cap)), budget.shown(budget.cap + counter.raised)
+        whose = f"{budget.per} {label(window.subject)}"
+        return f"budget {budget.name} of the {whose}: {left} left of {whole}{anew}"
 
 
 NOTHING: Final = Counter()

@@ -10,7 +10,7 @@ from .backoff import LONGEST_WAIT, backoff
 from .classify import BadAnswer, Failure, NotReadyError, classify, is_control_flow
 from .finish_reasons import FINISH_REASONS, GOOD, ending, named
 from .policy import POLICY, Policy
-from .rows import ROWS, Example, Row
+from .rows import ROWS, Example, FailureRow
 
 __all__ = [
     "FINISH_REASONS",
@@ -22,9 +22,9 @@ __all__ = [
     "Category",
     "Example",
     "Failure",
+    "FailureRow",
     "NotReadyError",
     "Policy",
-    "Row",
     "backoff",
     "classify",
     "ending",

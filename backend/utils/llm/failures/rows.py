@@ -40,7 +40,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FailureRow:
     """A row of the table of failures. A condition that is None matches anything.
 
     Attributes:
@@ -111,24 +111,26 @@ WHATEVER = OF_THE_REQUEST | {429, 500, 503, 529}
 """Any status, for rows whose prose is so clear that a contradicting status is wrong."""
 
 
-def _code(category: Category, status: int, code: str, says: str = "") -> Row:
+def _code(category: Category, status: int, code: str, says: str = "") -> FailureRow:
     example = code.replace("*", "")
-    return Row(category, _openai(status, example, says), code=code)
+    return FailureRow(category, _openai(status, example, says), code=code)
 
 
-def _about(category: Category, status: int, code: str) -> Row:
-    return Row(category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST)
+def _about(category: Category, status: int, code: str) -> FailureRow:
+    return FailureRow(
+        category, _openai(status, code.strip("*").replace("*", "_")), code=code, status=OF_THE_REQUEST
+    )
 
 
-def _counted(quota: str, code: str) -> Row:
+def _counted(quota: str, code: str) -> FailureRow:
     """Google's name of a quota that each model has."""
     example = _exceeded(f"GenerateRequestsPer{quota}-FreeTier")
-    return Row(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
+    return FailureRow(C.MODEL_QUOTA, example, code=code, status=TOO_MANY)
 
 
-def _but(category: Category, status: int, code: str, example: str, says: str) -> Row:
+def _but(category: Category, status: int, code: str, example: str, says: str) -> FailureRow:
     """A code that these words turn round."""
-    return Row(category, _openai(status, code, example), code=code, says=says)
+    return FailureRow(category, _openai(status, code, example), code=code, says=says)
 
 
 CODES = (
@@ -225,23 +227,23 @@ CODES = (
     _about(C.SERVER, 424, "Model*ErrorException"),  # Bedrock
     _counted("DayPerProjectPerModel", "*PerDay*PerModel*"),
     _counted("ModelPerDay", "*PerModel*PerDay*"),
-    Row(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProject"), code="*PerDay*"),
-    Row(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
+    FailureRow(C.QUOTA, _exceeded("GenerateRequestsPerDayPerProject"), code="*PerDay*"),
+    FailureRow(C.RATE_LIMIT, _exceeded("GenerateRequestsPerMinutePerProjectPerModel"), code="*PerMinute*"),
 )
 """What a provider's own code says. Those that are said of keys and content alike, such as ``permission_denied``, say nothing."""
 
 
-def _prose(category: Category, example: Example, says: str) -> Row:
-    return Row(category, example, status=BAD_REQUEST, says=says)
+def _prose(category: Category, example: Example, says: str) -> FailureRow:
+    return FailureRow(category, example, status=BAD_REQUEST, says=says)
 
 
-def _wording(category: Category, status: int, example: str, says: str) -> Row:
+def _wording(category: Category, status: int, example: str, says: str) -> FailureRow:
     """Of whatever an answer may accuse: the words tell."""
-    return Row(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
+    return FailureRow(category, _openai(status, None, example), status=OF_THE_REQUEST, says=says)
 
 
-def _plain(category: Category, status: int, example: str, says: str) -> Row:
-    return Row(category, _openai(status, None, example), status=WHATEVER, says=says)
+def _plain(category: Category, status: int, example: str, says: str) -> FailureRow:
+    return FailureRow(category, _openai(status, None, example), status=WHATEVER, says=says)
 
 
 OUTPUT = (
@@ -285,7 +287,7 @@ CONTEXT = (
         "(超出|超过|超過|超长|过长|過長).{0,20}(长度|長度|上下文|token)|(长度|長度|上下文|输入|輸入|prompt|token).{0,20}(超出|超过|超過|超长|过长|過長)"
         "|(コンテキスト|トークン|入力|プロンプト).{0,20}(超え|超過|長すぎ|上限)",
     ),
-    Row(
+    FailureRow(
         C.CONTEXT,
         _openai(500, None, "Context size has been exceeded."),
         status=frozenset({500}),
@@ -332,9 +334,9 @@ MALFORMED = (
 """Of what no endpoint would take: broken JSON, what every API wants and is not there, a wrong type, nothing at all."""
 
 
-def _in_a_stream(category: Category, example: str, says: str) -> Row:
+def _in_a_stream(category: Category, example: str, says: str) -> FailureRow:
     error = {"error": {"message": example}}
-    return Row(
+    return FailureRow(
         category,
         Example(200, json.dumps(error), fault="event"),
         "openai",
@@ -367,7 +369,7 @@ BUSY = (
 """Of a model that does not answer just now."""
 
 MODEL_PURSES = (
-    Row(
+    FailureRow(
         C.MODEL_QUOTA,
         _openai(429, None, "Quota exceeded for metric: free_tier_requests, limit: 0, model: some-model"),
         status=TOO_MANY,
@@ -403,7 +405,7 @@ EMPTY_PURSES = (
 """Of an empty purse, before anything else that may be said of it."""
 
 CLOSED = (
-    Row(
+    FailureRow(
         C.CREDENTIAL,
         _openai(401, None, "Authentication Error: the token passed cannot be found."),
         status=frozenset({401}),
@@ -588,7 +590,7 @@ MODELS = (
         r"|allowed to (use|access) (this |the )?(publisher )?model|marked by provider as legacy|end of its life"
         r"|\bmodel\b[^.]{0,40}requires terms",
     ),
-    Row(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
+    FailureRow(C.MODEL_NOT_FOUND, _openai(503, None, "对于模型 m 无可用渠道"), says="无可用渠道"),
     _wording(
         C.MODEL_NOT_FOUND,
         403,
@@ -682,7 +684,7 @@ KEYS = (
         "(密钥|密鑰|令牌|api ?key|鉴权|身份验证|身份驗證|认证).{0,10}(无效|無效|错误|不正确|失效|过期|失败|不存在|封禁|禁用|停用)"
         "|(无效|無效|错误|未提供|缺少).{0,4}(密钥|密鑰|令牌|api ?key)|(apiキー|認証).{0,12}(無効|不正|失敗|エラー|期限|正しく)",
     ),
-    Row(
+    FailureRow(
         C.CREDENTIAL,
         _openai(
             403, None, "You have insufficient permissions for this operation. Missing scopes: model.request."
@@ -692,14 +694,14 @@ KEYS = (
         r"|scope requirement|permission denied on resource|permission to use the specified|permission[^.]{0,40}\bkey\b"
         r"|verify your (phone|identity|email|account)|not a member of",
     ),
-    Row(
+    FailureRow(
         C.CREDENTIAL,
         _openai(403, None, "The user is not authorized to perform this action."),
         status=frozenset({403, None}),
         says=r"\bnot authori[sz]ed|unauthori[sz]ed|authori[sz]ation failed|authenticat|credentials|unregistered callers|identity"
         r"|access to [^.]{1,40} is denied",
     ),
-    Row(
+    FailureRow(
         C.CREDENTIAL,
         _openai(403, None, "Your organization does not have access to the API."),
         status=frozenset({403, None}),
@@ -718,7 +720,7 @@ CONTRADICTED = (
         "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
         r"\bjinja|roles must alternate|chat template|(image|audio|video) input is not supported",
     ),
-    Row(
+    FailureRow(
         C.UNSUPPORTED,
         _openai(429, None, "Extra usage is required for long context requests."),
         status=TOO_MANY,
@@ -728,7 +730,7 @@ CONTRADICTED = (
 """Of what this endpoint cannot do, whatever its status says: llama.cpp's is 500."""
 
 LACKS = (
-    Row(
+    FailureRow(
         C.UNSUPPORTED,
         _google(400, "INVALID_ARGUMENT", "Audio input is not enabled for models/some-model."),
         status=OF_THE_REQUEST - {401},
@@ -760,8 +762,8 @@ PROSE = (
 """Where a provider gives nothing but prose, or a code that says nothing. What the request is about comes first."""
 
 
-def _status(category: Category, *statuses: int) -> tuple[Row, ...]:
-    return tuple(Row(category, Example(status), status=frozenset({status})) for status in statuses)
+def _status(category: Category, *statuses: int) -> tuple[FailureRow, ...]:
+    return tuple(FailureRow(category, Example(status), status=frozenset({status})) for status in statuses)
 
 
 STATUSES = (
@@ -773,20 +775,24 @@ STATUSES = (
     *_status(C.SERVER, 409, 425, 498, 499),
     *_status(C.CONTEXT, 413),
     *_status(C.RATE_LIMIT, 429),
-    Row(C.SERVER, Example(503, "<html>overloaded</html>"), status=range(500, 600)),
-    Row(C.UNSUPPORTED, Example(400), status=range(400, 500)),  # most likely, only this endpoint says so
-    Row(C.MODEL_NOT_FOUND, Example(307), status=range(300, 400)),  # never followed: it may lead anywhere
+    FailureRow(C.SERVER, Example(503, "<html>overloaded</html>"), status=range(500, 600)),
+    FailureRow(
+        C.UNSUPPORTED, Example(400), status=range(400, 500)
+    ),  # most likely, only this endpoint says so
+    FailureRow(
+        C.MODEL_NOT_FOUND, Example(307), status=range(300, 400)
+    ),  # never followed: it may lead anywhere
 )
 """What the HTTP status says."""
 
 
-def _event(code: str, category: Category = C.SERVER, api: Api = "openai") -> Row:
+def _event(code: str, category: Category = C.SERVER, api: Api = "openai") -> FailureRow:
     error = {"error": {"message": "", "type": code, "code": code}}
-    return Row(category, Example(200, json.dumps(error), fault="event"), api, code)
+    return FailureRow(category, Example(200, json.dumps(error), fault="event"), api, code)
 
 
-def _google_event(status: int, code: str) -> Row:
-    return Row(C.SERVER, Example(200, _google(status, code).body, fault="event"), "gemini", code)
+def _google_event(status: int, code: str) -> FailureRow:
+    return FailureRow(C.SERVER, Example(200, _google(status, code).body, fault="event"), "gemini", code)
 
 
 EVENTS = (
@@ -807,25 +813,25 @@ EVENTS = (
 """Codes that say no more than a status would, and so count only where there is none: in the middle of a stream."""
 
 EXCEPTIONS = (
-    Row(C.UNWORDED, Example(fault="unworded"), raised="NotWordedError", sent=False),
-    Row(C.TIMEOUT, Example(fault="hang"), raised="TimeoutException", sent=True),
-    Row(C.TIMEOUT, Example(fault="hang"), raised="TimeoutError", sent=True),
-    Row(C.TIMEOUT, Example(fault="hang"), raised="APITimeoutError", sent=True),
-    Row(C.CONNECT, Example(fault="refuse"), raised="TransportError", sent=True, answered=False),
-    Row(C.CONNECT, Example(fault="refuse"), raised="APIConnectionError", sent=True, answered=False),
-    Row(C.CONNECT, Example(fault="refuse"), raised="OSError", sent=True, answered=False),
-    Row(C.INTERRUPTED, Example(fault="cut"), raised="TransportError", answered=True),
-    Row(C.INTERRUPTED, Example(fault="cut"), raised="APIConnectionError", answered=True),
-    Row(C.INTERRUPTED, Example(fault="cut"), raised="OSError", answered=True),
+    FailureRow(C.UNWORDED, Example(fault="unworded"), raised="NotWordedError", sent=False),
+    FailureRow(C.TIMEOUT, Example(fault="hang"), raised="TimeoutException", sent=True),
+    FailureRow(C.TIMEOUT, Example(fault="hang"), raised="TimeoutError", sent=True),
+    FailureRow(C.TIMEOUT, Example(fault="hang"), raised="APITimeoutError", sent=True),
+    FailureRow(C.CONNECT, Example(fault="refuse"), raised="TransportError", sent=True, answered=False),
+    FailureRow(C.CONNECT, Example(fault="refuse"), raised="APIConnectionError", sent=True, answered=False),
+    FailureRow(C.CONNECT, Example(fault="refuse"), raised="OSError", sent=True, answered=False),
+    FailureRow(C.INTERRUPTED, Example(fault="cut"), raised="TransportError", answered=True),
+    FailureRow(C.INTERRUPTED, Example(fault="cut"), raised="APIConnectionError", answered=True),
+    FailureRow(C.INTERRUPTED, Example(fault="cut"), raised="OSError", answered=True),
     # A success that the provider's own SDK cannot read: a page, broken JSON, an error object, no choices.
-    Row(C.UNREADABLE, Example(200, "<!doctype html><title>Sign in</title>"), answered=True),
-    Row(C.UNREADABLE, Example(200, '{"error": {"message": "no upstream"}}'), "openai", answered=True),
-    Row(C.UNREADABLE, Example(200, "{"), answered=True),
-    Row(C.BUG, Example(fault="bug")),
+    FailureRow(C.UNREADABLE, Example(200, "<!doctype html><title>Sign in</title>"), answered=True),
+    FailureRow(C.UNREADABLE, Example(200, '{"error": {"message": "no upstream"}}'), "openai", answered=True),
+    FailureRow(C.UNREADABLE, Example(200, "{"), answered=True),
+    FailureRow(C.BUG, Example(fault="bug")),
 )
 """What is left where no error answer came: the kind of exception, and how far the exchange had got."""
 
-ROWS: tuple[Row, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
+ROWS: tuple[FailureRow, ...] = (*CODES, *PROSE, *STATUSES, *EVENTS, *EXCEPTIONS)
 
 
 def category_of(seen: Evidence) -> Category:
@@ -835,6 +841,6 @@ def category_of(seen: Evidence) -> Category:
 
 
 @lru_cache(maxsize=256)
-def _rows_of(api: Api, status: int | None, *, sent: bool, answered: bool) -> tuple[Row, ...]:
+def _rows_of(api: Api, status: int | None, *, sent: bool, answered: bool) -> tuple[FailureRow, ...]:
     """The lines that can be about such an exchange: of a 503 fewer than half of them."""
     return tuple(row for row in ROWS if row.may_match(api, status, sent=sent, answered=answered))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ..budgets import NOTHING, Charge, pico_usd, resets_at
+from ..budgets import NOTHING, Balance, Charge, pico_usd, resets_at
 from ..pricing import price_on
 from ..receipt import Usage
-from .route import Balance, Overrun, Rejection, SkipCode
+from .route import Overrun, Rejection, SkipCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,17 +45,17 @@ class Sized(Protocol):
         ...
 
 
-class Claim(NamedTuple):
+class BudgetClaim(NamedTuple):
     """The amount that a request reserves of one budget."""
 
     budget: Budget
     charge: Charge
 
 
-def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[Claim, ...]:
+def claims(candidate: Candidate, call: Sized, now: datetime) -> tuple[BudgetClaim, ...]:
     """The reservations that a request to ``candidate`` needs, in the order in which counters are locked."""
     return tuple(
-        Claim(budget, Charge(window, _most(budget, candidate, call) or 0, ceiling))
+        BudgetClaim(budget, Charge(window, _most(budget, candidate, call) or 0, ceiling))
         for budget, window in _windows(call, candidate.owner, now)
         for ceiling in (budget.ceiling(is_stepped_down=candidate.is_lowered),)
     )
@@ -123,11 +123,11 @@ def shortage(
     for budget, charge in claims(candidate, route, now):
         counter = counters.get(charge.window, NOTHING)
         if not counter.has_room(charge):
-            return over_budget(candidate, Claim(budget, charge), counter, now)
+            return over_budget(candidate, BudgetClaim(budget, charge), counter, now)
     return None
 
 
-def over_budget(candidate: Candidate, claim: Claim, counter: Counter, now: datetime) -> Rejection:
+def over_budget(candidate: Candidate, claim: BudgetClaim, counter: Counter, now: datetime) -> Rejection:
     """The rejection of ``candidate``, for whom ``claim`` does not fit."""
     budget, charge = claim
     resets, is_held = resets_at(budget.period, now), counter.will_have_room(charge)

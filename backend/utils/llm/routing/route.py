@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from typing_extensions import override
-
 from ..cached import cached_property
 from ..caller import HOUSE
-from ..foreign import label
 from ..model_config import OWN
 from ..options import NO_OPTIONS, Options, request_kwargs
 from ..receipt import called
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, datetime
 
-    from ..budgets import Budget, Counter, Window
+    from ..budgets import Balance
     from ..caller import Caller
     from ..model_config import Account, Endpoint, Feature, Override, Share
     from ..state.health import Unavailable
@@ -220,43 +217,6 @@ class Overrun(NamedTuple):
     is_held: bool = False
     is_away: bool = False
     steps_down: bool = False
-
-
-class Balance(NamedTuple):
-    """What a counter of a budget says, and when it begins anew."""
-
-    budget: Budget
-    window: Window
-    counter: Counter
-    resets_at: datetime | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready. Amounts are dollars as decimal numbers in texts, or counts of tokens."""
-        budget, window, counter, resets_at = self
-        return {
-            "budget": budget.name,
-            "per": budget.per,
-            "subject": window.subject,
-            "period": budget.period,
-            "begins": window.begins or None,
-            "resets_at": None if resets_at is None else resets_at.isoformat(),
-            "unit": budget.unit,
-            "cap": budget.amount(budget.cap + counter.raised),
-            "spent": budget.amount(counter.spent),
-            "reserved": budget.amount(counter.reserved),
-            "left": budget.amount(counter.left(budget.cap)),
-            "used": round(counter.used(budget.cap), 4),
-            "warning": counter.used(budget.cap) >= budget.warn_at,
-            "layer": f"{budget.layer}, budgets.{budget.name}",
-        }
-
-    @override
-    def __str__(self) -> str:
-        budget, window, counter, resets_at = self
-        anew = "" if resets_at is None else f", anew at {resets_at:%Y-%m-%d %H:%M} UTC"
-        left, whole = budget.shown(counter.left(budget.cap)), budget.shown(budget.cap + counter.raised)
-        whose = f"{budget.per} {label(window.subject)}"
-        return f"budget {budget.name} of the {whose}: {left} left of {whole}{anew}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ TOO_OFTEN = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencyEstimate:
     """A moving average of latency.
 
     Attributes:
@@ -39,27 +39,27 @@ class Latency:
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
-    def answered(self, seconds: float, now: float) -> Latency:
+    def answered(self, seconds: float, now: float) -> LatencyEstimate:
         """The mean after an answer that took ``seconds``, which counts more the older the mean is."""
         weight = 1.0 if self.is_first else max(LEAST_WEIGHT, 1.0 - 0.5 ** ((now - self.at) / HALF_LIFE))
-        return Latency(self.seconds + weight * (seconds - self.seconds), now)
+        return LatencyEstimate(self.seconds + weight * (seconds - self.seconds), now)
 
-    def failed(self, seconds: float, now: float) -> Latency:
+    def failed(self, seconds: float, now: float) -> LatencyEstimate:
         """The mean after a failure that took ``seconds``: a slow one counts as latency, a fast one does not."""
         if seconds > self.seconds:
             return self.answered(seconds, now)
-        return Latency(self.seconds, now, self.is_first)
+        return LatencyEstimate(self.seconds, now, self.is_first)
 
 
-def after_answer(before: Latency | None, seconds: float, now: float) -> Latency:
+def after_answer(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
     """The latency after an answer; ``before`` is None if it was the first request."""
-    return Latency(seconds, now, is_first=True) if before is None else before.answered(seconds, now)
+    return LatencyEstimate(seconds, now, is_first=True) if before is None else before.answered(seconds, now)
 
 
-def after_failure(before: Latency | None, seconds: float, now: float) -> Latency:
+def after_failure(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
     """The latency after a failure; ``before`` is None if it was the first request."""
     if before is None:
-        return Latency(max(seconds, FAILURE_SECONDS), now, is_first=True)
+        return LatencyEstimate(max(seconds, FAILURE_SECONDS), now, is_first=True)
     return before.failed(seconds, now)
 
 

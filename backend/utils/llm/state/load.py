@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from .latency import Failing, Latency, after_answer, after_failure
+from .latency import Failing, LatencyEstimate, after_answer, after_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +58,7 @@ class Load:
     __slots__ = ("failing", "in_flight", "latency", "recent_requests")
 
     def __init__(self) -> None:
-        self.latency: dict[LatencyKind, Latency] = {}
+        self.latency: dict[LatencyKind, LatencyEstimate] = {}
         self.failing: Failing | None = None
         self.in_flight = InFlight()
         self.recent_requests = -math.inf
@@ -100,7 +100,7 @@ class Targets:
         """The number of recent requests, older ones counting less."""
         return self._loads.get(target, _IDLE).used(self._clock())
 
-    def latency(self, target: Target, latency_kind: LatencyKind) -> Latency | None:
+    def latency(self, target: Target, latency_kind: LatencyKind) -> LatencyEstimate | None:
         """The measured latency of ``target``; None if it was never measured."""
         return self._loads.get(target, _IDLE).latency.get(latency_kind)
 

@@ -113,7 +113,7 @@ class WaitQueue:
         return (self._asks[call_number][1] for call_number in islice(self._order, before))
 
 
-class Reservation(NamedTuple):
+class LimitReservation(NamedTuple):
     """The amounts that a request in flight has reserved in one scope.
 
     Attributes:
@@ -141,7 +141,7 @@ class _Count:
     def __init__(self) -> None:
         self.windows: dict[tuple[str, Period], Window] = {}
         self.in_flight = InFlight()
-        self.reserved: dict[int, Reservation] = {}
+        self.reserved: dict[int, LimitReservation] = {}
         self.queue = WaitQueue()
 
     def is_live(self, resets: Mapping[Period, float], now: float) -> bool:
@@ -242,7 +242,7 @@ class RateLimiter:
             count.forget_lost(self._clock())
             of_requests = [self._grant(count, "requests", rate.per, 1) for rate in limits.requests]
             of_tokens = [self._grant(count, "tokens", rate.per, tokens) for rate in limits.tokens]
-            count.reserved[number] = Reservation(tokens, until, of_requests, of_tokens)
+            count.reserved[number] = LimitReservation(tokens, until, of_requests, of_tokens)
             count.in_flight.add(number, until)
 
     def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others

@@ -38,7 +38,7 @@ class NotRecordedError(AssertionError):
     """Something was asked that the recording has no answer for; says what, and how it differs from what was recorded."""
 
 
-class Question(NamedTuple):
+class ReplayKey(NamedTuple):
     """A request, as far as it decides what is answered.
 
     Attributes:
@@ -54,9 +54,9 @@ class Question(NamedTuple):
         """The request as one text, which does not depend on the order of its fields."""
         return f"{self.path} {json.dumps(self.body, sort_keys=True, ensure_ascii=False)}"
 
-    def without(self, key: str | None) -> Question:
+    def without(self, key: str | None) -> ReplayKey:
         """A copy in which ``key``, and whatever looks like a key, is blotted out."""
-        return Question(self.path, json.loads(blotted(json.dumps(self.body, ensure_ascii=False), key)))
+        return ReplayKey(self.path, json.loads(blotted(json.dumps(self.body, ensure_ascii=False), key)))
 
 
 class Reaction(NamedTuple):
@@ -73,10 +73,10 @@ class Reaction(NamedTuple):
     body: str
 
 
-class Exchange(NamedTuple):
+class RecordedExchange(NamedTuple):
     """A request, and its answer."""
 
-    asked: Question
+    asked: ReplayKey
     answered: Reaction
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,12 +91,12 @@ class Exchange(NamedTuple):
         return {"asked": {"path": self.asked.path, "body": self.asked.body}, "answered": answered}
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Exchange:
+    def of(cls, row: Mapping[str, Any]) -> RecordedExchange:
         """The opposite of `as_dict`."""
         asked, answered = row["asked"], row["answered"]
         body = _text(answered)
         reaction = Reaction(answered["status"], answered["content_type"], answered["headers"], body)
-        return cls(Question(asked["path"], asked["body"]), reaction)
+        return cls(ReplayKey(asked["path"], asked["body"]), reaction)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Recording:
         keys: The variables that held keys of the house at the time: who serves depends on them.
     """
 
-    exchanges: tuple[Exchange, ...]
+    exchanges: tuple[RecordedExchange, ...]
     profile: str
     keys: tuple[str, ...] = ()
 
@@ -133,7 +133,7 @@ class Recording:
                 raise ValueError(
                     f"{path}: version {document['version']}, and this reads {VERSION}. Record it anew."
                 )
-            rows = tuple(map(Exchange.of, document["exchanges"]))
+            rows = tuple(map(RecordedExchange.of, document["exchanges"]))
             return cls(rows, document["profile"], tuple(document["keys"]))
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no recording: {error!r}. Record it anew.") from error
@@ -151,7 +151,7 @@ class Replay:
     faults: list[str] = field(default_factory=list)
     _asked: Counter[str] = field(default_factory=Counter)
 
-    def answer(self, question: Question) -> Reaction:
+    def answer(self, question: ReplayKey) -> Reaction:
         """The recorded answer.
 
         Raises:
@@ -168,7 +168,7 @@ class Replay:
         raise NotRecordedError(fault)
 
     @property
-    def unused(self) -> tuple[Exchange, ...]:
+    def unused(self) -> tuple[RecordedExchange, ...]:
         """The recorded exchanges that were not asked for."""
         seen: Counter[str] = Counter()
         left = []
@@ -218,12 +218,12 @@ def _text(answered: Mapping[str, Any]) -> str:
     return str(answered["text"]) if "text" in answered else json.dumps(answered["json"], ensure_ascii=False)
 
 
-def _again(question: Question, count: int) -> str:
+def _again(question: ReplayKey, count: int) -> str:
     times = "once" if count == 1 else f"{count} times"
     return f"{question.path} was asked more often than it was recorded, {times}. Record it anew."
 
 
-def _strange(question: Question, recording: Recording) -> str:
+def _strange(question: ReplayKey, recording: Recording) -> str:
     """How ``question`` differs from the recorded one that is most like it."""
     alike = [one.asked for one in recording.exchanges if one.asked.path == question.path]
     if not alike:

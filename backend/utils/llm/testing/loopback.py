@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from .exchanges import NotRecordedError, Question
+from .exchanges import NotRecordedError, ReplayKey
 from .recording import RecordedRequest
 from .replies import Raw, Status
 from .responder import respond
@@ -170,7 +170,7 @@ class LoopbackProvider:
             if self.replay is None or self._scripts.get(request.model) or self._scripts.get(None):
                 return None
             try:
-                said = self.replay.answer(Question(request.path, request.body).without(request.key))
+                said = self.replay.answer(ReplayKey(request.path, request.body).without(request.key))
             except NotRecordedError as error:
                 return Status(400, error_code="not_recorded", message=str(error))
         return Raw(said.status, said.body, said.content_type, said.headers)

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from typing_extensions import override
 
-from .exchanges import Exchange, Question, Reaction, blotted, kept
+from .exchanges import Reaction, RecordedExchange, ReplayKey, blotted, kept
 from .loopback import LoopbackProvider
 from .replies import Raw
 
@@ -52,14 +52,14 @@ class Recorder(LoopbackProvider):
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
         super().__init__()
         self._upstreams = dict(upstreams)
-        self._exchanges: dict[int, Exchange] = {}
+        self._exchanges: dict[int, RecordedExchange] = {}
 
     def url(self, name: str) -> str:
         """The address at which the provider ``name`` is recorded."""
         return f"{self.origin}/{quote(name, safe='')}{self._upstreams[name].stand_in}"
 
     @property
-    def exchanges(self) -> tuple[Exchange, ...]:
+    def exchanges(self) -> tuple[RecordedExchange, ...]:
         """The exchanges so far, in the order in which they began."""
         with self._changed:
             return tuple(one for _, one in sorted(self._exchanges.items()))
@@ -72,10 +72,10 @@ class Recorder(LoopbackProvider):
             return None
         path = f"/{rest}"
         status, content_type, headers, body = _asked(upstream, path, request)
-        question = Question(path, request.body).without(request.key)
+        question = ReplayKey(path, request.body).without(request.key)
         said = Reaction(status, content_type, headers, blotted(body, request.key))
         with self._changed:
-            self._exchanges[number] = Exchange(question, said)
+            self._exchanges[number] = RecordedExchange(question, said)
         return Raw(status, body, content_type, headers)
 
 

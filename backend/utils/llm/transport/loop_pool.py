@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from ..caller import context_without_caller
 from .patience import LoopSeconds
-from .resolver import Resolver
+from .resolver import AddressResolver
 from .sockets import Sockets
 from .trust import HOUSE, STRANGER
 
@@ -95,7 +95,7 @@ class LoopPool:
             force_close=not keeps,
             # The cache shares look-ups, and with them what is raised: one user's exception would be another's too.
             use_dns_cache=keeps,
-            resolver=Resolver(policy),
+            resolver=AddressResolver(policy),
             socket_factory=self._socket,
         )
         self.session = aiohttp.ClientSession(

@@ -57,7 +57,7 @@ def addresses(policy: NetworkPolicy | None, host: str, port: int, seconds: float
 
 
 @dataclass(eq=False)
-class Resolver(AbstractResolver):
+class AddressResolver(AbstractResolver):
     """Looks names up for aiohttp, under the same rules as `addresses`."""
 
     policy: NetworkPolicy | None

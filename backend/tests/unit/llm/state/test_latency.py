@@ -10,7 +10,7 @@ from backend.utils.llm.state.latency import (
     FADES,
     FAILURE_SECONDS,
     Failing,
-    Latency,
+    LatencyEstimate,
     after_answer,
     after_failure,
 )
@@ -35,13 +35,13 @@ def test_it_lies_between_the_quickest_answer_and_the_slowest(answers: list[tuple
 def test_each_answer_brings_it_nearer_by_three_tenths_at_least(
     before: float, answer: float, pause: float
 ) -> None:
-    after = Latency(before, 0.0).answered(answer, pause)
+    after = LatencyEstimate(before, 0.0).answered(answer, pause)
 
     assert abs(after.seconds - answer) <= 0.7 * abs(before - answer) + 1e-9
 
 
 def test_the_longer_the_pause_the_more_the_next_answer_counts() -> None:
-    known = Latency(1.0, 0.0)
+    known = LatencyEstimate(1.0, 0.0)
 
     after = [known.answered(0.0, pause).seconds for pause in (0.1, 1.0, 2.0, 60.0)]
 
@@ -58,7 +58,7 @@ def test_the_second_answer_replaces_the_first() -> None:
 
 @given(before=times, age=pauses)
 def test_hope_grows_to_half_and_no_further(before: float, age: float) -> None:
-    known = Latency(before, 0.0)
+    known = LatencyEstimate(before, 0.0)
 
     assert known.hoped(0.0) == before
     assert 0.5 * before <= known.hoped(age) <= before
@@ -67,11 +67,11 @@ def test_hope_grows_to_half_and_no_further(before: float, age: float) -> None:
 
 @given(before=times, failure=times, pause=pauses)
 def test_no_failure_makes_it_quicker(before: float, failure: float, pause: float) -> None:
-    assert Latency(before, 0.0).failed(failure, pause).seconds >= before
+    assert LatencyEstimate(before, 0.0).failed(failure, pause).seconds >= before
 
 
 def test_a_failure_that_takes_long_makes_it_slower() -> None:
-    assert Latency(1.0, 0.0).failed(30.0, 0.0).seconds == pytest.approx(9.7)
+    assert LatencyEstimate(1.0, 0.0).failed(30.0, 0.0).seconds == pytest.approx(9.7)
 
 
 @pytest.mark.parametrize(("seconds", "taken_for"), [(0.005, FAILURE_SECONDS), (60.0, 60.0)])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...budgets import Counter, Window
     from ...clock import Time
     from ...failures import Failure
-    from ...routing.charges import Claim
+    from ...routing.charges import BudgetClaim
     from ...state.budget_store import BudgetStore
     from ..steps import Try
 
@@ -49,7 +49,7 @@ MOST = 10**17
 class Held(NamedTuple):
     """The amounts that one request has reserved in budgets."""
 
-    claims: tuple[Claim, ...]
+    claims: tuple[BudgetClaim, ...]
     reservation: Reservation
 
 
@@ -99,10 +99,10 @@ class Reservations(AttemptObserver):
             reserving.add_done_callback(lambda _: self._settle(step, None))
             raise
 
-    def _claims(self, step: Try) -> tuple[Claim, ...]:
+    def _claims(self, step: Try) -> tuple[BudgetClaim, ...]:
         return claims(step.candidate, step.route, self._time.now())
 
-    def _reserved(self, step: Try, found: tuple[Claim, ...]) -> Rejection | tuple[BudgetMark, ...]:
+    def _reserved(self, step: Try, found: tuple[BudgetClaim, ...]) -> Rejection | tuple[BudgetMark, ...]:
         seconds = step.most_seconds + LEASE_SECONDS
         charges = tuple(claim.charge for claim in found)
         held = Held(found, Reservation(os.urandom(16).hex(), charges, seconds))
@@ -140,7 +140,7 @@ class Reservations(AttemptObserver):
             used = [0 if usage is None else min(MOST, _amount(step, claim, usage)) for claim in held.claims]
             self._store.settle(held.reservation, used)
 
-    def _away(self, step: Try, found: Sequence[Claim], why: str) -> Rejection | tuple[BudgetMark, ...]:
+    def _away(self, step: Try, found: Sequence[BudgetClaim], why: str) -> Rejection | tuple[BudgetMark, ...]:
         if not self._is_away:
             log.warning("the counters of budgets cannot be read: %s", why)
         self._is_away = True
@@ -150,7 +150,7 @@ class Reservations(AttemptObserver):
             return unaccounted(step.candidate, closed)
         return tuple(BudgetMark(budget.name, budget.per, "uncounted") for budget in concerned)
 
-    def _marks(self, found: Sequence[Claim], counters: Sequence[Counter]) -> list[BudgetMark]:
+    def _marks(self, found: Sequence[BudgetClaim], counters: Sequence[Counter]) -> list[BudgetMark]:
         """The budgets that are used up so far that somebody should know."""
         near = [
             (claim, counter)
@@ -161,7 +161,7 @@ class Reservations(AttemptObserver):
             self._warn(claim, counter)
         return [BudgetMark(claim.budget.name, claim.budget.per, "warning") for claim, _ in near]
 
-    def _warn(self, claim: Claim, counter: Counter) -> None:
+    def _warn(self, claim: BudgetClaim, counter: Counter) -> None:
         """Tell the log, once for each counter."""
         budget, window = claim.budget, claim.charge.window
         if window in self._warned:
@@ -205,7 +205,7 @@ def _used(step: Try, attempt: Attempt, failure: Failure | None) -> Usage | None:
     return Usage(input=step.route.needs.tokens)
 
 
-def _amount(step: Try, claim: Claim, usage: Usage) -> int:
+def _amount(step: Try, claim: BudgetClaim, usage: Usage) -> int:
     """What ``usage`` is in the unit of a budget; all that was set aside, if nobody knows what it costs."""
     if claim.budget.unit == "tokens":
         return usage.total
