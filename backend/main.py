@@ -356,6 +356,7 @@ async def _looking_after(
     if not isinstance(facade, Patchbay) or overriding is None:
         yield
         return
+    frozen_before = gc.get_freeze_count()
     async with (
         background.repeating("table", overriding.put_in_force, every=WATCH_SECONDS),
         background.once("warm-up", partial(_warm_up, facade)),
@@ -363,7 +364,8 @@ async def _looking_after(
         try:
             yield
         finally:
-            gc.unfreeze()
+            if not frozen_before:  # else somebody wants it frozen, such as a parent that forks its servers
+                gc.unfreeze()
 
 
 async def _warm_up(facade: Patchbay) -> None:

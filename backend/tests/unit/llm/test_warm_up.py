@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import subprocess
 import sys
@@ -96,6 +97,20 @@ async def test_a_server_warms_up_beside_its_start(
         await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "warm-up"])
 
     assert (before, len(patchbay.runtime.clients)) == (0, len(CHAIN))
+
+
+@pytest.mark.parametrize("frozen_before", [True, False])
+async def test_a_server_leaves_frozen_what_was_and_nothing_else(
+    served: tuple[FastAPI, Patchbay], *, frozen_before: bool
+) -> None:
+    app, _ = served
+    if not frozen_before:
+        gc.unfreeze()
+
+    async with app.router.lifespan_context(app):
+        await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "warm-up"])
+
+    assert (gc.get_freeze_count() > 0) is frozen_before
 
 
 @pytest.mark.usefixtures("may_warm_up")
