@@ -3,7 +3,7 @@
     PYTHONPATH=. .venv/bin/python -m benchmarks.approvals [--seeds 200] [--killed 20] [--stride 9] [--rounds 5]
 
 First, 200 requests on four processes approve the same call, on SQLite, PostgreSQL and Valkey: one does it, all others are refused.
-Then every moment before and after each write and each effect is looked at, of runs that follow from a seed: from the files that a
+Runs that follow from a seed do the same on each of these stores as in memory. Then every moment before and after each write and each effect is looked at, of runs that follow from a seed: from the files that a
 process would leave behind if it were killed there, the next one shows what is parked, leaves it alone, and brings the rest to its
 end. At last processes are killed indeed, on each store, at every ``stride``-th moment of some of the runs, beginning at the seed.
 
@@ -43,7 +43,7 @@ from backend.database.postgres import make_postgres_engine
 from backend.database.runs import SqlRunStore
 from backend.database.transactions import transactions
 from backend.database.valkey_confirmations import ValkeyConfirmationStore
-from backend.tests.fakes import postgres, valkey
+from backend.tests.fakes import postgres, stories, valkey
 from backend.tests.fakes.agents import ANN, whole
 from backend.tests.fakes.children import fork, in_child
 from backend.tests.fakes.mortal import Images, Left, Place, TurnModel, killed_at, live, live_on
@@ -263,6 +263,39 @@ def kills(seeds: int, stride: int, folder: Path) -> bool:
     return fine
 
 
+def alike(seeds: int, folder: Path) -> bool:
+    """Whether what a run does is the same on every store as in memory."""
+    print("| store | runs | not as in memory |\n|---|---|---|")
+    fine = True
+    with postgres.running() as server, valkey.running() as state, server.database() as database:
+        path, beside = str(folder / "stories.sqlite3"), str(folder / "beside.sqlite3")
+        for each in (path, beside):
+            in_child(partial(_make, each))
+        for kind in (Kind("sqlite", path), Kind("postgresql", database), Kind("valkey", beside, state.url)):
+            other = asyncio.run(_unlike(kind, seeds))
+            print(f"| {kind.name} | {seeds} | {other} |", flush=True)
+            fine = fine and not other
+    return fine
+
+
+async def _unlike(kind: Kind, seeds: int) -> int:
+    engine, count = _engine(kind.database), 0
+    client = Redis.from_url(kind.valkey) if kind.valkey else None
+    async with transactions(engine) as transacting:
+        store: Any = SqlConfirmationStore(transacting)
+        if client is not None:
+            store = ValkeyConfirmationStore(client, partial(note, async_sessionmaker(engine)))
+        for seed in range(seeds):
+            in_memory = await stories.told(stories.made(seed), seed)
+            count += (
+                await stories.told(stories.made(seed, store, SqlRunStore(transacting)), seed) != in_memory
+            )
+    if client is not None:
+        await client.aclose()
+    await engine.dispose()
+    return count
+
+
 def _place(template: Path, folder: Path, name: str) -> Place:
     path = shutil.copy(template, folder / f"{name}.sqlite3")
     return Place(str(path), folder / f"{name}.effects")
@@ -287,6 +320,7 @@ def main() -> int:
     asyncio.run(_warm_up())
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # noqa: S108
         fine = races(given.rounds, Path(folder))
+        fine = alike(given.seeds, Path(folder)) and fine
         fine = images(given.seeds, Path(folder)) and fine
         return 0 if kills(given.killed, given.stride, Path(folder)) and fine else 1
 

@@ -15,9 +15,19 @@ from backend.agents.in_memory import MemoryConfirmations
 from backend.agents.tools import tool
 from backend.tests.fakes.agents import Effects, World, deletes, wants
 from backend.tests.fakes.services import ANN, BOB, services
+from backend.tests.unit.agents.conftest import stores, valkey_client  # noqa: F401 - fixtures
+from backend.tests.unit.database.conftest import (  # noqa: F401 - fixtures
+    engine,
+    postgresql_sessions,
+    postgresql_transactions,
+    sqlite_sessions,
+    sqlite_transactions,
+)
 
 if TYPE_CHECKING:
     import httpx2
+
+    from backend.tests.unit.agents.conftest import Stores
 
     from .conftest import Connect
 
@@ -258,3 +268,30 @@ async def test_a_message_that_is_none_is_refused_before_anybody_is_asked(connect
         assert (await client.post(RUNS, json=body, headers=ANN)).status_code == 422
 
     assert world.model.calls == ()
+
+
+async def test_over_http_it_is_the_same_on_every_store(
+    connect: Connect,
+    stores: Stores,  # noqa: F811 - the fixture
+) -> None:
+    world = World([deletes(), "It is gone."], confirmations=stores.confirmations, runs=stores.runs)
+    client = client_of(connect, world)
+    one = await asks(client)
+    place, yes = f"/v1/confirmations/{one['id']}", {"decision": "approve", "digest": one["digest"]}
+    statuses = []
+    for headers, body in (
+        (BOB, yes),
+        (ANN, yes | {"digest": "0" * 64}),
+        (ANN, yes | {"decision": "edit", "arguments": {"number": "x"}}),
+        (ANN, yes | {"decision": "edit", "arguments": {"number": 8}}),
+        (ANN, yes),
+    ):
+        statuses.append((await client.post(place, json=body, headers=headers)).status_code)
+
+    run = (await client.get(f"/v1/runs/{one['run']}", headers=ANN)).json()
+    removed = await client.delete(f"/v1/runs/{one['run']}", headers=ANN)
+    gone = await client.get(f"/v1/runs/{one['run']}", headers=ANN)
+
+    assert statuses == [404, 409, 422, 200, 409]
+    assert (run["state"], run["answer"], world.effects.done) == ("done", "It is gone.", [("delete", 8)])
+    assert (removed.status_code, gone.status_code) == (204, 404)
