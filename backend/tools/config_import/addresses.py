@@ -42,9 +42,13 @@ def fitted(provider: str, model: str, written: str) -> Address:
         return _vertex(written)
     if provider in {"ollama", "ollama_chat", "huggingface"}:
         return _below_v1(written)
+    if provider in _SERVED_AT_V1 and not split(written).path.strip("/"):
+        return _below_v1(written)
     return Address(_API.get(provider, "openai"), written)
 
 
+_SERVED_AT_V1 = frozenset({"hosted_vllm", "llamafile", "lm_studio", "vllm"})
+"""Servers that answer at no other path, unless something stands before them."""
 _API: dict[str, Api] = {"anthropic": "anthropic", "gemini": "gemini"}
 
 

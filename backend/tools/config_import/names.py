@@ -25,6 +25,8 @@ class Name(NamedTuple):
 
 _ADDRESSED = {"bedrock", "bedrock_converse", "vertex_ai", "vertex_ai_beta"}
 """Clouds that serve some addresses as other servers do."""
+_PLACEHOLDERS = frozenset("{}<>$")
+"""What templates write around the name of what they leave open. No model's name has them."""
 _BARE = {
     "openai": re.compile(r"(ft:)?gpt-|chatgpt-|o[134](?![0-9a-z])"),
     "anthropic": re.compile(r"claude-"),
@@ -67,6 +69,11 @@ def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
         node.report(
             "wrong",
             f"{shown(written)} stands for many models, and a table names each. Write an entry for each that is used.",
+        )
+        return None
+    if not _PLACEHOLDERS.isdisjoint(written):
+        node.report(
+            "wrong", f"{shown(written)} leaves a place for a model's name, and a table says the name itself."
         )
         return None
     provider, slash, model = written.partition("/")

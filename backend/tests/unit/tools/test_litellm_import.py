@@ -352,6 +352,10 @@ class TestClouds:
             ("cohere_chat/command-r", {}),
             ("made_up/model", {"api_base": "http://127.0.0.1:9"}),
             ("openai/*", {}),
+            ("openai/${MODEL}", {}),
+            ("openai/{{ model }}", {}),
+            ("openai/{{model}}", {}),
+            ("openai/<your-model>", {}),
             ("*", {}),
             ("azure/d", {}),
             ("azure/d", {"api_base": "os.environ/AZURE_API_BASE"}),
@@ -380,6 +384,10 @@ class TestClouds:
             ("ollama_chat/llama3.1", "http://localhost:11434", "http://localhost:11434/v1"),
             ("huggingface/HuggingFaceH4/zephyr-7b-beta", "http://127.0.0.1:8001", "http://127.0.0.1:8001/v1"),
             ("hosted_vllm/qwen3", "http://127.0.0.1:8001/v1", "http://127.0.0.1:8001/v1"),
+            ("hosted_vllm/qwen3", "http://127.0.0.1:8001", "http://127.0.0.1:8001/v1"),
+            ("vllm/qwen3", "http://127.0.0.1:8001/", "http://127.0.0.1:8001/v1"),
+            ("lm_studio/qwen3", "http://127.0.0.1:1234", "http://127.0.0.1:1234/v1"),
+            ("hosted_vllm/qwen3", "http://127.0.0.1:8001/qwen", "http://127.0.0.1:8001/qwen"),
         ],
     )
     def test_a_server_is_asked_where_it_speaks_openais_protocol(
