@@ -64,17 +64,18 @@ def _is_served(node: Node, name: Name, kind: str | None) -> bool:
     return kind in SERVED
 
 
-def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
+def _fault_of(written: str) -> str | None:
+    """Why ``written`` is not the name of one model; None if it may be."""
     if "*" in written:
-        node.report(
-            "wrong",
-            f"{shown(written)} stands for many models, and a table names each. Write an entry for each that is used.",
-        )
-        return None
+        return "stands for many models, and a table names each. Write an entry for each that is used."
     if not _PLACEHOLDERS.isdisjoint(written):
-        node.report(
-            "wrong", f"{shown(written)} leaves a place for a model's name, and a table says the name itself."
-        )
+        return "leaves a place for a model's name, and a table says the name itself."
+    return None
+
+
+def _taken_apart(node: Node, written: str, *, addressed: bool) -> Name | None:
+    if (fault := _fault_of(written)) is not None:
+        node.report("wrong", f"{shown(written)} {fault}")
         return None
     provider, slash, model = written.partition("/")
     if not slash:
