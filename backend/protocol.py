@@ -295,10 +295,10 @@ class BoundedProtocol(H11Protocol):
     def shutdown(self) -> None:
         """Close when what is under way is answered.
 
-        A stop that has the time for it leaves a connection that is idle to its client, whose next request may be on its way, until
-        it has been idle for `IDLE_SECONDS`.
+        A stop that has the time for it closes nothing whose client may be about to ask again, as it was not told otherwise: it has one
+        more answer, which says that the connection ends, or closes once it has been idle for `IDLE_SECONDS`.
         """
-        if self.is_waiting and (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
+        if (self.config.timeout_graceful_shutdown or 0) > IDLE_SECONDS:
             self._is_leaving = True
         else:
             super().shutdown()

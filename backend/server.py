@@ -46,6 +46,7 @@ class Server:
 
     def __init__(self, app: FastAPI, leaving_seconds: float = 0.0) -> None:
         self._uvicorn = _Uvicorn(configured(app, grace_seconds=GRACE_SECONDS + ENDING_SECONDS))
+        self._app = app
         self._requests: Stop = app.state.stop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving_seconds = leaving_seconds
@@ -92,6 +93,10 @@ class Server:
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed: nothing is under way
                 self._loop.call_soon_threadsafe(self._requests.begin, seconds)
+
+    async def warm_up(self) -> None:
+        """Wait until its facade has imported and built what first calls need. It has to be started."""
+        await asyncio.to_thread(self._app.state.services.facade.warm_up)
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve until it is stopped, or cannot start."""

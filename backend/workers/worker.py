@@ -68,6 +68,7 @@ async def _run(server: Server, listener: ChannelListener, answers: FileIO) -> No
     while not server.is_started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(_POLL)
     if server.is_started:
+        await server.warm_up()  # meanwhile others answer quicker
         answers.write(READY)
     await serving
 

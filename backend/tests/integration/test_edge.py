@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
 POST = b"POST /v1/conversations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 ANN = b"authorization: Bearer token-of-ann\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
@@ -40,7 +42,13 @@ class Server(uvicorn.Server):
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     app = create_app(Settings(_env_file=None, data_dir=tmp_path))
     app.state.services = services()
-    config = configured(app, grace_seconds=1)
+    async with serving(app, grace_seconds=1) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, grace_seconds: int) -> AsyncIterator[Server]:
+    config = configured(app, grace_seconds=grace_seconds)
     config.port, config.lifespan = 0, "off"
     server = Server(config)
     task = asyncio.create_task(server.serve())
@@ -265,3 +273,28 @@ async def test_who_reads_some_of_a_long_answer_from_one_look_to_the_next_is_wait
             assert not connection.transport.is_closing()
 
         assert len(await client.reader.readexactly(left)) == left
+
+
+async def test_a_stop_with_time_answers_once_more_on_a_connection_that_was_not_told_of_it() -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"4")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        begun.set()
+        await goes_on.wait()
+        await send({"type": "http.response.body", "body": b"null"})
+
+    async with serving(app, grace_seconds=60) as server, connected(server) as client:
+        asking = asyncio.create_task(client.answer(HEALTH))
+        await begun.wait()
+        server.should_exit = True
+        while server.servers[0].is_serving():  # noqa: ASYNC110 - uvicorn offers no event
+            await asyncio.sleep(0)
+        goes_on.set()
+        _, first, _ = await asking
+        _, second, _ = await client.answer(HEALTH)
+
+        assert "connection" not in first
+        assert second["connection"] == "close"
+        assert await client.is_over()
