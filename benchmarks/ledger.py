@@ -17,7 +17,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psutil
 from sqlalchemy import text
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from backend.ledger.store import Spooled
+    from backend.utils.llm.ledger.record import AttemptRecord
 
 ROWS: Final = 1_000_000
 ROUNDS: Final = 7
@@ -53,13 +54,12 @@ def batches(count: int) -> list[list[Spooled]]:
     """Of rows as a busy process sends them: in the order of time, a few hours of one day."""
     chance = random.Random(7)  # noqa: S311 - no secret
     made = [
-        record(
+        _used_by(
+            chance.randrange(USERS),
             call=str(uuid7()),
             at=NOON + number * 1_000,
             feature=f"feature_{chance.randrange(FEATURES)}",
             endpoint=f"provider:model-{chance.randrange(ENDPOINTS)}",
-            tenant=f"tenant-{chance.randrange(TENANTS)}",
-            user=f"user-{chance.randrange(USERS)}",
             outcome=chance.choice(["ok"] * 9 + ["failed"]),
             input=chance.randrange(8_000),
         )
@@ -67,6 +67,11 @@ def batches(count: int) -> list[list[Spooled]]:
     ]
     rows = spooled(made)
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+
+
+def _used_by(user: int, **given: Any) -> AttemptRecord:
+    """A row of the user of that number, who is always of the same tenant."""
+    return record(user=f"user-{user}", tenant=f"tenant-{user % TENANTS}", **given)
 
 
 async def measure_add(kind: str, engine: AsyncEngine) -> None:
@@ -113,6 +118,7 @@ def _one_of(names: Sequence[str], chance: str) -> str:
 def _expressions(dialect: str, mix: Mix) -> dict[str, str]:
     """The columns of the n-th of a million rows, in SQL."""
     chance = "(random() & 1048575)" if dialect == "sqlite" else "floor(random() * 1048576)::bigint"
+    user = f"CAST(n AS bigint) * 7919 % {USERS}"
     return {
         "writer": "'0193a1b2c3d47e5f8a9b0c1d2e3f4a5b'",
         "sequence": "n",
@@ -127,8 +133,8 @@ def _expressions(dialect: str, mix: Mix) -> dict[str, str]:
         "endpoint": _one_of(mix.endpoints, chance),
         "served_model": "'model'",
         "request_id": "'req_8f2c'",
-        "user_id": f"'user-' || ({chance} % {USERS})",
-        "tenant_id": f"'tenant-' || ({chance} % {TENANTS})",
+        "user_id": f"'user-' || ({user})",
+        "tenant_id": f"'tenant-' || ({user} % {TENANTS})",
         "key_owner": f"CASE {chance} % 5 WHEN 0 THEN 'user' ELSE 'house' END",
         "outcome": f"CASE {chance} % 20 WHEN 0 THEN 'failed' ELSE 'ok' END",
         "stream": "true",

@@ -74,14 +74,14 @@ class SqlUsageStore:
         rollup = _rollup([by], only)
         key, is_time = rollup.table.c[_COLUMN[by]], by in {"day", "hour"}
         order = [key] if is_time else [func.sum(rollup.table.c.cost).desc(), key]
-        sums = _sums(rollup, period, only, key).group_by(key).order_by(*order).limit(limit)
+        sums = _sums(rollup, period, only, key)
         if limit is not None and limit <= _FEW and not is_time:
-            dearest = _sums(rollup, period, only, key).with_only_columns(key).group_by(key).order_by(*order)
-            found = [row[0] for row in await self._all(dearest.limit(limit))]
-            sums = sums.where(
-                key.in_(found)
-            )  # all sums of a hundred thousand users would be sorted, for some of them
-        return [Used(_name(by, row[0]), _total(row[1:])) for row in await self._all(sums)]
+            # All sums of a hundred thousand users would be sorted, for some of them.
+            dearest = sums.with_only_columns(key).group_by(key).order_by(*order).limit(limit)
+            found = [row[0] for row in await self._all(dearest)]
+            sums = _sums(rollup, period, only, key, few=True).where(key.in_(found))
+        rows = await self._all(sums.group_by(key).order_by(*order).limit(limit))
+        return [Used(_name(by, row[0]), _total(row[1:])) for row in rows]
 
     async def crossed(self, by: Sequence[Dimension], period: Period, only: Only = ANY) -> Sequence[Cell]:
         """See `UsageStore.crossed`."""
@@ -170,22 +170,24 @@ def _rollup(by: Sequence[Dimension], only: Only) -> Rollup:
 
 
 def _sums(
-    rollup: Rollup, period: Period, only: Only, *keys: ColumnElement[object]
+    rollup: Rollup, period: Period, only: Only, *keys: ColumnElement[object], few: bool = False
 ) -> Select[*tuple[Any, ...]]:
+    """Sums of what ``only`` lets through. ``few`` says that it is few rows of each day, whatever that is."""
     table = rollup.table
     sums = [func.coalesce(func.sum(table.c[each]), 0) for each in MEASURES]
-    return select(*keys, *sums).where(_within(rollup, period, only), *_meets(table, only))
+    within = _within(rollup, period, few=few or only != ANY)
+    return select(*keys, *sums).where(within, *_meets(table, only))
 
 
 def _meets(table: Table, only: Only) -> Iterable[ColumnElement[bool]]:
     return [table.c[_COLUMN[name]] == value for name, value in only.given()]
 
 
-def _within(rollup: Rollup, period: Period, only: Only) -> ColumnElement[bool]:
+def _within(rollup: Rollup, period: Period, *, few: bool) -> ColumnElement[bool]:
     since, until = ((day - EPOCH).days for day in period)
     if "hour" in rollup.dimensions:
         return rollup.table.c.hour.between(since * HOURS, until * HOURS + HOURS - 1)
-    if only != ANY and until - since < _SEEKS:
+    if few and until - since < _SEEKS:
         return rollup.table.c.day.in_(range(since, until + 1))
     return rollup.table.c.day.between(since, until)
 
