@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEEPEST: Final = 100
+"""How deep JSON may be nested: everybody who reads it, libraries and people, has a bound, and none is lower."""
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 _encoded: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
@@ -15,13 +20,16 @@ def canonical(value: Any) -> str:
     """``value`` as JSON in ASCII, with sorted names and without blanks.
 
     Raises:
-        ValueError: It holds what JSON cannot say, such as NaN, or itself.
+        ValueError: It holds what JSON cannot say, such as NaN or itself, or is nested deeper than `DEEPEST`.
         TypeError: It is none that JSON knows.
     """
     try:
-        return _encoded(value)
+        text = _encoded(value)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    if _is_too_deep(value):
+        raise ValueError("nested too deep")
+    return text
 
 
 def digest(*parts: Any) -> str:
@@ -33,7 +41,8 @@ def read_object(text: str) -> dict[str, Any]:
     """The object that ``text`` is.
 
     Raises:
-        ValueError: It is no JSON, none that everybody reads alike (a name that comes twice, NaN), or no object.
+        ValueError: It is no JSON, none that everybody reads alike (a name that comes twice, NaN), no object, or nested
+            deeper than `DEEPEST`.
     """
     try:
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
@@ -41,7 +50,24 @@ def read_object(text: str) -> dict[str, Any]:
         raise ValueError("it is nested too deep") from error
     if not isinstance(found, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - what came is text
+    if _is_too_deep(found):
+        raise ValueError("it is nested too deep")
     return found
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -403,7 +403,7 @@ async def observed(tool: Tool, arguments: dict[str, Any], execution: Execution) 
         if limit.expired():
             return of_time_out(tool.seconds)
         return _failed(tool, execution, error)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the model is told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the model is told
         return _failed(tool, execution, error)
 
 
@@ -436,7 +436,7 @@ def _reason(one: Confirmation) -> str:
     return f"They said: {one.reason}" if one.reason else ""
 
 
-def _failed(tool: Tool, execution: Execution, error: Exception) -> Observation:
+def _failed(tool: Tool, execution: Execution, error: Exception | SystemExit) -> Observation:
     log.warning(
         "agents.tool_failed tool=%s run=%s error=%s", tool.name, execution.run_id, type(error).__name__
     )

@@ -6,8 +6,8 @@ once, so even then a tool runs once, and whoever comes second is told what came 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, ToolMessage
@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from backend.utils.llm.errors import ConfirmationError
 from backend.utils.llm.execution.loop_thread import LoopThread
+from backend.utils.llm.execution.own_thread import in_a_thread
 from backend.utils.llm.schema_checks import misfit
 
 from .agent import Agent, Agents
@@ -91,7 +92,7 @@ class ConfirmedTools(AgentMiddleware[Any, Any, Any]):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Answered]
     ) -> Answered:
         async def handle(asked: ToolCallRequest) -> Answered:
-            return await asyncio.to_thread(handler, asked)
+            return await in_a_thread(partial(handler, asked))
 
         found = self._loop.get().run(self.awrap_tool_call(request, handle))
         assert found is not None, "no tool runs on that loop's own thread"  # noqa: S101

@@ -36,7 +36,7 @@ def of_result(value: Any) -> Observation:
     return Observation("ok", cut(readable(text)))
 
 
-def of_error(error: Exception) -> Observation:
+def of_error(error: Exception | SystemExit) -> Observation:
     """That of what a tool raised. Only a `ToolError` speaks for itself: others may hold what nobody is to read."""
     message = readable(str(error)[:500]) if isinstance(error, ToolError) else "The tool failed."
     return Observation("error", _error(type(error).__name__, message))

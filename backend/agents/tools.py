@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from backend.access import Owner
+from backend.utils.llm.execution.own_thread import in_a_thread
 
 from .canonical import canonical, digest
 
@@ -123,7 +124,7 @@ class Tool:
         """
         try:
             text = canonical(self.arguments(given))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ArgumentsError(f"The arguments are no JSON: {error}.") from error
         if len(text) > LONGEST:
             raise ArgumentsError(f"The arguments are longer than {LONGEST} characters.")
@@ -143,7 +144,7 @@ def tool(  # noqa: PLR0913 - what a tool says of itself
     """A tool from a function, synchronous or not, whose parameters have types.
 
     Its docstring tells the model what it does; `Field` in an `Annotated` type tells of a parameter. A synchronous function runs
-    in a thread.
+    in a thread of its own: one that hangs keeps nobody else's place.
 
     Raises:
         TypeError: If a parameter has no type, or is none that can be passed by name.
@@ -207,7 +208,7 @@ class _Function:
             named[self._execution] = execution
         if self._is_async:
             return await self._function(**named)
-        return await asyncio.to_thread(self._function, **named)
+        return await in_a_thread(partial(self._function, **named))
 
 
 def _told(error: ValidationError) -> str:

@@ -220,6 +220,26 @@ async def test_an_edit_that_does_not_fit_can_be_made_again(
     assert (refused.value.http_status, app.effects.done) == (422, [("delete", 7)])
 
 
+@pytest.mark.parametrize("deep", [99, 150, 900, 5_000])
+async def test_an_edit_that_is_nested_too_deep_can_be_made_again(deep: int) -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(deep):
+        nested = {"a": nested}
+
+    async def put(data: dict[str, Any]) -> str:
+        """Put it somewhere."""
+        return str(len(data))
+
+    app = World([wants(("put", {"data": {}})), "Done."], tools=[tool(put)])
+    one = await asks(app)
+
+    with pytest.raises(InvalidEditError):
+        await app.approve(one, arguments={"data": nested})
+
+    (waiting,) = await app.pending()
+    assert waiting.arguments == '{"data":{}}'
+
+
 async def test_what_is_not_what_was_shown_is_not_done(world: MakeWorld) -> None:
     app = world([deletes(), "Gone."])
     one = await asks(app)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,6 +155,41 @@ async def test_a_slow_tool_is_not_waited_for() -> None:
     assert error_of(world.results()[0]) == "TimedOut"
 
 
+async def test_a_tool_that_hangs_in_a_thread_keeps_no_place_that_others_need() -> None:
+    over = threading.Event()
+
+    def hang() -> None:
+        """Hang."""
+        over.wait()
+
+    hanging = tool(hang, risk="read", policy="allow", seconds=0.01)
+    world = World([wants(("hang", {})), "Sorry."], tools=(hanging,))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+    await world.say()
+    others = await asyncio.to_thread(int)
+    over.set()
+
+    assert (others, error_of(world.results()[0])) == (0, "TimedOut")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_tool_that_wants_to_end_the_process_has_failed(*, is_async: bool) -> None:
+    def leave() -> None:
+        """Leave."""
+        sys.exit(3)
+
+    async def leave_later() -> None:
+        """Leave."""
+        sys.exit(3)
+
+    leaving = tool(leave_later if is_async else leave, name="leave", risk="read", policy="allow")
+    world = World([wants(("leave", {})), "Sorry."], tools=(leaving,))
+
+    assert end(await world.say()).text == "Sorry."
+    assert error_of(world.results()[0]) == "SystemExit"
+
+
 async def test_an_unknown_tool_is_answered_with_those_that_there_are() -> None:
     world = World([wants(("os.system", {"command": "true"})), "Sorry."])
 
@@ -201,7 +239,10 @@ class Raw:
 
 @pytest.mark.parametrize(
     "arguments",
-    ['{"number": 7', "[]", "null", '"7"', '{"number": 1, "number": 7}', '{"number": NaN}', "{" * 9_999],
+    [
+        *('{"number": 7', "[]", "null", '"7"', '{"number": 1, "number": 7}', '{"number": NaN}', "{" * 9_999),
+        *(f'{{"number": {"[" * deep}{"]" * deep}}}' for deep in (101, 300, 900)),
+    ],
 )
 async def test_arguments_that_are_no_json_object_are_answered(arguments: str) -> None:
     world, model = World(), Raw(arguments)
