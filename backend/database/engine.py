@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 
 _SWITCHES: Final = 20
-_BUSY: Final = 20
-"""Seconds that a counter waits for other processes' turns: who comes later is not always later, so some wait for long."""
+BUSY_SECONDS: Final = 20.0
+"""For how long somebody who writes waits for others' turns: SQLite lets one write at a time, and who comes later may be sooner, so that some
+wait for long."""
 _READ_AT_START: Final = 64 * 1024 * 1024
 """Bytes up to which a database is read whole before it is used: less than a second."""
 
@@ -95,6 +96,7 @@ def make_engine(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         hide_parameters=True,
+        connect_args={"timeout": BUSY_SECONDS},
         pool_reset_on_return=None,  # SQLAlchemy has ended the transaction by then; to do so again costs a thread
     )
     _watch(engine.sync_engine, file, _prepare)
@@ -108,7 +110,8 @@ def make_blocking_engine(path: Path) -> Engine:
         OSError: If the file cannot be made.
     """
     file = DatabaseFile.at(path)
-    engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
+    url, waits = URL.create("sqlite", database=str(path)), {"timeout": BUSY_SECONDS}
+    engine = create_engine(url, hide_parameters=True, connect_args=waits)
     _watch(engine, file, _prepare)
     return engine
 
@@ -121,7 +124,7 @@ def make_counting_engine(path: Path) -> Engine:
     """
     file = DatabaseFile.at(path)
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args={"timeout": _BUSY}
+        URL.create("sqlite", database=str(path)), hide_parameters=True, connect_args={"timeout": BUSY_SECONDS}
     )
     _watch(engine, file, _prepare_counting)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

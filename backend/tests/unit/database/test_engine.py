@@ -9,12 +9,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from backend.database.engine import UnusableDatabaseError, make_engine, opened
+from backend.database.engine import (
+    BUSY_SECONDS,
+    UnusableDatabaseError,
+    make_blocking_engine,
+    make_counting_engine,
+    make_engine,
+    opened,
+)
 from backend.tests.fakes.children import fork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from .conftest import Sessions
@@ -123,3 +132,36 @@ async def test_a_forked_child_has_connections_of_its_own(engine: AsyncEngine) ->
 
     assert await asyncio.to_thread(child.result) == 7
     assert await ask() == 7
+
+
+@pytest.mark.parametrize("make", [make_blocking_engine, make_counting_engine])
+def test_who_writes_in_a_thread_waits_for_the_turns_of_others(
+    make: Callable[[Path], Engine], tmp_path: Path
+) -> None:
+    engine = make(tmp_path / "patchbay.sqlite3")
+    with engine.connect() as connection:
+        waits = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    engine.dispose()
+
+    assert waits == BUSY_SECONDS * 1_000
+
+
+async def test_who_writes_on_the_event_loop_waits_for_the_turns_of_others(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        waits = await connection.scalar(text("PRAGMA busy_timeout"))
+
+    assert waits == BUSY_SECONDS * 1_000
+
+
+async def test_sixteen_who_write_at_once_all_write(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
+
+    async def write(number: int) -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text(f"INSERT INTO numbers VALUES ({number})"))  # noqa: S608 - a number
+
+    await asyncio.gather(*(write(number) for number in range(16)))
+
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM numbers")) == 16
