@@ -254,6 +254,24 @@ def test_arguments_come_whole_however_long_they_are(
     assert stays_within(1, answered)
 
 
+@pytest.mark.parametrize("wire", ["openai"], indirect=True)
+@pytest.mark.parametrize(
+    "begun", ['{"text": "', '{"rows": [[1, tru', '{"text": "a\\u00', '{"text": "a", "mo', '{"text": "a",']
+)
+def test_long_arguments_that_were_cut_short_accuse_no_provider(
+    patchbay: Patchbay, server: Stranger, stream: Driver, begun: str
+) -> None:
+    arguments = f'{{"before": "{"x" * 20_000}", {begun[1:]}'
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]}
+    last = f"data: {json.dumps(end)}\n\ndata: [DONE]\n\n".encode()
+    server.reply = 200, EVENTS, [*call_in_pieces("openai", [arguments]), last]
+
+    with pytest.raises(LLMError) as caught:
+        stream(patchbay.get_llm("f"), "hi")
+
+    assert [attempt.category for attempt in caught.value.attempts] == ["truncated"]
+
+
 @pytest.mark.parametrize("wire", ["openai", "responses"], indirect=True)
 @pytest.mark.parametrize("garbage", ["x", "[[", '{"a":'])
 def test_long_arguments_that_are_no_json_are_no_answer(

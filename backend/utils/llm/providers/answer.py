@@ -328,7 +328,8 @@ class AnswerStream:
         Raises:
             ExcessError: Too many arguments are no JSON.
         """
-        held = self._calls.held_back()
+        reason = self._reason or (self._pending.reason if self._pending is not None else None)
+        held = self._calls.held_back(was_cut=reason == "length")
         last = Answer(UNKNOWN if self._half else "", calls=self._calls.without_id())
         if self._pending is not None and self._pending.calls:
             last.calls, held = [*last.calls, *held], []

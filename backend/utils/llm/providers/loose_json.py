@@ -19,6 +19,7 @@ SHORT = 4096
 MOST_TOKENS = 10**12
 _SEPARATORS = b",:[{"
 _LONGEST_NUMBER = 20
+_LONGEST_WORD = len("false")
 
 
 def read_document(document: bytes, trust: Trust) -> dict[str, Any]:
@@ -75,6 +76,17 @@ def is_json(text: str) -> bool:
     try:
         json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def is_begun_json(text: str) -> bool:
+    """Whether ``text`` is JSON as far as it goes: what an answer that reached its longest length has of a call."""
+    try:
+        json.loads(text, strict=False)
+    except json.JSONDecodeError as error:
+        return error.msg.startswith("Unterminated string") or len(text) - error.pos <= _LONGEST_WORD
+    except RecursionError:
         return False
     return True
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
 from ..transport import require_at_most
-from .loose_json import is_json, read_arguments
+from .loose_json import is_begun_json, is_json, read_arguments
 from .surrogates import may_hold_halves, whole_json
 
 if TYPE_CHECKING:
@@ -229,13 +229,17 @@ class CallStream:
         """New ids for the calls to which the provider gave none."""
         return [CallPiece(call.place, new_call_id(), None, "") for call in self._all if call.id is None]
 
-    def held_back(self) -> list[CallPiece]:
+    def held_back(self, *, was_cut: bool) -> list[CallPiece]:
         """The rest of the arguments.
+
+        Args:
+            was_cut: Whether the answer reached its longest length, so that the last call may lack its end.
 
         Raises:
             ExcessError: Too many of them are no JSON.
         """
         held = [call for call in self._all if any(call.held)]
-        garbage = sum(len(text) for call in held if not is_json(text := call.arguments))
+        is_fine = is_begun_json if was_cut else is_json
+        garbage = sum(len(text) for call in held if not is_fine(text := call.arguments))
         require_at_most(garbage, self._trust.most_garbage, "characters of arguments that are no JSON")
         return [CallPiece(call.place, None, None, call.rest()) for call in held]
