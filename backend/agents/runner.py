@@ -242,8 +242,8 @@ class Runner:
     @asynccontextmanager
     async def _held(self, run: Run, steps: Sequence[Step]) -> AsyncIterator[Drive]:
         """Go on with ``run``, whose lease is held and whose steps these are, and let go of it at the end."""
-        renewing = asyncio.create_task(self._renewing(run))
         drive = Drive(run, steps, self._around)
+        renewing = asyncio.create_task(self._renewing(run))
         try:
             yield drive
         except StepTakenError:

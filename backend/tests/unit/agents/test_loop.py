@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from backend.agents.agent import Agent
 from backend.agents.budget import RunBudget
+from backend.agents.errors import UnknownAgentError
 from backend.agents.events import Called, Delta, Result
 from backend.agents.observations import ToolError
 from backend.agents.steps import STEP
@@ -361,6 +362,17 @@ async def test_a_model_that_does_not_answer_within_the_runs_seconds_ends_it() ->
     events = await world.say()
 
     assert (end(events).state, end(events).reason) == ("exhausted", "seconds")
+
+
+async def test_a_run_whose_agent_is_gone_is_held_by_nobody() -> None:
+    world = World([deletes()])
+    run_id = end(await world.say()).run_id
+    world.put_in_force(Agent("other", "chat_agent", "You help."))
+
+    with pytest.raises(UnknownAgentError):
+        await whole(world.runner.resume(ANN, run_id))
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_what_only_looked_is_kept_though_the_run_is_left_while_the_model_is_asked() -> None:
