@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SECONDS = 20
+SECONDS = 50
 """A child that takes longer hangs, and is killed."""
 _KILLED = {signal.SIGALRM, signal.SIGKILL}
 

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from backend.utils.llm.testing import LoopbackProvider
 
 T = TypeVar("T")
-pytestmark = pytest.mark.timeout(60)
 SHORT = SAMPLE.model_copy(update={"segments": SAMPLE.segments[1:2]})
 """Of which every feature is asked."""
 BODY: dict[str, Any] = SHORT.model_dump(mode="json")

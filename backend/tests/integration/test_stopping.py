@@ -45,8 +45,6 @@ serve.GRACE_SECONDS = child.PATIENCE = 0.2
 sys.exit(serve.serve(Settings(data_dir=Path(sys.argv[1]), port=0), once=len(sys.argv) > 2))
 """
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Service:
     """A running service. ``said`` is what it has printed."""

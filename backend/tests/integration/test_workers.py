@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
     from backend.utils.llm.testing import LoopbackProvider
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOON = 1e-6
-pytestmark = pytest.mark.timeout(10)
 
 
 class Work:

@@ -16,8 +16,6 @@ from backend.tests.fakes.children import in_child
 ROOT = Path(__file__).parents[3]
 SOON = 20.0
 
-pytestmark = pytest.mark.timeout(30)
-
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_each_signal_is_reported_and_the_first_is_remembered(number: signal.Signals, status: int) -> None:

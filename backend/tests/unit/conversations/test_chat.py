@@ -75,4 +75,4 @@ async def test_closing_the_answer_closes_the_models_stream() -> None:
 
     await stream.aclose()
 
-    await asyncio.wait_for(model.closed.wait(), 5)
+    await asyncio.wait_for(model.closed.wait(), 30)

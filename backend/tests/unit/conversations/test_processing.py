@@ -239,7 +239,7 @@ class MeetingModel(ScriptedChatModel):
 
     @override
     async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        await asyncio.wait_for(self._barrier.wait(), 5)
+        await asyncio.wait_for(self._barrier.wait(), 30)
         return await super()._agenerate(*args, **kwargs)
 
 

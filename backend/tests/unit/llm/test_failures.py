@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .drivers import Driver
 
 
-GIVEN_UP = 5.0
+GIVEN_UP = 20.0
 """Seconds. Who asks does not give up by itself: so little as this is the deadline's doing, also on a busy machine."""
 CANARY_PROMPT = "canary-prompt-77"
 

@@ -78,7 +78,7 @@ class Gated(LoopbackProvider):
     @override
     def next_reply(self, exchange: Exchange) -> Reply:
         reply, gate = super().next_reply(exchange), self._gates.get(exchange.model)
-        until = time.monotonic() + 5.0
+        until = time.monotonic() + 30.0
         while gate is not None and not gate() and time.monotonic() < until:
             self._pause.wait(0.002)
         return reply
@@ -109,7 +109,7 @@ class Unbuilt:
     def client(self, endpoint: Any, _seconds: float | None = None) -> Any:
         if endpoint.model_id == self._model:
             self.is_wanted.set()
-            until = time.monotonic() + 5.0
+            until = time.monotonic() + 30.0
             while not self._is_over() and time.monotonic() < until:
                 threading.Event().wait(0.002)
         return self._clients.client(endpoint)

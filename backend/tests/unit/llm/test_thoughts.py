@@ -17,7 +17,7 @@ from backend.utils.llm.providers.responses_api import ResponsesReader
 from backend.utils.llm.testing import Raw
 from backend.utils.llm.transport import HOUSE, STRANGER, ExcessError
 
-from .test_deadline import Misbehaving, at_most, read_request
+from .test_deadline import SLACK, Misbehaving, at_most, read_request
 
 if TYPE_CHECKING:
     import socket
@@ -253,12 +253,12 @@ class TestClocks:
 
     # BlockRunAI/Franklin#74, router-for-me/CLIProxyAPI#4704: models think for a minute or three.
     def test_a_model_that_thinks_aloud_is_not_cut_off(self, api: str, stream: Driver, make: Make) -> None:
-        thinking: list[bytes | float] = [sent(THINKING[api]), 0.15] * 6
+        thinking: list[bytes | float] = [sent(THINKING[api]), 0.2] * 10
         with Misbehaving(says(*thinking, sent(*ENDED[api]), b"0\r\n\r\n")) as server:
-            patchbay = make(ENDPOINTS[api], row(api, first_chunk_timeout=0.5), server=server)
+            patchbay = make(ENDPOINTS[api], row(api, first_chunk_timeout=1.5), server=server)
             answer = stream(patchbay.get_llm("f"), "hi")
 
-        assert (answer.text, answer.additional_kwargs[THOUGHTS_KEY]) == ("fine", "hm " * 6)
+        assert (answer.text, answer.additional_kwargs[THOUGHTS_KEY]) == ("fine", "hm " * 10)
 
     def test_a_model_that_falls_silent_while_it_thinks_is(self, api: str, stream: Driver, make: Make) -> None:
         with Misbehaving(says(sent(THINKING[api]), stays=True)) as server:
@@ -272,7 +272,7 @@ class TestClocks:
     ) -> None:
         with Misbehaving(says(sent(*ENDED[api]), stays=True)) as server:
             patchbay = make(ENDPOINTS[api], row(api, chunk_timeout=60.0), server=server)
-            with at_most(4):
+            with at_most(SLACK):
                 answer = stream(patchbay.get_llm("f"), "hi")
 
         assert (answer.text, answer.response_metadata["finish_reason"]) == ("fine", "stop")

@@ -147,7 +147,7 @@ def test_crashes_that_are_far_apart_are_not_counted_together(
     models.append(model)
     model.start()
 
-    for _ in range(1000):
+    for _ in range(5000):
         if log.exists() and log.read_text() == "xxxx" and model.state == "ready":
             break
         fourth.wait(0.01)

@@ -159,7 +159,7 @@ async def test_a_client_that_leaves_closes_the_models_stream(make_app: MakeApp) 
 
     await asyncio.wait_for(app(scope("/v1/chat"), receive, send), 10)
 
-    await asyncio.wait_for(model.closed.wait(), 5)
+    await asyncio.wait_for(model.closed.wait(), 30)
 
 
 async def test_a_client_that_leaves_before_the_first_piece_ends_the_call(make_app: MakeApp) -> None:

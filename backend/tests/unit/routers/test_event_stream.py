@@ -13,8 +13,6 @@ from backend.wires.sse import event, json_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-
-pytestmark = pytest.mark.timeout(10)
 SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
 
 

@@ -14,8 +14,6 @@ from backend.wires.sse import json_event
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-pytestmark = pytest.mark.timeout(10)
 LONG = 3600.0
 HTTP = {"type": "http", "method": "GET", "path": "/", "headers": []}
 

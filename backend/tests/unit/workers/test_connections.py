@@ -14,8 +14,6 @@ from backend.workers.connections import Channel, ChannelListener, Dispatcher
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-pytestmark = pytest.mark.timeout(20)
-
 
 @pytest.fixture
 def port() -> Iterator[socket.socket]:
