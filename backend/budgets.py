@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from backend.utils.llm.budgets import NOTHING, Balance, begin, pico_usd, resets_at
+from backend.utils.llm.budgets import NOTHING, Balance, period_of, pico_usd, resets_at
 from backend.utils.llm.caller import user_of
 from backend.utils.llm.errors import BudgetUnavailableError, LLMError
 from backend.utils.llm.problems import did_you_mean
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from backend.access import Owner
     from backend.ledger.audit import Kind
     from backend.utils.llm import Table
-    from backend.utils.llm.budgets import Budget, Counter, Unit, Window
+    from backend.utils.llm.budgets import Budget, BudgetWindow, Counter, Unit
     from backend.utils.llm.state.budget_store import BudgetStore
 
 _MOST: Final[dict[Unit, int]] = {"usd": 1_000_000, "tokens": 10**15}
@@ -145,7 +145,7 @@ class Budgets:
         await self._note("budget.reset", before.budget.name, actor=by, details=details)
         return self._shown(before.budget, before.window, counter)
 
-    def _found(self, wanted: Wanted) -> tuple[Budget, Window]:
+    def _found(self, wanted: Wanted) -> tuple[Budget, BudgetWindow]:
         snapshot = self._table.snapshot
         budget = snapshot.budgets.get(wanted.budget)
         if budget is None:
@@ -157,15 +157,15 @@ class Budgets:
             raise UnknownBudgetError(f"There is no {budget.per} {wanted.subject[:_SHOWN]!r}. {hint}".strip())
         return budget, budget.window(wanted.subject, self._clock())
 
-    def _balance(self, window: Window, counter: Counter) -> Balance | None:
+    def _balance(self, window: BudgetWindow, counter: Counter) -> Balance | None:
         """None of a day or month that is over, or of a budget that is in the table no more."""
         budget = self._table.snapshot.budgets.get(window.budget)
-        is_now = budget is not None and window.begins == begin(budget.period, self._clock())
+        is_now = budget is not None and window.begins == period_of(budget.period, self._clock())
         if budget is None or not is_now or budget.per != window.per:
             return None
         return self._shown(budget, window, counter)
 
-    def _shown(self, budget: Budget, window: Window, counter: Counter) -> Balance:
+    def _shown(self, budget: Budget, window: BudgetWindow, counter: Counter) -> Balance:
         return Balance(budget, window, counter, resets_at(budget.period, self._clock()))
 
 

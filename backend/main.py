@@ -24,7 +24,7 @@ from backend.background import Background
 from backend.budgets import Budgets
 from backend.conversations.creation import Creation
 from backend.database.audit import AuditTrail, note
-from backend.database.budgets import SqlBudgets, counting
+from backend.database.budgets import SqlBudgets, opened_counters
 from backend.database.changes import Changes
 from backend.database.confirmations import SqlConfirmationStore
 from backend.database.conversations import SqlConversationStore
@@ -159,7 +159,7 @@ def create_app(
             given = TokenStore(sessions)
             async with (
                 _version(settings) as version,
-                counting(settings.database_path, settings.database_url, background) as counters,
+                opened_counters(settings.database_path, settings.database_url, background) as counters,
                 _facade(patchbay, told, counters) as facade,
             ):
                 _warn_of_retirements(facade)

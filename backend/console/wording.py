@@ -17,7 +17,7 @@ _SPANS: Final = ((86_400, "d"), (3_600, "h"), (_MINUTE, "min"), (1, "s"))
 
 
 def count(number: int | None) -> str:
-    """With a thin space between thousands."""
+    """``number`` with a thin space between thousands."""
     return UNKNOWN if number is None else f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
@@ -74,12 +74,12 @@ def span(time: timedelta) -> str:
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """How long before ``now`` it was."""
+    """The time from ``at`` to ``now``, in words."""
     return "never" if at is None else f"{span(now - at)} ago"
 
 
 def until(at: datetime, now: datetime) -> str:
-    """How long after ``now`` it will be."""
+    """The time from ``now`` to ``at``, in words."""
     return f"in {span(at - now)}" if at > now else "now"
 
 

@@ -59,7 +59,7 @@ class _Writer(PerProcess):
 _writer = _Writer()
 
 
-class Keys(Protocol):
+class SigningKeys(Protocol):
     """The keys that sign heads."""
 
     def newest(self, *, is_first: bool) -> SigningKey:
@@ -154,7 +154,7 @@ class AuditTrail:
         self._sessions = sessions
         self._clock = clock
 
-    async def sign(self, keys: Keys) -> Head | None:
+    async def sign(self, keys: SigningKeys) -> Head | None:
         """Sign a head over all chains that have grown since the last one; None if none has.
 
         Raises:
@@ -170,7 +170,9 @@ class AuditTrail:
         return head
 
     @asynccontextmanager
-    async def signing(self, keys: Keys, background: Background, *, every: float) -> AsyncIterator[None]:
+    async def signing(
+        self, keys: SigningKeys, background: Background, *, every: float
+    ) -> AsyncIterator[None]:
         """Sign again and again, with ``every`` seconds in between, while the context lasts, and at its end."""
         async with background.repeating("audit", partial(self.sign, keys), every=every):
             yield
@@ -179,7 +181,7 @@ class AuditTrail:
         except Exception:  # a stop is in order all the same
             log.exception("audit.not_signed")
 
-    async def _next_head(self, session: AsyncSession, tips: Sequence[Tip], keys: Keys) -> Head:
+    async def _next_head(self, session: AsyncSession, tips: Sequence[Tip], keys: SigningKeys) -> Head:
         row = AuditHeadRow
         last = (
             await session.execute(select(row.number, row.hash).order_by(row.number.desc()).limit(1))

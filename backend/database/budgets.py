@@ -1,6 +1,6 @@
 """Budgets that processes share: their counters in the database, in SQLite or PostgreSQL.
 
-Setting aside is one transaction of its own, which takes counter after counter in the order of `Window.order`. What requests used is
+Setting aside is one transaction of its own, which takes counter after counter in the order of `BudgetWindow.order`. What requests used is
 written in batches, by a thread beside them, and before the next reservation of this process. Neither waits for the disk: what
 a loss of power takes is the last moments of the counters.
 """
@@ -27,7 +27,7 @@ from typing_extensions import override
 from backend.database import postgres
 from backend.database.budget_tables import COUNTERS, RESERVATIONS
 from backend.database.engine import make_counting_engine
-from backend.utils.llm.budgets import NOTHING, Charge, Counter, Window
+from backend.utils.llm.budgets import NOTHING, BudgetWindow, Charge, Counter
 from backend.utils.llm.forks import PerProcess
 from backend.utils.llm.state.budget_store import LATE_SECONDS, BudgetStoreAwayError, Shortage
 
@@ -64,10 +64,10 @@ _LOOKS: Final = 10
 _SECOND: Final = 1_000_000
 
 _C, _R = COUNTERS.c, RESERVATIONS.c
-_HERE: Final = and_(*(_C[name] == bindparam(f"of_{name}") for name in Window._fields))
+_HERE: Final = and_(*(_C[name] == bindparam(f"of_{name}") for name in BudgetWindow._fields))
 _SAYS: Final = (_C.spent, _C.reserved, _C.raised)
 _READ: Final = select(*_SAYS).where(_HERE)
-_ALL: Final = select(*(_C[name] for name in Window._fields), *_SAYS)
+_ALL: Final = select(*(_C[name] for name in BudgetWindow._fields), *_SAYS)
 _TAKE: Final = (
     update(COUNTERS)
     .where(_HERE, _C.spent + _C.reserved + bindparam("amount") <= bindparam("ceiling") + _C.raised)
@@ -86,7 +86,7 @@ _CHANGE: Final = (
 )
 _RESET: Final = update(COUNTERS).where(_HERE).values(spent=0).returning(*_SAYS)
 _DROP_OLD: Final = delete(COUNTERS).where(_C.begins != "", _C.begins < bindparam("before"), _C.reserved == 0)
-_HELD: Final = (_R.id, _R.place, *(_R[name] for name in Window._fields), _R.amount)
+_HELD: Final = (_R.id, _R.place, *(_R[name] for name in BudgetWindow._fields), _R.amount)
 _SETTLE: Final = delete(RESERVATIONS).where(_R.id.in_(bindparam("ids", expanding=True))).returning(*_HELD)
 _NOW: Final[dict[str, ColumnElement[int]]] = {
     "sqlite": literal_column("CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"),
@@ -138,7 +138,9 @@ def open_counters(path: Path, url: SecretStr | None) -> SqlBudgets:
 
 
 @asynccontextmanager
-async def counting(path: Path, url: SecretStr | None, background: Background) -> AsyncIterator[SqlBudgets]:
+async def opened_counters(
+    path: Path, url: SecretStr | None, background: Background
+) -> AsyncIterator[SqlBudgets]:
     """Like `open_counters`, closed at the end. Those of long ago are dropped now and then.
 
     Raises:
@@ -202,7 +204,7 @@ class SqlBudgets(PerProcess):
             self._start()
         self._wake.set()
 
-    def counters(self, windows: Iterable[Window]) -> Mapping[Window, Counter]:
+    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
         """See `BudgetStore`."""
         self._flush()
         with self._transaction() as connection:
@@ -211,7 +213,7 @@ class SqlBudgets(PerProcess):
 
     # What operators do -----------------------------------------------------------------------------------------------
 
-    def known(self) -> Mapping[Window, Counter]:
+    def known(self) -> Mapping[BudgetWindow, Counter]:
         """See `BudgetStore`."""
         self._flush()
         with self._transaction() as connection:
@@ -219,13 +221,13 @@ class SqlBudgets(PerProcess):
                 _window(row): Counter(row.spent, row.reserved, row.raised) for row in connection.execute(_ALL)
             }
 
-    def raise_by(self, window: Window, amount: int) -> Counter:
+    def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
         """See `BudgetStore`."""
         self._flush()
         with self._transaction() as connection:
             return _changed(connection, _stored(window), raised=amount)
 
-    def reset(self, window: Window) -> Counter:
+    def reset(self, window: BudgetWindow) -> Counter:
         """See `BudgetStore`."""
         self._flush()
         with self._transaction() as connection:
@@ -367,16 +369,16 @@ def _taken(connection: Connection, charge: Charge) -> Counter:
     raise _ShortageError(Shortage(charge, counter))
 
 
-def _make(connection: Connection, window: Window) -> None:
+def _make(connection: Connection, window: BudgetWindow) -> None:
     """A counter of nothing, unless there is one."""
     nothing = {**window._asdict(), "spent": 0, "reserved": 0, "raised": 0}
     made = insert_in_sqlite if connection.dialect.name == "sqlite" else insert_in_postgres
     connection.execute(made(COUNTERS).on_conflict_do_nothing(), nothing)
 
 
-def _apply(connection: Connection, changes: Iterable[tuple[Window, int, int]]) -> None:
+def _apply(connection: Connection, changes: Iterable[tuple[BudgetWindow, int, int]]) -> None:
     """Add what was spent, and what is set aside, to each counter, in the order in which all take them."""
-    total: dict[Window, tuple[int, int]] = {}
+    total: dict[BudgetWindow, tuple[int, int]] = {}
     for window, spent, reserved in changes:
         before = total.get(window, (0, 0))
         total[window] = before[0] + spent, before[1] + reserved
@@ -385,7 +387,7 @@ def _apply(connection: Connection, changes: Iterable[tuple[Window, int, int]]) -
 
 
 def _changed(
-    connection: Connection, window: Window, spent: int = 0, reserved: int = 0, raised: int = 0
+    connection: Connection, window: BudgetWindow, spent: int = 0, reserved: int = 0, raised: int = 0
 ) -> Counter:
     key = _key(window)
     change = {**key, "by_spent": spent, "by_reserved": reserved, "by_raised": raised}
@@ -396,15 +398,15 @@ def _changed(
     return Counter(*row)
 
 
-def _window(row: Any) -> Window:
-    return Window(row.budget, row.per, row.subject, row.begins)
+def _window(row: Any) -> BudgetWindow:
+    return BudgetWindow(row.budget, row.per, row.subject, row.begins)
 
 
-def _key(window: Window) -> dict[str, str]:
+def _key(window: BudgetWindow) -> dict[str, str]:
     return {f"of_{name}": value for name, value in window._asdict().items()}
 
 
-def _stored(window: Window) -> Window:
+def _stored(window: BudgetWindow) -> BudgetWindow:
     """``window`` with a subject that a database can hold and index; a long one by its hash."""
     readable = window.subject.encode(errors="replace").decode().replace("\0", "\ufffd")
     if len(readable) > _LONGEST:

@@ -65,7 +65,7 @@ class MasterKey:
         return cls.parse(base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode())
 
     def text(self) -> str:
-        """As it is written in the environment and in the file."""
+        """The key as text, as the environment and the file have it."""
         return base64.urlsafe_b64encode(self.secret).decode()
 
     @override

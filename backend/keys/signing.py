@@ -34,7 +34,7 @@ class HeadKey:
         return self._key.sign(message)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Whether ``signature`` is its own of ``message``."""
+        """Whether ``signature`` was made of ``message`` by this key."""
         try:
             self._key.public_key().verify(signature, message)
         except InvalidSignature:

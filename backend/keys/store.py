@@ -96,7 +96,7 @@ class KeyStore(Protocol):
         ...
 
     async def record_use(self, rows: Collection[str], now: datetime) -> None:
-        """Record that these were used."""
+        """Record that the keys of ``rows`` were used."""
         ...
 
     async def record_problem(self, row: str, problem: KeyProblem) -> bool:

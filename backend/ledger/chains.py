@@ -38,7 +38,7 @@ class Leaf(NamedTuple):
 
 
 class End(NamedTuple):
-    """Where a chain ends: with which row, and with which hash."""
+    """The last row of a chain, and its hash."""
 
     sequence: int = 0
     hash: str = START

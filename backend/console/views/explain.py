@@ -36,7 +36,7 @@ class Question:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What the call needs an endpoint to be able to do."""
+        """The abilities that the call needs of an endpoint."""
         told = asdict(self)
         return tuple(name for name in ABILITIES if told[name])
 

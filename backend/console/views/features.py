@@ -27,7 +27,7 @@ Which = Literal["all", "trouble", "overridden", "unused"]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What a person laid over a feature for a while."""
+    """A person's temporary change of a feature."""
 
     id: str
     author: str
@@ -62,7 +62,7 @@ class FeatureRow:
 
     @property
     def is_in_trouble(self) -> bool:
-        """Whether it wants a look."""
+        """Whether the feature needs somebody's attention."""
         return bool(self.problem or self.instead_of or self.now.failures)
 
 

@@ -98,7 +98,7 @@ def sums(total: Total) -> Sums:
 
 
 def moment(microseconds: int) -> datetime:
-    """So many since 1970 (UTC)."""
+    """The moment that lies ``microseconds`` after 1970 began, in UTC."""
     return datetime.fromtimestamp(microseconds / 1e6, UTC)
 
 

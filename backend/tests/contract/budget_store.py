@@ -13,14 +13,14 @@ from backend.utils.llm.budgets import Counter
 from backend.utils.llm.state.budget_store import Shortage
 
 if TYPE_CHECKING:
-    from backend.utils.llm.budgets import Window
+    from backend.utils.llm.budgets import BudgetWindow
     from backend.utils.llm.state.budget_store import BudgetStore
 
 AFTERWARDS = -1.0
 """Of a lease that has run out as it is given."""
 
 
-def counter(store: BudgetStore, of: Window) -> Counter:
+def counter(store: BudgetStore, of: BudgetWindow) -> Counter:
     return store.counters([of])[of]
 
 

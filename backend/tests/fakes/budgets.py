@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-from backend.utils.llm.budgets import Charge, Window
+from backend.utils.llm.budgets import BudgetWindow, Charge
 from backend.utils.llm.state.budget_store import Reservation
 
 
-def window(subject: str = "ann", begins: str = "2026-11", budget: str = "users") -> Window:
+def window(subject: str = "ann", begins: str = "2026-11", budget: str = "users") -> BudgetWindow:
     """A counter of a user."""
-    return Window(budget, "user", subject, begins)
+    return BudgetWindow(budget, "user", subject, begins)
 
 
-def charge(of: Window, amount: int, ceiling: int = 100) -> Charge:
+def charge(of: BudgetWindow, amount: int, ceiling: int = 100) -> Charge:
     """What sets so much aside of it."""
     return Charge(of, amount, ceiling)
 

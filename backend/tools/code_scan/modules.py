@@ -40,7 +40,7 @@ class Module:
     parents: Mapping[int, ast.AST] = field(repr=False)
 
     def place(self, node: ast.AST) -> str:
-        """Where ``node`` stands."""
+        """The file and the line of ``node``."""
         return f"{self.name}:{getattr(node, 'lineno', 1)}"
 
     def dotted(self, node: ast.AST) -> str | None:

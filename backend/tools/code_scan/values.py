@@ -43,7 +43,7 @@ class Project:
         self._fields = _fields(self.modules.values())
 
     def value(self, node: ast.AST, module: Module, depth: int = 0) -> Value:
-        """What ``node`` stands for."""
+        """The value of the expression ``node``, followed through names and files; `Unknown` if only a run could tell."""
         if depth > _DEEPEST:
             return Value(Unknown())
         if id(node) not in self._known:

@@ -60,7 +60,7 @@ class Deployment:
 
     @property
     def embeds(self) -> bool:
-        """Whether it gives vectors."""
+        """Whether the deployment gives embeddings."""
         model = str(self.spec.name.value) if self.spec.name else ""
         return (self.spec.kind or kind_of_model(model)) == "embedding"
 

@@ -44,7 +44,7 @@ class Node:
 
     @property
     def is_mapping(self) -> bool:
-        """Whether it holds entries."""
+        """Whether the value is a mapping."""
         return isinstance(self.value, Mapping)
 
     def entries(self) -> dict[str, Node]:

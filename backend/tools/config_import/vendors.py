@@ -103,7 +103,7 @@ ELSEWHERE = {
 
 
 def elsewhere(provider: str, model: str) -> str:
-    """What to do instead of asking ``provider``, which cannot be asked as it is written."""
+    """The advice for a ``provider`` that cannot be asked as the configuration has it."""
     if provider in {"vertex_ai", "vertex_ai_beta"} and model.startswith("claude"):
         return f"Claude on Vertex AI has an address for each method, and wants tokens of Google's OAuth. {_CLAUDE}."
     if provider in ELSEWHERE:

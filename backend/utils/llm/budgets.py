@@ -1,7 +1,7 @@
 """Budgets: what may be spent in whose name, in dollars or tokens, each day, each month or in all.
 
 A budget is a row of the table. It has a counter for every user, tenant, feature or owner of keys, and for every day or
-month: the `Window`. Money is counted in whole pico-dollars, so that nothing is lost to rounding.
+month: the `BudgetWindow`. Money is counted in whole pico-dollars, so that nothing is lost to rounding.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ class Budget:
         is_limited = self.step_down_at is not None and not is_stepped_down
         return int(self.cap * Decimal(str(self.step_down_at))) if is_limited else self.cap
 
-    def window(self, subject: str, now: datetime) -> Window:
+    def window(self, subject: str, now: datetime) -> BudgetWindow:
         """The counter of ``subject`` at ``now``."""
-        return Window(self.name, self.per, subject, begin(self.period, now))
+        return BudgetWindow(self.name, self.per, subject, period_of(self.period, now))
 
     def shown(self, amount: int) -> str:
         """``amount`` in the unit of the budget, for people: ``1,200 tokens`` or ``$0.25``."""
@@ -146,7 +146,7 @@ class Budget:
         return PERS.index(self.per), self.name
 
 
-class Window(NamedTuple):
+class BudgetWindow(NamedTuple):
     """The identity of one counter: the budget, whose spending it counts, and the day or month that it is for.
 
     Attributes:
@@ -174,7 +174,7 @@ class Charge(NamedTuple):
         ceiling: How far it may fill the counter. What the counter was raised by comes on top.
     """
 
-    window: Window
+    window: BudgetWindow
     amount: int
     ceiling: int
 
@@ -213,7 +213,7 @@ class Balance(NamedTuple):
     """A budget with one of its counters, and the moment at which that begins anew, in UTC; None if it never does."""
 
     budget: Budget
-    window: Window
+    window: BudgetWindow
     counter: Counter
     resets_at: datetime | None
 
@@ -254,7 +254,7 @@ def pico_usd(usd: Decimal) -> int:
     return int((usd * PICO).to_integral_value(ROUND_CEILING))
 
 
-def begin(period: BudgetPeriod, now: datetime) -> str:
+def period_of(period: BudgetPeriod, now: datetime) -> str:
     """The period in which ``now`` lies, in UTC: ``2026-11-29``, ``2026-11``, or an empty text for ``total``."""
     return (
         "" if period == "total" else now.astimezone(UTC).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from backend.tests.fakes.clock import Clock
 from backend.utils.llm import Caller, Use
-from backend.utils.llm.budgets import Budget, BudgetRow, Counter, Window, resets_at
+from backend.utils.llm.budgets import Budget, BudgetRow, BudgetWindow, Counter, resets_at
 from backend.utils.llm.caller import user_of
 from backend.utils.llm.errors import (
     BudgetExceededError,
@@ -79,7 +79,7 @@ class AwayBudgets(MemoryBudgets):
     def reserve(self, reservation: Reservation) -> Any:
         raise BudgetStoreAwayError(f"no answer to {len(reservation.charges)}")
 
-    def counters(self, windows: Iterable[Window]) -> Any:
+    def counters(self, windows: Iterable[BudgetWindow]) -> Any:
         raise BudgetStoreAwayError(f"no answer to {len(list(windows))}")
 
 

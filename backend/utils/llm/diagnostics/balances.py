@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ..budgets import Counter, Window
+    from ..budgets import BudgetWindow, Counter
     from ..model_config import Snapshot
     from ..routing.route import Route
     from ..state.budget_store import BudgetStore
@@ -42,7 +42,9 @@ def with_balances(
     return Explanation._make(found)
 
 
-def _stepped_down(route: Route, below: Route, counters: Mapping[Window, Counter], now: datetime) -> Route:
+def _stepped_down(
+    route: Route, below: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
+) -> Route:
     lowered = tuple(replace(one, is_lowered=True) for one in below.candidates)
     skipped = (*route.skipped, *below.skipped)
     return within(route._replace(candidates=lowered, skipped=skipped), counters, now)

@@ -37,7 +37,7 @@ class KeptTexts:
     def keep(
         self, step: Try, attempt: Attempt, messages: Sequence[BaseMessage], answer: AIMessage | None
     ) -> None:
-        """Keep the text of ``attempt``, if its feature says so, and it was an attempt."""
+        """Keep the text of ``attempt``, if its feature has ``keep_text_days`` and the request was sent."""
         days = step.route.feature.keep_text_days
         if self._sink is None or days is None or attempt.withdrawn:
             return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
-    from ..budgets import Budget, Counter, Window
+    from ..budgets import Budget, BudgetWindow, Counter
     from ..caller import Caller
     from ..model_config import Endpoint, Feature
     from ..options import Options
@@ -91,14 +91,14 @@ def unpriced(candidate: Candidate, call: Sized) -> Budget | None:
     return first if first is not None and _most(first, candidate, call) is None else None
 
 
-def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, Window], ...]:
+def windows(call: Sized, now: datetime) -> tuple[tuple[Budget, BudgetWindow], ...]:
     """The counters that requests of ``call`` may count for, whoever serves it."""
     owners: tuple[KeyOwner, ...] = ("house", "user")
     shared = dict.fromkeys(pair for owner in owners for pair in _windows(call, owner, now))
     return tuple(shared)
 
 
-def within(route: Route, counters: Mapping[Window, Counter], now: datetime) -> Route:
+def within(route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime) -> Route:
     """``route`` without the candidates that do not fit, which are skipped, and with what is left of each budget."""
     fit, over = [], []
     for candidate in route.candidates:
@@ -117,7 +117,7 @@ def within(route: Route, counters: Mapping[Window, Counter], now: datetime) -> R
 
 
 def shortage(
-    candidate: Candidate, route: Route, counters: Mapping[Window, Counter], now: datetime
+    candidate: Candidate, route: Route, counters: Mapping[BudgetWindow, Counter], now: datetime
 ) -> Rejection | None:
     """Why a request to ``candidate`` does not fit; None if it does."""
     for budget, charge in claims(candidate, route, now):
@@ -154,7 +154,7 @@ def unaccounted(candidate: Candidate, budget: Budget) -> Rejection:
     return Rejection(candidate, SkipCode.BUDGET_AWAY, why, over=overrun)
 
 
-def _windows(call: Sized, owner: KeyOwner, now: datetime) -> Iterator[tuple[Budget, Window]]:
+def _windows(call: Sized, owner: KeyOwner, now: datetime) -> Iterator[tuple[Budget, BudgetWindow]]:
     return ((budget, budget.window(subject, now)) for budget, subject in _counted(call, owner))
 
 

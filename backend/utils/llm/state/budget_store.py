@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from typing_extensions import override
 
-from ..budgets import NOTHING, Charge, Counter, Window
+from ..budgets import NOTHING, BudgetWindow, Charge, Counter
 from ..forks import PerProcess
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Reservation(NamedTuple):
 
     Attributes:
         id: What no other reservation has, in any process.
-        charges: In the order of `Window.order`.
+        charges: In the order of `BudgetWindow.order`.
         seconds: How long it holds if nobody settles it.
     """
 
@@ -78,7 +78,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def counters(self, windows: Iterable[Window]) -> Mapping[Window, Counter]:
+    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
         """What each of ``windows`` says; none that nothing is known of.
 
         Raises:
@@ -86,7 +86,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def known(self) -> Mapping[Window, Counter]:
+    def known(self) -> Mapping[BudgetWindow, Counter]:
         """Every window that something is known of.
 
         Raises:
@@ -94,7 +94,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def raise_by(self, window: Window, amount: int) -> Counter:
+    def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
         """Let ``amount`` more be spent in ``window``; less, if it is negative.
 
         Raises:
@@ -102,7 +102,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def reset(self, window: Window) -> Counter:
+    def reset(self, window: BudgetWindow) -> Counter:
         """Forget what was spent in ``window``. What is under way stays set aside, and is counted when it is over.
 
         Raises:
@@ -142,7 +142,7 @@ class MemoryBudgets(PerProcess):
     @override
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._counters: dict[Window, Counter] = {}
+        self._counters: dict[BudgetWindow, Counter] = {}
         self._most = MOST_WINDOWS
         self._held: dict[str, _Held] = {}
 
@@ -167,22 +167,22 @@ class MemoryBudgets(PerProcess):
                 for charge, amount, spent in zip(held.charges, held.amounts, used, strict=True):
                     self._change(charge.window, spent=spent, reserved=-amount)
 
-    def counters(self, windows: Iterable[Window]) -> Mapping[Window, Counter]:
+    def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
         """See `BudgetStore`."""
         with self._lock:
             return {one: self._counters[one] for one in windows if one in self._counters}
 
-    def known(self) -> Mapping[Window, Counter]:
+    def known(self) -> Mapping[BudgetWindow, Counter]:
         """See `BudgetStore`."""
         with self._lock:
             return dict(self._counters)
 
-    def raise_by(self, window: Window, amount: int) -> Counter:
+    def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
         """See `BudgetStore`."""
         with self._lock:
             return self._change(window, raised=amount)
 
-    def reset(self, window: Window) -> Counter:
+    def reset(self, window: BudgetWindow) -> Counter:
         """See `BudgetStore`."""
         with self._lock:
             return self._change(window, spent=-self._counters.get(window, NOTHING).spent)
@@ -194,7 +194,7 @@ class MemoryBudgets(PerProcess):
                 return Shortage(charge, counter)
         return None
 
-    def _change(self, window: Window, spent: int = 0, reserved: int = 0, raised: int = 0) -> Counter:
+    def _change(self, window: BudgetWindow, spent: int = 0, reserved: int = 0, raised: int = 0) -> Counter:
         before = self._counters.get(window)
         if before is None and len(self._counters) >= self._most:
             self._forget(window.begins)

@@ -172,10 +172,10 @@ class ObserverRegistry:
     """All observers of a process, and which of them a call concerns.
 
     Args:
-        health: Where they keep what they see.
+        health: The state of circuits and traffic, which the observers update.
         application: The application's own observer.
-        reservations: What is set aside of budgets.
-        ledger: Who writes attempts into the ledger. Told first: what comes between is a row that an interruption may lose.
+        reservations: The observer that settles what requests reserve of budgets.
+        ledger: The observer that writes attempts into the ledger. It is told first, so that no interruption loses a row.
     """
 
     def __init__(

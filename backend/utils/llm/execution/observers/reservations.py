@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from ...budgets import Counter, Window
+    from ...budgets import BudgetWindow, Counter
     from ...clock import Time
     from ...failures import Failure
     from ...routing.charges import BudgetClaim
@@ -65,7 +65,7 @@ class Reservations(AttemptObserver):
         self._store = store
         self._time = time
         self._held: dict[int, Held] = {}
-        self._warned: dict[Window, None] = {}
+        self._warned: dict[BudgetWindow, None] = {}
         self._is_away = False
 
     @property
