@@ -74,7 +74,7 @@ clients: install ## Let clients of others, from npm, ask the service; five minut
 workers: install ## Measure how much more two workers answer than one; two minutes, on a quiet machine
 	PYTHONPATH=. $(PY) -m benchmarks.workers
 
-served: install ## Measure what the HTTP edge adds to the calls underneath; a minute
+served: install ## Measure what the HTTP edge adds to the calls underneath; some minutes
 	PYTHONPATH=. $(PY) -m benchmarks.served
 
 turns: install ## Measure how long anything keeps the event loop from others; half a minute

@@ -2,7 +2,7 @@
 
     PYTHONPATH=. .venv/bin/python -m benchmarks.served    # or: make served; with words, only what has one of them in its name
 
-Takes about a minute. Prints a table in Markdown. Exit code 1 if a gate is missed three times running. The server is the one that
+Takes some minutes. Prints a table in Markdown. Exit code 1 if a gate is missed three times running. The server is the one that
 is shipped, in a process of its own, with a ledger and a database on the disk; the bare calls are made in that process, too.
 """
 
@@ -239,7 +239,7 @@ def gates(conversation: str) -> tuple[Gate, ...]:
     """All of them; chats are about ``conversation``."""
     question = _question(conversation)
     chat = _beside("chat", 20, lambda client: lambda: client.ask("POST", "/v1/chat", question))
-    made = _beside("conversation", 15, lambda client: lambda: client.ask("POST", "/v1/conversations", _BODY))
+    made = _beside("conversation", 40, lambda client: lambda: client.ask("POST", "/v1/conversations", _BODY))
     return (
         Gate("chat of 50 chunks : `astream`", 2.5, chat),
         *(
