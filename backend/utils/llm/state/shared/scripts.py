@@ -48,9 +48,10 @@ end
 """
 
 _ASIDE = """
--- Beside each limit a hash has what is set aside for each process: 'amount ends', and 'sum', of all that were not looked through yet.
+-- Beside each limit a hash has what is set aside for each process: 'amount ends', 'sum', of all of these,
+-- and 'swept', when those that are over were last taken out.
 local function held(told)
-    local amount, ends = string.match(told or '', '(%d+) (%d+)')
+    local amount, ends = string.match(told or '', '^(%d+) (%d+)$')
     return tonumber(amount) or 0, tonumber(ends) or 0
 end
 
@@ -68,20 +69,31 @@ local function keep(aside, process, amount, ends, others)
     redis.call('HSET', aside, process, name(amount) .. ' ' .. name(ends), 'sum', others + amount)
 end
 
--- Sets aside a part of what is left, and no less than 'least'. Answers how much, what all others have, and what is kept.
-local function set_aside(aside, process, processes, room, least)
+-- What all others have; what is over is looked for once a second, because there may be hundreds of them.
+local function of_others(aside, process)
+    local found = redis.call('HMGET', aside, 'sum', process, 'swept')
+    if now - (tonumber(found[3]) or 0) < 1000 then return (tonumber(found[1]) or 0) - held(found[2]) end
     local all, others = redis.call('HGETALL', aside), 0
     for at = 1, #all, 2 do
-        if all[at] ~= 'sum' and all[at] ~= process then
-            local amount, ends = held(all[at + 1])
-            if ends > now then others = others + amount else redis.call('HDEL', aside, all[at]) end
+        local amount, ends = held(all[at + 1])
+        if ends > now and all[at] ~= process then
+            others = others + amount
+        elseif ends > 0 then
+            redis.call('HDEL', aside, all[at])
         end
     end
+    redis.call('HSET', aside, 'swept', name(now))
+    return others
+end
+
+-- Sets aside a part of what is left, and no less than 'least'. Answers how much, and what all others have.
+local function set_aside(aside, process, processes, room, least)
+    local others = of_others(aside, process)
     local left, amount = room - others, 0
     if left >= processes then amount = math.max(1, math.floor(left / (PART * processes))) end
     keep(aside, process, math.max(amount, least), now + KEPT, others)
     redis.call('PEXPIRE', aside, KEPT)
-    return amount, others, math.max(amount, least)
+    return amount, others
 end
 """.replace("PART", str(PART)).replace("KEPT", str(round(1000 * KEPT_ASIDE_SECONDS)))
 
@@ -171,8 +183,7 @@ for place, key in ipairs(KEYS) do
     local most = tonumber(ARGV[at + 1])
     local sum = used(key, ARGV[at], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
     local aside = key .. ':aside'
-    local own = held(redis.call('HGET', aside, ARGV[2]))
-    local least = math.min(own, tonumber(ARGV[at + 4]))
+    local least = math.min(held(redis.call('HGET', aside, ARGV[2])), tonumber(ARGV[at + 4]))
     local amount, others = set_aside(aside, ARGV[2], tonumber(ARGV[3]), most - sum, least)
     reply[#reply + 1] = most - sum - others
     reply[#reply + 1] = amount
