@@ -398,7 +398,7 @@ class SharedRateLimiter(RateLimiter):
             for claim, word in both:
                 word.allowance -= claim.limit.ask
         if request.state != "granted":  # by an answer that came when this process was already by itself
-            request.state = "alone"
+            request.state, request.at = "alone", now
         return True
 
     def _is_within_share(self, claim: Claim, word: LastWord) -> bool:

@@ -12,8 +12,10 @@ LEASE_SECONDS = 15.0
 RENEW_SECONDS = LEASE_SECONDS / 3
 GRAINS = 600
 """Parts of a window. What goes out in one part counts until the window is over for all of it."""
-SLACK = 1 / 200
+SLACK = 0.015
 """Of a window's length: so much longer does a grant count, because processes take differently long to send what they may."""
+PROMPT_SECONDS = 0.005
+"""Nobody who hears of a grant so soon is late."""
 
 ALLOWED_SECONDS = 2.0
 """How long a process may let out what was set aside for it, from when it asked."""
@@ -57,8 +59,8 @@ class Limit(NamedTuple):
 
     @property
     def tolerance(self) -> float:
-        """Seconds that may pass between a grant and its request: what `SLACK` is for, less what is spent on the way to the provider."""
-        return self.seconds * SLACK / 2
+        """Seconds after which it is late to hear of a grant: a part of what `SLACK` is for, as the way to the provider takes time, too."""
+        return max(PROMPT_SECONDS, self.seconds * SLACK / 18)
 
 
 class Room(NamedTuple):

@@ -202,9 +202,8 @@ class ValkeyStore(PerProcess):
         if is_busy or time.monotonic() - asked_at < LATE_SHARE * self.patience:
             return not self.joined
         if asked_at == self._suspected:
-            if (
-                self.away_since is None
-            ):  # connected, or about to be for the first time: who else is there may be counted
+            if self.away_since is None:
+                # Connected, or about to be for the first time: it may be counting for others.
                 self.is_slow = connection is not None or self._generation is None
             self._away(f"no answer within {1000 * self.patience:.0f} ms")
         self._suspected = asked_at
@@ -400,7 +399,9 @@ class ValkeyStore(PerProcess):
         now = time.monotonic()
         processes, generation, milliseconds = reply
         self.processes = max(1, processes)
-        self._clock_offset = milliseconds / 1000 - (asked_at + now) / 2
+        self._clock_offset = (
+            milliseconds / 1000 - asked_at
+        )  # at the most: what counts too long is never too little
         was, self._generation = self._generation, generation
         is_empty = was is not None and was != generation
         if is_empty:

@@ -118,7 +118,7 @@ def test_who_was_refused_waits_until_there_is_room_and_asks_nobody(
     exceeded = other.limiter.full(other.meters, 1)
 
     assert exceeded is not None
-    assert 50 <= exceeded.seconds <= 50.5
+    assert 50 <= exceeded.seconds <= 50 + MINUTE * SLACK + 0.5
     assert exceeded.what == "1 requests per minute for f"
     clock.now += exceeded.seconds + 0.001
     assert other.sends() is not None
@@ -454,7 +454,7 @@ def test_an_emptied_store_is_told_everything_that_still_counts(memory: SharedMem
     rejoin(other, clock, everything=True)
 
     assert one.many() + other.many() == 5
-    clock.now += MINUTE - 0.5
+    clock.now += MINUTE - 0.1
     assert one.many() + other.many() == 2  # of the first
 
 

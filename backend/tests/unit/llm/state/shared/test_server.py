@@ -199,6 +199,42 @@ def test_what_may_have_been_counted_is_told_again_as_far_as_it_adds() -> None:
     assert server.told == [(8, 4)]
 
 
+def test_what_is_given_back_is_told_after_what_went_out_without_a_word() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store._connection, store._shas, store._is_there = Counts(), {CHANGE: "sha"}, True  # type: ignore[assignment]
+    store.joined, store._beats_at, store._renews_at = False, math.inf, math.inf
+    store.change([Change(LIMIT, 7, -1)])
+    store.release("a:1", ["{a}:places"], at_once=True)
+
+    assert list(store._due()) == []
+    store.joined = True
+    assert [job.command[0] for job in store._due()] == ["EVALSHA", "ZREM"]
+
+
+def test_places_that_were_given_back_while_the_server_was_gone_are_free_when_it_is_back() -> None:
+    store = ValkeyStore(SecretStr("redis://localhost"), nothing)
+    store.joined = False
+    store.release("a:1", ["{a}:places"], at_once=True)
+    store.joined, store._beats_at, store._renews_at = True, math.inf, math.inf
+
+    assert [job.command for job in store._due()] == [("ZREM", "{a}:places", "a:1")]
+
+
+def test_nobody_asks_a_server_that_was_silent_for_those_who_have_gone_on() -> None:
+    store, told = ValkeyStore(SecretStr("redis://localhost"), nothing), list[object]()
+    server = Counts()
+    store._connection = server  # type: ignore[assignment]
+    store._beats_at = store._renews_at = time.monotonic() + SECONDS
+    store._thread = threading.current_thread()
+    store.reserve("a:1", [LIMIT], told.append)
+    store.joined = False
+
+    store._take_turn()
+
+    assert told == [None]
+    assert server.scripts == 0
+
+
 def test_much_is_told_in_pieces() -> None:
     store = ValkeyStore(SecretStr("redis://localhost"), nothing)
     store.change([Change(LIMIT, bucket, 1) for bucket in range(2 * AT_ONCE)])
