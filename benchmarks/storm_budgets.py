@@ -23,7 +23,7 @@ FEATURES: Final = ("pair", "three", "group")
 OF_HOUSE: Final = ("words", "places")
 LONGEST: Final = 64
 """Tokens of an answer, at most."""
-MOST: Final = LONGEST + 60
+MOST: Final = LONGEST + 70
 """What a request sets aside, at most: a prompt with its schema is shorter."""
 TOKENS: Final = 0.08
 """What each user may use, for each call of the storm: some two thirds of what they would."""
