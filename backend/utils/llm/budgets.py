@@ -162,7 +162,7 @@ class BudgetWindow(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str, str, str]:
-        """The sort key of the counter. All requests lock counters in this order, so that none waits for another in a circle."""
+        """The sort key of the counter. All requests lock counters in this order, so that they cannot deadlock."""
         return PERS.index(self.per), self.budget, self.subject, self.begins
 
 
