@@ -216,7 +216,8 @@ class Creation:
         storing = asyncio.ensure_future(self._add_in_turn(conversation))
         try:
             await asyncio.wait([storing], timeout=PROMPT)
-            is_kept = not storing.done() and await _is_kept(conversation, journal)
+            is_well = storing.done() and storing.exception() is None
+            is_kept = not is_well and await _is_kept(conversation, journal)
             if await storing:
                 await journal.remove()
                 return True

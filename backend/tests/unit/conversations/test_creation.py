@@ -189,6 +189,18 @@ async def test_what_a_store_takes_its_time_for_is_in_the_journal_meanwhile() -> 
     assert store.kept_elsewhere.is_set()
 
 
+async def test_what_a_store_breaks_on_is_kept_in_the_journal() -> None:
+    office = Office()
+    office.store.power = Power(at=0)
+
+    with pytest.raises(CrashError):
+        await office.create(key=None)
+
+    office.store.power = Power()
+    await office.creation.store_abandoned()
+    assert len(office.store.kept) == 1
+
+
 async def test_what_is_made_is_stored_though_its_request_is_over() -> None:
     office, store = slow_office()
     request = asyncio.ensure_future(office.create(key=None))
@@ -420,7 +432,7 @@ async def test_what_cannot_be_stored_holds_nothing_else_up() -> None:
 
 
 async def test_an_answer_of_another_version_is_asked_for_again() -> None:
-    office = Office(Power(10))
+    office = Office(Power(9))  # when all answers are kept
     with pytest.raises(CrashError):
         await office.create()
     office.start_again()
