@@ -1,6 +1,6 @@
 """Whether what a person approved is done once: by many processes at once, and wherever one of them is killed.
 
-    PYTHONPATH=. .venv/bin/python -m benchmarks.approvals [--seeds 200] [--killed 20] [--stride 9] [--rounds 5]
+    PYTHONPATH=. .venv/bin/python -m benchmarks.approvals [--seeds 200] [--killed 10] [--stride 9] [--rounds 5]
 
 First, 200 requests on four processes approve the same call, on SQLite, PostgreSQL and Valkey: one does it, all others are refused.
 Runs that follow from a seed do the same on each of these stores as in memory. Then every moment before and after each write and each effect is looked at, of runs that follow from a seed: from the files that a
@@ -313,7 +313,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--killed", type=int, default=20)
+    parser.add_argument("--killed", type=int, default=10)
     parser.add_argument("--stride", type=int, default=9)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
