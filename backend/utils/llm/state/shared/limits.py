@@ -545,6 +545,8 @@ class SharedRateLimiter(RateLimiter):
     def rejoined(self) -> None:
         """See `Reporter`."""
         with self._lock:
+            for word in self._words.values():
+                word.allowance = 0  # requests that wait know it, too
             self._words = {}
 
     def in_use(self) -> Sequence[tuple[Limit, int]]:

@@ -105,7 +105,7 @@ class ValkeyStore(PerProcess):
         self._dozes_at = math.inf
         self._suspected = self._trying_since = math.inf
         self._beats_at = self._renews_at = -math.inf
-        self._settles_until = self._told_at = self._joined_at = -math.inf
+        self._settles_until = self._told_at = -math.inf
         self._is_there = False
         self._is_closing = self._is_told = False
         self._clock_offset = 0.0
@@ -406,11 +406,9 @@ class ValkeyStore(PerProcess):
         is_empty = was is not None and was != generation
         if is_empty:
             self.joined = False  # nobody waits until all is told
-        is_new = now - self._joined_at < SETTLE_SECONDS  # what went out while it joined is told as well
-        if is_empty or not self.joined or self._unsent or is_new:
-            self._report(everything=is_empty)
-            if self._connection is None:
-                return
+        self._report(everything=is_empty)
+        if self._connection is None:
+            return
         absence = 0.0 if self.away_since is None else now - self.away_since
         if is_empty or (absence > BEAT_SECONDS and not self.is_slow and self._settles_until < 0):
             self.joined, self._settles_until = False, now + SETTLE_SECONDS
@@ -428,7 +426,8 @@ class ValkeyStore(PerProcess):
             changes = iter(self.reporter.changes(self._bucket, everything=everything))
             while piece := list(islice(changes, AT_ONCE)):
                 self._tell_of(piece)
-            self._renews_at = -math.inf
+            if not self.joined:
+                self._renews_at = -math.inf
         while self._connection is not None and self._unsent:
             with self._lock:
                 piece = self._unsent.take()
@@ -460,9 +459,9 @@ class ValkeyStore(PerProcess):
         with self._lock:
             self.joined, self.is_slow, self._settles_until = True, False, -math.inf
             since, self.away_since = self.away_since, None
-            self._joined_at = time.monotonic()
         if self.reporter is not None:
             self.reporter.rejoined()
+            self._report(everything=False)  # what went out since it was told
             self._exchange([*self._holds(), *self._sets_aside()])
         if since is not None and since == self._told_at:
             log.warning(

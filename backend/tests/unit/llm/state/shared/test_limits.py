@@ -305,6 +305,23 @@ def test_tokens_that_were_not_used_of_what_was_set_aside_are_used_by_the_next(
     assert one.sends(50) is not None
 
 
+def test_what_was_set_aside_before_the_store_was_back_is_not_for_those_who_still_wait(
+    memory: SharedMemory, clock: Clock
+) -> None:
+    one, _ = (Process(memory, clock, requests="100/minute") for _ in range(2))
+    one.many(1)
+    reserve = one.store.reserve
+
+    def back_meanwhile(*asked: Any) -> None:
+        one.limiter.rejoined()
+        asked[-1](None)
+
+    one.store.reserve = back_meanwhile  # type: ignore[assignment,method-assign]
+    assert one.sends() is None
+    one.store.reserve = reserve  # type: ignore[method-assign]
+    assert one.sends() is not None
+
+
 def test_a_grant_that_comes_when_the_process_was_by_itself_is_given_back(
     memory: SharedMemory, clock: Clock
 ) -> None:
