@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 SAMPLE_SECONDS = 300.0
 START_SECONDS = 120.0
+BACKLOG = 2_048
+"""Clients that may wait until their connection is accepted, such as while no worker is there."""
 out = Terminal(highlight=False, emoji=False)
 
 
@@ -98,12 +100,12 @@ def _listen(settings: Settings, *, any_port: bool) -> socket.socket:
         OSError: If the port is taken, saying how to choose another.
     """
     try:
-        return socket.create_server((settings.host, settings.port))
+        return socket.create_server((settings.host, settings.port), backlog=BACKLOG)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
         if any_port:
-            return socket.create_server((settings.host, 0))
+            return socket.create_server((settings.host, 0), backlog=BACKLOG)
         raise OSError(
             error.errno, f"Port {settings.port} is taken. Choose another: PATCHBAY_PORT=8001 ./backend/run.sh"
         ) from None
