@@ -85,10 +85,26 @@ def is_begun_json(text: str) -> bool:
     try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:
-        return error.msg.startswith("Unterminated string") or len(text) - error.pos <= _LONGEST_WORD
+        return _is_at_the_end(error)
     except RecursionError:
         return False
     return True
+
+
+def is_begun_object(text: str) -> bool:
+    """Whether ``text`` is the beginning of a JSON object, and no more than that."""
+    try:
+        json.loads(text, strict=False)
+    except json.JSONDecodeError as error:
+        is_more = error.msg.startswith("Extra data")
+        return text.lstrip().startswith("{") and not is_more and _is_at_the_end(error)
+    except RecursionError:
+        return False
+    return False
+
+
+def _is_at_the_end(error: json.JSONDecodeError) -> bool:
+    return error.msg.startswith("Unterminated string") or len(error.doc) - error.pos <= _LONGEST_WORD
 
 
 def read_arguments(text: str) -> Any:
