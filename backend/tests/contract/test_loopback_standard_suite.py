@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import anthropic
 import httpx2
@@ -155,30 +155,32 @@ class TestGemini(LoopbackSuite):
 class BareAnthropic(ChatAnthropic):
     """With connections of its own: those of the adapter are the process's, whatever loop opened them."""
 
+    opened: ClassVar[list[anthropic.Client | anthropic.AsyncClient]] = []
+    """The suite makes models besides its fixture's, and closes none."""
+
     @cached_property
     def _client(self) -> anthropic.Client:
-        return anthropic.Client(**self._client_params)
+        self.opened.append(client := anthropic.Client(**self._client_params))
+        return client
 
     @cached_property
     def _async_client(self) -> anthropic.AsyncClient:
-        return anthropic.AsyncClient(**self._client_params)
+        self.opened.append(client := anthropic.AsyncClient(**self._client_params))
+        return client
 
 
 class TestAnthropic(LoopbackSuite):
     @pytest.fixture(autouse=True)
-    def _provider(self, provider: LoopbackProvider) -> None:
+    async def _provider(self, provider: LoopbackProvider) -> AsyncIterator[None]:
+        """Clients are closed on the loop that opened their connections."""
         self.provider = provider
-
-    @pytest.fixture
-    async def model(self, request: pytest.FixtureRequest) -> AsyncIterator[BaseChatModel]:
-        """The suite's own fixture, and closed on the loop that opened its connections."""
-        params = (
-            self.standard_chat_model_params | self.chat_model_params | (getattr(request, "param", None) or {})
-        )
-        model = BareAnthropic(**params)
-        yield model
-        model._client.close()
-        await model._async_client.close()
+        yield
+        while BareAnthropic.opened:
+            client = BareAnthropic.opened.pop()
+            if isinstance(client, anthropic.AsyncClient):
+                await client.close()
+            else:
+                client.close()
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
