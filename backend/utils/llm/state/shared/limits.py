@@ -20,7 +20,7 @@ from typing_extensions import override
 from ...rate_limits import SECONDS
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
 from .claims import Claim, CountedRequest, LastWord, counted, in_words, summed
-from .store import ALLOWED_SECONDS, Change, Event, Limit
+from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event, Limit
 from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, is_told, is_told_soon
 
 if TYPE_CHECKING:
@@ -291,6 +291,8 @@ class SharedRateLimiter(RateLimiter):
     def _count_from_now(self, request: CountedRequest) -> None:
         """If this process was late to hear that a request may go out, it counts from now on: the provider sees it now."""
         late = self._clock() - request.at
+        if late <= PROMPT_SECONDS:
+            return
         changes = [
             change
             for claim, bucket in zip(request.claims, request.buckets, strict=True)
