@@ -108,7 +108,7 @@ async def test_a_server_leaves_frozen_what_was_and_nothing_else(
         gc.unfreeze()
 
     async with app.router.lifespan_context(app):
-        await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name() == "warm-up"])
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "warm-up"))
 
     assert (gc.get_freeze_count() > 0) is frozen_before
 
