@@ -53,7 +53,8 @@ RETIRED = {
     "raced": "hedged",
     "_Beaten": "Cancelled",
     "Arms": "Experiments",
-    "Arm": "Variant",
+    "Arm": "VariantResults",
+    "Variant": "VariantResults",
     "Tails": "TailLatency",
     "can_pay": "can_spend",
     "Meters": "RateLimiter",
@@ -110,6 +111,9 @@ RETIRED = {
     "ChatClients": "ChatClientCache",
     "GivenMasterKeys": "EnvironmentMasterKeys",
     "ability_lines": "capability_lines",
+    "LastWord": "CachedLimit",
+    "redirected": "stand_in_addresses",
+    "ServedProvider": "ReplySource",
 }
 """Names that only we could read, and what the field calls the same."""
 OF_THE_HTTP_API = frozenset({("keys.py", "trouble")})

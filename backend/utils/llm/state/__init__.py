@@ -1,1 +1,1 @@
-"""Everything that calls learn and share in one process."""
+"""The state that the calls of one process share: limits, load, latency, health, budgets and experiments."""

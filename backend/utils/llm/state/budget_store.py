@@ -1,7 +1,7 @@
-"""Where budgets are counted: what a store of them does, and the one in memory.
+"""The store that budgets are counted in: its protocol, and an implementation in memory.
 
-A request sets aside the most that it could use of every counter, or of none; when it is over, what it used is counted, and
-the rest is free again. What a process that died has set aside is free again when its lease has run out.
+A request reserves the most that it could use of every counter, or of none. When the request ends, what it used is counted and
+the rest released. The reservation of a process that died is released when its lease has run out.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MOST_WINDOWS = 100_000
-"""Of one process. Beyond it, windows of days and months that are over are forgotten."""
+"""Windows kept in one process; beyond that, past days and months are forgotten."""
 
 
 LATE_SECONDS = 86_400.0
-"""How long after its lease a request may still be settled."""
+"""Seconds after the end of its lease in which a reservation may still be settled."""
 
 
 class BudgetStoreAwayError(Exception):
-    """The store cannot be asked now. Raised by stores; what a call does then, each budget says."""
+    """The store cannot be reached. A store raises it; each budget's setting decides whether the call then goes on."""
 
 
 class Reservation(NamedTuple):
-    """What one request sets aside, of several counters.
+    """The amounts that one request reserves in several counters.
 
     Attributes:
-        id: What no other reservation has, in any process.
-        charges: In the order of `BudgetWindow.order`.
-        seconds: How long it holds if nobody settles it.
+        id: An id that no other reservation has, in any process.
+        charges: The amounts, in the order of `BudgetWindow.order`.
+        seconds: The lease: seconds until an unsettled reservation is released.
     """
 
     id: str
@@ -45,79 +45,79 @@ class Reservation(NamedTuple):
 
 
 class Shortage(NamedTuple):
-    """Why nothing was set aside: the first counter without room, and what it says."""
+    """The reason why nothing was reserved: the first counter without room, and its state."""
 
     charge: Charge
     counter: Counter
 
 
 class BudgetStore(Protocol):
-    """Counters that may be shared by processes. Each method may be called from any thread.
+    """Counters that processes may share. Each method may be called from any thread.
 
     Attributes:
-        waits: Whether it waits for a disk or a network: then nobody calls it on an event loop.
+        waits: Whether the store waits for a disk or a network: then its methods are not called on an event loop.
     """
 
     @property
     def waits(self) -> bool:
-        """See the class."""
+        """Whether the store waits for a disk or a network."""
         ...
 
     def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """Set aside all of ``reservation``, and tell what each counter says then; or nothing of it, and tell why.
+        """Reserve all of ``reservation`` and return the state of each counter; or nothing of it, and return the reason.
 
         Raises:
-            BudgetStoreAwayError: It cannot be asked.
+            BudgetStoreAwayError: The store cannot be reached.
         """
         ...
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """Count what was ``used`` of each charge, and free what was set aside. Once; later ones change nothing.
+        """Count what was ``used`` of each charge, and release the reservation. Only the first call for a reservation counts.
 
-        Never waits, and never raises: what cannot be counted now is counted later.
+        Never waits, and never raises: while the store is away, the amounts are kept and counted later.
         """
         ...
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """What each of ``windows`` says; none that nothing is known of.
+        """The state of each of ``windows``; those that were never counted are left out.
 
         Raises:
-            BudgetStoreAwayError: It cannot be asked.
+            BudgetStoreAwayError: The store cannot be reached.
         """
         ...
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """Every window that something is known of.
+        """The state of every window that was ever counted and is not forgotten.
 
         Raises:
-            BudgetStoreAwayError: It cannot be asked.
+            BudgetStoreAwayError: The store cannot be reached.
         """
         ...
 
     def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
-        """Let ``amount`` more be spent in ``window``; less, if it is negative.
+        """Raise the limit of ``window`` by ``amount``; lower it if the amount is negative.
 
         Raises:
-            BudgetStoreAwayError: It cannot be asked.
+            BudgetStoreAwayError: The store cannot be reached.
         """
         ...
 
     def reset(self, window: BudgetWindow) -> Counter:
-        """Forget what was spent in ``window``. What is under way stays set aside, and is counted when it is over.
+        """Set what was spent in ``window`` to 0. Requests in flight keep their reservations, and count when they end.
 
         Raises:
-            BudgetStoreAwayError: It cannot be asked.
+            BudgetStoreAwayError: The store cannot be reached.
         """
         ...
 
 
 @dataclass(slots=True)
 class _Held:
-    """What one request has set aside.
+    """The reservation of one request.
 
     Attributes:
-        amounts: Of each charge; nothing once it is lost.
-        ends_at: When its lease runs out; once it is lost, when nobody is expected to settle it any more.
+        amounts: The amount of each charge; empty once the reservation is lost.
+        ends_at: When its lease runs out; once it is lost, when no settlement is expected any more.
     """
 
     charges: tuple[Charge, ...]
@@ -127,7 +127,7 @@ class _Held:
 
 
 class MemoryBudgets(PerProcess):
-    """Counts for one process.
+    """Budget counters of one process.
 
     Args:
         clock: The monotonic clock, in seconds.
@@ -147,7 +147,7 @@ class MemoryBudgets(PerProcess):
         self._held: dict[str, _Held] = {}
 
     def reserve(self, reservation: Reservation) -> tuple[Counter, ...] | Shortage:
-        """See `BudgetStore`."""
+        """Reserve all of ``reservation``, or nothing. See `BudgetStore.reserve`."""
         charges = reservation.charges
         with self._lock:
             shortage = self._shortage(charges)
@@ -160,7 +160,7 @@ class MemoryBudgets(PerProcess):
             return tuple(self._change(charge.window, reserved=charge.amount) for charge in charges)
 
     def settle(self, reservation: Reservation, used: Sequence[int]) -> None:
-        """See `BudgetStore`."""
+        """Count what was ``used`` and release the reservation. See `BudgetStore.settle`."""
         with self._lock:
             held = self._held.pop(reservation.id, None)
             if held is not None:
@@ -168,22 +168,22 @@ class MemoryBudgets(PerProcess):
                     self._change(charge.window, spent=spent, reserved=-amount)
 
     def counters(self, windows: Iterable[BudgetWindow]) -> Mapping[BudgetWindow, Counter]:
-        """See `BudgetStore`."""
+        """The state of each of ``windows`` that was ever counted. See `BudgetStore.counters`."""
         with self._lock:
             return {one: self._counters[one] for one in windows if one in self._counters}
 
     def known(self) -> Mapping[BudgetWindow, Counter]:
-        """See `BudgetStore`."""
+        """The state of every window that was ever counted. See `BudgetStore.known`."""
         with self._lock:
             return dict(self._counters)
 
     def raise_by(self, window: BudgetWindow, amount: int) -> Counter:
-        """See `BudgetStore`."""
+        """Raise the limit of ``window`` by ``amount``. See `BudgetStore.raise_by`."""
         with self._lock:
             return self._change(window, raised=amount)
 
     def reset(self, window: BudgetWindow) -> Counter:
-        """See `BudgetStore`."""
+        """Set what was spent in ``window`` to 0. See `BudgetStore.reset`."""
         with self._lock:
             return self._change(window, spent=-self._counters.get(window, NOTHING).spent)
 
@@ -204,7 +204,7 @@ class MemoryBudgets(PerProcess):
         return now
 
     def _forget(self, begins: str) -> None:
-        """Drop the windows of other days and months, as far as nothing of them is set aside."""
+        """Drop the windows of other days and months in which nothing is reserved."""
         for one, counter in list(self._counters.items()):
             is_now = one.begins.startswith(begins) or begins.startswith(one.begins)
             if not is_now and not counter.reserved:
@@ -212,7 +212,7 @@ class MemoryBudgets(PerProcess):
         self._most = max(MOST_WINDOWS, 2 * len(self._counters))
 
     def _sweep(self) -> bool:
-        """Free what nobody settled in time. True if there was any. What is settled later all the same is counted then."""
+        """Release the reservations whose lease has run out; True if there were any. A later settlement still counts."""
         now, found = self._clock(), False
         for name, held in list(self._held.items()):
             if held.ends_at > now:

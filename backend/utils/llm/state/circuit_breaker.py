@@ -17,13 +17,13 @@ State = Literal["closed", "open", "half open"]
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Opens after five failures in a row, or when half of the last twenty calls of a minute failed.
+    """A circuit breaker that opens after five failures in a row, or when half of the last twenty calls of a minute failed.
 
     Attributes:
-        recent: When the last calls ended, and whether they failed.
+        recent: The last calls: when each ended, and whether it failed.
         in_a_row: Failures since the last success.
-        openings: How often it has opened since it was last closed; each time for twice as long.
-        opens_until: When a probe may be sent; None while it is closed.
+        openings: How often the breaker has opened since it was last closed; each time it stays open twice as long.
+        opens_until: When a probe may be sent; None while the breaker is closed.
     """
 
     recent: tuple[tuple[float, bool], ...] = ()
@@ -32,14 +32,14 @@ class Breaker:
     opens_until: float | None = None
 
     def state(self, now: float) -> State:
-        """Closed lets every call through, open none, half open one."""
+        """The state: ``closed`` lets every call through, ``open`` none, ``half open`` one."""
         if self.opens_until is None:
             return "closed"
         return "open" if now < self.opens_until else "half open"
 
     @property
     def is_spotless(self) -> bool:
-        """Whether there is nothing to remember."""
+        """Whether the breaker has no failures to remember, so that it need not be stored."""
         return self.opens_until is None and not any(failed for _, failed in self.recent)
 
     def succeeded(self, now: float) -> Breaker:
@@ -49,7 +49,7 @@ class Breaker:
         return replace(self, recent=self._with(now, failed=False), in_a_row=0)
 
     def failed(self, now: float) -> Breaker:
-        """The breaker after a call that the provider failed. Calls that were in flight when it opened do not keep it open longer."""
+        """The breaker after a failed call. Calls in flight when it opened do not keep it open longer."""
         after = replace(self, recent=self._with(now, failed=True), in_a_row=self.in_a_row + 1)
         state = self.state(now)
         if state == "open" or (state == "closed" and not _is_enough(after, now)):

@@ -1,4 +1,4 @@
-"""How the endpoints on trial do against those that they may replace, and when a trial is over."""
+"""Compares the endpoints on trial in a split with the control, and decides when a trial ends."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 CONTROL = "control"
 MEMORY = 2_000
-"""Requests after which what was before counts half."""
+"""Requests of a variant after which all its counts are halved."""
 
 
 class StopRow(BaseModel):
-    """The conditions under which a split ends by itself.
+    """The conditions under which a trial ends by itself.
 
     Attributes:
-        after: Not before so many requests of either arm were judged.
-        errors: The share of failures may exceed the control's by so much.
-        latency: The mean time of an answer may be so many times the control's.
-        cost: The mean cost of an answer may be so many times the control's; None if it does not matter.
+        after: The requests that the variant and the control must each have had first.
+        errors: By how much the variant's share of failures may exceed the control's, from 0 to 1.
+        latency: How many times the control's mean answer time the variant's may be.
+        cost: How many times the control's mean cost the variant's may be; None if the cost does not matter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,15 +37,15 @@ STOP = StopRow()
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class VariantResults:
     """The results of one variant of a split.
 
     Attributes:
-        judged: Requests of which something was learnt.
-        failed: Those that failed, or whose answer was rejected.
-        seconds: What the answers took, together.
-        cost: What the answers with a known price cost, together.
-        priced: How many those are.
+        judged: Requests with a known outcome.
+        failed: Those of them that failed, or whose answer was rejected.
+        seconds: The total time of the answers.
+        cost: The total cost, in US dollars, of the answers with a known price.
+        priced: The number of answers with a known price.
     """
 
     judged: int = 0
@@ -54,7 +54,7 @@ class Variant:
     cost: float = 0.0
     priced: int = 0
 
-    def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> Variant:
+    def after(self, *, is_ok: bool, seconds: float, cost: Decimal | None) -> VariantResults:
         """The results with one more request, whose ``cost`` is in US dollars."""
         if self.judged >= MEMORY:
             return self.faded().after(is_ok=is_ok, seconds=seconds, cost=cost)
@@ -68,9 +68,11 @@ class Variant:
             priced=self.priced + (cost is not None),
         )
 
-    def faded(self) -> Variant:
-        """Every count halved, so that what is long past weighs less and less."""
-        return Variant(self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2)
+    def faded(self) -> VariantResults:
+        """The results with every count halved, so that old requests weigh less."""
+        return VariantResults(
+            self.judged // 2, self.failed // 2, self.seconds / 2, self.cost / 2, self.priced // 2
+        )
 
     @property
     def error_share(self) -> float:
@@ -79,39 +81,45 @@ class Variant:
 
     @property
     def mean_seconds(self) -> float | None:
-        """The mean time of an answer, in seconds; None without an answer."""
+        """The mean time of an answer, in seconds; None if there was no answer."""
         answers = self.judged - self.failed
         return self.seconds / answers if answers else None
 
     @property
     def mean_cost(self) -> float | None:
-        """The mean cost of the answers with a known price, in US dollars; None without one."""
+        """The mean cost of the answers with a known price, in US dollars; None if there was none."""
         return self.cost / self.priced if self.priced else None
 
 
 class Experiments:
-    """The variants of every split, until the process ends. Not thread-safe: the owner holds a lock."""
+    """The results of every variant in this process. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
-        self._variants: dict[tuple[str, str], Variant] = {}
+        self._variants: dict[tuple[str, str], VariantResults] = {}
         self._over: dict[tuple[str, str], str] = {}
 
     def why_over(self, feature: str, variant: str) -> str | None:
-        """Why the trial was stopped; None if it goes on."""
+        """The reason why the trial of ``variant`` ended; None while it goes on."""
         return self._over.get((feature, variant))
 
-    def variant(self, feature: str, variant: str) -> Variant:
+    def variant(self, feature: str, variant: str) -> VariantResults:
         """The results of ``variant`` so far."""
-        return self._variants.get((feature, variant), Variant())
+        return self._variants.get((feature, variant), VariantResults())
 
-    def all(self) -> dict[tuple[str, str], Variant]:
+    def all(self) -> dict[tuple[str, str], VariantResults]:
         """The results of all variants, by feature and variant."""
         return dict(self._variants)
 
     def judge(
-        self, feature: str, variant: str, after: Variant, stop: StopRow | None, *, against: str = CONTROL
+        self,
+        feature: str,
+        variant: str,
+        after: VariantResults,
+        stop: StopRow | None,
+        *,
+        against: str = CONTROL,
     ) -> str | None:
-        """Note what ``variant`` did; the reason if that ends its trial now. Without ``stop`` nothing does."""
+        """Record the results ``after`` a request; return the reason if they end the trial. Without ``stop`` none ends."""
         self._variants[feature, variant] = after
         if stop is None or variant == against or (feature, variant) in self._over:
             return None
@@ -121,7 +129,7 @@ class Experiments:
         return reason
 
 
-def _verdict(trial: Variant, control: Variant, stop: StopRow) -> str | None:
+def _verdict(trial: VariantResults, control: VariantResults, stop: StopRow) -> str | None:
     if min(trial.judged, control.judged) < stop.after:
         return None
     if trial.error_share > control.error_share + stop.errors:

@@ -1,4 +1,4 @@
-"""Health: circuit breakers, cooldowns and retry budgets. In memory here; another store may implement `Health`."""
+"""Circuit breakers, cooldowns and retry budgets: the protocol `Health`, and an implementation in memory."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_CIRCUITS = 10_000
-"""Beyond this many the least recently used one is forgotten: users bring any number of keys."""
+"""Circuits kept; beyond that the least recently used is forgotten, as users bring any number of keys."""
 PROBE_GRACE = 5.0
 """Seconds that a probe may be late before another one may be sent."""
 LONGEST_COOLING = 3600.0
 """The longest cooldown in seconds, whatever the provider asks for."""
 WORTH_TELLING = 5.0
-"""Seconds. Nobody is told of a cooldown that is shorter: calls wait for it themselves, and it may follow every request."""
+"""Listeners are not told of cooldowns of fewer seconds: calls wait for these, and one may follow every request."""
 RETRY_SHARE = 0.3
 RETRY_RESERVE = 10.0
 EARNED_HALF_LIFE = 10.0
-"""Half of what a retry budget holds beyond its reserve is lost in so many seconds."""
+"""Seconds in which a retry budget loses half of what it holds above its reserve."""
 COUNT_SECONDS = 1.0
-"""How often that is looked at while answers come."""
+"""Seconds between two applications of that decay while answers come."""
 FIRST_LOAN_SECONDS = 0.5
-"""After the first retry that an empty budget lends, the next follows in so many seconds, then in twice as many."""
+"""Seconds from the first retry that an empty budget lends to the next; doubled after each."""
 LONGEST_LOAN_SECONDS = 300.0
 
 UnavailableKind = Literal["cooling", "open", "probing", "limited"]
 RestKind = Literal["cooling", "open", "probing", "half open"]
 Admission = Literal["request", "probe"]
-"""Permission to send a request, or a probe, for whose outcome other calls wait."""
+"""Permission to send a normal request, or a probe whose outcome other calls wait for."""
 
 
 class _Place(NamedTuple):
@@ -56,20 +56,20 @@ class _Place(NamedTuple):
 
 
 class Circuit(_Place):
-    """One endpoint as one credential sees it: another user's bad key says nothing about mine.
+    """One endpoint together with one credential: another user's bad key does not affect mine.
 
     Attributes:
-        endpoint: ``provider:model``, or only the provider for what concerns the key whichever model it asks for.
+        endpoint: ``provider:model``, or only the provider for what concerns the key with any model.
         key: The credential's fingerprint.
-        owner: Whose key it is, and ``account`` the house's account that it belongs to, if that has a name. They tell
-            people which it is, and make no difference between two.
+        owner: Whose key it is; ``account`` is the house's named account that the key belongs to, or None. Both are for display
+            only: circuits are equal if endpoint and key are.
     """
 
     owner: KeyOwner
     account: str | None
 
     def __new__(cls, endpoint: str, key: str, owner: KeyOwner = "house", account: str | None = None) -> Self:
-        """See the class."""
+        """Make a circuit; the arguments are the class's attributes."""
         self = super().__new__(cls, endpoint, key)
         self.owner, self.account = owner, account
         return self
@@ -77,17 +77,16 @@ class Circuit(_Place):
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why a circuit is not to be used now.
+    """The reason why a circuit cannot be used now.
 
     Attributes:
-        seconds: How much longer, and ``look_in`` how many until it is worth looking again, if that may be sooner.
-        category: What led to it.
-        kind: ``cooling`` was asked for, or follows from the failure; ``open`` is the breaker's; ``probing`` waits for
-            somebody else's probe; ``limited`` has no room under our own limits.
-        reason: The limit, in words, and ``scope`` whose it is.
-        is_guess: Whether nobody told ``seconds``: for a limit, it is only when to look again.
-        openings: How often it was decided to leave it alone, or a probe found that to be right: whoever sees it grow
-            knows how the probe ended.
+        seconds: Seconds until the circuit may be used; ``look_in`` the seconds until the next check, if that is sooner.
+        category: The kind of failure that led to this.
+        kind: ``cooling``: a cooldown runs. ``open``: the breaker is open. ``probing``: another call's probe is in flight.
+            ``limited``: our own limits have no room.
+        reason: The limit, in words; ``scope`` names what the limit holds for.
+        is_guess: Whether ``seconds`` is our estimate rather than the provider's; for a limit, only when to check again.
+        openings: How often the breaker opened or an estimated cooldown began. If the number grows, the last probe failed.
     """
 
     seconds: float
@@ -106,7 +105,7 @@ class Unavailable:
 
     @property
     def is_probeable(self) -> bool:
-        """Whether one request may find out before its time: nobody asked for the rest, and a retry may help."""
+        """Whether one probe may be sent early: the provider did not ask for the wait, and a retry may help."""
         is_ours = self.kind == "open" or (self.kind == "cooling" and self.is_guess)
         return is_ours and POLICY[self.category].again == "retry"
 
@@ -129,13 +128,14 @@ class Unavailable:
 
 
 class HealthChange(NamedTuple):
-    """A circuit's health has changed.
+    """A change of a circuit's health.
 
     Attributes:
-        kind: Its breaker ``opened``, also again after a probe, or ``closed``; or it ``rests`` for a cooldown and is ``back``.
-        category: What led to it.
-        seconds: For how long it is left alone; 0 when that is over.
-        failures: How many failures in a row its breaker has counted.
+        kind: ``opened``: its breaker opened, also again after a probe. ``closed``: the breaker closed.
+            ``rests``: a cooldown began. ``back``: the cooldown ended.
+        category: The kind of failure that led to the change.
+        seconds: For how many seconds no request is sent; 0 for ``closed`` and ``back``.
+        failures: The breaker's failures in a row.
     """
 
     kind: Literal["opened", "closed", "rests", "back"]
@@ -146,14 +146,14 @@ class HealthChange(NamedTuple):
 
 
 class Resting(NamedTuple):
-    """A circuit that is left alone, or was, and whose next request is a probe.
+    """A circuit that gets no requests now, or whose next request is a probe.
 
     Attributes:
-        kind: As of `Unavailable`; ``half open`` if its time is over and nobody has asked it since.
-        category: What led to it.
-        since: For how many seconds already.
-        seconds: For how many more.
-        failures: How many failures in a row its breaker has counted.
+        kind: The kind as in `Unavailable`; ``half open`` if the wait is over and no probe was sent yet.
+        category: The kind of failure that led to this.
+        since: For how many seconds the circuit has rested.
+        seconds: For how many seconds more it rests.
+        failures: The breaker's failures in a row.
     """
 
     circuit: Circuit
@@ -165,12 +165,12 @@ class Resting(NamedTuple):
 
 
 def _in_words(seconds: float) -> str:
-    """Rounded up: whoever comes then finds room."""
+    """The seconds as text, rounded up: a call that comes then finds room."""
     return str(ceil(seconds)) if seconds > 1 else f"{seconds:.2g}"
 
 
 class Health(Protocol):
-    """The state of all circuits: plans ask which are usable, attempts report how they ended. No method blocks or does I/O."""
+    """The state of all circuits: plans ask which are usable, attempts report their outcome. No method blocks or does I/O."""
 
     @property
     def traffic(self) -> Traffic:
@@ -178,19 +178,19 @@ class Health(Protocol):
         ...
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """Why the first unusable one of ``circuits`` is so; None if all may be used."""
+        """The reason why the first unusable one of ``circuits`` is unusable; None if all may be used."""
         ...
 
     def admit(
         self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
     ) -> Admission | Unavailable:
-        """Get permission to send a request, or the reason why not.
+        """Get permission to send a request, or the reason why it must not be sent.
 
         Args:
-            circuit: The circuit that it is for.
+            circuit: The circuit of the request.
             seconds: How long the request may take; a probe whose outcome is never reported is forgotten after that.
-            last_resort: Nothing else is left: an open breaker, and a cooldown that no provider asked for, may be
-                probed before their time. Still one at a time.
+            last_resort: Whether no other endpoint is left: then an open breaker, or a cooldown that no provider asked for,
+                may be probed early, by one request at a time.
             key: The circuit of the request's key, which may be cooling, too.
         """
         ...
@@ -198,73 +198,73 @@ class Health(Protocol):
     def answered(
         self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
     ) -> None:
-        """Record that an admitted request was answered, well or not: the provider is alive.
+        """Record that an admitted request was answered, so that the provider is reachable.
 
         Args:
-            circuit: The circuit that it was for.
+            circuit: The circuit of the request.
             key: The circuit of the request's key.
-            was_probe: Whether it was the probe, if there is one.
-            is_well: Whether the answer shows that a cooldown is over. Another rate limit does not.
+            was_probe: Whether the request was the probe, if a probe is in flight.
+            is_well: Whether the answer ends a cooldown; False for another rate limit.
         """
 
     def failed(
         self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
     ) -> None:
-        """Record that an admitted request failed, by the provider's fault.
+        """Record that an admitted request failed by the provider's fault.
 
         Args:
-            circuit: The circuit that it was for.
+            circuit: The circuit of the request.
             category: The kind of failure.
             key: The circuit of the request's key.
-            was_probe: Whether it was the probe, if there is one; else that goes on.
+            was_probe: Whether the request was the probe; if not, a probe in flight goes on.
         """
 
     def release(self, *circuits: Circuit) -> None:
-        """Release a probe without an outcome: it was cancelled, or never sent."""
+        """Release the probes of ``circuits`` without an outcome: each was cancelled, or never sent."""
 
     def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
-        """Put ``circuit`` on cooldown for ``seconds``; after that one request tries before the others.
+        """Put ``circuit`` on cooldown for ``seconds``; afterwards one probe is sent before other requests.
 
         Args:
-            circuit: Which.
-            seconds: How long.
+            circuit: The circuit.
+            seconds: The length of the cooldown.
             category: The kind of failure that led to it.
-            is_guess: Whether no provider told ``seconds``: then it may be probed before its time.
+            is_guess: Whether ``seconds`` is our estimate rather than the provider's: then a probe may be sent early.
         """
 
     def resting(self) -> tuple[Resting, ...]:
         """The circuits that are cooling, open, or waiting for a probe."""
 
     def notice(self) -> str | None:
-        """A sentence for people if this process sees less than it should of what others count; else None."""
+        """A sentence for people if this process does not hear of other processes as it should; else None."""
 
     def close(self) -> None:
-        """Stop sharing with other processes, if there are any."""
+        """Stop sharing with other processes, if this health is shared."""
 
     def subscribe(self, listener: HealthListener) -> None:
-        """Tell ``listener`` of every `HealthChange`, once it is there; twice is as good as once. What it raises is logged."""
+        """Call ``listener`` with each later `HealthChange`, and log what it raises. Subscribing again changes nothing."""
 
     def earn_retry(self, budget_key: str) -> None:
-        """Record an answer, which adds to the retry budget ``budget_key``: one for each provider and owner of keys."""
+        """Record an answer, which adds to the retry budget ``budget_key``. Each provider and key owner has a budget."""
 
     def has_answered(self, budget_key: str) -> bool:
-        """Whether an answer was added to the retry budget ``budget_key`` within the time for which a breaker opens."""
+        """Whether an answer was added to the retry budget ``budget_key`` in the last `OPEN_SECONDS`."""
 
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """Spend one retry of the budget ``budget_key``; False if none is left. As a last resort one may be lent."""
+        """Spend one retry of the budget ``budget_key``; False if none is left. As a ``last_resort`` it may lend one."""
         ...
 
 
 class RetryBudget:
     """Allows at most ``RETRY_RESERVE + RETRY_SHARE * N`` retries for N answers, so that an outage causes no retry storm.
 
-    What is earned beyond the reserve is for calls that failed beside those answers, and soon lost.
+    The part above the reserve loses half every `EARNED_HALF_LIFE` seconds.
 
-    An empty budget lends one retry to a call that has nothing else left, and the next one after an answer, or at
-    intervals that double. Not thread-safe: the owner holds a lock.
+    An empty budget lends one retry to a call with no other endpoint left, and the next after an answer, or at intervals that
+    double. Not thread-safe: the owner holds a lock.
 
     Attributes:
-        earned_at: When the last answer came.
+        earned_at: When the last answer came, by the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -276,11 +276,11 @@ class RetryBudget:
 
     @property
     def is_low(self) -> bool:
-        """Whether retries were spent that answers have not earned back yet."""
+        """Whether less than the reserve is left."""
         return self._left < RETRY_RESERVE
 
     def earn(self, now: float, answers: int = 1) -> None:
-        """Add the share of one answer, or of several."""
+        """Add `RETRY_SHARE` for each of ``answers``."""
         if now - self._counted_at > COUNT_SECONDS:
             self._count(now)
         self.earned_at = now
@@ -296,12 +296,12 @@ class RetryBudget:
         return True
 
     def lose(self, retries: int, now: float) -> None:
-        """Others have spent so many: the budget is theirs, too."""
+        """Take off the ``retries`` that other processes have spent of the same budget."""
         self._count(now)
         self._left = max(0.0, self._left - retries)
 
     def borrow(self, now: float) -> bool:
-        """Take one retry that the budget does not have, if it is time for one."""
+        """Take one retry from an empty budget; False until the next loan is allowed."""
         if now < self._lends_at:
             return False
         self._lends_at = now + self._pause
@@ -309,7 +309,7 @@ class RetryBudget:
         return True
 
     def _count(self, now: float) -> None:
-        """Forget what was earned too long ago."""
+        """Apply the decay of the part above the reserve."""
         if (extra := self._left - RETRY_RESERVE) > 0:
             self._left = RETRY_RESERVE + extra * 0.5 ** ((now - self._counted_at) / EARNED_HALF_LIFE)
         self._counted_at = now
@@ -322,23 +322,23 @@ class Condition:
     breaker: Breaker = field(default_factory=Breaker)
     cools_until: float = 0.0
     cools_for: Category | None = None
-    """Why it was left alone, until an answer shows that this is over."""
+    """The kind of failure behind the cooldown, until an answer ends it."""
     is_guess: bool = False
     is_told: bool = False
-    """Whether its cooldown is long enough to tell anybody."""
+    """Whether the cooldown is at least `WORTH_TELLING` seconds long, so that listeners are told."""
     probes_until: float = 0.0
     failed_with: Category = Category.SERVER
     openings: int = 0
     since: float = 0.0
-    """When it went on trial, if it is."""
+    """When `is_on_trial` became true; 0 if never."""
 
     @property
     def is_on_trial(self) -> bool:
-        """Whether one request is to find out how it is before others follow."""
+        """Whether one probe must succeed before other requests follow."""
         return self.cools_for is not None or self.breaker.opens_until is not None
 
     def answered(self, now: float, *, was_probe: bool, is_well: bool) -> Condition:
-        """After an answer. One to a request that went out before the cooldown does not end it."""
+        """The condition after an answer. An answer to a request sent before the cooldown does not end the cooldown."""
         after = replace(self, breaker=self.breaker.succeeded(now), probes_until=0.0)
         is_over = now >= self.cools_until or (self.is_guess and was_probe)
         return (
@@ -350,13 +350,13 @@ WELL = Condition()
 
 
 class MemoryHealth(PerProcess):
-    """The view of one process, gone with it.
+    """The health of one process, in memory.
 
-    A forked child begins with what its parent had learnt: who was down is down for it, too. Probes are the parent's.
+    A forked child begins with a copy of its parent's; probes in flight stay the parent's.
 
     Args:
         clock: The monotonic clock, in seconds.
-        traffic: What goes on in the process; by default nothing is known of it yet.
+        traffic: The load and limits of the process; by default empty.
     """
 
     def __init__(self, clock: Callable[[], float], traffic: Traffic | None = None) -> None:
@@ -378,7 +378,7 @@ class MemoryHealth(PerProcess):
         return len(self._conditions)
 
     def availability(self, *circuits: Circuit) -> Unavailable | None:
-        """See `Health`."""
+        """The reason why the first unusable one of ``circuits`` is unusable. See `Health.availability`."""
         for circuit in circuits:
             condition = self._conditions.get(circuit)
             if condition is not None and (why := _unavailable(condition, self._clock())) is not None:
@@ -388,7 +388,7 @@ class MemoryHealth(PerProcess):
     def admit(
         self, circuit: Circuit, seconds: float, *, last_resort: bool, key: Circuit | None = None
     ) -> Admission | Unavailable:
-        """See `Health`."""
+        """Get permission to send a request, or the reason why not. See `Health.admit`."""
         if circuit not in self._conditions and key not in self._conditions:
             return "request"
         now = self._clock()
@@ -409,7 +409,7 @@ class MemoryHealth(PerProcess):
     def answered(
         self, circuit: Circuit, *, key: Circuit | None = None, was_probe: bool = True, is_well: bool = True
     ) -> None:
-        """See `Health`."""
+        """Record that a request was answered. See `Health.answered`."""
         if circuit not in self._conditions and key not in self._conditions:
             return
         now = self._clock()
@@ -423,7 +423,7 @@ class MemoryHealth(PerProcess):
     def failed(
         self, circuit: Circuit, category: Category, *, key: Circuit | None = None, was_probe: bool = True
     ) -> None:
-        """See `Health`."""
+        """Record that a request failed by the provider's fault. See `Health.failed`."""
         if was_probe and key is not None:
             self.release(key)
         now = self._clock()
@@ -448,7 +448,7 @@ class MemoryHealth(PerProcess):
         self._tell(changes)
 
     def release(self, *circuits: Circuit) -> None:
-        """See `Health`."""
+        """Release the probes of ``circuits`` without an outcome. See `Health.release`."""
         now = self._clock()
         with self._lock:
             for one, condition in self._known(*circuits).items():
@@ -456,7 +456,7 @@ class MemoryHealth(PerProcess):
                     self._keep(one, replace(condition, probes_until=0.0), now)
 
     def cool(self, circuit: Circuit, seconds: float, category: Category, *, is_guess: bool = False) -> None:
-        """See `Health`."""
+        """Put ``circuit`` on cooldown for ``seconds``. See `Health.cool`."""
         now = self._clock()
         until, is_told = now + min(seconds, LONGEST_COOLING), seconds >= WORTH_TELLING
         with self._lock:
@@ -475,7 +475,7 @@ class MemoryHealth(PerProcess):
         self._tell(changes)
 
     def resting(self) -> tuple[Resting, ...]:
-        """See `Health`."""
+        """The circuits that are cooling, open, or waiting for a probe. See `Health.resting`."""
         if not self._conditions:
             return ()
         with self._lock:
@@ -483,19 +483,19 @@ class MemoryHealth(PerProcess):
         return tuple(_resting(circuit, one, now) for circuit, one in known if one.is_on_trial)
 
     def notice(self) -> str | None:
-        """See `Health`. It sees itself, and nobody expects more."""
+        """None: this process shares its health with no other."""
         return None
 
     def close(self) -> None:
-        """See `Health`."""
+        """Do nothing: this health is not shared."""
 
     def subscribe(self, listener: HealthListener) -> None:
-        """See `Health`."""
+        """Call ``listener`` with each later `HealthChange`. See `Health.subscribe`."""
         if listener not in self._listeners:
             self._listeners = (*self._listeners, listener)
 
     def _tell(self, changes: Iterable[HealthChange]) -> None:
-        """Not under a lock: a listener may write to a file."""
+        """Call the listeners. Not under the lock: a listener may write to a file."""
         for change in changes:
             for listener in self._listeners:
                 try:
@@ -504,23 +504,23 @@ class MemoryHealth(PerProcess):
                     log.exception("a listener to health failed; the call goes on")
 
     def earn_retry(self, budget_key: str) -> None:
-        """See `Health`."""
+        """Record an answer in the retry budget ``budget_key``. See `Health.earn_retry`."""
         with self._lock:
             self._budgets[budget_key].earn(self._clock())
 
     def has_answered(self, budget_key: str) -> bool:
-        """See `Health`."""
+        """Whether the last answer of ``budget_key`` is less than `OPEN_SECONDS` old. See `Health.has_answered`."""
         with self._lock:
             return self._clock() - self._budgets[budget_key].earned_at < OPEN_SECONDS
 
     def may_retry(self, budget_key: str, *, last_resort: bool = False) -> bool:
-        """See `Health`."""
+        """Spend or borrow one retry of ``budget_key``. See `Health.may_retry`."""
         with self._lock:
             budget, now = self._budgets[budget_key], self._clock()
             return budget.spend(now) or (last_resort and budget.borrow(now))
 
     def _keep(self, circuit: Circuit, condition: Condition, now: float) -> Sequence[HealthChange]:
-        """Replace what is known of ``circuit``; what is to be told of that."""
+        """Store the condition of ``circuit``, and return the changes that listeners are told."""
         before = self._conditions.get(circuit, WELL)
         if condition.breaker.is_spotless and condition.cools_for is None:
             self._conditions.pop(circuit, None)
@@ -536,7 +536,7 @@ class MemoryHealth(PerProcess):
 
 
 def _changes(circuit: Circuit, before: Condition, after: Condition, now: float) -> Iterator[HealthChange]:
-    """What there is to tell."""
+    """The changes between two conditions that listeners are told."""
     openings, failures = after.breaker.openings, after.breaker.in_a_row
     until = after.breaker.opens_until
     if openings > before.breaker.openings and until is not None:

@@ -9,7 +9,7 @@ LEAST_WEIGHT = 0.3
 HALF_LIFE = 1.0
 """Seconds without news after which the mean and a new answer have equal weight."""
 FAILURE_SECONDS = 30.0
-"""The least latency, in seconds, that is assumed of an endpoint whose first request failed."""
+"""The lowest latency, in seconds, assumed of an endpoint whose first request failed."""
 FADES = 2.0
 """Seconds without news over which an endpoint is assumed to become up to twice as quick. So when two endpoints change places, the
 one that has recovered is tried as soon as the other is slow, not only when it is next explored."""
@@ -26,8 +26,8 @@ class LatencyEstimate:
 
     Attributes:
         seconds: The mean.
-        at: When it last changed, in seconds of the monotonic clock.
-        is_first: Whether it is of a single request. The next answer replaces it: the first had to set up a connection.
+        at: When the mean last changed, in seconds of the monotonic clock.
+        is_first: Whether the mean is of a single request, which had to set up a connection. The next answer replaces it.
     """
 
     seconds: float
@@ -35,7 +35,7 @@ class LatencyEstimate:
     is_first: bool = False
 
     def hoped(self, now: float) -> float:
-        """The latency that is assumed now, shorter if the last news is old."""
+        """The latency assumed at ``now``: lower the longer no request was measured."""
         age = now - self.at
         return 0.5 * self.seconds if age >= FADES else self.seconds * (1.0 - 0.5 * age / FADES)
 
@@ -45,19 +45,19 @@ class LatencyEstimate:
         return LatencyEstimate(self.seconds + weight * (seconds - self.seconds), now)
 
     def failed(self, seconds: float, now: float) -> LatencyEstimate:
-        """The mean after a failure that took ``seconds``: a slow one counts as latency, a fast one does not."""
+        """The mean after a failure that took ``seconds``: a slow failure counts as latency, a fast failure does not."""
         if seconds > self.seconds:
             return self.answered(seconds, now)
         return LatencyEstimate(self.seconds, now, self.is_first)
 
 
 def after_answer(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """The latency after an answer; ``before`` is None if it was the first request."""
+    """The latency after an answer; ``before`` is None for the first request."""
     return LatencyEstimate(seconds, now, is_first=True) if before is None else before.answered(seconds, now)
 
 
 def after_failure(before: LatencyEstimate | None, seconds: float, now: float) -> LatencyEstimate:
-    """The latency after a failure; ``before`` is None if it was the first request."""
+    """The latency after a failure; ``before`` is None for the first request."""
     if before is None:
         return LatencyEstimate(max(seconds, FAILURE_SECONDS), now, is_first=True)
     return before.failed(seconds, now)
@@ -68,17 +68,17 @@ class Failing:
     """A moving average of the failure rate.
 
     Attributes:
-        share: From 0 to 1.
-        at: When it last changed.
+        share: The failure rate, from 0 to 1.
+        at: When it last changed, in seconds of the monotonic clock.
     """
 
     share: float = 0.0
     at: float = 0.0
 
     def after(self, now: float, *, failed: bool) -> Failing:
-        """The rate after one more request."""
+        """The failure rate after one more request."""
         return Failing(self.share + FAILURE_WEIGHT * (failed - self.share), now)
 
     def is_too_often(self, now: float) -> bool:
-        """Whether other endpoints come first. The rate decays, so that the endpoint is tried again."""
+        """Whether the rate is so high that other endpoints come first. It decays, so that the endpoint is tried again."""
         return self.share > TOO_OFTEN and self.share * 0.5 ** ((now - self.at) / FORGIVEN) > TOO_OFTEN

@@ -19,7 +19,7 @@ LatencyKind = Literal["first_token", "total"]
 
 
 class InFlight:
-    """Requests in flight, by number, each with the time after which it counts as lost."""
+    """Requests in flight, by number, each with the time after which the request counts as lost."""
 
     __slots__ = ("_soonest", "_until")
 
@@ -29,12 +29,12 @@ class InFlight:
         """The earliest of these times."""
 
     def add(self, number: int, until: float) -> None:
-        """Count one more. If its end is not reported by ``until``, it is lost, and no longer counts."""
+        """Count a request. If its end is not reported by ``until``, the request is lost and no longer counts."""
         self._until[number] = until
         self._soonest = min(self._soonest, until)
 
     def remove(self, number: int) -> None:
-        """A request has ended."""
+        """Count request ``number`` as ended."""
         self._until.pop(number, None)
 
     def count(self, now: float) -> int:
@@ -49,9 +49,9 @@ class Load:
     """The load of one target.
 
     Attributes:
-        latency: By kind, as far as it is known.
-        failing: How often it fails; None if it never did.
-        in_flight: Its requests in flight.
+        latency: The latency by kind, where measured.
+        failing: The failure rate; None if no request ever failed.
+        in_flight: The target's requests in flight.
         recent_requests: The base-2 logarithm of their decaying count, scaled so that targets compare without a clock.
     """
 
@@ -64,7 +64,7 @@ class Load:
         self.recent_requests = -math.inf
 
     def used(self, now: float) -> float:
-        """The number of recent requests, older ones counting less."""
+        """The decaying number of recent requests at ``now``."""
         return float(2.0 ** (self.recent_requests - now / HALF_LIFE))
 
     def began(self, number: int, now: float, until: float) -> None:
@@ -88,7 +88,7 @@ class Targets:
         self._loads: dict[Target, Load] = {}
 
     def loads(self, targets: Iterable[Target]) -> list[Load]:
-        """The load of each target, to be read only."""
+        """The load of each target. The caller must not change these objects."""
         known = self._loads
         return [known.get(target, _IDLE) for target in targets]
 
@@ -97,7 +97,7 @@ class Targets:
         return self._loads.get(target, _IDLE).in_flight.count(self._clock())
 
     def used(self, target: Target) -> float:
-        """The number of recent requests, older ones counting less."""
+        """The decaying number of recent requests to ``target``."""
         return self._loads.get(target, _IDLE).used(self._clock())
 
     def latency(self, target: Target, latency_kind: LatencyKind) -> LatencyEstimate | None:
@@ -105,16 +105,16 @@ class Targets:
         return self._loads.get(target, _IDLE).latency.get(latency_kind)
 
     def last_measured(self, target: Target, latency_kind: LatencyKind) -> float:
-        """The time at which the latency of ``target`` was last measured, by the clock; minus infinity if never."""
+        """When the latency of ``target`` was last measured, by the monotonic clock; minus infinity if never."""
         latency = self.latency(target, latency_kind)
         return -math.inf if latency is None else latency.at
 
     def began(self, target: Target, number: int, until: float) -> None:
-        """Count a request that is being sent. If its end is not reported by ``until``, it no longer counts."""
+        """Count a request that is being sent. If its end is not reported by ``until``, the request no longer counts."""
         self._own(target).began(number, self._clock(), until)
 
     def ended(self, target: Target, number: int) -> None:
-        """Count a request as no longer in flight."""
+        """Count request ``number`` as no longer in flight."""
         self._loads.get(target, _IDLE).in_flight.remove(number)
 
     def answered(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
@@ -125,13 +125,13 @@ class Targets:
             load.failing = load.failing.after(now, failed=False)
 
     def failed(self, target: Target, latency_kind: LatencyKind, seconds: float) -> None:
-        """Record a failure, and how long it took."""
+        """Record a failure that took ``seconds``."""
         load, now = self._own(target), self._clock()
         load.latency[latency_kind] = after_failure(load.latency.get(latency_kind), seconds, now)
         load.failing = (load.failing or Failing()).after(now, failed=True)
 
     def level_up(self, target: Target, recent_requests: float) -> None:
-        """Raise its recent requests to at least this many, so that a target that was away is not flooded when it is back."""
+        """Raise the target's recent requests to at least ``recent_requests``: a target that comes back must not be flooded."""
         load = self._own(target)
         load.recent_requests = max(load.recent_requests, recent_requests)
 

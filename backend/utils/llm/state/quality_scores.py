@@ -1,4 +1,4 @@
-"""How good the answers of each endpoint were."""
+"""Scores of the quality of answers, by feature and endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SCORES = 100
 
 
 class _Lately:
-    """Scores, each with its time, and their sum."""
+    """Recent scores, each with its time, and their sum."""
 
     __slots__ = ("scores", "total")
 
@@ -47,7 +47,7 @@ class QualityScores:
         self._scores: defaultdict[tuple[str, str], _Lately] = defaultdict(_Lately)
 
     def mean(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
-        """The mean of the last scores; None if there are fewer than ``least`` in the last ``remember`` seconds."""
+        """The mean score of the last ``remember`` seconds; None if there are fewer than ``least`` scores."""
         lately = self._scores.get((feature, endpoint))
         if lately is None:
             return None
@@ -55,7 +55,7 @@ class QualityScores:
         return lately.total / len(lately.scores) if len(lately.scores) >= least else None
 
     def quality(self, feature: str, endpoint: str, *, least: int, remember: float) -> float | None:
-        """As `mean`, or that of the last ``least`` scores if it is better: what has recovered need not make up for what it was."""
+        """`mean`, or the mean of the last ``least`` scores if that is better: an endpoint that recovered is trusted again."""
         mean = self.mean(feature, endpoint, least=least, remember=remember)
         if mean is None:
             return None
@@ -63,5 +63,5 @@ class QualityScores:
         return max(mean, sum(score for _, score in last) / least)
 
     def add(self, feature: str, endpoint: str, score: float) -> None:
-        """Add one score, from 0 to 1."""
+        """Add one ``score``, from 0 to 1."""
         self._scores[feature, endpoint].add(self._clock(), score)

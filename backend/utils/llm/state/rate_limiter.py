@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from .windows import Grant, Window
 
 MOST_SCOPES = 10_000
-"""Beyond this many the one that was used longest ago is forgotten: callers bring keys without end."""
+"""Scopes kept; beyond that the least recently used is forgotten, as users bring any number of keys."""
 POLL_SECONDS = 0.05
-"""How often the first in a queue looks again; the others look more seldom, by their place."""
+"""Seconds between two checks by the first call of a queue; the others check less often, by their place."""
 LONGEST_POLL = 1.0
 SETTLING_SECONDS = 0.25
-"""How often the first looks again for what others may give back of what was set aside for them."""
+"""Seconds between two checks by the first call while requests in flight may still give tokens back."""
 _LOOKS_PER_SECOND = 200
-"""Of one queue: beyond so many calls each looks again less often."""
+"""Checks per second in one queue: with more calls than that, each call checks less often."""
 _MOST_LOOKED_AT = 200
 GRACE_SECONDS = 1.0
-"""Who does not look again so many seconds after they meant to has left the queue."""
+"""Seconds after its announced check at which a call that has not checked leaves the queue."""
 
 
 class Meter(NamedTuple):
     """Some limits, and what they hold for.
 
     Attributes:
-        scope: What is counted together.
-        name: The same for people.
+        scope: The id of what is counted together.
+        name: The scope's name for people.
     """
 
     scope: str
@@ -45,15 +45,15 @@ class Meter(NamedTuple):
 
 
 class Exceeded(NamedTuple):
-    """Why a request may not go out now.
+    """The reason why a request may not go out now.
 
     Attributes:
-        scope: Whose limit it is.
+        scope: The scope whose limit is exceeded.
         what: The limit, in words.
-        seconds: Until it may, if those before it use all that they ask for; infinite if never.
-        look_in: Seconds until it is worth looking again.
-        is_quota: Whether it is a day's or a month's.
-        is_guess: Whether ``seconds`` is only when to look again: nobody knows when others are done.
+        seconds: Seconds until the request may go out if all queued before it use their full estimate; inf if never.
+        look_in: Seconds until the next check.
+        is_quota: Whether the limit is daily or monthly.
+        is_guess: Whether ``seconds`` is only when to check again: when other requests end is unknown.
     """
 
     scope: str
@@ -68,7 +68,7 @@ class Level(NamedTuple):
     """The state of one limit.
 
     Attributes:
-        per: Its period; None of requests that are under way at once.
+        per: The limit's period; None for requests at once.
         waiting: How many calls wait for room under any limit of the same scope.
     """
 
@@ -92,7 +92,7 @@ class WaitQueue:
         return len(self._order)
 
     def join(self, call_number: int, until: float, tokens: int) -> None:
-        """Let a call wait, at least ``until`` then."""
+        """Let a call wait. If it does not join again by ``until``, it leaves the queue."""
         if call_number not in self._asks:
             insort(self._order, call_number)
         self._asks[call_number] = (until, tokens)
@@ -103,7 +103,7 @@ class WaitQueue:
             self._order.remove(call_number)
 
     def before(self, call_number: int, now: float) -> int:
-        """The number of calls before this one; all of them for 0, a call that is not in the queue."""
+        """The number of calls before ``call_number``; the length of the queue for 0, a call that is not in it."""
         while self._order and (first := self._order[0]) != call_number and self._asks[first][0] <= now:
             self.leave(first)  # it did not come back
         return bisect_left(self._order, call_number) if call_number else len(self._order)
@@ -117,8 +117,8 @@ class LimitReservation(NamedTuple):
     """The amounts that a request in flight has reserved in one scope.
 
     Attributes:
-        tokens: The tokens that it may use.
-        until: If its end is not reported by then, the reservation counts as used.
+        tokens: The tokens that the request may use.
+        until: If the request's end is not reported by then, the reservation counts as used.
         of_requests: The grants for the request itself, each with its window.
         of_tokens: The grants for its tokens, each with its window.
     """
@@ -130,10 +130,10 @@ class LimitReservation(NamedTuple):
 
 
 class _Count:
-    """Of one scope.
+    """The counts of one scope.
 
     Attributes:
-        reserved: What is reserved for requests in flight, by number: some of it will be given back.
+        reserved: The reservations of requests in flight, by number. The unused part is given back.
     """
 
     __slots__ = ("in_flight", "queue", "reserved", "windows")
@@ -145,13 +145,13 @@ class _Count:
         self.queue = WaitQueue()
 
     def is_live(self, resets: Mapping[Period, float], now: float) -> bool:
-        """Whether it must not be forgotten: somebody waits, or is under way, or a quota would begin anew."""
+        """Whether the scope must be kept: a call waits, a request is in flight, or a quota is partly used."""
         if len(self.queue) or self.in_flight.count(now):
             return True
         return any(per in resets and window.used() for (_, per), window in self.windows.items())
 
     def unsettled(self, window: Window) -> int:
-        """The tokens that count in ``window`` and are only reserved."""
+        """The tokens in ``window`` that are reserved, but not yet used."""
         return sum(
             one.tokens
             for one in self.reserved.values()
@@ -174,7 +174,7 @@ class RateLimiter:
     """
 
     is_shared = False
-    """Whether others count as well: then a request that may go out by these counts is still to be reserved with them."""
+    """Whether other processes share the limits: then `reserve` must still be called for a request that fits here."""
 
     def __init__(self, clock: Callable[[], float], epoch: Callable[[], float]) -> None:
         self._clock = clock
@@ -183,12 +183,12 @@ class RateLimiter:
         self._resets: dict[Period, float] = dict.fromkeys(("day", "month"), -math.inf)
 
     def full(self, meters: Sequence[Meter], tokens: int, call_number: int = 0) -> Exceeded | None:
-        """The limit that holds up a request of ``tokens`` the longest; None if it may go out.
+        """The limit that holds up a request of ``tokens`` the longest; None if the request may go out.
 
         Args:
-            meters: The limits that it counts against.
-            tokens: What it may use.
-            call_number: The call's number in the queues; 0 for one that waits in none.
+            meters: The limits that the request counts against.
+            tokens: The tokens that it may use.
+            call_number: The call's number in the queues; 0 for a call that waits in none.
         """
         found = [one for meter in meters for one in self._obstacles(meter, tokens, call_number)]
         return max(found, key=lambda one: one.seconds, default=None)
@@ -214,7 +214,7 @@ class RateLimiter:
     ) -> Iterator[Exceeded]:
         """The limit, if there is no room for the last of ``asks`` after the others.
 
-        Its turn comes sooner if a request uses fewer tokens than it reserved, or a call before it gives up.
+        There is room sooner if a request uses fewer tokens than reserved, or a call in front gives up.
         """
         window, alone, most = self._window(count, kind, rate.per), asks[-1], self._own(rate.amount)
         seconds = window.seconds_until(asks, most)
@@ -232,11 +232,11 @@ class RateLimiter:
                 yield Exceeded(meter.scope, what, seconds, look_in, rate.resets)
 
     def _own(self, amount: int) -> int:
-        """What of a limit may be used here."""
+        """The part of a limit that this process may use."""
         return amount
 
     def take(self, meters: Sequence[Meter], tokens: int, number: int, until: float) -> None:
-        """Count a request that is being sent. If its end is not reported by ``until``, it is no longer in flight."""
+        """Count a request that is being sent. If its end is not reported by ``until``, the request is no longer in flight."""
         for meter in meters:
             count, limits = self._count(meter.scope), meter.limits
             count.forget_lost(self._clock())
@@ -246,29 +246,29 @@ class RateLimiter:
             count.in_flight.add(number, until)
 
     def reserve(self, number: int) -> bool:  # noqa: ARG002 - for those who ask others
-        """Whether request ``number``, which `take` has counted, fits the limits that processes share; True where none are shared.
+        """Whether request ``number``, which `take` has counted, fits the limits shared with other processes; True if none are.
 
         It may block: call it without holding the lock.
         """
         return True
 
     async def areserve(self, number: int) -> bool:
-        """As `reserve`."""
+        """`reserve`, without blocking the event loop."""
         return self.reserve(number)
 
     def received(self, meters: Sequence[Meter], number: int) -> None:
-        """A request was answered: it is no longer under way, though what it used is not known yet."""
+        """Count request ``number`` as no longer in flight: it was answered, but its tokens are not known yet."""
         for meter in meters:
             self._count(meter.scope).in_flight.remove(number)
 
     def settle(self, meters: Sequence[Meter], number: int, used: int | None, *, arrived: bool = True) -> None:
-        """Replace what a request reserved by what it used.
+        """Replace the tokens that a request reserved by those that it used.
 
         Args:
             meters: As for `take`.
             number: As for `take`.
-            used: Its tokens; None if nobody knows: then all that it reserved counts.
-            arrived: Whether it reached the provider; else it does not count as a request either.
+            used: The tokens used; None if unknown: then all that were reserved count.
+            arrived: Whether the request reached the provider; if not, it does not count as a request either.
         """
         for meter in meters:
             count = self._count(meter.scope)
@@ -305,7 +305,7 @@ class RateLimiter:
         return self._resets
 
     def levels(self, meter: Meter) -> Iterator[Level]:
-        """The state of each limit of ``meter``. Nothing is counted."""
+        """The state of each limit of ``meter``. Counts nothing."""
         count, limits = self._counts.get(meter.scope) or _Count(), meter.limits
         waiting = len(count.queue)
         for rate in limits.requests:
@@ -318,7 +318,7 @@ class RateLimiter:
     # Usage without reservation ---------------------------------------------------------------------------------------
 
     def used(self, scope: str, rate: Rate) -> int:
-        """The number of tokens that count against ``rate`` in ``scope`` now."""
+        """The number of tokens that now count against ``rate`` in ``scope``."""
         count = self._counts.get(scope)
         return _used(count, "tokens", rate.per) if count else 0
 
@@ -329,7 +329,7 @@ class RateLimiter:
     # Queues -------------------------------------------------------------------------------------------------------------
 
     def join(self, scope: str, call_number: int, seconds: float, tokens: int) -> None:
-        """Join the queue of ``scope``, or stay in it, for so many seconds, to use so many tokens."""
+        """Join the queue of ``scope`` for ``seconds`` with a request of ``tokens``, or extend the wait."""
         self._count(scope).queue.join(call_number, self._clock() + seconds + GRACE_SECONDS, tokens)
 
     def leave(self, scope: str, call_number: int) -> None:
@@ -350,7 +350,7 @@ class RateLimiter:
         return count
 
     def _forget_one(self) -> None:
-        """The one that was used longest ago, of those that nobody would miss; if need be, of all."""
+        """Forget the least recently used scope that is not live; if all are live, the least recently used."""
         resets, now = self.resets(), self._clock()
         old = islice(self._counts.items(), _MOST_LOOKED_AT)
         unmissed = next((scope for scope, count in old if not count.is_live(resets, now)), None)
@@ -363,7 +363,7 @@ def _used(count: _Count, kind: str, per: Period) -> int:
 
 
 def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> float:
-    """The earliest time at which a quota of ``meters`` begins anew, as in ``resets``; infinite if there is none."""
+    """The earliest time in ``resets`` at which a quota of ``meters`` begins anew; inf if there is none."""
     first = math.inf
     for meter in meters:
         for rate in meter.limits.requests + meter.limits.tokens:
@@ -374,5 +374,5 @@ def first_reset(meters: Sequence[Meter], resets: Mapping[Period, float]) -> floa
 
 
 def _poll(rounds: int) -> float:
-    """Seconds until it is worth looking again for whoever must let the places change hands so often before."""
+    """Seconds until the next check for a call before which all places must be freed ``rounds`` times."""
     return min(LONGEST_POLL, POLL_SECONDS * (rounds + 1))

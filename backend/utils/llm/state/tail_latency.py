@@ -1,6 +1,6 @@
-"""How long the slowest answers of a feature take, and how many of its calls may be hedged because of that.
+"""The latency of a feature's slowest answers, and how many of its requests may be hedged.
 
-Only of features that hedge: for all others nothing is kept.
+Kept only for features that hedge.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from .load import LatencyKind
 
 REMEMBERED = 128
-"""The times of so many requests of late are known."""
+"""The number of recent answer times that are kept."""
 ENOUGH = 20
-"""With fewer of them nobody can tell where the slow tail begins."""
+"""The number of answer times needed to tell where the slow tail begins."""
 SLOW = 0.95
-"""Of the requests this share is answered before the tail begins."""
+"""The share of requests that are answered before the slow tail begins."""
 CALLS_PER_HEDGE = 20
-"""One hedge for so many calls: 5 % of them."""
+"""Calls that earn one hedged request: at most 5 % are hedged."""
 MOST_SAVED = 5
-"""So many hedges can be saved up, for when an endpoint is slow for a while."""
+"""Hedged requests that can be saved up, for when an endpoint is slow for a while."""
 
 
 class Tail:
-    """The times of one endpoint's answers."""
+    """The answer times of one endpoint."""
 
     __slots__ = ("_in_order", "_recent")
 
@@ -39,7 +39,7 @@ class Tail:
 
     @property
     def p95(self) -> float | None:
-        """The seconds within which nineteen of twenty are answered; None until enough are known."""
+        """The seconds within which 95 % of requests are answered; None until `ENOUGH` times are known."""
         known = len(self._in_order)
         return self._in_order[ceil(SLOW * known) - 1] if known >= ENOUGH else None
 
@@ -51,20 +51,20 @@ class Tail:
         insort(self._in_order, seconds)
 
     def took_at_least(self, seconds: float) -> None:
-        """Record a request that was given up after ``seconds``. It counts only if that is in the slow tail; else nobody knows."""
+        """Record a request that was given up after ``seconds``. It counts only if that is at least `p95`."""
         begins = self.p95
         if begins is not None and seconds >= begins:
             self.took(seconds)
 
 
 class TailLatency:
-    """The answer times of each endpoint, for each feature by itself. Not thread-safe: the owner holds a lock."""
+    """The answer times of each endpoint, by feature. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._tails: defaultdict[tuple[str, str, LatencyKind], Tail] = defaultdict(Tail)
 
     def of(self, feature: str, endpoint: str, latency_kind: LatencyKind) -> Tail:
-        """The times of ``endpoint``'s answers to ``feature``: to the first token of streams, or of whole answers."""
+        """The times of ``endpoint``'s answers to ``feature``: to the first token for streams, else to the whole answer."""
         return self._tails[feature, endpoint, latency_kind]
 
 
@@ -75,13 +75,13 @@ class HedgeBudget:
         self._earned: defaultdict[str, int] = defaultdict(int)
 
     def earn(self, feature: str) -> None:
-        """Count a call of ``feature``: each earns a fraction of a hedged request."""
+        """Count a call of ``feature``, which earns 1/`CALLS_PER_HEDGE` of a hedged request."""
         self._earned[feature] = min(self._earned[feature] + 1, CALLS_PER_HEDGE * MOST_SAVED)
 
     def can_spend(self, feature: str) -> bool:
-        """Whether ``feature`` has earned a hedged request that was not sent yet."""
+        """Whether ``feature`` has earned a whole hedged request."""
         return self._earned[feature] >= CALLS_PER_HEDGE
 
     def spend(self, feature: str) -> None:
-        """Take a hedged request of ``feature`` off what it has earned."""
+        """Take one hedged request off what ``feature`` has earned."""
         self._earned[feature] -= CALLS_PER_HEDGE

@@ -37,7 +37,7 @@ class Traffic(PerProcess):
     Args:
         clock: The monotonic clock, in seconds.
         now: The wall clock.
-        random: From 0 up to, not including, 1.
+        random: Returns a random number from 0 up to, not including, 1.
     """
 
     def __init__(
@@ -66,6 +66,6 @@ class Traffic(PerProcess):
         self.unsupported = Unsupported(self.clock)
 
     def planned(self) -> None:
-        """Tell the round robin that a call was planned."""
+        """Tell the round robin that a call was planned, so that it draws anew."""
         with self.lock:
             self.round_robin.planned()

@@ -1,4 +1,4 @@
-"""What endpoints said that they do not take, so that the next call need not be told again."""
+"""Features that endpoints have refused as unsupported, so that the next call does not send them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
 SECONDS = 3600.0
-"""For so long it is remembered: vendors add features."""
+"""Seconds for which a refusal is remembered: vendors add features."""
 MOST_ENDPOINTS = 1024
-"""Of so many, with each key; beyond that the oldest is forgotten."""
+"""Pairs of endpoint and key kept; beyond that the least recently refused is forgotten."""
 
 
 class Unsupported:
-    """Features by endpoint. Whoever uses it holds the lock of all traffic.
+    """Refused features by endpoint. Not thread-safe: the caller holds the lock of `Traffic`.
 
     Args:
         clock: The monotonic clock, in seconds.
 
     Attributes:
-        until: Endpoint to feature to the end of the memory. Empty if nothing is known, which is to be seen at a glance.
+        until: By endpoint and feature, when the refusal is forgotten. Public, so that callers can see cheaply that it is empty.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -29,14 +29,14 @@ class Unsupported:
         self.until: OrderedDict[Hashable, dict[str, float]] = OrderedDict()
 
     def add(self, endpoint: Hashable, feature: str) -> None:
-        """Remember that ``endpoint`` does not take ``feature``."""
+        """Remember for `SECONDS` that ``endpoint`` does not support ``feature``."""
         self.until.setdefault(endpoint, {})[feature] = self._clock() + SECONDS
         self.until.move_to_end(endpoint)
         if len(self.until) > MOST_ENDPOINTS:
             self.until.popitem(last=False)
 
     def of(self, endpoint: Hashable) -> Mapping[str, float]:
-        """The features that ``endpoint`` lately refused, each with the seconds for which that is still remembered."""
+        """The features that ``endpoint`` refused in the last hour, each with the seconds for which that is still remembered."""
         known = self.until.get(endpoint)
         if known is None:
             return {}

@@ -1,4 +1,4 @@
-"""Whose turn it is: smooth weights, the share that explores, and the draw that the next choice falls by."""
+"""Smooth weighted round robin, exploration, and the random number behind the next choice."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class WeightedRoundRobin:
-    """Smooth weighted round robin, for each scope by itself. Not thread-safe: the owner holds a lock.
+    """Smooth weighted round robin, for each scope separately. Not thread-safe: the owner holds a lock.
 
     Args:
-        random: From 0 up to, not including, 1.
+        random: Returns a random number from 0 up to, not including, 1.
     """
 
     def __init__(self, random: Callable[[], float]) -> None:
@@ -28,20 +28,20 @@ class WeightedRoundRobin:
 
     @property
     def draw(self) -> float:
-        """The random number, from 0 up to 1, by which the next choice is made. It changes only with a choice, so that a plan shows it."""
+        """The random number from 0 up to 1 for the next choice. It changes only after a choice, so that plans show it."""
         if self._draw is None:
             self._draw = self._random()
         return self._draw
 
     @property
     def variant_draw(self) -> float:
-        """The random number that picks the variant for an anonymous caller. It changes only when a call was planned with it."""
+        """The random number that picks an anonymous caller's variant. It changes only after a planned call."""
         if self._variant_draw is None:
             self._variant_draw = self._random()
         return self._variant_draw
 
     def planned(self) -> None:
-        """Draw `variant_draw` anew for the next call: one was planned with the last."""
+        """Draw `variant_draw` anew for the next call."""
         self._variant_draw = None
 
     def current_weight(self, scope: str) -> Mapping[Target, float]:
@@ -49,20 +49,20 @@ class WeightedRoundRobin:
         return self._current_weights.get(scope, {})
 
     def weigh(self, scope: str, chosen: Target, weights: Mapping[Target, float]) -> None:
-        """Add to each target its weight, and take the sum of all from the one that was chosen."""
+        """Add each target's weight to its current weight, and subtract the sum of all from ``chosen``."""
         current_weight = self._current_weights.setdefault(scope, {})
         for target, weight in weights.items():
             current_weight[target] = current_weight.get(target, 0.0) + weight
         current_weight[chosen] -= sum(weights.values())
 
     def newcomers(self, scope: str, targets: set[Target]) -> set[Target]:
-        """The ``targets`` that may be chosen now and could not be at the last choice in ``scope``; empty at the first choice."""
+        """The ``targets`` that were not available at the last choice in ``scope``; empty at the first choice."""
         before = self._present.get(scope, targets)
         self._present[scope] = targets
         return targets - before
 
     def explores(self, scope: str, share: float) -> bool:
-        """Whether the next choice in ``scope`` explores: a ``share`` of 0.05 lets every twentieth do so."""
+        """Whether the next choice in ``scope`` explores: with a ``share`` of 0.05 every twentieth does."""
         nth = self._choices.get(scope, 0) + 1
         return int(nth * share) > int((nth - 1) * share)
 

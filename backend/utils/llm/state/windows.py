@@ -1,4 +1,4 @@
-"""How much of a rate is used up: by a log of what went out lately, or by the calendar."""
+"""How much of a rate is used: by a sliding window, or by the calendar day or month."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from ..rate_limits import Period
 
 EXACT_GRANTS = 100
-"""So many are kept one by one; of more, those that went out close together are one."""
+"""Grants kept one by one; beyond that, grants close together are joined."""
 GRAIN = 1 / 600
-"""Of the length of a window, and never more than a second: so close together. A log has no more than 700 grants, per hour
-3,700, and what it lets out under pressure falls short of the rate by less than 0.2 %."""
+"""Grants within this share of the window, and within a second, are joined. A log holds at most 700 grants, per hour 3,700, and
+under pressure grants less than the rate by under 0.2 %."""
 _LEAST_WAIT = 1e-6
-"""Seconds: whoever waits until there is room is not woken before, however floats are rounded."""
+"""Seconds: a call that waits for room is not woken too early by the rounding of floats."""
 
 
 class Grant:
-    """An amount that was let through, and counts from ``at`` on.
+    """An amount that was granted, and counts from ``at`` on.
 
     Attributes:
-        at: When the last of it went out, and ``since`` the first.
-        amount: How much, without what was given back.
+        at: When the last part was granted; ``since`` when the first was.
+        amount: The amount, less what was given back.
     """
 
     __slots__ = ("amount", "at", "since")
@@ -39,13 +39,12 @@ class Grant:
 
 
 class SlidingWindow:
-    """The amounts that were let through in the last second, minute or hour.
+    """The amounts granted in the last second, minute or hour.
 
-    Each grant counts from the moment that it was made until one whole period later: no period holds more than the rate,
-    wherever it begins.
+    Each grant counts for one whole period from its time on, so no period holds more than the rate, wherever it begins.
 
     Args:
-        per: Length of the window.
+        per: The window's length.
         clock: The monotonic clock, in seconds.
     """
 
@@ -59,7 +58,7 @@ class SlidingWindow:
         self._used = 0
 
     def _expire(self) -> float:
-        """Forget what counts no longer, and return the time."""
+        """Drop the grants that no longer count, and return the time."""
         now, log, over = self._clock(), self._log, 0
         while over < len(log) and log[over].at + self._length <= now:
             self._used -= log[over].amount
@@ -69,7 +68,7 @@ class SlidingWindow:
         return now
 
     def used(self) -> int:
-        """The sum of the amounts that count now."""
+        """The sum of the grants that count now."""
         self._expire()
         return self._used
 
@@ -103,7 +102,7 @@ class SlidingWindow:
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
         """Seconds until all of ``asks``, one after the other, have found room under ``most``.
 
-        Whatever is asked for, more than ``most`` counts as ``most``.
+        An ask of more than ``most`` counts as ``most``.
         """
         now = at = self._expire()
         used, made = self._used, list[tuple[float, int]]()
@@ -119,10 +118,10 @@ class SlidingWindow:
 
 
 class CalendarWindow:
-    """The amounts that were let through this day or this month, in UTC.
+    """The amounts granted this day or this month, in UTC.
 
     Args:
-        per: Length of the window.
+        per: The window's length.
         clock: The wall clock, in seconds since the epoch.
     """
 
@@ -142,7 +141,7 @@ class CalendarWindow:
         return now
 
     def used(self) -> int:
-        """The sum of the amounts that count now."""
+        """The sum of the grants that count now."""
         self._renew()
         return self._used
 
@@ -158,7 +157,7 @@ class CalendarWindow:
         return grant.at >= self._begins
 
     def give_back(self, grant: Grant, amount: int) -> None:
-        """Take ``amount`` off the period in which ``grant`` was made, if that is not over: the request did not use it."""
+        """Take ``amount`` off the period of ``grant``, unless that period is over: the request did not use it."""
         if self.holds(grant):
             self._used -= amount
 
@@ -167,7 +166,7 @@ class CalendarWindow:
         return [(0.0, self.used())]
 
     def seconds_until(self, asks: Iterable[int], most: int) -> float:
-        """See `SlidingWindow.seconds_until`."""
+        """Seconds until all of ``asks`` have found room under ``most``. See `SlidingWindow.seconds_until`."""
         now = at = self._renew()
         used, ends = self._used, self._ends
         for ask in asks:
@@ -182,7 +181,7 @@ Window = SlidingWindow | CalendarWindow
 
 
 def resets_at(per: Period, now: float) -> float:
-    """The end of the day or month that holds ``now``; both are seconds since the epoch."""
+    """The end of the day or month of ``now``, in UTC; both are seconds since the epoch."""
     if per != "month":
         return _beginning(per, now) + SECONDS[per]
     first = datetime.fromtimestamp(_beginning(per, now), UTC)

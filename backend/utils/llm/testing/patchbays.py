@@ -146,7 +146,9 @@ def stand_in(provider: Provider) -> str:
     return found[1] if found else ""
 
 
-def redirected(providers: Iterable[Provider], url: Callable[[Provider], str]) -> dict[str, LiveAddress]:
+def stand_in_addresses(
+    providers: Iterable[Provider], url: Callable[[Provider], str]
+) -> dict[str, LiveAddress]:
     """Addresses that take the providers' places, each at its ``url``."""
     return {one.name: _Stands(url(one)) for one in providers}
 
@@ -158,4 +160,4 @@ def _own(
     providers = Table(path, environ={}).snapshot.providers.values()
     keys = {name: key_of(name) for one in providers for name in one.api_key_envs}
     made = Table(path, environ=keys if environ is None else environ)
-    return made, redirected(providers, lambda one: f"{provider.origin}{stand_in(one)}")
+    return made, stand_in_addresses(providers, lambda one: f"{provider.origin}{stand_in(one)}")

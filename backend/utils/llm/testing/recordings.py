@@ -10,7 +10,7 @@ from ..clients import Patchbay, use
 from ..model_config import Table
 from .exchanges import Recording, Replay
 from .loopback import LoopbackProvider
-from .patchbays import key_of, loopback_patchbay, redirected, stand_in
+from .patchbays import key_of, loopback_patchbay, stand_in, stand_in_addresses
 from .recorder import Recorder, Upstream
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def record(
     with Recorder(
         {name: Upstream(one.base_url, stand_in(one)) for name, one in providers.items()}
     ) as recorder:
-        patchbay = Patchbay(real, live=redirected(providers.values(), lambda one: recorder.url(one.name)))
+        patchbay = Patchbay(
+            real, live=stand_in_addresses(providers.values(), lambda one: recorder.url(one.name))
+        )
         try:
             with use(patchbay):
                 yield recorder

@@ -54,7 +54,7 @@ _GEMINI_PATH = re.compile(
 )
 
 
-class ServedProvider(Protocol):
+class ReplySource(Protocol):
     """The provider, which decides what is served. Its methods are called from many threads."""
 
     served_suffix: str
@@ -89,7 +89,7 @@ class Server(ThreadingMixIn, TCPServer):
     timeout = 0
     """Seconds that `handle_request` waits."""
 
-    def __init__(self, provider: ServedProvider) -> None:
+    def __init__(self, provider: ReplySource) -> None:
         self.provider = provider
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -241,7 +241,7 @@ def _wire_of(headers: Message) -> Wire:
 
 
 def _answer(
-    provider: ServedProvider, target: _Target, request: RecordedRequest, *, number: int, readable: bool
+    provider: ReplySource, target: _Target, request: RecordedRequest, *, number: int, readable: bool
 ) -> Transmission:
     exchange = Exchange(
         wire=target.wire,
@@ -261,7 +261,7 @@ def _answer(
     return compose(provider.next_reply(exchange) if readable else Status(400), exchange)
 
 
-def _refusal(provider: ServedProvider, target: _Target, request: RecordedRequest) -> Status | None:
+def _refusal(provider: ReplySource, target: _Target, request: RecordedRequest) -> Status | None:
     """Why a request gets no reply: its path, its key, its schema or its history."""
     if target.kind == "unknown":
         return Status(404, message=f"Invalid URL ({request.method} {request.path})")

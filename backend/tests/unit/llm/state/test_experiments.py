@@ -6,14 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from backend.utils.llm.state.experiments import CONTROL, Experiments, StopRow, Variant
+from backend.utils.llm.state.experiments import CONTROL, Experiments, StopRow, VariantResults
 
 NEW = "red:new"
 STOP = StopRow(after=10, errors=0.1, latency=2.0, cost=3.0)
 
 
-def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None = "0.01") -> Variant:
-    after = Variant()
+def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None = "0.01") -> VariantResults:
+    after = VariantResults()
     for _ in range(answers):
         after = after.after(is_ok=True, seconds=seconds, cost=None if cost is None else Decimal(cost))
     for _ in range(failures):
@@ -21,7 +21,7 @@ def arm(answers: int, failures: int = 0, seconds: float = 1.0, cost: str | None 
     return after
 
 
-def judged(control: Variant, trial: Variant, stop: StopRow | None = STOP) -> str | None:
+def judged(control: VariantResults, trial: VariantResults, stop: StopRow | None = STOP) -> str | None:
     experiments = Experiments()
     experiments.judge("f", CONTROL, control, stop)
     return experiments.judge("f", NEW, trial, stop)
@@ -35,7 +35,11 @@ def test_only_answers_count_for_latency_and_cost() -> None:
 
 
 def test_of_what_never_answered_nothing_is_known() -> None:
-    assert (Variant().error_share, Variant().mean_seconds, Variant().mean_cost) == (0.0, None, None)
+    assert (VariantResults().error_share, VariantResults().mean_seconds, VariantResults().mean_cost) == (
+        0.0,
+        None,
+        None,
+    )
     assert arm(0, failures=3).mean_seconds is None
 
 
@@ -75,7 +79,7 @@ def test_an_unknown_price_is_not_nothing() -> None:
     ],
 )
 def test_a_trial_ends_when_it_does_worse_than_the_control_by_more_than_it_may(
-    control: Variant, trial: Variant, reason: str | None
+    control: VariantResults, trial: VariantResults, reason: str | None
 ) -> None:
     assert judged(control, trial) == reason
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..rate_limiter import Meter
 
 
-class LastWord:
+class CachedLimit:
     """What the store said last of one limit, less what was taken since.
 
     Attributes:
@@ -73,7 +73,7 @@ class CountedRequest:
     at: float
     until: float
     claims: tuple[Claim, ...]
-    words: tuple[LastWord, ...] = ()
+    words: tuple[CachedLimit, ...] = ()
     state: Literal["asked", "granted", "refused", "alone"] = "asked"
     buckets: tuple[int, ...] = ()
     has_place: bool = True

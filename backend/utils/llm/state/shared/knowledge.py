@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from ...rate_limits import Rate
-from ..experiments import CONTROL, MEMORY, Experiments, Variant
+from ..experiments import CONTROL, MEMORY, Experiments, VariantResults
 from ..quality_scores import MOST_SCORES, QualityScores
 from ..session_affinity import Rung, SessionAffinity
 from ..traffic import Traffic
@@ -39,7 +39,13 @@ class SharedExperiments(Experiments):
 
     @override
     def judge(
-        self, feature: str, variant: str, after: Variant, stop: StopRow | None, *, against: str = CONTROL
+        self,
+        feature: str,
+        variant: str,
+        after: VariantResults,
+        stop: StopRow | None,
+        *,
+        against: str = CONTROL,
     ) -> str | None:
         before = self.variant(feature, variant)
         base = before.faded() if before.judged >= MEMORY else before
@@ -54,7 +60,7 @@ class SharedExperiments(Experiments):
         """Another process has judged more of ``variant``."""
         before = self.variant(feature, variant)
         base = before.faded() if before.judged >= MEMORY else before
-        self._variants[feature, variant] = Variant(*map(add, astuple(base), more))
+        self._variants[feature, variant] = VariantResults(*map(add, astuple(base), more))
 
     def heard_over(self, feature: str, variant: str, reason: str) -> None:
         """Another process has ended a trial."""

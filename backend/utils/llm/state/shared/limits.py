@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from ...rate_limits import SECONDS
 from ..rate_limiter import LONGEST_POLL, POLL_SECONDS, Exceeded, RateLimiter
-from .claims import Claim, CountedRequest, LastWord, counted, in_words, summed
+from .claims import CachedLimit, Claim, CountedRequest, counted, in_words, summed
 from .store import ALLOWED_SECONDS, PROMPT_SECONDS, Change, Event, Limit
 from .waiting import MOST_LOOKS, NEXT_LOOK_SECONDS, is_told, is_told_soon
 
@@ -92,7 +92,7 @@ class SharedRateLimiter(RateLimiter):
         self._store = store
         self._names = names
         self._process = os.urandom(8).hex()
-        self._words: dict[str, LastWord] = {}
+        self._words: dict[str, CachedLimit] = {}
         self._looked_at = -math.inf
         self._asking: dict[str, tuple[int, float]] = {}
         self._requests: dict[int, CountedRequest] = {}
@@ -164,7 +164,7 @@ class SharedRateLimiter(RateLimiter):
                 meter.scope, in_words(claim, meter), seconds, seconds, is_quota, claim.unit == "places"
             )
 
-    def _fits_alone(self, claim: Claim, word: LastWord, need: int, used: int) -> bool:
+    def _fits_alone(self, claim: Claim, word: CachedLimit, need: int, used: int) -> bool:
         """Whether ``used``, with what is needed, is within what was left for this process when the store spoke last."""
         if self._clock() >= word.ends_at:
             return True
@@ -232,12 +232,12 @@ class SharedRateLimiter(RateLimiter):
             word.left -= claim.limit.ask
             word.asked += claim.limit.ask
 
-    def _word(self, claim: Claim) -> LastWord:
+    def _word(self, claim: Claim) -> CachedLimit:
         word = self._words.get(claim.limit.key)
         if word is None:
             if len(self._words) > MOST_ROOMS:
                 self._words, self._claimed, self._refusals = {}, {}, {}
-            word = self._words[claim.limit.key] = LastWord()
+            word = self._words[claim.limit.key] = CachedLimit()
         return word
 
     @override
@@ -352,7 +352,7 @@ class SharedRateLimiter(RateLimiter):
             word.left = room.left
             self._allow(claim, word, room, request.at)
 
-    def _allow(self, claim: Claim, word: LastWord, room: Room, asked_at: float) -> None:
+    def _allow(self, claim: Claim, word: CachedLimit, room: Room, asked_at: float) -> None:
         """Note what may go out if the store says nothing more; not by an answer that came too late."""
         if not self._store.joined:
             return
@@ -364,7 +364,7 @@ class SharedRateLimiter(RateLimiter):
         seconds = {"total": math.inf, "places": ALLOWED_SECONDS, "window": limit.length}[limit.kind]
         word.ends_at = self._clock() + seconds
 
-    def _wait(self, claim: Claim, word: LastWord, room: Room, said: Answer) -> float:
+    def _wait(self, claim: Claim, word: CachedLimit, room: Room, said: Answer) -> float:
         """Seconds until it is worth asking again. Who was refused again and again waits longer, up to when its turn may come."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
@@ -376,7 +376,7 @@ class SharedRateLimiter(RateLimiter):
             return wait
         return max(wait, self._until_next_turn(limit, word, wait))
 
-    def _until_next_turn(self, limit: Limit, word: LastWord, wait: float) -> float:
+    def _until_next_turn(self, limit: Limit, word: CachedLimit, wait: float) -> float:
         """Seconds until this process asks again; what was asked at the same time as another request changes nothing."""
         if word.left < limit.ask and word.free_at > self._clock():
             return word.free_at - self._clock()
@@ -403,7 +403,7 @@ class SharedRateLimiter(RateLimiter):
             request.state, request.at = "alone", now
         return True
 
-    def _is_within_share(self, claim: Claim, word: LastWord) -> bool:
+    def _is_within_share(self, claim: Claim, word: CachedLimit) -> bool:
         """Whether all that counts here, with a request that was taken, is within its share, and within that of what was left."""
         limit, used = claim.limit, self._used(claim)
         is_own = used <= max(0 if claim.unit == "places" else limit.ask, self._share(limit.most))

@@ -12,7 +12,7 @@ from backend.tests.fakes.clock import Clock
 from backend.utils.llm.clock import Time
 from backend.utils.llm.failures import Category
 from backend.utils.llm.state.circuit_breaker import IN_A_ROW, OPEN_SECONDS
-from backend.utils.llm.state.experiments import CONTROL, StopRow, Variant
+from backend.utils.llm.state.experiments import CONTROL, StopRow, VariantResults
 from backend.utils.llm.state.health import RETRY_RESERVE, Circuit
 from backend.utils.llm.state.session_affinity import Rung
 from backend.utils.llm.state.shared.composition import health_at, shared_health
@@ -198,7 +198,7 @@ def test_a_trial_is_judged_by_what_all_have_seen(pair: tuple[SharedHealth, Share
 
     assert [reason is not None for reason in reasons] == [False] * 7 + [True]
     for health in pair:
-        assert health.traffic.experiments.variant("f", CONTROL) == Variant(4, 0, 4.0)
+        assert health.traffic.experiments.variant("f", CONTROL) == VariantResults(4, 0, 4.0)
         assert health.traffic.experiments.why_over("f", "openai:new") == reasons[-1]
 
 
