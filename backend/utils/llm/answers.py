@@ -30,47 +30,47 @@ _LABELS = frozenset(
 
 
 def labelled(message: AIMessage, label: Labels) -> None:
-    """Apply ``label`` to all that ``message`` calls things by."""
+    """Apply ``label`` to the names in the metadata of ``message``, such as model and finish reason, in place."""
     metadata = message.response_metadata
     if labels := {name: metadata[name] for name in _LABELS & metadata.keys()}:
         metadata |= label(labels)
 
 
 def finish_reason(message: AIMessage) -> str | None:
-    """Why the model stopped."""
+    """The reason why the model stopped, as the provider names it; None if it names none."""
     reason = message.response_metadata.get("finish_reason")
     return reason if isinstance(reason, str) else None
 
 
 def served_model(message: AIMessage) -> str | None:
-    """The model that the provider says it used."""
+    """The model that the provider says it used; None if it names none."""
     name = message.response_metadata.get("model_name")
     return name if isinstance(name, str) and name else None
 
 
 def has_content(message: AIMessage) -> bool:
-    """Whether there is anything in it to hand on."""
+    """Whether ``message`` has any text or tool call to hand on."""
     chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
     return bool(message.content or message.tool_calls or message.invalid_tool_calls or chunks)
 
 
 def refused(message: AIMessage) -> bool:
-    """Whether the model, or a filter before or behind it, declined; also a choice beside the first."""
+    """Whether the model or the provider's filter declined to answer, in any of the choices of ``message``."""
     reasons = (finish_reason(message), *message.response_metadata.get(OTHERS_KEY, ()))
     return "content_filter" in reasons or bool(message.additional_kwargs.get("refusal"))
 
 
 def checked(message: AIMessage, schema: Schema | None, tools: Sequence[dict[str, Any]] = ()) -> AIMessage:
-    """Test ``message``, and return it: with the parsed object, if a schema was asked for.
+    """Test ``message`` and return it, with the parsed object if ``schema`` is given.
 
     Args:
         message: A complete answer.
-        schema: What it has to fit.
-        tools: Those of the product, which it may call in the place of an answer.
+        schema: The schema that the answer has to fit.
+        tools: The tools of the product, which the model may call instead of answering.
 
     Raises:
-        BadAnswer: If it was refused, is empty, was cut short before anything in it was complete, does not fit, or ended
-            for a reason that is bad or not known.
+        BadAnswer: The answer was refused, is empty, was cut short before anything in it was complete, does not fit
+            ``schema``, or ended for a bad or an unknown reason.
     """
     if refused(message):
         raise BadAnswer(Category.REFUSAL)
@@ -132,7 +132,7 @@ def in_new_wrapping(message: AIMessage, receipt: Receipt) -> ChatResult:
 
 
 def in_one_chunk(result: ChatResult) -> ChatGenerationChunk:
-    """A whole answer as a stream of one chunk: it was tested before any of it is handed on."""
+    """A whole answer, which was tested already, as a stream of one chunk."""
     message = cast("AIMessage", result.generations[0].message)
     chunk = AIMessageChunk(
         content=message.content,

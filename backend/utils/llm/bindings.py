@@ -67,8 +67,8 @@ class BindableChatModel(BaseChatModel, ABC):
         Args:
             tools: Functions, tools, pydantic classes or JSON Schemas.
             tool_choice: ``auto``, ``none``, ``required`` (or ``any``, or True), or the name of the tool to call.
-            strict: Whether arguments must fit their schema exactly, where the API can enforce it. What its strict dialect
-                cannot express is sent without.
+            strict: Whether arguments must fit their schema exactly, where the API can enforce that. A tool that its
+                strict dialect cannot express is sent without ``strict``.
             parallel_tool_calls: Whether one answer may call several tools.
             kwargs: Options for these calls, as for `invoke`.
 
@@ -169,8 +169,8 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
     """The `Ask` of a call with these arguments, laid over that of its model, ``by_default``.
 
     Raises:
-        TypeError: If one is not what it has to be. Nothing was sent then.
-        ValueError: As `options_of`; or if the tool to call is none of the tools.
+        TypeError: An argument has the wrong type. Nothing was sent then.
+        ValueError: An argument is no option or setting of a call, or the tool to call is none of the tools.
     """
     given, schema = kwargs.get("tools"), kwargs.get("schema")
     tools = () if given is None else _tools(given)
@@ -194,10 +194,10 @@ def ask_of(kwargs: Mapping[str, Any], feature: str, by_default: Ask) -> Ask:
 
 
 def stops_of(stop: Sequence[str] | str) -> list[str]:
-    """The words at which an answer ends.
+    """``stop`` as a list of the texts at which an answer ends.
 
     Raises:
-        TypeError: If they are none.
+        TypeError: ``stop`` is neither a text nor a sequence of texts.
     """
     words = [stop] if isinstance(stop, str) else stop
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
@@ -209,7 +209,7 @@ def options_of(kwargs: Mapping[str, Any], feature: str) -> Options:
     """The options of a call with these arguments.
 
     Raises:
-        ValueError: If one is neither an option nor a setting of the call.
+        ValueError: An argument is neither an option nor a setting of the call.
     """
     if not (settings := {key: kwargs[key] for key in kwargs.keys() - _CALL_SETTINGS}):
         return NO_OPTIONS

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .types import KeyOwner
 
 PERS: Final[tuple[Per, ...]] = get_args(Per)
-"""Whose counters there are, in the order in which they are locked: one order for everybody, so no two wait for each other."""
+"""The kinds of counters, in the order in which every request locks them, so that no two can deadlock."""
 BudgetPeriod = Literal["day", "month", "total"]
 Unit = Literal["usd", "tokens"]
 PICO: Final = 10**12
@@ -47,16 +47,16 @@ class BudgetRow(BaseModel):
 
     Attributes:
         per: Whose each counter is: a feature's, a tenant's, a user's, or that of an owner of keys, ``house`` or ``user``.
-        usd: The most, in US dollars; or
-        tokens: the most, in tokens, prompt and answer together.
-        period: When it begins anew: with each day or month, in UTC, or never.
-        warn_at: The part of it from which on the log warns, and the receipt says so.
-        step_down_at: The part of it that the profile of the call may use; the rest is for the profile below it. None
-            leaves all to the profile of the call.
-        when_away: What happens while its store cannot be asked: ``closed`` refuses the call, ``open`` lets it go on.
+        usd: The cap in US dollars; either this or ``tokens`` is set.
+        tokens: The cap in tokens, prompt and answer together.
+        period: When the counter is reset: with each day or month, in UTC, or never (``total``).
+        warn_at: The share of the cap, 0 to 1, from which on the log and the receipt warn.
+        step_down_at: The share of the cap, 0 to 1, that the profile of the call may use; the rest is for the profile
+            below it. None leaves all to the profile of the call.
+        when_away: ``closed`` refuses calls while the store of counters cannot be reached, ``open`` lets them go on.
         keys: Whose keys' requests count.
         features: Whose requests count; empty for all.
-        tiers: The plans whose callers it is for; empty for all.
+        tiers: The plans whose callers the budget is for; empty for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,13 +83,13 @@ class BudgetRow(BaseModel):
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget that is in force. All but its name and its unit is as of `BudgetRow`.
+    """A budget that is in force. Attributes that are not listed here are those of its `BudgetRow`.
 
     Attributes:
-        per: As of the row; or ``token``, for one that a caller brings: it has one counter, under its name.
-        unit: What it counts.
-        cap: The most, in pico-dollars or in tokens.
-        layer: Where it stands.
+        per: As in the row; or ``token`` for a budget that a caller brings, which has one counter, under its name.
+        unit: The unit of its counters: dollars or tokens.
+        cap: The most that may be used, in pico-dollars or in tokens.
+        layer: The configuration layer that the budget comes from.
     """
 
     name: str
@@ -151,8 +151,8 @@ class BudgetWindow(NamedTuple):
 
     Attributes:
         budget: The budget's name.
-        subject: The user, tenant, feature or owner; a user of a tenant as of `user_of`.
-        begins: The day or month, such as ``2026-11-29`` or ``2026-11``; empty if it never begins anew.
+        subject: The user, tenant, feature or owner whose spending is counted; a user of a tenant as by `user_of`.
+        begins: The day or month, such as ``2026-11-29`` or ``2026-11``; empty if the counter is never reset.
     """
 
     budget: str
@@ -170,8 +170,8 @@ class Charge(NamedTuple):
     """The amount that a request reserves in one counter.
 
     Attributes:
-        amount: The most that it could use, in the budget's unit.
-        ceiling: How far it may fill the counter. What the counter was raised by comes on top.
+        amount: The most that the request could use, in the budget's unit.
+        ceiling: The amount up to which the request may fill the counter; an increase of the cap is added to it.
     """
 
     window: BudgetWindow
@@ -183,9 +183,9 @@ class Counter(NamedTuple):
     """The amounts of one counter, in the unit of its budget.
 
     Attributes:
-        spent: What settled requests have used.
-        reserved: What those under way have set aside.
-        raised: What the cap was raised by, for this window.
+        spent: The amount that finished requests have used.
+        reserved: The amount that requests in flight have reserved.
+        raised: The amount by which the cap was raised for this window.
     """
 
     spent: int = 0
@@ -193,11 +193,11 @@ class Counter(NamedTuple):
     raised: int = 0
 
     def has_room(self, charge: Charge) -> bool:
-        """Whether ``charge`` fits."""
+        """Whether the counter has room for ``charge``."""
         return self.spent + self.reserved + charge.amount <= charge.ceiling + self.raised
 
     def will_have_room(self, charge: Charge) -> bool:
-        """Whether ``charge`` would fit if the requests in flight turned out to use nothing."""
+        """Whether the counter would have room for ``charge`` if the requests in flight used nothing."""
         return self.spent + charge.amount <= charge.ceiling + self.raised
 
     def left(self, cap: int) -> int:
@@ -205,12 +205,12 @@ class Counter(NamedTuple):
         return max(0, cap + self.raised - self.spent - self.reserved)
 
     def used(self, cap: int) -> float:
-        """The part of ``cap`` that is spent or set aside."""
+        """The share of ``cap`` that is spent or reserved; 1.0 is all of it."""
         return (self.spent + self.reserved) / (cap + self.raised or 1)
 
 
 class Balance(NamedTuple):
-    """A budget with one of its counters, and the moment at which that begins anew, in UTC; None if it never does."""
+    """A budget with one of its counters, and the moment in UTC at which the counter is reset; None if never."""
 
     budget: Budget
     window: BudgetWindow
@@ -218,7 +218,7 @@ class Balance(NamedTuple):
     resets_at: datetime | None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready. Amounts are dollars as decimal numbers in texts, or counts of tokens."""
+        """The balance, JSON-ready. Amounts are dollars as decimal strings, or counts of tokens."""
         budget, window, counter, resets_at = self
         return {
             "budget": budget.name,
@@ -262,7 +262,7 @@ def period_of(period: BudgetPeriod, now: datetime) -> str:
 
 
 def resets_at(period: BudgetPeriod, now: datetime) -> datetime | None:
-    """The moment at which the next day or month begins, in UTC; None for ``total``, which never does."""
+    """The moment at which the next day or month begins, in UTC; None for ``total``, which is never reset."""
     if period == "total":
         return None
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

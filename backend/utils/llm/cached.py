@@ -1,7 +1,7 @@
 """`functools.cached_property` as it is from Python 3.12 on: without a lock.
 
-Before, all objects of a class share one, held while the value is worked out. What is worked out here is cheap and comes
-out the same each time, and a child that is forked meanwhile would wait for that lock for ever.
+Before 3.12, all objects of a class share one lock, held while a value is computed, and a child process forked meanwhile
+would wait for that lock for ever. Here values are cheap and the same each time, so that computing one twice is harmless.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ class OwnEndpoint(BaseModel):
 
     Attributes:
         base_url: ``https://host[:port][/path]``, on the public internet. ``http``, and private addresses, only where
-            the table's ``private_networks`` let them in: that is told when a call is planned, and tested when its host
-            was looked up.
-        model: What it calls the model.
-        key: Never sent anywhere else. There has to be one, and the house's never takes its place.
+            the table's ``private_networks`` permit them, which is checked when a call is planned and again after the
+            DNS lookup.
+        model: The model's name at this server.
+        key: The key for this server, required. It is sent nowhere else, and the house's key never takes its place.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -71,19 +71,19 @@ class Caller(BaseModel):
     """The party on whose behalf a feature is called.
 
     Attributes:
-        user_id: The user, as the application names them.
+        user_id: The id of the user in the application.
         tenant_id: The user's organisation.
         tier: The plan they are on; routing may depend on it.
-        conversation_id: What their calls belong to; a conversation may stay with the endpoint that served it.
-        keys: Their own keys, provider to secret. Never printed, never stored.
-            A key is printable ASCII without spaces: what is not could not travel in a header, and an HTTP library
-            that refuses it would show it in its error.
-        own_endpoint: A server of theirs, which then takes the place of ``keys``: it serves every feature that is not
-            the house's to serve.
-        key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller who brought keys or an endpoint and
-            ``house_only`` for one who did not; ``byok_then_house`` is only ever chosen explicitly, and is
+        conversation_id: The conversation that the calls belong to; it may stay with the endpoint that served it before.
+        keys: The user's own keys, provider to secret. Never printed, never stored.
+            A key is printable ASCII without spaces: other text cannot be sent in a header, and an HTTP library
+            that refuses such a key would show it in its error.
+        own_endpoint: A server of the user's, which takes the place of ``keys`` and serves every feature except those
+            that only the house may serve.
+        key_policy: Whose keys may pay. Unset, it is ``byok_only`` for a caller with keys or an endpoint and
+            ``house_only`` for a caller without; ``byok_then_house`` is only ever chosen explicitly, and is
             ``byok_only`` for a feature whose row does not say ``house_fallback``.
-        budgets: What their calls may use, beside the budgets of the table: those of the access token that they use, say.
+        budgets: Budgets that the calls count for beside those of the table, such as those of an access token.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -129,7 +129,7 @@ class Caller(BaseModel):
 
     @property
     def user(self) -> str | None:
-        """The user, told apart from one of the same name in another tenant, as of `user_of`; None if nobody is named."""
+        """The user's name, unique across tenants (see `user_of`); None if no user is named."""
         return user_of(self.tenant_id, self.user_id) if self.user_id else None
 
     @property
@@ -172,15 +172,15 @@ CURRENT: ContextVar[Caller] = ContextVar("patchbay_caller", default=HOUSE)
 
 
 def current_caller() -> Caller:
-    """The caller of this context; the house if nobody was named."""
+    """The caller of this context; the house (the application itself) if none was set."""
     return CURRENT.get()
 
 
 def checked_caller(caller: Caller) -> Caller:
-    """``caller``.
+    """Return ``caller`` after checking its type.
 
     Raises:
-        TypeError: If it is no `Caller`: whose keys would it be asked with?
+        TypeError: ``caller`` is no `Caller`.
     """
     if not isinstance(caller, Caller):
         raise TypeError(f"on behalf of a Caller, not of {type(caller).__name__}")
@@ -192,7 +192,7 @@ def use_caller(caller: Caller) -> Iterator[Caller]:
     """Make every call in this context on behalf of ``caller``.
 
     Raises:
-        TypeError: If it is no `Caller`.
+        TypeError: ``caller`` is no `Caller`.
     """
     checked_caller(caller)
     token = CURRENT.set(caller)
@@ -216,15 +216,15 @@ class _Carrying(Executor):
 
 
 def carrying(executor: Executor) -> Executor:
-    """``executor``, whose threads work in the context of whoever gives them work, and so on behalf of their caller.
+    """``executor``, whose threads run each job in a copy of the submitter's context, so on behalf of its caller.
 
-    Processes cannot: what is given to them fails with a ``TypeError``. Nor do a thread pool's threads outlast a fork.
+    Processes cannot: a job submitted to a process pool fails with a ``TypeError``. Threads of a pool end with a fork.
     """
     return _Carrying(executor)
 
 
 def context_without_caller() -> Context:
-    """A copy of this context, for what outlives the call: on nobody's behalf, else as it is."""
+    """A copy of this context without its caller, for objects that outlive the call."""
     context = copy_context()
     context.run(CURRENT.set, HOUSE)
     return context
@@ -232,11 +232,11 @@ def context_without_caller() -> Context:
 
 @coroutine
 def without_caller(work: Awaitable[T], context: Context | None = None) -> Generator[Any, Any, T]:
-    """Await ``work`` in a `context_without_caller`. It stays in this task, and is cancelled with it.
+    """Await ``work`` in a `context_without_caller`, within this task, so that ``work`` is cancelled with the task.
 
     Args:
-        work: What is awaited.
-        context: One that was made before, for work that is done in many parts.
+        work: The awaitable.
+        context: A `context_without_caller` made earlier, for work done in several parts; by default a new one.
     """
     steps: Any = work.__await__()
     run = (context or context_without_caller()).run

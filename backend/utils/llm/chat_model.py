@@ -63,16 +63,16 @@ class FeatureChatModel(BindableChatModel):
 
     Attributes:
         feature: The feature's name in the table.
-        runtime: What it runs on.
+        runtime: The table, the clients and the state that its calls use.
         streaming: Stream even when invoked, for callbacks that want tokens.
         cache_key: Names the prompt prefix that calls share, on models that can use it.
-        endpoint: Is asked before those of the feature; see `get_llm`.
-        fallbacks: Whether others are asked if that does not serve.
-        caller: On whose behalf; by default the caller of the context when it is invoked, and where there is none the
+        endpoint: The endpoint that is tried before those of the feature; see `get_llm`.
+        fallbacks: Whether other endpoints are tried if the first fails.
+        caller: The caller of its calls; by default the caller of the context when the model is invoked, or else the
             caller of the context in which the model was made.
-        run_recorder: Records the run of the stream that this copy of the model is for.
-        output_version: As of any chat model; the environment does not set it.
-        cache: Off: LangChain's cache does not know callers, and its answers would carry another call's receipt.
+        run_recorder: Records LangChain's run of the stream that this copy of the model is for.
+        output_version: LangChain's ``output_version``; the environment variable for it is ignored.
+        cache: Always off: LangChain's cache does not know callers, and its answers would carry another call's receipt.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -121,9 +121,9 @@ class FeatureChatModel(BindableChatModel):
     @property  # type: ignore[misc]
     @override
     def profile(self) -> ModelProfile | None:  # type: ignore[override] # a field, which would know one table, one caller
-        """The abilities that all endpoints share which may serve the caller now, in LangChain's terms; None without any endpoint.
+        """What every endpoint that may serve the caller now can do, in LangChain's terms; None without an endpoint.
 
-        Agents go by it: how they ask for a schema, when they sum up a history.
+        Agents read the profile to decide how to ask for a schema and when to summarise a history.
         """
         runtime = self.runtime
         snapshot, today = runtime.table.snapshot, runtime.time.now().date()
@@ -134,9 +134,9 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:
-        """By its feature's name: on the other side, it is what the patchbay in force there makes of that.
+        """Pickle only the feature's name and settings; the patchbay of the unpickling process makes the model anew.
 
-        A caller is left behind: keys do not go into a queue.
+        The caller is left out, so that no key is written into a queue.
         """
         get_llm = import_module(
             ".clients", __package__
@@ -150,7 +150,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def to_json(self) -> SerializedNotImplemented:
-        """The description of the model that callbacks get. LangChain's own takes long, and swallows what is raised meanwhile."""
+        """The description of the model for callbacks. LangChain's own is slow and swallows exceptions."""
         kind = type(self)
         place = [*kind.__module__.split("."), kind.__name__]
         return {
@@ -163,7 +163,7 @@ class FeatureChatModel(BindableChatModel):
 
     @override
     def get_num_tokens(self, text: str) -> int:
-        """About how many tokens ``text`` has, as routing reckons; no tokenizer is loaded."""
+        """An estimate of the tokens in ``text``, the same as routing uses; no tokenizer is loaded."""
         return tokens_of_text(text) or int(bool(text))
 
     @override
@@ -190,7 +190,7 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """As of any chat model. The caller is settled now, even if the stream is read in another context."""
+        """Stream the answer in chunks. The caller is read now, even if the stream is read in another context."""
         config, recorder = recording(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).stream(
             input, config, stop=stop, **kwargs
@@ -205,14 +205,14 @@ class FeatureChatModel(BindableChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """See `stream`."""
+        """Stream the answer in chunks, asynchronously. The caller is read now, as by `stream`."""
         config, recorder = recording(config)
         return super(FeatureChatModel, self._with(caller=self._caller(), run_recorder=recorder)).astream(
             input, config, stop=stop, **kwargs
         )
 
     def on_behalf_of(self, caller: Caller | None, made_for: Caller) -> FeatureChatModel:
-        """This model for a caller."""
+        """A copy of this model whose calls are made for ``caller``, or by default for ``made_for``."""
         return self._with(caller=caller, made_for=made_for)
 
     @override
@@ -341,7 +341,7 @@ def call_of(feature: str, runtime: Runtime, caller: Caller, question: Question, 
     """A call of ``feature`` by ``caller``, planned and ready to be made.
 
     Raises:
-        LLMError: Nobody called where somebody has to, or no endpoint may serve it.
+        LLMError: A caller is required and none is set, or no endpoint may serve the call.
     """
     if runtime.require_caller and caller is HOUSE:
         raise MissingCallerError(feature)
@@ -399,7 +399,7 @@ def answer_of(call: Call, run: Any = None) -> ChatResult:
 
 
 async def aanswer_of(call: Call, run: Any = None) -> ChatResult:
-    """As `answer_of`."""
+    """The answer of ``call``, awaited; as `answer_of`."""
     with call.span:
         try:
             while True:

@@ -1,7 +1,7 @@
-"""The facade. Composes, decides nothing.
+"""The facade: puts the parts together and makes no decisions of its own.
 
-`Patchbay` is the object; the functions of this module are the same on the process's own one, which is made from the
-default table on first use. Tests and composition roots make their own and put it in force with `use`.
+`Patchbay` is the object; the functions of this module are its methods on the process's default `Patchbay`, which is made
+from the default table on first use. Tests and composition roots make their own and put it in force with `use`.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ if TYPE_CHECKING:
     _ModelKey = tuple[str, bool, str | None, str | None, bool]
 
 MOST_MODELS = 1024
-"""How many models are kept by (feature, streaming, cache key). A cache key may be anything, so there must be a bound."""
+"""The most models that are cached by (feature, streaming, cache key …): a cache key may be any text."""
 SECRET_BYTES = range(16, 65)
-"""As many as a keyed hash takes, and not so few that they could be guessed."""
+"""The lengths of ``ledger_secret`` in bytes: long enough not to be guessed, at most what a keyed hash takes."""
 
 
 class Patchbay(PerProcess):
-    """One table, and everything that serves it.
+    """One table, and everything that serves its features.
 
     Args:
-        table: The table; by default the one that ``LLM_CONFIG`` names, or ``llm.toml``.
-        live: Providers by name that tell their address while they run: embedded ones, and in tests any.
+        table: The table; by default the file that ``LLM_CONFIG`` names, or ``llm.toml``.
+        live: Providers whose address is known only while they run, by name: embedded ones, and in tests any.
         time: Clocks, sleep and chance; by default the real ones.
-        health: What is known of the endpoints' health; by default kept in this process.
-        budgets: Where budgets are counted; by default in this process.
-        observer: Told of every attempt, with its call's route. What it raises changes nothing.
-        ledger: Takes the record of every attempt before its answer is handed on. What it raises changes nothing.
-        ledger_secret: 16 to 64 bytes that stay the same: what keys are hashed with to be named in the ledger. Without it only
-            stored keys of users are named there.
-        texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it none are kept.
+        health: The state of endpoints and limits; by default kept in this process.
+        budgets: The store of budget counters; by default in this process.
+        observer: Called with the route and the record of every attempt. Its exceptions are logged only.
+        ledger: Takes the record of every attempt before its answer is returned. Its exceptions are logged only.
+        ledger_secret: 16 to 64 bytes that never change, to hash keys with for the ledger. Without it the ledger only
+            names stored keys of users.
+        texts: Takes the prompts and answers of features whose row has ``keep_text_days``. Without it no text is kept.
         selectors: The selectors that the table names with ``select = { by = "custom", name = … }``.
         require_caller: Refuse calls for which nobody named a caller, instead of letting the house pay.
 
     Raises:
-        ValueError: If ``ledger_secret`` is too short, or too long.
-        ConfigError: If the default table is wrong, or names a selector that is not among ``selectors``; nothing that
-            does is put in force later either.
-        TypeError: If the observer, or a selector, cannot be called.
+        ValueError: ``ledger_secret`` is shorter than 16 bytes or longer than 64.
+        ConfigError: The default table is wrong, or names a selector that is not among ``selectors``; a later table
+            that names such a selector is refused, too.
+        TypeError: The observer, or a selector, cannot be called.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root
@@ -215,7 +215,7 @@ class Patchbay(PerProcess):
 
     @property
     def demo_active(self) -> bool:
-        """Whether the demo model serves what nobody has a key for: the house has none."""
+        """Whether the demo model serves calls without a key, because the house has no key at all."""
         return self.table.snapshot.demo_active
 
     def get_model(self, feature: str) -> str:
@@ -230,7 +230,7 @@ class Patchbay(PerProcess):
         """The needs that the row of ``feature`` declares for each of its calls.
 
         Raises:
-            UnknownFeatureError: If the table holds no such feature.
+            UnknownFeatureError: The table has no such feature.
         """
         from .routing.route import Needs
 
@@ -248,9 +248,9 @@ class Patchbay(PerProcess):
 
         Args:
             feature: A name in the table.
-            caller: On whose behalf; by default the caller of the context.
-            needs: What the call would need of an endpoint; by default what the feature's row declares.
-            balances: Whether to look what is left of budgets. Where their store waits for a disk or a network, this does, too.
+            caller: The caller of the call; by default the caller of the context.
+            needs: The needs of the call; by default those that the feature's row declares.
+            balances: Whether to read what is left of budgets, which blocks if their store is on a disk or a network.
         """
         from .diagnostics.balances import with_balances
 
@@ -285,7 +285,7 @@ class Patchbay(PerProcess):
         return route._replace(notice=self.health.notice())
 
     def rate(self, receipt: Mapping[str, Any], score: float) -> bool:
-        """Record how good an answer was. See `rate` of this module."""
+        """Record a score from 0 to 1 for the answer of ``receipt``. See `rate` of this module."""
         from .routing.candidates import ladders
 
         if not 0 <= score <= 1:
@@ -300,10 +300,10 @@ class Patchbay(PerProcess):
         return bool(found)
 
     def get_qos_info(self) -> QosInfo:
-        """Everything that the table says and the process knows about it.
+        """The table in force and the state of its endpoints in this process, JSON-ready, without secrets.
 
-        What of it depends on the table alone is kept. A feature whose endpoints rest, are chosen by how busy or how quick
-        they are, or have limits is planned anew, which takes some 30 µs: many of these are for a thread.
+        What depends on the table alone is cached. A feature with limits, with resting endpoints, or with endpoints chosen
+        by load or latency is planned anew, which takes about 30 µs: call this in a thread if there are many.
         """
         from .diagnostics.qos import qos_info
 
@@ -313,26 +313,26 @@ class Patchbay(PerProcess):
         return info
 
     def get_models(self) -> tuple[ModelInfo, ...]:
-        """The models of the table: what they can do, what they cost, until when they are on sale, and what uses them."""
+        """The models of the table, with abilities, prices, retirement dates, and the features that use them."""
         from .diagnostics.models import model_infos
 
         return model_infos(self.table.snapshot, self._today())
 
     def fault_of(self, base_url: str) -> str | None:
-        """Why no caller's own endpoint may be at ``base_url``, as far as that tells without a look-up; None if it may."""
+        """Why a caller's own endpoint may not have ``base_url``, without a DNS lookup; None if it may."""
         return network_policy_for(base_url, self.table.snapshot.private_networks).fault(base_url)
 
     def warm_up(self) -> None:
-        """Do what the first calls would wait for: import what they need, and build all clients of all chains.
+        """Import the packages that the first calls need, and build the clients of all endpoints in all chains.
 
-        Takes about two seconds of a core in a fresh process, so it is meant for a thread beside the start of a server.
-        Nothing is sent. What goes wrong is logged, and left to the calls that it concerns.
+        Takes about two seconds of CPU in a fresh process: run it in a thread while a server starts. Nothing is sent.
+        A client that cannot be built is logged, and its calls raise the error.
         """
         self._import_models()
         self.runtime.warm_up()
 
     def close(self) -> None:
-        """Close the connections of synchronous calls, each as soon as no request is under way on it, and leave other processes."""
+        """Close each connection of synchronous calls once it is idle, and leave the state shared with other processes."""
         if self._health is not None:
             self._health.close()
         if self._runtime is not None:
@@ -340,9 +340,9 @@ class Patchbay(PerProcess):
             self._runtime.transport.pools.close()
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop and of synchronous calls, each as soon as no request is under way on it.
+        """Close each connection of this event loop and of synchronous calls once it is idle.
 
-        It does not wait for calls: they are answered, as long as their loop goes on.
+        Does not wait for calls in flight: they are answered as long as their event loop runs.
         """
         import asyncio
 
@@ -449,7 +449,7 @@ _in_force = _InForce()
 
 @contextmanager
 def use(patchbay: Patchbay) -> Iterator[Patchbay]:
-    """Let the functions of this module use ``patchbay``, in the whole process, until the block ends."""
+    """Make ``patchbay`` the default of this module's functions, in the whole process, until the block ends."""
     before = _in_force.swap(patchbay)
     try:
         yield patchbay
@@ -466,21 +466,21 @@ def get_llm(
     endpoint: str | None = None,
     fallbacks: bool = True,
 ) -> FeatureChatModel:
-    """The chat model of a feature: a true `BaseChatModel`, which decides where it runs when it is invoked.
+    """The chat model of a feature: a LangChain `BaseChatModel` that chooses its endpoint when it is invoked.
 
     Args:
         feature: A name in the table, such as ``conv_action_items``.
         streaming: Stream even when invoked, for callbacks that want tokens.
         cache_key: Names the prompt prefix that calls share, on models that can use it.
-        caller: On whose behalf; by default the caller of the context when the model is invoked.
-        endpoint: An endpoint of the table, ``provider:model``, that is asked before those of the feature, as far as the caller
+        caller: The caller of its calls; by default the caller of the context when the model is invoked.
+        endpoint: An endpoint of the table, ``provider:model``, that is tried before those of the feature, if the caller
             may use it.
-        fallbacks: Whether others are asked if that one, or else the one that stands first, does not serve.
+        fallbacks: Whether other endpoints are tried if the first one fails or may not serve.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature; it names the nearest.
-        UnknownEndpointError: If it holds no such ``endpoint``.
-        ConfigError: On first use, if the table is wrong.
+        UnknownFeatureError: The table has no such feature; the error names the nearest.
+        UnknownEndpointError: The table has no such ``endpoint``.
+        ConfigError: On first use: the default table is wrong.
     """
     return _in_force.get().get_llm(
         feature,
@@ -493,16 +493,16 @@ def get_llm(
 
 
 def get_embeddings(feature: str, *, caller: Caller | None = None) -> FeatureEmbeddings:
-    """The embeddings of a feature: LangChain's `Embeddings`, by the same table, keys, limits and attempts as a chat model.
+    """The embeddings of a feature: LangChain's `Embeddings`, with the table, keys, limits and attempts of chat models.
 
     Args:
         feature: A name in the table whose row says ``embedding``.
-        caller: On whose behalf; by default the caller of the context when it is asked.
+        caller: The caller of its calls; by default the caller of the context at each call.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature; it names the nearest.
-        ValueError: If it is a feature of chat.
-        ConfigError: On first use, if the table is wrong.
+        UnknownFeatureError: The table has no such feature; the error names the nearest.
+        ValueError: ``feature`` is a feature of chat.
+        ConfigError: On first use: the default table is wrong.
     """
     return _in_force.get().get_embeddings(feature, caller=caller)
 
@@ -511,7 +511,7 @@ def get_model(feature: str) -> str:
     """The model that the house's call of ``feature`` tries first, such as ``gpt-6-luna``.
 
     Raises:
-        LLMError: If the feature is unknown, or the house has no key for it.
+        LLMError: The feature is unknown, or the house has no key for any of its endpoints.
     """
     return _in_force.get().get_model(feature)
 
@@ -520,7 +520,7 @@ def get_provider(feature: str) -> str:
     """The provider that the house's call of ``feature`` tries first, such as ``openai``.
 
     Raises:
-        LLMError: If the feature is unknown, or the house has no key for it.
+        LLMError: The feature is unknown, or the house has no key for any of its endpoints.
     """
     return _in_force.get().get_provider(feature)
 
@@ -535,27 +535,27 @@ def explain(feature: str, *, caller: Caller | None = None, needs: Needs | None =
 
     Args:
         feature: A name in the table.
-        caller: On whose behalf; by default the caller of the context.
-        needs: What the call would need of an endpoint; by default what the feature's row declares.
+        caller: The caller of the call; by default the caller of the context.
+        needs: The needs of the call; by default those that the feature's row declares.
 
     Raises:
-        UnknownFeatureError: If the table holds no such feature.
+        UnknownFeatureError: The table has no such feature.
     """
     return _in_force.get().explain(feature, caller=caller, needs=needs)
 
 
 def rate(receipt: Mapping[str, Any], score: float) -> bool:
-    """Say how good an answer was, when that is known: a user's thumb, or the verdict of another model. Sends nothing.
+    """Record a score for an answer, such as a user's thumb or the verdict of another model. Sends nothing.
 
-    Cost ladders start where answers have been good enough lately. True if the endpoint that answered stands on one;
-    else nothing goes by the score.
+    Cost ladders start at the cheapest endpoint with good recent scores. Returns True if the endpoint that answered is on
+    a cost ladder; otherwise the score is ignored.
 
     Args:
         receipt: The answer's ``response_metadata["receipt"]``.
         score: From 0, useless, to 1, as good as can be.
 
     Raises:
-        ValueError: If it is no such figure.
-        UnknownFeatureError: If the receipt's feature is no longer in the table.
+        ValueError: ``score`` is no number from 0 to 1.
+        UnknownFeatureError: The receipt's feature is no longer in the table.
     """
     return _in_force.get().rate(receipt, score)

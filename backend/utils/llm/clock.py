@@ -1,4 +1,4 @@
-"""Clocks, sleep and chance, handed to whoever needs them, so that tests can live in a time of their own."""
+"""Clocks, sleep and random numbers, passed as an argument, so that tests can use a virtual time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ async def _asleep(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Time:
-    """Time and chance.
+    """The clocks, the sleep functions and the random numbers that the code uses.
 
     Attributes:
         now: The wall clock, timezone-aware.
         clock: The monotonic clock, in seconds.
-        sleep: Blocks for so many seconds.
-        asleep: Awaits so many seconds.
-        random: From 0 up to, not including, 1; for the jitter of waits.
+        sleep: Blocks the thread for the given seconds.
+        asleep: Waits the given seconds without blocking the event loop.
+        random: A random number, at least 0 and less than 1, for the jitter of waits.
     """
 
     now: Callable[[], datetime] = _now

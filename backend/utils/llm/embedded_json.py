@@ -8,11 +8,11 @@ from collections import deque
 from typing import Final
 
 MOST_STARTS: Final = 64
-"""So many braces and brackets are looked at that begin no document."""
+"""The most braces and brackets that begin no document that are tried in a text."""
 MOST_DOCUMENTS: Final = 64
-"""No answer holds more; what does is not searched to its end."""
+"""The most documents that are read from a text; the rest is not searched."""
 LONGEST: Final = 1_000_000
-"""Characters of a text that is searched."""
+"""The longest text that is searched, in characters."""
 _START: Final = re.compile(r"[{\[]")
 _THOUGHTS: Final = re.compile(r"[<\[◁](/?)(?:think|thinking|thought|thoughts|reasoning)[>\]▷]", re.IGNORECASE)
 """As most write them; in brackets Magistral, between triangles Kimi."""
@@ -21,10 +21,10 @@ _DECODER: Final = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
 
 def documents_in(text: str) -> list[str]:
-    """The objects and lists that stand in ``text`` outside of the model's thoughts, as they are written.
+    """The JSON objects and lists in ``text``, as they are written, outside of the model's thoughts.
 
-    Every character is read about twice at most, whatever stands there: what was read in vain counts, too. There are none
-    in a text that would take longer.
+    Each character is read about twice at most, attempts that find no document included. A text that would take longer
+    gives none.
     """
     text = _without_thoughts(text[:LONGEST])
     found: list[str] = []

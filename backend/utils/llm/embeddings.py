@@ -1,4 +1,4 @@
-"""The embeddings that product code holds: a feature's name, by the same table, keys, limits and attempts as a chat model."""
+"""The embeddings that product code holds, with the same table, keys, limits and attempts as a chat model."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from .execution.runtime import Runtime
 
 MOST_TEXTS: Final = 64
-"""Of one request. Gemini takes 100; but of an answer no more than 300,000 values are read, and a vector may have 4,096."""
+"""The most texts of a request. Gemini takes 100, but we read 300,000 values of an answer, up to 4,096 a vector."""
 MOST_TOKENS: Final = 60_000
-"""Of one request, as we estimate them: OpenAI takes 300,000, and many servers less."""
+"""The most tokens of a request, by our estimate: OpenAI takes 300,000, and many servers less."""
 AT_ONCE: Final = 4
-"""Requests of one asynchronous call of ours that are under way together."""
+"""The most requests of one `FeatureEmbeddings.aembed_documents` that are in flight at once."""
 
 
 class FeatureEmbeddings(Embeddings):
@@ -46,9 +46,9 @@ class FeatureEmbeddings(Embeddings):
 
     Args:
         feature: The feature's name in the table.
-        runtime: What it runs on.
-        caller: On whose behalf; by default the caller of the context when it is asked.
-        made_for: The caller of the context in which it was made, for a context that has none.
+        runtime: The table, the clients and the state that its calls use.
+        caller: The caller of its calls; by default the caller of the context at each call.
+        made_for: The caller of the context in which the object was made, for a call in a context without one.
     """
 
     def __init__(self, feature: str, runtime: Runtime, caller: Caller | None, made_for: Caller) -> None:
@@ -59,10 +59,10 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """A vector for each of ``texts``, which are kept to be found.
+        """A vector for each of ``texts``, which are documents to be searched.
 
         Raises:
-            LLMError: As of any call of a feature. What was made before it is lost.
+            LLMError: A call failed, as with a chat model. The vectors made before are lost.
         """
         return [
             vector for part in _parts(texts) for vector in _vectors(answer_of(self._call(part, "document")))
@@ -70,17 +70,17 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a text that looks for others.
+        """The vector of ``text``, which is a search query.
 
         Raises:
-            LLMError: As of any call of a feature.
+            LLMError: The call failed, as with a chat model.
         """
         (vector,) = _vectors(answer_of(self._call([text], "query")))
         return vector
 
     @override
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """As `embed_documents`, four requests at a time."""
+        """A vector for each of ``texts``; as `embed_documents`, but with four requests at a time."""
         places = asyncio.Semaphore(AT_ONCE)
 
         async def made(part: list[str]) -> list[list[float]]:
@@ -96,7 +96,7 @@ class FeatureEmbeddings(Embeddings):
 
     @override
     async def aembed_query(self, text: str) -> list[float]:
-        """As `embed_query`."""
+        """The vector of ``text``, awaited; as `embed_query`."""
         (vector,) = _vectors(await aanswer_of(self._call([text], "query")))
         return vector
 

@@ -62,16 +62,16 @@ if TYPE_CHECKING:
 
 
 class LLMError(Exception):
-    """Base of everything the facade raises on purpose.
+    """Base class of all errors that the facade raises on purpose.
 
     Attributes:
         code: A stable, machine-readable name.
-        http_status: The status an HTTP edge should answer with.
+        http_status: The status with which an HTTP API should answer.
         retryable: Whether the same call may succeed later, unchanged.
         feature: The feature that was called, if any.
         attempts: Every request that was sent for this call, in order.
-        retry_after: Seconds until it makes sense to call again, if a provider said so.
-        call_id: The call's id, which the ledger has of each of its attempts; None if there was no call yet.
+        retry_after: Seconds until a new call makes sense, if a provider said so.
+        call_id: The call's id, under which the ledger has its attempts; None if there was no call yet.
     """
 
     code: ClassVar[str] = "llm_error"
@@ -103,7 +103,7 @@ class LLMError(Exception):
         return (_rebuild, (type(self), self.message, self.__dict__))
 
     def as_dict(self) -> dict[str, Any]:
-        """The error as JSON-ready facts, for an HTTP edge or a log line."""
+        """The error as a JSON-ready dictionary, for an HTTP answer or a log line."""
         return {
             "code": self.code,
             "message": self.message,
@@ -123,7 +123,7 @@ def _rebuild(cls: type[LLMError], message: str, state: dict[str, Any]) -> LLMErr
 
 
 class ConfigError(LLMError):
-    """The table, or a value laid over it, is wrong. Holds every problem, not the first."""
+    """The table, or an override of one of its values, is wrong. Holds every problem, not only the first."""
 
     code = "config_invalid"
 
@@ -149,7 +149,7 @@ class UnknownFeatureError(LLMError):
 
 
 class UnknownEndpointError(LLMError):
-    """A call named an endpoint that stands nowhere in the table."""
+    """A call named an endpoint that the table does not have."""
 
     code = "unknown_endpoint"
     http_status = 404
@@ -216,7 +216,7 @@ class CallError(LLMError, ModelError):
     """An attempt failed and nothing else was allowed or left to try.
 
     Attributes:
-        answer: The last answer, if one came that could not be handed on. It is in no text and no log of ours.
+        answer: The last answer, if it was rejected. It is in no error text and no log.
     """
 
     code = "call_failed"
@@ -226,7 +226,7 @@ class CallError(LLMError, ModelError):
 
 
 class RateLimitedError(CallError, ModelRateLimitError):
-    """The provider asked us to slow down (429)."""
+    """The provider's rate limit is reached (429)."""
 
     code = "rate_limited"
     http_status = 429
@@ -242,7 +242,7 @@ class QuotaExceededError(CallError):
 
 
 class CallTimeoutError(CallError, ModelTimeoutError):
-    """No answer in time."""
+    """No answer came before the attempt's timeout or the call's deadline."""
 
     code = "timed_out"
     http_status = 504
@@ -288,17 +288,17 @@ class RejectedRequestError(CallError, ModelInvalidRequestError):
 
 
 class ModelUnavailableError(CallError, ModelNotFoundError):
-    """The provider does not serve that model (404). It is not the error of a call whose endpoints are all unavailable."""
+    """The provider does not serve that model (404). A call whose endpoints are all resting gets other errors."""
 
     code = "model_unavailable"
     http_status = 502
 
 
 class StreamInterruptedError(CallError, ModelConnectionError):
-    """The stream broke after its first chunk. Two models' text is never joined.
+    """The stream broke after its first chunk, so that no other model may continue it.
 
     Attributes:
-        partial: The text that had been handed on.
+        partial: The text that the caller had already received.
     """
 
     code = "stream_interrupted"
@@ -337,7 +337,7 @@ class SelectionStoppedError(CallError):
     """A custom selector ended the call.
 
     Attributes:
-        reason: Why, as it said.
+        reason: The reason that the selector gave.
     """
 
     code = "selection_stopped"
@@ -352,9 +352,9 @@ class SelectorError(LLMError):
 
 
 class AllAttemptsFailedError(CallError):
-    """Several endpoints were tried and each failed; ``attempts`` says how. The last one's cause is the cause.
+    """Several endpoints were tried and each failed; see ``attempts``. The ``__cause__`` is that of the last failure.
 
-    It is ``retryable`` if one of the failures was.
+    The error is ``retryable`` if any of the failures is.
     """
 
     code = "all_attempts_failed"
@@ -362,15 +362,15 @@ class AllAttemptsFailedError(CallError):
 
 
 class BudgetExceededError(LLMError):
-    """What the call could use does not fit into a budget. Nothing more was sent.
+    """A budget has no room for the most that the call could use. Nothing more was sent.
 
-    ``retry_after`` says in how many seconds it may be called again. Only if the rest of the budget is merely set aside for
-    requests under way it is ``retryable``, and its ``http_status`` 429.
+    ``retry_after`` is the number of seconds until the budget has room again. The error is ``retryable``, with
+    ``http_status`` 429, only if the missing amount is merely reserved by requests in flight.
 
     Attributes:
-        budget: The name of its row in the table.
-        per: Whose it is: ``feature``, ``tenant``, ``user`` or ``owner``.
-        resets_at: When it begins anew; None if it never does.
+        budget: The name of the budget in the table.
+        per: Whose counter is full: that of the ``feature``, ``tenant``, ``user`` or ``owner``.
+        resets_at: The moment at which the budget is reset; None if never.
     """
 
     code = "budget_exceeded"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 200
-"""Characters of a label: a model's name, a reason, an id."""
+"""The most characters of a label, such as a model's name, a reason or an id."""
 CUT = "…"
 _ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 """Control characters, breaks of lines, what turns the direction of writing, and halves of characters.
@@ -19,16 +19,16 @@ Not the joiners, non-joiners and marks that Persian, Khmer, Hebrew or an emoji a
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""``text`` with every character that would act written out, such as ``\n``, ``\x1b`` or ``\u202e``.
+    r"""``text`` with control and direction characters escaped, such as ``\n``, ``\x1b`` or ``\u202e``.
 
     Args:
-        text: May be of any length.
-        keep: Characters that may act.
+        text: A text of any length.
+        keep: The control characters that stay as they are.
     """
     return _ACTS.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
 def label(text: str) -> str:
-    """``text`` on one line, `visible`, in at most `LONGEST` characters; the last one says if some were left out."""
+    """``text`` on one line, made `visible`, cut to `LONGEST` characters with a mark at the end if it is longer."""
     shown = visible(text[: LONGEST + 1])
     return shown if len(shown) <= LONGEST else shown[: LONGEST - len(CUT)] + CUT

@@ -1,4 +1,4 @@
-"""State that each process has for itself, also after a fork.
+"""State that each process has for itself, after a fork, too.
 
 A fork copies the memory of a process, but of its threads only the one that forked. So in the child a lock that another
 thread held is never given back, what that thread was changing stays half-changed, and every connection is the
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LONGEST_WAIT = 30.0
-"""Seconds that a fork waits at most for what must not be forked half done."""
+"""The most seconds that a fork waits for code in `unforked` to end."""
 
 
 class PerProcess(ABC):
-    """Something that each process has for itself.
+    """An object whose state each process has for itself, such as locks and connections.
 
     A subclass makes its locks, and all that they guard, in `_begin`, and nowhere else. It is called on construction,
     so `super().__init__()` comes last in a constructor; and in a forked child, on the copy of whatever the parent had,
@@ -39,7 +39,7 @@ class PerProcess(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Have nothing of another process: no lock, no thread, no connection, nothing that is under way."""
+        """Set up the state anew, with nothing of another process: no lock, thread, connection or work in flight."""
 
 
 _living: WeakKeyDictionary[PerProcess, None] = WeakKeyDictionary()
@@ -55,7 +55,7 @@ def _begin_again() -> None:
 
 
 def cut_off(descriptors: Iterable[int]) -> None:
-    """In a forked child: let go of the parent's descriptors without a word to whoever is at the other end.
+    """In a forked child: cut the parent's sockets off without sending anything to their peers.
 
     Those that are closed already are negative. Each other one becomes a socket that was never connected, on which everything fails at once. Its number stays taken, so that
     what still knows it, in Python or in C, never meets another file under it.
@@ -93,7 +93,7 @@ _gate = _Gate()
 
 @contextmanager
 def unforked() -> Iterator[None]:
-    """Let no fork happen inside, nor around a function that this decorates: it waits.
+    """Delay forks while the block, or a function that this decorates, runs.
 
     For what is imported on first use. A child that got a module half imported would wait for the rest for ever, and
     that is nobody's lock whom it could take it from.

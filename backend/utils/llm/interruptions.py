@@ -46,12 +46,12 @@ _LIBRARIES = sys.stdlib_module_names | {
 
 
 def interruption_in(error: BaseException) -> BaseException | None:
-    """The exception that the application raised into the attempt: ``error`` itself, or one among its causes; else None."""
+    """The exception that the application raised into the attempt: ``error`` or one of its causes; None if none was."""
     return next(filter(_is_from_outside, _chain(error)), None)
 
 
 def is_raised_by_nobody(error: BaseException) -> bool:
-    """Whether ``error``, which came out of what may be the application's code, was raised into it from outside."""
+    """Whether ``error``, which an application's callable raised, was raised into it from outside, as by a signal."""
     if interruption_in(error) is not error:
         return False
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
@@ -60,7 +60,7 @@ def is_raised_by_nobody(error: BaseException) -> bool:
 
 
 def raise_as_it_was(interruption: BaseException) -> NoReturn:
-    """Raise it out of what was made of it, without a trace of that."""
+    """Raise ``interruption`` without the exceptions into which libraries turned it."""
     try:
         raise interruption
     finally:

@@ -1,4 +1,4 @@
-"""Known words that are like one that is not known: somebody may have meant one of them."""
+"""Known words that resemble an unknown one, for "did you mean" hints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST: Final = 200
-"""Characters of a name. To compare a longer one takes its time, and it is like none."""
+"""The longest name that is compared, in characters: comparing a longer one would be slow."""
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
-    """The words of ``known`` that are most like ``word``, best first; none if ``word`` is longer than a name."""
+    """The words of ``known`` most similar to ``word``, best first; none if ``word`` is longer than `LONGEST`."""
     return tuple(get_close_matches(word, list(known), n=most)) if len(word) <= LONGEST else ()

@@ -1,4 +1,4 @@
-"""The needs of a call, and about how long its prompt is: windows, limits and prices go by it.
+"""The needs of a call, and an estimate of its tokens, on which context windows, limits and prices are checked.
 
 Nothing is tokenised: a prompt may be a megabyte, and each model has a tokenizer of its own.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .providers import Ask
 
 BYTES_PER_TOKEN = 4
-"""A rough figure for English prose. Other scripts take two to four bytes for a character, and more tokens as well."""
+"""A rough average for English prose. Other scripts have more bytes a character, and more tokens as well."""
 _PLAIN = frozenset[type[BaseMessage]]({AIMessage, HumanMessage, SystemMessage})
 
 
@@ -76,18 +76,18 @@ def _is_remote(part: Block) -> bool:
 
 
 def tokens_of_text(text: str) -> int:
-    """About how many tokens a text has. No copy is made of one that is all ASCII."""
+    """An estimate of the tokens in ``text``: its bytes in UTF-8 divided by 4, rounded down."""
     return _bytes(text) // BYTES_PER_TOKEN
 
 
 def tokens_of_answer(message: AIMessage) -> int:
-    """An estimate of the tokens that a model wrote, its thoughts included."""
+    """An estimate of the tokens in a model's ``message``, its thoughts included."""
     thoughts = message.additional_kwargs.get(THOUGHTS_KEY) or ""
     return (_bytes(thoughts) + _bytes_of_message(message)) // BYTES_PER_TOKEN
 
 
 def tokens_of_prompt(messages: Iterable[BaseMessage], ask: Ask) -> int:
-    """An estimate of the tokens that are sent: texts, tool calls, the tools themselves, and the schema of the answer."""
+    """An estimate of the tokens of a request: texts, tool calls, tool definitions, and the schema of the answer."""
     size = sum(map(_bytes_of_message, messages))
     if ask.tools:
         size += sum(map(_bytes_of_json, ask.tools))

@@ -1,8 +1,8 @@
-"""The network policy for endpoints that users name.
+"""The network policy for endpoints that users bring.
 
-We connect to it from inside, so an address of theirs could be one of ours: another service of the house, or a cloud's
-metadata. The rules say what is let through, not what is kept out, and do not depend on Python's own lists, which change
-with its patches.
+The server connects from inside its own network, so a user's address could be that of an internal service or of a cloud's
+metadata (SSRF). The rules list what is permitted, and do not depend on Python's own lists, which change with its patch
+releases.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 FREE_PORTS = range(1024, 65_536)
-"""Where anybody may listen. Below are mail, files and remote shells, and the web's own two."""
+"""The unprivileged ports. Below are mail, files and remote shells, of which only 80 and 443 are permitted."""
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[0-9a-z.-]+)(?::(?P<port>[0-9]{1,5}))?(?P<path>(?:/[\w.~+@-]+)*)/?",
@@ -75,7 +75,7 @@ PRIVATE = tuple(
         ),
     )
 )
-"""Where a network may lie that the operator opens."""
+"""The private ranges in which the operator may permit networks."""
 METADATA = tuple(
     map(
         ip_address,
@@ -92,16 +92,16 @@ METADATA = tuple(
         ),
     )
 )
-"""Where clouds give their secrets to whoever asks from inside. Whatever the operator opens, these are never in it."""
+"""The metadata services of clouds, which give out secrets. They are refused whatever the operator permits."""
 
 
 @dataclass(frozen=True)
 class NetworkPolicy:
-    """The addresses that an endpoint may have that a user named.
+    """The addresses that a user's endpoint may have.
 
     Attributes:
-        networks: Those that the operator opens.
-        is_public: Whether the public internet is open too: not to what is sent in clear text.
+        networks: The private networks that the operator permits.
+        is_public: Whether the public internet is permitted as well; it is not for ``http``.
     """
 
     networks: tuple[Network, ...] = ()
@@ -113,7 +113,7 @@ class NetworkPolicy:
         return is_opened or (self.is_public and is_public(address))
 
     def fault(self, url: str) -> str | None:
-        """The fault of a plain ``url``, as far as it shows without looking its host up; None if there is none."""
+        """Why a URL from `plain` is not permitted, as far as that shows without a DNS lookup; None if it is."""
         address = literal(url)
         if address is not None and not self.permits(address):
             return "it is where you may not have one"
@@ -123,12 +123,12 @@ class NetworkPolicy:
 
 
 def network_policy_for(url: str, networks: tuple[Network, ...]) -> NetworkPolicy:
-    """The policy for the host of a plain ``url``: in clear text only in a network that the operator opens."""
+    """The policy for a URL from `plain`: ``http`` only in a network that the operator permits."""
     return NetworkPolicy(networks, is_public=url.startswith("https:"))
 
 
 def is_public(address: Address) -> bool:
-    """Whether ``address`` may be that of a host of the public internet."""
+    """Whether ``address`` can be a host on the public internet."""
     if isinstance(address, IPv6Address) and address in _NAT64:
         return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
     if isinstance(address, IPv6Address) and address not in _UNICAST:
@@ -137,11 +137,11 @@ def is_public(address: Address) -> bool:
 
 
 def plain(url: str) -> str:
-    """``url`` in the one way in which it can be written: lower case, no port that goes without saying, no last slash.
+    """``url`` in its normal form: lower case, no default port, no slash at the end.
 
     Raises:
-        ValueError: It is not ``https://host[:port][/path]``, or ``http``; or its host is written as something else
-            than a name or an address, or its port is one of the system's. The text does not repeat it.
+        ValueError: ``url`` is not ``https://host[:port][/path]``, or ``http``; or its host is neither a name nor an
+            address; or its port is below 1024 and not the default. The error text does not repeat ``url``.
     """
     found = _URL.fullmatch(url) if len(url) <= _LONGEST_URL else None
     if found is None or "/../" in f"{found['path']}/" or "/./" in f"{found['path']}/":
@@ -154,7 +154,7 @@ def plain(url: str) -> str:
 
 
 def literal(url: str) -> Address | None:
-    """The address that stands in a plain ``url`` as its host; None if a name does."""
+    """The host of a URL from `plain` if it is an IP address; None if it is a name."""
     found = _URL.fullmatch(url)
     host = found["host"].strip("[]") if found else ""
     try:

@@ -1,4 +1,4 @@
-"""Observations of one attempt on the wire."""
+"""What the transport observes of one attempt's HTTP exchange."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ if TYPE_CHECKING:
     from .errors import LLMError
 
 ERROR_STATUS = 300
-"""The first status that announces no answer: redirects are never followed."""
+"""The lowest status that counts as an error: redirects are never followed."""
 
 
 @dataclass
 class Observed:
-    """The observations during one attempt. Times are seconds of the monotonic clock.
+    """The transport's observations of one attempt. Times are seconds of the monotonic clock.
 
     Attributes:
-        requests: How many requests were sent; more than one means that something retried behind our back.
+        requests: The number of requests sent; more than one means that an SDK retried by itself.
         status: The HTTP status, once headers arrived.
-        request_id: What the provider calls the request, by a header.
-        error_body: The body of an error answer, without the key if it repeated it.
-        headers: The answer's headers that say something about limits and identity, without the key.
-        sent_at: When the request was ready to leave.
-        has_left: Whether there was a connection for it.
+        request_id: The provider's id of the request, from a header.
+        error_body: The body of an error answer, with the key removed if it quotes the key.
+        headers: The answer's headers about limits and identity, with the key removed.
+        sent_at: When the request was ready to be sent.
+        has_left: Whether the request got a connection.
         first_byte_at: When the answer's first byte arrived.
         bytes_sent: Length of the request's body.
-        was_late: Whether a wait ended long after its time: this process was busy, or stopped.
-        refusal: Why the transport itself did not send the request, or did not take the answer.
+        was_late: Whether a wait ended long after its deadline, because this process was busy or stopped.
+        refusal: Why the transport itself did not send the request, or did not read the answer.
     """
 
     requests: int = 0
@@ -44,5 +44,5 @@ class Observed:
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether a head came, and it announced an answer, not an error."""
+        """Whether the status has arrived and is no error."""
         return self.status is not None and self.status < ERROR_STATUS

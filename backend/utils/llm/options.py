@@ -1,4 +1,4 @@
-"""What can be set for a feature, and which parameter of each API it is.
+"""The options of a feature, and the parameter of each API that each option sets.
 
 One field is one option. Beside each field stands its name in a request of each API; an API without a name for it does
 not support it, and a table that sets it there is refused when it is loaded, never when a call is made. ``effort`` is an
@@ -28,13 +28,13 @@ Threshold = Literal["off", "none", "only_high", "medium_and_above", "low_and_abo
 
 @dataclass(frozen=True)
 class Parameter:
-    """The parameter of each API's request that an option is; None where the API has none.
+    """The names of an option in each API's request; None where the API has no such parameter.
 
     Attributes:
-        chat_only: OpenAI has it in Chat Completions and not in Responses.
-        ours: It is no part of the request: we keep to it ourselves, whichever API serves.
-        intent: It is left out where there is no such control, instead of being refused.
-        needs: The capability without which a model rejects it.
+        chat_only: Whether OpenAI has the option in Chat Completions only, not in Responses.
+        ours: Whether the facade applies the option itself, whichever API serves, and does not send it.
+        intent: Whether the option is left out, instead of refused, where the API or model has no such control.
+        needs: The capability without which a model rejects the option.
     """
 
     openai: str | None = None
@@ -47,7 +47,7 @@ class Parameter:
     extra_body: bool = False
 
     def name(self, api: Api, mode: ApiMode = "chat") -> str | None:
-        """The option's name on the wire of ``api``."""
+        """The option's name in a request of ``api``; None if the API has no such parameter."""
         if mode == "embeddings" or (self.chat_only and mode == "responses"):
             return None
         return {"openai": self.openai, "gemini": self.gemini, "anthropic": self.anthropic}[api]
@@ -67,11 +67,11 @@ class Safety(BaseModel):
     dangerous_content: Threshold = "only_high"
 
     def over(self, below: Safety) -> Safety:
-        """These thresholds laid over ``below``: what is set here wins."""
+        """These thresholds with those of ``below`` where none is set here."""
         return below.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     def settings(self) -> dict[str, str]:
-        """The thresholds as Gemini's API has them: harm category to threshold."""
+        """The thresholds in the form of Gemini's API: harm category to threshold."""
         return {
             f"HARM_CATEGORY_{kind.upper()}": "OFF" if threshold == "off" else f"BLOCK_{threshold.upper()}"
             for kind, threshold in self
@@ -84,21 +84,21 @@ class Options(BaseModel):
     Attributes:
         temperature: Sampling temperature, 0 to 2.
         top_p: Nucleus sampling, above 0 to 1.
-        seed: For answers that repeat, as far as the provider keeps that promise.
+        seed: The seed of sampling, for repeatable answers as far as the provider supports that.
         max_output_tokens: The longest answer, in tokens.
         effort: How hard a reasoning model should think.
-        thinking_budget: Tokens of thought for Gemini 2.5 and Claude up to 4.6; 0 is off, -1 lets the model decide.
-        safety: What Gemini's filters block.
-        logprobs: Whether the answer tells how likely each of its tokens was.
-        top_logprobs: How many of the likeliest tokens it tells for each place; implies ``logprobs``.
+        thinking_budget: Most tokens of thought, for Gemini 2.5 and Claude up to 4.6; 0 is off, -1 lets the model decide.
+        safety: The thresholds of Gemini's safety filters.
+        logprobs: Whether the answer holds the log probability of each of its tokens.
+        top_logprobs: The number of likeliest tokens reported at each position; implies ``logprobs``.
         cache_retention: How long OpenAI keeps a prompt prefix (models before gpt-5.6).
-        service_tier: How urgently a request is served, and at which price; the vendor has the names.
+        service_tier: The vendor's name of a level of service, which sets urgency and price.
         verbosity: How long answers are, for models that have such a control.
-        user: Who asks, as the vendor is to know them; no more than an id that tells it nothing.
+        user: An opaque id of the end user for the vendor, who must learn nothing else from it.
         metadata: Up to 16 pairs that the vendor, or a gateway, keeps with the request.
         timeout: Seconds for one attempt, from its start to the end of its answer.
-        connect_timeout: Seconds for its connection to be made.
-        first_chunk_timeout: Seconds to the first content of a stream, or to the next thought before it.
+        connect_timeout: Seconds for an attempt's connection to be made.
+        first_chunk_timeout: Seconds to the first content of a stream, or to the next thought before its content.
         chunk_timeout: Seconds from one chunk of a stream to the next.
     """
 
@@ -143,11 +143,11 @@ class Options(BaseModel):
 
     @override
     def __hash__(self) -> int:
-        """What differs most. Every call looks up how its options are worded; all of them take long to hash."""
+        """A hash of the options that differ most between features: hashing all of them for each call would be slow."""
         return hash((self.temperature, self.max_output_tokens, self.effort, self.timeout, self.top_p))
 
     def over(self, below: Options) -> Options:
-        """These options laid over ``below``: what is set here wins, in ``safety`` each threshold for itself."""
+        """These options with those of ``below`` where none is set here; in ``safety`` for each threshold."""
         if not (self.model_fields_set and below.model_fields_set):
             return self if self.model_fields_set else below
         own = {name: getattr(self, name) for name in self.model_fields_set}
@@ -203,7 +203,7 @@ def _unsupported(option: str, api: Api, mode: ApiMode) -> str | None:
 
 @lru_cache
 def parameter_of(option: str) -> Parameter:
-    """The parameter that ``option`` is."""
+    """The `Parameter` of ``option``."""
     return next(mark for mark in Options.model_fields[option].metadata if isinstance(mark, Parameter))
 
 
@@ -211,7 +211,7 @@ def parameter_of(option: str) -> Parameter:
 def request_kwargs(
     options: Options, api: Api, can: Capabilities, mode: ApiMode = "chat", vendor: Vendor = OTHER
 ) -> dict[str, Any]:
-    """The options as keyword arguments of one request of ``api``. Shared: copy before changing it."""
+    """The options as keyword arguments of a request of ``api``. The result is cached: copy it before a change."""
     kwargs: dict[str, Any] = {}
     body: dict[str, Any] = {}
     for name in Options.model_fields:

@@ -1,4 +1,4 @@
-"""The packages that the facade needs, all of it or one API of it, and which of them are not installed."""
+"""The packages that the facade or one API of it needs, and which of them are not installed."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ ALWAYS: Final = {
     "uuid_utils": "uuid-utils",
     "yarl": "yarl",
 }
-"""What every call needs: the module, and the package that has it."""
+"""The packages that every call needs: name of the module to name of the package."""
 OF_API: Final[dict[str, Mapping[str, str]]] = {
     "openai": {"langchain_openai": "langchain-openai", "openai": "openai"},
     "gemini": {"langchain_google_genai": "langchain-google-genai"},
     "anthropic": {},
 }
-"""What each API needs beside that."""
+"""The further packages that each API needs."""
 FOR_PRICES: Final = {"genai_prices": "genai-prices"}
-"""Without it, only models to which the table gives a ``price`` have one."""
+"""The package of the price list. Without it, only models with a ``price`` in the table have a price."""
 
 
 FOR_STATE_SERVER: Final = {"redis": "redis"}
-"""What sharing limits by a Valkey or Redis server needs."""
+"""The package needed to share limits through a Valkey or Redis server."""
 
 
 @cache
 def missing(api: str | None = None) -> tuple[str, ...]:
-    """The packages that are not installed of those that ``api`` needs, or every call. Nothing is imported."""
+    """The packages that ``api``, or by default every call, needs and that are not installed. Imports nothing."""
     return missing_of(ALWAYS if api is None else OF_API[api])
 
 
 def missing_of(needed: Mapping[str, str]) -> tuple[str, ...]:
-    """The packages that are not installed of those that ``needed`` names by their modules."""
+    """The packages of ``needed`` (module name to package name) that are not installed."""
     return tuple(package for module, package in needed.items() if find_spec(module) is None)
 
 
 def way_out(packages: tuple[str, ...]) -> str:
-    """The advice for whoever lacks ``packages``: how to install them."""
+    """The advice how to install the missing ``packages``, for error messages."""
     return f"pip install {' '.join(packages)}"

@@ -35,10 +35,10 @@ _PICO = 12
 
 
 def cost(endpoint: Endpoint, usage: Usage | None, when: datetime) -> Decimal | None:
-    """The price of ``usage`` of ``endpoint`` on ``when``, in whole pico-dollars; None if that, or the usage, is unknown.
+    """The cost in US dollars of ``usage`` at ``endpoint`` at the time ``when``; None if price or usage is unknown.
 
-    The table's own price goes before the list's. Whatever is wrong with the list, nothing is raised: what was answered is
-    worth more than what it cost.
+    Counted in whole pico-dollars. The table's own price takes precedence over the list's. Faults of the list are logged,
+    never raised, so that no answer is lost for want of its cost.
     """
     if usage is None:
         return None
@@ -63,8 +63,8 @@ def price_version(endpoint: Endpoint, table_hash: str) -> str:
     """The source of the price of ``endpoint``, such as ``genai-prices 0.2.3`` or ``table 0123456789ab``.
 
     Args:
-        endpoint: Which.
-        table_hash: The table that says what it costs, or as what it is priced.
+        endpoint: The endpoint.
+        table_hash: The hash of the table, for an endpoint whose price, or name in the price list, the table sets.
     """
     if endpoint.price is not None:
         return f"table {table_hash}"
@@ -76,7 +76,7 @@ def price_version(endpoint: Endpoint, table_hash: str) -> str:
 @lru_cache(maxsize=1)
 @unforked()
 def price_list_version() -> str | None:
-    """The version of the price list; None if there is none."""
+    """The version of the price list; None if the package is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -86,24 +86,24 @@ def price_list_version() -> str | None:
 
 
 def most_usd(endpoint: Endpoint, prompt: int, answer: int | None, day: date) -> Decimal | None:
-    """The most that one request could cost on ``day``, in US dollars; None if that is unknown.
+    """The most that one request could cost on ``day``, in US dollars; None if the price is unknown.
 
     Args:
-        endpoint: Where it would go.
+        endpoint: The endpoint of the request.
         prompt: The prompt's length in tokens.
-        answer: The longest answer in tokens; None if there is no limit but the model's.
+        answer: The longest answer in tokens; None if only the model limits it.
         day: The day whose prices count.
     """
     return price_on(day, endpoint, Usage(input=prompt, output=answer or endpoint.can.max_output))
 
 
 def price_on(day: date, endpoint: Endpoint, usage: Usage) -> Decimal | None:
-    """The price of ``usage`` of ``endpoint`` as a day begins, in US dollars; None if it is unknown."""
+    """The cost of ``usage`` at ``endpoint`` at the start of ``day`` in UTC, in US dollars; None if unknown."""
     return cost(endpoint, usage, datetime.combine(day, time(), UTC))
 
 
 def looked_up(provider: str, model: str, usage: Usage, when: datetime) -> Decimal | None:
-    """The cost as the package genai-prices computes it itself."""
+    """The cost as the package genai-prices itself computes it, in US dollars."""
     import genai_prices
 
     tokens = genai_prices.Usage(

@@ -1,4 +1,4 @@
-"""Problems of a table: every finding, each with its path and a way out."""
+"""Problems of a table: every finding, each with its path and a fix."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Loc = tuple[int | str, ...]
 
 
 class Problems:
-    """Collects findings while a table is read; the reader goes on after each.
+    """Collects findings while a table is read; reading goes on after each.
 
     The same rule broken at the same path is one finding, however many features lead there.
     """
@@ -45,11 +45,11 @@ class Problems:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """Every finding, in the order in which they were met."""
+        """Every finding, in the order in which they were found."""
         return tuple(self._found.values())
 
     def add(self, path: str, rule: str, *, value: object = None, layer: str = "", fix: str = "") -> None:
-        """Note one finding: ``path = value (layer): rule. fix``."""
+        """Add one finding, worded ``path = value (layer): rule. fix``."""
         shown = "" if value is None else f" = {_cut(KEY_LIKE.sub('[hidden]', repr(value)))}"
         where = f" ({layer})" if layer else ""
         self._found.setdefault(
@@ -64,13 +64,13 @@ class Problems:
         place: Callable[[Loc], str],
         known: Callable[[Loc], Iterable[str]],
     ) -> None:
-        """Note every finding of a row that does not fit its type.
+        """Add every finding of a row that fails its pydantic model.
 
         Args:
-            error: What does not fit.
-            layer: Where the row comes from.
-            place: The path of a value of the row.
-            known: The keys that could stand where an unknown one does.
+            error: The validation error.
+            layer: The configuration layer that the row comes from.
+            place: Gives the path of a value of the row.
+            known: Gives the valid keys at the place of an unknown key.
         """
         for detail in error.errors(include_url=False):
             loc, kind, value, context = detail["loc"], detail["type"], detail["input"], detail.get("ctx", {})
@@ -83,12 +83,12 @@ class Problems:
 
 
 def broken(rule: str, fix: str = "") -> PydanticCustomError:
-    """The `ValueError` of a validator: the rule that a value breaks, and a way out."""
+    """The `ValueError` for a validator to raise: the rule that a value breaks, and a fix."""
     return PydanticCustomError("broken", "{rule}", {"rule": rule, "fix": fix})
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known words, or at all of them if they are few."""
+    """A hint at the ``known`` words nearest to ``word``, or at all of them if they are few."""
     known = sorted(known)
     if near := nearest(word, known, most=2):
         return f"Did you mean {' or '.join(map(repr, near))}?"

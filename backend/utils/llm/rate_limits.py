@@ -1,4 +1,4 @@
-"""Limits: rates such as ``"60/minute"``, and what a key, an endpoint or a feature is held to."""
+"""Limits: rates such as ``"60/minute"``, and the limits of a key, an endpoint or a feature."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS: dict[Period, float] = {
     "day": 86_400.0,
     "month": 2_592_000.0,
 }
-"""Of each period. A month counts from its first day to the next one's, in UTC; 30 days stand for its length."""
+"""The seconds in each period. Months are counted by the calendar, in UTC; here a month has 30 days."""
 _WRITTEN = re.compile(r"([0-9]{1,15}(?:_[0-9]{1,15})*) ?/ ?([a-z]+)")
 _IN_WORDS = re.compile(r"([0-9][0-9_,]*) *(?:/|per|a|an|each|every)? *([a-z]+)", re.IGNORECASE)
 _RULE = 'must be written like "90000/minute", per second, minute, hour, day or month'
@@ -34,10 +34,10 @@ class Rate:
 
     @classmethod
     def read(cls, written: object) -> Self:
-        """The rate that is written ``amount/period``.
+        """Parse a rate written as ``amount/period``.
 
         Raises:
-            ValueError: If it is no such thing.
+            ValueError: ``written`` is no such rate.
         """
         if isinstance(written, cls):
             return written
@@ -53,7 +53,7 @@ class Rate:
 
     @property
     def resets(self) -> bool:
-        """Whether the count is reset with each day or month, as quotas are; else the window slides."""
+        """Whether the count is reset at the end of each day or month, as quotas are; else the window slides."""
         return self.per in {"day", "month"}
 
     @override
@@ -89,12 +89,12 @@ Rates = Annotated[tuple[RateField, ...], BeforeValidator(_as_list), AfterValidat
 
 
 class Limits(BaseModel):
-    """The most that may go out. Nothing that is left out is limited.
+    """The limits on requests. What is None is not limited.
 
     Attributes:
         requests: Requests in each period.
         tokens: Tokens in each period, prompt and answer together.
-        concurrency: Requests that are under way at once.
+        concurrency: Requests in flight at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,7 +105,7 @@ class Limits(BaseModel):
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing is limited."""
+        """Whether no limit is set."""
         return not (self.requests or self.tokens or self.concurrency)
 
 

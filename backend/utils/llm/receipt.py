@@ -1,4 +1,4 @@
-"""Receipts: every attempt of a call, who served, who paid."""
+"""Receipts: every attempt of a call, the endpoint that served it, and the key that paid."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from .types import Category, KeyOwner, Outcome, Per
 
 RECEIPT_KEY = "receipt"
-"""Where the receipt stands in a message's ``response_metadata``."""
+"""The key of the receipt in a message's ``response_metadata``."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def called(endpoint: object, account: str | None) -> str:
-    """The endpoint as people are told it, with the account if there are several."""
+    """The name of ``endpoint`` for people, with the ``account`` if the provider has several."""
     return f"{endpoint} ({account})" if account else str(endpoint)
 
 
 class Usage(NamedTuple):
-    """Tokens of one attempt. ``cached`` and ``cache_write`` are part of the input, ``reasoning`` of the output."""
+    """Tokens of one attempt; ``cached`` and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``."""
 
     input: int = 0
     output: int = 0
@@ -42,7 +42,7 @@ class Usage(NamedTuple):
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None) -> Usage | None:
-        """The usage in LangChain's ``usage_metadata``; None if the provider told none."""
+        """The usage in LangChain's ``usage_metadata``; None if the provider reported none."""
         if not metadata:
             return None
         inward = metadata.get("input_token_details") or {}
@@ -62,22 +62,22 @@ class Attempt(NamedTuple):
     Attributes:
         endpoint: ``provider:model``.
         served_model: The model that the provider says it used.
-        substituted: Whether that is another one than was asked for.
-        category: What kind of failure it was; None for a success.
+        substituted: Whether ``served_model`` is another model than the requested one.
+        category: The kind of failure; None for a success.
         status: The HTTP status, if an answer came.
         first_byte: Time to the answer's first byte, if one came.
         first_token: Time to the first content of a stream.
-        account: Which of the house's accounts it went out with, if there are several.
-        handed_on: Of a stream that was broken off, about how many tokens had been handed on.
-        score: How good the answer is, from 0 to 1, if somebody tested it: what they said, or 1 for an accepted one.
-        cost_usd: None if unknown, never 0 for that.
-        finish_reason: Why the model stopped, by the name of Chat Completions, or as the provider told it.
-        request_id: What the provider calls the request, by a header of its answer.
+        account: The house's account whose key was used, if the provider has several.
+        handed_on: An estimate of the tokens that the caller had received of a stream that broke.
+        score: The answer's quality from 0 to 1, if it was tested: the test's score, or 1 if it only accepted the answer.
+        cost_usd: The cost in US dollars; None, never 0, if it is unknown.
+        finish_reason: Why the model stopped, by the name of Chat Completions, or else by the provider's name.
+        request_id: The provider's id of the request, from a header of its answer.
         number: Its place among the attempts of the call, from 1, in the order in which they began.
-        hedge: Whether it went out beside the first request, which took too long.
-        withdrawn: Whether it was not sent after all, as a hedge may be, or what is too dear for a budget: no attempt of the call.
-        estimated: Whether usage and cost are our estimate: the provider did not tell them, or it was given up: cancelled, or for the other's
-            answer, and is billed all the same.
+        hedge: Whether it was a hedged request, sent beside the first one because that was slow.
+        withdrawn: Whether the request was not sent after all, as when a budget has no room for it; then it is no attempt.
+        estimated: Whether usage and cost are our estimate: the provider reported none, or the request was cancelled or
+            lost to its hedge, and is billed all the same.
     """
 
     endpoint: str
@@ -104,7 +104,7 @@ class Attempt(NamedTuple):
     number: int = 1
 
     def as_dict(self) -> AttemptDict:
-        """JSON-ready."""
+        """The attempt as a JSON-ready dictionary."""
         return {
             "endpoint": self.endpoint,
             "account": self.account,
@@ -132,9 +132,9 @@ class BudgetMark(NamedTuple):
     """A remark about one budget in a receipt.
 
     Attributes:
-        budget: Its name, and ``per`` whose counter it is.
-        mark: ``warning``: it is nearly used up. ``stepped_down``: a cheaper profile served for its sake.
-            ``uncounted``: its counters could not be read, and the call went on without.
+        budget: The budget's name, and ``per`` the kind of its counter.
+        mark: ``warning``: the budget is nearly used up. ``stepped_down``: a cheaper profile served to spare it.
+            ``uncounted``: its counters could not be read, and the call was not counted.
     """
 
     budget: str
@@ -142,21 +142,21 @@ class BudgetMark(NamedTuple):
     mark: Literal["warning", "stepped_down", "uncounted"]
 
     def as_dict(self) -> BudgetMarkDict:
-        """JSON-ready."""
+        """The remark as a JSON-ready dictionary."""
         return {"budget": self.budget, "per": self.per, "mark": self.mark}
 
 
 class Receipt(NamedTuple):
-    """The whole call.
+    """The receipt of a whole call.
 
     Attributes:
-        profile: The profile that decided.
-        degraded: True if another endpoint than the first choice answered, or the demo model did.
-        table_hash: The snapshot of the table that decided.
-        answered: The attempt whose answer is handed on.
-        arm: Which arm of the feature's split the call was in; None without one.
+        profile: The profile whose chain served the call.
+        degraded: Whether the demo model, or another endpoint than the first choice, answered.
+        table_hash: The hash of the table that was in force for the call.
+        answered: The attempt whose answer the caller got.
+        arm: The arm of the feature's split that the call was in; None without a split.
         asked_for: The endpoint that the call itself named; None if the table decided alone.
-        budgets: Those of which there is something to say.
+        budgets: Remarks about budgets, such as a warning; empty if there are none.
         id: The call's id, a UUIDv7.
     """
 
@@ -173,7 +173,7 @@ class Receipt(NamedTuple):
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """The cost of all attempts together; None as soon as one of them is unknown."""
+        """The cost of all attempts in US dollars; None if that of any attempt is unknown."""
         total = Decimal(0)
         for attempt in self.attempts:
             if attempt.cost_usd is None:
@@ -182,7 +182,7 @@ class Receipt(NamedTuple):
         return total if self.attempts else None
 
     def as_dict(self) -> ReceiptDict:
-        """JSON-ready; this is what stands in ``response_metadata["receipt"]``."""
+        """The receipt as a JSON-ready dictionary, as in ``response_metadata["receipt"]``."""
         answered = self.answered
         cost = self.cost_usd
         return {
@@ -249,7 +249,7 @@ class BudgetMarkDict(TypedDict):
 
 
 class ReceiptDict(TypedDict):
-    """`Receipt` as JSON: what stands in ``response_metadata["receipt"]``."""
+    """`Receipt` as JSON, as in ``response_metadata["receipt"]``."""
 
     id: str
     feature: str
@@ -268,16 +268,16 @@ class ReceiptDict(TypedDict):
 
 
 class HasMetadata(Protocol):
-    """A message of LangChain's, or a chunk of one."""
+    """A message of LangChain's, or a chunk of a message."""
 
     response_metadata: dict[str, Any]
 
 
 def receipt_of(answer: HasMetadata) -> ReceiptDict:
-    """The receipt of an answer, or of the last chunk of a stream, or of the sum of all its chunks.
+    """The receipt of an answer, of the last chunk of a stream, or of the sum of all its chunks.
 
     Raises:
-        LookupError: It has none: it is no answer of a feature, or a chunk before the last.
+        LookupError: ``answer`` has no receipt: it is no answer of a feature, or a chunk before the last.
     """
     receipt = answer.response_metadata.get(RECEIPT_KEY)
     if receipt is None:
@@ -292,10 +292,10 @@ _COLLECTED: ContextVar[tuple[list[ReceiptDict], ...]] = ContextVar("patchbay_rec
 
 @contextmanager
 def receipts() -> Iterator[list[ReceiptDict]]:
-    """Collect the receipts of all answers in this context: of structured calls, chains and agents, too.
+    """Collect the receipts of all answers in this context, including structured calls, chains and agents.
 
-    ``with receipts() as seen: ...``. Tasks and threads that copy the context are part of it. A call that fails has no
-    receipt; its error has the attempts.
+    ``with receipts() as seen: ...``. Tasks and threads that copy the context are included. A call that fails has no
+    receipt; the attempts are in its error.
     """
     seen: list[ReceiptDict] = []
     token = _COLLECTED.set((*_COLLECTED.get(), seen))
@@ -306,7 +306,7 @@ def receipts() -> Iterator[list[ReceiptDict]]:
 
 
 def hand_out(receipt: Receipt) -> ReceiptDict:
-    """``receipt`` as JSON, for its answer, and for whoever collects `receipts` in this context."""
+    """Return ``receipt`` as JSON for its answer, and add it to the `receipts` collected in this context."""
     made = receipt.as_dict()
     for seen in _COLLECTED.get():
         seen.append(made)

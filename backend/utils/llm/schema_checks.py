@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MOST_STEPS: Final = 100
-"""Comparisons with the schema for each part of a value, on average. Choices within choices could take for ever."""
+"""The most comparisons for each part of a value, on average: nested ``anyOf`` could take exponentially many."""
 _LEAST_STEPS: Final = 1000
 
 _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
@@ -38,7 +38,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 def misfit(value: Any, schema: dict[str, Any]) -> str | None:
-    """The first place where ``value`` breaks ``schema``, and how, without quoting it; None if it is valid."""
+    """The first place where ``value`` breaks ``schema``, and how, without quoting ``value``; None if it is valid."""
     return next(_Check(schema, _LEAST_STEPS + MOST_STEPS * _size(value)).faults(value, schema, ()), None)
 
 

@@ -1,7 +1,7 @@
-"""JSON Schema in the dialects of those who enforce it.
+"""JSON Schema in the dialects of the APIs that enforce it.
 
-A dialect lists what it can say; nothing else is ever sent in it. What only narrows a value is told in the description
-instead, since every answer is validated by us anyway. A schema that cannot be said even so is not expressed at all.
+A dialect lists the keywords that it has; no other is ever sent. Other keywords that only constrain a value are put into
+the description instead, since we validate every answer anyway. A schema that needs more than that is not expressed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Bounds:
     """The limits on the size of a schema.
 
     Attributes:
-        properties: Of all objects together.
-        levels: Objects within objects.
-        characters: Of names of properties and definitions, and of values to choose from.
-        choices: Values to choose from, in all enums together.
-        long_enum: Characters of one enum of texts that has more than 250 of them.
+        properties: The most properties, in all objects together.
+        levels: The most levels of nested objects.
+        characters: The most characters in names of properties and definitions and in enum values, together.
+        choices: The most enum values, in all enums together.
+        long_enum: The most characters in the values of an enum of more than 250 texts.
     """
 
     properties: int
@@ -41,13 +41,13 @@ class Dialect:
     """The part of JSON Schema that a vendor's API takes.
 
     Attributes:
-        constraints: The keywords that narrow a value.
-        formats: The values of ``format``.
-        is_closed: Whether every object names all of its properties, and requires them.
-        has_tuples: Whether it knows ``prefixItems``.
-        is_recursive: Whether a definition may lead back to itself.
-        unrolls: Whether that is unrolled, so that what leads back must not be required.
-        bounds: How large a schema may be; None if nobody says.
+        constraints: The keywords that constrain a value and that the dialect has.
+        formats: The values of ``format`` that the dialect has.
+        is_closed: Whether every object must list all of its properties as required, and permits no others.
+        has_tuples: Whether the dialect has ``prefixItems``.
+        is_recursive: Whether a definition may refer to itself, directly or not.
+        unrolls: Whether the API unrolls recursion, so that a recursive property must not be required.
+        bounds: The limits on a schema's size; None if none are documented.
     """
 
     constraints: frozenset[str] = frozenset()
@@ -131,7 +131,7 @@ class _InexpressibleError(Exception):
 
 
 def expressed(schema: Node, dialect: Dialect) -> Node | None:
-    """``schema``, whose root is an object, in ``dialect``; None if that is impossible."""
+    """``schema``, whose root is an object, in ``dialect``; None if ``dialect`` cannot express it."""
     try:
         found = _Writer(schema, dialect).root()
     except (
@@ -321,7 +321,7 @@ class _Writer:
 
 
 def definitions_of(schema: Node) -> dict[str, Any]:
-    """The definitions of a schema, by their names, whichever draft it follows."""
+    """The definitions of ``schema`` by name, from ``$defs`` or, in older drafts, ``definitions``."""
     return {
         name: part
         for word in ("definitions", "$defs")

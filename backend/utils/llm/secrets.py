@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 QUOTES = frozenset("\"'`")
 PROCESS_KEY = secrets.token_bytes(32)
-"""What fingerprints are keyed with that are another one in every process."""
+"""The hash key of fingerprints that differ from process to process."""
 
 
 def is_key(text: str) -> bool:
@@ -19,9 +19,9 @@ def is_key(text: str) -> bool:
 
 
 def key_problem(text: str) -> str | None:
-    """Why ``text`` is no key, without telling it; None if it could be one: printable ASCII without spaces.
+    """Why ``text`` is no key, without quoting it; None if it could be one: printable ASCII without spaces.
 
-    What is not could not travel in a header, and an HTTP library that refuses it would show it in its error.
+    Other text cannot be sent in a header, and an HTTP library that refuses such a key would show it in its error.
     """
     if "…" in text or text.endswith("..."):
         return "is cut short, as an example shows it: put the whole key there"
@@ -37,22 +37,22 @@ VENDORS_KEY = re.compile(
     r"|AIza[\w-]{16,}|\beyJ[\w-]{8,}\.[\w-]+\.",
     re.IGNORECASE,
 )
-"""What begins as vendors' keys do."""
+"""Matches text with the prefixes of vendors' keys."""
 KEY_LIKE = re.compile(rf"{VENDORS_KEY.pattern}|\b(?:Bearer|Basic)\s+\S+", re.IGNORECASE)
-"""What in a text is most likely a key."""
+"""Matches parts of a text that are most likely keys."""
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether ``text`` holds what is most likely a key."""
+    """Whether ``text`` contains something that is most likely a key."""
     return KEY_LIKE.search(text) is not None
 
 
 class KeptSecret(SecretStr):
-    """A key that somebody keeps, and opens when its value is asked for: to sign a request, and for nothing else.
+    """A stored key, which is decrypted only when a request is signed with it.
 
     Attributes:
-        name: Tells which key it is, to whoever does not want it opened. It is no secret.
-        fingerprint: A keyed hash of the key that lasts; None if there is none.
+        name: The name of the key, which is no secret and identifies the key without decrypting it.
+        fingerprint: A keyed hash of the key that is the same in every process; None if there is none.
     """
 
     name: str
@@ -60,12 +60,12 @@ class KeptSecret(SecretStr):
 
 
 def fingerprint(secret: SecretStr | None, place: str = "", key: bytes = PROCESS_KEY) -> str:
-    """A name for a key that tells nothing about it.
+    """A keyed hash that names ``secret`` without revealing it.
 
     Args:
-        secret: The key. One that is kept is not opened.
-        place: Where it is for, if who is meant does not follow from the provider's name.
-        key: What the hash is keyed with; by default it is another one in every process that was not forked.
+        secret: The key. A `KeptSecret` is not decrypted.
+        place: The address that the key is for, if the provider's name does not determine it.
+        key: The hash key; by default a random one for each process and its forks.
     """
     if secret is None:
         return "open"

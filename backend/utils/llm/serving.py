@@ -1,4 +1,4 @@
-"""Everything that an application does with its patchbay while it runs, as one context for its lifespan."""
+"""The lifespan of an application's patchbay: put in force, warmed up, reloaded, closed, as one context."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 1.0
-"""From one look at the table's file to the next."""
+"""Seconds between two checks of the table's file for changes."""
 
 
 @asynccontextmanager
 async def serving(
     patchbay: Patchbay | None = None, *, reload_every: float | None = RELOAD_SECONDS
 ) -> AsyncIterator[Patchbay]:
-    """Put ``patchbay`` in force, warm it up beside the first requests, follow changes of its table, and close it at the end.
+    """Put ``patchbay`` in force, warm it up in the background, reload its table when it changes, close it at the end.
 
     Args:
-        patchbay: By default one on the default table, which refuses calls for which nobody named a caller.
-        reload_every: Seconds between looks at the table's file; None to leave the table as it is.
+        patchbay: By default a patchbay on the default table that refuses calls without a caller.
+        reload_every: Seconds between two checks of the table's file; None never reloads the table.
 
     Raises:
-        ConfigError: If the default table is wrong.
+        ConfigError: The default table is wrong.
     """
     own = patchbay or Patchbay(require_caller=True)
     work = [asyncio.to_thread(own.warm_up)]

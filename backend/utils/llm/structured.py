@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Method = Literal["json_schema", "json_mode"]
 PARSED_KEY = "parsed"
-"""Where a structured answer's object stands in a message's ``additional_kwargs``."""
+"""The key of a structured answer's object in a message's ``additional_kwargs``."""
 
 _WRAPPED = "answer"
 """The property in which a value stands that is no object: an API's answer is always one."""
@@ -44,7 +44,7 @@ _MOST_PLACES = 20
 
 
 class UnfitAnswerError(ValueError):
-    """The text is not JSON, or not of the schema. Its message never repeats the text."""
+    """The answer's text is no JSON, or does not fit the schema. The message never quotes the text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,10 @@ class Schema:
 
     Attributes:
         name: The schema's title, as the API wants it.
-        json_schema: As JSON Schema, whose root is an object; None if any JSON object will do.
-        is_strict: Whether an endpoint should enforce it, as far as its dialect can express it.
+        json_schema: The JSON Schema, whose root is an object; None if any JSON object will do.
+        is_strict: Whether an endpoint should enforce the schema, as far as its dialect can express it.
         parse: Turns the answer's text into the object; raises `UnfitAnswerError`.
-        source: What it was made of: the arguments of `schema_of`, by which it is pickled.
+        source: The arguments of `schema_of` from which the schema was made, by which it is pickled.
     """
 
     name: str
@@ -72,14 +72,14 @@ class Schema:
         return _again, self.source
 
     def expressed_in(self, dialect: Dialect) -> dict[str, Any] | None:
-        """The schema in ``dialect``; None if that has no words for it."""
+        """The schema in ``dialect``; None if ``dialect`` cannot express it."""
         if dialect not in self._expressed:
             self._expressed[dialect] = expressed(self.json_schema, dialect) if self.json_schema else None
         return self._expressed[dialect]
 
     @property
     def strict_schema(self) -> dict[str, Any] | None:
-        """The schema in OpenAI's strict dialect; None if that is not wanted, or cannot express it."""
+        """The schema in OpenAI's strict dialect; None if it is not strict, or the dialect cannot express it."""
         return self.expressed_in(OPENAI) if self.is_strict else None
 
 
@@ -89,9 +89,9 @@ def schema_of(schema: object, method: Method = "json_schema", *, strict: bool | 
     Args:
         schema: The type, or the JSON Schema itself.
         method: ``json_schema`` holds the model to the schema; ``json_mode`` only to JSON.
-        strict: Whether an endpoint should enforce it, which makes every property required; by default yes for types
-            that leave no key out, no for a JSON Schema and for a ``TypedDict`` that does. What a strict dialect cannot
-            express is sent without.
+        strict: Whether an endpoint should enforce the schema, which makes every property required; by default True
+            for types, False for a JSON Schema and for a ``TypedDict`` with optional keys. A schema that a strict dialect
+            cannot express is sent without ``strict``.
     """
     if isinstance(schema, type):
         return _of_type(schema, method, strict)
@@ -106,7 +106,7 @@ def _again(schema: object, method: Method, strict: bool | None) -> Schema:  # no
 
 
 def schema_of_response_format(response_format: Any) -> Schema | None:
-    """OpenAI's ``response_format``, as `create_agent` passes it; or a type or a JSON Schema itself."""
+    """The `Schema` of OpenAI's ``response_format``, as `create_agent` passes it, or of a type or a JSON Schema."""
     kind = response_format.get("type") if isinstance(response_format, dict) else None
     if response_format is None or kind == "text":
         return None

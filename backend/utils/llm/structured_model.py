@@ -1,4 +1,4 @@
-"""A model that is held to a schema, as a runnable that gives its objects."""
+"""A model whose answers must fit a schema, as a runnable that returns the parsed objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StructuredAnswer(TypedDict, Generic[T]):
     Attributes:
         raw: The message, which has the receipt.
         parsed: The object; None if the answer does not fit, or calls a tool of the product.
-        parsing_error: Why it does not fit; None if it does.
+        parsing_error: Why the answer does not fit; None if it does.
     """
 
     raw: AIMessage
@@ -36,9 +36,9 @@ class StructuredAnswer(TypedDict, Generic[T]):
 
 
 class StructuredModel(Runnable[LanguageModelInput, T]):
-    """A model that is held to ``schema``. Its runs are shown to callbacks as those of a chain, if there are any.
+    """A model whose answers must fit ``schema``. Callbacks see its runs as those of a chain.
 
-    A sequence of model and parser would do the same in twice the time, and in a thread of its own when it is awaited.
+    LangChain's sequence of model and parser would take twice the time, and a thread of its own when awaited.
     """
 
     def __init__(self, model: Runnable[LanguageModelInput, AIMessage], schema: Schema) -> None:
@@ -79,7 +79,7 @@ class StructuredModel(Runnable[LanguageModelInput, T]):
 
 
 class StructuredModelWithRaw(StructuredModel[StructuredAnswer[T]]):
-    """A `StructuredModel` that also returns the raw message. An answer that does not fit raises nothing: the error is returned."""
+    """A `StructuredModel` that returns a `StructuredAnswer`, which holds the error if the answer does not fit."""
 
     @property
     @override

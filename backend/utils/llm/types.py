@@ -1,4 +1,4 @@
-"""Words of the facade that need nothing else: who pays, how an attempt ended, what kind of failure it was."""
+"""Basic types of the facade: who pays, how an attempt ended, the kinds of failure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 KeyPolicy = Literal["house_only", "byok_only", "byok_then_house"]
 """Whose keys may serve a call."""
 KeyOwner = Literal["house", "user"]
-"""Whose key an attempt goes out with."""
+"""Whose key an attempt uses."""
 Per = Literal["feature", "tenant", "user", "owner", "token"]
-"""Whose counter of a budget it is."""
+"""The kind of a budget's counter: whose spending it counts."""
 Outcome = Literal["ok", "rejected", "failed", "cancelled"]
-"""How an attempt ended. ``rejected``: an answer came, and was paid for, but could not be handed on."""
+"""How an attempt ended. ``rejected``: an answer came and was paid for, but failed its tests."""
 
 
 class Category(StrEnum):

@@ -1,3 +1,3 @@
-"""The version of the facade, for a project that it was lifted into."""
+"""The version of the facade, for a project that copied it."""
 
 VERSION = "0.1.0"
