@@ -1,1 +1,1 @@
-"""State that several processes share: limits held strictly over all of them, and what each has learnt, told to the others."""
+"""State that several processes share: limits for all of them together, and health, trials and scores."""

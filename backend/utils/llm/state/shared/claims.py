@@ -1,4 +1,4 @@
-"""What a request counts for under shared limits, and what the store has said of these, as values."""
+"""Values: the amounts that a request counts in shared limits, and the cached state of each limit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class CachedLimit:
-    """What the store said last of one limit, less what was taken since.
+    """The state of one shared limit: the store's last answer, less what this process has taken since.
 
     Attributes:
-        left: How much may still be taken; infinite if nobody knows.
-        free_at: When there is more, by the monotonic clock.
-        asked: How much was asked for that is not answered yet.
-        allowance: How much may go out although the store is silent, until ``allowed_until``.
-        most_alone: How much may count here while the store is gone, until ``ends_at``: what counted when it spoke, and a share of what
-            was left.
+        left: The amount still free; inf if unknown.
+        free_at: When more becomes free, by the monotonic clock.
+        asked: The amount requested from the store and not answered yet.
+        allowance: The amount that may be used without an answer of the store, until ``allowed_until``.
+        most_alone: The amount that may count here while the store is away, until ``ends_at``: what counted at its last
+            answer, plus this process's share of what was left.
     """
 
     __slots__ = ("allowance", "allowed_until", "asked", "ends_at", "free_at", "left", "most_alone")
@@ -35,17 +35,17 @@ class CachedLimit:
         self.asked = self.allowance = self.most_alone = 0
 
     def allowed(self, now: float) -> int:
-        """How much may go out now although the store is silent."""
+        """The amount that may be used at ``now`` without an answer of the store."""
         return self.allowance if now < self.allowed_until else 0
 
     def allow(self, amount: int, now: float) -> None:
-        """So much more may: it counts in the store, and is not used any more."""
+        """Raise the allowance by ``amount``, which counts in the store and was not used."""
         self.allowance = self.allowed(now) + amount
         self.allowed_until = max(self.allowed_until, now + ALLOWED_SECONDS)
 
 
 class Claim(NamedTuple):
-    """What a request counts for in one limit."""
+    """The amount that a request counts in one limit."""
 
     limit: Limit
     unit: Literal["requests", "tokens", "places"]
@@ -55,16 +55,16 @@ class Claim(NamedTuple):
 
 @dataclass(slots=True)
 class CountedRequest:
-    """A request that was counted here.
+    """A request that this process has counted.
 
     Attributes:
-        name: What no other one has in any process.
-        at: When it was counted.
-        until: When it counts as over if nobody says so.
-        words: What the store said of each claim.
-        state: ``asked`` until the store has answered; ``granted`` by it, ``refused``, or let out ``alone``, without its word.
-        buckets: Where it is counted, for each claim.
-        is_over: Whether it has ended; then it used ``tokens``, and ``arrived``.
+        name: A name that no other request has in any process.
+        at: When the request was counted.
+        until: When the request counts as over if its end is not reported.
+        words: The cached state of the limit of each claim.
+        state: ``asked`` until the store answers; then ``granted`` or ``refused``. ``alone``: sent without the store's answer.
+        buckets: For each claim, the bucket in which the store counts the request.
+        is_over: Whether the request has ended; then ``tokens`` and ``arrived`` are final.
     """
 
     name: str
@@ -81,14 +81,14 @@ class CountedRequest:
     arrived: bool = True
 
     def amount(self, claim: Claim) -> int:
-        """What it counts for, as far as that is known."""
+        """The amount that the request counts for ``claim``, as far as known."""
         if claim.unit == "tokens":
             return self.tokens
         return int(self.arrived)
 
 
 def counted(request: CountedRequest) -> Iterator[Change]:
-    """Its own part of each limit."""
+    """The amounts of ``request`` as changes of the store's counters, without its places."""
     for claim, bucket in zip(request.claims, request.buckets, strict=True):
         amount = request.amount(claim)
         if claim.unit != "places" and amount:
@@ -96,7 +96,7 @@ def counted(request: CountedRequest) -> Iterator[Change]:
 
 
 def summed(changes: Iterable[Change]) -> list[Change]:
-    """One change for each bucket."""
+    """The changes with those of the same bucket added up."""
     sums: dict[tuple[str, int], Change] = {}
     for one in changes:
         place = one.limit.key, one.bucket
@@ -106,7 +106,7 @@ def summed(changes: Iterable[Change]) -> list[Change]:
 
 
 def in_words(claim: Claim, meter: Meter) -> str:
-    """The limit, in words."""
+    """The limit of ``claim``, in words."""
     most = claim.limit.most
     if claim.unit == "places":
         return f"{most} requests at once {meter.name}"

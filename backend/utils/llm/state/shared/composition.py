@@ -1,4 +1,4 @@
-"""Health and traffic of a process that shares them by a state server."""
+"""Builds the health and traffic that a process shares through a state server."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
-    """What this process knows and counts, together with all others at the same server.
+    """The health and traffic that this process shares with all others at the same state server.
 
     Args:
-        url: Where the server is.
-        secret: What names are hashed with; the same in every process.
-        time: Clocks and chance.
+        url: The server's address.
+        secret: The key of the hashes that replace names on the server; the same in every process.
+        time: Clocks, sleep and random numbers.
     """
 
     def heard(event: Event, age: float) -> None:
@@ -35,6 +35,6 @@ def health_at(url: SecretStr, secret: bytes, time: Time) -> SharedHealth:
 
 
 def shared_health(store: Store, names: Names, time: Time) -> SharedHealth:
-    """What a process knows and counts that meets others at ``store``."""
+    """The health and traffic of a process that shares them through ``store``."""
     traffic = SharedTraffic(store, names, time.clock, time.now, time.random)
     return SharedHealth(time.clock, traffic, store)

@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 SOCKET_SECONDS = 1.0
-"""The longest wait for an answer. No call waits as long: it is for the threads that talk to the server."""
+"""The longest wait for an answer, in the threads that talk to the server. Calls wait less."""
 RETRY_SECONDS = 0.25
-"""How often a server that is away is looked for."""
+"""Mean seconds between two attempts to connect to a server that is away."""
 AWAY = (RedisError, OSError, ValueError)
-"""What says that the server is not to be had; the last, that its address is none."""
+"""The errors of a server that cannot be reached; ``ValueError`` is an invalid address."""
 _CHANCE = SystemRandom()
-"""Other in each forked child."""
+"""Gives other numbers in each forked child."""
 
 
 def retry_seconds() -> float:
-    """Until a server that is away is looked for again: not by all at once."""
+    """Random seconds until the next attempt to connect to a server that is away: 0.19 to 0.31."""
     return RETRY_SECONDS * _CHANCE.uniform(0.75, 1.25)
 
 
 class Connection:
-    """One connection, of one thread, on which everything is tried once.
+    """A connection of one thread. No command is retried.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, or the same with ``valkey``.
         seconds: The longest wait for an answer.
 
     Attributes:
-        asked_at: When something was sent whose answer has not come; infinite if there is nothing.
+        asked_at: When the commands in flight were sent, by the monotonic clock; inf if none are.
 
     Raises:
-        RedisError: On construction, if nobody is there.
-        ValueError: If it is no such address.
+        RedisError: On construction, if the server cannot be reached.
+        ValueError: The address is invalid.
     """
 
     def __init__(self, url: SecretStr, seconds: float = SOCKET_SECONDS) -> None:
@@ -67,10 +67,10 @@ class Connection:
         self.asked_at = math.inf
 
     def run(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """The replies to all of ``commands``, in one round trip; of one that failed, the error.
+        """The replies to all of ``commands``, sent in one round trip; for a command that failed, its error.
 
         Raises:
-            RedisError: The connection is no use any more.
+            RedisError: The connection is broken and must be closed.
         """
         connection = self._connection
         self.asked_at = time.monotonic()  # a server that reads nothing is slow as well
@@ -90,20 +90,20 @@ class Connection:
 
     @property
     def has_answer(self) -> bool:
-        """Whether something has come that was not read yet. From any thread; False if nobody can tell."""
+        """Whether an answer has arrived that was not read yet. From any thread; False if unknown."""
         with suppress(OSError, ValueError), _watching(self._socket) as selector:
             return bool(selector.select(0.0))
         return False
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._selector.close()
         with suppress(*AWAY):
             self._pool.disconnect()
 
 
 def _watching(socket: Any) -> selectors.BaseSelector:
-    """Tells when there is something to read."""
+    """A selector that tells when ``socket`` can be read."""
     made = selectors.DefaultSelector()
     if socket is not None:
         made.register(socket, selectors.EVENT_READ)

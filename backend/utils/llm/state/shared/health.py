@@ -1,4 +1,4 @@
-"""Health that several processes share: each decides by its own view, and tells the others of what changes it for good."""
+"""Health that several processes share: each decides by its own view, and publishes lasting changes to the others."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     from .store import Store
 
 RESTS, RETRIES = "rests", "retries"
-"""The kinds of events."""
+"""The kinds of events that health publishes."""
 STALE_SECONDS = 10.0
-"""Retries that were earned or spent longer ago count no more."""
+"""Seconds after which an event about retries is ignored."""
 
 
 class SharedHealth(MemoryHealth):
-    """A `MemoryHealth` that hears what others find out, and tells what it finds out itself.
+    """A `MemoryHealth` that publishes its changes to other processes, and applies theirs.
 
-    Told are cooldowns, breakers that open or close, probes, and retries that are spent. Single answers and failures are not:
-    there are too many.
+    Published are cooldowns, breakers that open or close, probes, and retries spent; single answers and failures are not.
 
     Args:
         clock: The monotonic clock, in seconds.
-        traffic: What goes on in the process.
-        store: Where others are met.
+        traffic: The load and limits of the process.
+        store: The store that passes events on.
     """
 
     traffic: SharedTraffic
@@ -44,7 +43,7 @@ class SharedHealth(MemoryHealth):
         super().__init__(clock, traffic)
 
     def heard(self, event: Event, age: float) -> None:
-        """Take what another process tells. From any thread."""
+        """Apply an event of another process, published ``age`` seconds ago. From any thread."""
         if event.kind == RESTS:
             self._adopt(event.values, age)
         elif event.kind == RETRIES:
@@ -68,7 +67,7 @@ class SharedHealth(MemoryHealth):
         return changes
 
     def _adopt(self, values: tuple[Any, ...], age: float) -> None:
-        """See a circuit as another process does. It has told people already."""
+        """Set a circuit's condition as another process has it. Listeners are told there, not here."""
         endpoint, key, owner, account, *rest = values
         circuit, now = Circuit(endpoint, key, owner, account), self._clock()
         with self._lock:
@@ -97,7 +96,7 @@ class SharedHealth(MemoryHealth):
         self._store.publish(Event(RETRIES, (key, earned, spent, borrowed)), merge=_added)
 
     def _share_budget(self, values: tuple[Any, ...], age: float) -> None:
-        """Count what others have earned and spent."""
+        """Count the retries that another process earned, spent or borrowed."""
         if age > STALE_SECONDS:
             return
         key, earned, spent, borrowed = values
@@ -128,7 +127,7 @@ class SharedHealth(MemoryHealth):
 
 
 def _for_others(condition: Condition) -> tuple[Any, ...] | None:
-    """What of ``condition`` concerns others; None if it is well."""
+    """The part of ``condition`` that other processes need; None if the circuit is healthy."""
     if not condition.is_on_trial:
         return None
     breaker = condition.breaker
@@ -137,7 +136,7 @@ def _for_others(condition: Condition) -> tuple[Any, ...] | None:
 
 
 def _told(circuit: Circuit, condition: Condition, now: float) -> tuple[Any, ...]:
-    """Names of the table and a keyed hash, and times as seconds from now."""
+    """The event's values: names of the table, a keyed hash, and times as seconds from now."""
     breaker = condition.breaker
     opens_in = None if breaker.opens_until is None else round(breaker.opens_until - now, 3)
     return (
@@ -158,7 +157,7 @@ def _told(circuit: Circuit, condition: Condition, now: float) -> tuple[Any, ...]
 
 
 def _as_told(mine: Condition, told: Sequence[Any], then: float, now: float) -> Condition:
-    """What another process saw ``then``; what this one counts itself stays."""
+    """The condition with what another process published at ``then``; what this process counts itself stays."""
     (
         opens_in,
         breaker_openings,

@@ -1,4 +1,4 @@
-"""What each process has learnt of endpoints, told to the others: trials, scores, and where conversations stand."""
+"""Trials, scores and conversations' rungs that each process publishes to the others."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from .store import Store
 
 JUDGED, OVER, SCORED, STANDS = "judged", "over", "scored", "stands"
-"""The kinds of events."""
+"""The kinds of events that experiments, scores and conversations publish."""
 STALE_SECONDS = 10.0
-"""What was used of a quota is told to those who are there; who comes later counts anew."""
+"""Seconds after which an event about a used quota is ignored: a process that starts later begins at 0."""
 
 
 class SharedExperiments(Experiments):
-    """Trials that all processes judge together."""
+    """Trials whose results all processes add up."""
 
     def __init__(self, store: Store) -> None:
         super().__init__()
@@ -57,18 +57,18 @@ class SharedExperiments(Experiments):
         return reason
 
     def heard(self, feature: str, variant: str, more: list[Any]) -> None:
-        """Another process has judged more of ``variant``."""
+        """Add the results ``more`` of another process to those of ``variant``."""
         before = self.variant(feature, variant)
         base = before.faded() if before.judged >= MEMORY else before
         self._variants[feature, variant] = VariantResults(*map(add, astuple(base), more))
 
     def heard_over(self, feature: str, variant: str, reason: str) -> None:
-        """Another process has ended a trial."""
+        """Record that another process has ended the trial of ``variant``."""
         self._over.setdefault((feature, variant), reason)
 
 
 class SharedQualityScores(QualityScores):
-    """Scores that all processes give."""
+    """Quality scores from all processes."""
 
     def __init__(self, clock: Callable[[], float], store: Store) -> None:
         super().__init__(clock)
@@ -82,13 +82,13 @@ class SharedQualityScores(QualityScores):
         )
 
     def heard(self, feature: str, endpoint: str, scores: list[float]) -> None:
-        """Another process has given ``scores``."""
+        """Add the ``scores`` of another process."""
         for score in scores:
             super().add(feature, endpoint, score)
 
 
 class SharedSessionAffinity(SessionAffinity):
-    """Where conversations stand, whichever process they come to. They are known by keyed hashes only."""
+    """The rung that serves each conversation, in whichever process. Conversations are known by keyed hashes only."""
 
     def __init__(self, store: Store, names: Names) -> None:
         super().__init__()
@@ -108,21 +108,21 @@ class SharedSessionAffinity(SessionAffinity):
             self._store.publish(Event(STANDS, (scope, name, *now)))
 
     def heard(self, scope: str, name: str, endpoint: str, longest: int) -> None:
-        """A conversation stands elsewhere, as another process has seen."""
+        """Record the rung on which another process has served the conversation ``name``."""
         super().served(scope, name, Rung(endpoint, longest), longest + 1)
 
 
 class SharedTraffic(Traffic):
-    """The state of strategies and limits, of which this process has its own copy, and hears what others change.
+    """The state of strategies and limits: a copy of this process, kept up to date by events of the others.
 
-    Load, latency and turns stay this process's own: they change with every request.
+    Load, latency and round robin stay this process's own: they change with every request.
 
     Args:
-        store: Where others are met.
-        names: What things are called there.
+        store: The store that counts for all and passes events on.
+        names: The names used in the store.
         clock: The monotonic clock, in seconds.
         now: The wall clock.
-        random: From 0 up to, not including, 1.
+        random: Returns a random number from 0 up to, not including, 1.
     """
 
     rate_limiter: SharedRateLimiter
@@ -154,7 +154,7 @@ class SharedTraffic(Traffic):
         self.session_affinity = SharedSessionAffinity(self._store, self._names)
 
     def heard(self, event: Event, age: float) -> None:
-        """Take what another process has learnt."""
+        """Apply an event of another process, published ``age`` seconds ago."""
         kind, values = event
         with self.lock:
             match kind:
@@ -172,11 +172,11 @@ class SharedTraffic(Traffic):
 
 
 def _added(one: Event, other: Event) -> Event:
-    """Figures of one variant, together."""
+    """Two events of one variant as one, with the results added up."""
     sums = [first + second for first, second in zip(one.values[-1], other.values[-1], strict=True)]
     return Event(one.kind, (*one.values[:-1], sums))
 
 
 def _joined(one: Event, other: Event) -> Event:
-    """Scores of one endpoint, one after the other; the latest, if there are many."""
+    """Two events of one endpoint as one, with the scores of both; if there are too many, the latest."""
     return Event(one.kind, (*one.values[:-1], [*one.values[-1], *other.values[-1]][-MOST_SCORES:]))

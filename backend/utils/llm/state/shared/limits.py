@@ -1,7 +1,7 @@
-"""Limits that hold for all processes together: counted here as ever, and before a request goes out also where all of them count.
+"""Limits that hold for all processes together: counted in this process as usual, and in the store before a request goes out.
 
-What is counted here tells at once when there is no room; the store has the last word, and says what is left, so that nobody asks in
-vain. When it is away, each process goes on with its own share, and tells the store afterwards what it has let out.
+The local count refuses at once. The store decides, and its answers are cached, so that no process asks when nothing is free.
+While the store is away, each process keeps to its share of every limit, and reports afterwards what it has sent.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from .store import Answer, Room, Store
 
 USED = "used"
-"""The kind of event that tells how many tokens of a quota somebody has used."""
+"""The kind of event that tells how many tokens of a quota a process has used."""
 MOST_ROOMS = 20_000
 MOST_UNREPORTED = 20_000
-"""Sums of what went out while the store was away, and is told to it afterwards: of more, the latest."""
+"""Sums kept to be reported to the store after it was away; beyond that the oldest are dropped."""
 IN_USE_SECONDS = 60.0
 MOST_IN_USE = 32
-"""Something is set aside of so many limits for which requests were sent lately."""
+"""The number of recently used limits for which a process gets an allowance."""
 STAGGER_SECONDS = 0.01
-"""Those who wait for the same room look one after the other: the first is told how many may follow."""
+"""Seconds between the checks of two calls that wait for the same limit: the first learns how many may follow."""
 KEPT_LONGER = 3600.0
-"""Seconds for which a day's or a month's total is kept beyond its end, for clocks that are not quite right."""
+"""Seconds for which a daily or monthly total is kept beyond its end, as clocks differ."""
 FEW = 8
-"""So many processes that wait for places look for them every `POLL_SECONDS`, more of them less often."""
+"""The number of processes that may check for free places every `POLL_SECONDS`; with more, each checks less often."""
 MOST_DOUBLINGS = 20
 ASKED_SECONDS = 2.0
-"""So long do others wait for the answer to a request that asks: longer than any answer takes."""
+"""Seconds for which other calls wait for the answer to a call that asks the store: longer than any answer takes."""
 _ASKS = 0.01
-"""Seconds until it is worth looking for the answer that another call waits for."""
+"""Seconds until the next check for the answer that another call waits for."""
 
 
 class _Alone(NamedTuple):
-    """What went out without the store's word in one part of a window; the last of it ``at``, by the monotonic clock."""
+    """An amount sent without the store's answer in one part of a window; ``at`` is its last time, by the monotonic clock."""
 
     limit: Limit
     at: float
@@ -63,15 +63,15 @@ class _Alone(NamedTuple):
 
 
 class SharedRateLimiter(RateLimiter):
-    """A `RateLimiter` that counts with others. Its owner has the lock, but for what says otherwise.
+    """A `RateLimiter` that also counts in a shared store. The owner holds the lock, unless stated otherwise.
 
     Args:
         clock: The monotonic clock, in seconds.
         epoch: The wall clock, in seconds since the epoch.
-        lock: The owner's.
-        store: Where all count.
-        names: What scopes are called there.
-        random: From 0 up to, not including, 1.
+        lock: The owner's lock.
+        store: The store that counts for all processes.
+        names: The names of scopes in the store.
+        random: Returns a random number from 0 up to, not including, 1.
     """
 
     is_shared = True
@@ -105,7 +105,7 @@ class SharedRateLimiter(RateLimiter):
 
     @property
     def _is_alone(self) -> bool:
-        """Whether nobody counts for all now."""
+        """Whether the store counts for nobody now, so that only this process's share may be used."""
         return not (self._store.joined or self._store.is_slow)
 
     @override
@@ -121,7 +121,7 @@ class SharedRateLimiter(RateLimiter):
             yield from self._elsewhere(meter, tokens, call_number)
 
     def _needs(self, meter: Meter, tokens: int, call_number: int) -> Iterator[tuple[Claim, int, int]]:
-        """What must be free of each limit for those who wait before a call, and for itself; and how many those are."""
+        """For each limit: the amount that this call and the calls before it need, and the number of those calls."""
         count = self._counts.get(meter.scope)
         before = count.queue.before(call_number, self._clock()) if count is not None else 0
         asked = sum(count.queue.asks(before)) if count is not None and meter.limits.tokens else 0
@@ -129,7 +129,7 @@ class SharedRateLimiter(RateLimiter):
             yield claim, asked + tokens if claim.unit == "tokens" else before + 1, before
 
     def _elsewhere(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
-        """Each limit that is exceeded as the store said last; while it is silent, that of which not enough was set aside."""
+        """Each limit exceeded by the store's last answer; while the store is silent, each with too small an allowance."""
         now, joined = self._clock(), self._store.joined
         for claim, need, before in self._needs(meter, tokens, call_number):
             word = self._words.get(claim.limit.key)
@@ -149,7 +149,7 @@ class SharedRateLimiter(RateLimiter):
                 yield Exceeded(meter.scope, in_words(claim, meter), look_in, look_in, is_quota, is_guess)
 
     def _since_the_last_word(self, meter: Meter, tokens: int, call_number: int) -> Iterator[Exceeded]:
-        """Each limit of which too little was left when the store, which is gone, spoke last."""
+        """While the store is away: each limit of which its last answer left too little."""
         now = self._clock()
         for claim, need, _ in self._needs(meter, tokens, call_number):
             word = self._words.get(claim.limit.key)
@@ -165,13 +165,13 @@ class SharedRateLimiter(RateLimiter):
             )
 
     def _fits_alone(self, claim: Claim, word: CachedLimit, need: int, used: int) -> bool:
-        """Whether ``used``, with what is needed, is within what was left for this process when the store spoke last."""
+        """Whether ``used``, with what is needed, fits what the store's last answer left for this process."""
         if self._clock() >= word.ends_at:
             return True
         return used <= word.most_alone or (used == need == claim.limit.ask and need <= max(0, word.left))
 
     def _used(self, claim: Claim) -> int:
-        """What counts here."""
+        """The amount that counts in this process."""
         if (window := self._window_of(claim)) is not None:
             return window.used()
         count = self._counts.get(claim.scope)
@@ -182,7 +182,7 @@ class SharedRateLimiter(RateLimiter):
         return count.windows.get((claim.unit, claim.per)) if count is not None and claim.per else None
 
     def _claims(self, meter: Meter, tokens: int) -> Iterator[Claim]:
-        """What a request counts for under ``meter``."""
+        """The amounts that a request of ``tokens`` counts under ``meter``."""
         for claim in self._of_one(meter):
             if claim.unit == "tokens":
                 yield claim._replace(limit=claim.limit._replace(ask=tokens))
@@ -190,7 +190,7 @@ class SharedRateLimiter(RateLimiter):
                 yield claim
 
     def _of_one(self, meter: Meter) -> tuple[Claim, ...]:
-        """The same for a request without tokens; kept until a day ends, or the table says something else."""
+        """The claims of a request without tokens, cached until the day ends or the table changes."""
         known = self._meters.get(meter.scope)
         if known is not None and known[0] is meter.limits and self._epoch() < known[1]:
             return known[2]
@@ -259,7 +259,7 @@ class SharedRateLimiter(RateLimiter):
         return self._may_go(request, answer)
 
     def _asked(self, number: int) -> tuple[CountedRequest, Future[Answer | None]]:
-        """Ask the store."""
+        """Ask the store to reserve request ``number``; the answer comes by the future."""
         answer: Future[Answer | None] = Future()
         with self._lock:
             request = self._requests[number]
@@ -270,7 +270,7 @@ class SharedRateLimiter(RateLimiter):
         return request, answer
 
     def _askers(self, scope: str) -> int:
-        """How many requests wait for the store's answer; none whose answer was lost."""
+        """The number of requests in ``scope`` that wait for the store's answer; 0 if that is `ASKED_SECONDS` overdue."""
         asking, asked_at = self._asking.get(scope, (0, 0.0))
         return asking if self._clock() - asked_at < ASKED_SECONDS else 0
 
@@ -305,7 +305,7 @@ class SharedRateLimiter(RateLimiter):
         self._store.change(changes)
 
     def _told(self, request: CountedRequest, answer: Future[Answer | None], said: Answer | None) -> None:
-        """The store's answer. From any thread."""
+        """Take the store's answer. From any thread."""
         with self._lock:
             for meter in request.meters:
                 self._answered(meter.scope)
@@ -336,14 +336,14 @@ class SharedRateLimiter(RateLimiter):
             self._give_back(request, corrects=not is_reported)
 
     def _give_back(self, request: CountedRequest, *, corrects: bool) -> None:
-        """It was granted when nobody waited for it any more."""
+        """Give back what was granted to a request that had already ended."""
         if corrects:
             self._correct(request, {claim.limit.key: claim.limit.ask for claim in request.claims})
         if keys := [claim.limit.key for claim in request.claims if claim.unit == "places"]:
             self._store.release(request.name, keys, at_once=False)
 
     def _learn(self, request: CountedRequest, said: Answer) -> None:
-        """Note what is left, and for how long."""
+        """Cache the amount left of each limit, and when more is free."""
         now = self._clock()
         for claim, word, room in zip(request.claims, request.words, said.rooms, strict=True):
             self._claimed.pop(claim.limit.key, None)
@@ -353,7 +353,7 @@ class SharedRateLimiter(RateLimiter):
             self._allow(claim, word, room, request.at)
 
     def _allow(self, claim: Claim, word: CachedLimit, room: Room, asked_at: float) -> None:
-        """Note what may go out if the store says nothing more; not by an answer that came too late."""
+        """Cache the allowance for the time when the store is silent; not from an answer that came too late."""
         if not self._store.joined:
             return
         left, limit = max(0, room.left), claim.limit
@@ -365,7 +365,7 @@ class SharedRateLimiter(RateLimiter):
         word.ends_at = self._clock() + seconds
 
     def _wait(self, claim: Claim, word: CachedLimit, room: Room, said: Answer) -> float:
-        """Seconds until it is worth asking again. Who was refused again and again waits longer, up to when its turn may come."""
+        """Seconds until the store should be asked again; longer after each refusal, up to this process's turn."""
         limit, is_refused = claim.limit, not said.granted and room.left < claim.limit.ask
         if not is_refused:
             self._refusals.pop(limit.key, None)
@@ -377,7 +377,7 @@ class SharedRateLimiter(RateLimiter):
         return max(wait, self._until_next_turn(limit, word, wait))
 
     def _until_next_turn(self, limit: Limit, word: CachedLimit, wait: float) -> float:
-        """Seconds until this process asks again; what was asked at the same time as another request changes nothing."""
+        """Random seconds until this process asks again, doubled per refusal; refusals of concurrent requests count once."""
         if word.left < limit.ask and word.free_at > self._clock():
             return word.free_at - self._clock()
         refused = self._refusals[limit.key] = min(MOST_DOUBLINGS, self._refusals.get(limit.key, 0) + 1)
@@ -389,7 +389,7 @@ class SharedRateLimiter(RateLimiter):
         return wait + self._random() * min(LONGEST_POLL, turn, first * 2.0**refused)
 
     def _goes_alone(self, request: CountedRequest) -> bool:
-        """Whether it goes out without the store's word: by what is set aside for this process, or, if the store is gone, by its share."""
+        """Whether the request may go out without the store's answer: by the allowance, or by the share if it is away."""
         now, both = self._clock(), tuple(zip(request.claims, request.words, strict=True))
         if self._is_alone:
             if not all(self._is_within_share(claim, word) for claim, word in both):
@@ -404,7 +404,7 @@ class SharedRateLimiter(RateLimiter):
         return True
 
     def _is_within_share(self, claim: Claim, word: CachedLimit) -> bool:
-        """Whether all that counts here, with a request that was taken, is within its share, and within that of what was left."""
+        """Whether what counts here, this request included, is within the process's share of the limit and what was left."""
         limit, used = claim.limit, self._used(claim)
         is_own = used <= max(0 if claim.unit == "places" else limit.ask, self._share(limit.most))
         return is_own and self._fits_alone(claim, word, limit.ask, used)
@@ -434,7 +434,7 @@ class SharedRateLimiter(RateLimiter):
             self._keep(request, counted)
 
     def _keep(self, request: CountedRequest, counted: dict[str, int]) -> None:
-        """Add up what it has used without the store's word, to be told afterwards; others may use what it did not of what was set aside."""
+        """Keep what the request used without the store's answer, to report later; add the unused part to the allowance."""
         kept, now = self._unreported, self._clock()
         for claim, word in zip(request.claims, request.words, strict=True):
             limit, amount = claim.limit, request.amount(claim)
@@ -454,7 +454,7 @@ class SharedRateLimiter(RateLimiter):
             kept.popitem(last=False)
 
     def _free(self, request: CountedRequest) -> None:
-        """Its places are free again."""
+        """Release the places of a request."""
         if not request.has_place:
             return
         request.has_place = False
@@ -469,7 +469,7 @@ class SharedRateLimiter(RateLimiter):
             self._store.release(request.name, [key for key, _ in places], at_once=is_full)
 
     def _correct(self, request: CountedRequest, counted: dict[str, int]) -> None:
-        """Count what it has used in the place of what was ``counted``."""
+        """Correct the amounts ``counted`` in the store to those that the request really used."""
         changes = []
         for claim, word, bucket in zip(request.claims, request.words, request.buckets, strict=True):
             if claim.unit == "places" or claim.scope in self._uncopied:
@@ -483,11 +483,11 @@ class SharedRateLimiter(RateLimiter):
     # What the store has to hear when it is back. From any thread ---------------------------------------------------------
 
     def changes(self, bucket_of: Callable[[Limit, float], int], *, everything: bool) -> Iterable[Change]:
-        """See `Reporter`."""
+        """The amounts that the store does not count yet. See `Reporter.changes`."""
         return self._everything(bucket_of) if everything else self._alone(bucket_of)
 
     def _alone(self, bucket_of: Callable[[Limit, float], int]) -> list[Change]:
-        """What was let out without the store's word."""
+        """The amounts sent without the store's answer."""
         with self._lock:
             now = self._clock()
             found = [
@@ -502,7 +502,7 @@ class SharedRateLimiter(RateLimiter):
             return summed(found)
 
     def _everything(self, bucket_of: Callable[[Limit, float], int]) -> Iterator[Change]:
-        """What counts here, one scope after the other, so that calls go on in between."""
+        """Every amount that counts here, one scope at a time, so that calls go on in between."""
         scopes: dict[str, list[Claim]] = {}
         with self._lock:
             now = self._clock()
@@ -524,12 +524,12 @@ class SharedRateLimiter(RateLimiter):
             self._uncopied = set()
 
     def _grants(self, claim: Claim) -> list[tuple[float, int]]:
-        """Everything that counts here, as far as it counts at all."""
+        """The grants of the claim's window, with their ages; none for places."""
         window = self._window_of(claim)
         return window.grants() if window is not None else []
 
     def places(self) -> Iterable[tuple[Limit, str]]:
-        """See `Reporter`."""
+        """The places taken now, each with its request's name. See `Reporter.places`."""
         with self._lock:
             now = self._clock()
             for number in [number for number, one in self._requests.items() if one.until <= now]:
@@ -545,14 +545,14 @@ class SharedRateLimiter(RateLimiter):
             ]
 
     def rejoined(self) -> None:
-        """See `Reporter`."""
+        """Drop the cached limits: the store counts again. See `Reporter.rejoined`."""
         with self._lock:
             for word in self._words.values():
                 word.allowance = 0  # requests that wait know it, too
             self._words = {}
 
     def in_use(self) -> Sequence[tuple[Limit, int]]:
-        """See `Reporter`."""
+        """The limits used in the last minute, with their allowances. See `Reporter.in_use`."""
         with self._lock:
             now = self._looked_at = self._clock()
             last = islice(reversed(self._claimed.values()), MOST_IN_USE)
@@ -560,7 +560,7 @@ class SharedRateLimiter(RateLimiter):
             return [(claim.limit, self._word(claim).allowed(now)) for claim in claims]
 
     def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
-        """See `Reporter`."""
+        """Cache the allowances that the store has set aside. See `Reporter.allowed`."""
         with self._lock:
             for limit, room in rooms:
                 if limit.key in self._claimed:
@@ -584,12 +584,12 @@ class SharedRateLimiter(RateLimiter):
             self._store.publish(event, merge=_added)
 
     def heard_use(self, name: str, rate: Rate, tokens: int) -> None:
-        """Another process has used so many."""
+        """Count the ``tokens`` of a quota that another process has used."""
         super().use(name, rate, tokens)
 
 
 def _report(request: CountedRequest, now: float, bucket_of: Callable[[Limit, float], int]) -> None:
-    """From now on it is one that the store has counted."""
+    """Mark ``request`` as counted by the store."""
     request.buckets = tuple(_bucket(claim.limit, now - request.at, bucket_of) for claim in request.claims)
     request.state = "granted"
 

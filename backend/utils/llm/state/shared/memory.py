@@ -1,4 +1,4 @@
-"""A store in memory, for several members of one process: what the state server does, told in Python."""
+"""A store in memory for several members of one process, which behaves as the state server does. For tests."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 def bucket_at(limit: Limit, at: float) -> int:
-    """The part of a window at a time; in whole milliseconds, as the server counts."""
+    """The part of a window at the time ``at``, in whole milliseconds, as the server counts."""
     return math.floor(round(1000 * at) / round(1000 * limit.grain, 6))
 
 
 class _Window:
-    """Amounts by bucket."""
+    """The amounts of a sliding window, by bucket."""
 
     def __init__(self) -> None:
         self.buckets: defaultdict[int, int] = defaultdict(int)
 
     def expire(self, limit: Limit, now: float) -> int:
-        """Forget what counts no longer. The oldest bucket that does."""
+        """Drop the buckets that no longer count, and return the oldest that does."""
         first = bucket_at(limit, now - limit.length)
         for bucket in [one for one in self.buckets if one < first]:
             del self.buckets[bucket]
         return first
 
     def until_free(self, limit: Limit, need: int, now: float) -> float:
-        """Seconds until so much is free."""
+        """Seconds until ``need`` is free."""
         for bucket in sorted(self.buckets):
             need -= self.buckets[bucket]
             if need <= 0:
@@ -46,7 +46,7 @@ class _Window:
 
 
 class SharedMemory(PerProcess):
-    """What the members share.
+    """The state that the members share.
 
     Args:
         clock: Seconds since any moment.
@@ -67,7 +67,7 @@ class SharedMemory(PerProcess):
         self.sums: defaultdict[str, int] = defaultdict(int)
 
     def used(self, limit: Limit, now: float) -> int:
-        """How much of ``limit`` is used."""
+        """The amount of ``limit`` that is used."""
         if limit.kind == "window":
             window = self.windows[limit.key]
             window.expire(limit, now)
@@ -81,7 +81,7 @@ class SharedMemory(PerProcess):
         return len(places)
 
     def take(self, limit: Limit, name: str, now: float) -> None:
-        """Take what ``limit`` asks for."""
+        """Count the amount that ``limit`` asks for, by the request ``name``."""
         if limit.kind == "window":
             self.windows[limit.key].buckets[bucket_at(limit, now)] += limit.ask
         elif limit.kind == "total":
@@ -90,17 +90,17 @@ class SharedMemory(PerProcess):
             self.places[limit.key][name] = now + LEASE_SECONDS
 
     def others(self, limit: Limit, process: MemoryStore) -> int:
-        """How much is set aside for others than ``process``, or was when that was last looked through."""
+        """The amount set aside for processes other than ``process``, as of the last `set_aside`."""
         own, _ = self.aside[limit.key].get(process, (0, 0.0))
         return self.sums[limit.key] - own
 
     def keep(self, limit: Limit, process: MemoryStore, amount: int, ends: float) -> None:
-        """Keep so much for ``process``."""
+        """Set aside ``amount`` for ``process`` until ``ends``."""
         self.sums[limit.key] = self.others(limit, process) + amount
         self.aside[limit.key][process] = amount, ends
 
     def set_aside(self, limit: Limit, process: MemoryStore, now: float, least: int = 0) -> int:
-        """Set aside a part of what is left, and keep no less than ``least``."""
+        """Set aside a share of what is left for ``process``, and at least ``least``; return the share."""
         processes = len(self.members)
         for one in [one for one, (_, ends) in self.aside[limit.key].items() if ends <= now]:
             self.keep(limit, one, 0, now)
@@ -111,7 +111,7 @@ class SharedMemory(PerProcess):
         return amount
 
     def allowance(self, limit: Limit, process: MemoryStore, now: float) -> int | None:
-        """What is set aside for ``process``, if that is new; it has no more than is left."""
+        """A newly set aside amount for ``process``; None if the earlier one holds, which is cut to what is left."""
         amount, ends = self.aside[limit.key].get(process, (0, now))
         if ends <= now:
             return self.set_aside(limit, process, now)
@@ -120,7 +120,7 @@ class SharedMemory(PerProcess):
         return None
 
     def room(self, limit: Limit, process: MemoryStore, now: float) -> Room:
-        """What ``limit`` says to ``process`` now."""
+        """The state of ``limit`` for ``process`` at ``now``."""
         allowance = self.allowance(limit, process, now)
         used = self.used(limit, now)
         left = limit.most - used - self.others(limit, process)
@@ -135,7 +135,7 @@ class SharedMemory(PerProcess):
 
 
 class MemoryStore:
-    """One member's view of a `SharedMemory`. See `Store`."""
+    """A `Store` of one member of a `SharedMemory`."""
 
     away_since: float | None = None
     patience = 1.0
@@ -150,11 +150,11 @@ class MemoryStore:
 
     @property
     def processes(self) -> int:
-        """See `Store`."""
+        """The number of members."""
         return len(self._shared.members)
 
     def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
-        """See `Store`."""
+        """Take all that ``limits`` ask for, or nothing. See `Store.reserve`."""
         shared = self._shared
         with shared.lock:
             now = shared.clock()
@@ -167,7 +167,7 @@ class MemoryStore:
         told(answer)
 
     def beat(self) -> None:
-        """Set aside anew what this process may let out without a word, as those who talk to a server do by themselves."""
+        """Renew the allowances of this member. A store on a server does that by itself, every second."""
         if self.reporter is None:
             return
         shared, in_use = self._shared, self.reporter.in_use()
@@ -184,7 +184,7 @@ class MemoryStore:
         return Room(left, allowance=amount)
 
     def change(self, changes: Sequence[Change]) -> None:
-        """See `Store`."""
+        """Apply these counter changes. See `Store.change`."""
         shared = self._shared
         with shared.lock:
             now = shared.clock()
@@ -197,13 +197,13 @@ class MemoryStore:
                         window.buckets[current if bucket < 0 else bucket] += amount
 
     def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:  # noqa: ARG002
-        """See `Store`."""
+        """Release the places of the request ``name``. See `Store.release`."""
         with self._shared.lock:
             for key in keys:
                 self._shared.places[key].pop(name, None)
 
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:  # noqa: ARG002
-        """See `Store`."""
+        """Pass ``event`` on to all other members. See `Store.publish`."""
         for other in self._others():
             other._heard(event, 0.0)  # noqa: SLF001 - they are of one kind
 
@@ -211,13 +211,13 @@ class MemoryStore:
         return (one for one in list(self._shared.members) if one is not self)
 
     def late(self) -> bool:
-        """See `Store`."""
+        """False: this store answers at once."""
         return False
 
     def start(self) -> None:
-        """See `Store`."""
+        """Do nothing: events come without a thread."""
 
     def close(self) -> None:
-        """See `Store`."""
+        """Leave the members."""
         if self in self._shared.members:
             self._shared.members.remove(self)

@@ -1,4 +1,4 @@
-"""What things are called on the state server: keyed hashes, so that no key, user or conversation can be read there."""
+"""The names used on the state server: keyed hashes, so that no key, user or conversation can be read there."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MOST_KNOWN = 10_000
 
 
 class Names:
-    """Names that every process with the same secret gives the same thing.
+    """Hashed names, the same in every process with the same secret.
 
     Args:
-        secret: What the hashes are keyed with, up to 64 bytes.
+        secret: The key of the hashes, up to 64 bytes.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -25,5 +25,5 @@ class Names:
         return blake2b("\n".join(parts).encode(), digest_size=16, key=self._secret).hexdigest()
 
     def key(self, scope: str, *what: str) -> str:
-        """The key of a counter of ``scope``. All counters of one scope have one hash tag: a cluster keeps them together."""
+        """The key of a counter of ``scope``. All keys of a scope share a hash tag, so that a cluster keeps them together."""
         return ":".join((PREFIX, f"{{{self.of(scope)}}}", *what))

@@ -1,4 +1,4 @@
-"""What is done on the state server in one step each, in Lua. Times are milliseconds of its own clock."""
+"""The Lua scripts that the state server runs, each in one atomic step. Times are milliseconds of the server's clock."""
 
 from __future__ import annotations
 
@@ -168,8 +168,8 @@ end
 return reply
 """.replace("LOOK", str(round(1000 * LOOK_SECONDS)))
 )
-"""Takes from all limits or from none. Answers 1 or 0, and for each what is left, how long until as much is free again (0 if it is,
--1 if nobody knows), the bucket, and what has just been set aside for the process (-1 if nothing was changed)."""
+"""Takes from all limits or from none. Returns 1 or 0, and for each limit the amount left, the time until the amount asked for is
+free (0 if now, -1 if unknown), the bucket, and the amount newly set aside for the process (-1 if unchanged)."""
 
 SET_ASIDE = (
     _WINDOW
@@ -191,7 +191,7 @@ end
 return reply
 """
 )
-"""Sets aside anew what a process may let out without a word. Answers for each limit what is left, and how much that is."""
+"""Renews a process's allowances. Returns for each limit the amount left, and the allowance."""
 
 CHANGE = (
     _WINDOW
@@ -213,7 +213,7 @@ end
 return now
 """
 )
-"""Counts more, or less, where it was counted, as far as that still counts."""
+"""Changes counters by amounts, each in its bucket if that bucket still counts."""
 
 HOLD = """
 -- KEYS: those of places. ARGV: now or 0, milliseconds of a lease; for each key a request's name.
@@ -228,7 +228,7 @@ for place, key in ipairs(KEYS) do
 end
 return now
 """
-"""Keeps places that are taken."""
+"""Renews the lease of places that are taken."""
 
 BEAT = """
 -- KEYS: the processes, the generation. ARGV: the process's name, milliseconds for which it counts, a new generation.
@@ -242,4 +242,4 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2] + 1000)
 redis.call('EXPIRE', KEYS[2], 86400)
 return { redis.call('ZCARD', KEYS[1]), redis.call('GET', KEYS[2]), now }
 """
-"""Says that a process is there. Answers how many are, what the server's memory is called since it was last empty, and its time."""
+"""Registers a process. Returns the number of processes, an id that changes when the server loses its data, and the time."""

@@ -1,4 +1,4 @@
-"""What a store of shared state does: it counts for limits, tells who is there, and passes events on."""
+"""The protocol of a store of shared state: it counts for limits, knows which processes are present, and passes events on."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 LEASE_SECONDS = 15.0
-"""After which a place under ``concurrency`` is free again whose process has not said that it still needs it."""
+"""Seconds after which a place under ``concurrency`` is released unless its process renews it."""
 RENEW_SECONDS = LEASE_SECONDS / 3
 GRAINS = 600
-"""Parts of a window. What goes out in one part counts until the window is over for all of it."""
+"""Parts of a window. Amounts of one part expire together, when the whole part is a window's length old."""
 SLACK = 0.015
-"""Of a window's length: so much longer does a grant count, because processes take differently long to send what they may."""
+"""The share of a window's length for which a grant counts longer: processes send granted requests with delays."""
 PROMPT_SECONDS = 0.005
-"""Nobody who hears of a grant so soon is late."""
+"""Seconds within which a grant is never received late."""
 
 ALLOWED_SECONDS = 2.0
-"""How long a process may let out what was set aside for it, from when it asked."""
+"""Seconds for which a process may use its allowance, from when it asked for it."""
 KEPT_ASIDE_SECONDS = 4.0
-"""How long that is kept from others: until the process has told what it has let out, also if it is late."""
+"""Seconds for which an allowance is withheld from other processes: until its process has reported, even late."""
 PART = 2
-"""All processes together have half of what is left set aside for them, at most; a process no less than one, if there is one for
-each."""
+"""At most 1/`PART` of what is left is set aside for all processes together; at least 1 for each, if there is enough."""
 LOOK_SECONDS = 0.25
-"""When to ask again for what is left, but set aside for others."""
+"""Seconds until the next request for an amount that is left, but set aside for others."""
 
 Kind = Literal["window", "total", "places"]
 
 
 class Limit(NamedTuple):
-    """One counter that a request counts for.
+    """One counter that a request counts in.
 
     Attributes:
-        key: What it is called in the store.
-        kind: A ``window`` slides; a ``total`` is forgotten after ``seconds``; ``places`` are taken until they are given back.
-        ask: How much the request needs.
-        most: How much there is for all processes together.
+        key: The counter's key in the store.
+        kind: A ``window`` slides; a ``total`` is forgotten after ``seconds``; ``places`` are taken until released.
+        ask: The amount that the request needs.
+        most: The limit for all processes together.
         seconds: The window's length; for a total, how long it is kept.
     """
 
@@ -49,7 +48,7 @@ class Limit(NamedTuple):
 
     @property
     def grain(self) -> float:
-        """Seconds of one part of a window."""
+        """The length of one part of a window, in seconds."""
         return max(0.001, self.seconds / GRAINS)
 
     @property
@@ -59,19 +58,19 @@ class Limit(NamedTuple):
 
     @property
     def tolerance(self) -> float:
-        """Seconds after which it is late to hear of a grant: a part of what `SLACK` is for, as the way to the provider takes time, too."""
+        """Seconds after which a grant is received late: a part of `SLACK`, as the way to the provider takes time, too."""
         return max(PROMPT_SECONDS, self.seconds * SLACK / 18)
 
 
 class Room(NamedTuple):
-    """What one limit says.
+    """The state of one limit.
 
     Attributes:
-        left: How much is left.
-        wait: Seconds until as much as was asked for is free; 0 if it is, infinite if nobody knows.
-        bucket: The part of the window from which it was taken; to be named when some of it is given back.
-        allowance: How much was just set aside for the process, to be let out without a word if the store is silent; None if that
-            is as before, less what was taken of it because nothing else was left.
+        left: The amount left.
+        wait: Seconds until the amount asked for is free; 0 if it is free now, inf if unknown.
+        bucket: The part of the window that the amount was taken from; needed to give some of it back.
+        allowance: The amount newly set aside for the process to use while the store is silent; None if the earlier allowance
+            holds, less what was taken of it because nothing else was left.
     """
 
     left: int
@@ -81,14 +80,14 @@ class Room(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Whether a request may go out, and what each of its limits says then."""
+    """Whether a request may go out, and the state of each of its limits."""
 
     granted: bool
     rooms: tuple[Room, ...]
 
 
 class Change(NamedTuple):
-    """So much more, or less, counts in ``limit``: in ``bucket`` if that still counts; -1 is what is now."""
+    """A change of a counter by ``amount``, in ``bucket`` if that part of the window still counts; -1 is the current one."""
 
     limit: Limit
     bucket: int
@@ -96,11 +95,11 @@ class Change(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that other processes want to know.
+    """A message to all other processes.
 
     Attributes:
-        kind: Whom it is for.
-        values: JSON-ready. Nothing that a user said, and no key, but by its keyed hash.
+        kind: The kind of event, which decides who handles it.
+        values: JSON-ready values. They hold no text of a user, and keys only as keyed hashes.
     """
 
     kind: str
@@ -108,21 +107,21 @@ class Event(NamedTuple):
 
 
 class Heard(Protocol):
-    """Takes events of other processes, each with its age in seconds."""
+    """A callback that takes events of other processes."""
 
     def __call__(self, event: Event, age: float, /) -> None:
-        """Called from any thread."""
+        """Handle ``event``, published ``age`` seconds ago. Called from any thread."""
 
 
 class Store(Protocol):
-    """Counters and events that processes share. No method waits.
+    """Counters and events that processes share. No method blocks.
 
     Attributes:
-        joined: Whether the counts of the store are binding now; else each process keeps to its own share of every limit.
-        processes: How many processes were there when that was last heard, at least 1.
-        away_since: Since when it cannot be reached, by `time.monotonic`; None if it can be.
-        is_slow: Whether it is silent, for a second or two at most, and may be counting for others: then only what it has set aside for
-            this process may go out.
+        joined: Whether the store's counts are binding now; if not, each process keeps to its share of every limit.
+        processes: The number of processes at the last answer, at least 1.
+        away_since: When the store became unreachable, by `time.monotonic`; None while it is reachable.
+        is_slow: Whether the store is silent, for at most 2 seconds, and may count for others: then only this process's
+            allowance may be used.
         patience: Seconds to wait for an answer before the store counts as unreachable.
         reporter: Supplies the counts of this process, which the store takes over when it can be reached again.
     """
@@ -134,52 +133,52 @@ class Store(Protocol):
 
     @property
     def processes(self) -> int:
-        """See the class."""
+        """The number of processes at the last answer, at least 1."""
         ...
 
     @property
     def away_since(self) -> float | None:
-        """See the class."""
+        """When the store became unreachable, by `time.monotonic`; None while it is reachable."""
         ...
 
     def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
-        """Take all that ``limits`` ask for, or nothing, in one step; and tell the answer, from any thread. None if it is away.
+        """Take all that ``limits`` ask for, or nothing, in one atomic step, and pass the answer to ``told``.
 
         Args:
-            name: The request's, which no other one has in any process.
-            limits: What it counts for.
-            told: Takes the answer.
+            name: The request's name, which no other request has in any process.
+            limits: The limits that the request counts in.
+            told: Called from any thread with the answer; with None if the store is away.
         """
 
     def change(self, changes: Sequence[Change]) -> None:
-        """Count these, soon."""
+        """Queue these counter changes; a reachable server has them within 50 ms."""
 
     def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
-        """Give back the places under ``keys`` that the request ``name`` has, soon; or at once, if somebody may wait for them."""
+        """Release the places under ``keys`` of the request ``name``: within 50 ms, or ``at_once`` if another call may wait."""
 
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
-        """Tell all other processes, at once; or soon and joined with others of its kind by ``merge``, if that is given."""
+        """Send ``event`` to all other processes: at once; or, if ``merge`` joins events of its kind, after at least 50 ms."""
 
     def late(self) -> bool:
-        """Whether it is away: who asks has waited in vain. Else it was this process that was slow, and the answer comes."""
+        """Whether the store is away. Called after a vain wait: False if this process was slow, and the answer is coming."""
         ...
 
     def start(self) -> None:
-        """Hear of others, if it does not yet."""
+        """Begin to receive events, unless already begun."""
 
     def close(self) -> None:
-        """Tell what is to be told, and leave."""
+        """Send what is queued, and leave the other processes."""
 
 
 class Reporter(Protocol):
-    """What a process knows that a store has to hear when it is back."""
+    """The counts of a process that a store must learn when it is reachable again."""
 
     def changes(self, bucket_of: Callable[[Limit, float], int], *, everything: bool) -> Iterable[Change]:
-        """What was let out and is not counted there: without its word; or everything, if the store has lost what it had.
+        """The amounts used without the store's answer; or every amount, if the store has lost its data.
 
         Args:
-            bucket_of: The part of a window at so many seconds ago.
-            everything: Whether it knows nothing any more.
+            bucket_of: The part of a limit's window at so many seconds ago.
+            everything: Whether the store has lost its data.
         """
         ...
 
@@ -188,11 +187,11 @@ class Reporter(Protocol):
         ...
 
     def rejoined(self) -> None:
-        """Its word counts again: what it said before is old."""
+        """Drop the store's earlier answers: its counts are binding again."""
 
     def in_use(self) -> Sequence[tuple[Limit, int]]:
-        """The limits for which requests were sent lately, each with what may go out under it without a word."""
+        """The limits used in the last minute, each with the process's current allowance."""
         ...
 
     def allowed(self, rooms: Sequence[tuple[Limit, Room]]) -> None:
-        """What is set aside from now on, as answered to the last `in_use`."""
+        """Take the new allowances, which answer the last `in_use`."""

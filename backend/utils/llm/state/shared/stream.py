@@ -26,27 +26,27 @@ log = logging.getLogger(__name__)
 
 EVENTS = f"{PREFIX}:events"
 REMEMBERED_SECONDS = 300
-"""Who comes new hears what was told in so many seconds before."""
+"""Seconds of past events that a new process reads."""
 KEPT_SECONDS = 3600
-"""After which a stream to which nothing is added is gone."""
+"""Seconds after the last event at which the stream is deleted."""
 MOST_EVENTS = 10_000
 _BLOCK_SECONDS = 1.0
 _AT_ONCE = 500
 
 
 def telling(teller: str, events: Sequence[Event]) -> tuple[tuple[Any, ...], ...]:
-    """The commands that tell ``events`` to all others."""
+    """The commands that publish ``events`` to all other processes."""
     told = json.dumps([[one.kind, *one.values] for one in events], separators=(",", ":"))
     add = ("XADD", EVENTS, "MAXLEN", "~", MOST_EVENTS, "*", "p", teller, "e", told)
     return add, ("EXPIRE", EVENTS, KEPT_SECONDS)
 
 
 class Listener(PerProcess):
-    """Reads what others tell.
+    """Reads the events of other processes.
 
     Args:
-        url: Where the server is.
-        heard: Takes each event. What it raises is logged.
+        url: The server's address.
+        heard: Called with each event. What it raises is logged.
     """
 
     def __init__(self, url: SecretStr, heard: Heard) -> None:
@@ -62,12 +62,12 @@ class Listener(PerProcess):
         self._offset = 0.0
 
     def start(self, own_name: str) -> None:
-        """Begin to read in a thread. What ``own_name`` tells is left out."""
+        """Begin to read in a thread. Events published by ``own_name`` are left out."""
         work = (own_name, self._closing)
         threading.Thread(target=self._run, args=work, name="shared-events", daemon=True).start()
 
     def close(self) -> None:
-        """Stop reading, within a second or two."""
+        """Stop reading, within 2 seconds."""
         self._closing.set()
 
     def _run(self, own_name: str, closing: threading.Event) -> None:
@@ -107,7 +107,7 @@ class Listener(PerProcess):
                     self._hear(event.get(b"e", b"[]"), _milliseconds(number) / 1000)
 
     def _from(self, now: float) -> bytes:
-        """After what to read on: never what is yet to come, for a server whose clock is behind the one before."""
+        """The stream id to read on from: never later than ``now``, as the server's clock may be behind its predecessor's."""
         if self._last is None:
             return b"%d-0" % round(1000 * (now - REMEMBERED_SECONDS))
         return self._last if _milliseconds(self._last) <= 1000 * now else b"%d-0" % round(1000 * now)
@@ -122,5 +122,5 @@ class Listener(PerProcess):
 
 
 def _milliseconds(number: bytes) -> int:
-    """When an entry was added, by the server's clock."""
+    """The time at which an entry was added, by the server's clock."""
     return int(number.split(b"-")[0])

@@ -1,7 +1,7 @@
-"""The store on a Valkey or Redis server: one thread of each process talks to it, whatever threads and event loops ask.
+"""The store on a Valkey or Redis server: one thread of each process talks to it, for all other threads and event loops.
 
-What is asked at the same time goes in one round trip. Who asks waits no longer than they want to; a server that is away costs
-nobody anything, because nobody asks until it has answered again.
+Commands that are queued at the same time share a round trip. Callers choose how long they wait; while the server is away no
+call asks it, so its absence costs no call any time.
 """
 
 from __future__ import annotations
@@ -37,29 +37,27 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 PRESENT_SECONDS = 5.0
-"""A process that has said nothing for so long is not there any more."""
+"""Seconds after its last beat at which a process no longer counts as present."""
 TELL_SECONDS = 60.0
-"""The log is told that the server is away once in so many seconds: one that is only slow comes and goes."""
+"""Least seconds between two log lines about an absent server: a slow server comes and goes."""
 SETTLE_SECONDS = 2.0
-"""Who finds the server after a longer absence, or empty, goes on with its own share for so long: the others find it, too, and say what they
-have let out."""
+"""Seconds for which a process keeps to its share after the server was away or lost its data, while the others report, too."""
 SETTLING_SECONDS = 0.05
-"""How long what requests have used waits for company: mostly it goes with the next reservation."""
+"""Seconds for which counter changes wait for a shared round trip, mostly that of the next reservation."""
 FLUSH_SECONDS = 0.05
-"""How long events wait that are joined with others; longer where there are many processes."""
+"""Seconds for which mergeable events wait; longer with more than `CROWD` processes."""
 PATIENCE_SECONDS = 0.04
-"""As of `Store`; with a second look, no call waits longer than 50 ms."""
+"""`Store.patience`; with a second check, no call waits longer than 50 ms."""
 LATE_SHARE = 0.8
-"""Who has waited in vain looks twice whether it was the server that was asked so long ago and has not answered, and not this
-process that was slow."""
+"""The share of `patience` for which commands must be unanswered, at two checks, before the server counts as away."""
 CROWD = 8
-"""From so many processes on."""
+"""The number of processes above which mergeable events wait longer."""
 _TAG = f"{PREFIX}:{{processes}}"
 _KEYS: Final = (f"{_TAG}:present", f"{_TAG}:generation")
 
 
 class _Job(NamedTuple):
-    """One command, and who is told what came of it; None if nothing did."""
+    """One command, and the callback for its reply; the reply is None if the command failed."""
 
     command: tuple[Any, ...]
     told: Callable[[Any], None] | None = None
@@ -69,11 +67,11 @@ _WAKE: Final = _Job(())
 
 
 class ValkeyStore(PerProcess):
-    """See `Store`.
+    """A `Store` on a Valkey or Redis server.
 
     Args:
-        url: Where the server is: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
-        heard: Takes the events of other processes.
+        url: The server's address: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
+        heard: Called with the events of other processes.
         now: The time in milliseconds, for tests; 0 for the server's own.
     """
 
@@ -117,7 +115,7 @@ class ValkeyStore(PerProcess):
     # Asked by calls, from any thread ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """See `Store`."""
+        """Start the threads, unless they run. See `Store.start`."""
         if self._thread is None:
             with self._lock:
                 self._start_once()
@@ -129,7 +127,7 @@ class ValkeyStore(PerProcess):
             self._listener.start(self._name)
 
     def reserve(self, name: str, limits: Sequence[Limit], told: Callable[[Answer | None], None]) -> None:
-        """See `Store`."""
+        """Queue a reservation of ``limits``; the answer goes to ``told``. See `Store.reserve`."""
         if not self.joined:
             told(None)
             return
@@ -148,11 +146,11 @@ class ValkeyStore(PerProcess):
         self._put(_Job(command, lambda reply: told(None if reply is None else _answer(reply))))
 
     def change(self, changes: Sequence[Change]) -> None:
-        """See `Store`."""
+        """Queue these counter changes for the store; returns at once. See `Store.change`."""
         self._settle(changes, ())
 
     def release(self, name: str, keys: Sequence[str], *, at_once: bool) -> None:
-        """See `Store`."""
+        """Queue the release of the places of the request ``name``. See `Store.release`."""
         self._settle((), [(key, name) for key in keys], 0.0 if at_once else SETTLING_SECONDS)
 
     def _settle(
@@ -180,7 +178,7 @@ class ValkeyStore(PerProcess):
             self._put(_WAKE)
 
     def publish(self, event: Event, *, merge: Callable[[Event, Event], Event] | None = None) -> None:
-        """See `Store`."""
+        """Queue ``event`` for all other processes; dropped while the server is away. See `Store.publish`."""
         with self._lock:
             if self._is_closing or self.away_since is not None:
                 return  # when it is back, this will be old
@@ -195,7 +193,7 @@ class ValkeyStore(PerProcess):
         self._put(_WAKE)
 
     def late(self) -> bool:
-        """See `Store`."""
+        """Whether the server is away, after a call has waited in vain for its answer. See `Store.late`."""
         connection = self._connection
         asked_at = self._trying_since if connection is None else connection.asked_at
         is_busy = connection is not None and connection.has_answer
@@ -210,7 +208,7 @@ class ValkeyStore(PerProcess):
         return not self.joined
 
     def close(self) -> None:
-        """See `Store`."""
+        """Send what is queued, and stop the threads, within 2 seconds. See `Store.close`."""
         with self._lock:
             self._is_closing, thread = True, self._thread
         self._listener.close()
@@ -258,14 +256,14 @@ class ValkeyStore(PerProcess):
             self._rest()
 
     def _rest(self) -> None:
-        """Leave a server that is away alone for a moment, whatever is to be told."""
+        """Wait before the next attempt to connect, and fail what is queued meanwhile."""
         until = time.monotonic() + retry_seconds()
         while not self._is_closing and (seconds := until - time.monotonic()) > 0:
             with suppress(Empty):
                 self._fail([self._jobs.get(timeout=seconds)])
 
     def _gathered(self) -> list[_Job]:
-        """What is to be done now: waits for the first, and takes what else is there."""
+        """The queued jobs: waits for the first, and takes all others that are there."""
         self._sleeps_until = math.inf  # what comes between the two lines wakes it
         changes_at = self._changes_at if self.joined else math.inf
         until = min(self._beats_at, self._flushes_at, changes_at, self._dozes_at)
@@ -279,7 +277,7 @@ class ValkeyStore(PerProcess):
         return [one for one in jobs if one is not _WAKE]
 
     def _due(self) -> Iterator[_Job]:
-        """What time has come for."""
+        """The jobs whose time has come: beat, renewal of places, allowances, and queued changes and events."""
         now = time.monotonic()
         if is_beat := now >= self._beats_at:
             self._beats_at = now + (BEAT_SECONDS if self.joined else RETRY_SECONDS)
@@ -292,7 +290,7 @@ class ValkeyStore(PerProcess):
         yield from self._waiting(now)
 
     def _waiting(self, now: float) -> Iterator[_Job]:
-        """What was to be told soon."""
+        """The queued changes, releases and events, as jobs."""
         with self._lock:
             events, self._at_once = self._at_once, []
             if now >= self._flushes_at:
@@ -311,7 +309,7 @@ class ValkeyStore(PerProcess):
             yield from map(_Job, telling(self._name, events))
 
     def _sets_aside(self) -> Iterator[_Job]:
-        """What this process may let out while the server is silent, of each limit that is in use."""
+        """The job that renews this process's allowance of each limit in use."""
         in_use = self.reporter.in_use() if self.reporter is not None else ()
         if not in_use:
             return
@@ -339,7 +337,7 @@ class ValkeyStore(PerProcess):
             yield _Job(("EVALSHA", HOLD, len(keys), *keys, self._now(), lease, *names))
 
     def _exchange(self, jobs: Sequence[_Job]) -> None:
-        """One round trip."""
+        """Send ``jobs`` in one round trip, and pass on the replies."""
         if self._connection is None:
             self._fail(jobs)
             return
@@ -373,7 +371,7 @@ class ValkeyStore(PerProcess):
     # There, and away ---------------------------------------------------------------------------------------------------
 
     def _connected(self) -> bool:
-        """Try to reach the server, and to be one of those who count on it."""
+        """Connect to the server and register this process; False if the server cannot be reached."""
         self._trying_since = time.monotonic()
         try:
             self._connection = connection = Connection(self._url)
@@ -393,7 +391,7 @@ class ValkeyStore(PerProcess):
         return self._connection is not None
 
     def _beaten(self, asked_at: float, reply: Any) -> None:
-        """The server has answered: whether it counts from now on."""
+        """Handle the reply to a beat: decide whether the server's counts are binding from now on."""
         if reply is None:
             return
         now = time.monotonic()
@@ -418,7 +416,7 @@ class ValkeyStore(PerProcess):
         self._beats_at = now + (BEAT_SECONDS if self.joined else RETRY_SECONDS)
 
     def _report(self, *, everything: bool) -> None:
-        """Say what was let out without its word; or everything, to a server that has lost what it had."""
+        """Report what was sent without the server's answer; or everything, if the server has lost its data."""
         if everything:
             with self._lock:  # the process says it anew
                 self._unsent, self._changes = Unsent(), []
@@ -441,7 +439,7 @@ class ValkeyStore(PerProcess):
                 self._unsent.add(changes)
 
     def _settling(self, changes: Sequence[Change], *, is_report: bool = False) -> _Job:
-        """Counts ``changes``. Of those that may be counted or not, what adds is told again: too much counts rather than too little."""
+        """The job that sends ``changes``. If it fails, increases are queued again: better count too much than too little."""
 
         def told(reply: Any) -> None:
             is_refused = self._connection is not None
@@ -471,7 +469,7 @@ class ValkeyStore(PerProcess):
             )
 
     def _lost(self, error: BaseException) -> None:
-        """The connection is no use any more."""
+        """Close the connection, which is broken, and mark the server as away."""
         connection, self._connection, self._is_there = self._connection, None, False
         if connection is not None:
             connection.close()
@@ -500,7 +498,7 @@ class ValkeyStore(PerProcess):
             )
 
     def _leave(self) -> None:
-        """Send what is still to be sent, and be counted no longer."""
+        """Send what is queued, and unregister this process."""
         with suppress(Empty):
             jobs: list[_Job] = []
             while True:
@@ -516,7 +514,7 @@ class ValkeyStore(PerProcess):
 
 
 def _tell(job: _Job, reply: Any) -> None:
-    """Tell what came of it. Whoever cannot take it stops nobody else."""
+    """Pass ``reply`` to the job's callback. An error of one callback does not affect the others."""
     if job.told is not None:
         try:
             job.told(reply)
@@ -525,7 +523,7 @@ def _tell(job: _Job, reply: Any) -> None:
 
 
 def _by_key(freed: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """The names of those whose places are free, by the key of these."""
+    """The names of the requests whose places are free, by the places' key."""
     found: dict[str, list[str]] = {}
     for key, name in freed:
         found.setdefault(key, []).append(name)
@@ -533,7 +531,7 @@ def _by_key(freed: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _milliseconds(limit: Limit) -> tuple[int, float]:
-    """A limit's length, and that of a bucket."""
+    """The milliseconds for which ``limit`` counts, and those of one bucket."""
     if limit.kind == "window":
         return round(1000 * limit.length), 1000 * limit.grain
     return round(1000 * limit.seconds), 0

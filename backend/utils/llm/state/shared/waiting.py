@@ -1,4 +1,4 @@
-"""How a call waits for an answer that comes from another thread: not for long, and without holding an event loop."""
+"""Waiting for an answer from another thread, with a deadline, and without blocking an event loop."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 NEXT_LOOK_SECONDS = 0.005
-"""Who has waited in vain for a store's patience looks again so soon: it may have been this process that was slow."""
+"""Seconds until the next check after a store's patience has run out: this process itself may have been slow."""
 
 MOST_LOOKS = 200
 
 
 def is_told(answer: Future[Any], seconds: float) -> bool:
-    """Whether ``answer`` is there within ``seconds``. Blocks."""
+    """Whether ``answer`` arrives within ``seconds``. Blocks the thread."""
     with suppress(TimeoutError):
         answer.result(seconds)
     return answer.done()
 
 
 async def is_told_soon(answer: Future[Any], seconds: float) -> bool:
-    """As `is_told`, for an event loop."""
+    """Whether ``answer`` arrives within ``seconds``, without blocking the event loop."""
     if answer.done():
         return True
     loop = asyncio.get_running_loop()
